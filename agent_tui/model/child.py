@@ -1,0 +1,357 @@
+"""What the host and a child process say to each other, whatever language the child is written in.
+
+A runtime (`agent_tui.runtimes`) starts children and speaks their channel; the pool and the desk know only
+the types here. Nothing in them is Python's: a child may have no fork, no stacks and one measure of memory.
+"""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class ProcessKind(StrEnum):
+    """What a process is there for; only a `job` process is ever idle."""
+
+    JOB = "job"
+    CONTROL = "control"
+    TEMPLATE = "template"
+    BASE = "base"
+    INFERENCE = "inference"
+
+
+class MemoryMeasure(StrEnum):
+    """Which figure of memory counts against a limit: the SDKs differ (livekit-agents.md §1.2)."""
+
+    RSS = "rss"
+    USS = "uss"
+    PSS = "pss"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTraits:
+    """What a kind of child can do; the parts that use it ask here and never for the runtime's name."""
+
+    stacks: bool
+    """It can print its own stacks on request."""
+    reports_loading: bool
+    """It says when it starts to load the user's file (`Loading`), so that the SDK's import is not counted."""
+    memory: MemoryMeasure = MemoryMeasure.RSS
+    ping_needed_every_s: float | None = None
+    """It ends itself when no ping came for this long (agents-js.md §7: 15 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptArguments:
+    """How the agent joins the room, as its request function asked. Identity is never empty."""
+
+    identity: str
+    name: str = ""
+    metadata: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+# -- host to child ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks the child's event loop for a `Pong` with the same number."""
+
+    sent_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Runs one job in a ready job process. `job` is a serialised `livekit.Job`; times are Unix seconds."""
+
+    job: bytes
+    accept: AcceptArguments
+    url: str
+    token: str
+    worker_id: str
+    fake_job: bool
+    received_at: float
+    accepted_at: float
+    assigned_at: float
+    launched_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Asks the child to end in good order: the job leaves its room, callbacks run, the process exits."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpStacks:
+    """Asks for the stacks of all threads, as `Stacks`; answered even when the event loop is blocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest:
+    """Asks the control process to run the agent's request function on an offer."""
+
+    job: bytes
+    """Serialised `livekit.Job`."""
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptOutcome:
+    """Tells the control process what became of an accepted offer; resolves `await req.accept()`."""
+
+    job_id: str
+    error: str | None = None
+    """None when the job was launched; else why it was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskLoad:
+    """Asks the control process to run the agent's load function. `request_id` comes back in `LoadAnswer`."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveJob:
+    """One running job as the agent's own code may look at it (`server.active_jobs`)."""
+
+    job: bytes
+    accept: AcceptArguments
+    url: str
+    token: str
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLive:
+    """Live worker data for the control process, sent whenever it changes and before each question."""
+
+    worker_id: str
+    active_jobs: tuple[ActiveJob, ...]
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A job asks the inference process to run a method (livekit-agents.md §2.4, messages 7 and 8)."""
+
+    request_id: str
+    method: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """What the inference process answered; `data` is None when it had none."""
+
+    request_id: str
+    data: bytes | None
+    error: str
+
+
+ToChild = (
+    Ping
+    | StartJob
+    | Shutdown
+    | DumpStacks
+    | AskRequest
+    | AcceptOutcome
+    | AskLoad
+    | WorkerLive
+    | InferenceRequest
+    | InferenceResponse
+)
+
+# -- child to host ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The child starts to load the user's file: from here the initialise time-out counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A job or inference process is warmed up (prewarm done) and waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The child could not load or prewarm. `traceback` is text for people, its last line is `error`."""
+
+    error: str
+    traceback: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetInCode:
+    """An option's value as the agent's code passed it, and where (`agent.py:12`, or "" if unknown)."""
+
+    value: object
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What loading the agent's file in the control process found.
+
+    `options` are those that the agent's code passed, by the seed's name (`numIdleProcesses`) and in the
+    project's units (milliseconds, MB).
+    `functions` is opaque: a job child of the same generation needs it, the host never looks inside.
+    """
+
+    runtime: str
+    sdk_version: str | None
+    options: Mapping[str, SetInCode]
+    has_entry: bool
+    has_prewarm: bool
+    has_request_func: bool
+    has_load_func: bool
+    inference_runners: tuple[str, ...]
+    functions: str
+    files: tuple[str, ...]
+    """Absolute paths of the project's own modules that loading imported."""
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to `Ping`, with its number."""
+
+    sent_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryStarted:
+    """The job's entry function was called. `at` is Unix seconds by the child's clock."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobCrashed:
+    """The job's entry function raised. The child goes on to end in good order."""
+
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exiting:
+    """The job is over, for this reason; wind-down begins."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAck:
+    """The child received `Shutdown`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShuttingDown:
+    """The job's session is closed; shutdown callbacks and the exit follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debugging:
+    """A debugger attached to (or left) the child: while it is there no watchdog may kill the child."""
+
+    attached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Answer to `DumpStacks`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswer:
+    """What the request function decided. Exactly one for each `AskRequest`.
+
+    `accept` is None for a rejection; `terminate` then says that no other worker is to be asked
+    (worker-protocol §6.4). `error` is the text of an exception, or why there was no answer.
+    """
+
+    job_id: str
+    accept: AcceptArguments | None
+    terminate: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAnswer:
+    """What the load function returned, or the text of its exception."""
+
+    request_id: int
+    load: float | None
+    error: str | None = None
+
+
+FromChild = (
+    Loading
+    | Ready
+    | Failed
+    | Manifest
+    | Pong
+    | EntryStarted
+    | JobCrashed
+    | Exiting
+    | ShutdownAck
+    | ShuttingDown
+    | Debugging
+    | Stacks
+    | RequestAnswer
+    | LoadAnswer
+    | InferenceRequest
+    | InferenceResponse
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExit:
+    """How a process ended: its exit code, or the number of the signal that ended it."""
+
+    exit_code: int | None
+    signal: int | None = None
+
+
+class Child(Protocol):
+    """One live child process and its channel. Whoever started it must `wait()` for it in the end."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def traits(self) -> ChildTraits: ...
+
+    def send(self, message: ToChild) -> None:
+        """Queues a message; never blocks. Silently dropped when the channel is already closed."""
+        ...
+
+    def receive(self) -> Awaitable[FromChild | None]:
+        """The next message, or None when the channel closed. One caller at a time."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL to the child's whole process group. Safe to call again, and after the end."""
+        ...
+
+    def wait(self) -> Awaitable[ChildExit]:
+        """Waits for the process to be gone, reaps it and releases every descriptor. Can be called again."""
+        ...
+
+
+class Launch(Protocol):
+    """Starts children of one loaded generation."""
+
+    def __call__(self, kind: ProcessKind, process_id: str) -> Awaitable[Child]:
+        """Starts a child; it loads at once. Raises OSError when the process cannot be made."""
+        ...

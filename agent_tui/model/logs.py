@@ -1,0 +1,83 @@
+"""Log lines as the front ends see them, and the door through which they come."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+
+class LogLevel(IntEnum):
+    """Levels in rising order; `number >= minimum` is the filter."""
+
+    TRACE = 5
+    DEBUG = 10
+    INFO = 20
+    WARN = 30
+    ERROR = 40
+    FATAL = 50
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+def nearest_level(number: int) -> LogLevel:
+    """The level at or just below a `logging`-style number; TRACE for anything lower."""
+    return max((level for level in LogLevel if level <= number), default=LogLevel.TRACE)
+
+
+class LogStream(StrEnum):
+    """Which descriptor a line came by."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    RECORD = "record"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Who wrote a line, known by descriptor and never by parsing. The host itself has an empty id."""
+
+    process_id: str
+    stream: LogStream
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of one source, already sanitised. `index` counts all lines ever stored, from 0."""
+
+    index: int
+    ts: float
+    """Unix seconds: the child's own stamp for records, arrival otherwise."""
+    level: LogLevel
+    source: LogSource
+    job_id: str | None
+    text: str
+    """May hold several lines (a traceback); no control characters but the newline."""
+    logger: str = ""
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+class LogSink(Protocol):
+    """Where a runtime puts what its children print. All calls are safe from any thread."""
+
+    def attach(self, fd: int, source: LogSource) -> None:
+        """Takes over a pipe's read end: reads it to its end, line by line, then closes it."""
+        ...
+
+    def write(
+        self,
+        source: LogSource,
+        level: LogLevel,
+        text: str,
+        *,
+        ts: float | None = None,
+        logger: str = "",
+        fields: dict[str, object] | None = None,
+    ) -> None:
+        """Stores one structured record."""
+        ...
+
+    async def drained(self, process_id: str) -> None:
+        """Returns when every pipe of that process is at its end and stored."""
+        ...
