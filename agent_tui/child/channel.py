@@ -1,0 +1,178 @@
+"""The child's end of the channel: JSON lines both ways over one inherited socket.
+
+A message is `{"case": name, "value": {…}}`; bytes are base64. A thread reads, so that the end of the host
+is seen while the agent's code blocks; nothing that is sent ever waits for the host to read.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import select
+import socket
+import threading
+import time
+from typing import Any, Callable
+
+MAX_BACKLOG = 4 * 1024 * 1024
+"""Bytes that may wait for a host that does not read; log records beyond them are dropped and counted."""
+
+TICK_S = 1.0
+"""How often the reading thread looks around (debugger) when nothing arrives."""
+
+Message = Callable[[str, "dict[str, Any]"], None]
+
+
+def encode(case: str, value: dict[str, Any]) -> bytes:
+    """One line. Surrogates and everything beyond ASCII are escaped, so any text passes."""
+    return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def own_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
+    """Starts one of our threads: a daemon that no debugger stops and that stacks leave out."""
+    thread = threading.Thread(target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True)
+    thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
+    thread.start()
+    return thread
+
+
+class Channel:
+    """Reads and writes messages. `send` and `offer` may be called from any thread and never block."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._change = threading.Condition(threading.RLock())
+        self._pending: collections.deque[bytes] = collections.deque()
+        self._backlog = 0
+        self._dropped = 0
+        self._sending = False
+        self.ended = False
+        """True when nothing can be written any more: the host is gone, or this is a forked copy."""
+
+    def read_message(self) -> tuple[str, dict[str, Any]] | None:
+        """The next message, waiting for it; None at the end of the channel."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            try:
+                data = self._sock.recv(65_536)
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        message = json.loads(line)
+        return message["case"], message.get("value") or {}
+
+    def start(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
+        """Starts the two threads; the callbacks run in the reading one."""
+        os.register_at_fork(after_in_child=self._detach)
+        for target, args in ((self._read, (on_message, on_tick, on_end)), (self._write, ())):
+            thread = threading.Thread(
+                target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True
+            )
+            # A debugger that stops all threads must not stop these: they are not the agent's.
+            thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
+            thread.start()
+
+    def send(self, case: str, **value: Any) -> None:
+        """Sends a message; it is never dropped while the host lives."""
+        self._put(encode(case, value), droppable=False)
+
+    def offer(self, case: str, **value: Any) -> None:
+        """Sends a message that is dropped, and counted, when too much waits already."""
+        self._put(encode(case, value), droppable=True)
+
+    def flush(self, timeout_s: float) -> None:
+        """Waits until everything is written, or the host is gone, or time is up."""
+        with self._change:
+            self._change.wait_for(lambda: self.ended or not self._pending, timeout_s)
+
+    def _put(self, data: bytes, *, droppable: bool) -> None:
+        with self._change:
+            if self.ended:
+                return
+            if droppable and self._backlog > MAX_BACKLOG:
+                self._dropped += 1
+                return
+            # A signal handler may come here while this thread is inside `_send_now`: it must queue.
+            if not self._pending and not self._sending:
+                data = data[self._send_now(data) :]
+            if data:
+                self._pending.append(data)
+                self._backlog += len(data)
+                self._change.notify_all()
+
+    def _send_now(self, data: bytes) -> int:
+        self._sending = True
+        try:
+            return self._sock.send(data, socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._give_up()
+            return len(data)
+        finally:
+            self._sending = False
+
+    def _write(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._pending or self.ended)
+                if self.ended:
+                    return
+                data = self._pending[0]
+            try:
+                self._sock.sendall(data)
+            except OSError:
+                self._give_up()
+                return
+            with self._change:
+                self._pending.popleft()
+                self._backlog -= len(data)
+                if self._dropped and self._backlog < MAX_BACKLOG // 2:
+                    self._tell_dropped()
+                self._change.notify_all()
+
+    def _tell_dropped(self) -> None:
+        count, self._dropped = self._dropped, 0
+        text = f"{count} log records dropped: they came faster than they could be shown"
+        line = encode(
+            "log", {"level": 30, "logger": "agent-tui", "ts": time.time(), "text": text, "fields": {}}
+        )
+        self._pending.append(line)
+        self._backlog += len(line)
+
+    def _give_up(self) -> None:
+        with self._change:
+            self.ended = True
+            self._pending.clear()
+            self._change.notify_all()
+
+    def _detach(self) -> None:
+        """In a process that the agent forked off: the channel is the job's, not the copy's."""
+        self._change = threading.Condition(threading.RLock())
+        self.ended = True
+        self._pending.clear()
+        self._sock.close()
+
+    def _read(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        ticked = time.monotonic()
+        while True:
+            if self._buffer.find(b"\n") < 0 and not poll.poll(TICK_S * 1000):
+                message: tuple[str, dict[str, Any]] = ("", {})
+            else:
+                message = self.read_message() or ("end", {})
+            if message[0] == "end":
+                self._give_up()
+                on_end()
+                return
+            if message[0]:
+                on_message(*message)
+            if time.monotonic() - ticked >= TICK_S:
+                ticked = time.monotonic()
+                on_tick()

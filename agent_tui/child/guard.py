@@ -1,0 +1,41 @@
+"""Runs a command for as long as whoever started this lives.
+
+Started as `python guard.py FD COMMAND…` with the read end of a pipe as FD. When the pipe closes (the other
+side has gone, in whatever way) the command is asked to end, and killed if it does not within a moment.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+GRACE_S = 2.0
+
+
+def main() -> int:
+    lifeline = int(sys.argv[1])
+    os.set_inheritable(lifeline, False)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+    while command.poll() is None:
+        if select.select([lifeline], [], [], 0.1)[0]:
+            _end(command)
+    return command.returncode if command.returncode >= 0 else 128 - command.returncode
+
+
+def _end(command: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + GRACE_S
+    while command.poll() is None and time.monotonic() < deadline:
+        command.terminate()  # a livekit-server with people in its rooms wants to be told twice
+        time.sleep(0.1)
+    if command.poll() is None:
+        command.kill()
+        command.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

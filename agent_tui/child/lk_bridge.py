@@ -1,0 +1,178 @@
+"""Between the host's JSON lines and the SDK's own job channel, with the SDK's own message classes.
+
+`proc_main` of the SDK gets one end of a local socket pair; here is the other (livekit-agents.md §2.3, §2.4).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import logging
+import queue
+import socket
+from typing import TYPE_CHECKING, Any, Callable
+
+from .channel import own_thread
+
+if TYPE_CHECKING:
+    from .process import Link
+
+PING_TIMEOUT_S = 60.0
+FINISH_S = 2.0
+
+
+def only_known(cls: Any, **values: Any) -> Any:
+    """An instance of the SDK's dataclass with those of the values that this version has fields for."""
+    known = {field.name for field in dataclasses.fields(cls) if field.init}
+    return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def running_job(value: dict[str, Any]) -> Any:
+    """The SDK's `RunningJobInfo` from the fields of `StartJob` or `ActiveJob`."""
+    from livekit.agents.job import JobAcceptArguments, RunningJobInfo
+    from livekit.protocol.agent import Job
+
+    job = Job()
+    job.ParseFromString(base64.b64decode(value["job"]))
+    accept = only_known(JobAcceptArguments, **value["accept"])
+    times = {
+        key: value[key]
+        for key in ("received_at", "accepted_at", "assigned_at", "launched_at")
+        if key in value
+    }
+    return only_known(
+        RunningJobInfo,
+        accept_arguments=accept,
+        job=job,
+        url=value["url"],
+        token=value["token"],
+        worker_id=value["worker_id"],
+        fake_job=value.get("fake_job", False),
+        **times,
+    )
+
+
+class Bridge:
+    """Carries messages both ways in two threads until either side ends."""
+
+    def __init__(self, link: Link, http_proxy: str | None) -> None:
+        from livekit.agents.ipc import channel, proto
+        from livekit.agents.utils.aio import duplex_unix
+
+        self.failure: dict[str, Any] | None = None
+        """What prewarm raised, as `Failed` has it."""
+        self.ready = False
+        self._link = link
+        self._channel, self._proto, self._closed = channel, proto, duplex_unix.DuplexClosed
+        ours, self.theirs = socket.socketpair()
+        self._duplex = duplex_unix._Duplex.open(ours)
+        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # An interval of 0 turns the SDK's own watchdog off: it would end a job that is being debugged.
+        self._outgoing.put(
+            proto.InitializeRequest(
+                asyncio_debug=False,
+                ping_interval=0.0,
+                ping_timeout=PING_TIMEOUT_S,
+                high_ping_threshold=0.5,
+                http_proxy=http_proxy or "",
+            )
+        )
+        self._to_sdk: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "ping": lambda value: proto.PingRequest(timestamp=value["sent_ms"]),
+            "start_job": self._start_job,
+            "shutdown": lambda value: proto.ShutdownRequest(reason=value["reason"]),
+            "inference_request": lambda value: proto.InferenceRequest(
+                method=value["method"], request_id=value["request_id"], data=base64.b64decode(value["data"])
+            ),
+            "inference_response": lambda value: proto.InferenceResponse(
+                request_id=value["request_id"],
+                data=None if value["data"] is None else base64.b64decode(value["data"]),
+                error=value["error"],
+            ),
+        }
+        self._from_sdk: dict[Any, Callable[[Any], None]] = {
+            proto.InitializeResponse: self._initialized,
+            proto.PongResponse: lambda each: link.say("pong", sent_ms=each.last_timestamp),
+            proto.Exiting: lambda each: link.say("exiting", reason=each.reason),
+            proto.InferenceRequest: lambda each: link.say(
+                "inference_request", request_id=each.request_id, method=each.method, data=_text(each.data)
+            ),
+            proto.InferenceResponse: lambda each: link.say(
+                "inference_response", request_id=each.request_id, data=_text(each.data), error=each.error
+            ),
+        }
+        for name, case in (("ShutdownRequestAck", "shutdown_ack"), ("ShuttingDown", "shutting_down")):
+            if hasattr(proto, name):  # since 1.5.2
+                self._from_sdk[getattr(proto, name)] = functools.partial(_say_bare, link, case)
+
+    def start(self) -> None:
+        """Starts the threads and takes the host's messages."""
+        self._reader = own_thread(self._read)
+        own_thread(self._write)
+        self._link.listen(self._take)
+
+    def finish(self) -> None:
+        """Once the SDK's main returned: passes on what it still said."""
+        self.theirs.close()
+        self._reader.join(FINISH_S)
+
+    def _take(self, case: str, value: dict[str, Any]) -> None:
+        if case in self._to_sdk:
+            self._outgoing.put(self._to_sdk[case](value))
+
+    def _write(self) -> None:
+        while True:
+            try:
+                self._channel.send_message(self._duplex, self._outgoing.get())
+            except (self._closed, OSError):
+                return
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message = self._channel.recv_message(self._duplex, self._proto.IPC_MESSAGES)
+            except (self._closed, OSError):
+                return
+            handler = self._from_sdk.get(type(message))
+            if handler is not None:
+                handler(message)
+
+    def _start_job(self, value: dict[str, Any]) -> Any:
+        message = self._proto.StartJobRequest()
+        message.running_job = running_job(value)
+        job = message.running_job.job
+        self._link.records.context[:] = [{"job_id": job.id, "room": job.room.name}]
+        return message
+
+    def _initialized(self, response: Any) -> None:
+        failure = self.failure
+        if failure is None and response.error:
+            failure = {"error": response.error, "traceback": "", "file": None, "line": None}
+        if failure is None:
+            self.ready = True
+            self._link.say("ready")
+        else:
+            self.failure = failure
+            self._link.say("failed", **failure)
+
+
+class QuietHandler(logging.Handler):
+    """Stands where the SDK pickles records into a socket: ours is on the root logger already."""
+
+    thread = None
+
+    def __init__(self, duplex: Any) -> None:
+        super().__init__(logging.CRITICAL + 1)
+        duplex.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Nothing: the record went to the host by our handler."""
+
+
+def _say_bare(link: Link, case: str, message: object) -> None:
+    link.say(case)
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode("ascii")

@@ -1,0 +1,70 @@
+"""The control process of a native file: loads it, says what it is, answers for its functions."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import loading, native
+from .control import ControlLoop, Offer
+
+if TYPE_CHECKING:
+    from .process import Link
+
+MODULE = "__mp_main__"
+"""A native file is not run as `__main__`: nothing is captured from its guard, which is for its own use."""
+
+
+class NativeAgent:
+    """A `LoadedAgent` over the duck-typed functions."""
+
+    def __init__(self, agent: native.Agent) -> None:
+        self.worker = native.Worker()
+        self.load: Callable[[], Any] | None = None
+        self._request = agent.request_func
+        if agent.load_func is not None:
+            self._load_func = agent.load_func
+            self.load = lambda: self._load_func(self.worker)
+
+    async def request(self, job: Any, offer: Offer) -> None:
+        request = native.Request(native.record(job), offer)
+        if self._request is None:
+            await request.accept()
+            return
+        result = self._request(request)
+        if inspect.isawaitable(result):
+            await result
+
+    def live(self, value: dict[str, Any]) -> None:
+        self.worker.id = value["worker_id"]
+        self.worker.draining = value["draining"]
+        self.worker.active_jobs = [native.record(each) for each in value["active_jobs"]]
+
+
+def run(link: Link) -> None:
+    """Sends `Loading`, then `Manifest` or `Failed`; then serves."""
+    link.say("loading")
+    started = time.monotonic()
+    try:
+        module = loading.run_file(link.orders.file, MODULE)
+        agent = native.find_agent(module, link.orders.file)
+    except BaseException as error:
+        link.fail(error)
+        raise SystemExit(1) from None
+    link.records.install()
+    link.say(
+        "manifest",
+        runtime="native",
+        sdk_version=None,
+        options={},
+        has_entry=True,
+        has_prewarm=agent.prewarm is not None,
+        has_request_func=agent.request_func is not None,
+        has_load_func=agent.load_func is not None,
+        inference_runners=[],
+        functions="",
+        files=loading.own_files(link.orders.file),
+        load_ms=(time.monotonic() - started) * 1000,
+    )
+    ControlLoop(link, NativeAgent(agent)).run()

@@ -1,0 +1,172 @@
+"""The job process of a native file: prewarm, wait, one job, a good end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import loading, native
+from .native_control import MODULE
+
+if TYPE_CHECKING:
+    from .process import Link
+
+_log = logging.getLogger("agent-tui")
+
+ENTRY_GRACE_S = 1.0
+"""How long an entry function may go on once its job is over, before it is cancelled."""
+
+CANCEL_LIMIT_S = 5.0
+"""How long a cancelled entry function may take to end."""
+
+
+def run(link: Link) -> None:
+    """Loads and prewarms (`Loading`, then `Ready` or `Failed`), then serves until the job is over."""
+    loop = link.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    process = native.Process()
+    link.say("loading")
+    try:
+        agent = native.find_agent(loading.run_file(link.orders.file, MODULE), link.orders.file)
+        link.records.install()
+        if agent.prewarm is not None:
+            warmed = agent.prewarm(process)
+            if inspect.isawaitable(warmed):
+                loop.run_until_complete(_awaited(warmed))
+    except BaseException as error:
+        link.fail(error)
+        raise SystemExit(1) from None
+    link.say("ready")
+    try:
+        loop.run_until_complete(_JobProcess(link, agent, process).serve())
+    finally:
+        _close(loop)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends what the agent left on the loop, as `asyncio.run` does, but not for ever."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=CANCEL_LIMIT_S))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+class _JobProcess:
+    def __init__(self, link: Link, agent: native.Agent, process: native.Process) -> None:
+        self._link = link
+        self._agent = agent
+        self._process = process
+        self._job: asyncio.Task[None] | None = None
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ping": lambda value: link.say("pong", sent_ms=value["sent_ms"]),
+            "start_job": self._start,
+            "shutdown": self._shutdown,
+        }
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._reason: asyncio.Future[str] = loop.create_future()
+
+        def take(case: str, value: dict[str, Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._take, case, value)
+
+        self._link.listen(take)
+        await self._over.wait()
+
+    def _take(self, case: str, value: dict[str, Any]) -> None:
+        handler = self._handlers.get(case)
+        if handler is not None:
+            handler(value)
+
+    def _shutdown(self, value: dict[str, Any]) -> None:
+        self._link.say("shutdown_ack")
+        if self._job is None:
+            self._link.say("shutting_down")
+            self._over.set()
+        else:
+            self._end(value["reason"] or "shut down")
+
+    def _start(self, value: dict[str, Any]) -> None:
+        if self._job is not None:
+            _log.error("a second job came to this process; it was not started")
+            return
+        context = native.Context(value, self._process, self._end)
+        fields = {"job_id": context.job.id, "room": context.job.room.name}
+        self._link.records.context[:] = [fields, context.log_context_fields]
+        self._job = asyncio.create_task(self._run(context), name="job")
+        self._job.add_done_callback(lambda _: self._over.set())
+
+    def _end(self, reason: str) -> None:
+        if not self._reason.done():
+            self._reason.set_result(reason)
+
+    async def _run(self, context: native.Context) -> None:
+        entry = asyncio.create_task(self._enter(context), name="entry")
+        reason = await self._reason
+        await self._stop(entry)
+        self._link.say("exiting", reason=reason)
+        self._link.say("shutting_down")
+        await asyncio.gather(*(_call_back(each, reason) for each in context.shutdown_callbacks))
+        try:
+            await context.leave()
+        except Exception:
+            _log.exception("leaving the room failed")
+
+    async def _enter(self, context: native.Context) -> None:
+        self._link.say("entry_started", at=time.time())
+        try:
+            result = self._agent.entry(context)
+            if inspect.isawaitable(result):
+                await result
+        except asyncio.CancelledError:
+            self._end("cancelled")
+            raise
+        except BaseException as error:
+            told = loading.describe(error, self._link.orders.file)
+            _log.error("the entry function failed\n%s", told["traceback"])
+            self._link.say("job_crashed", error=told["error"], traceback=told["traceback"])
+            self._end("job crashed")
+        else:
+            if not context.connected:
+                self._end("entry returned")
+
+    async def _stop(self, entry: asyncio.Task[None]) -> None:
+        done, _ = await asyncio.wait([entry], timeout=ENTRY_GRACE_S)
+        if not done:
+            entry.cancel()
+            done, _ = await asyncio.wait([entry], timeout=CANCEL_LIMIT_S)
+            if not done:
+                _log.warning("the entry function goes on although it was cancelled")
+
+
+async def _call_back(callback: Callable[..., Any], reason: str) -> None:
+    try:
+        result = callback(reason) if _takes_reason(callback) else callback()
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        _log.exception("a shutdown callback failed")
+
+
+def _takes_reason(callback: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(callback).bind("")
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True

@@ -1,0 +1,201 @@
+"""One child process: takes its orders from the channel, runs one kind of work, ends when the host does."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import faulthandler
+import io
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any, Callable, NoReturn
+
+from . import debugging, loading
+from .channel import Channel, Message
+from .records import RecordHandler
+
+HOST_LOST_GRACE_S = 8.0
+"""How long a job may take to leave its room after the host has gone; then the group is killed."""
+
+FLUSH_S = 2.0
+HOST_LOST = "agent-tui is gone"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the host asks of this process: its first message."""
+
+    runtime: str
+    kind: str
+    process_id: str
+    file: str
+    log_level: int
+    functions: str
+    session_end_timeout_ms: int
+
+
+class Link:
+    """The process as the agent's side sees the host: says things, listens, and notices its loss."""
+
+    def __init__(self, channel: Channel, orders: Orders) -> None:
+        self.orders = orders
+        self.say = channel.send
+        self.records = RecordHandler(channel, orders.log_level)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The agent's event loop, whose tasks are part of the stacks."""
+        self.host_lost = False
+        self.on_host_lost: Callable[[], None] = lambda: None
+        """Called in the reading thread when the host went, after the listener got a `Shutdown`."""
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._early: list[tuple[str, dict[str, Any]]] = []
+        self._listener: Message | None = None
+        self._debugging = False
+
+    def start(self) -> None:
+        self._channel.start(self._take, self._look_around, self._host_went)
+
+    def listen(self, listener: Message) -> None:
+        """Takes all messages from here on, in the reading thread; earlier ones first."""
+        with self._lock:
+            for case, value in self._early:
+                listener(case, value)
+            self._early.clear()
+            self._listener = listener
+
+    def fail(self, error: BaseException) -> None:
+        """Tells the host that loading or prewarm failed."""
+        self.say("failed", **loading.describe(error, self.orders.file))
+
+    def finish(self) -> None:
+        """Writes what is left. With the host gone nobody else ends the processes that the job started."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        self._channel.flush(FLUSH_S)
+        if self.host_lost:
+            _kill_group()
+
+    def _take(self, case: str, value: dict[str, Any]) -> None:
+        if case == "dump_stacks":
+            self.say("stacks", text=stacks(self.loop))
+            return
+        with self._lock:
+            if self._listener is None:
+                self._early.append((case, value))
+                return
+        try:
+            self._listener(case, value)
+        except Exception:
+            logging.getLogger("agent-tui").exception("message %s could not be handled", case)
+
+    def _look_around(self) -> None:
+        now = debugging.attached()
+        if now != self._debugging:
+            self._debugging = now
+            self.say("debugging", attached=now)
+
+    def _host_went(self) -> None:
+        self.host_lost = True
+        self._take("shutdown", {"reason": HOST_LOST})
+        with contextlib.suppress(RuntimeError):  # the agent's loop has ended already
+            self.on_host_lost()
+        time.sleep(HOST_LOST_GRACE_S)
+        _kill_group()
+
+
+def _kill_group() -> None:
+    """SIGKILL to this process and all that it started, if the group is its own."""
+    if os.getpgid(0) == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stacks(loop: asyncio.AbstractEventLoop | None) -> str:
+    """The stacks of all threads and of the loop's tasks, newest call last."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    out = io.StringIO()
+    for ident, frame in sys._current_frames().items():
+        name = names.get(ident, str(ident))
+        if name.startswith("agent-tui"):
+            continue
+        out.write(f"Thread {name}:\n{''.join(traceback.format_stack(frame))}\n")
+    with contextlib.suppress(Exception):  # the set of tasks may change while it is read
+        for task in asyncio.all_tasks(loop) if loop is not None else ():
+            out.write(f"Task {task.get_name()}:\n")
+            task.print_stack(file=out)
+            out.write("\n")
+    return out.getvalue()
+
+
+def _set_up_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    with contextlib.suppress(Exception):
+        faulthandler.enable()
+
+
+def _pass_over(signum: int, frame: object) -> None:
+    """The host alone ends children. A handler, unlike SIG_IGN, is not inherited by programs they start."""
+
+
+def _runner(orders: Orders) -> Callable[[Link], None]:
+    from . import livekit_agents, native_control, native_job
+
+    table: dict[tuple[str, str], Callable[[Link], None]] = {
+        ("native", "control"): native_control.run,
+        ("native", "job"): native_job.run,
+        ("livekit-agents", "control"): livekit_agents.run_control,
+        ("livekit-agents", "job"): livekit_agents.run_job,
+        ("livekit-agents", "inference"): livekit_agents.run_inference,
+    }
+    return table[orders.runtime, orders.kind]
+
+
+def main(fd: int) -> NoReturn:
+    """Runs this process to its end."""
+    os.set_inheritable(fd, False)
+    channel = Channel(socket.socket(fileno=fd))
+    first = channel.read_message()
+    if first is None:
+        sys.exit(0)
+    link = Link(channel, Orders(**first[1]))
+    _set_up_streams()
+    debugging.install_hook()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _pass_over)
+    logging.getLogger().setLevel(link.orders.log_level)
+    link.records.install()
+    loading.prepare(link.orders.file)
+    link.start()
+    code = 0
+    try:
+        _runner(link.orders)(link)
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException as error:
+        link.fail(error)
+        code = 1
+    link.finish()
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Leaves as the interpreter does, thread joins and atexit functions included, but without taking the
+    modules apart: with an SDK loaded that takes half a second and tells nobody anything.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)

@@ -1,0 +1,66 @@
+"""Flags made from the declared options, and what was given on the command line as a layer of values."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from agent_tui.model.errors import UserError
+from agent_tui.options.declare import OPTIONS, Option
+from agent_tui.options.resolve import Given, OptionError, convert
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option_flags(command: F) -> F:
+    """Adds one flag per declared option."""
+    for option in reversed(OPTIONS):
+        command = click.option(
+            option.flag,
+            *option.aliases,
+            option.field,
+            metavar=_metavar(option),
+            default=None,
+            help=option.help,
+        )(command)
+    return command
+
+
+def given_flags(parameters: Mapping[str, str | None]) -> dict[str, Given]:
+    """The flags that were typed, by option name, each checked. Raises UserError for a bad one.
+
+    A secret written `@FILE` is the file's content.
+    """
+    layer: dict[str, Given] = {}
+    for option in OPTIONS:
+        raw = parameters.get(option.field)
+        if raw is None:
+            continue
+        given = Given(_from_file(option, raw), option.flag)
+        try:
+            convert(option, given)
+        except OptionError as error:
+            raise UserError(str(error)) from None
+        layer[option.name] = given
+    return layer
+
+
+def _from_file(option: Option, raw: str) -> str:
+    if not option.kind.secret or not raw.startswith("@"):
+        return raw
+    try:
+        return Path(raw[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"
+        ) from None
+
+
+def _metavar(option: Option) -> str:
+    words = option.kind.expects
+    if words.startswith("a duration"):
+        return "DURATION"
+    if words.startswith("one of "):
+        return "[" + "|".join(words.removeprefix("one of ").split(", ")) + "]"
+    return "N" if words.startswith(("a whole number", "a number")) else "TEXT"

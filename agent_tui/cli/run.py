@@ -1,0 +1,119 @@
+"""`agent-tui [AGENT]`: hosts one agent file."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_tui import __version__
+from agent_tui.cli.flags import given_flags, option_flags
+from agent_tui.cli.signals import StopSignals
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.options import kinds
+
+CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
+SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts")
+TEST_JOB_LENGTH_S = 10.0
+"""For test jobs that nothing else would end: no media and so no room that closes, and nobody watching."""
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
+    "3 no server or refused credentials, 130 and 143 by signal.",
+)
+@click.argument("agent", required=False)
+@click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says.")
+@click.option("--headless", is_flag=True, help="Lines instead of a screen.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout; headless.")
+@click.option("--dispatch", metavar="N", default="0", help="Make N test jobs once ready.")
+@click.option(
+    "--exit-when-idle", is_flag=True, help="Leave when the jobs ended; 1 if one failed or was lost."
+)
+@click.option("--job-length", metavar="DURATION", default=None, help="End test jobs that go on for longer.")
+@click.option("--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server.")
+@click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+@click.option("--no-watch", is_flag=True, help="Do not wait for saves.")
+@option_flags
+@click.version_option(__version__, prog_name="agent-tui", message="%(prog)s %(version)s")
+def run(
+    agent: str | None,
+    local: bool,
+    headless: bool,
+    as_json: bool,
+    dispatch: str,
+    exit_when_idle: bool,
+    job_length: str | None,
+    allow_remote: str,
+    python: str | None,
+    no_watch: bool,
+    **options: str | None,
+) -> int:
+    """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
+    flags = given_flags(options)
+    file = find_agent(agent)
+    count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
+    length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
+
+    from agent_tui.engine.config import RunConfig
+    from agent_tui.headless.run import HeadlessOptions
+    from agent_tui.options.envfiles import read_environment
+
+    config = RunConfig(
+        agent=file,
+        cwd=Path.cwd(),
+        environment=read_environment(file, Path.cwd(), os.environ),
+        flags=flags,
+        python=None if python is None else Path(python),
+        local=local,
+        watch=not no_watch and not exit_when_idle,
+        job_length_s=length,
+        unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
+    )
+    view = HeadlessOptions(
+        json=as_json,
+        dispatch=count,
+        exit_when_idle=exit_when_idle,
+        watch=config.watch,
+        confirmed_host=allow_remote,
+    )
+    return asyncio.run(_run_headless(config, view))
+
+
+async def _run_headless(config: Any, view: Any) -> int:
+    from agent_tui.engine.engine import Engine
+    from agent_tui.headless.run import Headless
+    from agent_tui.model.commands import Stop
+
+    engine = Engine(config)
+    front = Headless(engine, view, num_idle_processes=lambda: engine.options.num_idle_processes)
+    with StopSignals(lambda reason, kill: engine.send(Stop(reason, kill))) as signals:
+        code = await front.run()
+    return code if signals.exit_code is None else signals.exit_code
+
+
+def find_agent(agent: str | None) -> Path:
+    """The agent's file. Raises UserError with what to type."""
+    if agent is None:
+        for name in CANDIDATES:
+            if Path(name).is_file():
+                return Path(name).absolute()
+        names = ", ".join(CANDIDATES)
+        raise UserError(f"no agent file here (looked for {names}): name it, as in agent-tui path/to/agent.py")
+    path = Path(agent)
+    if path.is_dir():
+        raise UserError(f"{agent} is a folder: name the agent's file in it, as in agent-tui {agent}/agent.py")
+    if not path.is_file():
+        raise UserError(f"there is no file {agent}: name the agent's file, as in agent-tui path/to/agent.py")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{agent} is not an agent's file: its name should end in .py")
+    return path.absolute()
+
+
+def _checked(flag: str, raw: str, kind: kinds.Kind) -> Any:
+    try:
+        return kind.convert(raw)
+    except ValueError as error:
+        raise UserError(f"{flag}: {raw!r} {error}; give {kind.expects}", ExitCode.USAGE) from None

@@ -1,0 +1,59 @@
+"""`agent-tui server`: the embedded local server alone."""
+
+import asyncio
+import json
+
+import click
+
+from agent_tui.cli.signals import StopSignals
+from agent_tui.model.errors import UserError
+from agent_tui.options import kinds
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", metavar="N", default="7880", show_default=True, help="Port; 0 picks a free one.")
+@click.option("--api-key", metavar="TEXT", default=None, help="API key; a random one without it.")
+@click.option("--api-secret", metavar="TEXT", default=None, help="API secret; a random one without it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+def server(host: str, port: str, api_key: str | None, api_secret: str | None, as_json: bool) -> int:
+    """Runs the embedded local server by itself: workers, rooms and dispatches, without media."""
+    try:
+        number = kinds.whole(0, 65_535, " (0 picks a free one)").convert(port)
+    except ValueError as error:
+        raise UserError(f"--port: {port!r} {error}; give a whole number from 0 to 65535") from None
+    if (api_key is None) != (api_secret is None):
+        raise UserError("--api-key and --api-secret go together: give both or neither")
+    keys = {api_key: api_secret} if api_key and api_secret else None
+    return asyncio.run(_serve(host, int(str(number)), keys, as_json))
+
+
+async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: bool) -> int:
+    from agent_tui.local_server.server import LocalServer
+
+    ended = asyncio.Event()
+
+    async def stop(_reason: str, _kill: bool) -> None:
+        ended.set()
+
+    def unassigned(job: object, why: object) -> None:
+        room, text = job.room.name, why.text  # type: ignore[attr-defined]
+        _say(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
+
+    running = LocalServer(host=host, port=port, keys=keys, on_unassigned=unassigned)
+    with StopSignals(stop) as signals:
+        async with running:
+            words = (
+                f"listening at {running.url}\n"
+                f"  export LIVEKIT_URL={running.url}\n"
+                f"  export LIVEKIT_API_KEY={running.api_key}\n"
+                f"  export LIVEKIT_API_SECRET={running.api_secret}"
+            )
+            facts = {"url": running.url, "api_key": running.api_key, "api_secret": running.api_secret}
+            _say(as_json, "listening", words, **facts)
+            await ended.wait()
+        return signals.exit_code or 0
+
+
+def _say(as_json: bool, event: str, words: str, **facts: object) -> None:
+    print(json.dumps({"event": event, **facts}) if as_json else words, flush=True)

@@ -1,0 +1,42 @@
+"""Signals, as requests to end: the first in good order, the second at once."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """While entered, SIGINT, SIGTERM and SIGHUP call `stop(reason, kill)` instead of ending the process."""
+
+    def __init__(self, stop: Callable[[str, bool], Awaitable[object]]) -> None:
+        self._stop = stop
+        self._tasks: list[asyncio.Task[object]] = []
+        self.first: signal.Signals | None = None
+
+    def __enter__(self) -> "StopSignals":
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._received, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    @property
+    def exit_code(self) -> int | None:
+        """128 plus the first signal's number, as a shell would report it; None without one."""
+        return None if self.first is None else 128 + self.first
+
+    def _received(self, number: signal.Signals) -> None:
+        kill = self.first is not None
+        self.first = self.first or number
+        reason = f"{signal.Signals(number).name} received"
+        self._tasks.append(asyncio.ensure_future(_as_task(self._stop(reason, kill))))
+
+
+async def _as_task(awaitable: Awaitable[object]) -> object:
+    return await awaitable

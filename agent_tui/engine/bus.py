@@ -1,0 +1,94 @@
+"""The event stream: a snapshot and everything after it, for any number of readers; none can block it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import Event, Stamped
+from agent_tui.model.reduce import reduce
+from agent_tui.model.state import AppState
+
+LIMIT = 10_000
+
+
+class LaggedError(Exception):
+    """A reader fell too far behind: subscribe again, from a new snapshot."""
+
+
+@dataclass(eq=False)
+class Subscription:
+    """One reader's place in the stream. `snapshot` is the state before the first event of `batches()`."""
+
+    bus: "Bus"
+    snapshot: AppState
+    limit: int
+
+    def __post_init__(self) -> None:
+        self._waiting: list[Stamped] = []
+        self._news = asyncio.Event()
+        self._lagged = False
+        self._closed = False
+
+    def offer(self, stamped: Stamped) -> None:
+        if len(self._waiting) >= self.limit:
+            self._lagged = True
+            self._waiting.clear()
+            self.close()
+        elif not self._closed:
+            self._waiting.append(stamped)
+            self._news.set()
+
+    def close(self) -> None:
+        """Ends the stream after what was already taken in."""
+        self._closed = True
+        self.bus.forget(self)
+        self._news.set()
+
+    async def batches(self) -> AsyncIterator[list[Stamped]]:
+        """Events in order, as many at a time as have come. Raises LaggedError after an overflow."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                if self._lagged:
+                    raise LaggedError(f"more than {self.limit} events waited")
+                batch, self._waiting = self._waiting, []
+                if batch:
+                    yield batch
+                if self._closed and not self._waiting:
+                    return
+        finally:
+            self.close()
+
+
+class Bus:
+    """Stamps events, keeps the state they add up to, and hands them to every subscription."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seq = 0
+        self._subscriptions: set[Subscription] = set()
+        self.state = AppState()
+
+    def publish(self, event: Event) -> None:
+        """Adds an event to the stream."""
+        self._seq += 1
+        stamped = Stamped(self._seq, self._clock.time(), event)
+        self.state = reduce(self.state, stamped)
+        for subscription in tuple(self._subscriptions):
+            subscription.offer(stamped)
+
+    def subscribe(self, limit: int = LIMIT) -> Subscription:
+        """A snapshot and the stream after it; nothing lies between, for nothing is awaited between."""
+        subscription = Subscription(self, self.state, limit)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """Ends every subscription's stream after the last event."""
+        for subscription in tuple(self._subscriptions):
+            subscription.close()

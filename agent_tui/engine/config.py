@@ -1,0 +1,25 @@
+"""What a run was asked to be: everything that does not change while it lasts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One run of one agent file. `flags` are options by name; `environment` includes its files."""
+
+    agent: Path
+    cwd: Path
+    environment: Environment
+    flags: Mapping[str, Given] = field(default_factory=dict)
+    python: Path | None = None
+    local: bool = False
+    watch: bool = True
+    job_length_s: float | None = None
+    """Ends test jobs that go on for longer."""
+    unattended_job_length_s: float | None = None
+    """The same where nothing else would ever end them: on a server without media no room closes."""

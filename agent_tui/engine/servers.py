@@ -1,0 +1,171 @@
+"""Which server to register with: the one that is configured, else one that is here, else one of our own."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from livekit.protocol.room import ListRoomsRequest
+
+import agent_tui
+from agent_tui.engine.api import server_api
+from agent_tui.local_server.dispatcher import Unassigned
+from agent_tui.local_server.server import LocalServer
+from agent_tui.model.clock import Clock
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import ServerChosen, ServerKind
+from agent_tui.options.declare import ServerOptions
+from agent_tui.worker.urls import ServerAddress, is_loopback
+
+DEV_URL = "ws://localhost:7880"
+DEV_KEY = "devkey"
+DEV_SECRET = "secret"
+"""What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
+
+PROBE_S = 0.5
+START_S = 10.0
+GUARD = Path(agent_tui.__file__).parent / "child" / "guard.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server in use. `close` ends it if it was started here."""
+
+    chosen: ServerChosen
+    address: ServerAddress
+    close: Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    return
+
+
+async def choose_server(
+    options: ServerOptions,
+    *,
+    local: bool,
+    clock: Clock,
+    on_unassigned: Callable[[Any, Unassigned], None],
+    environ: dict[str, str],
+) -> Server:
+    """Finds or starts the server. Raises UserError for a configuration that cannot work."""
+    if local:
+        return await embedded(clock, on_unassigned)
+    if options.ws_url:
+        return _configured(options)
+    if options.api_key and options.api_secret:
+        found = await _found(options.api_key, options.api_secret)
+        if found is not None:
+            return found
+    if (found := await _found(DEV_KEY, DEV_SECRET)) is not None:
+        return found
+    binary = shutil.which("livekit-server", path=environ.get("PATH"))
+    if binary is not None and not _port_taken():
+        return await _started(binary)
+    return await embedded(clock, on_unassigned)
+
+
+async def embedded(clock: Clock, on_unassigned: Callable[[Any, Unassigned], None], port: int = 0) -> Server:
+    """The embedded local server."""
+    server = LocalServer(clock=clock, port=port, on_unassigned=on_unassigned)
+    await server.start()
+    address = ServerAddress(server.url, server.api_key, server.api_secret)
+    return Server(_chosen(ServerKind.EMBEDDED, server.url, media=False), address, server.close)
+
+
+def _configured(options: ServerOptions) -> Server:
+    key, secret = options.api_key, options.api_secret
+    if not key and not secret and not options.worker_token and is_loopback(options.ws_url):
+        key, secret = DEV_KEY, DEV_SECRET
+    for value, name, flag in ((key, "API key", "--api-key"), (secret, "API secret", "--api-secret")):
+        if not value and not options.worker_token:
+            raise UserError(
+                f"no {name} for {options.ws_url}: set LIVEKIT_{name.upper().replace(' ', '_')} or give "
+                f"{flag}, or use --local for the embedded server"
+            )
+    address = ServerAddress(options.ws_url, key, secret, options.worker_token or None)
+    return Server(_chosen(ServerKind.CONFIGURED, options.ws_url, media=True), address, _nothing)
+
+
+def _chosen(kind: ServerKind, url: str, *, media: bool) -> ServerChosen:
+    return ServerChosen(kind, url, urlsplit(url).hostname or url, not is_loopback(url), media)
+
+
+async def _found(key: str, secret: str) -> Server | None:
+    """The server on the development port, if it answers there and takes these keys."""
+    if not await takes_keys(DEV_URL, key, secret, PROBE_S):
+        return None
+    return Server(
+        _chosen(ServerKind.FOUND, DEV_URL, media=True), ServerAddress(DEV_URL, key, secret), _nothing
+    )
+
+
+async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
+    """Whether a LiveKit server answers there and accepts an API call with these keys."""
+    address = urlsplit(url)
+    try:
+        async with asyncio.timeout(limit_s):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    room = secrets.token_hex(8)
+    try:
+        async with server_api(ServerAddress(url, key, secret), room, limit_s * 4) as client:
+            await client.room.list_rooms(ListRoomsRequest(names=[room]))
+    except Exception:  # whatever answers there, it is no server for us
+        return False
+    return True
+
+
+def _port_taken() -> bool:
+    address = urlsplit(DEV_URL)
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", address.port or 7880)) == 0
+
+
+async def _started(binary: str) -> Server:
+    """Starts `livekit-server --dev`; it ends with us, however we end."""
+    lifeline_read, lifeline = os.pipe()
+    os.set_inheritable(lifeline_read, True)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            str(GUARD),
+            str(lifeline_read),
+            binary,
+            "--dev",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(lifeline_read,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(lifeline_read)
+
+    async def close() -> None:
+        with contextlib.suppress(OSError):
+            os.close(lifeline)
+        await process.wait()
+
+    deadline = asyncio.get_running_loop().time() + START_S
+    while not await takes_keys(DEV_URL, DEV_KEY, DEV_SECRET, PROBE_S):
+        if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+            await close()
+            raise UserError(
+                f"{binary} --dev does not come up on {DEV_URL}: try it by hand, or use --local",
+                ExitCode.SERVER,
+            )
+        await asyncio.sleep(0.05)
+    chosen = _chosen(ServerKind.STARTED, DEV_URL, media=True)
+    return Server(chosen, ServerAddress(DEV_URL, DEV_KEY, DEV_SECRET), close)

@@ -1,0 +1,199 @@
+"""The control process of one generation: runs the agent's request and load functions, within limits.
+
+User code may block or die here without harm: the process is ended and made anew.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from agent_tui.model import child as ch
+from agent_tui.model.clock import Clock
+from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
+from agent_tui.processes.timings import BackOff, ProcessTimings
+
+T = TypeVar("T")
+
+RESTARTED = "the control process was ended: the agent's code blocked it"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTimings:
+    """Limits for the agent's own functions, in seconds (worker-protocol §6.3: 2.5 s is the server's)."""
+
+    request_s: float = 2.0
+    load_s: float = 1.0
+    blocked_s: float = 0.3
+    """For an answer to a ping after a limit passed; without one the loop is blocked."""
+
+
+class Control:
+    """Keeps one control process alive. `start()` gives the manifest; `close()` ends it for good."""
+
+    def __init__(
+        self,
+        generation: int,
+        *,
+        launch: ch.Launch,
+        timings: Callable[[], ProcessTimings],
+        limits: ControlTimings,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self.generation = generation
+        self._launch = launch
+        self._timings = timings
+        self._limits = limits
+        self._clock = clock
+        self._emit = emit
+        self._numbers = itertools.count(1)
+        self._back_off = BackOff()
+        self._process: SupervisedProcess | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._manifest: asyncio.Future[ch.Manifest] = asyncio.get_running_loop().create_future()
+        self._up = asyncio.Event()
+        self._answers: dict[str, asyncio.Future[ch.RequestAnswer]] = {}
+        self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
+        self._live: ch.WorkerLive | None = None
+        self._closing = False
+
+    async def start(self) -> ch.Manifest:
+        """Loads the agent's file. Raises ProcessFailed when it does not load."""
+        self._keeper = asyncio.create_task(self._keep(), name=f"control {self.generation}")
+        return await asyncio.shield(self._manifest)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
+        """The request function's decision; a rejection with the reason when it gives none in time.
+
+        An agent without one accepts, with the SDKs' own default identity.
+        """
+        if self._manifest.done() and not self._manifest.result().has_request_func:
+            return ch.RequestAnswer(job_id, ch.AcceptArguments(f"agent-{job_id}"))
+        future: asyncio.Future[ch.RequestAnswer] = asyncio.get_running_loop().create_future()
+        self._answers[job_id] = future
+        try:
+            async with asyncio.timeout(self._limits.request_s):
+                await self._up.wait()
+                self._send(ch.AskRequest(job, job_id))
+                return await future
+        except TimeoutError:
+            asyncio.create_task(self._restart_if_blocked())  # noqa: RUF006  ends by itself within blocked_s
+            why = f"the request function did not answer within {self._limits.request_s:g} s"
+            return ch.RequestAnswer(job_id, None, error=why)
+        finally:
+            del self._answers[job_id]
+
+    async def ask_load(self) -> float:
+        """The load function's value. Raises TimeoutError past its limit, ValueError with what it raised."""
+        if not self._up.is_set():
+            raise TimeoutError("the control process is starting")
+        request_id = next(self._numbers)
+        future: asyncio.Future[ch.LoadAnswer] = asyncio.get_running_loop().create_future()
+        self._loads[request_id] = future
+        try:
+            async with asyncio.timeout(self._limits.load_s):
+                self._send(ch.AskLoad(request_id))
+                answer = await future
+        except TimeoutError:
+            await self._restart_if_blocked()
+            raise TimeoutError(f"the load function did not answer within {self._limits.load_s:g} s") from None
+        finally:
+            del self._loads[request_id]
+        if answer.load is None:
+            raise ValueError(f"the load function failed: {answer.error}")
+        return answer.load
+
+    def outcome(self, job_id: str, error: str | None) -> None:
+        """Tells the agent's request function what became of its acceptance."""
+        self._send(ch.AcceptOutcome(job_id, error))
+
+    def live(self, live: ch.WorkerLive) -> None:
+        """Passes worker data on to the agent's functions; a new control process gets the last of it."""
+        self._live = live
+        if self._up.is_set():
+            self._send(live)
+
+    async def close(self, reason: str) -> None:
+        """Ends the process and waits until it is gone."""
+        self._closing = True
+        process = self._process
+        if process is not None:
+            # It holds no room: a blocked one need not be waited for.
+            process.shutdown(reason)
+            await asyncio.wait({process.ended}, timeout=self._limits.blocked_s)
+            process.kill(reason)
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    def _send(self, message: ch.ToChild) -> None:
+        if self._process is not None:
+            self._process.send(message)
+
+    async def _keep(self) -> None:
+        failures = 0
+        for number in itertools.count(1):
+            process = SupervisedProcess(
+                f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}",
+                ch.ProcessKind.CONTROL,
+                self.generation,
+                launch=self._launch,
+                timings=self._timings,
+                clock=self._clock,
+                emit=self._emit,
+                relay=self._hear,
+            )
+            self._process = process
+            if self._closing:
+                return
+            await process.run()
+            self._up.clear()
+            self._fail_pending(RESTARTED)
+            if not self._manifest.done():
+                self._manifest.set_exception(process.ready.exception() or ProcessFailed("no manifest"))
+                self._manifest.exception()
+                return
+            if self._closing:
+                return
+            failures = failures + 1 if process.ready.exception() else 0
+            await asyncio.sleep(self._back_off.after(failures))
+
+    def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
+        match message:
+            case ch.Manifest():
+                if not self._manifest.done():
+                    self._manifest.set_result(message)
+                if self._live is not None:
+                    process.send(self._live)
+                self._up.set()
+            case ch.RequestAnswer(job_id=job_id):
+                _resolve(self._answers.get(job_id), message)
+            case ch.LoadAnswer(request_id=request_id):
+                _resolve(self._loads.get(request_id), message)
+            case _:
+                pass
+
+    async def _restart_if_blocked(self) -> None:
+        process = self._process
+        if process is None or process.ended.done():
+            return
+        if not await process.answers_ping(self._limits.blocked_s) and not process.held:
+            process.kill(RESTARTED)
+
+    def _fail_pending(self, why: str) -> None:
+        for job_id, answer in self._answers.items():
+            _resolve(answer, ch.RequestAnswer(job_id, None, error=why))
+        for request_id, load in self._loads.items():
+            _resolve(load, ch.LoadAnswer(request_id, None, why))
+
+
+def _resolve(future: asyncio.Future[T] | None, value: T) -> None:
+    if future is not None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            future.set_result(value)

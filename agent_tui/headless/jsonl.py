@@ -1,0 +1,197 @@
+"""Events as JSON lines: a stable, public form. One table says what each event's line holds."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from agent_tui.model import events as ev
+from agent_tui.model.logs import LogLine
+
+
+def event(event: ev.Event) -> dict[str, Any] | None:
+    """What the event's line holds; None for events that are not part of the public form."""
+    form = _FORMS.get(type(event))
+    return None if form is None else form(event)
+
+
+def log_line(log: LogLine) -> dict[str, Any]:
+    """A log line as an event; its `ts` is the line's own."""
+    body: dict[str, Any] = {
+        "event": "log",
+        "level": log.level.label,
+        "source": f"{log.source.process_id}:{log.source.stream}",
+        "job_id": log.job_id,
+        "text": log.text,
+    }
+    if log.logger:
+        body["logger"] = log.logger
+    return body
+
+
+def line(body: dict[str, Any], ts: float, seq: int) -> str:
+    """One object on one line, numbered without gaps; numbers that JSON cannot write become null."""
+    whole = {"event": body["event"], "ts": round(ts, 6), "seq": seq} | body
+    return json.dumps({name: _writable(value) for name, value in whole.items()}, ensure_ascii=False)
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _writable(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_writable(inner) for inner in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _mb(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _process(e: ev.ProcessChanged) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "event": "process",
+        "id": e.id,
+        "pid": e.pid,
+        "kind": e.kind.value,
+        "state": e.state.value,
+        "generation": e.generation,
+    }
+    if e.job_id is not None:
+        body["job_id"] = e.job_id
+    if e.state is ev.ProcessState.ENDED:
+        body |= {"reason": e.reason, "exit_code": e.exit_code, "signal": e.signal}
+    return body
+
+
+_FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
+    ev.Starting: lambda e: {
+        "event": "starting",
+        "version": e.version,
+        "agent": e.agent,
+        "agent_name": e.agent_name,
+    },
+    ev.InterpreterChosen: lambda e: {
+        "event": "interpreter",
+        "path": e.path,
+        "version": e.version,
+        "found_as": e.found_as,
+        "misses": e.misses,
+    },
+    ev.ServerChosen: lambda e: {
+        "event": "server",
+        "kind": e.kind.value,
+        "url": e.url,
+        "remote": e.remote,
+        "media": e.media,
+    },
+    ev.HttpListening: lambda e: {"event": "http", "url": e.url},
+    ev.WorkerRegistered: lambda e: {
+        "event": "registered",
+        "worker_id": e.worker_id,
+        "url": e.url,
+        "server": e.server.value,
+        "server_version": e.server_version,
+        "agent_name": e.agent_name,
+    },
+    ev.WorkerDisconnected: lambda e: {
+        "event": "disconnected",
+        "reason": e.reason,
+        "retry_in_s": None if e.retry_in_s is None else round(e.retry_in_s, 2),
+    },
+    ev.WorkerRefused: lambda e: {
+        "event": "disconnected",
+        "reason": e.reason,
+        "retry_in_s": None,
+        "refused": True,
+    },
+    ev.LinkSuspect: lambda e: {"event": "link", "suspect": e.suspect},
+    ev.GenerationReady: lambda e: {
+        "event": "generation_ready",
+        "generation": e.generation,
+        "seconds": None if e.seconds is None else round(e.seconds, 4),
+        "cause": e.cause,
+        "runtime": e.runtime,
+        "sdk_version": e.sdk_version,
+        "start_method": e.start_method,
+    },
+    ev.GenerationFailed: lambda e: {
+        "event": "generation_failed",
+        "generation": e.generation,
+        "error": e.error,
+        "file": e.file,
+        "line": e.line,
+        "traceback": e.traceback,
+    },
+    ev.ProcessChanged: _process,
+    ev.MemoryWarned: lambda e: {
+        "event": "memory_warning",
+        "process": e.process_id,
+        "pid": e.pid,
+        "job_id": e.job_id,
+        "rss_mb": _mb(e.rss_mb),
+        "uss_mb": _mb(e.uss_mb),
+        "warn_mb": e.warn_mb,
+        "limit_mb": e.limit_mb or None,
+        "baseline_mb": _mb(e.baseline_mb),
+    },
+    ev.OfferReceived: lambda e: {"event": "offer", "job_id": e.job_id, "room": e.room},
+    ev.OfferAnswered: lambda e: {
+        "event": "offer_answered",
+        "job_id": e.job_id,
+        "accepted": e.accepted,
+        "terminate": e.terminate,
+        "error": e.error,
+    },
+    ev.JobStarted: lambda e: {
+        "event": "job_started",
+        "job_id": e.job_id,
+        "room": e.room,
+        "pid": e.pid,
+        "generation": e.generation,
+        "dispatch_to_entry_ms": _ms(e.dispatch_to_entry_ms),
+        "offer_to_entry_ms": _ms(e.offer_to_entry_ms),
+        "warm": e.warm,
+        "process": e.process_id,
+    },
+    ev.JobEnded: lambda e: {
+        "event": "job_ended",
+        "job_id": e.job_id,
+        "room": e.room,
+        "pid": e.pid,
+        "generation": e.generation,
+        "status": e.status.value,
+        "reason": e.reason,
+        "seconds": round(e.seconds, 3),
+    },
+    ev.JobLost: lambda e: {"event": "job_lost", "room": e.room, "why": e.why, "job_id": e.job_id},
+    ev.Dispatched: lambda e: {
+        "event": "dispatched",
+        "room": e.room,
+        "agent_name": e.agent_name,
+        "dispatch_id": e.dispatch_id,
+    },
+    ev.OptionsChanged: lambda e: {
+        "event": "options_changed",
+        **{name: list(change) for name, change in e.changes.items()},
+    },
+    ev.Notice: lambda e: {
+        "event": "log",
+        "level": e.level.label,
+        "source": "agent-tui",
+        "job_id": None,
+        "text": e.text,
+    },
+    ev.Stopping: lambda e: {
+        "event": "stopping",
+        "reason": e.reason,
+        "jobs": e.jobs,
+        "deadline_s": e.deadline_s,
+    },
+    ev.Stopped: lambda e: {"event": "stopped", "reason": e.reason},
+}

@@ -1,0 +1,116 @@
+"""Events as lines for people: a time, what it is about, and one sentence."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel, LogLine
+
+
+def to_line(stamped: ev.Stamped) -> str | None:
+    """The line of one event; None for events that would only be noise here."""
+    form = _FORMS.get(type(stamped.event))
+    text = None if form is None else form(stamped.event)
+    return None if text is None else f"{_clock(stamped.ts)} {text}"
+
+
+def log_to_line(log: LogLine) -> str:
+    """A log line; further lines of a record (a traceback) are indented."""
+    owner = log.job_id or log.source.process_id
+    first, *rest = log.text.split("\n") or [""]
+    head = f"{_clock(log.ts)} {log.level.label.upper():<5} {owner:<15} {first}"
+    return "\n".join([head, *(f"    {line}" for line in rest)])
+
+
+def _clock(ts: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(ts)) + f".{int(ts * 1000) % 1000:03d}"
+
+
+def _registered(e: ev.WorkerRegistered) -> str:
+    name = f"as {e.agent_name!r}" if e.agent_name else "for every new room (no agent name)"
+    return f"● registered {name} as worker {e.worker_id} at {e.url} ({e.server}, LiveKit {e.server_version})"
+
+
+def _disconnected(e: ev.WorkerDisconnected) -> str:
+    then = "not tried again" if e.retry_in_s is None else f"next try in {e.retry_in_s:.1f} s"
+    return f"○ not registered: {e.reason}; {then}"
+
+
+def _generation_ready(e: ev.GenerationReady) -> str:
+    sdk = f" {e.sdk_version}" if e.sdk_version else ""
+    took = f", {e.seconds * 1000:.0f} ms after the save" if e.seconds is not None else ""
+    return f"✓ generation {e.generation} loaded ({e.runtime}{sdk}, {e.start_method}){took}"
+
+
+def _generation_failed(e: ev.GenerationFailed) -> str:
+    place = f" at {e.file}:{e.line}" if e.file else ""
+    trace = "".join(f"\n    {line}" for line in e.traceback.rstrip().split("\n")) if e.traceback else ""
+    return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
+
+
+def _process(e: ev.ProcessChanged) -> str | None:
+    if e.state is not ev.ProcessState.ENDED:
+        return None if e.kind is not ProcessKind.JOB else f"  process {e.id} (pid {e.pid}) {e.state}"
+    how = f"signal {e.signal}" if e.signal else f"exit code {e.exit_code}"
+    return f"  process {e.id} (pid {e.pid}) ended, {how}: {e.reason}"
+
+
+def _offer_answered(e: ev.OfferAnswered) -> str | None:
+    return None if e.accepted else f"  offer {e.job_id} declined" + (f": {e.error}" if e.error else "")
+
+
+def _job_started(e: ev.JobStarted) -> str:
+    since = (
+        f"{e.offer_to_entry_ms:.0f} ms after its offer"
+        if e.dispatch_to_entry_ms is None
+        else f"{e.dispatch_to_entry_ms:.0f} ms after its dispatch"
+    )
+    return f"▶ job {e.job_id} started in {e.room}, pid {e.pid}, {'warm' if e.warm else 'cold'}, {since}"
+
+
+def _memory(e: ev.MemoryWarned) -> str:
+    job = f", job {e.job_id}" if e.job_id else ""
+    return (
+        f"⚠ memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS), more than jobMemoryWarnMB = "
+        f"{e.warn_mb:g}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start"
+    )
+
+
+_MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
+
+_FORMS: dict[type[object], Callable[[Any], str | None]] = {
+    ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
+    ev.InterpreterChosen: lambda e: (
+        f"  interpreter {e.path} ({e.version}, {e.found_as})"
+        + "".join(f"\n    passed over {miss}" for miss in e.misses)
+    ),
+    ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
+    ev.HttpListening: lambda e: f"  health and /worker at {e.url}",
+    ev.WorkerRegistered: _registered,
+    ev.WorkerDisconnected: _disconnected,
+    ev.WorkerRefused: lambda e: f"✗ {e.reason}",
+    ev.LinkSuspect: lambda e: "○ the server does not answer" if e.suspect else "● the server answers again",
+    ev.GenerationReady: _generation_ready,
+    ev.GenerationFailed: _generation_failed,
+    ev.ProcessChanged: _process,
+    ev.MemoryWarned: _memory,
+    ev.OfferReceived: lambda e: f"  offer {e.job_id} for room {e.room}",
+    ev.OfferAnswered: _offer_answered,
+    ev.JobStarted: _job_started,
+    ev.JobEnded: lambda e: (
+        f"{_MARKS[e.status]} job {e.job_id} {e.status} after {e.seconds:.1f} s: {e.reason}"
+    ),
+    ev.JobLost: lambda e: f"✗ no job for {e.room}: {e.why}",
+    ev.Dispatched: lambda e: f"  dispatched into {e.room}",
+    ev.OptionsChanged: lambda e: (
+        "  " + ", ".join(f"{name}: {old} → {new}" for name, (old, new) in e.changes.items())
+    ),
+    ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{e.text}",
+    ev.Stopping: lambda e: (
+        f"  stopping: {e.reason}"
+        + (f"; {e.jobs} jobs have up to {e.deadline_s:.0f} s to end" if e.jobs else "")
+    ),
+    ev.Stopped: lambda e: "  stopped",
+}

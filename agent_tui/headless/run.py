@@ -1,0 +1,204 @@
+"""The front end without a screen: prints the stream, makes the test jobs, decides the exit code."""
+
+import asyncio
+import itertools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agent_tui.engine.bus import LaggedError, Subscription
+from agent_tui.headless import jsonl, lines
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.errors import ExitCode
+from agent_tui.model.logs import LogLevel, LogLine
+
+
+class Handle(Protocol):
+    """All that a front end may use of the engine."""
+
+    @property
+    def log_level(self) -> LogLevel: ...
+    def subscribe(self, limit: int = ...) -> Subscription: ...
+    def logs(self, first: int, end: int) -> tuple[LogLine, ...]: ...
+    async def send(self, command: cmd.Command) -> cmd.CommandResult: ...
+    async def __aenter__(self) -> object: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlessOptions:
+    """What only this front end knows: the form of the output, test jobs, and when to leave."""
+
+    json: bool = False
+    dispatch: int = 0
+    exit_when_idle: bool = False
+    watch: bool = True
+    confirmed_host: str = ""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Follows the stream and says when to leave, and with which exit code."""
+
+    options: HeadlessOptions
+    rooms: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    bad: bool = False
+    registered: bool = False
+    warm: bool = False
+    loaded: bool = False
+    target_is_zero: bool = False
+    running: set[str] = field(default_factory=set)
+    server_lost: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Test jobs can be dispatched: registered, and warm unless nothing is to be kept warm."""
+        return self.registered and self.loaded and (self.warm or self.target_is_zero)
+
+    def hear(self, event: ev.Event) -> ExitCode | None:
+        """The exit code once it is time to leave."""
+        match event:
+            case ev.WorkerRegistered():
+                self.registered, self.server_lost = True, None
+            case ev.GenerationReady():
+                self.loaded = True
+            case ev.GenerationFailed() if not self.loaded and (
+                self.options.exit_when_idle or not self.options.watch
+            ):
+                return ExitCode.JOB_FAILED
+            case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
+                self.registered, self.server_lost = False, reason
+            case ev.WorkerDisconnected():
+                self.registered = False
+            case ev.ProcessChanged(kind="job", state=ev.ProcessState.IDLE | ev.ProcessState.ENDED):
+                self.warm = True  # or it cannot become warm: then the jobs will say why
+            case ev.Dispatched(room=room):
+                self.rooms.add(room)
+            case ev.OfferReceived(job_id=job_id):
+                self.running.add(job_id)
+            case ev.OfferAnswered(job_id=job_id, accepted=False):
+                self.running.discard(job_id)
+            case ev.JobEnded(job_id=job_id, room=room, status=status):
+                self.running.discard(job_id)
+                self.settled.add(room)
+                self.bad |= status is ev.JobStatus.FAILED
+            case ev.JobLost(job_id=lost, room=room):
+                self.running.discard(lost or "")
+                self.settled.add(room)
+                self.bad = True
+            case _:
+                pass
+        if self.server_lost is not None and not self.running:
+            return ExitCode.SERVER
+        return self._when_idle()
+
+    def _when_idle(self) -> ExitCode | None:
+        if not self.options.exit_when_idle or not self.settled or self.running:
+            return None
+        if self.options.dispatch and len(self.rooms) < self.options.dispatch:
+            return None
+        if not self.rooms <= self.settled:
+            return None
+        return ExitCode.JOB_FAILED if self.bad else ExitCode.OK
+
+
+class Printer:
+    """Prints events and the log lines that they announce, in the chosen form."""
+
+    def __init__(self, engine: Handle, *, json: bool) -> None:
+        self._engine = engine
+        self._json = json
+        self._seq = itertools.count(1)
+
+    def print(self, stamped: ev.Stamped) -> None:
+        """One event; nothing but data goes to stdout. Raises BrokenPipeError."""
+        if isinstance(stamped.event, ev.LogsAdded):
+            for log in self._engine.logs(stamped.event.first, stamped.event.end):
+                if log.level >= self._engine.log_level:
+                    self._out(jsonl.log_line(log) if self._json else lines.log_to_line(log), log.ts)
+            return
+        self._out(jsonl.event(stamped.event) if self._json else lines.to_line(stamped), stamped.ts)
+
+    def _out(self, form: dict[str, Any] | str | None, ts: float) -> None:
+        if isinstance(form, dict):
+            form = jsonl.line(form, ts, next(self._seq))
+        if form is not None:
+            sys.stdout.write(form + "\n")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+class Headless:
+    """One headless run over an engine that has not started yet."""
+
+    def __init__(
+        self, engine: Handle, options: HeadlessOptions, *, num_idle_processes: Callable[[], int]
+    ) -> None:
+        self._engine = engine
+        self._options = options
+        self._num_idle_processes = num_idle_processes
+        self._verdict = Verdict(options)
+        self._printer = Printer(engine, json=options.json)
+        self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
+        self._dispatching: asyncio.Task[None] | None = None
+
+    async def run(self) -> ExitCode:
+        """Starts the engine, stays until it is time to leave or it was stopped, and ends it.
+
+        Raises UserError when the engine cannot start.
+        """
+        # Subscribed before the start, so that nothing is missed.
+        printing = asyncio.create_task(self._print(self._engine.subscribe()), name="headless")
+        try:
+            async with self._engine:
+                futures: set[asyncio.Future[Any]] = {printing, self._decided}
+                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+                if self._dispatching is not None:
+                    self._dispatching.cancel()
+            await printing
+        finally:
+            printing.cancel()
+            await asyncio.gather(printing, return_exceptions=True)
+        return self._decided.result() if self._decided.done() else ExitCode.OK
+
+    async def _print(self, stream: Subscription) -> None:
+        while True:
+            try:
+                async for batch in stream.batches():
+                    for stamped in batch:
+                        self._printer.print(stamped)
+                        self._decide(self._verdict.hear(stamped.event))
+                    self._printer.flush()
+                    self._dispatch_when_ready()
+                return
+            except LaggedError:
+                stream = self._engine.subscribe()
+            except BrokenPipeError:
+                # Whoever read us has gone (`| head`): there is nobody to tell anything.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                self._decide(ExitCode.OK)
+
+    def _decide(self, code: ExitCode | None) -> None:
+        if code is not None and not self._decided.done():
+            self._decided.set_result(code)
+
+    def _dispatch_when_ready(self) -> None:
+        self._verdict.target_is_zero = self._num_idle_processes() == 0
+        if self._options.dispatch and self._dispatching is None and self._verdict.ready:
+            self._dispatching = asyncio.create_task(self._dispatch(), name="test dispatches")
+
+    async def _dispatch(self) -> None:
+        command = cmd.Dispatch(self._options.dispatch, confirmed_host=self._options.confirmed_host)
+        result = await self._engine.send(command)
+        if result.ok:
+            return
+        print(f"agent-tui: {result.text}", file=sys.stderr)
+        if result.refused:
+            self._decide(ExitCode.USAGE)
+        elif self._options.exit_when_idle:
+            self._decide(ExitCode.JOB_FAILED)

@@ -1,0 +1,399 @@
+"""The desk: one answer to each offer, one record per job, one end for each, and what the server is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from livekit.protocol import agent as proto
+
+from agent_tui.jobs.record import JobRecord, Stage
+from agent_tui.model import child as ch
+from agent_tui.model import events as ev
+from agent_tui.model.clock import Clock
+from agent_tui.processes.pool import Lease
+from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.worker.messages import JobProgress, Reject
+
+AGENT_NAME_ATTRIBUTE = "lk.agent.name"
+"""The participant attribute that both SDKs stamp (livekit-agents.md §1.3)."""
+
+MAX_LAUNCHES = 2
+"""A process that dies before the job's entry ran costs the job nothing, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeskTimings:
+    """Seconds. The assignment may never come (worker-protocol §6.3); the SDKs wait as long."""
+
+    assignment_s: float = 7.5
+
+
+class Server(Protocol):
+    """What the desk tells the server; the worker is one."""
+
+    @property
+    def worker_id(self) -> str | None: ...
+    def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool: ...
+    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool: ...
+
+
+class Agent(Protocol):
+    """The current generation's request function."""
+
+    @property
+    def generation(self) -> int: ...
+    def ask_request(self, job: bytes, job_id: str) -> Awaitable[ch.RequestAnswer]: ...
+    def outcome(self, job_id: str, error: str | None) -> None: ...
+
+
+class Surroundings(Protocol):
+    """Who has to know how the desk's jobs go, and what the desk cannot know by itself."""
+
+    def lease(self) -> Lease: ...
+    def dispatched_at(self, job: proto.Job) -> float | None:
+        """Unix seconds, for a job that was dispatched from here."""
+        ...
+
+    def launched(self, record: JobRecord) -> None: ...
+    def entered(self, record: JobRecord) -> None: ...
+    def over(self, record: JobRecord) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What the desk needs of the options and of the server in use, read for each job."""
+
+    agent_name: str
+    url: str
+    fake_job: bool
+
+
+class Desk:
+    """Owns all job records. Its calls come from the worker, from processes and from commands."""
+
+    def __init__(
+        self,
+        *,
+        server: Callable[[], Server],
+        agent: Callable[[], Agent | None],
+        settings: Callable[[], JobSettings],
+        around: Surroundings,
+        clock: Clock,
+        emit: Callable[[ev.Event], None],
+        timings: DeskTimings | None = None,
+    ) -> None:
+        self._server = server
+        self._agent = agent
+        self._settings = settings
+        self._around = around
+        self._clock = clock
+        self._emit = emit
+        self._timings = timings or DeskTimings()
+        self._records: dict[str, JobRecord] = {}
+        self._assignments: dict[str, asyncio.Future[bool]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._draining = False
+
+    # -- from the worker ----------------------------------------------------------------------------
+
+    def offer(self, job: proto.Job, received_at: float) -> None:
+        """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected."""
+        agent = self._agent()
+        generation = agent.generation if agent else 0
+        self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))
+        if job.id in self._records:
+            self._decline(job.id, "this job is here already")
+        elif self._draining:
+            self._decline(job.id, "agent-tui is stopping")
+        elif agent is None:
+            self._decline(job.id, "the agent's file has not loaded")
+        else:
+            record = JobRecord(job, received_at, generation)
+            self._records[job.id] = record
+            task = asyncio.create_task(self._handle(record, agent), name=f"job {job.id}")
+            self._tasks[job.id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(record.id, None))
+
+    def assigned(self, job_id: str, url: str | None, token: str) -> None:
+        """Takes an assignment; one for a job that nobody waits for is ignored (worker-protocol §6.3)."""
+        record = self._records.get(job_id)
+        waiting = self._assignments.get(job_id)
+        if record is None or waiting is None or waiting.done():
+            return
+        record.url = url or self._settings().url
+        record.token = token
+        record.worker_id = self._server().worker_id or ""
+        record.assigned_at = self._clock.time()
+        waiting.set_result(True)
+
+    def terminated(self, job_id: str) -> None:
+        """The server ends the job. Idempotent; a job that is over is no error (worker-protocol §14.11)."""
+        record = self._records.get(job_id)
+        if record is not None:
+            record.terminated = True
+            self._tell_to_end(record, ev.JobStatus.TERMINATED, "terminated by the server")
+
+    # -- from commands ------------------------------------------------------------------------------
+
+    @property
+    def records(self) -> tuple[JobRecord, ...]:
+        """All jobs that are not over."""
+        return tuple(self._records.values())
+
+    @property
+    def running(self) -> tuple[JobRecord, ...]:
+        """Jobs that have a process or wait for one."""
+        return tuple(r for r in self._records.values() if r.stage in (Stage.LAUNCHING, Stage.RUNNING))
+
+    def end(self, job_id: str, status: ev.JobStatus, reason: str) -> bool:
+        """Ends a job in good order; False when there is no such job."""
+        record = self._records.get(job_id)
+        if record is None:
+            return False
+        self._tell_to_end(record, status, reason)
+        return True
+
+    def drain(self) -> None:
+        """Takes no more offers."""
+        self._draining = True
+
+    async def close(self, reason: str) -> None:
+        """Takes no more offers, ends all jobs in good order and returns when they are over."""
+        self.drain()
+        for record in self.records:
+            self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    # -- one job --------------------------------------------------------------------------------------
+
+    async def _handle(self, record: JobRecord, agent: Agent) -> None:
+        try:
+            if await self._answer(record, agent):
+                try:
+                    await self._run(record, agent)
+                finally:
+                    record.lease.release()
+        finally:
+            record.stage = Stage.OVER
+            self._records.pop(record.id, None)
+            self._around.over(record)
+
+    async def _answer(self, record: JobRecord, agent: Agent) -> bool:
+        answer = await agent.ask_request(record.job.SerializeToString(), record.id)
+        if answer.accept is None or record.told_to_end is not None:
+            record.declined = answer.error or "declined by the request function"
+            self._decline(record.id, answer.error, terminate=answer.terminate)
+            return False
+        attributes = {AGENT_NAME_ATTRIBUTE: self._settings().agent_name, **answer.accept.attributes}
+        record.accept = ch.AcceptArguments(
+            answer.accept.identity, answer.accept.name, answer.accept.metadata, attributes
+        )
+        record.accepted_at = self._clock.time()
+        record.stage = Stage.ACCEPTED
+        record.lease = self._around.lease()
+        self._assignments[record.id] = asyncio.get_running_loop().create_future()
+        if not self._server().answer(record.id, record.accept):
+            del self._assignments[record.id]
+            record.lease.release()
+            self._emit(ev.OfferAnswered(record.id, accepted=False, error="the connection was lost"))
+            return False
+        self._emit(ev.OfferAnswered(record.id, accepted=True))
+        return True
+
+    def _decline(self, job_id: str, error: str | None, *, terminate: bool = False) -> None:
+        self._server().answer(job_id, Reject(terminate))
+        self._emit(ev.OfferAnswered(job_id, accepted=False, terminate=terminate, error=error))
+
+    async def _run(self, record: JobRecord, agent: Agent) -> None:
+        if not await self._await_assignment(record, agent):
+            return
+        self._emit(ev.JobAssigned(record.id, record.room))
+        record.stage = Stage.LAUNCHING
+        run = _Run(record, self._entered, self._report)
+        while (process := await self._take(record)) is not None:
+            end = await self._launch(record, process, agent, run)
+            if not self._worth_another_launch(record, end):
+                break
+            record.lease.release()
+            record.lease = self._around.lease()
+        else:
+            agent.outcome(record.id, "the job could not be launched")
+        self._finish(record, run.end)
+
+    async def _await_assignment(self, record: JobRecord, agent: Agent) -> bool:
+        waiting = self._assignments[record.id]
+        why = ""
+        try:
+            if not await asyncio.wait_for(waiting, self._timings.assignment_s):
+                why = record.told_to_end[1] if record.told_to_end else "given up"
+        except TimeoutError:
+            why = f"accepted, but the server did not assign it within {self._timings.assignment_s:g} s"
+        finally:
+            del self._assignments[record.id]
+        if why:
+            agent.outcome(record.id, why)
+            self._emit(ev.JobLost(record.room, why, record.id))
+        return not why
+
+    async def _take(self, record: JobRecord) -> SupervisedProcess | None:
+        """A process for the job; None when the job has to end without one."""
+        if record.told_to_end is not None:
+            return None
+        try:
+            process = await record.lease.take()
+        except ProcessFailed as error:
+            if record.told_to_end is None:
+                record.crash = (f"no process: {error}", error.failure.traceback if error.failure else "")
+            return None
+        record.warm = record.lease.warm and record.launches == 0
+        return process
+
+    async def _launch(
+        self, record: JobRecord, process: SupervisedProcess, agent: Agent, run: "_Run"
+    ) -> ProcessEnd:
+        assert record.accept is not None
+        record.launches += 1
+        if process.state is not ev.ProcessState.IDLE:
+            return await process.ended
+        record.process = process
+        record.launched_at = self._clock.time()
+        record.stage = Stage.RUNNING
+        run.begin()
+        start = ch.StartJob(
+            record.job.SerializeToString(),
+            record.accept,
+            record.url,
+            record.token,
+            record.worker_id,
+            self._settings().fake_job,
+            record.received_at,
+            record.accepted_at,
+            record.assigned_at,
+            record.launched_at,
+        )
+        self._around.launched(record)
+        process.start_job(start, record.id, run)
+        agent.outcome(record.id, None)
+        if record.launches == 1:
+            self._server().update_job(record.id, JobProgress.RUNNING)
+        if record.told_to_end is not None:
+            process.shutdown(record.told_to_end[1])
+        return await run.ended
+
+    def _worth_another_launch(self, record: JobRecord, end: ProcessEnd) -> bool:
+        """The process was dead before the job could begin, through no fault of the job."""
+        untouched = record.entry_at is None and record.crash is None and record.exiting is None
+        return untouched and not end.killed and record.told_to_end is None and record.launches < MAX_LAUNCHES
+
+    def _entered(self, record: JobRecord) -> None:
+        process = record.process
+        assert process is not None
+        assert process.pid is not None
+        assert record.entry_at is not None
+        dispatched = self._around.dispatched_at(record.job)
+        self._emit(
+            ev.JobStarted(
+                record.id,
+                record.room,
+                process.id,
+                process.pid,
+                process.generation,
+                record.warm,
+                (record.entry_at - record.received_at) * 1000,
+                None if dispatched is None else (record.entry_at - dispatched) * 1000,
+            )
+        )
+        self._around.entered(record)
+
+    def _report(self, record: JobRecord, end: ProcessEnd | None = None) -> None:
+        """Tells the server how the job ended, before the agent leaves the room (worker-protocol §8)."""
+        if record.reported or record.terminated:
+            return
+        record.reported = True
+        status, reason = _verdict(record, end)
+        if status is ev.JobStatus.FAILED:
+            self._server().update_job(record.id, JobProgress.FAILED, reason)
+        else:
+            self._server().update_job(record.id, JobProgress.SUCCESS)
+
+    def _finish(self, record: JobRecord, end: ProcessEnd | None) -> None:
+        status, reason = _verdict(record, end)
+        self._report(record, end)
+        began = record.entry_at or record.launched_at or record.assigned_at
+        process = record.process
+        self._emit(
+            ev.JobEnded(
+                record.id,
+                record.room,
+                process.pid if process else None,
+                process.generation if process else record.generation,
+                status,
+                reason,
+                max(self._clock.time() - began, 0.0),
+            )
+        )
+
+    def _tell_to_end(self, record: JobRecord, status: ev.JobStatus, reason: str) -> None:
+        if record.told_to_end is not None:
+            return
+        record.told_to_end = (status, reason)
+        waiting = self._assignments.get(record.id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(False)
+        if record.process is not None:
+            record.process.shutdown(reason)
+        elif record.stage is Stage.LAUNCHING:
+            record.lease.release()
+
+
+class _Run:
+    """Hears what one job's process says and keeps it in the record."""
+
+    def __init__(
+        self,
+        record: JobRecord,
+        entered: Callable[[JobRecord], None],
+        report: Callable[[JobRecord], None],
+    ) -> None:
+        self._record = record
+        self._entered = entered
+        self._report = report
+        self.end: ProcessEnd | None = None
+        self.ended: asyncio.Future[ProcessEnd]
+
+    def begin(self) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def entry_started(self, at: float) -> None:
+        if self._record.entry_at is None:
+            self._record.entry_at = at
+            self._entered(self._record)
+
+    def crashed(self, error: str, traceback: str) -> None:
+        self._record.crash = (error, traceback)
+
+    def exiting(self, reason: str) -> None:
+        self._record.exiting = reason
+        self._report(self._record)
+
+    def process_ended(self, end: ProcessEnd) -> None:
+        self.end = end
+        self.ended.set_result(end)
+
+
+def _verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, str]:
+    """How the job counts, and why: its own crash first, then what was wanted, then how its process went."""
+    if record.crash is not None:
+        return ev.JobStatus.FAILED, record.crash[0]
+    if record.told_to_end is not None:
+        status, reason = record.told_to_end
+        late = f"; {end.reason}" if end is not None and end.killed else ""
+        return status, reason + late
+    if record.exiting is not None:
+        late = f"; then killed: {end.reason}" if end is not None and end.killed else ""
+        return ev.JobStatus.SUCCESS, record.exiting + late
+    if end is None:
+        return ev.JobStatus.FAILED, "the job never got a process"
+    return ev.JobStatus.FAILED, end.reason

@@ -1,0 +1,101 @@
+"""Who may do what: the check of a request's token, and the server's own words for each refusal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jwt
+
+from agent_tui.local_server import signing
+
+_BEARER: Final = "Bearer "
+_LEEWAY_S: Final = 60
+
+NO_PERMISSION: Final = "no permissions to access the room"
+NOT_BEARER: Final = "invalid authorization header. Must start with Bearer "
+BAD_TOKEN: Final = "invalid authorization token"
+UNKNOWN_KEY: Final = "invalid API key"
+
+
+class UnauthorizedError(Exception):
+    """A token that is refused: HTTP 401 with this text as the plain body (worker-protocol §2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a verified token allows. Without a token everything is empty and nothing is allowed."""
+
+    api_key: str = ""
+    video: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def agent(self) -> bool:
+        """May register as a worker: `video.agent`; a top-level `agent` claim is another grant."""
+        return self.video.get("agent") is True
+
+    @property
+    def create_rooms(self) -> bool:
+        return self.video.get("roomCreate") is True
+
+    @property
+    def list_rooms(self) -> bool:
+        return self.video.get("roomList") is True
+
+    def administers(self, room: str) -> bool:
+        """May manage the dispatches of exactly this room."""
+        return self.video.get("roomAdmin") is True and self.video.get("room", "") == room
+
+
+def authenticate(
+    header: str | None, query_token: str | None, keys: Mapping[str, str], *, now: float
+) -> Grants:
+    """Grants of the request's token; `query_token` counts only when there is no Authorization header.
+
+    `now` is Unix seconds. Raises `UnauthorizedError`. A request without any token passes with empty grants:
+    whether that is enough is for the endpoint to say (worker-protocol §2, both 401 tables).
+    """
+    if header:
+        if not header.startswith(_BEARER):
+            raise UnauthorizedError(NOT_BEARER)
+        token = header.removeprefix(_BEARER)
+    else:
+        token = query_token or ""
+    return _verify(token, keys, now) if token else Grants()
+
+
+def _verify(token: str, keys: Mapping[str, str], now: float) -> Grants:
+    try:
+        unverified = signing.read(token)
+    except jwt.InvalidTokenError:
+        raise UnauthorizedError(BAD_TOKEN) from None
+    api_key = str(unverified.get("iss", ""))
+    secret = keys.get(api_key, "")
+    if not secret:
+        raise UnauthorizedError(UNKNOWN_KEY)
+    try:
+        claims = signing.verify(token, secret)
+        _check_times(claims, now)
+    except jwt.InvalidTokenError as error:
+        raise UnauthorizedError(f"{BAD_TOKEN}: {error}") from None
+    video = claims.get("video")
+    return Grants(api_key, video if isinstance(video, dict) else {})
+
+
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    """The expiry is mandatory, "not before" is not, the issue time is not looked at (worker-protocol §2)."""
+    expires, begins = (_seconds(claims, name) for name in ("exp", "nbf"))
+    if expires is None:
+        raise jwt.MissingRequiredClaimError("exp")
+    if now > expires + _LEEWAY_S:
+        raise jwt.ExpiredSignatureError("Signature has expired")
+    if begins is not None and now < begins - _LEEWAY_S:
+        raise jwt.ImmatureSignatureError("The token is not yet valid (nbf)")
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise jwt.DecodeError(f"{name} must be a number")
+    return float(value)

@@ -1,0 +1,174 @@
+"""A worker's websocket: frames to the session and back, and the manner in which it is dropped."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+
+from agent_tui.local_server import codec
+from agent_tui.local_server.dispatcher import Answer, Silence
+from agent_tui.local_server.pool import Pool, PoolKey, TopicTakenError
+from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, ViolationError, WorkerSession
+from agent_tui.local_server.timings import Timings
+
+MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+"""Of one message from a worker; more is answered with close code 1009 (worker-protocol §1)."""
+
+SignToken = Callable[[WorkerSession, Any, Any], str]
+"""Makes the token for a session's job and its AvailabilityResponse."""
+
+
+class WorkerConnection:
+    """One worker's connection from the upgrade to its end; a `Link` and a `Candidate` once registered."""
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        *,
+        pool: Pool["WorkerConnection"],
+        sign: SignToken,
+        simulate: Callable[["WorkerConnection", Any], None],
+        timings: Timings,
+    ) -> None:
+        self.session = session
+        self._pool = pool
+        self._sign = sign
+        self._simulate = simulate
+        self._timings = timings
+        self._answers: dict[str, asyncio.Future[Answer | Silence]] = {}
+        self._text = False
+        self._request: web.Request | None = None
+        # One byte more than allowed: aiohttp refuses what reaches its limit, the real server what exceeds it.
+        self._socket = web.WebSocketResponse(
+            autoclose=False,
+            compress=False,
+            max_msg_size=MAX_MESSAGE_BYTES + 1,
+            timeout=timings.close_handshake_s,
+        )
+
+    # -- as selection sees it --------------------------------------------------------------------------
+
+    @property
+    def worker_id(self) -> str:
+        return self.session.worker_id
+
+    @property
+    def key(self) -> PoolKey:
+        """Only for a registered worker, like everything that the pool hands out."""
+        assert self.session.key is not None
+        return self.session.key
+
+    @property
+    def available(self) -> bool:
+        return self.session.available
+
+    @property
+    def load(self) -> float:
+        return self.session.load
+
+    # -- as the dispatcher sees it ---------------------------------------------------------------------
+
+    async def ask(self, job: Any, timeout_s: float) -> Answer | Silence:
+        """Offers the job. A late answer is ignored (§6.3)."""
+        answer: asyncio.Future[Answer | Silence] = asyncio.get_running_loop().create_future()
+        self._answers[job.id] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                if not await self._send(self.session.offer(job)):
+                    return Silence.LOST
+                return await answer
+        except TimeoutError:
+            return Silence.TIMED_OUT
+        finally:
+            self.session.withdraw(job.id)
+            del self._answers[job.id]
+
+    async def assign(self, job: Any, response: Any) -> None:
+        token = self._sign(self.session, job, response)
+        await self._send(self.session.assign(job, response.participant_identity, token))
+
+    async def terminate(self, job_id: str, status: int, error: str) -> Any | None:
+        ended = self.session.terminate(job_id, status, error)
+        if ended is None:
+            return None
+        message, state = ended
+        await self._send(message)
+        return state
+
+    # -- as the network sees it ------------------------------------------------------------------------
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Runs the connection to its end. Whatever goes wrong, the worker sees 1006 (§1.2)."""
+        self._request = request
+        await self._socket.prepare(request)
+        pinger = asyncio.create_task(self._ping())
+        try:
+            await self._read()
+        except (ViolationError, codec.UndecodableError, TopicTakenError, TimeoutError):
+            pass
+        finally:
+            pinger.cancel()
+            self._pool.discard(self.worker_id)
+            self.drop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pinger
+        return self._socket
+
+    def drop(self) -> None:
+        """Ends the connection without a close frame, once what was sent before is out."""
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_result(Silence.LOST)
+        if self._request is not None and self._request.transport is not None:
+            self._request.transport.close()
+
+    async def _read(self) -> None:
+        async with asyncio.timeout(self._timings.register_s) as handshake:
+            while True:
+                frame = await self._socket.receive()
+                if frame.type is WSMsgType.CLOSE:
+                    await self._socket.close(code=frame.data or 1000, drain=False)
+                if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    return
+                self._text = frame.type is WSMsgType.TEXT
+                await self._handle(codec.decode(frame.data))
+                if self.session.key is not None:
+                    handshake.reschedule(None)
+
+    async def _handle(self, message: Any) -> None:
+        for effect in self.session.receive(message):
+            match effect:
+                case Send(reply):
+                    await self._send(reply)
+                case EnterPool():
+                    self._pool.add(self)
+                case Answered(response):
+                    answer = self._answers.get(response.job_id)
+                    if answer is not None and not answer.done():
+                        answer.set_result(Answer(response))
+                case Simulate(job):
+                    self._simulate(self, job)
+
+    async def _send(self, message: Any) -> bool:
+        """In the encoding of the last frame received (§1.1); False when the connection is gone."""
+        payload = codec.encode(message, text=self._text)
+        if isinstance(payload, str):
+            return await _delivered(self._socket.send_str(payload))
+        return await _delivered(self._socket.send_bytes(payload))
+
+    async def _ping(self) -> None:
+        """Websocket PINGs, whose PONG nobody checks; stops when one cannot be sent (§5)."""
+        while True:
+            await asyncio.sleep(self._timings.websocket_ping_s)
+            if not await _delivered(self._socket.ping()):
+                return
+
+
+async def _delivered(sending: Awaitable[None]) -> bool:
+    try:
+        await sending
+    except (ConnectionError, RuntimeError):  # aiohttp says RuntimeError of a socket that is closing
+        return False
+    return True

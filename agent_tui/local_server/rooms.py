@@ -1,0 +1,271 @@
+"""Rooms without media: who is there is only pretended, what it does to dispatches is real."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from livekit.protocol.agent import JobType
+from livekit.protocol.agent_dispatch import AgentDispatch, RoomAgentDispatch
+from livekit.protocol.models import ParticipantInfo, TrackInfo, TrackSource, TrackType
+from livekit.protocol.models import Room as RoomInfo
+
+from agent_tui.local_server import ids
+from agent_tui.local_server.records import DispatchRecord
+from agent_tui.local_server.session import deployment_fault, nanoseconds
+from agent_tui.local_server.timings import Timings
+from agent_tui.model.clock import Clock
+
+
+class Launching(Protocol):
+    """What a room needs of the launcher."""
+
+    def launch(self, record: DispatchRecord, room: Any, job_type: Any, participant: Any = None) -> None: ...
+
+    def delete(self, record: DispatchRecord) -> object: ...
+
+    def agent_left(self, job: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all rooms share."""
+
+    launcher: Launching
+    clock: Clock
+    timings: Timings
+    rng: Random
+
+
+class Room:
+    """One room. Participants are pretended by call: `join`, `publish`, `leave`."""
+
+    def __init__(self, world: World, request: Any, *, unasked: bool) -> None:
+        self._world = world
+        now = world.clock.time()
+        self._info = RoomInfo(
+            sid=ids.new_id(ids.ROOM, world.rng),
+            name=request.name,
+            empty_timeout=request.empty_timeout or round(world.timings.empty_room_s),
+            departure_timeout=request.departure_timeout or round(world.timings.departed_room_s),
+            max_participants=request.max_participants,
+            creation_time=int(now),
+            creation_time_ms=int(now * 1000),
+            turn_password=ids.new_id("", world.rng) + ids.new_id("", world.rng),
+            metadata=request.metadata,
+        )
+        self._participants: dict[str, Any] = {}
+        self._records: dict[str, DispatchRecord] = {}
+        self._quiet_since = world.clock.monotonic()
+        self._somebody_came = False
+        for entry in request.agents or [RoomAgentDispatch()]:
+            if deployment_fault(entry.deployment) is None:
+                self._start(entry, expected=not unasked)
+
+    @property
+    def name(self) -> str:
+        return str(self._info.name)
+
+    @property
+    def info(self) -> Any:
+        """A livekit.Room, copied, with the present counts."""
+        people = self._people()
+        info = RoomInfo()
+        info.CopyFrom(self._info)
+        info.num_participants = len(people)
+        info.num_publishers = sum(person.is_publisher for person in people)
+        return info
+
+    def update(self, request: Any) -> None:
+        """What a CreateRoom of a live room changes; its agents are ignored (worker-protocol §11.1)."""
+        for name in ("empty_timeout", "departure_timeout", "max_participants", "metadata"):
+            if value := getattr(request, name):
+                setattr(self._info, name, value)
+
+    # -- dispatches ------------------------------------------------------------------------------------
+
+    @property
+    def dispatches(self) -> tuple[Any, ...]:
+        """Copies of the room's AgentDispatches, with the jobs that workers took."""
+        return tuple(_copy(record.dispatch) for record in self._records.values())
+
+    def dispatch(self, request: Any) -> Any:
+        """Adds an AgentDispatch made from a CreateAgentDispatchRequest; its jobs follow at once.
+
+        Those present get their participant jobs, those publishing their publisher jobs (§11.1).
+        """
+        record = self._start(request)
+        for person in self._people():
+            self._world.launcher.launch(record, self.info, JobType.JT_PARTICIPANT, person)
+            if person.is_publisher:
+                self._world.launcher.launch(record, self.info, JobType.JT_PUBLISHER, person)
+        return _copy(record.dispatch)
+
+    def delete_dispatch(self, dispatch_id: str) -> Any:
+        """Removes a dispatch and ends its jobs. Raises KeyError when the room has none of that id."""
+        record = self._records.pop(dispatch_id)
+        self._world.launcher.delete(record)
+        for job in record.dispatch.state.jobs:
+            self._participants.pop(job.state.participant_identity, None)
+        return _copy(record.dispatch)
+
+    def _start(self, wanted: Any, *, expected: bool = True) -> DispatchRecord:
+        dispatch = AgentDispatch(
+            id=ids.new_id(ids.DISPATCH, self._world.rng),
+            agent_name=wanted.agent_name,
+            room=self.name,
+            metadata=wanted.metadata,
+            restart_policy=wanted.restart_policy,
+            deployment=wanted.deployment,
+            attributes=dict(wanted.attributes),
+        )
+        dispatch.state.created_at = nanoseconds(self._world.clock)
+        record = self._records[dispatch.id] = DispatchRecord(dispatch, expected)
+        self._world.launcher.launch(record, self.info, JobType.JT_ROOM)
+        return record
+
+    # -- pretended participants ------------------------------------------------------------------------
+
+    @property
+    def participants(self) -> tuple[Any, ...]:
+        """Copies of everybody's ParticipantInfo."""
+        return tuple(_copy(person) for person in self._participants.values())
+
+    def join(
+        self,
+        identity: str,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        agent: bool = False,
+    ) -> Any:
+        """Somebody joins; gives the ParticipantInfo. An earlier session of that identity is put out.
+
+        With `agent` it is an agent's participant: it triggers no jobs and does not keep the room (§7).
+        Raises ValueError for an empty identity.
+        """
+        if not identity:
+            raise ValueError("identity cannot be empty")
+        if identity in self._participants:
+            self.leave(identity)
+        now = self._world.clock.time()
+        person = ParticipantInfo(
+            sid=ids.new_id(ids.PARTICIPANT, self._world.rng),
+            identity=identity,
+            name=name,
+            metadata=metadata,
+            attributes=attributes or {},
+            state=ParticipantInfo.JOINING,
+            joined_at=int(now),
+            joined_at_ms=int(now * 1000),
+            kind=ParticipantInfo.AGENT if agent else ParticipantInfo.STANDARD,
+        )
+        self._participants[identity] = person
+        if not agent:
+            self._somebody_came = True
+            self._launch_all(JobType.JT_PARTICIPANT, person)
+        result = _copy(person)
+        person.state = ParticipantInfo.ACTIVE
+        return result
+
+    def publish(self, identity: str) -> None:
+        """A participant publishes a track; only its first gives publisher jobs (§11.1).
+
+        Raises KeyError when it is not in the room.
+        """
+        person = self._participants[identity]
+        first = not person.tracks
+        track = TrackInfo(
+            sid=ids.new_id(ids.TRACK, self._world.rng), type=TrackType.AUDIO, source=TrackSource.MICROPHONE
+        )
+        person.tracks.append(track)
+        person.is_publisher = True
+        if first and person.kind != ParticipantInfo.AGENT:
+            self._launch_all(JobType.JT_PUBLISHER, person)
+
+    def leave(self, identity: str) -> None:
+        """A participant leaves. If it is the agent of a running job, that job ends as FAILED (§9).
+
+        Raises KeyError when it is not in the room.
+        """
+        person = self._participants.pop(identity)
+        if person.kind == ParticipantInfo.AGENT:
+            if job := self._job_of(identity):
+                self._world.launcher.agent_left(job)
+        elif not self._people():
+            self._quiet_since = self._world.clock.monotonic()
+
+    def close(self) -> None:
+        """Everybody leaves. A worker whose agent never joined learns nothing (§9)."""
+        for identity in tuple(self._participants):
+            self.leave(identity)
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody but agents has been here for the room's empty or departure time."""
+        if self._people():
+            return False
+        limit = self._info.departure_timeout if self._somebody_came else self._info.empty_timeout
+        return bool(self._world.clock.monotonic() - self._quiet_since >= limit)
+
+    def _people(self) -> list[Any]:
+        return [person for person in self._participants.values() if person.kind != ParticipantInfo.AGENT]
+
+    def _launch_all(self, job_type: Any, person: Any) -> None:
+        for record in self._records.values():
+            self._world.launcher.launch(record, self.info, job_type, _copy(person))
+
+    def _job_of(self, identity: str) -> Any | None:
+        """The latest job that was accepted with this identity, as on the real server (§11.4)."""
+        jobs = (job for record in self._records.values() for job in record.dispatch.state.jobs)
+        mine = [job for job in jobs if job.state.participant_identity == identity]
+        return max(mine, key=lambda job: job.state.started_at, default=None)
+
+
+class Rooms(Mapping[str, Room]):
+    """All open rooms, by name; read-only for others."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rooms: dict[str, Room] = {}
+
+    def __getitem__(self, name: str) -> Room:
+        return self._rooms[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._rooms))
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def create(self, request: Any, *, unasked: bool = False) -> Room:
+        """The room of a CreateRoomRequest, made if there is none of that name, and updated otherwise.
+
+        With `unasked` its dispatches are a by-product: nothing is told when no worker is there for them.
+        """
+        room = self._rooms.get(request.name)
+        if room is None:
+            room = self._rooms[request.name] = Room(self._world, request, unasked=unasked)
+        else:
+            room.update(request)
+        return room
+
+    def delete(self, name: str) -> None:
+        """Closes a room. Raises KeyError when there is none of that name."""
+        self._rooms.pop(name).close()
+
+    def close_expired(self) -> None:
+        for name in [name for name, room in self._rooms.items() if room.expired]:
+            self.delete(name)
+
+    def infos(self, names: Iterable[str] = ()) -> list[Any]:
+        """livekit.Rooms of these names, or all."""
+        wanted = frozenset(names)
+        return [room.info for name, room in self._rooms.items() if not wanted or name in wanted]
+
+
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy

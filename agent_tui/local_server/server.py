@@ -1,0 +1,263 @@
+"""The embedded local server: everything on one port, for workers that need no media."""
+
+import asyncio
+import errno
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiohttp import web
+from livekit.protocol.agent import JobType
+from livekit.protocol.models import ServerInfo
+
+from agent_tui.local_server import auth, ids, twirp
+from agent_tui.local_server.api import Api
+from agent_tui.local_server.connection import WorkerConnection
+from agent_tui.local_server.dispatcher import Dispatcher, TellUnassigned
+from agent_tui.local_server.launcher import Launcher
+from agent_tui.local_server.pool import Pool
+from agent_tui.local_server.rooms import Rooms, World
+from agent_tui.local_server.session import WorkerSession
+from agent_tui.local_server.tasks import Tasks
+from agent_tui.local_server.timings import Timings
+from agent_tui.local_server.tokens import job_token
+from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.model.errors import PortBusyError, UserError
+
+_NO_MEDIA: Final = (
+    "this is agent-tui's embedded server, which has no media: start livekit-server --dev to join rooms"
+)
+_SERVER_VERSION: Final = "1.13.5"
+_PROTOCOL: Final = 17
+_AGENT_PROTOCOL: Final = 1
+_MAX_API_BODY: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A registered worker, as it is at the moment of asking."""
+
+    worker_id: str
+    agent_name: str
+    job_type: str
+    namespace: str
+    deployment: str
+    sdk_version: str
+    available: bool
+    load: float
+    running_jobs: tuple[str, ...]
+
+
+class LocalServer:
+    """A LiveKit server's worker and API side on the loopback interface.
+
+    `port` 0 takes a free one; without `keys` a random key and secret are made. `on_unassigned` is called
+    with a livekit.Job and an `Unassigned` for each job that no worker took. Use as an async context manager,
+    or `start` and `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keys: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        timings: Timings | None = None,
+        rng: Random | None = None,
+        on_unassigned: TellUnassigned | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._keys = dict(keys or {"API" + secrets.token_hex(6): secrets.token_urlsafe(32)})
+        self._clock = clock or SystemClock()
+        self._timings = timings or Timings()
+        self._rng = rng or Random()
+        self._tasks = Tasks()
+        self._connections: set[WorkerConnection] = set()
+        self._pool: Pool[WorkerConnection] = Pool()
+        self._dispatcher = Dispatcher(self._pool, clock=self._clock, timings=self._timings, rng=self._rng)
+        self._launcher = Launcher(self._pool, self._dispatcher, self._tasks, self._rng, on_unassigned)
+        self._rooms = Rooms(World(self._launcher, self._clock, self._timings, self._rng))
+        self._methods = Api(self._rooms).methods()
+        self._node_id = ids.new_id(ids.NODE, self._rng)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """`ws://host:port`, once started."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"ws://{host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once started."""
+        return self._port
+
+    @property
+    def api_key(self) -> str:
+        """The first key; workers and clients may use any of those given."""
+        return next(iter(self._keys))
+
+    @property
+    def api_secret(self) -> str:
+        return self._keys[self.api_key]
+
+    @property
+    def rooms(self) -> Mapping[str, Any]:
+        """Open rooms by name; a `Room` has `join`, `publish` and `leave` for pretended participants."""
+        return self._rooms
+
+    @property
+    def workers(self) -> tuple[WorkerView, ...]:
+        """The registered workers."""
+        return tuple(_view(connection.session) for connection in self._pool)
+
+    async def start(self) -> None:
+        """Listens. Raises `PortBusyError` when the address is taken, `UserError` when it cannot be had."""
+        app = web.Application(client_max_size=_MAX_API_BODY)
+        app.router.add_route("*", "/{path:.*}", self._route)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise self._cannot_listen(error) from None
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+        self._tasks.start(self._close_expired_rooms())
+
+    async def close(self) -> None:
+        """Drops every worker without a close frame, as a stopping server does. Safe to call again."""
+        await self._tasks.close()
+        for connection in tuple(self._connections):
+            connection.drop()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- routes ----------------------------------------------------------------------------------------
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        """The token is looked at before the path, on every path (worker-protocol §2)."""
+        try:
+            grants = auth.authenticate(
+                request.headers.get("Authorization"),
+                request.query.get("access_token"),
+                self._keys,
+                now=self._clock.time(),
+            )
+        except auth.UnauthorizedError as error:
+            return web.Response(status=401, text=str(error))
+        path = request.path.removeprefix("/") if request.path.startswith("//") else request.path
+        if path == "/":
+            return web.Response(text="OK")
+        if path == "/agent":
+            return await self._agent(request, grants)
+        if path.startswith(twirp.PREFIX):
+            return await twirp.answer(request, grants, self._methods)
+        if path == "/rtc" or path.startswith("/rtc/"):
+            return web.Response(status=501, text=_NO_MEDIA)
+        return web.Response(status=404, text=twirp.NOT_FOUND)
+
+    async def _agent(self, request: web.Request, grants: auth.Grants) -> web.StreamResponse:
+        if not _is_upgrade(request):
+            return web.Response(status=404)
+        if not grants.agent:
+            return web.Response(status=401, text=auth.NO_PERMISSION)
+        if request.method != "GET":
+            return web.Response(status=405, text="Method Not Allowed", headers={"Allow": "GET"})
+        connection = WorkerConnection(
+            self._new_session(grants.api_key),
+            pool=self._pool,
+            sign=self._sign,
+            simulate=self._start_simulation,
+            timings=self._timings,
+        )
+        self._connections.add(connection)
+        try:
+            return await connection.serve(request)
+        finally:
+            self._connections.discard(connection)
+
+    # -- parts for a connection ------------------------------------------------------------------------
+
+    def _new_session(self, api_key: str) -> WorkerSession:
+        info = ServerInfo(
+            edition=ServerInfo.Standard,
+            version=_SERVER_VERSION,
+            protocol=_PROTOCOL,
+            agent_protocol=_AGENT_PROTOCOL,
+            node_id=self._node_id,
+        )
+        worker_id = ids.new_id(ids.WORKER, self._rng)
+        return WorkerSession(
+            worker_id, api_key, info, self._clock, new_job_id=lambda: ids.new_id(ids.JOB, self._rng)
+        )
+
+    def _sign(self, session: WorkerSession, job: Any, response: Any) -> str:
+        return job_token(
+            api_key=session.api_key,
+            secret=self._keys[session.api_key],
+            room=job.room.name,
+            agent_name=job.agent_name,
+            answer=response,
+            permissions=session.permissions,
+            now=self._clock.time(),
+        )
+
+    def _start_simulation(self, worker: WorkerConnection, job: Any) -> None:
+        self._tasks.start(self._simulate(worker, job))
+
+    async def _simulate(self, worker: WorkerConnection, job: Any) -> None:
+        why = await self._dispatcher.simulate(worker, job)
+        if why is not None:
+            self._launcher.tell(job, why)
+
+    async def _close_expired_rooms(self) -> None:
+        while True:
+            await asyncio.sleep(self._timings.room_check_s)
+            self._rooms.close_expired()
+
+    def _cannot_listen(self, error: OSError) -> UserError:
+        where = f"{self._host}:{self._port}"
+        if error.errno == errno.EADDRINUSE:
+            return PortBusyError(f"{where} is in use: choose another port with --port, or 0 for any free one")
+        return UserError(
+            f"cannot listen on {where}: {error.strerror or error}; choose another with --host, --port"
+        )
+
+
+def _is_upgrade(request: web.Request) -> bool:
+    connection = request.headers.get("Connection", "").lower()
+    wanted = request.headers.get("Upgrade", "").lower()
+    return "upgrade" in [item.strip() for item in connection.split(",")] and wanted == "websocket"
+
+
+def _view(session: WorkerSession) -> WorkerView:
+    key = session.key
+    assert key is not None
+    return WorkerView(
+        worker_id=session.worker_id,
+        agent_name=key.agent_name,
+        job_type=JobType.Name(key.job_type),
+        namespace=key.namespace,
+        deployment=key.deployment,
+        sdk_version=session.version,
+        available=session.available,
+        load=session.load,
+        running_jobs=tuple(session.running),
+    )

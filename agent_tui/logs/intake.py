@@ -1,0 +1,182 @@
+"""From children's pipes to the store: one thread reads them all, so that no event loop and no job waits."""
+
+import asyncio
+import contextlib
+import os
+import selectors
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from agent_tui.logs.store import LogStore
+from agent_tui.model.clock import Clock
+from agent_tui.model.logs import LogLevel, LogSource
+
+READ_SIZE = 262_144
+MAX_PENDING = 1_048_576
+"""Bytes of an unfinished line; beyond them what there is counts as a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one pipe may store in a window; the rest is read and dropped with a count."""
+
+    lines: int = 20_000
+    window_s: float = 1.0
+
+
+@dataclass(slots=True)
+class _Pipe:
+    source: LogSource
+    pending: bytearray = field(default_factory=bytearray)
+    window: float = 0.0
+    used: int = 0
+    dropped: int = 0
+
+
+class LogIntake:
+    """A `LogSink` over a store. `close()` ends the thread and closes what is still open."""
+
+    def __init__(self, store: LogStore, clock: Clock, allowance: Allowance | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._allowance = allowance or Allowance()
+        self._selector = selectors.DefaultSelector()
+        self._lock = threading.Lock()
+        self._arrivals: list[tuple[int, _Pipe]] = []
+        self._open: Counter[str] = Counter()
+        self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]] = {}
+        self._closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._thread = threading.Thread(target=self._run, name="log-intake", daemon=True)
+        self._thread.start()
+
+    def attach(self, fd: int, source: LogSource) -> None:
+        os.set_blocking(fd, False)
+        with self._lock:
+            self._open[source.process_id] += 1
+            self._arrivals.append((fd, _Pipe(source)))
+        self._wake()
+
+    def write(
+        self,
+        source: LogSource,
+        level: LogLevel,
+        text: str,
+        *,
+        ts: float | None = None,
+        logger: str = "",
+        fields: dict[str, object] | None = None,
+    ) -> None:
+        self._store.add(source, level, text, ts=ts, logger=logger, fields=fields)
+
+    async def drained(self, process_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if not self._open[process_id]:
+                return
+            future: asyncio.Future[None] = loop.create_future()
+            self._waiters.setdefault(process_id, []).append((loop, future))
+        await future
+
+    def close(self) -> None:
+        """Stores what the pipes still hold and ends the thread."""
+        self._closing = True
+        self._wake()
+        self._thread.join(timeout=5)
+        os.close(self._wake_write)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"w")
+
+    def _run(self) -> None:
+        while not self._closing:
+            for key, _ in self._selector.select(self._allowance.window_s):
+                if key.data is None:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake_read, 4096)
+                    self._adopt()
+                else:
+                    self._read(key.fd, key.data)
+            self._settle_windows()
+        self._adopt()
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                self._read(key.fd, key.data)
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                self._end(key.fd, key.data)
+        self._selector.close()
+        os.close(self._wake_read)
+
+    def _adopt(self) -> None:
+        with self._lock:
+            arrivals, self._arrivals = self._arrivals, []
+        for fd, pipe in arrivals:
+            self._selector.register(fd, selectors.EVENT_READ, pipe)
+
+    def _read(self, fd: int, pipe: _Pipe) -> None:
+        try:
+            chunk = os.read(fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._end(fd, pipe)
+            return
+        pipe.pending += chunk
+        *lines, rest = pipe.pending.split(b"\n")
+        if len(rest) > MAX_PENDING:
+            lines.append(rest)
+            rest = bytearray()
+        pipe.pending = rest
+        self._store_lines(pipe, lines)
+
+    def _store_lines(self, pipe: _Pipe, lines: list[bytearray]) -> None:
+        now = self._clock.monotonic()
+        if now - pipe.window >= self._allowance.window_s:
+            self._tell_dropped(pipe)
+            pipe.window, pipe.used = now, 0
+        room = max(self._allowance.lines - pipe.used, 0)
+        for line in lines[:room]:
+            self._store.add(pipe.source, LogLevel.INFO, line.decode("utf-8", "replace"))
+        pipe.used += min(len(lines), room)
+        pipe.dropped += max(len(lines) - room, 0)
+
+    def _settle_windows(self) -> None:
+        now = self._clock.monotonic()
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None and now - key.data.window >= self._allowance.window_s:
+                self._tell_dropped(key.data)
+
+    def _tell_dropped(self, pipe: _Pipe) -> None:
+        if pipe.dropped:
+            self._store.drop(pipe.source, pipe.dropped)
+            pipe.dropped = 0
+
+    def _end(self, fd: int, pipe: _Pipe) -> None:
+        self._selector.unregister(fd)
+        os.close(fd)
+        if pipe.pending:
+            self._store_lines(pipe, [pipe.pending])
+            pipe.pending = bytearray()
+        self._tell_dropped(pipe)
+        process_id = pipe.source.process_id
+        with self._lock:
+            self._open[process_id] -= 1
+            if self._open[process_id]:
+                return
+            del self._open[process_id]
+            waiters = self._waiters.pop(process_id, [])
+        for loop, future in waiters:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                loop.call_soon_threadsafe(_resolve, future)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,58 @@
+"""What a front end may ask of the engine. Each command gets exactly one `CommandResult`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Makes test dispatches: CreateDispatch for a named agent, a new room for one without a name.
+
+    `room` is a prefix when `count` > 1 or empty. On a server that is not local it needs
+    `confirmed_host` to be that server's host.
+    """
+
+    count: int = 1
+    room: str = ""
+    metadata: str = ""
+    confirmed_host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndJob:
+    """Ends a running job in good order."""
+
+    job_id: str
+    reason: str = "ended by the user"
+
+
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name."""
+
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Loads the agent's file again now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ends everything; `kill` skips the good order."""
+
+    reason: str
+    kill: bool = False
+
+
+Command = Dispatch | EndJob | SetOptions | Reload | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of a command: one line for people either way. `refused` tells that a guard said no."""
+
+    ok: bool
+    text: str = ""
+    refused: bool = False

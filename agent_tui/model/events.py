@@ -1,0 +1,352 @@
+"""What happened, as frozen data: the one stream that both front ends, the reducer and the log of a run read.
+
+An event says what is so, once, when it became so. The public JSON form is made in `headless/`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel
+
+
+class ServerKind(StrEnum):
+    """Which server the worker is registered with, as people name it."""
+
+    EMBEDDED = "embedded"
+    STARTED = "livekit-server"
+    FOUND = "local"
+    CONFIGURED = "configured"
+
+
+class ProcessState(StrEnum):
+    """A process's life in order; no state is ever gone back to."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    JOB = "job"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class JobStatus(StrEnum):
+    """How a job ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """The host is up and begins; nothing is loaded or connected yet."""
+
+    version: str
+    agent: str
+    agent_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterpreterChosen:
+    """On which interpreter the agent's code runs, and what was passed over before it."""
+
+    path: str
+    version: str
+    found_as: str
+    misses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChosen:
+    """Where the worker will register. `remote` asks for the guard; without `media` jobs join no real room."""
+
+    kind: ServerKind
+    url: str
+    host: str
+    remote: bool
+    media: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRegistered:
+    """The server accepted the registration."""
+
+    worker_id: str
+    url: str
+    server: ServerKind
+    server_version: str
+    agent_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDisconnected:
+    """The connection was lost or could not be made. `retry_in_s` is None when nothing will be tried."""
+
+    reason: str
+    retry_in_s: float | None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRefused:
+    """The server refuses the credentials; retrying stopped until they change."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSuspect:
+    """The server did not answer a ping in time (`suspect`), or does again."""
+
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """Load as measured and as told to the server (0…1)."""
+
+    measured: float
+    reported: float
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationLoading:
+    """A generation begins to load. `cause` names the file whose save caused it, or "start"."""
+
+    generation: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationReady:
+    """Jobs now start on this generation. `seconds` counts from the save that caused it, if one did."""
+
+    generation: int
+    seconds: float | None
+    cause: str
+    runtime: str
+    sdk_version: str | None
+    start_method: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFailed:
+    """The agent's file does not load; what was current before still is."""
+
+    generation: int
+    error: str
+    file: str | None
+    line: int | None
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessChanged:
+    """A process entered a state. The last three say how it ended and are None before."""
+
+    id: str
+    pid: int | None
+    kind: ProcessKind
+    state: ProcessState
+    generation: int
+    job_id: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMeasured:
+    """One sample of a process: MB (2**20 bytes), CPU in percent of one core, ping round trip in ms."""
+
+    id: str
+    rss_mb: float
+    uss_mb: float | None = None
+    pss_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPinged:
+    """Round trip of the last ping through the child's event loop, by the host's clock, in milliseconds."""
+
+    id: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWarned:
+    """A process is over jobMemoryWarnMB. Sizes in MB; `baseline_mb` is from before its first job."""
+
+    process_id: str
+    pid: int
+    job_id: str | None
+    rss_mb: float
+    uss_mb: float | None
+    warn_mb: float
+    limit_mb: float
+    baseline_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """The server offers a job."""
+
+    job_id: str
+    room: str
+    dispatch_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """The one answer that the offer got. `error` says why it was declined when the agent did not say."""
+
+    job_id: str
+    accepted: bool
+    terminate: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobAssigned:
+    """The server assigned an accepted job to this worker."""
+
+    job_id: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """The job's entry function was called.
+
+    `offer_to_entry_ms` counts from the offer's arrival, `dispatch_to_entry_ms` from the dispatch made here
+    (None for a job that somebody else dispatched); both end at the child's own stamp.
+    """
+
+    job_id: str
+    room: str
+    process_id: str
+    pid: int
+    generation: int
+    warm: bool
+    offer_to_entry_ms: float
+    dispatch_to_entry_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none."""
+
+    job_id: str
+    room: str
+    pid: int | None
+    generation: int
+    status: JobStatus
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobLost:
+    """A dispatch or an accepted offer never became a running job, and why."""
+
+    room: str
+    why: str
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A test dispatch was made from here."""
+
+    room: str
+    agent_name: str
+    dispatch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsChanged:
+    """Options that changed while running: seed's name → (old, new), secrets masked."""
+
+    changes: dict[str, tuple[object, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogsAdded:
+    """Lines with index `first` ≤ i < `end` are in the store; `dropped` lines were lost to overload so far."""
+
+    first: int
+    end: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line that the host says on its own account."""
+
+    level: LogLevel
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpListening:
+    """Health and worker information are served here."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The end began. `jobs` still run; `deadline_s` seconds at most until they are killed."""
+
+    reason: str
+    jobs: int
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Everything ended and is reaped."""
+
+    reason: str
+
+
+Event = (
+    Starting
+    | InterpreterChosen
+    | ServerChosen
+    | WorkerRegistered
+    | WorkerDisconnected
+    | WorkerRefused
+    | LinkSuspect
+    | LoadMeasured
+    | GenerationLoading
+    | GenerationReady
+    | GenerationFailed
+    | ProcessChanged
+    | ProcessMeasured
+    | ProcessPinged
+    | MemoryWarned
+    | OfferReceived
+    | OfferAnswered
+    | JobAssigned
+    | JobStarted
+    | JobEnded
+    | JobLost
+    | Dispatched
+    | OptionsChanged
+    | LogsAdded
+    | Notice
+    | HttpListening
+    | Stopping
+    | Stopped
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """An event with its place in the stream: `seq` counts from 1 without gaps, `ts` is Unix seconds."""
+
+    seq: int
+    ts: float
+    event: Event = field(repr=True)

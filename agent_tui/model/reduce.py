@@ -1,0 +1,278 @@
+"""`reduce(state, stamped event) -> state`: pure, total, and the only way state comes to be."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from agent_tui.model import events as ev
+from agent_tui.model.state import (
+    AppState,
+    GenerationView,
+    JobPhase,
+    JobView,
+    ProcessView,
+    Registration,
+    Totals,
+    WorkerView,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+HISTORY = 200
+"""Ended processes and jobs that are kept for the tables; older ones go, oldest first."""
+
+BREACHES = 1000
+"""Breaches kept on the time line."""
+
+
+def reduce(state: AppState, stamped: ev.Stamped) -> AppState:
+    """The state after one event. Unknown ids are tolerated: a projection must never raise."""
+    handler = _HANDLERS.get(type(stamped.event))
+    return state if handler is None else handler(state, stamped.event, stamped.ts)
+
+
+def _starting(state: AppState, event: ev.Starting, ts: float) -> AppState:
+    return replace(state, version=event.version, agent=event.agent, worker=WorkerView(since=ts))
+
+
+def _interpreter(state: AppState, event: ev.InterpreterChosen, ts: float) -> AppState:
+    return replace(state, interpreter=f"{event.path} ({event.version}, {event.found_as})")
+
+
+def _server(state: AppState, event: ev.ServerChosen, ts: float) -> AppState:
+    return replace(state, server=event)
+
+
+def _http(state: AppState, event: ev.HttpListening, ts: float) -> AppState:
+    return replace(state, http_url=event.url)
+
+
+def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppState:
+    before = state.worker
+    worker = replace(
+        before,
+        state=Registration.REGISTERED,
+        worker_id=event.worker_id,
+        agent_name=event.agent_name,
+        server=f"{event.server} {event.server_version}",
+        since=ts,
+        reconnects=before.reconnects + (1 if before.worker_id else 0),
+        reason="",
+        retry_in_s=None,
+    )
+    return replace(state, worker=worker)
+
+
+def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> AppState:
+    phase = Registration.OFFLINE if event.retry_in_s is None else Registration.BACKING_OFF
+    worker = replace(state.worker, state=phase, since=ts, reason=event.reason, retry_in_s=event.retry_in_s)
+    return replace(state, worker=worker)
+
+
+def _refused(state: AppState, event: ev.WorkerRefused, ts: float) -> AppState:
+    worker = replace(state.worker, state=Registration.REFUSED, since=ts, reason=event.reason, retry_in_s=None)
+    return replace(state, worker=worker)
+
+
+def _suspect(state: AppState, event: ev.LinkSuspect, ts: float) -> AppState:
+    phase = Registration.SUSPECT if event.suspect else Registration.REGISTERED
+    return replace(state, worker=replace(state.worker, state=phase))
+
+
+def _load(state: AppState, event: ev.LoadMeasured, ts: float) -> AppState:
+    worker = replace(state.worker, measured_load=event.measured, reported_load=event.reported)
+    return replace(state, worker=worker)
+
+
+def _generation_loading(state: AppState, event: ev.GenerationLoading, ts: float) -> AppState:
+    return replace(state, generation=replace(state.generation, loading=event.generation))
+
+
+def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
+    view = GenerationView(
+        current=event.generation,
+        runtime=event.runtime,
+        sdk_version=event.sdk_version,
+        start_method=event.start_method,
+        seconds=event.seconds,
+    )
+    return replace(state, generation=view)
+
+
+def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -> AppState:
+    view = replace(
+        state.generation,
+        loading=0,
+        failed=event.generation,
+        error=event.error,
+        file=event.file,
+        line=event.line,
+        traceback=event.traceback,
+    )
+    return replace(state, generation=view)
+
+
+def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> AppState:
+    before = state.processes.get(event.id)
+    view = ProcessView(
+        id=event.id,
+        pid=event.pid,
+        kind=event.kind,
+        state=event.state,
+        generation=event.generation,
+        started=before.started if before else ts,
+        since=ts,
+        job_id=event.job_id or (before.job_id if before else None),
+        rss_mb=before.rss_mb if before else None,
+        uss_mb=before.uss_mb if before else None,
+        pss_mb=before.pss_mb if before else None,
+        ping_ms=before.ping_ms if before else None,
+        reason=event.reason,
+        exit_code=event.exit_code,
+        signal=event.signal,
+    )
+    processes = {**state.processes, event.id: view}
+    return replace(state, processes=_trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED))
+
+
+def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> AppState:
+    before = state.processes.get(event.id)
+    if before is None:
+        return state
+    view = replace(
+        before,
+        rss_mb=event.rss_mb,
+        uss_mb=event.uss_mb if event.uss_mb is not None else before.uss_mb,
+        pss_mb=event.pss_mb if event.pss_mb is not None else before.pss_mb,
+    )
+    return replace(state, processes={**state.processes, event.id: view})
+
+
+def _process_pinged(state: AppState, event: ev.ProcessPinged, ts: float) -> AppState:
+    before = state.processes.get(event.id)
+    if before is None:
+        return state
+    return replace(state, processes={**state.processes, event.id: replace(before, ping_ms=event.ms)})
+
+
+def _memory_warned(state: AppState, event: ev.MemoryWarned, ts: float) -> AppState:
+    return replace(state, breaches=(*state.breaches, (ts, event))[-BREACHES:])
+
+
+def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
+    job = JobView(event.job_id, event.room, JobPhase.OFFERED, ts, event.generation)
+    jobs = {**state.jobs, event.job_id: job}
+    over = {JobPhase.ENDED, JobPhase.LOST, JobPhase.DECLINED}
+    return replace(state, jobs=_trimmed(jobs, lambda j: j.phase in over))
+
+
+def _offer_answered(state: AppState, event: ev.OfferAnswered, ts: float) -> AppState:
+    phase = JobPhase.ACCEPTED if event.accepted else JobPhase.DECLINED
+    return _job(state, event.job_id, phase=phase, reason=event.error or "")
+
+
+def _assigned(state: AppState, event: ev.JobAssigned, ts: float) -> AppState:
+    return _job(state, event.job_id, phase=JobPhase.ASSIGNED)
+
+
+def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
+    totals = replace(
+        state.totals, started=state.totals.started + 1, warm=state.totals.warm + (1 if event.warm else 0)
+    )
+    return _job(
+        replace(state, totals=totals),
+        event.job_id,
+        phase=JobPhase.RUNNING,
+        generation=event.generation,
+        process_id=event.process_id,
+        pid=event.pid,
+        warm=event.warm,
+        offer_to_entry_ms=event.offer_to_entry_ms,
+        dispatch_to_entry_ms=event.dispatch_to_entry_ms,
+    )
+
+
+def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
+    totals = replace(state.totals, **{event.status.value: getattr(state.totals, event.status.value) + 1})
+    return _job(
+        replace(state, totals=totals),
+        event.job_id,
+        phase=JobPhase.ENDED,
+        pid=event.pid,
+        status=event.status,
+        reason=event.reason,
+        seconds=event.seconds,
+    )
+
+
+def _job_lost(state: AppState, event: ev.JobLost, ts: float) -> AppState:
+    totals: Totals = replace(state.totals, lost=state.totals.lost + 1)
+    lost = replace(state, totals=totals)
+    return lost if event.job_id is None else _job(lost, event.job_id, phase=JobPhase.LOST, reason=event.why)
+
+
+def _dispatched(state: AppState, event: ev.Dispatched, ts: float) -> AppState:
+    return replace(state, totals=replace(state.totals, dispatched=state.totals.dispatched + 1))
+
+
+def _logs(state: AppState, event: ev.LogsAdded, ts: float) -> AppState:
+    return replace(state, log_end=event.end, logs_dropped=event.dropped)
+
+
+def _stopping(state: AppState, event: ev.Stopping, ts: float) -> AppState:
+    return replace(state, stopping=event.reason)
+
+
+def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:
+    return replace(state, stopped=True)
+
+
+def _job(state: AppState, job_id: str, **changes: Any) -> AppState:
+    before = state.jobs.get(job_id)
+    if before is None:
+        return state
+    return replace(state, jobs={**state.jobs, job_id: replace(before, **changes)})
+
+
+def _trimmed(items: Mapping[K, V], over: Callable[[V], bool]) -> Mapping[K, V]:
+    surplus = sum(1 for item in items.values() if over(item)) - HISTORY
+    if surplus <= 0:
+        return items
+    kept: dict[K, V] = {}
+    for key, item in items.items():
+        if surplus > 0 and over(item):
+            surplus -= 1
+        else:
+            kept[key] = item
+    return kept
+
+
+_HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
+    ev.Starting: _starting,
+    ev.InterpreterChosen: _interpreter,
+    ev.ServerChosen: _server,
+    ev.HttpListening: _http,
+    ev.WorkerRegistered: _registered,
+    ev.WorkerDisconnected: _disconnected,
+    ev.WorkerRefused: _refused,
+    ev.LinkSuspect: _suspect,
+    ev.LoadMeasured: _load,
+    ev.GenerationLoading: _generation_loading,
+    ev.GenerationReady: _generation_ready,
+    ev.GenerationFailed: _generation_failed,
+    ev.ProcessChanged: _process_changed,
+    ev.ProcessMeasured: _process_measured,
+    ev.ProcessPinged: _process_pinged,
+    ev.MemoryWarned: _memory_warned,
+    ev.OfferReceived: _offer,
+    ev.OfferAnswered: _offer_answered,
+    ev.JobAssigned: _assigned,
+    ev.JobStarted: _job_started,
+    ev.JobEnded: _job_ended,
+    ev.JobLost: _job_lost,
+    ev.Dispatched: _dispatched,
+    ev.LogsAdded: _logs,
+    ev.Stopping: _stopping,
+    ev.Stopped: _stopped,
+}

@@ -1,0 +1,149 @@
+"""What front ends show: a frozen projection of the events so far. Nobody acts on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.events import JobStatus, MemoryWarned, ProcessState, ServerChosen
+
+
+class Registration(StrEnum):
+    """Where the worker stands with its server."""
+
+    CONNECTING = "connecting"
+    REGISTERED = "registered"
+    SUSPECT = "suspect"
+    BACKING_OFF = "backing off"
+    REFUSED = "refused"
+    OFFLINE = "offline"
+
+
+class JobPhase(StrEnum):
+    """How far a job has come."""
+
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    ENDED = "ended"
+    LOST = "lost"
+    DECLINED = "declined"
+
+
+LIVE_PHASES = frozenset({JobPhase.OFFERED, JobPhase.ACCEPTED, JobPhase.ASSIGNED, JobPhase.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """The registration strip."""
+
+    state: Registration = Registration.CONNECTING
+    worker_id: str = ""
+    agent_name: str = ""
+    server: str = ""
+    since: float = 0.0
+    reconnects: int = 0
+    reason: str = ""
+    retry_in_s: float | None = None
+    measured_load: float = 0.0
+    reported_load: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationView:
+    """The current generation, and the last load that failed if nothing good came after it."""
+
+    current: int = 0
+    runtime: str = ""
+    sdk_version: str | None = None
+    start_method: str = ""
+    seconds: float | None = None
+    loading: int = 0
+    failed: int = 0
+    error: str = ""
+    file: str | None = None
+    line: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """One row of the process table. Memory in MB, `since` and `started` in Unix seconds."""
+
+    id: str
+    pid: int | None
+    kind: ProcessKind
+    state: ProcessState
+    generation: int
+    started: float
+    since: float
+    job_id: str | None = None
+    rss_mb: float | None = None
+    uss_mb: float | None = None
+    pss_mb: float | None = None
+    ping_ms: float | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job from its offer on."""
+
+    id: str
+    room: str
+    phase: JobPhase
+    offered: float
+    generation: int = 0
+    process_id: str | None = None
+    pid: int | None = None
+    warm: bool | None = None
+    offer_to_entry_ms: float | None = None
+    dispatch_to_entry_ms: float | None = None
+    status: JobStatus | None = None
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts over the whole run."""
+
+    dispatched: int = 0
+    started: int = 0
+    warm: int = 0
+    success: int = 0
+    failed: int = 0
+    terminated: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """Everything a front end needs to draw itself from nothing."""
+
+    version: str = ""
+    agent: str = ""
+    interpreter: str = ""
+    server: ServerChosen | None = None
+    http_url: str = ""
+    worker: WorkerView = field(default_factory=WorkerView)
+    generation: GenerationView = field(default_factory=GenerationView)
+    processes: Mapping[str, ProcessView] = field(default_factory=dict)
+    jobs: Mapping[str, JobView] = field(default_factory=dict)
+    breaches: tuple[tuple[float, MemoryWarned], ...] = ()
+    totals: Totals = field(default_factory=Totals)
+    log_end: int = 0
+    logs_dropped: int = 0
+    stopping: str = ""
+    stopped: bool = False
+
+    @property
+    def live_processes(self) -> tuple[ProcessView, ...]:
+        return tuple(p for p in self.processes.values() if p.state is not ProcessState.ENDED)
+
+    @property
+    def live_jobs(self) -> tuple[JobView, ...]:
+        return tuple(job for job in self.jobs.values() if job.phase in LIVE_PHASES)

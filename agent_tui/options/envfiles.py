@@ -1,0 +1,82 @@
+"""Environment files: which are read, in which order, and where each variable came from."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from agent_tui.options.resolve import Given
+
+NAMES = (".env.local", ".env")
+ROOT_MARKS = ("pyproject.toml", "package.json", ".git")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables that children get and options are read from, with their sources.
+
+    `problems` are lines for people about files that could not be read or parsed.
+    """
+
+    variables: Mapping[str, Given]
+    files: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """As a process's environment."""
+        return {name: str(given.raw) for name, given in self.variables.items()}
+
+
+def project_root(agent_file: Path) -> Path | None:
+    """The nearest folder at or above the file that is marked as a project's root."""
+    for folder in agent_file.resolve().parents:
+        if any((folder / mark).exists() for mark in ROOT_MARKS):
+            return folder
+    return None
+
+
+def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
+    """The files in falling precedence: the agent's folder, the project's root, the working folder."""
+    seen: set[Path] = set()
+    for folder in (agent_file.resolve().parent, project_root(agent_file), cwd.resolve()):
+        if folder is None or folder in seen:
+            continue
+        seen.add(folder)
+        for name in NAMES:
+            if (folder / name).is_file():
+                yield folder / name
+
+
+def read_environment(agent_file: Path, cwd: Path, environ: Mapping[str, str]) -> Environment:
+    """The process's environment with the files' variables below it; the first file to name one wins."""
+    variables = {name: Given(value, f"{name} in the environment") for name, value in environ.items()}
+    files: list[Path] = []
+    problems: list[str] = []
+    for path in env_files(agent_file, cwd):
+        try:
+            lines = _line_numbers(path, problems)
+            values = dotenv_values(path)
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path} cannot be read: {error}; its variables are not set")
+            continue
+        files.append(path)
+        for name, value in values.items():
+            if value is not None and name not in variables:
+                variables[name] = Given(value, f"{name} in {path}:{lines.get(name, 1)}")
+    return Environment(variables, tuple(files), tuple(problems))
+
+
+def _line_numbers(path: Path, problems: list[str]) -> dict[str, int]:
+    lines: dict[str, int] = {}
+    with path.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            if binding.error:
+                problems.append(f"{path}:{binding.original.line} is not NAME=value; the line is passed over")
+            elif binding.key is not None:
+                text = binding.original.string
+                leading = len(text) - len(text.lstrip("\n"))
+                lines[binding.key] = binding.original.line + leading
+    return lines

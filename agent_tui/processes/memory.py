@@ -1,0 +1,144 @@
+"""The memory sampler: what each job process uses, and a warning when that is much.
+
+Reading RSS costs a few microseconds; USS and PSS cost milliseconds of kernel time a process, so those are
+read only where they can decide something.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from agent_tui.model.child import MemoryMeasure
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
+from agent_tui.processes.process import SupervisedProcess
+
+MB = 1024 * 1024
+NEAR = 0.8
+"""From this share of the warning level on, the measure that counts is read, not only RSS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """MB of one process; None for what was not read."""
+
+    rss: float
+    uss: float | None = None
+    pss: float | None = None
+
+    def by(self, measure: MemoryMeasure) -> float:
+        """The figure that counts, or RSS where that one could not be read."""
+        value = {MemoryMeasure.RSS: self.rss, MemoryMeasure.USS: self.uss, MemoryMeasure.PSS: self.pss}[
+            measure
+        ]
+        return self.rss if value is None else value
+
+
+def read_memory(pid: int, *, full: bool) -> Memory | None:
+    """A process's memory now; None when it is gone. `full` adds USS and PSS."""
+    try:
+        rss = psutil.Process(pid).memory_info().rss / MB
+    except psutil.Error:
+        return None
+    if not full:
+        return Memory(rss)
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return Memory(rss)
+    kilobytes: dict[str, int] = {}
+    for line in rollup.splitlines()[1:]:
+        name, _, value = line.partition(":")
+        kilobytes[name] = int(value.split()[0])
+    uss = kilobytes.get("Private_Clean", 0) + kilobytes.get("Private_Dirty", 0)
+    return Memory(rss, uss / 1024, kilobytes.get("Pss", 0) / 1024)
+
+
+@dataclass(slots=True)
+class _Watched:
+    baseline: float
+    warned_at: float | None = None
+    warned_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WarnRule:
+    """When a warning is repeated: after the cooldown, or when that much more is used (agents-js.md §6)."""
+
+    interval_s: float = 5.0
+    cooldown_s: float = 120.0
+    growth_mb: float = 50.0
+
+
+class MemorySampler:
+    """Samples the job processes that `processes` names, every `interval_s`."""
+
+    def __init__(
+        self,
+        *,
+        processes: Callable[[], Iterable[SupervisedProcess]],
+        warn_mb: Callable[[], float],
+        clock: Clock,
+        emit: Callable[[Event], None],
+        rule: WarnRule | None = None,
+        read: Callable[..., Memory | None] = read_memory,
+    ) -> None:
+        self._processes = processes
+        self._warn_mb = warn_mb
+        self._clock = clock
+        self._emit = emit
+        self._rule = rule or WarnRule()
+        self._read = read
+        self._watched: dict[str, _Watched] = {}
+
+    async def run(self) -> None:
+        """Samples until cancelled."""
+        while True:
+            self.sample()
+            await asyncio.sleep(self._rule.interval_s)
+
+    def sample(self) -> None:
+        """Reads every process once and tells what it found."""
+        seen = set()
+        for process in self._processes():
+            if process.pid is None or process.child is None:
+                continue
+            seen.add(process.id)
+            self._sample(process, process.pid, process.child.traits.memory)
+        for process_id in self._watched.keys() - seen:
+            del self._watched[process_id]
+
+    def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
+        warn = self._warn_mb()
+        memory = self._read(pid, full=False)
+        if memory is not None and warn > 0 and memory.rss >= NEAR * warn:
+            memory = self._read(pid, full=True)
+        if memory is None:
+            return
+        self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
+        watched = self._watched.setdefault(process.id, _Watched(memory.rss))
+        if not process.had_job:
+            watched.baseline = memory.rss
+        used = memory.by(measure)
+        if 0 < warn < used and self._due(watched, used):
+            watched.warned_at, watched.warned_mb = self._clock.monotonic(), used
+            self._emit(
+                MemoryWarned(
+                    process.id,
+                    pid,
+                    process.job_id,
+                    memory.rss,
+                    memory.uss,
+                    warn_mb=warn,
+                    limit_mb=0.0,
+                    baseline_mb=watched.baseline,
+                )
+            )
+
+    def _due(self, watched: _Watched, used: float) -> bool:
+        if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:
+            return True
+        return self._clock.monotonic() - watched.warned_at >= self._rule.cooldown_s

@@ -1,0 +1,280 @@
+"""The pool: keeps the wanted number of job processes warm, and gives each accepted job one of them.
+
+One rule drives it: idle and starting processes together should be `target` plus one for each lease that has
+no process yet. A reconcile step, run whenever something changed, brings what is there towards that.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent_tui.model.child import Launch, ProcessKind
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import ProcessState
+from agent_tui.processes.process import Emit, ProcessFailed, Relay, SupervisedProcess
+from agent_tui.processes.timings import BackOff, ProcessTimings
+
+LEASE_PATIENCE = 2
+"""Failed starts that a waiting job sits through before it is failed with the last one's error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """From what new job processes are made: one loaded generation."""
+
+    generation: int
+    launch: Launch
+
+
+class Lease:
+    """A claim on one process, made when an offer is accepted so that the pool can start to prepare it."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self.waiting: asyncio.Future[SupervisedProcess] | None = None
+        self.failures = 0
+        self.taken = False
+        self.warm = False
+        """Whether an idle process was there when the job asked for it."""
+
+    async def take(self) -> SupervisedProcess:
+        """An idle process; waits for one. Raises ProcessFailed when none becomes ready."""
+        return await self._pool._take(self)
+
+    def release(self) -> None:
+        """Gives the claim up. Safe at any time, also after `take`."""
+        self._pool._release(self)
+
+
+class Pool:
+    """Owns all job processes. `run()` reconciles until it is cancelled; `close()` ends the processes."""
+
+    def __init__(
+        self,
+        *,
+        target: int,
+        starting_at_once: int,
+        timings: Callable[[], ProcessTimings],
+        clock: Clock,
+        emit: Emit,
+        relay: Relay,
+        back_off: BackOff | None = None,
+        supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
+    ) -> None:
+        self._target = target
+        self._starting_at_once = starting_at_once
+        self._timings = timings
+        self._clock = clock
+        self._emit = emit
+        self._relay = relay
+        self._back_off = back_off or BackOff()
+        self._supervise = supervise
+        self._plan: Plan | None = None
+        self._numbers = itertools.count(1)
+        self._processes: dict[str, SupervisedProcess] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        self._idle: deque[SupervisedProcess] = deque()
+        self._leases: set[Lease] = set()
+        self._waiting: deque[Lease] = deque()
+        self._failures = 0
+        self._not_before = 0.0
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    # -- what owners ask ----------------------------------------------------------------------------
+
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """All processes that are not yet reaped."""
+        return tuple(self._processes.values())
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def target(self) -> int:
+        return self._target
+
+    @property
+    def failures(self) -> int:
+        """Starts that failed in a row."""
+        return self._failures
+
+    def set_target(self, count: int) -> None:
+        """Changes how many processes wait idle, at once."""
+        self._target = count
+        self._wake.set()
+
+    def use(self, plan: Plan) -> None:
+        """New jobs run on this generation from now on; idle processes of others end."""
+        self._plan = plan
+        self._failures, self._not_before = 0, 0.0
+        for process in self.processes:
+            if process.generation != plan.generation and not process.had_job:
+                self._forget(process)
+                process.shutdown(f"generation {plan.generation} took over")
+        self._wake.set()
+
+    def lease(self) -> Lease:
+        """Claims a process for an accepted job."""
+        lease = Lease(self)
+        self._leases.add(lease)
+        self._wake.set()
+        return lease
+
+    async def run(self) -> None:
+        """Reconciles whenever something changed, and when a back-off has passed."""
+        while True:
+            self._wake.clear()
+            self._reconcile()
+            wait = self._not_before - self._clock.monotonic() if self._wanted() > 0 else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait if wait is None or wait > 0 else None)
+            except TimeoutError:
+                continue
+
+    async def close(self, reason: str) -> None:
+        """Ends every process in good order and waits until all are reaped."""
+        self._closing = True
+        for lease in tuple(self._leases):
+            self._release(lease)
+        for process in self.processes:
+            process.shutdown(reason)
+        await self.gone()
+
+    def kill(self, reason: str) -> None:
+        """Ends every process now; `close()` or `gone()` waits for it."""
+        self._closing = True
+        for process in self.processes:
+            process.kill(reason)
+
+    async def gone(self) -> None:
+        """Returns when no process is left."""
+        while self._lives:
+            await asyncio.gather(*self._lives, return_exceptions=True)
+
+    # -- reconciling --------------------------------------------------------------------------------
+
+    def _starting(self) -> list[SupervisedProcess]:
+        assert self._plan is not None
+        return [
+            process
+            for process in self._processes.values()
+            if process.state is ProcessState.STARTING and process.generation == self._plan.generation
+        ]
+
+    def _wanted(self) -> int:
+        """Processes to start (positive) or idle ones to end (negative)."""
+        if self._plan is None or self._closing:
+            return 0
+        return self._target + len(self._leases) - len(self._idle) - len(self._starting())
+
+    def _reconcile(self) -> None:
+        wanted = self._wanted()
+        if wanted < 0:
+            for _ in range(min(-wanted, len(self._idle))):
+                self._idle.pop().shutdown("more idle processes than numIdleProcesses")
+        elif wanted > 0 and self._clock.monotonic() >= self._not_before:
+            free = self._starting_at_once - len(self._starting())
+            # After failures one attempt at a time: a broken file is tried, not hammered.
+            room = min(free, 1 - len(self._starting())) if self._failures else free
+            for _ in range(min(wanted, room)):
+                self._start()
+
+    def _start(self) -> None:
+        assert self._plan is not None
+        process = self._supervise(
+            f"p{next(self._numbers)}",
+            ProcessKind.JOB,
+            self._plan.generation,
+            launch=self._plan.launch,
+            timings=self._timings,
+            clock=self._clock,
+            emit=self._emit,
+            relay=self._relay,
+        )
+        self._processes[process.id] = process
+        life = asyncio.create_task(self._live(process), name=f"process {process.id}")
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+
+    async def _live(self, process: SupervisedProcess) -> None:
+        process.ready.add_done_callback(lambda ready: self._became_ready(process, ready))
+        try:
+            await process.run()
+        finally:
+            self._forget(process)
+            self._processes.pop(process.id, None)
+            self._wake.set()
+
+    def _became_ready(self, process: SupervisedProcess, ready: asyncio.Future[None]) -> None:
+        error = None if ready.cancelled() else ready.exception()
+        current = self._plan is not None and process.generation == self._plan.generation
+        if error is None and current:
+            self._failures, self._not_before = 0, 0.0
+            if self._waiting:
+                self._give(self._waiting.popleft(), process)
+            else:
+                self._idle.append(process)
+        elif error is None:
+            process.shutdown("its generation is no longer current")
+        elif current and not self._closing and isinstance(error, ProcessFailed):
+            self._failures += 1
+            self._not_before = self._clock.monotonic() + self._back_off.after(self._failures)
+            self._fail_first_waiting(error)
+        self._wake.set()
+
+    def _fail_first_waiting(self, error: ProcessFailed) -> None:
+        if not self._waiting:
+            return
+        lease = self._waiting[0]
+        lease.failures += 1
+        if lease.failures >= LEASE_PATIENCE and lease.waiting is not None:
+            self._waiting.popleft()
+            self._leases.discard(lease)
+            if not lease.waiting.done():
+                lease.waiting.set_exception(error)
+
+    # -- leases ---------------------------------------------------------------------------------------
+
+    async def _take(self, lease: Lease) -> SupervisedProcess:
+        while self._idle:
+            process = self._idle.popleft()
+            if process.state is ProcessState.IDLE:
+                lease.warm = lease.taken = True
+                self._leases.discard(lease)
+                self._wake.set()
+                return process
+        lease.waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(lease)
+        self._wake.set()
+        process = await lease.waiting
+        lease.taken = True
+        return process
+
+    def _give(self, lease: Lease, process: SupervisedProcess) -> None:
+        self._leases.discard(lease)
+        if lease.waiting is not None and not lease.waiting.done():
+            lease.waiting.set_result(process)
+        else:
+            self._idle.append(process)
+
+    def _release(self, lease: Lease) -> None:
+        self._leases.discard(lease)
+        if lease in self._waiting:
+            self._waiting.remove(lease)
+        waiting = lease.waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(ProcessFailed("the claim was given up"))
+            waiting.exception()  # whoever waits gets it; nobody has to
+        elif waiting is not None and not lease.taken and not waiting.exception():
+            lease.taken = True
+            self._idle.append(waiting.result())  # given in the moment in which the claim was given up
+        self._wake.set()
+
+    def _forget(self, process: SupervisedProcess) -> None:
+        if process in self._idle:
+            self._idle.remove(process)

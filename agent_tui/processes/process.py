@@ -1,0 +1,328 @@
+"""One child's life, from start to reaped: stages, pings, the way to end it, and how it ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent_tui.model import child as ch
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import Event, ProcessChanged, ProcessPinged, ProcessState
+from agent_tui.processes.paused import is_paused
+from agent_tui.processes.timings import ProcessTimings
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How a process ended. `reason` is for people; `killed` tells that the host had to."""
+
+    reason: str
+    exit_code: int | None
+    signal: int | None
+    killed: bool
+
+
+class ProcessFailed(Exception):
+    """A process did not become ready. `failure` is what the child said, if it could say anything."""
+
+    def __init__(self, error: str, failure: ch.Failed | None = None) -> None:
+        super().__init__(error)
+        self.failure = failure
+
+
+class JobListener(Protocol):
+    """Who runs a job in a process; called on the loop, in the order things happened."""
+
+    def entry_started(self, at: float) -> None: ...
+    def crashed(self, error: str, traceback: str) -> None: ...
+    def exiting(self, reason: str) -> None: ...
+    def process_ended(self, end: ProcessEnd) -> None: ...
+
+
+class Relay(Protocol):
+    """Where messages go that are neither the job's nor the supervision's."""
+
+    def __call__(self, process: "SupervisedProcess", message: ch.FromChild) -> None: ...
+
+
+class SupervisedProcess:
+    """Runs one child. `run()` is its whole life and returns when nothing of it is left."""
+
+    def __init__(
+        self,
+        process_id: str,
+        kind: ch.ProcessKind,
+        generation: int,
+        *,
+        launch: ch.Launch,
+        timings: Callable[[], ProcessTimings],
+        clock: Clock,
+        emit: Emit,
+        relay: Relay,
+        paused: Callable[[int], bool] = is_paused,
+    ) -> None:
+        self.id = process_id
+        self.kind = kind
+        self.generation = generation
+        self.state = ProcessState.STARTING
+        self.job_id: str | None = None
+        self.had_job = False
+        self.child: ch.Child | None = None
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
+        self._launch = launch
+        self._timings = timings
+        self._clock = clock
+        self._emit = emit
+        self._relay = relay
+        self._paused = paused
+        self._listener: JobListener | None = None
+        self._debugging = False
+        self._failure: ch.Failed | None = None
+        self._exiting: str | None = None
+        self._end_reason: str | None = None
+        self._killed_for: str | None = None
+        self._changed = asyncio.Event()
+        self._loading = False
+        self._is_ready = False
+        self._acked = False
+        self._session_closed = False
+        self._channel_closed = False
+        self._last_pong = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self.child.pid if self.child else None
+
+    def start_job(self, start: ch.StartJob, job_id: str, listener: JobListener) -> None:
+        """Runs a job in this idle process; from here on the listener hears of it."""
+        if self.state is not ProcessState.IDLE or self.child is None:
+            raise RuntimeError(f"process {self.id} is {self.state}, it can take no job")
+        self._listener = listener
+        self.job_id = job_id
+        self.had_job = True
+        self._enter(ProcessState.JOB)
+        self.child.send(start)
+
+    def send(self, message: ch.ToChild) -> None:
+        """Passes a message on to the child, if it is there."""
+        if self.child is not None:
+            self.child.send(message)
+
+    def shutdown(self, reason: str) -> None:
+        """Asks the process to end in good order; later calls change nothing."""
+        if self._end_reason is None:
+            self._end_reason = reason
+            self._changed.set()
+
+    def kill(self, reason: str) -> None:
+        """Ends the process group now. The first reason stands."""
+        if self._killed_for is None:
+            self._killed_for = reason
+        if self._end_reason is None:
+            self._end_reason = reason
+        if self.child is not None:
+            self.child.kill()
+        self._changed.set()
+
+    @property
+    def held(self) -> bool:
+        """A debugger or a stop signal holds the process: no time-out counts."""
+        return self._debugging or (self.pid is not None and self._paused(self.pid))
+
+    async def answers_ping(self, limit_s: float) -> bool:
+        """Whether the child's event loop answers a ping within the limit."""
+        if self.child is None:
+            return False
+        asked = self._clock.monotonic()
+        self.child.send(ch.Ping(round(asked * 1000)))
+        deadline = asked + limit_s
+        while self._last_pong < asked and not self._channel_closed:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), deadline - self._clock.monotonic())
+            except TimeoutError:
+                break
+        return self._last_pong >= asked
+
+    async def run(self) -> None:
+        """Launches the child and stays until it is reaped; never raises for what the child does."""
+        try:
+            self.child = await self._launch(self.kind, self.id)
+        except OSError as error:
+            self._finish(ProcessEnd(f"cannot start: {error}", None, None, killed=False))
+            return
+        self._enter(ProcessState.STARTING)
+        helpers = [asyncio.create_task(self._read()), asyncio.create_task(self._ping())]
+        try:
+            await self._live()
+        finally:
+            self.child.kill()
+            exit = await self.child.wait()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            self._finish(self._describe(exit))
+
+    # -- stages -----------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        if await self._become_ready():
+            if self.kind is ch.ProcessKind.JOB:
+                self._enter(ProcessState.IDLE)
+            self.ready.set_result(None)
+            await self._until(lambda: self._end_reason is not None or self._exiting is not None)
+        await self._wind_down()
+
+    async def _become_ready(self) -> bool:
+        assert self.child is not None
+        if self._killed_for is not None:
+            return False
+        if self.child.traits.reports_loading:
+            limit = self._timings().import_s
+            if not await self._until(lambda: self._loading or self._started_or_over(), limit):
+                self.kill(f"the SDK was not imported within {limit:g} s")
+        limit = self._timings().initialize_s
+        if not await self._until(self._started_or_over, limit):
+            self.kill(f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)")
+        return self._is_ready and self._end_reason is None
+
+    def _started_or_over(self) -> bool:
+        return self._is_ready or self._failure is not None or self._end_reason is not None
+
+    async def _wind_down(self) -> None:
+        """The ladder: request, answer, closed session, exit; a rung that is missed means SIGKILL."""
+        assert self.child is not None
+        if self._channel_closed or self._killed_for is not None:
+            return
+        self._enter(ProcessState.ENDING)
+        if self._failure is not None or not self._is_ready:
+            if self._failure is None:
+                self.kill(self._end_reason or "not ready")
+            return
+        ladder = [(lambda: self._session_closed, self._timings().wind_down_s, "end its job")]
+        if self._end_reason is not None:
+            self.child.send(ch.Shutdown(self._end_reason))
+            answer = (lambda: self._acked or self._session_closed, self._timings().shutdown_s, "answer")
+            ladder.insert(0, answer)
+        ladder.append((lambda: False, self._timings().shutdown_s, "exit"))
+        for reached, limit, what in ladder:
+            if not await self._until(reached, limit):
+                self.kill(f"did not {what} within {limit:g} s of being asked to end")
+                return
+
+    async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
+        """Waits for a condition or the channel's end; False when the limit passed first.
+
+        A limit does not pass while a debugger or a stop signal holds the process.
+        """
+        deadline = None if limit is None else self._clock.monotonic() + limit
+        while not (condition() or self._channel_closed):
+            self._changed.clear()
+            remaining = None if deadline is None else deadline - self._clock.monotonic()
+            if remaining is not None and remaining <= 0:
+                if not self.held:
+                    return False
+                remaining = self._timings().debug_poll_s
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), remaining)
+        return True
+
+    # -- the channel ------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        assert self.child is not None
+        while (message := await self.child.receive()) is not None:
+            self._handle(message)
+            self._changed.set()
+        self._channel_closed = True
+        self._changed.set()
+
+    def _handle(self, message: ch.FromChild) -> None:
+        match message:
+            case ch.Loading():
+                self._loading = True
+            case ch.Ready():
+                self._is_ready = True
+                self._last_pong = self._clock.monotonic()
+            case ch.Manifest():
+                self._is_ready = True
+                self._last_pong = self._clock.monotonic()
+                self._relay(self, message)
+            case ch.Failed():
+                self._failure = message
+            case ch.Pong(sent_ms=sent):
+                self._last_pong = self._clock.monotonic()
+                self._emit(ProcessPinged(self.id, max(self._last_pong * 1000 - sent, 0.0)))
+            case ch.EntryStarted(at=at) if self._listener:
+                self._listener.entry_started(at)
+            case ch.JobCrashed(error=error, traceback=traceback) if self._listener:
+                self._listener.crashed(error, traceback)
+            case ch.Exiting(reason=reason):
+                self._exiting = reason
+                if self._listener:
+                    self._listener.exiting(reason)
+            case ch.ShutdownAck():
+                self._acked = True
+            case ch.ShuttingDown():
+                self._session_closed = True
+            case ch.Debugging(attached=attached):
+                self._debugging = attached
+            case _:
+                self._relay(self, message)
+
+    async def _ping(self) -> None:
+        await self._until(lambda: self._is_ready)
+        while not self._channel_closed:
+            assert self.child is not None
+            self.child.send(ch.Ping(round(self._clock.monotonic() * 1000)))
+            await asyncio.sleep(self._timings().ping_interval_s)
+            limit = self._timings().ping_timeout_s
+            if self.held:
+                self._last_pong = self._clock.monotonic()
+            elif self._clock.monotonic() - self._last_pong > limit:
+                self.kill(f"did not answer a ping for {limit:g} s: its event loop is blocked")
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
+        if self._killed_for is not None:
+            reason = self._killed_for
+        elif self._failure is not None:
+            reason = self._failure.error
+        elif self._end_reason is not None or self._exiting is not None:
+            reason = self._exiting or self._end_reason or ""
+        elif exit.signal is not None:
+            reason = f"ended by signal {exit.signal}"
+        else:
+            reason = f"ended by itself with exit code {exit.exit_code}"
+        return ProcessEnd(reason, exit.exit_code, exit.signal, killed=self._killed_for is not None)
+
+    def _finish(self, end: ProcessEnd) -> None:
+        self.state = ProcessState.ENDED
+        self._emit(
+            ProcessChanged(
+                self.id,
+                self.pid,
+                self.kind,
+                self.state,
+                self.generation,
+                self.job_id,
+                end.reason,
+                end.exit_code,
+                end.signal,
+            )
+        )
+        if not self.ready.done():
+            self.ready.set_exception(ProcessFailed(end.reason, self._failure))
+            self.ready.exception()  # whoever waits gets it; nobody has to
+        if self._listener is not None:
+            self._listener.process_ended(end)
+        self.ended.set_result(end)
+
+    def _enter(self, state: ProcessState) -> None:
+        self.state = state
+        self._emit(ProcessChanged(self.id, self.pid, self.kind, state, self.generation, self.job_id))

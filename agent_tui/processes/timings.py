@@ -1,0 +1,40 @@
+"""How long the supervision of a process waits for what. Seconds throughout."""
+
+from dataclasses import dataclass
+
+ENTRY_WIND_DOWN_S = 15.0
+SESSION_CLOSE_S = 60.0
+"""What the SDK's job main allows an entry to return and a session to close (livekit-agents.md §2.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessTimings:
+    """Read afresh at each step, so that an edited option applies to processes that already run."""
+
+    import_s: float = 60.0
+    """For the SDK's own import, before the user's file is touched."""
+    initialize_s: float = 10.0
+    shutdown_s: float = 10.0
+    """For the answer to a shutdown request, and again from the closed session to the exit."""
+    session_end_s: float = 300.0
+    ping_interval_s: float = 2.5
+    ping_timeout_s: float = 60.0
+    debug_poll_s: float = 1.0
+    """How often a time-out that a debugger holds up is looked at again."""
+
+    @property
+    def wind_down_s(self) -> float:
+        """From the acknowledged request to the closed session, at most."""
+        return ENTRY_WIND_DOWN_S + SESSION_CLOSE_S + self.session_end_s
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Waits after failed starts: none after the first, then doubling to a ceiling."""
+
+    first_s: float = 0.5
+    most_s: float = 30.0
+
+    def after(self, failures: int) -> float:
+        """Seconds to wait when that many starts in a row have failed."""
+        return 0.0 if failures <= 1 else min(self.first_s * 2 ** (failures - 2), self.most_s)

@@ -1,0 +1,139 @@
+"""The host's end of a Python child's channel: messages as JSON lines, one table for all of them.
+
+A line is `{"case": name, "value": {field: …}}`, the shape that agents-js children have too (agents-js.md §8);
+names and fields are those of `agent_tui.model.child`. Bytes are base64. JSON carries no infinity, so a number
+that is not finite is `{"$float": "inf"}` (or `-inf`, `nan`).
+"""
+
+import base64
+import functools
+import json
+import math
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from agent_tui.model.child import FromChild, ToChild
+
+MAX_LINE = 64 * 1024 * 1024
+"""Bytes of one message; a child that sends more is broken."""
+
+
+class ChannelError(ValueError):
+    """A line that is no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A structured log record of the agent's, as the child sends it."""
+
+    level: int
+    logger: str
+    ts: float
+    text: str
+    fields: Mapping[str, object]
+
+
+def _case(cls: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+_FROM_CHILD: dict[str, type] = {_case(cls): cls for cls in get_args(FromChild)} | {"log": LogRecord}
+
+JobView = Callable[[bytes], object]
+"""Turns a serialised `livekit.Job` into what the child can read."""
+
+
+def base64_job(job: bytes) -> object:
+    """For children that have protobuf: the bytes themselves."""
+    return base64.b64encode(job).decode("ascii")
+
+
+def encode(message: ToChild, job_view: JobView = base64_job) -> bytes:
+    """One message as a line."""
+    return encode_line(_case(type(message)), _plain(message, job_view))
+
+
+def encode_line(case: str, value: object) -> bytes:
+    """One line of any case."""
+    return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> FromChild | LogRecord:
+    """One line as a message; raises ChannelError."""
+    try:
+        raw = json.loads(line)
+        cls = _FROM_CHILD[raw["case"]]
+        message: FromChild | LogRecord = _revive(cls, raw.get("value") or {})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ChannelError(f"not a message of a child: {line[:200]!r} ({error})") from error
+    return message
+
+
+def _plain(value: object, job_view: JobView, name: str = "") -> object:
+    if isinstance(value, bytes):
+        return job_view(value) if name == "job" else base64.b64encode(value).decode("ascii")
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name), job_view, f.name) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each, job_view) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, job_view) for each in value]
+    return value
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _revive(hint: Any, raw: Any) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return hint(**{name: _revive(_hints(hint)[name], each) for name, each in raw.items()})
+    if hint is object:
+        return _revive_any(raw)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        inner = next(each for each in arguments if each is not types.NoneType)
+        return None if raw is None else _revive(inner, raw)
+    if origin is tuple:
+        return tuple(_revive(arguments[0], each) for each in raw)
+    if origin is not None:
+        return {key: _revive(arguments[1], each) for key, each in raw.items()}
+    if hint is bytes:
+        return base64.b64decode(raw, validate=True)
+    if hint is float and type(raw) is int:
+        return float(raw)
+    if type(raw) is not hint:
+        raise TypeError(f"{raw!r:.80} is not {hint.__name__}")
+    return raw
+
+
+def _revive_any(raw: Any) -> object:
+    if isinstance(raw, dict):
+        if raw.keys() == {"$float"}:
+            return float(raw["$float"])
+        return {key: _revive_any(each) for key, each in raw.items()}
+    return [_revive_any(each) for each in raw] if isinstance(raw, list) else raw
+
+
+class LineBuffer:
+    """Cuts a byte stream into lines."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete now; raises ChannelError when one grows beyond MAX_LINE."""
+        self._buffer += data
+        if b"\n" not in data:
+            if len(self._buffer) > MAX_LINE:
+                raise ChannelError(f"a message of more than {MAX_LINE} bytes")
+            return []
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = rest
+        return [bytes(line) for line in lines]

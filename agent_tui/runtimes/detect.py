@@ -1,0 +1,65 @@
+"""What kind of agent file it is, found out by reading it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent_tui.model.errors import UserError
+from agent_tui.runtimes.imports import Import, read_imports
+
+LIVEKIT_AGENTS = "livekit-agents"
+NATIVE = "native"
+
+MAX_FILES = 64
+"""How many local modules are read to find the SDK behind a thin agent file."""
+
+_JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
+_SDK = ("livekit.agents", "livekit.plugins")
+
+
+def detect(file: Path) -> str:
+    """The runtime of an agent file: `livekit-agents` if it or a local module imports that SDK, else `native`.
+
+    Raises UserError for what is no Python file.
+    """
+    if file.suffix.lower() in _JAVASCRIPT:
+        raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
+    if not file.exists():
+        raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
+    if file.suffix.lower() != ".py":
+        raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
+    return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
+
+
+def _is_sdk(each: Import) -> bool:
+    return not each.level and any(each.module == name or each.module.startswith(f"{name}.") for name in _SDK)
+
+
+def _all_imports(file: Path) -> Iterator[Import]:
+    root = file.resolve().parent
+    waiting, seen = [file], {file.resolve()}
+    while waiting:
+        here = waiting.pop(0)
+        try:
+            imports = read_imports(here)
+        except OSError as error:
+            if here == file:
+                raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+            continue
+        for each in imports:
+            yield each
+            for local in _local_files(each, here, root):
+                if local not in seen and len(seen) < MAX_FILES:
+                    seen.add(local)
+                    waiting.append(local)
+
+
+def _local_files(each: Import, importer: Path, root: Path) -> Iterator[Path]:
+    base = importer.parents[each.level - 1] if 0 < each.level <= len(importer.parents) else root
+    parts = each.module.split(".") if each.module else []
+    for count in range(1, len(parts) + 1):
+        stem = base.joinpath(*parts[:count])
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.is_file():
+                yield path.resolve()

@@ -1,0 +1,203 @@
+"""Which Python runs the agent: the first in a fixed order that can import what the file needs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_tui.model.errors import UserError
+from agent_tui.runtimes.detect import LIVEKIT_AGENTS
+from agent_tui.runtimes.imports import read_imports
+
+OLDEST = (3, 10)
+"""Children need this Python."""
+
+ASK_LIMIT_S = 20.0
+
+_QUESTION = """
+import importlib.util, json, sys
+missing = []
+for name in json.loads(sys.argv[1]):
+    try:
+        found = importlib.util.find_spec(name)
+    except Exception:
+        found = None
+    if found is None:
+        missing.append(name)
+print(json.dumps({"executable": sys.executable, "version": list(sys.version_info[:3]), "missing": missing}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A Python to ask, and what led to it (`.venv in /home/me/agent`)."""
+
+    path: Path
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A Python that will not do."""
+
+    path: Path
+    how: str
+    reason: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that runs the agent."""
+
+    path: Path
+    version: str
+    how: str
+    misses: tuple[Miss, ...]
+
+
+Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, object]]
+"""Asks a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
+
+
+def needs(file: Path, runtime: str) -> tuple[str, ...]:
+    """Modules without which the file does not load: top-level names, `livekit.agents` for that runtime."""
+    names = {each.module.split(".")[0] for each in read_imports(file) if each.required and not each.level}
+    names -= set(sys.stdlib_module_names)
+    if runtime == LIVEKIT_AGENTS:
+        names = (names - {"livekit"}) | {"livekit.agents"}
+    return tuple(sorted(names))
+
+
+def candidates(
+    file: Path, python: str | None, environ: Mapping[str, str], own_prefix: Path
+) -> Iterator[Candidate]:
+    """The Pythons to ask, in order; `--python` alone where it is given."""
+    if python:
+        yield Candidate(_named(python, environ), "--python")
+        return
+    root = _root(file)
+    if (venv := environ.get("VIRTUAL_ENV")) and Path(venv).resolve() != own_prefix.resolve():
+        yield Candidate(Path(venv) / "bin" / "python", "VIRTUAL_ENV")
+    if venv := environ.get("UV_PROJECT_ENVIRONMENT"):
+        yield Candidate(root / venv / "bin" / "python", "UV_PROJECT_ENVIRONMENT")
+    folder = file.absolute().parent
+    for each in (folder, *folder.parents):
+        for name in (".venv", "venv"):
+            yield Candidate(each / name / "bin" / "python", f"{name} in {each}")
+        if each == root:
+            break
+    if conda := environ.get("CONDA_PREFIX"):
+        yield Candidate(Path(conda) / "bin" / "python", "CONDA_PREFIX")
+    for name in ("python3", "python"):
+        if found := shutil.which(name, path=environ.get("PATH", "")):
+            yield Candidate(Path(found), f"{name} on PATH")
+
+
+def find_interpreter(
+    file: Path,
+    runtime: str,
+    environ: Mapping[str, str],
+    python: str | None = None,
+    own_prefix: Path | None = None,
+    ask: Ask | None = None,
+) -> Interpreter:
+    """The first candidate that will do; blocks while it asks. Raises UserError when none does."""
+    wanted = needs(file, runtime)
+    misses: list[Miss] = []
+    asked: set[Path] = set()
+    for candidate in candidates(file, python, environ, own_prefix or Path(sys.prefix)):
+        if not candidate.path.exists():
+            if "in /" not in candidate.how:
+                misses.append(Miss(candidate.path, candidate.how, "does not exist"))
+            continue
+        if candidate.path in asked:
+            continue
+        asked.add(candidate.path)
+        result = _try(candidate, wanted, file, environ, ask or ask_python)
+        if isinstance(result, Miss):
+            misses.append(result)
+        else:
+            path, version = result
+            return Interpreter(path, version, candidate.how, tuple(misses))
+    raise UserError(_none_line(file, runtime, wanted, misses))
+
+
+def ask_python(
+    path: Path, names: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> Mapping[str, object]:
+    """Starts a Python once and asks for its version and which names it lacks."""
+    try:
+        done = subprocess.run(
+            [str(path), "-c", _QUESTION, json.dumps(list(names))],
+            cwd=folder,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASK_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"gave no answer within {ASK_LIMIT_S:g} s") from None
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if not isinstance(answer, dict):
+        raise ValueError("is not a Python")
+    return answer
+
+
+def _try(
+    candidate: Candidate, wanted: tuple[str, ...], file: Path, environ: Mapping[str, str], ask: Ask
+) -> Miss | tuple[Path, str]:
+    try:
+        answer = ask(candidate.path, wanted, file.absolute().parent, environ)
+        version = tuple(int(each) for each in answer["version"])  # type: ignore[attr-defined]
+        missing = tuple(str(each) for each in answer["missing"])  # type: ignore[attr-defined]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        return Miss(candidate.path, candidate.how, f"cannot be asked: {error}")
+    shown = ".".join(map(str, version))
+    if version[:2] < OLDEST:
+        return Miss(candidate.path, candidate.how, f"is Python {shown}, needed is 3.10 or later")
+    if missing:
+        return Miss(candidate.path, candidate.how, f"lacks {', '.join(missing)}", missing)
+    executable = Path(str(answer.get("executable") or candidate.path))
+    return (executable if executable.exists() else candidate.path), shown
+
+
+def _named(python: str, environ: Mapping[str, str]) -> Path:
+    """`--python`: a path, a virtual environment's folder, or a command on PATH."""
+    path = Path(python).expanduser()
+    if path.is_dir():
+        return path.absolute() / "bin" / "python"
+    if path.exists() or "/" in python:
+        return path.absolute()
+    found = shutil.which(python, path=environ.get("PATH", ""))
+    if found is None:
+        raise UserError(f"--python {python}: there is no such file, nor such a command on PATH; give a path")
+    return Path(found)
+
+
+def _root(file: Path) -> Path:
+    """The repository's root: the nearest folder upwards with .git, else pyproject.toml, else the file's."""
+    folder = file.absolute().parent
+    for mark in (".git", "pyproject.toml"):
+        for each in (folder, *folder.parents):
+            if (each / mark).exists():
+                return each
+    return folder
+
+
+def _none_line(file: Path, runtime: str, wanted: tuple[str, ...], misses: Sequence[Miss]) -> str:
+    tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Python was found"
+    fewest = min((miss.missing for miss in misses if miss.missing), key=len, default=wanted)
+    package = {"livekit.agents": "livekit-agents"}
+    install = " ".join(package.get(name, name) for name in fewest)
+    advice = (
+        f"install {install} into one of them, or give another with --python" if install else "use --python"
+    )
+    return f"no Python can run {file} ({runtime}): {tried}; {advice}"

@@ -1,0 +1,129 @@
+"""Health and information over HTTP, at the paths of the SDKs (agents-js.md §10)."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from aiohttp import web
+
+from agent_tui.model.errors import PortBusyError, UserError
+
+# Its messages come back as an HTTP 500; on a terminal they would spoil the screen.
+_LOGGER = logging.getLogger("agent_tui.worker.http")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
+
+CLOSE_TIMEOUT_S = 0.25
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What `/worker` answers, under the names of the SDKs. `worker_type` is like `JT_ROOM`."""
+
+    agent_name: str
+    worker_type: str
+    active_jobs: int
+    sdk_version: str
+    worker_load: float
+    agent_name_is_env: bool
+    deployment: str
+    project_type: str
+    protocol_version: int = PROTOCOL_VERSION
+
+
+class InfoServer:
+    """Serves `GET /` (200 `OK`, or 503 and a reason) and `GET /worker` (JSON).
+
+    `health` returns None while all is well, else what is wrong; `info` is asked at every request.
+    """
+
+    def __init__(
+        self, *, host: str, port: int, health: Callable[[], str | None], info: Callable[[], WorkerInfo]
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._health = health
+        self._info = info
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port; once started, the one really used in place of 0."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listens. Raises `PortBusyError`, or `UserError` for an address that cannot be listened on."""
+        sockets = await _listen(self._host, self._port)
+        app = web.Application()
+        app.router.add_get("/", self._answer_health)
+        app.router.add_get("/worker", self._answer_worker)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_LOGGER, handle_signals=False, shutdown_timeout=CLOSE_TIMEOUT_S
+        )
+        await self._runner.setup()
+        for listening in sockets:
+            await web.SockSite(self._runner, listening).start()
+        self._port = sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stops listening and ends open connections. Can be called again, and before `start`."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _answer_health(self, _request: web.Request) -> web.Response:
+        trouble = self._health()
+        if trouble is None:
+            return web.Response(text="OK")
+        return web.Response(status=503, text=trouble)
+
+    async def _answer_worker(self, _request: web.Request) -> web.Response:
+        answer = asdict(self._info())
+        if not math.isfinite(answer["worker_load"]):
+            answer["worker_load"] = None  # JSON has no word for it
+        return web.json_response(answer)
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """One listening socket for each address of `host`; with port 0 all share the one that was found."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error} (--host, --port)") from None
+    with contextlib.ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        failure: OSError | None = None
+        for family, *_, address in dict.fromkeys(found):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            try:
+                listening = socket.create_server(
+                    (address[0], chosen, *address[2:]),
+                    family=family,
+                )
+            except OSError as error:
+                failure = error
+                # A port named by the user must be free on every address of the host.
+                if error.errno == errno.EADDRINUSE and port:
+                    break
+                continue
+            sockets.append(opened.enter_context(listening))
+        if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
+            raise _cannot_listen(host, port, failure)
+        opened.pop_all()
+        return sockets
+
+
+def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:
+    at = f"{host or '*'}:{port}"
+    if error is not None and error.errno == errno.EADDRINUSE:
+        return PortBusyError(
+            f"{at} is in use by another program: choose another with --port, or --port 0 for any free one"
+        )
+    return UserError(f"cannot listen on {at}: {error.strerror if error else 'no address'} (--host, --port)")

@@ -1,0 +1,305 @@
+"""The worker's side of the protocol as a machine without input or output, after worker-protocol.md.
+
+Methods say what happened or what is wanted; `data_to_send()` and `events_received()` hand out the results.
+One machine serves one connection: ids, offers and pings of an old connection mean nothing on a new one.
+"""
+
+import math
+from enum import Enum, auto
+from typing import NoReturn
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from livekit.protocol import agent, models
+
+from agent_tui.model.child import AcceptArguments
+from agent_tui.worker.liveness import Liveness
+from agent_tui.worker.messages import (
+    Assigned,
+    Dead,
+    Event,
+    JobProgress,
+    Offer,
+    Registered,
+    Registration,
+    Reject,
+    Terminated,
+    Undecodable,
+    WorkerStatus,
+)
+from agent_tui.worker.timings import Timings
+
+MAX_SENT_BYTES = 2 * 1024 * 1024
+"""The server hangs up on a longer message (worker-protocol §1)."""
+
+AGENT_NAME_ATTRIBUTE = "lk.agent.name"
+"""Both SDKs stamp their participant with it, over a value of the user's (livekit-agents.md §1.3)."""
+
+
+class _Phase(Enum):
+    NEW = auto()
+    REGISTERING = auto()
+    REGISTERED = auto()
+    DEAD = auto()
+
+
+class WorkerProtocol:
+    """One connection's conversation. `now` is a monotonic clock in seconds, the same one in every call.
+
+    Wrong use raises `ValueError`: anything but `register` and `ping` before the server took the registration
+    (it would hang up without a word, worker-protocol §4), a second registration, a second answer.
+    """
+
+    def __init__(self, registration: Registration, timings: Timings) -> None:
+        self._registration = registration
+        self._timings = timings
+        self._phase = _Phase.NEW
+        self._frames: list[bytes] = []
+        self._events: list[Event] = []
+        self._open_offers: set[str] = set()
+        self._liveness = Liveness(timings)
+        self._last_stamp = 0
+        self._register_by: float | None = None
+        self._last_sent = ""
+
+    # -- out ----------------------------------------------------------------------------------------
+
+    def data_to_send(self) -> list[bytes]:
+        """Binary frames to send, in order; each is handed out once."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def events_received(self) -> list[Event]:
+        """What happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def registered(self) -> bool:
+        return self._phase is _Phase.REGISTERED
+
+    @property
+    def last_sent(self) -> str:
+        """The kind of the last message: all there is to explain a server that hangs up (§1.2)."""
+        return self._last_sent
+
+    @property
+    def open_offers(self) -> frozenset[str]:
+        """Ids of the offers that still wait for their answer."""
+        return frozenset(self._open_offers)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is next to be called, or None when time changes nothing."""
+        if self._phase is _Phase.DEAD:
+            return None
+        deadlines = [d for d in (self._register_by, self._liveness.next_deadline()) if d is not None]
+        return min(deadlines, default=None)
+
+    # -- what the worker wants ----------------------------------------------------------------------
+
+    def register(self, now: float) -> None:
+        """Sends the registration. It must be the first frame and the only registration (§4)."""
+        if self._phase is not _Phase.NEW:
+            raise ValueError("a connection takes one registration; connect anew for another")
+        wanted, may = self._registration, self._registration.permissions
+        request = agent.RegisterWorkerRequest(
+            type=f"JT_{wanted.job_type.name}",
+            agent_name=wanted.agent_name,
+            deployment=wanted.deployment,
+            version=wanted.version,
+            allowed_permissions=models.ParticipantPermission(
+                can_publish=may.can_publish,
+                can_subscribe=may.can_subscribe,
+                can_publish_data=may.can_publish_data,
+                can_update_metadata=may.can_update_metadata,
+                can_publish_sources=[source.upper() for source in may.can_publish_sources],
+                hidden=may.hidden,
+                agent=True,
+            ),
+        )
+        self._phase = _Phase.REGISTERING
+        self._register_by = now + self._timings.register_timeout_s
+        self._send(agent.WorkerMessage(register=request))
+
+    def answer(self, job_id: str, answer: AcceptArguments | Reject) -> None:
+        """Answers an offer, once. Nothing is sent, and the offer stays open, when it raises `ValueError`."""
+        self._require_registered("an answer")
+        if job_id not in self._open_offers:
+            raise ValueError(
+                f"{job_id} has no open offer on this connection: answered already, or never made"
+            )
+        match answer:
+            case Reject():
+                reply = agent.AvailabilityResponse(job_id=job_id, available=False, terminate=answer.terminate)
+            case AcceptArguments():
+                reply = self._acceptance(job_id, answer)
+        self._send(agent.WorkerMessage(availability=reply))
+        self._open_offers.discard(job_id)
+
+    def update_status(self, status: WorkerStatus, load: float, job_count: int) -> None:
+        """Reports status and load together: a status alone would reset the load to 0 (§8)."""
+        self._require_registered("a status")
+        if not math.isfinite(load):
+            raise ValueError(f"a load of {load} cannot be reported")
+        update = agent.UpdateWorkerStatus(status=f"WS_{status.name}", load=load, job_count=job_count)
+        self._send(agent.WorkerMessage(update_worker=update))
+
+    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> None:
+        """Reports how a job stands; the server ignores it for jobs of an earlier connection (§8)."""
+        self._require_registered("a job's status")
+        update = agent.UpdateJobStatus(job_id=job_id, status=f"JS_{progress.name}", error=error)
+        self._send(agent.WorkerMessage(update_job=update))
+
+    def simulate_job(self, room: str, participant_identity: str = "") -> None:
+        """Asks the server to offer this worker a job for a room. Without a room it would crash (§10)."""
+        self._require_registered("a simulated job")
+        if not room:
+            raise ValueError("a simulated job needs a room's name")
+        request = agent.SimulateJobRequest(room=models.Room(name=room))
+        if participant_identity:
+            request.participant.identity = participant_identity
+        self._send(agent.WorkerMessage(simulate_job=request))
+
+    def ping(self, now: float) -> None:
+        """Sends a ping; its answer is awaited from `now` on."""
+        if self._phase in (_Phase.NEW, _Phase.DEAD):
+            raise ValueError("a ping needs a live connection on which the registration was sent")
+        self._last_stamp = max(self._last_stamp, int(now * 1000))
+        self._send(agent.WorkerMessage(ping=agent.WorkerPing(timestamp=self._last_stamp)))
+        self._liveness.sent(self._last_stamp, now)
+
+    # -- what happened ------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes | str, now: float, wall: float) -> None:
+        """Takes one websocket message; `wall` is Unix seconds. Never raises on what the server sent."""
+        if self._phase is _Phase.DEAD:
+            return
+        if isinstance(frame, str):
+            self._undecodable(
+                f"a text message of {len(frame)} characters; LiveKit answers binary with binary"
+            )
+            return
+        message = agent.ServerMessage()
+        try:
+            message.ParseFromString(frame)
+        except DecodeError:
+            self._undecodable(f"{len(frame)} bytes that are not a message of LiveKit's")
+            return
+        member = message.WhichOneof("message")
+        if member is None:
+            self._undecodable(_describe_unknown(message))
+        elif member == "register":
+            self._on_register(message.register, now)
+        elif member == "pong":
+            self._on_pong(message.pong, now)
+        elif self._phase is not _Phase.REGISTERED:
+            self._undecodable(f"{member} before the registration was answered")
+        elif member == "availability":
+            self._on_offer(message.availability, wall)
+        elif member == "assignment":
+            self._on_assignment(message.assignment)
+        elif member == "termination":
+            self._events.append(Terminated(message.termination.job_id))
+        else:
+            self._undecodable(f"{member}, which this worker does not know")
+
+    def tick(self, now: float) -> None:
+        """Lets time pass: pings that are due are sent, silence is judged."""
+        if self._phase is _Phase.DEAD:
+            return
+        if self._register_by is not None and now >= self._register_by:
+            self._die(Dead(f"no answer to the registration within {self._timings.register_timeout_s:g} s"))
+            return
+        verdict = self._liveness.judge(now)
+        if isinstance(verdict, Dead):
+            self._die(verdict)
+            return
+        if verdict is not None:
+            self._events.append(verdict)
+        if self._liveness.ping_due(now):
+            self.ping(now)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _acceptance(self, job_id: str, accept: AcceptArguments) -> agent.AvailabilityResponse:
+        if not accept.identity:
+            raise ValueError(
+                f"{job_id} cannot be accepted without an identity: the room would refuse the agent"
+            )
+        return agent.AvailabilityResponse(
+            job_id=job_id,
+            available=True,
+            participant_name=accept.name,
+            participant_identity=accept.identity,
+            participant_metadata=accept.metadata,
+            participant_attributes={
+                **accept.attributes,
+                AGENT_NAME_ATTRIBUTE: self._registration.agent_name,
+            },
+        )
+
+    def _on_register(self, reply: agent.RegisterWorkerResponse, now: float) -> None:
+        if self._phase is not _Phase.REGISTERING:
+            self._undecodable("an answer to a registration that was not open")
+            return
+        self._phase = _Phase.REGISTERED
+        self._register_by = None
+        self._liveness.start(now)
+        info = reply.server_info
+        self._events.append(
+            Registered(reply.worker_id, info.version, info.protocol, info.region, info.node_id)
+        )
+
+    def _on_pong(self, pong: agent.WorkerPong, now: float) -> None:
+        recovered = self._liveness.answered(pong.last_timestamp, now)
+        if recovered is not None:
+            self._events.append(recovered)
+
+    def _on_offer(self, offer: agent.AvailabilityRequest, wall: float) -> None:
+        job_id = offer.job.id
+        if not job_id:
+            self._undecodable("an offer without a job id")
+        elif job_id in self._open_offers:
+            self._undecodable(f"a second offer of {job_id} while the first waits for its answer")
+        else:
+            self._open_offers.add(job_id)
+            self._events.append(Offer(offer.job, offer.resuming, wall))
+
+    def _on_assignment(self, assignment: agent.JobAssignment) -> None:
+        job = assignment.job
+        if not job.id:
+            self._undecodable("an assignment without a job id")
+            return
+        url = (assignment.url or None) if assignment.HasField("url") else None
+        self._events.append(Assigned(job.id, job, url, assignment.token))
+
+    def _undecodable(self, reason: str) -> None:
+        self._events.append(Undecodable(reason))
+
+    def _die(self, verdict: Dead) -> None:
+        self._phase = _Phase.DEAD
+        self._frames.clear()
+        self._events.append(verdict)
+
+    def _require_registered(self, what: str) -> None:
+        if self._phase is not _Phase.REGISTERED:
+            raise ValueError(f"{what} can only be sent on a registered connection")
+
+    def _send(self, message: agent.WorkerMessage) -> None:
+        frame: bytes = message.SerializeToString()
+        if len(frame) > MAX_SENT_BYTES:
+            _refuse_long(message, len(frame))
+        self._last_sent = message.WhichOneof("message") or ""
+        self._frames.append(frame)
+
+
+def _refuse_long(message: agent.WorkerMessage, size: int) -> NoReturn:
+    member = message.WhichOneof("message")
+    raise ValueError(f"{member} of {size} bytes is longer than the {MAX_SENT_BYTES} that the server reads")
+
+
+def _describe_unknown(message: Message) -> str:
+    unknown = UnknownFieldSet(message)
+    return (
+        f"an unknown kind of message, field {unknown[0].field_number}" if len(unknown) else "an empty message"
+    )

@@ -1,0 +1,107 @@
+"""Why a connection could not be made, in one line that says where to look. Pure functions."""
+
+import errno
+import re
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+from agent_tui.worker.urls import shown_url
+
+CREDENTIALS_REFUSED = frozenset({401, 403})
+
+_KEY = "check --api-key / LIVEKIT_API_KEY"
+_SECRET = "check --api-secret / LIVEKIT_API_SECRET"
+_URL = "check --ws-url / LIVEKIT_URL"
+
+# First match wins. The texts are the server's (worker-protocol §2; livekit-server 1.13.5 as released says
+# "invalid token: <the token>, error: …") and those of the Go libraries that check its tokens.
+_CREDENTIALS: tuple[tuple[str, str], ...] = (
+    (r"invalid api key", "does not know the API key {key}: " + _KEY + ", or " + _URL),
+    (
+        r"expired|\(exp\)|not valid yet|\(nbf\)|used before issued|\(iat\)|clock",
+        "finds the token out of date: its clock and this machine's differ, set the one that is wrong",
+    ),
+    (
+        r"signature|cryptographic primitive",
+        "finds the token wrongly signed: the API secret does not belong to the API key {key}, " + _SECRET,
+    ),
+    (
+        r"no permissions",
+        "saw no token with the right to be a worker: something on the way drops the Authorization header, "
+        + _URL,
+    ),
+    (
+        r"invalid authorization header",
+        "could not read the token's header: something on the way changes it, " + _URL,
+    ),
+    (r"invalid (authorization )?token", "does not accept the token: " + _SECRET + " for the API key {key}"),
+)
+
+_STATUS: dict[int, str] = {
+    404: "has no worker endpoint at this path: "
+    + _URL
+    + ", it is the server's base URL without /agent or /rtc",
+    407: "was not reached: a proxy on the way wants a password, see HTTPS_PROXY and NO_PROXY",
+    429: "says that there were too many attempts",
+}
+
+
+def explain_refusal(status: int, body: str, url: str, api_key: str) -> str:
+    """One line for an HTTP answer other than 101: what the server found wrong and where to look.
+
+    `body` is the answer's text; of `url` the query is not shown, of a long `api_key` only the beginning,
+    since a secret may have been put in its place.
+    """
+    said = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
+    why = _STATUS.get(status)
+    if status in CREDENTIALS_REFUSED:
+        found = (text for pattern, text in _CREDENTIALS if re.search(pattern, said.lower()))
+        why = next(found, "refuses the credentials: " + _KEY + " and --api-secret / LIVEKIT_API_SECRET")
+    elif status >= 500:
+        why = "is in trouble or its proxy cannot reach it"
+    elif why is None:
+        why = "does not answer like a LiveKit server: " + _URL
+    quoted = f", it said {said!r}" if said else ""
+    return f"{shown_url(url)} {why.format(key=repr(_short(api_key)))} (HTTP {status}{quoted})"
+
+
+def explain_unreachable(error: BaseException, url: str) -> str:
+    """One line for a connection that failed before any HTTP answer."""
+    shown, parts = shown_url(url), urlsplit(url)
+    at = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'wss' else 80)}"
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"{shown} has a certificate that is not trusted: {error.verify_message}; {_URL} (host)"
+        case ssl.SSLError():
+            return f"{shown} does not speak TLS on {at}: {_URL} (ws:// for wss://, or the port)"
+        case socket.gaierror():
+            return f"{shown} cannot be reached: the host name {parts.hostname!r} is not known; {_URL} (host)"
+        case TimeoutError():
+            return f"{shown} did not answer in time: {_URL} (host and port), or a firewall"
+        case OSError():
+            return _explain_os_error(error, shown, at)
+        case _:
+            said = _one_line(str(error)) or type(error).__name__
+            return f"{shown} does not speak websocket on {at}: {said}; {_URL} (scheme, port and path)"
+
+
+def _explain_os_error(error: OSError, shown: str, at: str) -> str:
+    # With several addresses asyncio joins the errors to one text and drops their numbers.
+    numbers = {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))} | {error.errno}
+    if errno.ECONNREFUSED in numbers:
+        return (
+            f"{shown} cannot be reached: nothing listens on {at}; start the server, or {_URL} (host and port)"
+        )
+    if isinstance(error, ConnectionError):
+        return f"{shown} hung up before answering: {_URL} (ws:// or wss://, and the port)"
+    return f"{shown} cannot be reached: {_one_line(str(error))}; {_URL} (host and port)"
+
+
+def _one_line(text: str) -> str:
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return re.sub(r"eyJ[\w.-]{10,}", "…", words)[:200]
+
+
+def _short(api_key: str) -> str:
+    return api_key if len(api_key) <= 16 else api_key[:4] + "…"

@@ -1,0 +1,5 @@
+"""Gives up while it loads."""
+
+import sys
+
+sys.exit("no API key, see README")

@@ -1,0 +1,6 @@
+"""Somebody left a breakpoint() in."""
+
+
+async def entry(ctx):
+    breakpoint()
+    print("went on")

@@ -1,0 +1,5 @@
+"""Joins its room."""
+
+
+async def entry(ctx):
+    await ctx.connect()

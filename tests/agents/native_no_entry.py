@@ -1,0 +1,3 @@
+"""An agent without an entry function."""
+
+agent = {"prewarm": lambda proc: None}

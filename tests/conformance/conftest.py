@@ -1,0 +1,117 @@
+"""The servers that the suite runs against: ours always, a real one where there is one."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jwt
+import pytest
+
+from agent_tui.local_server.server import LocalServer
+from agent_tui.local_server.timings import Timings
+
+from .client import Server
+
+EMBEDDED = "embedded"
+REAL = "livekit-server"
+
+
+def _given() -> Server | None:
+    url = os.environ.get("LIVEKIT_SERVER_URL")
+    if not url:
+        return None
+    key = os.environ.get("LIVEKIT_SERVER_API_KEY", "devkey")
+    return _real(url.rstrip("/"), key, os.environ.get("LIVEKIT_SERVER_API_SECRET", "secret"))
+
+
+def _real(url: str, key: str, secret: str) -> Server:
+    """The older server repeats the unknown key in its refusal."""
+    server = Server(REAL, url, key, secret, register_s=10.0, answer_s=3.0, ping_s=10.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+        header = {"Authorization": f"Bearer {server.token(iss='nobody')}"}
+    request = urllib.request.Request(f"{server.http_url}/agent", headers=header)
+    try:
+        urllib.request.urlopen(request, timeout=5).close()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return replace(server, older=refusal.read() != b"invalid API key")
+    raise AssertionError(f"{url} takes a token of an unknown key")
+
+
+@pytest.fixture
+def current(server: Server) -> Server:
+    """The server, for what older ones do otherwise."""
+    if server.older:
+        pytest.skip("this livekit-server is older than the version that the protocol reference describes")
+    return server
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server of the environment, or one that is started for the session and ended after it."""
+    if given := _given():
+        yield given
+        return
+    program = shutil.which("livekit-server")
+    if program is None:
+        pytest.skip("no real server: set LIVEKIT_SERVER_URL or put livekit-server on PATH")
+    port, rtc_tcp, rtc_udp = _free_ports(3)
+    config = f"port: {port}\nrtc:\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n"
+    log = tmp_path_factory.mktemp("livekit-server") / "log"
+    command = [program, "--dev", "--bind", "127.0.0.1", "--config-body", config]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _await_port(port, process, log)
+        yield _real(f"ws://127.0.0.1:{port}", "devkey", "secret")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
+
+
+def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"livekit-server did not come up: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(params=[EMBEDDED, pytest.param(REAL, marks=pytest.mark.real)])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """A server under test. Ours waits shorter than the real one where the suite must wait it out."""
+    if request.param == REAL:
+        yield request.getfixturevalue("real_server")
+        return
+    timings = Timings(register_s=1.0, answer_budget_s=1.0, simulate_answer_s=2.0, websocket_ping_s=0.3)
+    async with LocalServer(timings=timings) as ours:
+        yield Server(
+            EMBEDDED,
+            ours.url,
+            ours.api_key,
+            ours.api_secret,
+            register_s=timings.register_s,
+            answer_s=timings.answer_budget_s,
+            ping_s=timings.websocket_ping_s,
+        )

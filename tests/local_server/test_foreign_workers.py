@@ -1,0 +1,92 @@
+"""Workers that this project did not write: they register, are dispatched to, and are terminated."""
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+from livekit import api
+
+from agent_tui.local_server.server import LocalServer, WorkerView
+
+from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+_ROOT: Final = Path(__file__).parents[2]
+_SLOW: Final = 40.0
+"""Seconds for an SDK to be imported, on a busy machine."""
+
+
+def _pythons() -> list[Path]:
+    given = os.environ.get("AGENT_TUI_SDK_PYTHONS")
+    if given is not None:
+        return [Path(path) for path in given.split(":") if path]
+    ours = (_ROOT / ".venvs" / name / "bin" / "python" for name in ("sdk-old", "sdk-new"))
+    return [path for path in ours if path.exists()]
+
+
+def _name(python: Path | None) -> str:
+    return python.parent.parent.name if python else "missing"
+
+
+def _node_modules() -> Path:
+    return Path(os.environ.get("AGENT_TUI_NODE_MODULES") or _ROOT / ".venvs" / "js" / "node_modules")
+
+
+@pytest.mark.parametrize("python", _pythons() or [None], ids=_name)
+@pytest.mark.parametrize(("source", "command"), [(PYTHON_SERVER, "dev"), (PYTHON_OPTIONS, "start")])
+async def test_livekit_agents(python: Path | None, source: str, command: str, tmp_path: Path) -> None:
+    if python is None:
+        pytest.skip("no interpreter with livekit-agents: set AGENT_TUI_SDK_PYTHONS")
+    (tmp_path / "agent.py").write_text(source)
+    await _is_served([str(python), "agent.py", command], tmp_path)
+
+
+@pytest.mark.parametrize("command", ["dev", "start"])
+async def test_agents_js(command: str, tmp_path: Path) -> None:
+    node, modules = shutil.which("node"), _node_modules()
+    if node is None or not (modules / "@livekit" / "agents").is_dir():
+        pytest.skip("no Node, or no @livekit/agents: set AGENT_TUI_NODE_MODULES")
+    (tmp_path / "node_modules").symlink_to(modules.resolve())
+    (tmp_path / "agent.mjs").write_text(NODE)
+    await _is_served([node, "agent.mjs", command], tmp_path)
+
+
+async def _is_served(command: list[str], folder: Path) -> None:
+    name, room = "foreign", "a-room"
+    async with LocalServer() as server:
+        environment = {
+            "LIVEKIT_URL": server.url,
+            "LIVEKIT_API_KEY": server.api_key,
+            "LIVEKIT_API_SECRET": server.api_secret,
+            "AGENT_NAME": name,
+        }
+        with running(command, folder, environment) as foreign:
+            worker = await _registered(server, foreign)
+            assert (worker.agent_name, worker.job_type, worker.deployment) == (name, "JT_ROOM", "")
+            assert worker.sdk_version
+            async with api.LiveKitAPI(server.url, server.api_key, server.api_secret) as client:
+                request = api.CreateAgentDispatchRequest(agent_name=name, room=room, metadata="hello")
+                dispatch = await client.agent_dispatch.create_dispatch(request)
+                entry = await foreign.told("entry", _SLOW)
+                found = await client.agent_dispatch.get_dispatch(dispatch.id, room)
+                assert found is not None
+                assert (entry["room"], entry["metadata"]) == (room, "hello")
+                assert [job.id for job in found.state.jobs] == [entry["job"]]
+                assert server.workers[0].running_jobs == (entry["job"],)
+                await client.agent_dispatch.delete_dispatch(dispatch.id, room)
+            assert (await foreign.told("ended", _SLOW))["job"] == entry["job"]
+            assert not server.workers[0].running_jobs
+
+
+async def _registered(server: LocalServer, foreign: Foreign) -> WorkerView:
+    deadline = time.monotonic() + _SLOW
+    while not server.workers:
+        assert time.monotonic() < deadline, foreign.log
+        assert foreign.process.poll() is None, foreign.log
+        await asyncio.sleep(0.05)
+    return server.workers[0]

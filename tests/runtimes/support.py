@@ -1,0 +1,213 @@
+"""A sink that keeps lines, children that are surely ended, and talk with them."""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from livekit.protocol.agent import Job
+
+from agent_tui.model.child import (
+    AcceptArguments,
+    Child,
+    ChildExit,
+    Failed,
+    FromChild,
+    Manifest,
+    ProcessKind,
+    Ready,
+    StartJob,
+)
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.logs import LogLevel, LogSource
+from agent_tui.runtimes.python import PythonRuntime
+
+AGENTS = Path(__file__).resolve().parent.parent / "agents"
+LIMIT_S = 30.0
+M = TypeVar("M")
+
+
+class Sink:
+    """A `LogSink` that keeps everything."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.records: list[tuple[LogLevel, str, dict[str, object]]] = []
+        self._threads: list[threading.Thread] = []
+
+    def attach(self, fd: int, source: LogSource) -> None:
+        thread = threading.Thread(target=self._read, args=(fd, source), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read(self, fd: int, source: LogSource) -> None:
+        with os.fdopen(fd, "rb") as pipe:
+            for line in pipe:
+                self.lines.append((source.stream.value, line.decode("utf-8", "replace").rstrip("\n")))
+
+    def write(
+        self,
+        source: LogSource,
+        level: LogLevel,
+        text: str,
+        *,
+        ts: float | None = None,
+        logger: str = "",
+        fields: dict[str, object] | None = None,
+    ) -> None:
+        self.records.append(
+            (level, text, {**(fields or {}), "_logger": logger, "_stream": source.stream.value})
+        )
+
+    async def drained(self, process_id: str) -> None:
+        await asyncio.to_thread(self.join)
+
+    def join(self) -> None:
+        """Waits for the pipes' ends."""
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+            assert not thread.is_alive(), "a pipe is still open"
+
+    def printed(self, stream: str = "stdout") -> list[str]:
+        return [line for each, line in self.lines if each == stream]
+
+    def logged(self, part: str) -> list[tuple[LogLevel, str, dict[str, object]]]:
+        return [record for record in self.records if part in record[1]]
+
+
+def clean_environ(**more: str) -> dict[str, str]:
+    """What a user's shell has, and nothing of this machine's."""
+    return {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **more}
+
+
+def runtime(
+    file: Path, sink: Sink, name: str = "native", python: Path | None = None, **environ: str
+) -> PythonRuntime:
+    """A runtime of that agent file, on this Python unless another is given."""
+    interpreter = python or Path(sys.executable)
+    return PythonRuntime(name, interpreter, file, file.parent, clean_environ(**environ), sink, SystemClock())
+
+
+def make_job(room: str = "room", job_id: str = "AJ_1") -> bytes:
+    """A serialised job."""
+    job = Job(id=job_id, agent_name="registered")
+    job.room.name = room
+    job.attributes["colour"] = "red"
+    return job.SerializeToString()
+
+
+def start_job(room: str = "room", **changes: Any) -> StartJob:
+    """The order to run a job."""
+    now = time.time()
+    values: dict[str, Any] = {
+        "job": make_job(room),
+        "accept": AcceptArguments("ann", attributes={"a": "b"}),
+        "url": "ws://127.0.0.1:1",
+        "token": "token",
+        "worker_id": "AW_1",
+        "fake_job": True,
+        "received_at": now,
+        "accepted_at": now,
+        "assigned_at": now,
+        "launched_at": now,
+    }
+    return StartJob(**(values | changes))
+
+
+async def until(child: Child, *kinds: type[M]) -> M:
+    """The next message of one of these kinds; others before it are passed over."""
+    async with asyncio.timeout(LIMIT_S):
+        while (message := await child.receive()) is not None:
+            if isinstance(message, kinds):
+                return message
+    raise AssertionError(f"the channel ended before {kinds}")
+
+
+async def rest(child: Child) -> list[FromChild]:
+    """All messages up to the end of the channel."""
+    messages: list[FromChild] = []
+    async with asyncio.timeout(LIMIT_S):
+        while (message := await child.receive()) is not None:
+            messages.append(message)
+    return messages
+
+
+async def loaded(child: Child) -> Manifest | Failed:
+    """What a control process found."""
+    return await until(child, Manifest, Failed)  # type: ignore[arg-type]
+
+
+async def ended(child: Child) -> ChildExit:
+    """How the process ended, within the limit."""
+    async with asyncio.timeout(LIMIT_S):
+        return await child.wait()
+
+
+async def poll(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+    """Waits until something real has happened."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """True while a process of that number runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def open_fds() -> set[str]:
+    """The descriptors of this process that are sockets, pipes or pidfds."""
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(each.readlink())
+        except OSError:
+            continue
+        if target.startswith(("socket:", "pipe:", "anon_inode:[pidfd]")):
+            found.add(f"{each.name} {target}")
+    return found
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[list[Child]]:
+    """Children put on the list are ended and reaped; then no descriptor, task or process may be left."""
+    fds, tasks = open_fds(), asyncio.all_tasks()
+    children: list[Child] = []
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            await ended(child)
+    await asyncio.sleep(0)
+    assert not [child.pid for child in children if alive(child.pid)]
+    await poll(lambda: not open_fds() - fds, 5)
+    assert asyncio.all_tasks() <= tasks
+
+
+@asynccontextmanager
+async def launched(
+    run: PythonRuntime, kind: ProcessKind = ProcessKind.JOB, functions: str = ""
+) -> AsyncIterator[Child]:
+    """One child, surely ended."""
+    async with nothing_left() as children:
+        child = await run.launch(kind, "p1", functions)
+        children.append(child)
+        yield child
+
+
+@asynccontextmanager
+async def ready(run: PythonRuntime, functions: str = "") -> AsyncIterator[Child]:
+    """One job process that is warm."""
+    async with launched(run, ProcessKind.JOB, functions) as child:
+        await until(child, Ready)
+        yield child

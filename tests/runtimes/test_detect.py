@@ -1,0 +1,76 @@
+"""Which runtime an agent file is for."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.runtimes.detect import detect
+
+from .support import AGENTS
+
+
+@pytest.mark.parametrize(
+    ("source", "runtime"),
+    [
+        ("from livekit.agents import cli\n", "livekit-agents"),
+        ("from livekit import agents\n", "livekit-agents"),
+        ("import livekit.agents as lk\n", "livekit-agents"),
+        ("def f():\n    from livekit.plugins import silero\n", "livekit-agents"),
+        ("try:\n    import livekit.agents\nexcept ImportError:\n    pass\n", "livekit-agents"),
+        ("from livekit.agents import (cli,\n   JobContext\n", "livekit-agents"),
+        ("import livekit.agents_but_not\n", "native"),
+        ("from livekit import rtc\n", "native"),
+        ("# from livekit.agents import cli\nx = 'import livekit.agents'\n", "native"),
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from livekit.agents import JobContext\n",
+            "native",
+        ),
+        ("from .agents import x\n", "native"),
+        ("", "native"),
+    ],
+)
+def test_detection_by_the_file_itself(tmp_path: Path, source: str, runtime: str) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text(source)
+    assert detect(file) == runtime
+
+
+def test_detection_looks_into_local_modules(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text("from app.main import entry\n")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("")
+    (tmp_path / "app" / "main.py").write_text("from . import server\nfrom ..app import main\n")
+    (tmp_path / "app" / "server.py").write_text("from livekit.agents import AgentServer\n")
+    assert detect(tmp_path / "agent.py") == "livekit-agents"
+
+
+def test_a_chain_of_modules_is_not_followed_for_ever(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"m{number}.py").write_text(f"import m{number + 1}\n")
+    (tmp_path / "m200.py").write_text("import livekit.agents\n")
+    assert detect(tmp_path / "m0.py") == "native"
+
+
+@pytest.mark.parametrize("path", sorted(AGENTS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_sample_agents(path: Path) -> None:
+    assert detect(path) == ("livekit-agents" if path.stem.startswith("sdk_") else "native")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("agent.ts", "agents-js files are not supported yet"),
+        ("agent.mjs", "agents-js files are not supported yet"),
+        ("gone.py", "there is no file"),
+        ("notes.txt", "is not a Python file"),
+        ("folder", "is a folder"),
+    ],
+)
+def test_what_is_no_agent_file_is_told(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=what) as caught:
+        detect(tmp_path / name)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert str(tmp_path / name) in str(caught.value)

@@ -1,0 +1,393 @@
+"""Real native children."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model.child import (
+    AcceptArguments,
+    AcceptOutcome,
+    ActiveJob,
+    AskLoad,
+    AskRequest,
+    DumpStacks,
+    EntryStarted,
+    Exiting,
+    Failed,
+    JobCrashed,
+    LoadAnswer,
+    Loading,
+    Manifest,
+    Ping,
+    Pong,
+    ProcessKind,
+    Ready,
+    RequestAnswer,
+    Shutdown,
+    ShutdownAck,
+    ShuttingDown,
+    Stacks,
+    WorkerLive,
+)
+from agent_tui.model.logs import LogLevel
+
+from .support import (
+    AGENTS,
+    LIMIT_S,
+    Sink,
+    alive,
+    ended,
+    launched,
+    loaded,
+    make_job,
+    poll,
+    ready,
+    rest,
+    runtime,
+    start_job,
+    until,
+)
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+async def test_a_job_from_load_to_exit(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_short.py", sink)) as child:
+        assert [type(await child.receive()) for _ in range(2)] == [Loading, Ready]
+        child.send(Ping(12))
+        assert await child.receive() == Pong(12)
+        before = time.time()
+        child.send(start_job("salon"))
+        entered = await until(child, EntryStarted)
+        assert before <= entered.at <= time.time()
+        assert [type(each) for each in await rest(child)] == [Exiting, ShuttingDown]
+        assert (await ended(child)).exit_code == 0
+        assert await child.receive() is None
+        sink.join()
+    assert sink.printed() == ["hello salon True servus", "callback done"]
+    [(level, _, fields)] = sink.logged("in entry of AJ_1")
+    assert level is LogLevel.INFO
+    assert fields.items() >= {"answer": 42, "job_id": "AJ_1", "room": "salon", "_logger": "short"}.items()
+    assert sink.logged("leaving")[0][2]["call"] == "one"
+
+
+async def test_a_job_that_is_told_to_end(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_waits.py", sink)) as child:
+        child.send(start_job())
+        await until(child, EntryStarted)
+        child.send(Shutdown("enough"))
+        assert await child.receive() == ShutdownAck()
+        assert await rest(child) == [Exiting("enough"), ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+        sink.join()
+    assert sink.printed() == ["waiting", "slow callback"]
+    assert "callback broke" in sink.logged("a shutdown callback failed")[0][1]
+
+
+async def test_an_idle_process_that_is_told_to_end(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_waits.py", sink)) as child:
+        child.send(Shutdown("enough"))
+        assert await rest(child) == [ShutdownAck(), ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_a_raising_entry_is_a_crash_with_its_traceback(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_raises.py", sink)) as child:
+        child.send(start_job("salon"))
+        crash = await until(child, JobCrashed)
+        assert crash.error == "ValueError: no idea what to do in salon"
+        assert 'native_raises.py", line 5, in entry' in crash.traceback
+        assert "agent_tui" not in crash.traceback
+        assert (await rest(child))[0] == Exiting("job crashed")
+        assert (await ended(child)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("fake", "error"), [(True, "this server has no media"), (False, "pip install livekit")]
+)
+async def test_connect_says_what_is_missing(sink: Sink, fake: bool, error: str) -> None:
+    bare = Path("/usr/bin/python3")
+    if not bare.exists():
+        pytest.skip("needs a Python without the livekit package at /usr/bin/python3")
+    async with ready(runtime(AGENTS / "native_connects.py", sink, python=bare)) as child:
+        child.send(start_job(fake_job=fake))
+        assert error in (await until(child, JobCrashed)).error
+
+
+async def test_the_file_is_run_as_python_would(sink: Sink, tmp_path: Path) -> None:
+    run = runtime(AGENTS / "native_probes.py", sink, PYTHONPATH=str(tmp_path), MY_KEY="mine")
+    async with ready(run) as child:
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        sink.join()
+    found = json.loads(sink.printed()[0])
+    file = str(AGENTS / "native_probes.py")
+    assert (found["file"], found["argv"]) == (file, [file, "dev"])
+    assert found["path0"] == found["cwd"] == str(AGENTS)
+    assert (found["ours"], found["bytecode"], found["stdin"]) == ([], False, "/dev/null")
+    environ = found["environ"]
+    assert (environ["MY_KEY"], environ["PYTHONPATH"]) == ("mine", str(tmp_path))
+    assert set(environ) <= {"PATH", "HOME", "LANG", "PYTHONPATH", "MY_KEY", "LC_CTYPE"}
+
+
+async def test_printed_text_comes_whole(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_prints.py", sink, LANG="C", LC_ALL="C")) as child:
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        sink.join()
+    assert sink.printed() == [
+        "ünïcödé ☎ \U0001f399",
+        "\x1b[31mred\x1b[0m and \a bell",
+        "bytes \ufffd\ufffd",
+        "no newline",
+    ]
+    assert "to stderr" in sink.printed("stderr")
+
+
+async def test_breakpoint_without_a_debugger_is_a_line(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_breakpoint.py", sink)) as child:
+        child.send(start_job())
+        assert not [each for each in await rest(child) if isinstance(each, JobCrashed)]
+        await ended(child)
+        sink.join()
+    assert sink.printed() == ["went on"]
+    assert "native_breakpoint.py:5" in sink.logged("breakpoint()")[0][1]
+
+
+async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_flood.py", sink)) as child:
+        child.send(start_job())
+        # The host reads nothing meanwhile: this thread, and with it its event loop, stands still.
+        deadline = time.monotonic() + LIMIT_S
+        while not any(line.startswith("flooded") for line in sink.printed()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # noqa: ASYNC251
+        await rest(child)
+        await ended(child)
+    assert float(sink.printed()[0].split()[1]) < 15
+    assert "log records dropped" in "".join(text for _, text, _ in sink.records)
+    assert 1_000 < len(sink.logged("line ")) < 60_000
+
+
+async def test_stacks_of_a_blocked_child(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_blocks.py", sink)) as child:
+        child.send(start_job())
+        await until(child, EntryStarted)
+        await poll(lambda: sink.printed())
+        child.send(DumpStacks())
+        text = (await until(child, Stacks)).text
+        assert "native_blocks.py" in text
+        assert "time.sleep" in text
+        assert "Task entry" in text
+        child.kill()
+        assert (await ended(child)).signal == signal.SIGKILL
+
+
+@pytest.mark.parametrize("room", ["stay", "leave"])
+async def test_a_grandchild_dies_with_its_job(sink: Sink, room: str) -> None:
+    async with ready(runtime(AGENTS / "native_grandchild.py", sink)) as child:
+        child.send(start_job(room))
+        await poll(lambda: sink.printed())
+        grandchild = int(sink.printed()[0].split()[1])
+        if room == "stay":
+            assert alive(grandchild)
+            child.kill()
+        await ended(child)
+        await poll(lambda: not alive(grandchild), 5)
+        sink.join()
+
+
+async def test_wait_and_kill_can_be_called_again(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_waits.py", sink)) as child:
+        child.kill()
+        first = await asyncio.gather(ended(child), ended(child))
+        child.kill()
+        child.send(Ping(1))
+        assert [each.signal for each in (*first, await ended(child))] == [signal.SIGKILL] * 3
+
+
+async def test_a_python_that_is_not_there_leaves_nothing_open(sink: Sink) -> None:
+    run = runtime(AGENTS / "native_waits.py", sink, python=Path("/nowhere/python"))
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(OSError, match="nowhere"):
+        await run.launch(ProcessKind.JOB, "p1")
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+# -- failures while loading -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "place"),
+    [
+        ("raises_at_import.py", "KeyError: 'missing'", ("broken_helper.py", 5)),
+        ("exits_at_import.py", "SystemExit: no API key, see README", ("exits_at_import.py", 5)),
+        ("native_no_entry.py", "has no entry function", ("native_no_entry.py", None)),
+        ("syntax_error.py", "SyntaxError: expected ':'", ("syntax_error.py", 4)),
+    ],
+)
+@pytest.mark.parametrize("kind", [ProcessKind.CONTROL, ProcessKind.JOB])
+async def test_a_file_that_does_not_load(
+    sink: Sink, tmp_path: Path, kind: ProcessKind, name: str, error: str, place: tuple[str, int | None]
+) -> None:
+    file = AGENTS / name
+    if name == "syntax_error.py":
+        file = tmp_path / name
+        file.write_bytes((AGENTS / "syntax_error.py.txt").read_bytes())
+    async with launched(runtime(file, sink), kind) as child:
+        failed = await until(child, Failed)
+        assert error in failed.error
+        assert (Path(failed.file or "").name, failed.line) == place
+        assert failed.error in failed.traceback
+        assert "agent_tui/child" not in failed.traceback
+        assert (await ended(child)).exit_code == 1
+
+
+async def test_a_prewarm_that_raises(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_prewarm_fails.py", sink)) as child:
+        failed = await until(child, Failed)
+        assert failed.error == "OSError: the model is not there"
+        assert (Path(failed.file or "").name, failed.line) == ("native_prewarm_fails.py", 5)
+        assert await rest(child) == []
+        assert (await ended(child)).exit_code == 1
+
+
+async def test_a_prewarm_that_hangs_can_be_looked_into_and_killed(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_prewarm_hangs.py", sink)) as child:
+        assert await child.receive() == Loading()
+        child.send(DumpStacks())
+        await until(child, Stacks)
+        child.kill()
+        assert (await ended(child)).signal == signal.SIGKILL
+
+
+# -- control --------------------------------------------------------------------------------------------
+
+
+async def test_the_manifest(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_short.py", sink), ProcessKind.CONTROL) as child:
+        manifest = await loaded(child)
+        assert isinstance(manifest, Manifest)
+        assert (manifest.runtime, manifest.has_entry, manifest.has_prewarm) == ("native", True, True)
+        assert (manifest.has_request_func, manifest.has_load_func) == (False, False)
+        assert manifest.files == (str(AGENTS / "native_short.py"), str(AGENTS / "native_helper.py"))
+        child.send(AskLoad(1))
+        assert await child.receive() == LoadAnswer(1, None, "LookupError: the agent has no load function")
+        child.send(AskRequest(make_job(), "AJ_1"))
+        answer = await until(child, RequestAnswer)
+        expected = AcceptArguments("agent-AJ_1", attributes={"lk.agent.name": "registered"})
+        assert answer == RequestAnswer("AJ_1", expected)
+        child.send(Ping(5))
+        assert await child.receive() == Pong(5)
+        child.send(Shutdown(""))
+        assert await rest(child) == [ShutdownAck(), ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_request_functions(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_requests.py", sink), ProcessKind.CONTROL) as child:
+        await loaded(child)
+        child.send(AskRequest(make_job("hang", "AJ_hang"), "AJ_hang"))  # the others do not wait for it
+        answers = {}
+        for room in ("reject", "raise", "silent", "twice", "salon"):
+            child.send(AskRequest(make_job(room, f"AJ_{room}"), f"AJ_{room}"))
+            answers[room] = await until(child, RequestAnswer)
+        assert {answer.job_id for answer in answers.values()} == {f"AJ_{room}" for room in answers}
+        assert answers["reject"].accept is answers["reject"].error is None
+        assert not answers["reject"].terminate
+        assert answers["raise"].error == "KeyError: 'what room'"
+        assert "without accepting or rejecting" in (answers["silent"].error or "")
+        stamped = {"lk.agent.name": "registered", "mood": "good"}
+        assert answers["salon"].accept == AcceptArguments("ann", "Ann", "meta", stamped)
+        assert not sink.printed()
+        child.send(AcceptOutcome("AJ_salon"))
+        await poll(lambda: sink.printed() == ["accepted AJ_salon"])
+        child.send(AcceptOutcome("AJ_twice"))
+        await poll(lambda: sink.logged("was answered already"))
+        child.send(Ping(9))
+        assert await child.receive() == Pong(9)  # and no second answer came before it
+
+
+async def test_an_accepted_job_that_was_not_started_raises_in_the_request_function(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_requests.py", sink), ProcessKind.CONTROL) as child:
+        await loaded(child)
+        child.send(AskRequest(make_job(), "AJ_1"))
+        await until(child, RequestAnswer)
+        child.send(AcceptOutcome("AJ_1", "no assignment came"))
+        await poll(lambda: sink.logged("was accepted but not started: no assignment came"))
+
+
+async def test_the_load_function_sees_the_worker(sink: Sink) -> None:
+    async with launched(runtime(AGENTS / "native_requests.py", sink), ProcessKind.CONTROL) as child:
+        await loaded(child)
+        job = ActiveJob(make_job(), AcceptArguments("ann"), "ws://h", "t", "AW_1")
+        child.send(WorkerLive("AW_1", (job, job), False))
+        child.send(AskLoad(7))
+        assert await child.receive() == LoadAnswer(7, 0.2)
+        child.send(WorkerLive("AW_1", (), True))
+        child.send(AskLoad(8))
+        assert await child.receive() == LoadAnswer(8, None, "RuntimeError: no load while draining")
+
+
+# -- the host goes --------------------------------------------------------------------------------------
+
+HOST = """
+import asyncio, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.runtimes.support import AGENTS, Sink, ready, runtime, start_job, until
+from agent_tui.model.child import EntryStarted
+async def main():
+    sink = Sink()
+    async with ready(runtime(AGENTS / sys.argv[2], sink)) as child:
+        if sys.argv[3] == "job":
+            child.send(start_job("stay"))
+            await until(child, EntryStarted)
+            while not sink.printed():
+                await asyncio.sleep(0.01)
+        print(child.pid, *sink.printed(), flush=True)
+        await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "within_s"),
+    [
+        ("native_waits.py", "idle", 2),
+        ("native_waits.py", "job", 4),
+        ("native_blocks.py", "job", 12),
+        ("native_grandchild.py", "job", 4),
+    ],
+)
+def test_no_child_outlives_a_killed_host(name: str, what: str, within_s: float) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, root, name, what], stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert host.stdout is not None
+        words = host.stdout.readline().split()
+        pids = [int(word) for word in words if word.isdigit()]
+        try:
+            assert pids
+            assert all(alive(pid) for pid in pids)
+        finally:
+            host.kill()
+    deadline = time.monotonic() + within_s
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a child outlived its host"
+        time.sleep(0.05)

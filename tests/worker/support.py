@@ -1,0 +1,235 @@
+"""A loop whose time is invented, a server that lives in memory, a listener that writes everything down."""
+
+import asyncio
+import math
+import random
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from livekit.protocol import agent
+
+from agent_tui.worker.connection import Link, LinkLostError
+from agent_tui.worker.messages import Assigned, Offer, Registered, Registration, Suspect
+from agent_tui.worker.timings import Timings
+from agent_tui.worker.urls import ServerAddress
+from agent_tui.worker.worker import Worker
+
+DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")
+EPOCH = 1_700_000_000.0
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Never waits: where a real one would, it moves the loop's time on by as much."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise AssertionError("every task waits for something that cannot happen any more")
+        if not ready and timeout is not None:
+            self.now += max(timeout, 0.0)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in which an hour passes in no time."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+    def stall(self, seconds: float) -> None:
+        """Lets time pass without any task running, as when the process is stopped."""
+        self._jumping.now += seconds
+
+
+class LoopClock:
+    """The running loop's time as the project's clock."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def time(self) -> float:
+        return EPOCH + self.monotonic()
+
+
+def run_virtual(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a scenario on a `VirtualLoop` and checks that it left no task behind."""
+
+    async def checked() -> None:
+        await scenario()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks left behind: {left}"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(checked())
+
+
+class MemoryLink:
+    """The server's end of a connection in memory. It answers pings and registrations unless told not to."""
+
+    def __init__(self, worker_id: str, *, registers: bool = True, pongs: bool = True) -> None:
+        self.worker_id = worker_id
+        self.registers = registers
+        self.pongs = pongs
+        self.got: list[agent.WorkerMessage] = []
+        self.closed = False
+        self._incoming: asyncio.Queue[bytes | str | LinkLostError] = asyncio.Queue()
+
+    async def send(self, frame: bytes) -> None:
+        assert isinstance(frame, bytes)
+        if self.closed:
+            raise LinkLostError("closed")
+        message = agent.WorkerMessage.FromString(frame)
+        self.got.append(message)
+        if message.WhichOneof("message") == "register" and self.registers:
+            self.push(registered(self.worker_id))
+        if message.WhichOneof("message") == "ping" and self.pongs:
+            self.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=message.ping.timestamp)))
+
+    async def receive(self) -> bytes | str:
+        item = await self._incoming.get()
+        if isinstance(item, LinkLostError):
+            raise item
+        return item
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def push(self, message: agent.ServerMessage | bytes | str) -> None:
+        raw = message.SerializeToString() if isinstance(message, agent.ServerMessage) else message
+        self._incoming.put_nowait(raw)
+
+    def hang_up(self) -> None:
+        self._incoming.put_nowait(LinkLostError("the server hung up"))
+
+    def kinds(self) -> list[str]:
+        return [message.WhichOneof("message") or "" for message in self.got]
+
+    def statuses(self) -> list[agent.UpdateWorkerStatus]:
+        return [m.update_worker for m in self.got if m.WhichOneof("message") == "update_worker"]
+
+
+class MemoryServer:
+    """A `Connect` that hands out links, or raises, as `script` says; the last entry is repeated."""
+
+    def __init__(self, *script: Exception | Mapping[str, bool]) -> None:
+        self._script = list(script) or [{}]
+        self.links: list[MemoryLink] = []
+        self.attempts: list[float] = []
+        self.requests: list[tuple[str, Mapping[str, str]]] = []
+
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> Link:
+        self.attempts.append(asyncio.get_running_loop().time())
+        self.requests.append((url, headers))
+        step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if isinstance(step, Exception):
+            raise step
+        self.links.append(MemoryLink(f"AW_{len(self.links) + 1}", **step))
+        return self.links[-1]
+
+    @property
+    def link(self) -> MemoryLink:
+        return self.links[-1]
+
+
+class Recorder:
+    """A listener that keeps what it was told, in order, as (name, value) pairs."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self._news = asyncio.Event()
+
+    def all(self, name: str) -> list[Any]:
+        return [value for told, value in self.told if told == name]
+
+    async def until(self, name: str, count: int = 1, timeout_s: float = 100.0) -> Any:
+        """The latest value under that name, once there are `count` of them."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.all(name)) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.all(name)[-1]
+
+    def _add(self, name: str, value: Any) -> None:
+        self.told.append((name, value))
+        self._news.set()
+
+    def registered(self, event: Registered) -> None:
+        self._add("registered", event)
+
+    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
+        self._add("disconnected", (reason, retry_in_s, attempt))
+
+    def refused(self, line: str) -> None:
+        self._add("refused", line)
+
+    def suspect(self, event: Suspect) -> None:
+        self._add("suspect", event)
+
+    def recovered(self) -> None:
+        self._add("recovered", None)
+
+    def offer(self, offer: Offer) -> None:
+        self._add("offer", offer)
+
+    def assigned(self, event: Assigned) -> None:
+        self._add("assigned", event)
+
+    def terminated(self, job_id: str) -> None:
+        self._add("terminated", job_id)
+
+    def load(self, measured: float, reported: float) -> None:
+        self._add("load", (measured, reported))
+
+    def load_failed(self, problem: str) -> None:
+        self._add("load_failed", problem)
+
+    def undecodable(self, reason: str) -> None:
+        self._add("undecodable", reason)
+
+
+async def no_load() -> float:
+    return 0.0
+
+
+def make_worker(connect: Any, listener: Recorder, **changes: Any) -> Worker:
+    """A worker in development on invented time; `changes` replace arguments of its constructor."""
+    arguments: dict[str, Any] = {
+        "registration": Registration(agent_name="a"),
+        "server": DEV,
+        "listener": listener,
+        "measure_load": no_load,
+        "job_count": lambda: 0,
+        "production": False,
+        "load_threshold": math.inf,
+        "max_retry": 10,
+        "clock": LoopClock(),
+        "timings": Timings(),
+        "rng": random.Random(1),
+        "connect": connect,
+    }
+    return Worker(**(arguments | changes))
+
+
+def registered(worker_id: str = "AW_1") -> agent.ServerMessage:
+    message = agent.ServerMessage()
+    message.register.worker_id = worker_id
+    message.register.server_info.version = "1.13.5"
+    message.register.server_info.protocol = 17
+    message.register.server_info.node_id = "ND_1"
+    return message
+
+
+def offer(job_id: str = "AJ_1", metadata: str = "") -> agent.ServerMessage:
+    message = agent.ServerMessage()
+    message.availability.job.id = job_id
+    message.availability.job.room.name = "demo"
+    message.availability.job.metadata = metadata
+    message.availability.job.state.status = agent.JS_RUNNING
+    return message

@@ -1,0 +1,122 @@
+"""Health and information over HTTP."""
+
+import math
+import socket
+
+import aiohttp
+import pytest
+
+from agent_tui.model.errors import ExitCode, PortBusyError, UserError
+from agent_tui.worker.http import InfoServer, WorkerInfo
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nothing_left")]
+
+
+def info(load: float = 0.25) -> WorkerInfo:
+    return WorkerInfo(
+        agent_name="bot",
+        worker_type="JT_ROOM",
+        active_jobs=0,
+        sdk_version="1.8.9",
+        worker_load=load,
+        agent_name_is_env=False,
+        deployment="",
+        project_type="python",
+    )
+
+
+def make(
+    host: str = "127.0.0.1", port: int = 0, trouble: str | None = None, load: float = 0.25
+) -> InfoServer:
+    return InfoServer(host=host, port=port, health=lambda: trouble, info=lambda: info(load))
+
+
+async def get(server: InfoServer, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{host}:{server.port}{path}") as response,
+    ):
+        return response.status, await response.text()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "wanted"), [(None, (200, "OK")), ("not connected", (503, "not connected"))]
+)
+async def test_health(trouble: str | None, wanted: tuple[int, str]) -> None:
+    server = make(trouble=trouble)
+    await server.start()
+    try:
+        assert server.port > 0
+        assert await get(server, "/") == wanted
+        assert await get(server, "/?probe=1") == wanted
+        assert (await get(server, "/nothing"))[0] == 404
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize(("load", "shown"), [(0.25, 0.25), (math.inf, None)])
+async def test_worker_answers_every_field_of_both_sdks(load: float, shown: float | None) -> None:
+    server = make(load=load)
+    await server.start()
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{server.port}/worker") as response,
+        ):
+            assert response.content_type == "application/json"
+            assert await response.json() == {
+                "agent_name": "bot",
+                "worker_type": "JT_ROOM",
+                "active_jobs": 0,
+                "sdk_version": "1.8.9",
+                "worker_load": shown,
+                "protocol_version": 1,
+                "agent_name_is_env": False,
+                "deployment": "",
+                "project_type": "python",
+            }
+    finally:
+        await server.close()
+
+
+async def test_a_busy_port_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = make(port=port)
+        with pytest.raises(PortBusyError) as raised:
+            await server.start()
+        assert f"127.0.0.1:{port}" in str(raised.value)
+        assert "--port" in str(raised.value)
+        assert raised.value.exit_code is ExitCode.USAGE
+        await server.close()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.77", "nowhere.invalid"])
+async def test_an_address_that_is_not_ours_is_one_line(host: str) -> None:
+    with pytest.raises(UserError, match=r"--host") as raised:
+        await make(host=host).start()
+    assert host in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "localhost"])
+async def test_one_port_on_every_address_of_a_host(host: str) -> None:
+    server = make(host=host)
+    await server.start()
+    try:
+        assert (await get(server, "/"))[0] == 200
+        assert (await get(server, "/", host="localhost"))[0] == 200
+    finally:
+        await server.close()
+
+
+async def test_closing_does_not_wait_for_idle_clients_and_frees_the_port() -> None:
+    server = make()
+    await server.start()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{server.port}/") as response:
+            await response.text()
+        await server.close()
+        await server.close()
+        again = make(port=server.port)
+        await again.start()
+        await again.close()

@@ -1,0 +1,405 @@
+"""The protocol machine, from bytes to events and from calls to bytes."""
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from livekit.protocol import agent
+
+from agent_tui.model.child import AcceptArguments
+from agent_tui.model.errors import UserError
+from agent_tui.options.kinds import Permissions
+from agent_tui.worker.messages import (
+    Assigned,
+    Dead,
+    Event,
+    JobProgress,
+    JobType,
+    Offer,
+    Recovered,
+    Registered,
+    Registration,
+    Reject,
+    Suspect,
+    Terminated,
+    Undecodable,
+    WorkerStatus,
+)
+from agent_tui.worker.protocol import WorkerProtocol
+from agent_tui.worker.timings import Timings
+
+from .support import offer, registered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ME = AcceptArguments(identity="agent-1")
+
+
+def fresh(registration: Registration | None = None) -> WorkerProtocol:
+    return WorkerProtocol(registration or Registration(), Timings())
+
+
+def ready(registration: Registration | None = None) -> WorkerProtocol:
+    """A machine registered at second 0, with nothing left to fetch."""
+    machine = fresh(registration)
+    machine.register(0.0)
+    feed(machine, registered())
+    sent(machine)
+    return machine
+
+
+def feed(
+    machine: WorkerProtocol, message: agent.ServerMessage | bytes | str, now: float = 0.0
+) -> list[Event]:
+    frame = message.SerializeToString() if isinstance(message, agent.ServerMessage) else message
+    machine.receive(frame, now, wall=1000.0 + now)
+    return machine.events_received()
+
+
+def sent(machine: WorkerProtocol) -> list[agent.WorkerMessage]:
+    return [agent.WorkerMessage.FromString(frame) for frame in machine.data_to_send()]
+
+
+def pong(stamp: int) -> agent.ServerMessage:
+    return agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp, timestamp=1))
+
+
+def test_registration_says_who_we_are() -> None:
+    machine = fresh(Registration("bot", JobType.PUBLISHER, deployment="blue", version="9"))
+    machine.register(0.0)
+    (message,) = sent(machine)
+    assert message.register.agent_name == "bot"
+    assert message.register.type == agent.JT_PUBLISHER
+    assert message.register.deployment == "blue"
+    assert message.register.version == "9"
+    assert not message.register.HasField("namespace")
+    assert feed(machine, registered("AW_7")) == [Registered("AW_7", "1.13.5", 17, "", "ND_1")]
+
+
+@pytest.mark.parametrize("deployment", ["a_b", "a b", "x" * 65, "é" * 33, "a\x7f", "tab\t"])
+def test_a_deployment_that_the_server_would_hang_up_on_is_named(deployment: str) -> None:
+    with pytest.raises(UserError, match="deployment"):
+        Registration(deployment=deployment)
+
+
+def test_trap_01_nothing_but_register_and_ping_before_registration() -> None:
+    machine = fresh()
+    with pytest.raises(ValueError, match="live connection"):
+        machine.ping(0.0)
+    machine.register(0.0)
+    machine.ping(0.0)
+    calls: list[Callable[[], None]] = [
+        lambda: machine.update_status(WorkerStatus.AVAILABLE, 0.0, 0),
+        lambda: machine.update_job("AJ_1", JobProgress.RUNNING),
+        lambda: machine.answer("AJ_1", ME),
+        lambda: machine.simulate_job("room"),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="registered connection"):
+            call()
+    assert [m.WhichOneof("message") for m in sent(machine)] == ["register", "ping"]
+
+
+def test_trap_01_one_registration_per_connection() -> None:
+    machine = ready()
+    with pytest.raises(ValueError, match="one registration"):
+        machine.register(1.0)
+    assert sent(machine) == []
+
+
+def test_trap_05_an_offer_that_reads_running_still_waits_for_its_answer() -> None:
+    machine = ready()
+    (event,) = feed(machine, offer("AJ_1"), now=2.0)
+    assert isinstance(event, Offer)
+    assert (event.job_id, event.received_at, event.resuming) == ("AJ_1", 1002.0, False)
+    assert event.job.state.status == agent.JS_RUNNING
+    assert machine.open_offers == {"AJ_1"}
+
+
+@pytest.mark.parametrize(("given_url", "url"), [(None, None), ("", None), ("wss://x", "wss://x")])
+def test_trap_06_the_assignments_url_is_optional(given_url: str | None, url: str | None) -> None:
+    machine = ready()
+    message = agent.ServerMessage()
+    message.assignment.job.id = "AJ_1"
+    message.assignment.token = "jwt"
+    if given_url is not None:
+        message.assignment.url = given_url
+    (event,) = feed(machine, message)
+    assert isinstance(event, Assigned)
+    assert (event.job_id, event.url, event.token) == ("AJ_1", url, "jwt")
+    assert "jwt" not in repr(event)
+
+
+def test_trap_07_an_empty_identity_is_refused_and_the_offer_stays_open() -> None:
+    machine = ready()
+    feed(machine, offer("AJ_1"))
+    with pytest.raises(ValueError, match="identity"):
+        machine.answer("AJ_1", AcceptArguments(identity=""))
+    assert sent(machine) == []
+    machine.answer("AJ_1", ME)
+    assert sent(machine)[0].availability.participant_identity == "agent-1"
+
+
+def test_trap_08_status_and_load_go_together() -> None:
+    machine = ready()
+    machine.update_status(WorkerStatus.FULL, 0.5, 3)
+    (message,) = sent(machine)
+    assert message.update_worker.HasField("status")
+    assert message.update_worker.status == agent.WS_FULL
+    assert message.update_worker.load == 0.5
+    assert message.update_worker.job_count == 3
+
+
+@pytest.mark.parametrize("load", [math.nan, math.inf, -math.inf])
+def test_a_load_that_is_no_number_is_not_sent(load: float) -> None:
+    with pytest.raises(ValueError, match="load"):
+        ready().update_status(WorkerStatus.AVAILABLE, load, 0)
+
+
+def test_trap_11_a_termination_may_come_for_any_job_and_twice() -> None:
+    machine = ready()
+    message = agent.ServerMessage(termination=agent.JobTermination(job_id="AJ_unknown"))
+    assert feed(machine, message) == [Terminated("AJ_unknown")]
+    assert feed(machine, message) == [Terminated("AJ_unknown")]
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_trap_13_rejecting_is_not_terminating(terminate: bool) -> None:
+    machine = ready()
+    feed(machine, offer("AJ_1"))
+    machine.answer("AJ_1", Reject(terminate=terminate))
+    (message,) = sent(machine)
+    assert message.availability.job_id == "AJ_1"
+    assert not message.availability.available
+    assert message.availability.terminate is terminate
+
+
+def test_trap_17_no_simulated_job_without_a_room() -> None:
+    machine = ready()
+    with pytest.raises(ValueError, match="room"):
+        machine.simulate_job("")
+    assert sent(machine) == []
+    machine.simulate_job("demo")
+    machine.simulate_job("demo", "caller")
+    alone, joined = sent(machine)
+    assert alone.simulate_job.room.name == "demo"
+    assert not alone.simulate_job.HasField("participant")
+    assert joined.simulate_job.participant.identity == "caller"
+
+
+def test_trap_18_default_permissions_let_the_agent_work() -> None:
+    machine = fresh()
+    machine.register(0.0)
+    may = sent(machine)[0].register.allowed_permissions
+    assert (may.can_publish, may.can_subscribe, may.can_publish_data, may.can_update_metadata) == (True,) * 4
+    assert may.agent
+    assert not may.hidden
+    assert list(may.can_publish_sources) == []
+
+
+def test_trap_18_permissions_go_out_as_set() -> None:
+    machine = fresh(
+        Registration(permissions=Permissions(False, False, False, False, ("microphone",), hidden=True))
+    )
+    machine.register(0.0)
+    may = sent(machine)[0].register.allowed_permissions
+    assert (may.can_publish, may.can_subscribe, may.can_publish_data, may.can_update_metadata) == (False,) * 4
+    assert may.hidden
+    assert list(may.can_publish_sources) == [2]
+
+
+def test_trap_20_only_binary_goes_out_and_a_text_message_is_survived() -> None:
+    machine = ready()
+    (event,) = feed(machine, '{"register": {}}')
+    assert isinstance(event, Undecodable)
+    assert "text" in event.reason
+    machine.update_status(WorkerStatus.AVAILABLE, 0.0, 0)
+    assert all(type(frame) is bytes for frame in machine.data_to_send())
+    assert machine.registered
+
+
+def test_an_acceptance_carries_its_arguments_and_the_agents_name() -> None:
+    machine = ready(Registration(agent_name="bot"))
+    feed(machine, offer("AJ_1"))
+    machine.answer("AJ_1", AcceptArguments("id", "name", "meta", {"k": "v", "lk.agent.name": "mine"}))
+    answer = sent(machine)[0].availability
+    assert answer.available
+    assert (answer.participant_identity, answer.participant_name, answer.participant_metadata) == (
+        "id",
+        "name",
+        "meta",
+    )
+    assert dict(answer.participant_attributes) == {"k": "v", "lk.agent.name": "bot"}
+
+
+@pytest.mark.parametrize("second", [ME, Reject(), Reject(terminate=True)])
+def test_an_offer_gets_one_answer(second: AcceptArguments | Reject) -> None:
+    machine = ready()
+    feed(machine, offer("AJ_1"))
+    machine.answer("AJ_1", ME)
+    with pytest.raises(ValueError, match="AJ_1 has no open offer"):
+        machine.answer("AJ_1", second)
+    assert len(sent(machine)) == 1
+    feed(machine, offer("AJ_1"))
+    machine.answer("AJ_1", Reject())
+    assert len(sent(machine)) == 1
+
+
+def test_a_second_offer_of_an_open_one_is_reported() -> None:
+    machine = ready()
+    feed(machine, offer("AJ_1"))
+    (event,) = feed(machine, offer("AJ_1"))
+    assert isinstance(event, Undecodable)
+
+
+def test_an_answer_longer_than_the_server_reads_is_refused_and_can_be_rejected_instead() -> None:
+    machine = ready()
+    feed(machine, offer("AJ_1"))
+    with pytest.raises(ValueError, match=r"availability of \d+ bytes"):
+        machine.answer("AJ_1", AcceptArguments("id", metadata="x" * (2 * 1024 * 1024)))
+    machine.answer("AJ_1", Reject())
+    assert len(sent(machine)) == 1
+
+
+def test_a_job_update_carries_status_and_error() -> None:
+    machine = ready()
+    machine.update_job("AJ_1", JobProgress.FAILED, "boom")
+    (message,) = sent(machine)
+    assert (message.update_job.job_id, message.update_job.status, message.update_job.error) == (
+        "AJ_1",
+        agent.JS_FAILED,
+        "boom",
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (b"\xff\xff\xff", "not a message"),
+        (b"", "empty message"),
+        (b"\x7a\x02hi", "field 15"),
+        (agent.ServerMessage(go_away={}).SerializeToString(), "go_away"),
+        (agent.ServerMessage(availability={}).SerializeToString(), "job id"),
+        (agent.ServerMessage(assignment={}).SerializeToString(), "job id"),
+        (registered("AW_9").SerializeToString(), "not open"),
+    ],
+)
+def test_a_frame_that_cannot_be_used_is_reported_and_survived(frame: bytes, said: str) -> None:
+    machine = ready()
+    (event,) = feed(machine, frame)
+    assert isinstance(event, Undecodable)
+    assert said in event.reason
+    assert len(feed(machine, offer("AJ_1"))) == 1
+
+
+def test_an_offer_before_the_registration_is_reported_and_cannot_be_answered() -> None:
+    machine = fresh()
+    machine.register(0.0)
+    (event,) = feed(machine, offer("AJ_1"))
+    assert isinstance(event, Undecodable)
+    assert machine.open_offers == frozenset()
+
+
+@given(st.lists(st.one_of(st.binary(max_size=200), st.text(max_size=50)), max_size=20), st.booleans())
+def test_garbage_never_raises(frames: list[bytes | str], is_registered: bool) -> None:
+    machine = ready() if is_registered else fresh()
+    for frame in frames:
+        feed(machine, frame)
+    assert "" not in machine.open_offers
+
+
+@given(st.data())
+def test_broken_offers_never_raise(data: st.DataObject) -> None:
+    frame = bytearray(offer("AJ_1", metadata="m" * 20).SerializeToString())
+    for _ in range(data.draw(st.integers(1, 4))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    assert len(feed(ready(), bytes(frame))) <= 1
+
+
+# -- time -----------------------------------------------------------------------------------------------
+
+
+def play(machine: WorkerProtocol, until: float, answer_before: float = -1.0) -> list[tuple[float, Event]]:
+    """Follows the machine's own deadlines, as the shell does, answering pings sent before a moment."""
+    happened: list[tuple[float, Event]] = []
+    while (now := machine.next_deadline()) is not None and now <= until:
+        machine.tick(now)
+        for message in sent(machine):
+            if message.WhichOneof("message") == "ping" and now < answer_before:
+                machine.receive(pong(message.ping.timestamp).SerializeToString(), now, wall=now)
+        happened += [(now, event) for event in machine.events_received()]
+    return happened
+
+
+def test_a_server_that_answers_pings_is_never_suspect() -> None:
+    assert play(ready(), until=120.0, answer_before=120.0) == []
+
+
+def test_a_server_that_falls_silent_is_suspect_after_5_and_dead_after_15_seconds() -> None:
+    # The first ping without an answer goes out at 30 s.
+    happened = play(ready(), until=120.0, answer_before=30.0)
+    assert [(at, type(event)) for at, event in happened] == [(35.0, Suspect), (45.0, Dead)]
+    assert happened[0][1] == Suspect(5.0)
+
+
+@given(st.floats(0, 1e6))
+def test_every_deadline_that_passes_means_something(start: float) -> None:
+    machine = fresh()
+    machine.register(start)
+    machine.receive(registered().SerializeToString(), start, wall=start)
+    machine.events_received()
+    for _ in range(20):  # 6 pings, a suspicion and the end, each at a deadline of its own
+        now = machine.next_deadline()
+        if now is None:
+            break
+        machine.tick(now)
+        assert machine.data_to_send() or machine.events_received()
+    assert machine.next_deadline() is None
+
+
+def test_a_late_answer_recovers_the_link() -> None:
+    machine = ready()
+    play(machine, until=9.0)
+    assert feed(machine, pong(2500), now=9.0) == [Recovered()]
+    assert feed(machine, pong(7500), now=9.0) == []
+    assert play(machine, until=60.0, answer_before=60.0) == []
+
+
+def test_answers_that_stay_late_do_not_recover_the_link() -> None:
+    machine = ready()
+    play(machine, until=10.0)  # pings at 2.5, 5.0, 7.5 and 10.0
+    assert feed(machine, pong(2500), now=10.5) == []
+    assert feed(machine, pong(10_000), now=10.6) == [Recovered()]
+
+
+@pytest.mark.parametrize("stamp", [0, -1, 1])
+def test_an_answer_to_no_ping_of_ours_proves_nothing(stamp: int) -> None:
+    machine = ready()
+    play(machine, until=9.0)
+    assert feed(machine, pong(stamp), now=9.0) == []
+
+
+def test_a_registration_without_an_answer_ends_the_connection() -> None:
+    machine = fresh()
+    machine.register(100.0)
+    assert machine.next_deadline() == 110.0
+    machine.tick(109.9)
+    assert machine.events_received() == []
+    machine.tick(110.0)
+    (event,) = machine.events_received()
+    assert isinstance(event, Dead)
+    assert "registration" in event.reason
+
+
+def test_a_dead_connection_says_and_hears_nothing_more() -> None:
+    machine = ready()
+    play(machine, until=120.0)
+    assert machine.next_deadline() is None
+    assert feed(machine, offer("AJ_1")) == []
+    with pytest.raises(ValueError):
+        machine.update_status(WorkerStatus.AVAILABLE, 0.0, 0)
+    machine.tick(1000.0)
+    assert (machine.events_received(), machine.data_to_send()) == ([], [])

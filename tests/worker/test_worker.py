@@ -1,0 +1,672 @@
+"""The worker against a server in memory, on invented time."""
+
+import asyncio
+import math
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+from livekit.protocol import agent
+
+from agent_tui.model.child import AcceptArguments
+from agent_tui.model.errors import ExitCode, ServerError, UserError
+from agent_tui.worker.connection import Link, LinkFailedError, LinkRefusedError
+from agent_tui.worker.listener import WorkerState
+from agent_tui.worker.messages import JobProgress, Reject
+from agent_tui.worker.timings import Timings
+from agent_tui.worker.urls import ServerAddress
+
+from .support import (
+    MemoryServer,
+    Recorder,
+    VirtualLoop,
+    make_worker,
+    offer,
+    run_virtual,
+)
+
+if TYPE_CHECKING:
+    from agent_tui.worker.worker import Worker
+
+ME = AcceptArguments(identity="agent-1")
+DOWN = LinkFailedError("nothing listens")
+WRONG_KEY = LinkRefusedError(401, "invalid API key")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def settle() -> None:
+    """Lets everything that can run now run; no time passes."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Scene:
+    """A running worker, its server and what it told; leaves nothing behind."""
+
+    def __init__(self, server: MemoryServer, **changes: object) -> None:
+        self.server = server
+        self.told = Recorder()
+        self.worker: Worker = make_worker(server, self.told, **changes)
+        self.running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Scene":
+        self.running = asyncio.create_task(self.worker.run())
+        await settle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.running is not None
+        await self.worker.close()
+        await self.running
+        assert self.worker.state is WorkerState.CLOSED
+        assert all(link.closed for link in self.server.links)
+
+
+def test_it_registers_reports_and_closes() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer(), job_count=lambda: 4) as scene:
+            assert scene.worker.state is WorkerState.REGISTERED
+            assert scene.worker.worker_id == "AW_1"
+            assert scene.worker.trouble is None
+            assert scene.server.link.kinds()[:2] == ["register", "update_worker"]
+            assert scene.server.link.statuses()[0].job_count == 4
+            assert [name for name, _ in scene.told.told if name != "load"] == ["registered"]
+        assert scene.worker.worker_id is None
+        assert scene.worker.trouble is not None
+
+    run_virtual(scenario)
+
+
+def test_trap_02_a_lost_connection_says_what_was_sent_last() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
+            await settle()
+            scene.server.link.hang_up()
+            reason, _, _ = await scene.told.until("disconnected")
+            assert reason == "the server hung up, last sent: update_job"
+
+    run_virtual(scenario)
+
+
+def test_trap_03_nothing_stands_between_an_offer_and_its_answer() -> None:
+    async def hangs() -> float:
+        await asyncio.sleep(3600)
+        return 0.0
+
+    async def scenario() -> None:
+        async with Scene(MemoryServer(), measure_load=hangs) as scene:
+            at = now()
+            scene.server.link.push(offer("AJ_1"))
+            await settle()
+            assert scene.worker.answer("AJ_1", ME)
+            await settle()
+            assert "availability" in scene.server.link.kinds()
+            assert now() == at
+
+    run_virtual(scenario)
+
+
+def test_trap_04_an_assignment_that_never_comes_holds_nothing_up() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer")
+            scene.worker.answer("AJ_1", ME)
+            await asyncio.sleep(60)
+            scene.server.link.push(offer("AJ_2"))
+            await scene.told.until("offer", 2)
+            assert scene.worker.answer("AJ_2", ME)
+            assert scene.worker.state is WorkerState.REGISTERED
+            assert scene.told.all("assigned") == []
+
+    run_virtual(scenario)
+
+
+def test_trap_08_status_and_load_go_together_and_right_after_each_acceptance() -> None:
+    async def busy() -> float:
+        return 0.5
+
+    async def scenario() -> None:
+        jobs: list[str] = []
+        async with Scene(
+            MemoryServer(),
+            production=True,
+            load_threshold=0.7,
+            measure_load=busy,
+            job_count=lambda: len(jobs),
+        ) as scene:
+            link = scene.server.link
+            for job_id in ("AJ_1", "AJ_2"):
+                link.push(offer(job_id))
+                await settle()
+                jobs.append(job_id)
+                scene.worker.answer(job_id, ME)
+            link.push(offer("AJ_3"))
+            await settle()
+            scene.worker.answer("AJ_3", Reject())
+            await settle()
+            tail = link.kinds()[link.kinds().index("availability") :]
+            assert tail == ["availability", "update_worker"] * 2 + ["availability"]
+            assert all(status.HasField("status") for status in link.statuses())
+            assert [status.job_count for status in link.statuses()][-2:] == [1, 2]
+            assert link.statuses()[-1].load == 0.5
+            before = len(link.statuses())
+            await asyncio.sleep(10.1)
+            assert len(link.statuses()) == before + 4
+
+    run_virtual(scenario)
+
+
+def test_trap_09_in_development_the_reported_load_is_0_below_the_threshold() -> None:
+    async def busy() -> float:
+        return 0.95
+
+    async def scenario() -> None:
+        async with Scene(MemoryServer(), measure_load=busy) as scene:
+            await asyncio.sleep(6)
+            assert {status.load for status in scene.server.link.statuses()} == {0.0}
+            assert scene.told.all("load")[-1] == (0.95, 0.0)
+            scene.worker.reconfigure(load_threshold=0.9)
+            await settle()
+            last = scene.server.link.statuses()[-1]
+            assert last.status == agent.WS_FULL
+            assert last.load == pytest.approx(0.95)
+
+    run_virtual(scenario)
+
+
+def test_trap_10_a_lost_connection_terminates_no_job() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer")
+            scene.worker.answer("AJ_1", ME)
+            scene.server.link.hang_up()
+            await scene.told.until("registered", 2)
+            assert scene.told.all("terminated") == []
+            assert scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
+
+    run_virtual(scenario)
+
+
+def test_trap_16_a_reconnect_is_a_new_worker_without_the_old_offers() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer")
+            scene.server.link.hang_up()
+            await scene.told.until("disconnected")
+            assert scene.worker.worker_id is None
+            assert not scene.worker.update_job("AJ_1", JobProgress.RUNNING)
+            assert not scene.worker.simulate_job("demo")
+            await scene.told.until("registered", 2)
+            assert scene.worker.worker_id == "AW_2"
+            assert not scene.worker.answer("AJ_1", ME)
+            with pytest.raises(ValueError, match="no open offer"):
+                scene.worker.answer("AJ_1", ME)
+            await settle()
+            assert "availability" not in scene.server.link.kinds()
+
+    run_virtual(scenario)
+
+
+def test_an_offer_made_anew_after_a_reconnect_can_be_answered() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer")
+            scene.server.link.hang_up()
+            await scene.told.until("registered", 2)
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer", 2)
+            assert scene.worker.answer("AJ_1", ME)
+            await settle()
+            assert "availability" in scene.server.link.kinds()
+
+    run_virtual(scenario)
+
+
+def test_a_second_answer_raises() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until("offer")
+            scene.worker.answer("AJ_1", Reject())
+            with pytest.raises(ValueError, match="AJ_1"):
+                scene.worker.answer("AJ_1", ME)
+
+    run_virtual(scenario)
+
+
+def test_pauses_between_attempts_grow_and_the_last_failure_raises() -> None:
+    async def scenario() -> None:
+        server, told = MemoryServer(DOWN), Recorder()
+        worker = make_worker(server, told, max_retry=6, timings=Timings(backoff_jitter=0.0))
+        with pytest.raises(ServerError, match="gave up after 7 attempts: nothing listens") as raised:
+            await worker.run()
+        assert raised.value.exit_code is ExitCode.SERVER
+        assert server.attempts == [0.0, 2.0, 6.0, 12.0, 20.0, 30.0, 40.0]
+        assert [attempt for _, _, attempt in told.all("disconnected")] == [1, 2, 3, 4, 5, 6, 7]
+        assert told.all("disconnected")[-1][1] is None
+        assert worker.state is WorkerState.CLOSED
+
+    run_virtual(scenario)
+
+
+def test_without_retries_the_first_failure_raises() -> None:
+    async def scenario() -> None:
+        with pytest.raises(ServerError, match="after 1 attempt: nothing listens"):
+            await make_worker(MemoryServer(DOWN), Recorder(), max_retry=0).run()
+
+    run_virtual(scenario)
+
+
+def test_pauses_differ_from_worker_to_worker() -> None:
+    async def scenario() -> None:
+        pauses = []
+        for seed in range(5):
+            told = Recorder()
+            with pytest.raises(ServerError):
+                await make_worker(MemoryServer(DOWN), told, max_retry=1, rng=random.Random(seed)).run()
+            pauses.append(told.all("disconnected")[0][1])
+        assert len(set(pauses)) == 5
+        assert all(1.6 <= pause <= 2.4 for pause in pauses)
+
+    run_virtual(scenario)
+
+
+def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
+    async def scenario() -> None:
+        server, told = MemoryServer(), Recorder()
+        worker = make_worker(server, told, max_retry=3)
+        running = asyncio.create_task(worker.run())
+        for round_ in range(1, 5):
+            await told.until("registered", round_)
+            server.link.hang_up()
+        with pytest.raises(ServerError, match="gave up after 4 attempts"):
+            await running
+
+    run_virtual(scenario)
+
+
+def test_a_registration_that_lasted_forgives_the_failures_before_it() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer(DOWN, DOWN, {}), max_retry=3) as scene:
+            await scene.told.until("registered")
+            await asyncio.sleep(11)
+            scene.server.link.hang_up()
+            _, pause, attempt = await scene.told.until("disconnected", 3)
+            assert attempt == 1
+            assert pause < 3
+
+    run_virtual(scenario)
+
+
+def test_a_registration_that_is_never_answered_is_given_up() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({"registers": False}, {})) as scene:
+            reason, _, _ = await scene.told.until("disconnected")
+            assert now() == 10.0
+            assert "registration" in reason
+            assert scene.server.links[0].closed
+            assert scene.worker.state is WorkerState.BACKING_OFF
+            await scene.told.until("registered")
+
+    run_virtual(scenario)
+
+
+def test_a_connection_that_never_opens_is_given_up() -> None:
+    async def black_hole(_url: str, _headers: object) -> object:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def scenario() -> None:
+        with pytest.raises(ServerError, match="did not answer in time"):
+            await make_worker(black_hole, Recorder(), max_retry=0).run()
+        assert now() == 10.0
+
+    run_virtual(scenario)
+
+
+def test_a_half_open_link_becomes_suspect_then_is_replaced() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({"pongs": False}, {})) as scene:
+            suspect = await scene.told.until("suspect")
+            assert (now(), suspect.since_s) == (7.5, 5.0)
+            assert scene.worker.state is WorkerState.SUSPECT
+            assert scene.worker.trouble is None
+            reason, _, _ = await scene.told.until("disconnected")
+            assert now() == 17.5
+            assert "not answered for 15 s" in reason
+            await scene.told.until("registered", 2)
+            await asyncio.sleep(60)
+            assert len(scene.told.all("suspect")) == 1
+
+    run_virtual(scenario)
+
+
+def test_a_suspect_link_recovers() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({"pongs": False})) as scene:
+            await scene.told.until("suspect")
+            scene.server.link.pongs = True
+            await scene.told.until("recovered")
+            assert scene.worker.state is WorkerState.REGISTERED
+            await asyncio.sleep(60)
+            assert scene.told.all("disconnected") == []
+
+    run_virtual(scenario)
+
+
+def test_our_own_standstill_is_not_held_against_the_server() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.pongs = False
+            await asyncio.sleep(2.6)  # one ping is out
+            (stamp,) = (m.ping.timestamp for m in scene.server.link.got if m.HasField("ping"))
+            scene.server.link.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp)))
+            scene.server.link.pongs = True
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.stall(100.0)
+            await asyncio.sleep(60)
+            assert scene.told.all("disconnected") == []
+            assert scene.told.all("suspect") == []
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
+    async def scenario() -> None:
+        server = MemoryServer(LinkRefusedError(status, "invalid API key"))
+        with pytest.raises(ServerError, match="'devkey'"):
+            await make_worker(server, Recorder()).run()
+        assert len(server.attempts) == 1
+
+    run_virtual(scenario)
+
+
+def test_another_refusal_is_tried_again() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer(LinkRefusedError(404, ""), LinkRefusedError(503, ""), {})) as scene:
+            await scene.told.until("registered")
+            first, second = (reason for reason, _, _ in scene.told.all("disconnected"))
+            assert "HTTP 404" in first
+            assert "HTTP 503" in second
+
+    run_virtual(scenario)
+
+
+def test_credentials_refused_later_wait_for_a_retry() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({}, WRONG_KEY, WRONG_KEY, {})) as scene:
+            scene.server.link.hang_up()
+            line = await scene.told.until("refused")
+            assert "API key" in line
+            assert scene.worker.state is WorkerState.REFUSED
+            await asyncio.sleep(3600)
+            assert len(scene.server.attempts) == 2
+            scene.worker.retry()
+            await scene.told.until("refused", 2)
+            scene.worker.retry(ServerAddress("ws://other:1", "newkey", "newsecret"))
+            await scene.told.until("registered", 2)
+            assert scene.server.requests[-1][0] == "ws://other:1/agent"
+
+    run_virtual(scenario)
+
+
+def test_a_retry_with_a_bad_server_changes_nothing() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({}, WRONG_KEY)) as scene:
+            scene.server.link.hang_up()
+            await scene.told.until("refused")
+            for server in (ServerAddress("ftp://x", "k", "s"), ServerAddress("ws://x", "k", "")):
+                with pytest.raises(UserError):
+                    scene.worker.retry(server)
+            await asyncio.sleep(60)
+            assert len(scene.server.attempts) == 2
+
+    run_virtual(scenario)
+
+
+def test_a_retry_cuts_a_pause_short() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer(DOWN, {})) as scene:
+            assert scene.worker.trouble == "not connected to livekit: backing off"
+            scene.worker.retry()
+            await settle()
+            assert scene.worker.state is WorkerState.REGISTERED
+            assert now() == 0.0
+
+    run_virtual(scenario)
+
+
+def test_a_retry_during_an_attempt_is_not_lost() -> None:
+    async def refuses_slowly(url: str, headers: Mapping[str, str]) -> Link:
+        await asyncio.sleep(1)
+        return await server(url, headers)
+
+    server = MemoryServer({}, WRONG_KEY, {})
+
+    async def scenario() -> None:
+        told = Recorder()
+        worker = make_worker(refuses_slowly, told, timings=Timings(backoff_jitter=0.0))
+        running = asyncio.create_task(worker.run())
+        await told.until("registered")
+        server.link.hang_up()
+        await told.until("disconnected")
+        await asyncio.sleep(2.5)
+        assert worker.state is WorkerState.CONNECTING
+        worker.retry(ServerAddress("ws://h", "right", "secret"))
+        await told.until("registered", 2)
+        await worker.close()
+        await running
+
+    run_virtual(scenario)
+
+
+def test_a_retry_while_registered_changes_nothing() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.worker.retry()
+            scene.server.link.hang_up()
+            await scene.told.until("disconnected")
+            await settle()
+            assert scene.worker.state is WorkerState.BACKING_OFF
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("when", ["before it runs", "connecting", "backing off", "refused", "registered"])
+def test_closing_takes_no_time(when: str) -> None:
+    async def hangs(_url: str, _headers: object) -> object:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def scenario() -> None:
+        servers = {"backing off": MemoryServer(DOWN), "refused": MemoryServer({}, WRONG_KEY)}
+        server = servers.get(when, MemoryServer())
+        told = Recorder()
+        worker = make_worker(hangs if when == "connecting" else server, told)
+        if when == "before it runs":
+            await worker.close()
+            await worker.run()
+            assert server.attempts == []
+            return
+        running = asyncio.create_task(worker.run())
+        await settle()
+        if when == "refused":
+            server.link.hang_up()
+            await told.until("refused")
+        assert worker.state == when
+        at = now()
+        await asyncio.gather(worker.close(), worker.close(), running)
+        assert now() == at
+
+    run_virtual(scenario)
+
+
+def test_closing_sends_what_was_still_to_be_sent() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
+        assert scene.server.link.kinds()[-1] == "update_job"
+
+    run_virtual(scenario)
+
+
+def test_cancelling_run_closes_the_connection() -> None:
+    async def scenario() -> None:
+        server = MemoryServer()
+        running = asyncio.create_task(make_worker(server, Recorder()).run())
+        await settle()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert server.link.closed
+
+    run_virtual(scenario)
+
+
+def test_a_worker_runs_once() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            with pytest.raises(RuntimeError, match="once"):
+                await scene.worker.run()
+
+    run_virtual(scenario)
+
+
+def test_an_error_of_the_listener_is_not_swallowed() -> None:
+    class Broken(Recorder):
+        def offer(self, offer: object) -> None:
+            raise KeyError("a bug")
+
+    async def scenario() -> None:
+        server = MemoryServer()
+        running = asyncio.create_task(make_worker(server, Broken()).run())
+        await settle()
+        server.link.push(offer("AJ_1"))
+        with pytest.raises(KeyError, match="a bug"):
+            await running
+        assert server.link.closed
+
+    run_virtual(scenario)
+
+
+def test_draining_reports_full_and_keeps_the_connection() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.worker.set_draining(True)
+            await asyncio.sleep(20)
+            assert scene.server.link.statuses()[-1].status == agent.WS_FULL
+            scene.server.link.push(agent.ServerMessage(termination=agent.JobTermination(job_id="AJ_1")))
+            assert await scene.told.until("terminated") == "AJ_1"
+            scene.server.link.hang_up()
+            await scene.told.until("registered", 2)
+            assert {status.status for status in scene.server.link.statuses()} == {agent.WS_FULL}
+            scene.worker.set_draining(False)
+            await settle()
+            assert scene.server.link.statuses()[-1].status == agent.WS_AVAILABLE
+
+    run_virtual(scenario)
+
+
+def test_production_reports_full_at_the_threshold() -> None:
+    loads = iter([0.69, 0.7, 0.71, 0.2])
+
+    async def measure() -> float:
+        return next(loads, 0.2)
+
+    async def scenario() -> None:
+        async with Scene(MemoryServer(), production=True, load_threshold=0.7, measure_load=measure) as scene:
+            await asyncio.sleep(8)
+            seen = [(round(s.load, 2), s.status) for s in scene.server.link.statuses()]
+            full, free = agent.WS_FULL, agent.WS_AVAILABLE
+            assert seen[-4:] == [(0.69, free), (0.7, full), (0.71, full), (0.2, free)]
+
+    run_virtual(scenario)
+
+
+def test_a_load_function_that_fails_or_hangs_keeps_the_last_load_and_is_told_once() -> None:
+    steps = iter(["0.4", "raise", "raise", "hang", "0.5", "nan", "stop", "0.6"])
+
+    async def measure() -> float:
+        match next(steps, "0.6"):
+            case "raise":
+                raise OSError("broken")
+            case "hang":
+                await asyncio.sleep(3600)
+            case "stop":
+                raise asyncio.CancelledError
+            case number:
+                return float(number)
+        return 0.0
+
+    async def scenario() -> None:
+        async with Scene(
+            MemoryServer(), production=True, load_threshold=math.inf, measure_load=measure
+        ) as scene:
+            await asyncio.sleep(25)
+            assert [m for m, _ in scene.told.all("load")][:8] == [0.4, 0.4, 0.4, 0.4, 0.5, 0.5, 0.5, 0.6]
+            broken, not_a_number = scene.told.all("load_failed")
+            assert "broken" in broken
+            assert "NaN" in not_a_number
+
+    run_virtual(scenario)
+
+
+def test_a_load_function_that_ignores_its_cancellation_is_not_called_again() -> None:
+    calls = 0
+
+    async def stubborn() -> float:
+        nonlocal calls
+        calls += 1
+        for _ in range(10 if calls == 1 else 0):
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                continue
+        return 0.3
+
+    async def scenario() -> None:
+        async with Scene(MemoryServer(), measure_load=stubborn) as scene:
+            await asyncio.sleep(10)
+            assert calls == 1
+            assert len(scene.told.all("load_failed")) == 1
+            assert len(scene.server.link.statuses()) >= 2
+            await asyncio.sleep(60)
+            assert calls > 1
+            assert scene.told.all("load")[-1] == (0.3, 0.0)
+
+    run_virtual(scenario)
+
+
+def test_each_attempt_has_a_token_of_its_own() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer(DOWN, {})) as scene:
+            await scene.told.until("registered")
+            first, second = (headers["Authorization"] for _, headers in scene.server.requests)
+            assert first.startswith("Bearer ")
+            assert first != second
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        ServerAddress("localhost:7880", "k", "s"),
+        ServerAddress("ws://h", "", "s"),
+        ServerAddress("ws://h", "k", ""),
+    ],
+)
+def test_a_server_that_cannot_work_is_named_at_once(server: ServerAddress) -> None:
+    with pytest.raises(UserError):
+        make_worker(MemoryServer(), Recorder(), server=server, clock=None)
