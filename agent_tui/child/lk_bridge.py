@@ -56,10 +56,11 @@ def running_job(value: dict[str, Any]) -> Any:
 class Bridge:
     """Carries messages both ways in two threads until either side ends."""
 
-    def __init__(self, link: Link, http_proxy: str | None) -> None:
+    def __init__(self, link: Link, http_proxy: str | None, *, acknowledges: bool = True) -> None:
         from livekit.agents.ipc import channel, proto
         from livekit.agents.utils.aio import duplex_unix
 
+        self._acknowledges = acknowledges
         self.failure: dict[str, Any] | None = None
         """What prewarm raised, as `Failed` has it."""
         self.ready = False
@@ -118,6 +119,10 @@ class Bridge:
         self._reader.join(FINISH_S)
 
     def _take(self, case: str, value: dict[str, Any]) -> None:
+        if case == "shutdown" and not self._acknowledges:
+            # The SDK's inference main only says that it exits; for the host all kinds end alike.
+            self._link.say("shutdown_ack")
+            self._link.say("shutting_down")
         if case in self._to_sdk:
             self._outgoing.put(self._to_sdk[case](value))
 

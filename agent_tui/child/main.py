@@ -14,7 +14,7 @@ import types
 PACKAGE = "_agent_tui_child"
 """The private name under which the modules beside this file are loaded."""
 
-MODULES = ("process", "control", "native", "native_control", "native_job", "livekit_agents")
+MODULES = ("process", "control", "native", "native_control", "native_job", "lk_control", "lk_job")
 """Everything is loaded before the agent's file is: later imports would meet the agent's own import state."""
 
 

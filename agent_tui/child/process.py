@@ -149,14 +149,14 @@ def _pass_over(signum: int, frame: object) -> None:
 
 
 def _runner(orders: Orders) -> Callable[[Link], None]:
-    from . import livekit_agents, native_control, native_job
+    from . import lk_control, lk_job, native_control, native_job
 
     table: dict[tuple[str, str], Callable[[Link], None]] = {
         ("native", "control"): native_control.run,
         ("native", "job"): native_job.run,
-        ("livekit-agents", "control"): livekit_agents.run_control,
-        ("livekit-agents", "job"): livekit_agents.run_job,
-        ("livekit-agents", "inference"): livekit_agents.run_inference,
+        ("livekit-agents", "control"): lk_control.run,
+        ("livekit-agents", "job"): lk_job.run,
+        ("livekit-agents", "inference"): lk_job.run_inference,
     }
     return table[orders.runtime, orders.kind]
 

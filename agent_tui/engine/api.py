@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from agent_tui.local_server.signing import sign
+from agent_tui.model.signing import sign
 from agent_tui.worker.urls import ServerAddress
 
 if TYPE_CHECKING:

@@ -210,6 +210,7 @@ class Engine:
         return server, interpreter
 
     async def _choose_server(self) -> Server:
+        """Also has the secrets masked that logs must never show."""
         server = await choose_server(
             self._settings.options,
             local=self._config.local,
@@ -217,6 +218,8 @@ class Engine:
             on_unassigned=self._unassigned,
             environ=self._config.environment.plain,
         )
+        address = server.address
+        self._store.mask((address.api_secret, address.worker_token or ""))
         self._bus.publish(server.chosen)
         if not server.chosen.media:
             text = (
@@ -363,7 +366,7 @@ class Engine:
     def _job_settings(self) -> JobSettings:
         assert self._parts is not None
         server = self._parts.server
-        return JobSettings(self._settings.options.agent_name, server.address.url, not server.chosen.media)
+        return JobSettings(server.address.url, not server.chosen.media)
 
     def _process_timings(self) -> ProcessTimings:
         options = self._settings.options

@@ -15,9 +15,6 @@ from agent_tui.processes.pool import Lease
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import JobProgress, Reject
 
-AGENT_NAME_ATTRIBUTE = "lk.agent.name"
-"""The participant attribute that both SDKs stamp (livekit-agents.md §1.3)."""
-
 MAX_LAUNCHES = 2
 """A process that dies before the job's entry ran costs the job nothing, once."""
 
@@ -64,7 +61,6 @@ class Surroundings(Protocol):
 class JobSettings:
     """What the desk needs of the options and of the server in use, read for each job."""
 
-    agent_name: str
     url: str
     fake_job: bool
 
@@ -186,10 +182,7 @@ class Desk:
             record.declined = answer.error or "declined by the request function"
             self._decline(record.id, answer.error, terminate=answer.terminate)
             return False
-        attributes = {AGENT_NAME_ATTRIBUTE: self._settings().agent_name, **answer.accept.attributes}
-        record.accept = ch.AcceptArguments(
-            answer.accept.identity, answer.accept.name, answer.accept.metadata, attributes
-        )
+        record.accept = answer.accept
         record.accepted_at = self._clock.time()
         record.stage = Stage.ACCEPTED
         record.lease = self._around.lease()

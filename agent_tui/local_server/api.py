@@ -36,9 +36,7 @@ class Api:
 
     def create_room(self, request: Any) -> Any:
         if len(request.name.encode()) > _MAX_ROOM_NAME:
-            raise TwirpError(
-                "invalid_argument", f"room name length exceeds limits: max length {_MAX_ROOM_NAME}"
-            )
+            raise refusal("invalid_argument", f"room name length exceeds limits: max length {_MAX_ROOM_NAME}")
         _check_metadata(request.metadata, _MAX_METADATA)
         for entry in request.agents:
             _check_metadata(entry.metadata, _MAX_METADATA)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import jwt
 
-from agent_tui.local_server import signing
+from agent_tui.model import signing
 
 _BEARER: Final = "Bearer "
 _LEEWAY_S: Final = 60

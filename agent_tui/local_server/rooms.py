@@ -106,7 +106,9 @@ class Room:
         record = self._records.pop(dispatch_id)
         self._world.launcher.delete(record)
         for job in record.dispatch.state.jobs:
-            self._participants.pop(job.state.participant_identity, None)
+            agent = self._participants.get(job.state.participant_identity)
+            if agent is not None and agent.kind == ParticipantInfo.AGENT:
+                del self._participants[agent.identity]
         return _copy(record.dispatch)
 
     def _start(self, wanted: Any, *, expected: bool = True) -> DispatchRecord:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from agent_tui.local_server import signing
+from agent_tui.model import signing
 
 _VALID_S: Final = 3600
 _NAME_ATTRIBUTE: Final = "lk.agent_name"

@@ -40,7 +40,12 @@ class TwirpError(Exception):
         body: dict[str, Any] = {"code": self.code, "msg": self.msg}
         if self.meta:
             body["meta"] = dict(self.meta)
-        return web.Response(status=_STATUS[self.code], content_type=_JSON, text=json.dumps(body))
+        return _json_response(json.dumps(body, separators=(",", ":")), _STATUS[self.code])
+
+
+def _json_response(text: str, status: int = 200) -> web.Response:
+    """Without a charset in the content type, which clients compare as a whole."""
+    return web.Response(status=status, content_type=_JSON, body=text.encode())
 
 
 def refusal(code: str, text: str) -> TwirpError:
@@ -98,7 +103,7 @@ async def _answer(request: web.Request, grants: Grants, methods: Mapping[str, Me
         text = json_format.MessageToJson(
             result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
         )
-        return web.Response(content_type=_JSON, text=text)
+        return _json_response(text)
     return web.Response(content_type=_PROTOBUF, body=result.SerializeToString())
 
 

@@ -1,8 +1,9 @@
 """The ring of log lines: written from any thread, announced by index, pulled by range."""
 
+import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from agent_tui.logs.sanitise import sanitise
@@ -10,6 +11,11 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 
 CAPACITY = 50_000
+MASK = "•••"
+SHORTEST_SECRET = 12
+"""Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
+
+_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 
 
 class LogStore:
@@ -21,12 +27,17 @@ class LogStore:
         self._end = 0
         self._dropped = 0
         self._jobs: dict[str, str] = {}
+        self._secrets: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._on_added: Callable[[], None] = _nothing
 
     def on_added(self, callback: Callable[[], None]) -> None:
         """Calls back, from whichever thread wrote, after lines were added or dropped."""
         self._on_added = callback
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """From now on these values, and any JSON web token, are masked in every line."""
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
 
     @property
     def end(self) -> int:
@@ -62,7 +73,7 @@ class LogStore:
         fields: dict[str, object] | None = None,
     ) -> None:
         """Stores one line, sanitised."""
-        clean = sanitise(text)
+        clean = self._masked(sanitise(text))
         stamp = self._clock.time() if ts is None else ts
         with self._lock:
             job_id = self._jobs.get(source.process_id)
@@ -71,6 +82,11 @@ class LogStore:
             )
             self._end += 1
         self._on_added()
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _TOKEN.sub(MASK, text) if "eyJ" in text else text
 
     def drop(self, source: LogSource, count: int) -> None:
         """Counts lines that were read but not stored, and says so in their place."""

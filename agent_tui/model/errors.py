@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 class PortBusyError(UserError):
-    """The health endpoint's address is taken."""
+    """An address to listen on is taken."""
 
 
 class ServerError(UserError):

@@ -14,6 +14,9 @@ from agent_tui.processes.timings import ProcessTimings
 
 Emit = Callable[[Event], None]
 
+FAILED_EXIT_S = 0.5
+"""For a child that said what failed to end by itself, so that its exit code is its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
@@ -202,6 +205,7 @@ class SupervisedProcess:
         if self._failure is not None or not self._is_ready:
             if self._failure is None:
                 self.kill(self._end_reason or "not ready")
+            await self._until(lambda: False, FAILED_EXIT_S)
             return
         ladder = [(lambda: self._session_closed, self._timings().wind_down_s, "end its job")]
         if self._end_reason is not None:

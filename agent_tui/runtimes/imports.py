@@ -5,7 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_IMPORT_LINE = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\s+([\w, ]+)|import\s+([\w., ]+))", re.MULTILINE)
+_IMPORT_LINE = re.compile(
+    r"^\s*(?:from\s+([\w.]+)\s+import\b\s*\(?([\w, ]*)|import\s+([\w., ]+))", re.MULTILINE
+)
 _MISSING = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -36,6 +38,7 @@ def _by_lines(text: str) -> list[Import]:
     found: list[Import] = []
     for match in _IMPORT_LINE.finditer(text):
         if match[1]:
+            found += [Import(match[1])]  # the module itself too: the names may be on later lines
             found += [Import(f"{match[1]}.{name.split()[0]}") for name in match[2].split(",") if name.strip()]
         else:
             found += [Import(name.split()[0]) for name in match[3].split(",") if name.strip()]

@@ -20,6 +20,7 @@ _LOGGER.propagate = False
 
 CLOSE_TIMEOUT_S = 0.25
 PROTOCOL_VERSION = 1
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,12 @@ class InfoServer:
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
     """One listening socket for each address of `host`; with port 0 all share the one that was found."""
+    if not 0 <= port <= MAX_PORT:
+        raise UserError(f"port {port} does not exist: use --port with 0 (any free one) to {MAX_PORT}")
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UserError(f"cannot listen on {host}:{port}: {error} (--host, --port)") from None
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
@@ -109,11 +112,9 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
                 )
             except OSError as error:
                 failure = error
-                # A port named by the user must be free on every address of the host.
-                if error.errno == errno.EADDRINUSE and port:
-                    break
-                continue
-            sockets.append(opened.enter_context(listening))
+            else:
+                sockets.append(opened.enter_context(listening))
+        # A port named by the user must be free on every address of the host.
         if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
             raise _cannot_listen(host, port, failure)
         opened.pop_all()

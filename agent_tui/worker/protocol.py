@@ -278,7 +278,6 @@ class WorkerProtocol:
 
     def _die(self, verdict: Dead) -> None:
         self._phase = _Phase.DEAD
-        self._frames.clear()
         self._events.append(verdict)
 
     def _require_registered(self, what: str) -> None:

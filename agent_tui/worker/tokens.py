@@ -1,22 +1,11 @@
 """The token that lets a worker in."""
 
-import json
-
-from jwt.algorithms import HMACAlgorithm
-from jwt.api_jws import PyJWS
-
 from agent_tui.model.errors import UserError
+from agent_tui.model.signing import sign
 from agent_tui.worker.urls import ServerAddress
 
 TOKEN_LIFE_S = 6 * 3600
 """As long as the SDKs': it only matters at the upgrade, and a long one survives a clock that is behind."""
-
-
-class _AnyKeyLength(HMACAlgorithm):
-    """HS256 that takes short keys in silence: the secret of a development server has 6 bytes."""
-
-    def check_key_length(self, key: bytes) -> str | None:
-        return None
 
 
 def worker_token(server: ServerAddress, now: float) -> str:
@@ -31,7 +20,4 @@ def worker_token(server: ServerAddress, now: float) -> str:
                 f"no API {name} for {server.url}: give --api-{name} or LIVEKIT_API_{name.upper()}"
             )
     claims = {"iss": server.api_key, "exp": int(now) + TOKEN_LIFE_S, "video": {"agent": True}}
-    signer = PyJWS()
-    signer.unregister_algorithm("HS256")
-    signer.register_algorithm("HS256", _AnyKeyLength(HMACAlgorithm.SHA256))
-    return signer.encode(json.dumps(claims).encode(), server.api_secret.encode(), algorithm="HS256")
+    return sign(claims, server.api_secret)

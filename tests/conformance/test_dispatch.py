@@ -38,6 +38,8 @@ async def _post(
         session.post(f"{server.http_url}/twirp/livekit.{method}", data=data, headers=headers) as response,
     ):
         text = await response.text()
+        if text.startswith("{"):
+            assert response.headers["Content-Type"] == "application/json"
         return response.status, json.loads(text) if text.startswith("{") else text
 
 

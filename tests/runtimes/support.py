@@ -139,7 +139,7 @@ async def rest(child: Child) -> list[FromChild]:
 
 async def loaded(child: Child) -> Manifest | Failed:
     """What a control process found."""
-    return await until(child, Manifest, Failed)  # type: ignore[arg-type]
+    return await until(child, Manifest, Failed)
 
 
 async def ended(child: Child) -> ChildExit:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from livekit.protocol.agent import Job
+from livekit.protocol.agent import Job, JobType
 
 from agent_tui.model import child as seam
 from agent_tui.runtimes.channel import ChannelError, LineBuffer, LogRecord, decode, encode, encode_line
@@ -136,7 +136,7 @@ def test_lines_are_found_however_the_stream_is_cut(lines: list[bytes], step: int
 
 
 def test_a_job_becomes_plain_data_with_all_defaults() -> None:
-    job = Job(id="AJ_1", type=1, agent_name="a")
+    job = Job(id="AJ_1", type=JobType.JT_PUBLISHER, agent_name="a")
     job.room.name = "r"
     job.room.creation_time = 2**40
     job.room.enabled_codecs.add(mime="audio/opus")

@@ -23,7 +23,7 @@ from .support import AGENTS
         ("from livekit import rtc\n", "native"),
         ("# from livekit.agents import cli\nx = 'import livekit.agents'\n", "native"),
         (
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from livekit.agents import JobContext\n",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from livekit.agents import X\n",
             "native",
         ),
         ("from .agents import x\n", "native"),

@@ -17,6 +17,7 @@ from agent_tui.model.child import (
     ActiveJob,
     AskLoad,
     AskRequest,
+    Debugging,
     DumpStacks,
     EntryStarted,
     Exiting,
@@ -168,6 +169,25 @@ async def test_breakpoint_without_a_debugger_is_a_line(sink: Sink) -> None:
     assert "native_breakpoint.py:5" in sink.logged("breakpoint()")[0][1]
 
 
+async def test_a_debugger_is_told_of_when_it_comes_and_goes(sink: Sink) -> None:
+    async with ready(runtime(AGENTS / "native_traced.py", sink)) as child:
+        child.send(start_job())
+        assert await until(child, Debugging) == Debugging(True)
+        assert await until(child, Debugging) == Debugging(False)
+
+
+async def test_the_example_runs(sink: Sink) -> None:
+    async with ready(runtime(AGENTS.parents[1] / "examples" / "native_agent.py", sink)) as child:
+        child.send(start_job("salon"))
+        told = await rest(child)
+        assert [type(each) for each in told] == [EntryStarted, Exiting, ShuttingDown]
+        assert (await ended(child)).exit_code == 0
+    assert [text for _, text, _ in sink.records if "oo" in text] == [
+        "Servus, room salon",
+        "goodbye: all said",
+    ]
+
+
 async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_flood.py", sink)) as child:
         child.send(start_job())
@@ -307,8 +327,7 @@ async def test_request_functions(sink: Sink) -> None:
             child.send(AskRequest(make_job(room, f"AJ_{room}"), f"AJ_{room}"))
             answers[room] = await until(child, RequestAnswer)
         assert {answer.job_id for answer in answers.values()} == {f"AJ_{room}" for room in answers}
-        assert answers["reject"].accept is answers["reject"].error is None
-        assert not answers["reject"].terminate
+        assert answers["reject"] == RequestAnswer("AJ_reject", None)
         assert answers["raise"].error == "KeyError: 'what room'"
         assert "without accepting or rejecting" in (answers["silent"].error or "")
         stamped = {"lk.agent.name": "registered", "mood": "good"}

@@ -73,10 +73,13 @@ def run_virtual(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class MemoryLink:
     """The server's end of a connection in memory. It answers pings and registrations unless told not to."""
 
-    def __init__(self, worker_id: str, *, registers: bool = True, pongs: bool = True) -> None:
+    def __init__(
+        self, worker_id: str, *, registers: bool = True, pongs: bool = True, send_takes_s: float = 0.0
+    ) -> None:
         self.worker_id = worker_id
         self.registers = registers
         self.pongs = pongs
+        self.send_takes_s = send_takes_s
         self.got: list[agent.WorkerMessage] = []
         self.closed = False
         self._incoming: asyncio.Queue[bytes | str | LinkLostError] = asyncio.Queue()
@@ -91,6 +94,7 @@ class MemoryLink:
             self.push(registered(self.worker_id))
         if message.WhichOneof("message") == "ping" and self.pongs:
             self.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=message.ping.timestamp)))
+        await asyncio.sleep(self.send_takes_s)
 
     async def receive(self) -> bytes | str:
         item = await self._incoming.get()
@@ -118,7 +122,7 @@ class MemoryLink:
 class MemoryServer:
     """A `Connect` that hands out links, or raises, as `script` says; the last entry is repeated."""
 
-    def __init__(self, *script: Exception | Mapping[str, bool]) -> None:
+    def __init__(self, *script: Exception | Mapping[str, Any]) -> None:
         self._script = list(script) or [{}]
         self.links: list[MemoryLink] = []
         self.attempts: list[float] = []

@@ -1,5 +1,6 @@
 """Health and information over HTTP."""
 
+import asyncio
 import math
 import socket
 
@@ -98,6 +99,12 @@ async def test_an_address_that_is_not_ours_is_one_line(host: str) -> None:
     assert host in str(raised.value)
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+async def test_a_port_that_does_not_exist_is_one_line(port: int) -> None:
+    with pytest.raises(UserError, match=f"port {port} "):
+        await make(port=port).start()
+
+
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "localhost"])
 async def test_one_port_on_every_address_of_a_host(host: str) -> None:
     server = make(host=host)
@@ -107,6 +114,45 @@ async def test_one_port_on_every_address_of_a_host(host: str) -> None:
         assert (await get(server, "/", host="localhost"))[0] == 200
     finally:
         await server.close()
+
+
+@pytest.fixture
+def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets every host have two addresses of this machine."""
+
+    async def getaddrinfo(_loop: object, _host: str, port: int, **_: object) -> list[object]:
+        inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*inet, ("127.0.0.1", port)), (*inet, ("127.0.0.2", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+async def listens(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@pytest.mark.usefixtures("two_addresses")
+async def test_a_random_port_is_the_same_on_all_addresses() -> None:
+    server = make(host="two")
+    await server.start()
+    try:
+        assert await listens("127.0.0.1", server.port)
+        assert await listens("127.0.0.2", server.port)
+    finally:
+        await server.close()
+    assert not await listens("127.0.0.2", server.port)
+
+
+@pytest.mark.usefixtures("two_addresses")
+async def test_a_port_must_be_free_on_all_addresses() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other, pytest.raises(PortBusyError):
+        await make(host="two", port=other.getsockname()[1]).start()
 
 
 async def test_closing_does_not_wait_for_idle_clients_and_frees_the_port() -> None:

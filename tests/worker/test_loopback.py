@@ -252,7 +252,7 @@ async def test_closing_while_backing_off_takes_milliseconds() -> None:
     started = time.perf_counter()
     await worker.close()
     await task
-    assert time.perf_counter() - started < 0.1
+    assert time.perf_counter() - started < 0.5  # the pause is 2 s
 
 
 async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
@@ -269,7 +269,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
         started = time.perf_counter()
         await worker.close()
         await task
-        assert time.perf_counter() - started < 0.9
+        assert time.perf_counter() - started < 1.5
 
 
 @asynccontextmanager

@@ -369,11 +369,12 @@ def test_our_own_standstill_is_not_held_against_the_server() -> None:
             scene.server.link.pongs = False
             await asyncio.sleep(2.6)  # one ping is out
             (stamp,) = (m.ping.timestamp for m in scene.server.link.got if m.HasField("ping"))
-            scene.server.link.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp)))
             scene.server.link.pongs = True
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualLoop)
             loop.stall(100.0)
+            await asyncio.sleep(0.05)
+            scene.server.link.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp)))
             await asyncio.sleep(60)
             assert scene.told.all("disconnected") == []
             assert scene.told.all("suspect") == []
@@ -514,9 +515,25 @@ def test_closing_takes_no_time(when: str) -> None:
 
 def test_closing_sends_what_was_still_to_be_sent() -> None:
     async def scenario() -> None:
-        async with Scene(MemoryServer()) as scene:
-            scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
-        assert scene.server.link.kinds()[-1] == "update_job"
+        async with Scene(MemoryServer({"send_takes_s": 0.01})) as scene:
+            for number in range(5):
+                scene.worker.update_job(f"AJ_{number}", JobProgress.SUCCESS)
+                scene.worker.simulate_job("demo")
+            await scene.told.until("registered")
+            for number in range(5):
+                scene.worker.update_job(f"AJ_{number}", JobProgress.SUCCESS)
+        assert scene.server.link.kinds()[-5:] == ["update_job"] * 5
+
+    run_virtual(scenario)
+
+
+def test_closing_does_not_wait_for_a_link_that_takes_nothing_more() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer({"send_takes_s": 3600.0})) as scene:
+            scene.worker.set_draining(True)
+            await scene.told.until("registered")
+            at = now()
+        assert now() - at <= 0.5
 
     run_virtual(scenario)
 

@@ -1,0 +1,69 @@
+# Every target sets up what it needs; a second call finds it there. `make help` lists them.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP := -m pip --disable-pip-version-check --quiet
+SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done
+TESTS ?= tests
+
+.PHONY: help run test check format lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' Makefile
+
+run: $(VENV)/.done ## set up, then host the example agent on the embedded server and give it five jobs
+	$(BIN)/agent-tui examples/native_agent.py --local --headless --dispatch 5 --exit-when-idle
+
+test: $(VENV)/.done $(SDKS) ## set up, then run all tests
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+
+check: $(VENV)/.done lint test ## all that CI runs
+
+.PHONY: lint
+lint: $(VENV)/.done ## formatting, linters, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.done ## format, and mend what can be mended
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.done ## pin the newest allowed dependencies, with hashes and without index addresses
+	$(BIN)/python $(PIP) install uv
+	for name in run dev sdk-old sdk-new; do \
+		case $$name in \
+			run) source=pyproject.toml ;; \
+			dev) source="pyproject.toml --group dev --constraint requirements/run.txt" ;; \
+			*) source=requirements/$$name.in ;; \
+		esac; \
+		$(BIN)/uv pip compile $$source --upgrade --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-annotate --quiet \
+			--custom-compile-command 'make lock' -o requirements/$$name.txt || exit 1; \
+	done
+	cd tests/node && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+
+clean: ## remove what the targets set up
+	rm -rf $(VENV) .venvs
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "agent-tui needs Python 3.11 or newer: install it, or name it: make PYTHON=…"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venvs/sdk-%/.done: requirements/sdk-%.txt
+	$(PYTHON) -m venv .venvs/sdk-$*
+	.venvs/sdk-$*/bin/python $(PIP) install --require-hashes -r $<
+	touch $@
+
+# Without Node the tests that need it skip and say so.
+.venvs/js/.done: tests/node/package-lock.json
+	mkdir -p .venvs/js
+	if command -v npm >/dev/null; then \
+		cp tests/node/package.json tests/node/package-lock.json .venvs/js/ && \
+		cd .venvs/js && npm ci --silent --no-audit --no-fund --ignore-scripts; fi
+	touch $@

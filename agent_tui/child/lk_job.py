@@ -1,0 +1,173 @@
+"""Job and inference processes of a livekit-agents file: the SDK's own mains, watched."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import functools
+import importlib
+import logging
+import multiprocessing
+import os
+import pickle
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import loading
+from .lk_bridge import Bridge, QuietHandler, only_known
+from .lk_sdk import FUNCTIONS, PICKLED, dev_mode, import_sdk, runners, set_up_logging
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .lk_capture import Capture
+    from .process import Link
+
+_log = logging.getLogger("agent-tui")
+
+ENTRY_GRACE_S = 2.0
+"""How long an entry function may go on when the host is gone; cancelled then, the room is left in time."""
+
+PRELOAD = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+
+
+def run(link: Link) -> None:
+    """`Loading`, then the SDK's job main until the job is over."""
+    multiprocessing.current_process().name = "job_proc"
+    try:
+        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        capture = import_sdk(link)
+        dev_mode()
+        main = importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
+        _preload()
+        link.say("loading")
+        functions = _functions(link, capture)
+        set_up_logging(link)
+    except BaseException as error:
+        link.fail(error)
+        raise SystemExit(1) from None
+    bridge = Bridge(link, functions["http_proxy"])
+    log_theirs, log_ours = socket.socketpair()
+    log_ours.close()
+    vars(importlib.import_module("livekit.agents.ipc.log_queue"))["LogQueueHandler"] = QuietHandler
+    arguments = only_known(
+        main.ProcStartArgs,
+        initialize_process_fnc=_watched_prewarm(link, bridge, functions["prewarm"]),
+        job_entrypoint_fnc=_watched_entry(link, functions["entry"]),
+        session_end_fnc=functions["session_end"],
+        session_end_timeout=link.orders.session_end_timeout_ms / 1000,
+        simulation_end_fnc=functions["simulation_end"],
+        user_arguments=None,
+        mp_cch=bridge.theirs,
+        log_cch=log_theirs,
+        logger_levels={"root": link.orders.log_level},
+    )
+    _run_main(link, bridge, main, arguments)
+
+
+def _run_main(link: Link, bridge: Bridge, main: ModuleType, arguments: Any) -> None:
+    bridge.start()
+    try:
+        main.proc_main(arguments)
+    except BaseException as error:
+        bridge.finish()
+        if not bridge.ready and bridge.failure is None:
+            link.fail(error)
+            raise SystemExit(1) from None
+        raise
+    bridge.finish()
+    if bridge.failure is not None:
+        raise SystemExit(1)
+
+
+def _preload() -> None:
+    """The SDK's warm-up, without the models that only a shared process may hold (§2.3, preload trap)."""
+    before = os.environ.get(PRELOAD)
+    os.environ.setdefault(PRELOAD, "0")
+    try:
+        with contextlib.suppress(ImportError):  # since 1.8
+            importlib.import_module("livekit.agents.ipc._preload")
+    finally:
+        if before is None:
+            del os.environ[PRELOAD]
+
+
+def _functions(link: Link, capture: Capture) -> dict[str, Any]:
+    """The functions, by the control process's pickles; where that cannot be, by running the guard here."""
+    packed = link.orders.functions
+    if packed.startswith(PICKLED):
+        capture.run_file("__mp_main__")
+        try:
+            functions: dict[str, Any] = pickle.loads(base64.b64decode(packed[len(PICKLED) :]))
+            return functions
+        except Exception as error:
+            _log.debug("the functions are not at module level (%s): the file is run in full", error)
+    server = capture.load_worker()
+    return {name: getattr(server, attribute, None) for name, attribute in FUNCTIONS.items()}
+
+
+def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | None) -> Callable[..., Any]:
+    def watched(process: Any) -> Any:
+        try:
+            return None if prewarm is None else prewarm(process)
+        except Exception as error:
+            bridge.failure = loading.describe(error, link.orders.file)
+            raise
+        finally:
+            link.records.install()
+
+    return functools.wraps(prewarm)(watched) if prewarm is not None else watched
+
+
+def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
+    """The entry function, saying when it starts and why it fails; the SDK's own handling goes on."""
+
+    @functools.wraps(entry)
+    async def watched(context: Any) -> Any:
+        link.loop = asyncio.get_running_loop()
+        link.on_host_lost = _cancel_later(link.loop, asyncio.current_task())
+        link.say("entry_started", at=time.time())
+        try:
+            return await entry(context)
+        except asyncio.CancelledError:
+            if not link.host_lost:
+                raise
+            return None  # ended as asked: the SDK goes on to leave the room
+        except BaseException as error:
+            told = loading.describe(error, link.orders.file)
+            link.say("job_crashed", error=told["error"], traceback=told["traceback"])
+            raise
+
+    return watched
+
+
+def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Callable[[], None]:
+    def cancel() -> None:
+        if task is not None:
+            loop.call_soon_threadsafe(lambda: loop.call_later(ENTRY_GRACE_S, task.cancel))
+
+    return cancel
+
+
+def run_inference(link: Link) -> None:
+    """`Loading`, then the SDK's inference main with the runners that the file's plugins registered."""
+    multiprocessing.current_process().name = "agents_inference_process"
+    try:
+        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        capture = import_sdk(link)
+        dev_mode()
+        main = importlib.import_module("livekit.agents.ipc.inference_proc_lazy_main")
+        link.say("loading")
+        capture.run_file("__mp_main__")
+        set_up_logging(link)
+    except BaseException as error:
+        link.fail(error)
+        raise SystemExit(1) from None
+    bridge = Bridge(link, None, acknowledges=False)
+    log_theirs, log_ours = socket.socketpair()
+    log_ours.close()
+    arguments = only_known(main.ProcStartArgs, log_cch=log_theirs, mp_cch=bridge.theirs, runners=runners())
+    _run_main(link, bridge, main, arguments)
+    log_theirs.close()

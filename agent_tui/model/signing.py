@@ -1,0 +1,46 @@
+"""JSON web tokens as LiveKit has them: HS256, signed with an API secret (worker-protocol §2, §7).
+
+Short secrets are taken in silence: `secret` is what every development server uses (worker-protocol §12),
+and PyJWT warns about it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+from jwt.algorithms import HMACAlgorithm
+from jwt.api_jws import PyJWS
+
+
+class _AnyKeyLength(HMACAlgorithm):
+    def check_key_length(self, key: bytes) -> str | None:
+        return None
+
+
+_HS256 = PyJWS()
+_HS256.unregister_algorithm("HS256")
+_HS256.register_algorithm("HS256", _AnyKeyLength(HMACAlgorithm.SHA256))
+
+
+def sign(claims: Mapping[str, Any], secret: str) -> str:
+    """A token with these claims."""
+    return _HS256.encode(json.dumps(claims).encode(), secret.encode(), algorithm="HS256")
+
+
+def read(token: str) -> Mapping[str, Any]:
+    """The claims, unverified. Raises `jwt.InvalidTokenError` for what is no JWT."""
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def verify(token: str, secret: str) -> Mapping[str, Any]:
+    """The claims, with only the signature verified. Raises `jwt.InvalidTokenError`."""
+    payload = _HS256.decode(token, secret.encode(), algorithms=["HS256"])
+    try:
+        claims = json.loads(payload)
+    except ValueError as error:
+        raise jwt.DecodeError(f"Invalid payload string: {error}") from None
+    if not isinstance(claims, dict):
+        raise jwt.DecodeError("Invalid payload string: must be a json object")
+    return claims

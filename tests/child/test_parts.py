@@ -1,0 +1,206 @@
+"""Parts of the children that need no process."""
+
+import ast
+import logging
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from agent_tui.child import debugging, loading, main
+from agent_tui.child.native import Context, NoEntryError, Process, find_agent, record
+
+CHILD = Path(main.__file__).parent
+
+
+def test_children_need_only_the_standard_library_and_what_the_agent_has() -> None:
+    allowed = sys.stdlib_module_names | {"livekit"}
+    for file in CHILD.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(), feature_version=(3, 10))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            assert {name.split(".")[0] for name in names} <= allowed, file
+
+
+def module_of(**names: Any) -> ModuleType:
+    module = ModuleType("agent_file")
+    vars(module).update(names)
+    return module
+
+
+def entry(ctx: object) -> None:
+    """An entry function."""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"entry": entry},
+        {"agent": {"entry": entry}},
+        {"agent": type("Agent", (), {"entry": staticmethod(entry)})()},
+        {"entry": entry, "agent": sys},
+    ],
+)
+def test_an_agent_is_found_in_each_form(names: dict[str, Any]) -> None:
+    assert find_agent(module_of(**names), "a.py").entry is entry
+
+
+def test_what_is_no_agent_is_told() -> None:
+    with pytest.raises(NoEntryError, match=r"a.py has no entry function: the module-level `agent` needs"):
+        find_agent(module_of(agent={}, entry=entry), "a.py")
+    with pytest.raises(TypeError, match=r"load_func in a.py is float, not a function"):
+        find_agent(module_of(entry=entry, load_func=0.5), "a.py")
+
+
+def test_a_job_as_an_object() -> None:
+    job = record({"id": "x", "room": {"name": "r", "list": [{"a": 1}]}, "attributes": {"$map": {"k": "v"}}})
+    assert (job.id, job.room.name, job.room.list[0].a, job.attributes) == ("x", "r", 1, {"k": "v"})
+
+
+async def test_a_context_keeps_its_fields_where_the_log_looks() -> None:
+    value = {
+        "job": {"room": {"name": "r"}},
+        "worker_id": "AW",
+        "token": "t",
+        "url": "u",
+        "fake_job": True,
+    }
+    context = Context(value, Process(), lambda reason: None)
+    seen = context.log_context_fields
+    context.log_context_fields = {"a": 1}
+    context.log_context_fields["b"] = 2
+    assert seen == {"a": 1, "b": 2}
+    with pytest.raises(RuntimeError, match="livekit-server --dev"):
+        await context.connect()
+
+
+# -- failures -------------------------------------------------------------------------------------------
+
+
+def failing(tmp_path: Path, source: str) -> dict[str, Any]:
+    file = tmp_path / "agent.py"
+    file.write_text(source)
+    saved = {name: sys.modules.get(name) for name in ("__main__", "agent_under_test")}
+    try:
+        with pytest.raises(BaseException) as caught:
+            loading.run_file(str(file), "agent_under_test")
+    finally:
+        sys.modules.update({name: module for name, module in saved.items() if module is not None})
+        sys.modules.pop("agent_under_test", None)
+    return loading.describe(caught.value, str(file))
+
+
+def test_the_innermost_frame_of_the_users_own_is_the_place(tmp_path: Path) -> None:
+    told = failing(tmp_path, "import json\n\n\ndef f():\n    json.loads('{')\n\n\nf()\n")
+    assert (told["file"], told["line"]) == (str(tmp_path / "agent.py"), 5)
+    assert told["error"].startswith("json.decoder.JSONDecodeError: Expecting")
+    assert "decoder.py" in told["traceback"]
+
+
+def test_causes_and_groups_are_shown_without_our_frames(tmp_path: Path) -> None:
+    source = "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise ValueError('a\\nb') from error\n"
+    told = failing(tmp_path, source)
+    assert told["error"] == "b"
+    assert "ZeroDivisionError" in told["traceback"]
+    assert "agent_tui" not in told["traceback"]
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit('no key')", "raise KeyboardInterrupt", "x = (", "\0"])
+def test_whatever_a_file_raises_has_text(tmp_path: Path, source: str) -> None:
+    told = failing(tmp_path, source)
+    assert told["error"]
+    assert told["traceback"].rstrip().endswith(told["error"])
+
+
+def test_own_files_are_neither_installed_nor_pythons_nor_ours() -> None:
+    assert loading.is_own(__file__)
+    assert not loading.is_own(logging.__file__)
+    assert not loading.is_own(pytest.__file__)
+    assert not loading.is_own(loading.__file__)
+    assert not loading.is_own(sysconfig.get_path("stdlib") + "/anything.py")
+
+
+# -- debuggers ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    if debugging.attached():
+        pytest.skip("somebody debugs this test run")
+    before = sys.breakpointhook
+    yield
+    sys.breakpointhook = before
+
+
+def seen_from_another_thread() -> bool:
+    """As the reading thread asks: about the main one."""
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(debugging.attached()))
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_tracing_debugger_is_seen_and_coverage_is_none() -> None:
+    assert not seen_from_another_thread()
+    frame, before = sys._getframe(), sys.gettrace()
+
+    def trace(*_: object) -> Any:
+        return trace
+
+    class Coverage:
+        __module__ = "coverage.tracer"
+
+        def __call__(self, *_: object) -> Any:
+            return self
+
+    for tracer, expected in ((trace, True), (Coverage(), False)):
+        sys.settrace(tracer)
+        frame.f_trace = tracer
+        try:
+            found = seen_from_another_thread()
+        finally:
+            sys.settrace(before)
+            frame.f_trace = None
+        assert found is expected
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_connected_pydevd_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Debugger:
+        writer: object | None = None
+
+    pydevd = ModuleType("pydevd")
+    vars(pydevd)["get_global_debugger"] = lambda: Debugger
+    monkeypatch.setitem(sys.modules, "pydevd", pydevd)
+    assert not debugging.attached()
+    Debugger.writer = object()
+    assert debugging.attached()
+
+
+@pytest.mark.usefixtures("untraced")
+def test_breakpoint_is_a_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    debugging.install_hook()
+    breakpoint()
+    assert "test_parts.py" in caplog.text
+    assert "no debugger is attached" in caplog.text
+
+
+@pytest.mark.usefixtures("untraced")
+def test_breakpoint_keeps_what_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[object, ...]] = []
+    chosen = ModuleType("chosen_debugger")
+    vars(chosen)["stop"] = lambda *args: called.append(args)
+    monkeypatch.setitem(sys.modules, "chosen_debugger", chosen)
+    monkeypatch.setenv("PYTHONBREAKPOINT", "chosen_debugger.stop")
+    debugging.install_hook()
+    breakpoint()
+    assert called == [()]

@@ -1,0 +1,133 @@
+"""The store and the thread that fills it, over real pipes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent_tui.logs.intake import Allowance, LogIntake
+from agent_tui.logs.store import LogStore
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from tests.fakes.clock import FakeClock
+from tests.fakes.scripted_child import until
+
+OUT = LogSource("p1", LogStream.STDOUT)
+
+
+@contextmanager
+def intake_of(
+    allowance: Allowance | None = None, capacity: int = 1000
+) -> Iterator[tuple[LogIntake, LogStore]]:
+    before = set(Path("/proc/self/fd").iterdir())
+    clock = SystemClock()
+    store = LogStore(clock, capacity)
+    intake = LogIntake(store, clock, allowance)
+    try:
+        yield intake, store
+    finally:
+        intake.close()
+        assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
+def pipe_to(intake: LogIntake, source: LogSource = OUT) -> int:
+    read, write = os.pipe()
+    intake.attach(read, source)
+    return write
+
+
+def texts(store: LogStore) -> list[str]:
+    return [line.text for line in store.pull(0, store.end)]
+
+
+async def test_lines_are_known_by_their_descriptor_and_a_last_one_needs_no_newline() -> None:
+    with intake_of() as (intake, store):
+        write, errors = pipe_to(intake), pipe_to(intake, LogSource("p1", LogStream.STDERR))
+        os.write(write, "grüß\ngott".encode())
+        os.write(errors, b"\x1b[31moops\x1b[0m\n")
+        os.close(write)
+        os.close(errors)
+        await intake.drained("p1")
+        by_stream = {line.text: line.source.stream for line in store.pull(0, store.end)}
+        assert by_stream == {"grüß": "stdout", "gott": "stdout", "oops": "stderr"}
+
+
+async def test_bytes_that_are_no_text_and_split_characters_survive() -> None:
+    with intake_of() as (intake, store):
+        write = pipe_to(intake)
+        euro = "€\n".encode()
+        os.write(write, euro[:1])
+        await until(lambda: True)
+        os.write(write, euro[1:] + b"\xff\xfe\n")
+        os.close(write)
+        await intake.drained("p1")
+        assert texts(store) == ["€", "\ufffd\ufffd"]
+
+
+async def test_more_than_the_allowance_is_dropped_with_a_count() -> None:
+    with intake_of(Allowance(lines=10, window_s=0.05)) as (intake, store):
+        write = pipe_to(intake)
+        os.write(write, b"x\n" * 500)
+        os.close(write)
+        await intake.drained("p1")
+        assert store.dropped == 490
+        assert texts(store)[:10] == ["x"] * 10
+        assert texts(store)[-1] == "490 lines of stdout dropped: more than can be shown"
+
+
+async def test_a_flood_never_makes_the_writer_wait_for_long() -> None:
+    with intake_of(Allowance(lines=100)) as (intake, store):
+        write = pipe_to(intake)
+        for _ in range(200):
+            os.write(write, b"y" * 999 + b"\n" + b"z" * 3000 + b"\n")
+        os.close(write)
+        await intake.drained("p1")
+        assert store.dropped == 300
+
+
+async def test_drained_returns_at_once_for_a_process_without_pipes() -> None:
+    with intake_of() as (intake, _):
+        await intake.drained("p9")
+
+
+async def test_closing_keeps_what_the_pipes_still_hold() -> None:
+    with intake_of() as (intake, store):
+        write = pipe_to(intake)
+        os.write(write, b"last words")
+        os.close(write)
+    assert texts(store) == ["last words"]
+
+
+def test_the_ring_keeps_the_newest_and_indexes_never_repeat() -> None:
+    store = LogStore(FakeClock(), capacity=3)
+    for number in range(5):
+        store.add(OUT, LogLevel.INFO, str(number))
+    assert (store.first, store.end) == (2, 5)
+    assert [(line.index, line.text) for line in store.pull(0, 99)] == [(2, "2"), (3, "3"), (4, "4")]
+    assert [line.text for line in store.pull(3, 4)] == ["3"]
+    assert store.pull(0, 2) == ()
+
+
+def test_lines_belong_to_the_job_that_their_process_runs() -> None:
+    store = LogStore(FakeClock())
+    store.add(OUT, LogLevel.INFO, "prewarm")
+    store.assign("p1", "AJ_1")
+    store.add(OUT, LogLevel.INFO, "entry")
+    assert [line.job_id for line in store.pull(0, 2)] == [None, "AJ_1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the secret is abcdefghijklmnop!", "the secret is •••!"),
+        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZ2VudCJ9.c2lnbmF0dXJl end", "token ••• end"),
+        ("the word secret stays", "the word secret stays"),
+    ],
+)
+def test_secrets_and_tokens_are_masked(text: str, shown: str) -> None:
+    store = LogStore(FakeClock())
+    store.mask(["abcdefghijklmnop", "secret", ""])
+    store.add(OUT, LogLevel.INFO, text)
+    assert texts(store) == [shown]

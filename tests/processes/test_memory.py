@@ -1,0 +1,133 @@
+"""The memory sampler with memory and time from the test, and real figures against the kernel's."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from agent_tui.model.child import ChildTraits, MemoryMeasure
+from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
+from agent_tui.processes.memory import Memory, MemorySampler, read_memory
+from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from agent_tui.processes.process import SupervisedProcess
+
+
+@dataclass
+class _Child:
+    traits: ChildTraits
+
+
+@dataclass
+class _Process:
+    id: str = "p1"
+    pid: int | None = 42
+    child: _Child | None = None
+    had_job: bool = False
+    job_id: str | None = None
+
+
+@dataclass
+class Bench:
+    """A sampler over one process whose memory the test sets."""
+
+    measure: MemoryMeasure = MemoryMeasure.RSS
+    warn: float = 1000.0
+    memory: Memory | None = field(default_factory=lambda: Memory(100.0, 50.0, 60.0))
+    clock: FakeClock = field(default_factory=FakeClock)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.process = _Process(
+            child=_Child(ChildTraits(stacks=True, reports_loading=True, memory=self.measure))
+        )
+        self.full_reads = 0
+        self.sampler = MemorySampler(
+            processes=lambda: [cast("SupervisedProcess", self.process)],
+            warn_mb=lambda: self.warn,
+            clock=self.clock,
+            emit=self.events.append,
+            read=self.read,
+        )
+
+    def read(self, pid: int, *, full: bool) -> Memory | None:
+        if full:
+            self.full_reads += 1
+            return self.memory
+        return None if self.memory is None else Memory(self.memory.rss)
+
+    def sample(self, rss: float, uss: float = 1.0, pss: float = 1.0) -> list[MemoryWarned]:
+        self.memory = Memory(rss, uss, pss)
+        before = len(self.events)
+        self.sampler.sample()
+        return [event for event in self.events[before:] if isinstance(event, MemoryWarned)]
+
+
+def test_the_costly_figures_are_read_only_near_the_warning() -> None:
+    bench = Bench()
+    bench.sample(700)
+    assert bench.full_reads == 0
+    bench.sample(801)
+    assert bench.full_reads == 1
+
+
+def test_a_warning_tells_growth_since_before_the_first_job() -> None:
+    bench = Bench()
+    bench.sample(200)
+    bench.process.had_job, bench.process.job_id = True, "AJ_1"
+    bench.sample(600)
+    (warning,) = bench.sample(1001)
+    assert (warning.baseline_mb, warning.rss_mb, warning.job_id, warning.warn_mb) == (200, 1001, "AJ_1", 1000)
+
+
+def test_exactly_at_the_level_is_no_warning_and_zero_is_off() -> None:
+    bench = Bench()
+    assert bench.sample(1000) == []
+    bench.warn = 0
+    assert bench.sample(5000) == []
+
+
+def test_a_warning_comes_again_after_the_cooldown_or_more_growth() -> None:
+    bench = Bench()
+    assert bench.sample(1001)
+    bench.clock.advance(60)
+    assert not bench.sample(1040)
+    assert bench.sample(1051)
+    bench.clock.advance(119)
+    assert not bench.sample(1060)
+    bench.clock.advance(1)
+    assert bench.sample(1060)
+
+
+@pytest.mark.parametrize(("measure", "warns"), [("rss", True), ("pss", False), ("uss", False)])
+def test_the_measure_of_the_runtime_decides(measure: str, warns: bool) -> None:
+    bench = Bench(MemoryMeasure(measure))
+    assert bool(bench.sample(1200, uss=300, pss=400)) is warns
+
+
+def test_a_process_that_is_gone_is_passed_over() -> None:
+    bench = Bench(memory=None)
+    bench.sampler.sample()
+    assert bench.events == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_real_figures_agree_with_each_other() -> None:
+    memory = read_memory(os.getpid(), full=True)
+    assert memory is not None
+    assert memory.uss is not None
+    assert memory.pss is not None
+    assert 1 < memory.uss <= memory.pss <= memory.rss * 1.05
+
+
+def test_a_pid_without_a_process_has_no_memory() -> None:
+    assert read_memory(2**22 + 1, full=True) is None
+
+
+def test_measured_events_carry_what_was_read() -> None:
+    bench = Bench()
+    bench.sample(900, 10, 20)
+    assert bench.events == [ProcessMeasured("p1", 900, 10, 20)]

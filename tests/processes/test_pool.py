@@ -1,0 +1,179 @@
+"""The pool over scripted children: what is kept warm, who gets which process, what failures do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.events import Event, ProcessChanged, ProcessState
+from agent_tui.processes.pool import Lease, Plan, Pool
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess
+from agent_tui.processes.timings import BackOff, ProcessTimings
+from tests.fakes.scripted_child import Nursery, ScriptedChild, until
+from tests.processes.test_process import Listener, start_job
+
+
+@asynccontextmanager
+async def pool_of(
+    nursery: Nursery, target: int, *, at_once: int = 2, back_off: BackOff | None = None
+) -> AsyncIterator[Pool]:
+    events: list[Event] = []
+    pool = Pool(
+        target=target,
+        starting_at_once=at_once,
+        timings=ProcessTimings,
+        clock=SystemClock(),
+        emit=events.append,
+        relay=lambda *_: None,
+        back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
+    )
+    running = asyncio.create_task(pool.run())
+    pool.use(Plan(1, nursery))
+    try:
+        yield pool
+    finally:
+        await pool.close("test over")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert pool.processes == ()
+        ended = [e.id for e in events if isinstance(e, ProcessChanged) and e.state is ProcessState.ENDED]
+        assert len(ended) == len(set(ended)) == len(nursery.children)
+
+
+def prepared(ready: Callable[[int], bool]) -> Nursery:
+    """Children that become ready or fail, by their number."""
+    nursery = Nursery()
+
+    def prepare(child: ScriptedChild) -> None:
+        if ready(len(nursery.children)):
+            child.say(ch.Loading(), ch.Ready())
+        else:
+            child.say(ch.Loading(), ch.Failed("OSError: no model"))
+            child.end(1)
+
+    nursery.prepare = prepare
+    return nursery
+
+
+async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 2) as pool:
+        await until(lambda: pool.idle == 2)
+        lease = pool.lease()
+        process = await lease.take()
+        assert lease.warm
+        process.start_job(start_job(), "AJ_1", Listener())
+        await until(lambda: pool.idle == 2)
+        assert len(pool.processes) == 3
+        assert len(nursery.children) == 3
+
+
+async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
+    async with pool_of(Nursery(), 0) as pool:
+        await asyncio.sleep(0.01)
+        assert pool.processes == ()
+        lease = pool.lease()
+        await until(lambda: pool.idle == 1)
+        assert (await lease.take()).state is ProcessState.IDLE
+        lease.release()
+
+
+async def test_on_demand_waits_for_a_process_and_says_that_it_was_cold() -> None:
+    async with pool_of(Nursery(), 0) as pool:
+        lease = pool.lease()
+        process = await lease.take()
+        assert process.state is ProcessState.IDLE
+        assert not lease.warm
+
+
+async def test_a_given_up_lease_leaves_no_surplus() -> None:
+    async with pool_of(Nursery(), 1) as pool:
+        await until(lambda: pool.idle == 1)
+        lease = pool.lease()
+        await until(lambda: pool.idle == 2)
+        lease.release()
+        await until(lambda: len(pool.processes) == 1)
+        assert pool.idle == 1
+
+
+async def test_a_lease_released_in_the_moment_of_giving_loses_no_process() -> None:
+    nursery = Nursery(prepare=lambda child: None)
+    async with pool_of(nursery, 0) as pool:
+        lease = pool.lease()
+        taking = asyncio.create_task(lease.take())
+        await until(lambda: nursery.children and lease.waiting)
+        give = pool._give
+
+        def give_too_late(lease: Lease, process: SupervisedProcess) -> None:
+            give(lease, process)
+            taking.cancel()
+            lease.release()
+
+        pool._give = give_too_late  # type: ignore[method-assign]
+        nursery.children[0].say(ch.Loading(), ch.Ready())
+        await asyncio.gather(taking, return_exceptions=True)
+        await until(lambda: not pool.processes)  # surplus by now, and ended as such
+
+
+async def test_changing_the_target_acts_at_once_both_ways() -> None:
+    async with pool_of(Nursery(), 1) as pool:
+        pool.set_target(4)
+        await until(lambda: pool.idle == 4)
+        pool.set_target(0)
+        await until(lambda: not pool.processes)
+
+
+async def test_no_more_start_at_once_than_allowed() -> None:
+    nursery = Nursery(prepare=lambda child: None)
+    async with pool_of(nursery, 6, at_once=3) as pool:
+        await until(lambda: len(nursery.children) == 3)
+        await asyncio.sleep(0.01)
+        assert len(nursery.children) == 3
+        nursery.prepare = lambda child: child.say(ch.Loading(), ch.Ready())
+        for child in nursery.children:
+            child.say(ch.Loading(), ch.Ready())
+        await until(lambda: pool.idle == 6)
+
+
+async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1) as pool:
+        await until(lambda: pool.idle == 1)
+        nursery.children[0].end(None, 9)
+        await until(lambda: len(nursery.children) == 2)
+        process = await pool.lease().take()
+        assert process.pid == nursery.children[1].pid
+
+
+async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
+    nursery = prepared(lambda number: number > 4)
+    async with pool_of(nursery, 2) as pool:
+        await until(lambda: pool.idle == 2)
+        assert pool.failures == 0
+        # Both of the first two failed; from then on there was one attempt at a time.
+        assert len(nursery.children) == 6
+
+
+async def test_a_waiting_job_is_failed_with_the_reason_after_two_failures() -> None:
+    nursery = prepared(lambda number: False)
+    async with pool_of(nursery, 0, at_once=1) as pool:
+        with pytest.raises(ProcessFailed, match="OSError: no model"):
+            await pool.lease().take()
+        assert len(nursery.children) == 2
+
+
+async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
+    old, new = Nursery(), Nursery()
+    async with pool_of(old, 1) as pool:
+        process = await pool.lease().take()
+        process.start_job(start_job(), "AJ_1", Listener())
+        await until(lambda: pool.idle == 1)
+        pool.use(Plan(2, new))
+        await until(lambda: pool.idle == 1 and old.children[1].exit.done())
+        assert not old.children[0].exit.done()
+        assert (await pool.lease().take()).generation == 2
+        old.children.extend(new.children)  # so that the fixture counts them all
+        process.kill("test over")

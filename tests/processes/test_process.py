@@ -1,0 +1,205 @@
+"""One supervised process over a scripted child: stages, time-outs, the way down, and how it ended."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.events import Event, ProcessChanged, ProcessState
+from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.processes.timings import BackOff, ProcessTimings
+from tests.fakes.scripted_child import Nursery, ScriptedChild, until
+
+QUICK = ProcessTimings(
+    import_s=0.05,
+    initialize_s=0.05,
+    shutdown_s=0.05,
+    session_end_s=0.05,
+    ping_interval_s=0.01,
+    ping_timeout_s=0.05,
+    debug_poll_s=0.01,
+)
+
+
+@dataclass
+class Run:
+    """A process that runs, and what became of it."""
+
+    nursery: Nursery
+    timings: ProcessTimings = QUICK
+    paused: bool = False
+    events: list[Event] = field(default_factory=list)
+    relayed: list[ch.FromChild] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.process = SupervisedProcess(
+            "p1",
+            ch.ProcessKind.JOB,
+            1,
+            launch=self.nursery,
+            timings=lambda: self.timings,
+            clock=SystemClock(),
+            emit=self.events.append,
+            relay=lambda _, message: self.relayed.append(message),
+            paused=lambda _: self.paused,
+        )
+        self.task = asyncio.create_task(self.process.run())
+
+    @property
+    def child(self) -> ScriptedChild:
+        return self.nursery.children[0]
+
+    @property
+    def states(self) -> list[ProcessState]:
+        return [event.state for event in self.events if isinstance(event, ProcessChanged)]
+
+    async def end(self) -> ProcessEnd:
+        await asyncio.wait_for(self.task, 5)
+        return self.process.ended.result()
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def entry_started(self, at: float) -> None:
+        self.heard.append(("entry", at))
+
+    def crashed(self, error: str, traceback: str) -> None:
+        self.heard.append(("crashed", error))
+
+    def exiting(self, reason: str) -> None:
+        self.heard.append(("exiting", reason))
+
+    def process_ended(self, end: ProcessEnd) -> None:
+        self.heard.append(end)
+
+
+def start_job() -> ch.StartJob:
+    return ch.StartJob(b"", ch.AcceptArguments("a"), "ws://x", "token", "AW_1", True, 1.0, 2.0, 3.0, 4.0)
+
+
+async def test_a_job_process_lives_from_starting_to_ended() -> None:
+    run = Run(Nursery())
+    await run.process.ready
+    listener = Listener()
+    run.process.start_job(start_job(), "AJ_1", listener)
+    run.child.say(ch.EntryStarted(5.0), ch.ShuttingDown(), ch.Exiting("all said"))
+    await until(lambda: len(listener.heard) == 2)
+    run.child.end()
+    end = await run.end()
+    assert run.states == ["starting", "idle", "job", "ending", "ended"]
+    assert listener.heard == [("entry", 5.0), ("exiting", "all said"), end]
+    assert end == ProcessEnd("all said", 0, None, killed=False)
+
+
+async def test_a_process_that_is_not_idle_takes_no_job() -> None:
+    run = Run(Nursery(prepare=lambda child: None), timings=ProcessTimings())
+    await until(lambda: run.nursery.children)
+    with pytest.raises(RuntimeError, match="can take no job"):
+        run.process.start_job(start_job(), "AJ_1", Listener())
+    run.process.kill("test over")
+    await run.end()
+
+
+async def test_the_sdk_import_and_the_initialisation_have_limits_of_their_own() -> None:
+    importing = Run(Nursery(prepare=lambda child: None))
+    prewarming = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
+    assert "SDK was not imported" in (await importing.end()).reason
+    end = await prewarming.end()
+    assert "initializeProcessTimeout" in end.reason
+    assert end.killed
+    assert prewarming.child.killed
+
+
+async def test_a_failed_load_is_told_with_what_the_child_said() -> None:
+    failure = ch.Failed("ValueError: no", "Traceback…", "agent.py", 3)
+
+    def prepare(child: ScriptedChild) -> None:
+        child.say(ch.Loading(), failure)
+        child.end(1)
+
+    run = Run(Nursery(prepare))
+    with pytest.raises(ProcessFailed, match="ValueError: no") as raised:
+        await run.process.ready
+    assert raised.value.failure == failure
+    assert (await run.end()).exit_code == 1
+
+
+async def test_a_launch_that_fails_is_an_end_with_a_reason() -> None:
+    class Broken(Nursery):
+        async def __call__(self, kind: ch.ProcessKind, process_id: str) -> ScriptedChild:
+            raise OSError("no such interpreter")
+
+    run = Run(Broken())
+    assert (await run.end()).reason == "cannot start: no such interpreter"
+    assert run.states == ["ended"]
+
+
+@pytest.mark.parametrize(
+    ("says", "what"),
+    [
+        ((), "answer"),
+        ((ch.ShutdownAck(),), "end its job"),
+        ((ch.ShutdownAck(), ch.ShuttingDown()), "exit"),
+    ],
+)
+async def test_each_rung_of_the_ladder_ends_in_sigkill(says: tuple[ch.FromChild, ...], what: str) -> None:
+    run = Run(Nursery(), timings=ProcessTimings(shutdown_s=0.03, session_end_s=-74.97))
+    await run.process.ready
+    run.child.answers = lambda child, message: child.say(*says) if isinstance(message, ch.Shutdown) else None
+    run.process.shutdown("quit")
+    end = await run.end()
+    assert end.killed
+    assert f"did not {what}" in end.reason
+
+
+async def test_a_blocked_loop_is_killed_for_its_missing_pongs() -> None:
+    run = Run(Nursery())
+    await run.process.ready
+    run.child.answers = lambda child, message: None
+    end = await run.end()
+    assert end.killed
+    assert "did not answer a ping" in end.reason
+
+
+@pytest.mark.parametrize("how", ["stopped by a signal", "debugger"])
+async def test_nothing_kills_a_process_that_a_person_holds(how: str) -> None:
+    run = Run(Nursery(), paused=how == "stopped by a signal")
+    await run.process.ready
+    if how == "debugger":
+        run.child.say(ch.Debugging(attached=True))
+        await until(lambda: run.process.held)
+    run.child.answers = lambda child, message: None
+    run.process.shutdown("quit")
+    await asyncio.sleep(4 * QUICK.ping_timeout_s)
+    assert not run.child.killed
+    run.paused = False
+    run.child.say(ch.Debugging(attached=False))
+    assert (await run.end()).killed
+
+
+async def test_a_process_that_dies_by_itself_says_how() -> None:
+    run = Run(Nursery())
+    await run.process.ready
+    run.child.end(None, 11)
+    end = await run.end()
+    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False)
+
+
+async def test_messages_of_others_are_relayed() -> None:
+    run = Run(Nursery())
+    request = ch.InferenceRequest("r1", "eot", b"x")
+    await run.process.ready
+    run.child.say(request)
+    await until(lambda: run.relayed)
+    run.process.shutdown("done")
+    await run.end()
+    assert run.relayed == [request]
+
+
+def test_back_off_grows_from_none_to_a_ceiling() -> None:
+    waits = [BackOff(first_s=0.5, most_s=3.0).after(failures) for failures in range(7)]
+    assert waits == [0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 3.0]

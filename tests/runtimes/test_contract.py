@@ -1,0 +1,177 @@
+"""The same scenarios with every kind of child: what the pool and the desk may rely on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model.child import (
+    Child,
+    DumpStacks,
+    EntryStarted,
+    Exiting,
+    Failed,
+    JobCrashed,
+    Loading,
+    Manifest,
+    Ping,
+    Pong,
+    ProcessKind,
+    Ready,
+    Shutdown,
+    ShutdownAck,
+    ShuttingDown,
+    Stacks,
+)
+from agent_tui.runtimes.line_child import LineChild
+
+from ..fakes.node_runtime import launch_node
+from ..sdks import sdk_pythons
+from .support import (
+    AGENTS,
+    Sink,
+    ended,
+    launched,
+    loaded,
+    nothing_left,
+    poll,
+    rest,
+    runtime,
+    start_job,
+    until,
+)
+
+pytestmark = pytest.mark.real
+
+KINDS = ["native", "node-shaped", *(str(path) for path in sdk_pythons())]
+FILES = {
+    "native": {"waits": "native_contract.py", "prewarm fails": "native_prewarm_fails.py"},
+    "livekit-agents": {"waits": "sdk_waits.py", "prewarm fails": "sdk_prewarm_fails.py"},
+}
+functions: dict[tuple[str, str], str] = {}
+
+
+async def functions_of(kind: str, file: str) -> str:
+    """What the control process of that file packed; asked once."""
+    if (kind, file) not in functions:
+        run = runtime(AGENTS / file, Sink(), "livekit-agents", Path(kind))
+        async with launched(run, ProcessKind.CONTROL) as child:
+            manifest = await loaded(child)
+            assert isinstance(manifest, Manifest)
+            functions[kind, file] = manifest.functions
+    return functions[kind, file]
+
+
+@asynccontextmanager
+async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child]:
+    """A child of that kind that behaves so."""
+    file = "prewarm fails" if behaviour == "prewarm fails" else "waits"
+    child: Child
+    if kind == "node-shaped":
+        async with nothing_left() as children:
+            child = await launch_node(behaviour, sink)
+            children.append(child)
+            yield child
+    elif kind == "native":
+        async with launched(runtime(AGENTS / FILES["native"][file], sink)) as child:
+            yield child
+    else:
+        name = FILES["livekit-agents"][file]
+        packed = await functions_of(kind, name)
+        run = runtime(AGENTS / name, sink, "livekit-agents", Path(kind))
+        async with launched(run, ProcessKind.JOB, packed) as child:
+            yield child
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind if "/" not in kind else Path(kind).parts[-3])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_ready_ping_job_shutdown_exit(kind: str) -> None:
+    sink = Sink()
+    async with child_of(kind, "waits", sink) as child:
+        first = await child.receive()
+        if child.traits.reports_loading:
+            assert first == Loading()
+            first = await child.receive()
+        assert first == Ready()
+        child.send(Ping(41))
+        child.send(Ping(42))
+        assert [await child.receive(), await child.receive()] == [Pong(41), Pong(42)]
+        if child.traits.stacks:
+            child.send(DumpStacks())
+            assert (await until(child, Stacks)).text
+        child.send(start_job("salon"))
+        await poll(lambda: sink.printed() == ["entered salon"])
+        child.send(Ping(43))
+        await until(child, Pong)
+        child.send(Shutdown("enough"))
+        told = await rest(child)
+        assert told[0] == ShutdownAck()
+        exiting = Exiting("enough")
+        assert exiting in told
+        assert ShuttingDown() in told
+        assert not [each for each in told if isinstance(each, (JobCrashed, EntryStarted))]
+        assert (await ended(child)).exit_code == 0
+        sink.join()
+
+
+async def test_idle_shutdown(kind: str) -> None:
+    async with child_of(kind, "waits", Sink()) as child:
+        await until(child, Ready)
+        child.send(Shutdown("enough"))
+        assert await rest(child) == [ShutdownAck(), ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_a_crash_is_told_before_the_end(kind: str) -> None:
+    sink = Sink()
+    async with child_of(kind, "raises", sink) as child:
+        await until(child, Ready)
+        child.send(start_job("raises"))
+        crash = await until(child, JobCrashed)
+        assert crash.error
+        crashed = Exiting("job crashed")
+        assert crashed in await rest(child)
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_a_failing_prewarm_is_never_ready(kind: str) -> None:
+    async with child_of(kind, "prewarm fails", Sink()) as child:
+        told = await rest(child)
+        assert Ready() not in told
+        assert [each for each in told if isinstance(each, Failed)] or not child.traits.reports_loading
+        await ended(child)
+
+
+async def test_the_channel_ends_with_a_killed_child(kind: str) -> None:
+    async with child_of(kind, "waits", Sink()) as child:
+        await until(child, Ready)
+        child.kill()
+        assert await rest(child) == []
+        assert await child.receive() is None
+        assert (await ended(child)).signal == 9
+        child.send(Ping(1))
+        child.kill()
+
+
+async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
+    sink = Sink()
+    if kind == "node-shaped":  # its channel's end alone does not stop it: missing pings do
+        async with nothing_left() as children:
+            lonely = await launch_node("waits", sink, orphan_s=0.3)
+            children.append(lonely)
+            await until(lonely, Ready)
+            assert (await ended(lonely)).exit_code == 0
+        return
+    async with child_of(kind, "waits", sink) as child:
+        await until(child, Ready)
+        child.send(start_job("salon"))
+        await poll(lambda: sink.printed())
+        assert isinstance(child, LineChild)
+        child._close()
+        exit_ = await ended(child)
+        assert exit_.signal == 9  # by its own hand, so that nothing it started is left
+        sink.join()
