@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.main import DotEnv
 from dotenv.parser import parse_stream
 
 from agent_tui.options.resolve import Given
@@ -58,7 +58,8 @@ def read_environment(agent_file: Path, cwd: Path, environ: Mapping[str, str]) ->
     for path in env_files(agent_file, cwd):
         try:
             lines = _line_numbers(path, problems)
-            values = dotenv_values(path)
+            # Without override, ${NAME} means the environment first, as in `load_dotenv()`.
+            values = DotEnv(path, encoding="utf-8", override=False).dict()
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path} cannot be read: {error}; its variables are not set")
             continue

@@ -1,0 +1,91 @@
+"""Start to registered, side by side: `agent-tui AGENT --headless` and the SDK's own `python AGENT dev`.
+
+Both register with one server started here (`agent-tui server`); runs alternate, so that a machine whose
+speed drifts favours neither. Prints seconds (median, min–max) and the ratio of the medians.
+
+    python bench/start.py --python .venvs/sdk-new/bin/python [--runs 7] [AGENT]
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HOST = [sys.executable, "-m", "agent_tui"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("agent", nargs="?", default=str(ROOT / "examples/livekit_agent.py"))
+    parser.add_argument("--python", default=str(ROOT / ".venvs/sdk-new/bin/python"))
+    parser.add_argument("--runs", type=int, default=7)
+    options = parser.parse_args()
+    with server() as environ:
+        commands = {
+            "agent-tui --headless": (
+                [*HOST, options.agent, "--headless", "--json", "--python", options.python],
+                '"event": "registered"',
+            ),
+            "python AGENT dev": ([options.python, options.agent, "dev"], "registered worker"),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for run in range(options.runs + 1):
+            for name, (command, mark) in commands.items():
+                took = until_line(command, mark, environ)
+                if run:  # the first of each fills the caches
+                    seconds[name].append(took)
+    for name, values in seconds.items():
+        print(f"{name:22} {statistics.median(values):.3f} s  ({min(values):.3f}–{max(values):.3f}, n={len(values)})")
+    ours, theirs = (statistics.median(values) for values in seconds.values())
+    print(f"ratio                  {ours / theirs:.2f}")
+
+
+@contextmanager
+def server() -> Iterator[dict[str, str]]:
+    """The embedded server in a process of its own; yields the environment for its workers."""
+    process = subprocess.Popen([*HOST, "server", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    facts = json.loads(process.stdout.readline())
+    try:
+        yield {
+            **os.environ,
+            "LIVEKIT_URL": facts["url"],
+            "LIVEKIT_API_KEY": facts["api_key"],
+            "LIVEKIT_API_SECRET": facts["api_secret"],
+        }
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def until_line(command: list[str], mark: str, environ: dict[str, str]) -> float:
+    """Seconds from exec until a line with the mark; then the command is ended and waited for."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if mark in line:
+            break
+    else:
+        raise SystemExit(f"{command} ended without {mark!r}")
+    took = time.perf_counter() - begin
+    process.send_signal(signal.SIGINT)
+    process.stdout.read()
+    process.wait()
+    process.stdout.close()
+    return took
+
+
+if __name__ == "__main__":
+    main()

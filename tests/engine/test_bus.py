@@ -1,0 +1,64 @@
+"""The stream: nothing is lost between snapshot and events, and nobody can hold anybody up."""
+
+import asyncio
+
+import pytest
+
+from agent_tui.engine.bus import Bus, LaggedError
+from agent_tui.model.events import Notice, Stamped, Stopped, WorkerRefused
+from agent_tui.model.logs import LogLevel
+from tests.fakes.clock import FakeClock
+
+
+def notice(number: int) -> Notice:
+    return Notice(LogLevel.INFO, str(number))
+
+
+async def test_snapshot_and_stream_join_without_a_gap_in_a_burst() -> None:
+    bus = Bus(FakeClock())
+    seen: list[Stamped] = []
+
+    async def publish() -> None:
+        for number in range(500):
+            bus.publish(notice(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        bus.close()
+
+    publishing = asyncio.create_task(publish())
+    await asyncio.sleep(0)
+    subscription = bus.subscribe()
+    start = bus.state
+    assert subscription.snapshot is start
+    async for batch in subscription.batches():
+        seen += batch
+    await publishing
+    numbers = [stamped.seq for stamped in seen]
+    assert numbers == list(range(numbers[0], 501))
+    assert [int(stamped.event.text) + 1 for stamped in seen if isinstance(stamped.event, Notice)] == numbers
+
+
+async def test_a_slow_reader_is_told_and_the_others_are_not_affected() -> None:
+    bus = Bus(FakeClock())
+    slow, quick = bus.subscribe(limit=10), bus.subscribe()
+    for number in range(50):
+        bus.publish(notice(number))
+    bus.publish(WorkerRefused("no"))
+    bus.close()
+    with pytest.raises(LaggedError):
+        async for _ in slow.batches():
+            pass
+    assert [len(batch) async for batch in quick.batches()] == [51]
+    assert bus.subscribe().snapshot.worker.reason == "no"
+
+
+async def test_a_reader_that_leaves_is_forgotten() -> None:
+    bus = Bus(FakeClock())
+    subscription = bus.subscribe()
+    bus.publish(Stopped("x"))
+    async for _ in subscription.batches():
+        break
+    await asyncio.sleep(0)
+    subscription.close()
+    bus.publish(notice(1))
+    assert bus._subscriptions == set()

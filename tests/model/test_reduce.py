@@ -1,0 +1,108 @@
+"""The reducer: state is nothing but the events, and no event can make it raise."""
+
+import dataclasses
+import typing
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.reduce import HISTORY, reduce
+from agent_tui.model.state import AppState, JobPhase, Registration
+
+WORDS = st.sampled_from(["p1", "p2", "AJ_1", "AJ_2", ""])
+
+
+def events() -> st.SearchStrategy[ev.Event]:
+    """Any event, with ids from a few so that they meet."""
+    st.register_type_strategy(str, WORDS)
+    return st.one_of(*(st.from_type(kind) for kind in typing.get_args(ev.Event)))
+
+
+def run(*stream: ev.Event, state: AppState | None = None) -> AppState:
+    state = state or AppState()
+    for number, event in enumerate(stream, 1):
+        state = reduce(state, ev.Stamped(number, 100.0 + number, event))
+    return state
+
+
+def process(id: str, state: ev.ProcessState, **more: typing.Any) -> ev.ProcessChanged:
+    return ev.ProcessChanged(id, 42, ProcessKind.JOB, state, 1, **more)
+
+
+@given(st.lists(events(), max_size=30))
+def test_any_stream_reduces_and_equal_streams_give_equal_states(stream: list[ev.Event]) -> None:
+    first = run(*stream)
+    assert first == run(*stream)
+    assert all(field.name in dir(first) for field in dataclasses.fields(AppState))
+
+
+def test_every_event_kind_is_an_event_class_of_its_own() -> None:
+    kinds = typing.get_args(ev.Event)
+    assert len(set(kinds)) == len(kinds)
+    assert all(dataclasses.is_dataclass(kind) for kind in kinds)
+
+
+def test_registration_and_its_troubles() -> None:
+    registered = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
+    state = run(registered)
+    assert (state.worker.state, state.worker.worker_id, state.worker.reconnects) == ("registered", "AW_1", 0)
+    state = run(ev.LinkSuspect(suspect=True), state=state)
+    assert state.worker.state is Registration.SUSPECT
+    state = run(ev.WorkerDisconnected("gone", 2.0, 1), state=state)
+    assert (state.worker.state, state.worker.reason) == (Registration.BACKING_OFF, "gone")
+    state = run(registered, state=state)
+    assert (state.worker.reconnects, state.worker.reason) == (1, "")
+    assert run(ev.WorkerRefused("no"), state=state).worker.state is Registration.REFUSED
+    assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is Registration.OFFLINE
+
+
+def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
+    ready = ev.GenerationReady(1, None, "start", "native", None, "spawn")
+    failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
+    state = run(ready, failed)
+    assert (state.generation.current, state.generation.failed, state.generation.line) == (1, 2, 3)
+    assert run(ready, failed, dataclasses.replace(ready, generation=3)).generation.failed == 0
+
+
+def test_a_job_from_offer_to_end_with_totals() -> None:
+    state = run(
+        ev.OfferReceived("AJ_1", "demo", "", 1),
+        ev.OfferAnswered("AJ_1", accepted=True),
+        ev.JobAssigned("AJ_1", "demo"),
+        ev.JobStarted("AJ_1", "demo", "p1", 42, 1, True, 3.0, 210.0),
+        ev.JobEnded("AJ_1", "demo", 42, 1, ev.JobStatus.FAILED, "ValueError", 2.0),
+    )
+    job = state.jobs["AJ_1"]
+    assert (job.phase, job.status, job.reason, job.dispatch_to_entry_ms) == (
+        JobPhase.ENDED,
+        "failed",
+        "ValueError",
+        210.0,
+    )
+    assert (state.totals.started, state.totals.warm, state.totals.failed) == (1, 1, 1)
+    assert state.live_jobs == ()
+
+
+def test_a_process_keeps_its_figures_and_its_first_time() -> None:
+    state = run(
+        process("p1", ev.ProcessState.STARTING),
+        ev.ProcessMeasured("p1", 100.0),
+        ev.ProcessPinged("p1", 1.5),
+        process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
+        process("p1", ev.ProcessState.ENDED, reason="done", exit_code=0),
+    )
+    view = state.processes["p1"]
+    assert (view.started, view.since) == (101.0, 105.0)
+    assert (view.rss_mb, view.ping_ms, view.job_id, view.exit_code) == (100.0, 1.5, "AJ_1", 0)
+    assert state.live_processes == ()
+
+
+def test_history_is_bounded_and_only_what_is_over_goes() -> None:
+    alive = process("alive", ev.ProcessState.IDLE)
+    ended = [process(f"p{number}", ev.ProcessState.ENDED) for number in range(HISTORY + 5)]
+    state = run(alive, *ended)
+    assert len(state.processes) == HISTORY + 1
+    assert "alive" in state.processes
+    assert "p0" not in state.processes

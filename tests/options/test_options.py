@@ -1,0 +1,188 @@
+"""Options: values of every kind, layers and their order, and lines for people about what is wrong."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from agent_tui.options.declare import BY_NAME, OPTIONS
+from agent_tui.options.envfiles import env_files, read_environment
+from agent_tui.options.kinds import Permissions
+from agent_tui.options.resolve import (
+    Given,
+    Layer,
+    OptionError,
+    convert,
+    environment_layers,
+    resolve,
+)
+
+
+def value(name: str, raw: object) -> object:
+    return convert(BY_NAME[name], Given(raw, "test"))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("initializeProcessTimeout", "10s", 10_000),
+        ("initializeProcessTimeout", "500ms", 500),
+        ("initializeProcessTimeout", "1.5s", 1_500),
+        ("initializeProcessTimeout", "2m", 120_000),
+        ("initializeProcessTimeout", "10000", 10_000),
+        ("initializeProcessTimeout", 10_000, 10_000),
+        ("numIdleProcesses", "0", 0),
+        ("numIdleProcesses", 3.0, 3),
+        ("port", "8081", 8081),
+        ("loadThreshold", "0.7", 0.7),
+        ("loadThreshold", "inf", math.inf),
+        ("logLevel", "WARN", "warn"),
+        ("serverType", "Publisher", "publisher"),
+        ("agentName", "  bob ", "bob"),
+        ("permissions", "canPublish=false, hidden=true", Permissions(can_publish=False, hidden=True)),
+        ("permissions", {"canSubscribe": False}, Permissions(can_subscribe=False)),
+        ("permissions", "canPublishSources=microphone", Permissions(can_publish_sources=("microphone",))),
+    ],
+)
+def test_values_that_are_taken(name: str, raw: object, expected: object) -> None:
+    assert value(name, raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "says"),
+    [
+        ("initializeProcessTimeout", "0", "below 1 ms"),
+        ("initializeProcessTimeout", "inf", "not a duration"),
+        ("initializeProcessTimeout", "30 days", "not a duration"),
+        ("initializeProcessTimeout", math.inf, "above 2.14748e+09 ms"),
+        ("initializeProcessTimeout", math.nan, "not a number"),
+        ("numIdleProcesses", "-1", "below 0"),
+        ("numIdleProcesses", "1.5", "not a whole number"),
+        ("numIdleProcesses", math.inf, "not a whole number"),
+        ("numIdleProcesses", True, "not a number"),
+        ("port", "65536", "above 65535"),
+        ("port", "http", "not a number"),
+        ("loadThreshold", "nan", "not a number"),
+        ("logLevel", "loud", "not one of them"),
+        ("agentName", "a\x1b[31mb", "not allowed"),
+        ("deployment", "a_b", "not allowed"),
+        ("permissions", "canFly=true", "unknown permission 'canFly'"),
+        ("permissions", "hidden", "without a value"),
+        ("permissions", "hidden=maybe", "neither true nor false"),
+    ],
+)
+def test_values_that_are_refused_name_option_value_source_and_remedy(
+    name: str, raw: object, says: str
+) -> None:
+    with pytest.raises(OptionError) as raised:
+        convert(BY_NAME[name], Given(raw, "from here"))
+    line = str(raised.value)
+    assert says in line
+    assert line.startswith(f"{name}: {raw!r} (from here)")
+    assert "; give " in line
+    assert "\n" not in line
+
+
+def test_a_bad_secret_is_not_shown() -> None:
+    with pytest.raises(OptionError) as raised:
+        value("apiSecret", "hush\x00hush")
+    assert "hush" not in str(raised.value)
+
+
+def test_later_layers_win_and_each_value_knows_its_source() -> None:
+    layers = (
+        Layer("environment", {"port": Given("1", "PORT in .env:3"), "host": Given("a", "HOST")}),
+        Layer("agent's code", {"port": Given(2, "agent.py:9")}),
+        Layer("flag", {"port": Given("3", "--port")}),
+    )
+    resolution = resolve(layers, "native")
+    assert (resolution.options.port, resolution.sources["port"]) == (3, ("flag", "--port"))
+    assert (resolution.options.host, resolution.sources["host"]) == ("a", ("environment", "HOST"))
+    assert resolution.sources["maxRetry"] == ("default", "")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "retries", "shutdown"), [("native", 10, 60_000), ("livekit-agents", 16, 10_000)]
+)
+def test_defaults_follow_the_runtime(runtime: str, retries: int, shutdown: int) -> None:
+    options = resolve((), runtime).options
+    assert (options.max_retry, options.shutdown_process_timeout) == (retries, shutdown)
+    assert options.num_idle_processes == 1
+    assert options.host == "127.0.0.1"
+
+
+def test_secrets_are_masked_when_shown() -> None:
+    resolution = resolve((Layer("flag", {"apiSecret": Given("hush", "--api-secret")}),), "native")
+    assert resolution.shown("apiSecret") == "•••"
+    assert resolution.shown("port") == 0
+
+
+def test_the_environment_gives_an_ordinary_and_a_forcing_layer() -> None:
+    environ = {
+        "LIVEKIT_AGENT_NAME": Given("plain", "LIVEKIT_AGENT_NAME in the environment"),
+        "LIVEKIT_AGENT_NAME_OVERRIDE": Given("forced", "…"),
+        "LOG_LEVEL": Given("debug", "…"),
+        "LIVEKIT_URL": Given("", "…"),
+    }
+    plain, forced = environment_layers(environ)
+    assert {name: given.raw for name, given in plain.values.items()} == {
+        "agentName": "plain",
+        "logLevel": "debug",
+    }
+    assert {name: given.raw for name, given in forced.values.items()} == {"agentName": "forced"}
+
+
+def test_flags_are_kebab_case_and_unique() -> None:
+    flags = [option.flag for option in OPTIONS] + [alias for option in OPTIONS for alias in option.aliases]
+    assert len(flags) == len(set(flags))
+    assert BY_NAME["jobMemoryWarnMB"].flag == "--job-memory-warn-mb"
+    assert BY_NAME["wsURL"].flag == "--ws-url"
+    assert BY_NAME["wsURL"].field == "ws_url"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_environment_files_in_order_of_precedence(tmp_path: Path) -> None:
+    agent = write(tmp_path / "project/src/agent.py", "")
+    write(tmp_path / "project/pyproject.toml", "")
+    for folder in ("project/src", "project", "cwd"):
+        write(tmp_path / folder / ".env", f"WHERE={folder}/.env\nONLY_{Path(folder).name.upper()}=1\n")
+    write(tmp_path / "project/src/.env.local", "WHERE=local\n")
+    cwd = tmp_path / "cwd"
+    names = [str(path.relative_to(tmp_path)) for path in env_files(agent, cwd)]
+    assert names == ["project/src/.env.local", "project/src/.env", "project/.env", "cwd/.env"]
+    environment = read_environment(agent, cwd, {})
+    assert environment.plain == {"WHERE": "local", "ONLY_SRC": "1", "ONLY_PROJECT": "1", "ONLY_CWD": "1"}
+
+
+def test_the_process_environment_beats_files_and_sources_name_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A", "0")
+    agent = write(tmp_path / "agent.py", "")
+    write(tmp_path / ".env", "# a comment\n\nA=1\nexport B='two words'\nC=${A}x\n")
+    environment = read_environment(agent, tmp_path, {"A": "0"})
+    assert environment.plain == {"A": "0", "B": "two words", "C": "0x"}
+    assert environment.variables["B"].where == f"B in {tmp_path}/.env:4"
+    assert environment.variables["A"].where == "A in the environment"
+
+
+def test_a_line_that_is_no_assignment_is_told(tmp_path: Path) -> None:
+    agent = write(tmp_path / "agent.py", "")
+    write(tmp_path / ".env", "A=1\nnot an assignment at all = =\n'\nB=2\n")
+    environment = read_environment(agent, tmp_path, {})
+    assert environment.plain["A"] == "1"
+    assert any(f"{tmp_path}/.env:" in problem for problem in environment.problems)
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path) -> None:
+    agent = write(tmp_path / "agent.py", "")
+    (tmp_path / ".env.local").write_bytes(b"\xff\xfe\x00bad")
+    write(tmp_path / ".env", "A=1\n")
+    environment = read_environment(agent, tmp_path, {})
+    assert environment.plain == {"A": "1"}
+    assert ".env.local cannot be read" in environment.problems[0]
