@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import faulthandler
+import importlib
 import io
 import logging
 import os
@@ -39,6 +40,8 @@ class Orders:
     file: str
     log_level: int
     functions: str
+    environ: dict[str, str]
+    """Variables that the file is to see over those that the process was started with."""
     session_end_timeout_ms: int
 
 
@@ -161,14 +164,25 @@ def _runner(orders: Orders) -> Callable[[Link], None]:
     return table[orders.runtime, orders.kind]
 
 
+def _await_orders(channel: Channel) -> Orders:
+    """The orders; until they come, imports what the host has it prepare."""
+    while (message := channel.read_message()) is not None:
+        case, value = message
+        if case == "orders":
+            return Orders(**value)
+        for name in value["modules"]:
+            with contextlib.suppress(BaseException):  # it is told when the file needs it
+                importlib.import_module(name)
+    sys.exit(0)
+
+
 def main(fd: int) -> NoReturn:
     """Runs this process to its end."""
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
-    first = channel.read_message()
-    if first is None:
-        sys.exit(0)
-    link = Link(channel, Orders(**first[1]))
+    orders = _await_orders(channel)
+    os.environ.update(orders.environ)
+    link = Link(channel, orders)
     _set_up_streams()
     debugging.install_hook()
     for number in (signal.SIGINT, signal.SIGTERM):

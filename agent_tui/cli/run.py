@@ -12,6 +12,10 @@ from agent_tui.cli.flags import given_flags, option_flags
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options import kinds
+from agent_tui.options.envfiles import read_environment
+from agent_tui.runtimes.detect import detect
+from agent_tui.runtimes.headstart import HeadStart
+from agent_tui.runtimes.interpreter import find_interpreter
 
 CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
 SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts")
@@ -57,16 +61,23 @@ def run(
     count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
     length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
 
+    environment = read_environment(file, Path.cwd(), os.environ)
+    runtime = detect(file)
+    interpreter = find_interpreter(file, runtime, environment.plain, python)
+    # From here on the child imports the SDK while we import the rest of ourselves.
+    head_start = HeadStart(runtime, interpreter.path, Path.cwd(), environment.plain)
+
     from agent_tui.engine.config import RunConfig
     from agent_tui.headless.run import HeadlessOptions
-    from agent_tui.options.envfiles import read_environment
 
     config = RunConfig(
         agent=file,
         cwd=Path.cwd(),
-        environment=read_environment(file, Path.cwd(), os.environ),
+        environment=environment,
+        runtime=runtime,
+        interpreter=interpreter,
+        head_start=head_start,
         flags=flags,
-        python=None if python is None else Path(python),
         local=local,
         watch=not no_watch and not exit_when_idle,
         job_length_s=length,
@@ -79,7 +90,10 @@ def run(
         watch=config.watch,
         confirmed_host=allow_remote,
     )
-    return asyncio.run(_run_headless(config, view))
+    try:
+        return asyncio.run(_run_headless(config, view))
+    finally:
+        head_start.discard()
 
 
 async def _run_headless(config: Any, view: Any) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
+from agent_tui.runtimes.headstart import HeadStart
+from agent_tui.runtimes.interpreter import Interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,11 @@ class RunConfig:
     agent: Path
     cwd: Path
     environment: Environment
+    runtime: str
+    interpreter: Interpreter
+    head_start: HeadStart | None = None
+    """A child that already imports the SDK; the first control process takes it over."""
     flags: Mapping[str, Given] = field(default_factory=dict)
-    python: Path | None = None
     local: bool = False
     watch: bool = True
     job_length_s: float | None = None

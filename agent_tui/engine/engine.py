@@ -37,8 +37,6 @@ from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Lease, Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
-from agent_tui.runtimes.detect import detect
-from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.load import CpuLoad
@@ -53,7 +51,6 @@ class _Parts:
 
     server: Server
     http: InfoServer
-    interpreter: Interpreter
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
 
@@ -63,8 +60,7 @@ class Engine:
     def __init__(self, config: RunConfig, clock: Clock | None = None) -> None:
         self._config = config
         self._clock = clock or SystemClock()
-        self._runtime_name = detect(config.agent)
-        self._settings = Settings(config.environment.variables, config.flags, self._runtime_name)
+        self._settings = Settings(config.environment.variables, config.flags, config.runtime)
         self._bus = Bus(self._clock)
         self._store = LogStore(self._clock)
         self._parts: _Parts | None = None
@@ -126,6 +122,9 @@ class Engine:
         self._make_owners()
         options = self._settings.options
         self._bus.publish(ev.Starting(agent_tui.__version__, str(self._config.agent), options.agent_name))
+        found = self._config.interpreter
+        misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
+        self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
         for problem in self._config.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
         async with contextlib.AsyncExitStack() as undo:
@@ -135,8 +134,8 @@ class Engine:
             )
             await http.start()
             undo.push_async_callback(http.close)
-            server, interpreter = await self._find_surroundings(undo)
-            self._parts = _Parts(server, http, interpreter)
+            server = await self._choose_server()
+            self._parts = _Parts(server, http)
             undo.pop_all()
         self._bus.publish(ev.HttpListening(f"http://{options.host}:{http.port}"))
         self._spawn(self._pool.run(), "pool")
@@ -187,27 +186,6 @@ class Engine:
             clock=self._clock,
             emit=emit,
         )
-
-    async def _find_surroundings(self, undo: contextlib.AsyncExitStack) -> tuple[Server, Interpreter]:
-        finding = asyncio.create_task(
-            asyncio.to_thread(
-                find_interpreter,
-                self._config.agent,
-                self._runtime_name,
-                self._config.environment.plain,
-                str(self._config.python) if self._config.python else None,
-            )
-        )
-        try:
-            server = await self._choose_server()
-            undo.push_async_callback(server.close)
-        finally:
-            interpreter = await finding
-        misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in interpreter.misses)
-        self._bus.publish(
-            ev.InterpreterChosen(str(interpreter.path), interpreter.version, interpreter.how, misses)
-        )
-        return server, interpreter
 
     async def _choose_server(self) -> Server:
         """Also has the secrets masked that logs must never show."""
@@ -272,18 +250,21 @@ class Engine:
     def _make_runtime(self) -> PythonRuntime:
         assert self._parts is not None
         address, options = self._parts.server.address, self._settings.options
-        environ = self._config.environment.plain
-        environ |= {"LIVEKIT_URL": address.url}
-        environ |= {"LIVEKIT_API_KEY": address.api_key, "LIVEKIT_API_SECRET": address.api_secret}
         return PythonRuntime(
-            self._runtime_name,
-            self._parts.interpreter.path,
+            self._config.runtime,
+            self._config.interpreter.path,
             self._config.agent,
             self._config.cwd,
-            environ,
+            self._config.environment.plain,
             self._intake,
             self._clock,
             settings=ChildSettings(session_end_timeout_ms=options.session_end_timeout),
+            overlay={
+                "LIVEKIT_URL": address.url,
+                "LIVEKIT_API_KEY": address.api_key,
+                "LIVEKIT_API_SECRET": address.api_secret,
+            },
+            head_start=self._config.head_start,
         )
 
     async def _start_inference(self, generation: Generation) -> None:

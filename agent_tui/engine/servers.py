@@ -23,7 +23,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ServerChosen, ServerKind
 from agent_tui.options.declare import ServerOptions
-from agent_tui.worker.urls import ServerAddress, is_loopback
+from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
 
 DEV_URL = "ws://localhost:7880"
 DEV_KEY = "devkey"
@@ -92,6 +92,7 @@ def _configured(options: ServerOptions) -> Server:
                 f"{flag}, or use --local for the embedded server"
             )
     address = ServerAddress(options.ws_url, key, secret, options.worker_token or None)
+    worker_url(options.ws_url)
     return Server(_chosen(ServerKind.CONFIGURED, options.ws_url, media=True), address, _nothing)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent_tui.engine.bus import LaggedError, Subscription
+from agent_tui.engine.guards import remote_refusal
 from agent_tui.headless import jsonl, lines
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -53,6 +54,8 @@ class Verdict:
     target_is_zero: bool = False
     running: set[str] = field(default_factory=set)
     server_lost: str | None = None
+    refusal: str | None = None
+    load_error: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -62,13 +65,18 @@ class Verdict:
     def hear(self, event: ev.Event) -> ExitCode | None:
         """The exit code once it is time to leave."""
         match event:
+            case ev.ServerChosen() if self.options.dispatch:
+                self.refusal = remote_refusal(event, self.options.confirmed_host, "a test dispatch")
+                if self.refusal is not None:
+                    return ExitCode.USAGE
             case ev.WorkerRegistered():
                 self.registered, self.server_lost = True, None
             case ev.GenerationReady():
                 self.loaded = True
-            case ev.GenerationFailed() if not self.loaded and (
+            case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
                 self.options.exit_when_idle or not self.options.watch
             ):
+                self.load_error = f"{file}:{line} does not load: {error}" if file else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
                 self.registered, self.server_lost = False, reason
@@ -164,6 +172,9 @@ class Headless:
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
+        for line in (self._verdict.refusal, self._verdict.server_lost, self._verdict.load_error):
+            if line is not None and self._decided.done() and self._decided.result():
+                print(f"agent-tui: {line}", file=sys.stderr)
         return self._decided.result() if self._decided.done() else ExitCode.OK
 
     async def _print(self, stream: Subscription) -> None:

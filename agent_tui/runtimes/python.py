@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-import agent_tui
 from agent_tui.model.child import ChildTraits, FromChild, MemoryMeasure, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
@@ -18,11 +18,10 @@ from agent_tui.runtimes.channel import (
     encode_line,
 )
 from agent_tui.runtimes.detect import LIVEKIT_AGENTS, NATIVE
+from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
 from agent_tui.runtimes.line_child import LineChild
-from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
-
-CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "main.py"
+from agent_tui.runtimes.spawn import adopt, start, system_pidfd_open
 
 _TRAITS = {
     NATIVE: ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS),
@@ -87,22 +86,27 @@ class PythonRuntime:
         clock: Clock,
         log_level: int = LogLevel.DEBUG,
         settings: ChildSettings | None = None,
+        overlay: Mapping[str, str] = MappingProxyType({}),
+        head_start: HeadStart | None = None,
     ) -> None:
-        """`environ` is the whole environment of the children. `log_level`: records below it are not sent."""
+        """`environ` is the environment that children start with, `overlay` what they set over it before
+        they load the file. `log_level`: records below it are not sent. The first control process is the
+        child that `head_start` has under way.
+        """
         self.name = name
-        self._interpreter = interpreter
+        self._command = child_command(interpreter, cwd, dict(environ))
+        self._overlay = dict(overlay)
         self._file = file.absolute()
-        self._cwd = cwd
-        self._environ = dict(environ)
         self._sink = sink
         self._clock = clock
         self._log_level = int(log_level)
         self._settings = settings or ChildSettings()
+        self._head_start = head_start
 
     async def launch(self, kind: ProcessKind, process_id: str, functions: str = "") -> LineChild:
         """Starts a child of that kind; `functions` is the manifest's. Raises OSError."""
-        command = Command([str(self._interpreter), str(CHILD_MAIN), "{fd}"], self._cwd, self._environ)
-        process = spawn(command, process_id, self._sink, system_pidfd_open())
+        started = self._head_start.take() if self._head_start and kind is ProcessKind.CONTROL else None
+        process = adopt(started or start(self._command), process_id, self._sink, system_pidfd_open())
         dialect = _Dialect(_JOB_VIEWS[self.name], process_id, self._sink, self._clock)
         child = LineChild(process, _TRAITS[self.name], dialect)
         orders = {
@@ -112,6 +116,7 @@ class PythonRuntime:
             "file": str(self._file),
             "log_level": self._log_level,
             "functions": functions,
+            "environ": self._overlay,
         }
         child.send_line(encode_line("orders", orders | asdict(self._settings)))
         return child

@@ -32,15 +32,31 @@ class Command:
     """An environment variable that tells the child's end too (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that runs, and our ends of what it was given; nobody reads or reaps it yet."""
+
+    popen: subprocess.Popen[bytes]
+    sock: socket.socket
+    outputs: Mapping[LogStream, int]
+
+    def discard(self) -> None:
+        """Ends it after all."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+        self.sock.close()
+        for fd in self.outputs.values():
+            os.close(fd)
+
+
 class SpawnedProcess:
     """A started process in a session of its own; `wait()` must be called in the end."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], sock: socket.socket, pidfd_open: PidfdOpen | None
-    ) -> None:
-        self.pid = popen.pid
-        self.sock = sock
-        self._popen = popen
+    def __init__(self, started: Started, pidfd_open: PidfdOpen | None) -> None:
+        self.pid = started.popen.pid
+        self.sock = started.sock
+        self._popen = started.popen
         self.reaped = False
         self._pidfd_open = pidfd_open
         self._waiting: asyncio.Task[ChildExit] | None = None
@@ -85,13 +101,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def spawn(
-    command: Command,
-    process_id: str,
-    sink: LogSink,
-    pidfd_open: PidfdOpen | None = None,
-) -> SpawnedProcess:
-    """Starts a process; its output pipes go to the sink. Raises OSError, with nothing left open."""
+def start(command: Command) -> Started:
+    """Starts a process. Raises OSError, with nothing left open."""
     with contextlib.ExitStack() as on_error, contextlib.ExitStack() as always:
         ours, theirs = socket.socketpair()
         on_error.callback(ours.close)
@@ -113,7 +124,21 @@ def spawn(
             start_new_session=True,
         )
         on_error.pop_all()
-    ours.setblocking(False)
-    for stream, (read_end, _) in outputs.items():
-        sink.attach(read_end, LogSource(process_id, stream))
-    return SpawnedProcess(popen, ours, pidfd_open)
+    return Started(popen, ours, {stream: read_end for stream, (read_end, _) in outputs.items()})
+
+
+def adopt(
+    started: Started, process_id: str, sink: LogSink, pidfd_open: PidfdOpen | None = None
+) -> SpawnedProcess:
+    """Takes a started process in: its output pipes go to the sink, its channel to the event loop."""
+    started.sock.setblocking(False)
+    for stream, fd in started.outputs.items():
+        sink.attach(fd, LogSource(process_id, stream))
+    return SpawnedProcess(started, pidfd_open)
+
+
+def spawn(
+    command: Command, process_id: str, sink: LogSink, pidfd_open: PidfdOpen | None = None
+) -> SpawnedProcess:
+    """Starts a process and takes it in. Raises OSError, with nothing left open."""
+    return adopt(start(command), process_id, sink, pidfd_open)

@@ -1,0 +1,114 @@
+"""The command as users run it: a process of its own, in an environment with nothing but HOME and PATH."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+AGENTS = ROOT / "tests/agents"
+LIMIT_S = 45.0
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """One `agent-tui … --json` under way: what it has said so far, and how to wait for more."""
+
+    process: asyncio.subprocess.Process
+    mark: str
+    events: list[Event] = field(default_factory=list)
+    stderr: str = ""
+
+    async def until(self, name: str, count: int = 1, **fields: object) -> Event:
+        """The `count`-th event of that name with those fields; fails when the command ends first."""
+
+        def matches(event: Event) -> bool:
+            return event["event"] == name and fields.items() <= event.items()
+
+        async with asyncio.timeout(LIMIT_S):
+            while len(found := [event for event in self.events if matches(event)]) < count:
+                if not await self._read():
+                    raise AssertionError(f"ended without {name} {fields}: {self.events} {self.stderr}")
+        return found[count - 1]
+
+    async def end(self) -> int:
+        """Reads everything to the end and returns the exit code."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(LIMIT_S):
+            while await self._read():
+                pass
+            self.stderr += (await self.process.stderr.read()).decode()
+            return await self.process.wait()
+
+    async def _read(self) -> bool:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        if line:
+            self.events.append(json.loads(line))
+        return bool(line)
+
+    def all(self, name: str) -> list[Event]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def names(self) -> list[str]:
+        return [event["event"] for event in self.events]
+
+
+@asynccontextmanager
+async def agent_tui(
+    *arguments: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Run]:
+    """Starts the command; afterwards nothing that it started may live."""
+    mark = f"agent-tui-test-{uuid.uuid4()}"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agent_tui",
+        *map(str, arguments),
+        cwd=cwd or ROOT,
+        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "TEST_MARK": mark, **(environ or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    run = Run(process, mark)
+    try:
+        yield run
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await run.end()
+        left = marked(mark)
+        assert left == [], f"left behind: {left}"
+
+
+async def finished(*arguments: object, **options: Any) -> tuple[int, Run]:
+    """Runs the command to its end."""
+    async with agent_tui(*arguments, **options) as run:
+        return await run.end(), run
+
+
+def marked(mark: str) -> list[int]:
+    """Pids of the live processes that were started with that mark in their environment."""
+    pids = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                dead = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                if not dead and mark.encode() in (folder / "environ").read_bytes():
+                    pids.append(int(folder.name))
+            except OSError:
+                continue
+    return pids

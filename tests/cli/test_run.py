@@ -1,0 +1,319 @@
+"""The main job, as a user has it: the command, its events, its exit codes."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked
+from tests.fakes.scripted_child import until
+from tests.sdks import each_sdk
+
+pytestmark = pytest.mark.real
+
+TEST_JOBS = ("--local", "--headless", "--json", "--exit-when-idle", "--dispatch")
+
+IMPORTS = """
+import asyncio, os, time
+from livekit.agents import AgentServer, JobContext, WorkerOptions, cli
+
+async def entry(ctx: JobContext):
+    with open(os.environ["MARKS"], "a") as marks:
+        print(ctx.job.id, time.time(), file=marks)
+    await ctx.connect()
+    ctx.shutdown("done")
+"""
+
+STYLES = {
+    "AgentServer behind the guard": """
+server = AgentServer()
+server.rtc_session(entry)
+if __name__ == "__main__":
+    cli.run_app(server)
+""",
+    "WorkerOptions in the guard": """
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entry, agent_name="old-style"))
+""",
+    "no guard": """
+server = AgentServer()
+server.rtc_session(entry, agent_name="unguarded")
+cli.run_app(server)
+""",
+    "built in a function": """
+def build():
+    server = AgentServer()
+
+    @server.rtc_session()
+    async def closure(ctx):
+        await entry(ctx)
+
+    return server
+
+def main():
+    asyncio.run(build().run())
+
+if __name__ == "__main__":
+    main()
+""",
+}
+
+
+async def test_the_native_example() -> None:
+    code, run = await finished(EXAMPLES / "native_agent.py", *TEST_JOBS, 5)
+    assert code == 0, run.stderr
+    assert len(run.all("registered")) == 1
+    started, ended = run.all("job_started"), run.all("job_ended")
+    assert len({event["job_id"] for event in started}) == len({event["pid"] for event in started}) == 5
+    assert [event["status"] for event in ended] == ["success"] * 5
+    assert [event["seq"] for event in run.events] == list(range(1, len(run.events) + 1))
+    assert run.names[0] == "starting"
+    assert run.names[-2:] == ["log", "stopped"] or run.names[-1] == "stopped"
+    assert run.stderr == ""
+
+
+@each_sdk()
+@pytest.mark.parametrize("style", STYLES)
+async def test_each_file_style_of_the_sdk_unmodified(style: str, sdk_python: Path, tmp_path: Path) -> None:
+    agent, marks = tmp_path / "agent.py", tmp_path / "marks"
+    agent.write_text(IMPORTS + STYLES[style])
+    code, run = await finished(
+        agent, *TEST_JOBS, 5, "--python", sdk_python, environ={"MARKS": str(marks)}, cwd=tmp_path
+    )
+    assert code == 0, (run.stderr, run.events)
+    assert [event["status"] for event in run.all("job_ended")] == ["success"] * 5
+    assert len(run.all("registered")) == 1
+    by_agent = dict(line.split() for line in marks.read_text().splitlines())
+    assert len(by_agent) == 5
+    for event in run.all("job_started"):
+        # Our figure ends where the agent's own clock says that its entry began.
+        dispatched = next(each["ts"] for each in run.all("dispatched") if each["room"] == event["room"])
+        ours = event["dispatch_to_entry_ms"] / 1000
+        theirs = float(by_agent[event["job_id"]]) - dispatched
+        assert ours - 0.25 <= theirs <= ours + 0.05
+
+
+async def test_an_entry_that_raises_is_a_failed_job() -> None:
+    code, run = await finished(AGENTS / "native_raises.py", *TEST_JOBS, 1)
+    assert code == 1
+    (ended,) = run.all("job_ended")
+    assert ended["status"] == "failed"
+    assert ended["reason"].startswith("ValueError: no idea what to do in")
+
+
+@each_sdk()
+async def test_an_entry_that_raises_under_the_sdk_is_a_failed_job(sdk_python: Path, tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "from livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
+        "@server.rtc_session()\nasync def entry(ctx):\n    raise ValueError('no idea')\n"
+        "if __name__ == '__main__':\n    cli.run_app(server)\n"
+    )
+    code, run = await finished(agent, *TEST_JOBS, 1, "--python", sdk_python)
+    assert code == 1
+    (ended,) = run.all("job_ended")
+    assert (ended["status"], ended["reason"]) == ("failed", "ValueError: no idea")
+
+
+async def test_a_job_that_goes_on_is_ended_after_its_length() -> None:
+    code, run = await finished(AGENTS / "native_waits.py", *TEST_JOBS, 2, "--job-length", "300ms")
+    assert code == 0
+    assert [event["status"] for event in run.all("job_ended")] == ["success"] * 2
+    assert all("job length" in event["reason"] for event in run.all("job_ended"))
+
+
+async def test_a_request_function_that_rejects_makes_a_lost_dispatch(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("async def entry(ctx): ...\nasync def request_func(req):\n    await req.reject()\n")
+    code, run = await finished(agent, *TEST_JOBS, 1)
+    assert code == 1
+    (lost,) = run.all("job_lost")
+    assert "declined" in lost["why"]
+
+
+async def test_prewarm_that_fails_is_a_failed_job_with_its_text() -> None:
+    code, run = await finished(AGENTS / "native_prewarm_fails.py", *TEST_JOBS, 1)
+    assert code == 1
+    (ended,) = run.all("job_ended")
+    assert ended["reason"] == "no process: OSError: the model is not there"
+
+
+async def test_a_prewarm_that_hangs_is_killed_at_its_limit() -> None:
+    code, run = await finished(
+        AGENTS / "native_prewarm_hangs.py", *TEST_JOBS, 1, "--initialize-process-timeout", "300ms"
+    )
+    assert code == 1
+    assert "initializeProcessTimeout (0.3 s)" in run.all("job_ended")[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+async def test_a_signal_ends_everything_in_order(number: signal.Signals, code: int) -> None:
+    async with agent_tui(AGENTS / "native_waits.py", "--local", "--json", "--dispatch", 1) as run:
+        await run.until("job_started")
+        begin = time.monotonic()
+        run.process.send_signal(number)
+        assert await run.end() == code
+        assert time.monotonic() - begin < 5
+        (ended,) = run.all("job_ended")
+        assert ended["status"] == "terminated"
+        assert number.name in ended["reason"]
+        assert any(event["text"] == "slow callback" for event in run.all("log"))
+        assert run.names[-1] == "stopped"
+
+
+async def test_a_second_signal_kills() -> None:
+    async with agent_tui(AGENTS / "native_blocks.py", "--local", "--json", "--dispatch", 1) as run:
+        await run.until("job_started")
+        run.process.send_signal(signal.SIGINT)
+        await run.until("stopping")
+        begin = time.monotonic()
+        run.process.send_signal(signal.SIGINT)
+        assert await run.end() == 130
+        assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize("agent", ["native_waits.py", "native_blocks.py"])
+async def test_nothing_lives_after_kill_9(agent: str) -> None:
+    async with agent_tui(AGENTS / agent, "--local", "--json", "--dispatch", 1) as run:
+        await run.until("job_started")
+        run.process.kill()
+        await run.end()
+        await until(lambda: not marked(run.mark), limit_s=20)
+
+
+@each_sdk()
+async def test_nothing_of_the_sdk_lives_after_kill_9(sdk_python: Path) -> None:
+    arguments = (EXAMPLES / "livekit_agent.py", "--local", "--json", "--dispatch", 1, "--python", sdk_python)
+    async with agent_tui(*arguments) as run:
+        await run.until("job_started")
+        run.process.kill()
+        await run.end()
+        await until(lambda: not marked(run.mark), limit_s=20)
+
+
+async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("async def entry(ctx)\n    pass\n")
+    async with agent_tui(agent, "--local", "--json", "--dispatch", 1) as run:
+        failed = await run.until("generation_failed")
+        assert (failed["file"], failed["line"]) == (str(agent), 1)
+        assert failed["error"].startswith("SyntaxError")
+        mended = tmp_path / "mended"
+        mended.write_text("async def entry(ctx):\n    print('mended')\n")
+        mended.rename(agent)
+        ready = await run.until("generation_ready")
+        assert ready["cause"] == str(agent)
+        assert 0 < ready["seconds"] < 10
+        await run.until("job_ended", status="success")
+
+
+async def test_a_file_that_does_not_load_is_the_end_where_nothing_will_be_saved() -> None:
+    code, run = await finished(AGENTS / "raises_at_import.py", "--local", "--json", "--no-watch")
+    assert code == 1
+    assert "does not load" in run.stderr
+    assert "KeyError" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+async def test_output_of_a_job_arrives_while_it_runs_although_nothing_unbuffers_it() -> None:
+    async with agent_tui(AGENTS / "native_waits.py", "--local", "--json", "--dispatch", 1) as run:
+        started = await run.until("job_started")
+        line = await run.until("log", text="waiting")
+        assert line["job_id"] == started["job_id"]
+        assert line["source"].endswith(":stdout")
+
+
+async def test_environment_files_reach_options_and_children(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LIVEKIT_AGENT_NAME=from-env-file\nMINE=42\nLIVEKIT_URL=ws://nowhere:1\n")
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import os\nasync def entry(ctx):\n"
+        "    print(os.environ['MINE'], os.environ['LIVEKIT_URL'], ctx.url)\n"
+    )
+    async with agent_tui(agent, "--local", "--json", "--dispatch", 1, cwd=Path("/")) as run:
+        registered = await run.until("registered", agent_name="from-env-file")
+        url = registered["url"]
+        await run.until("log", text=f"42 {url} {url}")
+
+
+async def test_a_named_agent_gets_a_dispatch_of_its_own() -> None:
+    code, run = await finished(EXAMPLES / "native_agent.py", *TEST_JOBS, 1, "--agent-name", "bob")
+    assert code == 0
+    assert run.all("registered")[0]["agent_name"] == "bob"
+    assert run.all("dispatched")[0]["dispatch_id"].startswith("AD_")
+
+
+async def test_no_idle_process_means_one_for_each_job() -> None:
+    code, run = await finished(AGENTS / "native_short.py", *TEST_JOBS, 2, "--num-idle-processes", 0)
+    assert code == 0
+    assert [event["warm"] for event in run.all("job_started")] == [False, False]
+    states = [event["state"] for event in run.all("process") if event["kind"] == "job"]
+    assert states.count("starting") == 2
+
+
+@each_sdk()
+async def test_inference_runners_answer_jobs(sdk_python: Path) -> None:
+    code, run = await finished(AGENTS / "sdk_runner.py", *TEST_JOBS, 1, "--python", sdk_python)
+    assert code == 0, run.events
+    assert any(event["kind"] == "inference" for event in run.all("process"))
+
+
+@each_sdk()
+async def test_a_load_function_sees_the_running_jobs(sdk_python: Path, tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import asyncio\nfrom livekit.agents import AgentServer, cli\n"
+        "def load(server):\n    print('jobs', len(server.active_jobs), server.id[:3], flush=True)\n"
+        "    return 0.0\n"
+        "server = AgentServer(load_fnc=load)\n"
+        "@server.rtc_session()\nasync def entry(ctx):\n    await asyncio.Event().wait()\n"
+        "if __name__ == '__main__':\n    cli.run_app(server)\n"
+    )
+    arguments = (agent, "--local", "--json", "--dispatch", 1, "--python", sdk_python)
+    async with agent_tui(*arguments) as run:
+        await run.until("log", text="jobs 0 AW_")
+        await run.until("log", text="jobs 1 AW_")
+
+
+async def test_an_idle_process_that_is_killed_is_replaced() -> None:
+    async with agent_tui(AGENTS / "native_short.py", "--local", "--json") as run:
+        idle = await run.until("process", state="idle")
+        os.kill(idle["pid"], signal.SIGKILL)
+        ended = await run.until("process", state="ended", pid=idle["pid"])
+        assert (ended["signal"], ended["exit_code"]) == (9, None)
+        await run.until("process", 2, state="idle")
+
+
+async def test_only_data_goes_to_stdout_and_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    async with agent_tui(EXAMPLES / "native_agent.py", "--local", "--json") as run:
+        assert run.process.stdout is not None
+        await run.until("registered")
+        run.process.stdout._transport.close()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            await run.process.wait()
+        assert run.process.returncode == 0
+
+
+async def test_lines_for_people_without_json() -> None:
+    code, run = await _lines(EXAMPLES / "native_agent.py", "--local", "--dispatch", 1, "--exit-when-idle")
+    assert code == 0
+    assert "● registered for every new room" in run
+    assert "✓ job AJ_" in run
+    assert run.rstrip().endswith("stopped")
+
+
+async def _lines(*arguments: object) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent_tui", *map(str, arguments)),
+        stdout=asyncio.subprocess.PIPE,
+        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()

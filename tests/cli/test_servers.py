@@ -1,0 +1,252 @@
+"""The command and the server: which one it takes, what it says when one does not take it, and coming back."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from livekit import api
+
+from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished
+from tests.sdks import each_sdk
+
+pytestmark = pytest.mark.real
+
+KEY, SECRET = "APItestkey", "a-secret-that-is-long-enough-to-be-one"
+CLEAN = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def server(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`agent-tui server` in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent_tui", "server", "--json", "--port", str(port)),
+        *("--api-key", KEY, "--api-secret", SECRET),
+        stdout=asyncio.subprocess.PIPE,
+        env=CLEAN,
+    )
+    assert process.stdout is not None
+    first = json.loads(await process.stdout.readline())
+    assert first == {
+        "event": "listening",
+        "url": f"ws://127.0.0.1:{port}",
+        "api_key": KEY,
+        "api_secret": SECRET,
+    }
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def at(port: int, key: str = KEY, secret: str = SECRET) -> dict[str, str]:
+    return {
+        "LIVEKIT_URL": f"ws://127.0.0.1:{port}",
+        "LIVEKIT_API_KEY": key,
+        "LIVEKIT_API_SECRET": secret,
+    }
+
+
+async def test_the_server_by_itself_serves_a_worker_and_ends_by_signal() -> None:
+    port = free_port()
+    async with server(port) as process:
+        arguments = (AGENTS / "native_short.py", "--json", "--dispatch", 1, "--exit-when-idle")
+        code, run = await finished(*arguments, environ=at(port))
+        assert code == 0
+        assert run.all("server")[0]["kind"] == "configured"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 143
+
+
+async def test_jobs_live_through_a_restart_of_the_server_and_the_worker_comes_back() -> None:
+    port = free_port()
+    arguments = (AGENTS / "native_waits.py", "--json", "--dispatch", 1)
+    async with server(port) as first, agent_tui(*arguments, environ=at(port)) as run:
+        started = await run.until("job_started")
+        first.kill()
+        lost = await run.until("disconnected")
+        assert lost["retry_in_s"] > 0
+        async with server(port):
+            await run.until("registered", 2)
+            assert run.all("job_ended") == []
+            os.kill(started["pid"], 0)
+            run.process.send_signal(signal.SIGINT)
+            assert await run.end() == 130
+            assert run.all("job_ended")[0]["status"] == "terminated"
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "names"),
+    [(KEY, "another-secret-that-is-long-enough", "--api-secret"), ("APIother", SECRET, "--api-key")],
+)
+async def test_refused_credentials_say_which_one_and_are_not_retried(
+    key: str, secret: str, names: str
+) -> None:
+    port = free_port()
+    async with server(port):
+        code, run = await finished(EXAMPLES / "native_agent.py", "--json", environ=at(port, key, secret))
+        assert code == 3
+        assert names in run.stderr
+        assert run.stderr.count("\n") == 1
+        assert secret not in run.stderr + json.dumps(run.events)
+        assert len(run.all("disconnected")) == 1
+
+
+async def test_a_server_that_is_not_there_is_given_up_after_max_retry() -> None:
+    arguments = (EXAMPLES / "native_agent.py", "--json", "--max-retry", 0)
+    code, run = await finished(*arguments, environ=at(free_port()))
+    assert code == 3
+    assert "nothing listens on 127.0.0.1" in run.stderr
+    assert run.all("disconnected")[0]["retry_in_s"] is None
+
+
+async def test_a_signal_during_a_back_off_ends_at_once() -> None:
+    async with agent_tui(EXAMPLES / "native_agent.py", "--json", environ=at(free_port())) as run:
+        await run.until("disconnected")
+        run.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(3):
+            assert await run.end() == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "says"),
+    [
+        (("nowhere.py",), {}, "there is no file nowhere.py"),
+        ((AGENTS,), {}, "is a folder"),
+        ((EXAMPLES / "native_agent.py", "--port", "99999"), {}, "'99999' (--port) is above 65535"),
+        ((EXAMPLES / "native_agent.py", "--log-level", "loud"), {}, "give one of trace"),
+        ((EXAMPLES / "native_agent.py", "--dispatch", "-1"), {}, "--dispatch: '-1' is below 0"),
+        ((EXAMPLES / "native_agent.py", "--unheard-of"), {}, "No such option '--unheard-of'"),
+        ((EXAMPLES / "native_agent.py", "--api-secret", "@/nonexistent"), {}, "/nonexistent cannot be read"),
+        ((EXAMPLES / "native_agent.py",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
+        ((EXAMPLES / "native_agent.py",), {"LIVEKIT_URL": "ws://example.com"}, "no API key"),
+        (
+            (EXAMPLES / "native_agent.py",),
+            {"LIVEKIT_URL": "ftp://example.com", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"},
+            "ftp://example.com",
+        ),
+        ((EXAMPLES / "livekit_agent.py", "--python", "/usr/bin/env"), {}, "livekit"),
+    ],
+)
+async def test_bad_usage_is_one_clear_line_and_exit_code_2(
+    arguments: tuple[object, ...], environ: dict[str, str], says: str
+) -> None:
+    code, run = await finished(*arguments, "--json", environ=environ)
+    assert code == 2
+    assert says in run.stderr
+    assert run.stderr.startswith("agent-tui: ")
+    assert run.stderr.count("\n") == 1
+
+
+async def test_no_agent_file_in_the_folder(tmp_path: Path) -> None:
+    code, run = await finished("--json", cwd=tmp_path)
+    assert code == 2
+    assert "name it, as in agent-tui path/to/agent.py" in run.stderr
+
+
+async def test_agent_py_in_the_folder_is_found(tmp_path: Path) -> None:
+    shutil.copy(AGENTS / "native_waits.py", tmp_path / "agent.py")
+    async with agent_tui("--json", "--local", cwd=tmp_path) as run:
+        await run.until("registered")
+        assert run.all("starting")[0]["agent"] == str(tmp_path / "agent.py")
+
+
+async def test_a_busy_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, run = await finished(EXAMPLES / "native_agent.py", "--json", "--local", "--port", port)
+    assert code == 2
+    assert f"127.0.0.1:{port} is in use" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("confirmed", [(), ("--allow-remote", "other.example")])
+async def test_nothing_is_dispatched_on_a_remote_server_without_its_name(confirmed: tuple[str, ...]) -> None:
+    environ = {
+        "LIVEKIT_URL": "wss://my.livekit.example",
+        "LIVEKIT_API_KEY": "k",
+        "LIVEKIT_API_SECRET": "s",
+    }
+    arguments = (EXAMPLES / "native_agent.py", "--json", "--dispatch", 1, *confirmed)
+    code, run = await finished(*arguments, environ=environ)
+    assert code == 2
+    assert "my.livekit.example" in run.stderr
+    assert run.all("dispatched") == []
+
+
+async def test_health_and_worker_information_over_http() -> None:
+    import aiohttp
+
+    async with agent_tui(AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1) as run:
+        url = (await run.until("http"))["url"]
+        await run.until("job_started")
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url) as answer:
+                assert (answer.status, await answer.text()) == (200, "OK")
+            async with session.get(f"{url}/worker") as answer:
+                info = await answer.json()
+        assert (info["worker_type"], info["active_jobs"]) == ("JT_ROOM", 1)
+
+
+# -- a real livekit-server -------------------------------------------------------------------------------
+
+
+def real_server() -> dict[str, str]:
+    """The environment for it; skips without one. The suite in tests/conformance can start one itself."""
+    url = os.environ.get("LIVEKIT_SERVER_URL")
+    if not url:
+        pytest.skip("no real server: set LIVEKIT_SERVER_URL (and …_API_KEY, …_API_SECRET)")
+    return {
+        "LIVEKIT_URL": url,
+        "LIVEKIT_API_KEY": os.environ.get("LIVEKIT_SERVER_API_KEY", "devkey"),
+        "LIVEKIT_API_SECRET": os.environ.get("LIVEKIT_SERVER_API_SECRET", "secret"),
+    }
+
+
+@each_sdk()
+@pytest.mark.parametrize("name", ["", "named-agent"])
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+async def test_explicit_and_implicit_dispatch_on_a_real_server(sdk_python: Path, name: str) -> None:
+    environ = real_server()
+    arguments = (EXAMPLES / "livekit_agent.py", "--json", "--python", sdk_python, "--agent-name", name)
+    async with agent_tui(*arguments, environ=environ) as run:
+        await run.until("registered", agent_name=name)
+        room = f"room-{free_port()}"
+        client = api.LiveKitAPI(
+            environ["LIVEKIT_URL"], environ["LIVEKIT_API_KEY"], environ["LIVEKIT_API_SECRET"]
+        )
+        try:
+            if name:
+                request = api.CreateAgentDispatchRequest(agent_name=name, room=room)
+                await client.agent_dispatch.create_dispatch(request)
+            else:
+                await client.room.create_room(api.CreateRoomRequest(name=room))
+            await run.until("job_started", room=room)
+            await run.until("job_ended", room=room, status="success", reason="all said")
+            await client.room.delete_room(api.DeleteRoomRequest(room=room))
+        finally:
+            await client.aclose()
+
+
+@each_sdk()
+async def test_test_jobs_on_a_real_server_join_their_rooms(sdk_python: Path) -> None:
+    arguments = (EXAMPLES / "livekit_agent.py", "--json", "--python", sdk_python, "--dispatch", 2)
+    code, run = await finished(*arguments, "--exit-when-idle", environ=real_server())
+    assert code == 0
+    assert run.all("server")[0]["media"] is True
+    assert [event["status"] for event in run.all("job_ended")] == ["success"] * 2

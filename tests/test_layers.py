@@ -1,0 +1,70 @@
+"""What static contracts cannot see: what a clean process really imports, and what may stand where."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHILD = ROOT / "agent_tui/child"
+
+
+def imported_by(statement: str) -> set[str]:
+    """Top-level names in `sys.modules` of a clean process that ran the statement."""
+    program = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, env={}
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "agent_tui.cli.main",
+        "agent_tui.headless.run",
+        "agent_tui.engine.engine",
+        "agent_tui.local_server.server",
+        "agent_tui.worker.worker",
+    ],
+)
+def test_nothing_outside_the_screen_loads_a_screen_library(module: str) -> None:
+    assert imported_by(f"import {module}") & {"textual", "rich"} == set()
+
+
+def test_the_host_does_not_load_the_agents_sdk_or_the_child() -> None:
+    loaded = imported_by("import agent_tui.engine.engine, agent_tui.headless.run")
+    assert {
+        name for name in loaded if name.startswith(("livekit.agents", "livekit.rtc", "agent_tui.child"))
+    } == set()
+
+
+def test_the_command_knows_nothing_heavy_before_it_needs_it() -> None:
+    loaded = imported_by("import agent_tui.cli.main")
+    assert loaded & {"aiohttp", "websockets", "google.protobuf", "psutil", "watchfiles"} == set()
+
+
+@pytest.mark.parametrize("package", ["model", "options", "worker.protocol"])
+def test_pure_parts_load_no_event_loop(package: str) -> None:
+    root = ROOT / "agent_tui" / package.replace(".", "/")
+    names = [path.stem for path in root.glob("*.py")] if root.is_dir() else [root.name]
+    base = f"agent_tui.{package}" if root.is_dir() else f"agent_tui.{package.rpartition('.')[0]}"
+    pure = [name for name in names if name not in ("__init__", "envfiles", "signing")]
+    loaded = imported_by("; ".join(f"import {base}.{name}" for name in pure))
+    assert "asyncio.events" not in loaded
+
+
+def test_the_child_needs_the_standard_library_only() -> None:
+    allowed = set(sys.stdlib_module_names) | {"livekit"}
+    for path in CHILD.glob("*.py"):
+        loaded = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"compile(open({str(path)!r}).read(), 'x', 'exec')"],
+            check=False,
+        )
+        assert loaded.returncode == 0
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]) and len(words) > 1 and not words[1].startswith("."):
+                assert words[1].split(".")[0] in allowed, f"{path.name}: {line}"
