@@ -161,6 +161,7 @@ class Engine:
             jobs=lambda: self._desk,
             measure_load=self._measure_load,
             job_count=lambda: len(self._desk.running),
+            id_changed=self._tell_live,
             clock=self._clock,
             emit=emit,
         )
@@ -289,6 +290,7 @@ class Engine:
     async def _measure_load(self) -> float:
         generation = self._generations.current
         if generation is not None and generation.manifest.has_load_func:
+            self._tell_live()
             return await generation.control.ask_load()
         return await self._cpu()
 

@@ -56,12 +56,14 @@ class Registrar:
         jobs: Callable[[], Jobs],
         measure_load: Callable[[], Awaitable[float]],
         job_count: Callable[[], int],
+        id_changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
     ) -> None:
         self._jobs = jobs
         self._measure_load = measure_load
         self._job_count = job_count
+        self._id_changed = id_changed
         self._clock = clock
         self._emit = emit
         self._worker: Worker | None = None
@@ -145,6 +147,7 @@ class Registrar:
                 registration.agent_name,
             )
         )
+        self._id_changed()
 
     def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
         self._told_why = retry_in_s is None
