@@ -43,7 +43,9 @@ def main() -> None:
                 if run:  # the first of each fills the caches
                     seconds[name].append(took)
     for name, values in seconds.items():
-        print(f"{name:22} {statistics.median(values):.3f} s  ({min(values):.3f}–{max(values):.3f}, n={len(values)})")
+        print(
+            f"{name:22} {statistics.median(values):.3f} s  ({min(values):.3f}–{max(values):.3f}, n={len(values)})"
+        )
     ours, theirs = (statistics.median(values) for values in seconds.values())
     print(f"ratio                  {ours / theirs:.2f}")
 
@@ -71,7 +73,12 @@ def until_line(command: list[str], mark: str, environ: dict[str, str]) -> float:
     """Seconds from exec until a line with the mark; then the command is ended and waited for."""
     begin = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environ,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     for line in process.stdout:

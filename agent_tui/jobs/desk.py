@@ -48,6 +48,7 @@ class Surroundings(Protocol):
     """Who has to know how the desk's jobs go, and what the desk cannot know by itself."""
 
     def lease(self) -> Lease: ...
+    def offered(self, job: proto.Job) -> None: ...
     def dispatched_at(self, job: proto.Job) -> float | None:
         """Unix seconds, for a job that was dispatched from here."""
         ...
@@ -95,6 +96,7 @@ class Desk:
 
     def offer(self, job: proto.Job, received_at: float) -> None:
         """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected."""
+        self._around.offered(job)
         agent = self._agent()
         generation = agent.generation if agent else 0
         self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))

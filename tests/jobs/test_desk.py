@@ -74,6 +74,8 @@ class Bench:
     def lease(self) -> Lease:
         return self.pool.lease()
 
+    def offered(self, job: Job) -> None: ...
+
     def dispatched_at(self, job: Job) -> float | None:
         return None
 
