@@ -43,9 +43,8 @@ def main() -> None:
                 if run:  # the first of each fills the caches
                     seconds[name].append(took)
     for name, values in seconds.items():
-        print(
-            f"{name:22} {statistics.median(values):.3f} s  ({min(values):.3f}–{max(values):.3f}, n={len(values)})"
-        )
+        spread = f"{min(values):.3f}–{max(values):.3f}, n={len(values)}"
+        print(f"{name:22} {statistics.median(values):.3f} s  ({spread})")
     ours, theirs = (statistics.median(values) for values in seconds.values())
     print(f"ratio                  {ours / theirs:.2f}")
 

@@ -7,7 +7,7 @@ import click
 
 from agent_tui.cli.run import run
 from agent_tui.cli.server import server
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ExitCode, UserError
 
 COMMANDS = {"run": run, "server": server}
 
@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog_name="agent-tui" if name == "run" else f"agent-tui {name}",
             standalone_mode=False,
         )
-    except click.exceptions.Abort:
-        code = 130
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = ExitCode.INTERRUPTED
     except click.ClickException as error:
         print(f"agent-tui: {error.format_message()}", file=sys.stderr)
         code = error.exit_code

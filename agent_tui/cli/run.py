@@ -103,8 +103,18 @@ async def _run_headless(config: Any, view: Any) -> int:
 
     engine = Engine(config)
     front = Headless(engine, view, num_idle_processes=lambda: engine.options.num_idle_processes)
-    with StopSignals(lambda reason, kill: engine.send(Stop(reason, kill))) as signals:
-        code = await front.run()
+    running = asyncio.create_task(front.run(), name="headless")
+
+    async def stop(reason: str, kill: bool) -> None:
+        if not engine.up:
+            running.cancel()  # nothing is there yet that would have to be ended in good order
+        await engine.send(Stop(reason, kill))
+
+    with StopSignals(stop) as signals:
+        try:
+            code = await running
+        except asyncio.CancelledError:
+            code = ExitCode.INTERRUPTED
     return code if signals.exit_code is None else signals.exit_code
 
 

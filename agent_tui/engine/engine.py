@@ -50,7 +50,8 @@ class Engine:
         self._settings = Settings(config.environment.variables, config.flags, config.runtime)
         self._bus = Bus(self._clock)
         self._store = LogStore(self._clock)
-        self._up = False
+        self.up = False
+        """Whether everything is started, so that commands are taken."""
         self._tasks: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -76,7 +77,7 @@ class Engine:
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         """Carries out a command; its result says in one line what became of it."""
-        if not self._up:
+        if not self.up:
             return cmd.CommandResult(False, "agent-tui is not up")
         try:
             match command:
@@ -108,13 +109,13 @@ class Engine:
             self._announcer = LogAnnouncer(self._store, self._bus.publish)
             undo.callback(self._announcer.close)
             self._http = InfoServer(
-                host=options.host, port=options.port, health=lambda: self._registrar.trouble, info=self._info
+                host=options.host, port=options.port, health=self._health, info=self._info
             )
             await self._http.start()
             undo.push_async_callback(self._http.close)
             self._make_owners(await self._find_server())
             undo.pop_all()
-        self._up = True
+        self.up = True
         self._bus.publish(ev.HttpListening(f"http://{options.host}:{self._http.port}"))
         self._spawn(self._pool.run(), "pool")
         self._spawn(self._sampler.run(), "memory")
@@ -237,13 +238,16 @@ class Engine:
             self._bus.publish(ev.OptionsChanged(changes))
         return cmd.CommandResult(True, ", ".join(f"{name} = {new}" for name, (_, new) in changes.items()))
 
+    def _health(self) -> str | None:
+        return self._registrar.trouble if self.up else "starting"
+
     def _info(self) -> WorkerInfo:
         options, (layer, _) = self.options, self._settings.resolution.sources["agentName"]
-        generation = self._code.current if self._up else None
+        generation = self._code.current if self.up else None
         return WorkerInfo(
             agent_name=options.agent_name,
             worker_type=JobType.Name(registration_for(options, "").job_type),
-            active_jobs=len(self._desk.running) if self._up else 0,
+            active_jobs=len(self._desk.running) if self.up else 0,
             sdk_version=(generation.manifest.sdk_version if generation else None) or agent_tui.__version__,
             worker_load=self._bus.state.worker.measured_load,
             agent_name_is_env=layer.startswith("environment"),
@@ -254,7 +258,7 @@ class Engine:
     # -- stop ----------------------------------------------------------------------------------------
 
     async def _stop(self, reason: str, *, kill: bool) -> None:
-        if not self._up:
+        if not self.up:
             return
         if kill:
             self._pool.kill("killed: agent-tui was told to end at once")

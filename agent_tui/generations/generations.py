@@ -53,7 +53,7 @@ class Generations:
         self._emit = emit
         self._start_method = start_method
         self._number = 0
-        self._loading: Control | None = None
+        self._controls: set[Control] = set()
         self.current: Generation | None = None
 
     async def load(self, cause: str, saved_at: float | None = None) -> Generation | None:
@@ -74,19 +74,14 @@ class Generations:
             clock=self._clock,
             emit=self._emit,
         )
-        self._loading = control
+        self._controls.add(control)
         try:
             manifest = await control.start()
             await self._apply(manifest)
-        except ProcessFailed as error:
+        except (ProcessFailed, UserError) as error:
+            await self._close(control, "its generation did not load")
             self._emit(_failed(number, error))
             return None
-        except UserError as error:
-            await control.close("its options cannot be used")
-            self._emit(GenerationFailed(number, str(error), None, None, ""))
-            return None
-        finally:
-            self._loading = None
         runtime = self._make_runtime()
         plan = Plan(number, lambda kind, process_id: runtime.launch(kind, process_id, manifest.functions))
         before, self.current = self.current, Generation(number, manifest, control, plan)
@@ -101,19 +96,20 @@ class Generations:
             )
         )
         if before is not None:
-            await before.control.close(f"generation {number} took over")
+            await self._close(before.control, f"generation {number} took over")
         return self.current
 
     async def close(self, reason: str) -> None:
         """Ends the control processes, also of a generation that is still loading."""
-        controls = [self._loading] if self._loading else []
-        if self.current is not None:
-            controls.append(self.current.control)
-        await asyncio.gather(*(control.close(reason) for control in controls))
+        await asyncio.gather(*(self._close(control, reason) for control in tuple(self._controls)))
+
+    async def _close(self, control: Control, reason: str) -> None:
+        await control.close(reason)
+        self._controls.discard(control)
 
 
-def _failed(number: int, error: ProcessFailed) -> GenerationFailed:
-    failure = error.failure
+def _failed(number: int, error: ProcessFailed | UserError) -> GenerationFailed:
+    failure = error.failure if isinstance(error, ProcessFailed) else None
     if failure is None:
         return GenerationFailed(number, str(error), None, None, "")
     return GenerationFailed(number, failure.error, failure.file, failure.line, failure.traceback)
