@@ -1,0 +1,251 @@
+"""The control process over scripted children: limits for the agent's functions, and being made anew."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent_tui.generations.control import Control, ControlTimings
+from agent_tui.generations.generations import Generations
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import Event, GenerationFailed, GenerationReady
+from agent_tui.processes.process import ProcessFailed
+from agent_tui.processes.timings import ProcessTimings
+from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
+
+QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
+ACCEPT = ch.AcceptArguments("ann")
+
+
+def manifest(*, request: bool = True, functions: str = "f") -> ch.Manifest:
+    return ch.Manifest("native", None, {}, True, False, request, True, (), functions, (), 1.0)
+
+
+def loads(child: ScriptedChild) -> None:
+    child.say(ch.Loading(), manifest())
+
+
+@asynccontextmanager
+async def control_of(nursery: Nursery) -> AsyncIterator[Control]:
+    control = Control(
+        1,
+        launch=nursery,
+        timings=ProcessTimings,
+        limits=QUICK,
+        clock=SystemClock(),
+        emit=lambda event: None,
+    )
+    try:
+        yield control
+    finally:
+        await control.close("test over")
+        assert all(child.exit.done() for child in nursery.children)
+
+
+def answering(answer: Callable[[ScriptedChild, ch.ToChild], None]) -> Nursery:
+    """Children that load, answer pings and shutdowns, and for the rest do as told."""
+
+    def prepare(child: ScriptedChild) -> None:
+        loads(child)
+
+        def both(child: ScriptedChild, message: ch.ToChild) -> None:
+            _obliging(child, message)
+            answer(child, message)
+
+        child.answers = both
+
+    return Nursery(prepare)
+
+
+async def test_requests_are_answered_each_by_its_own_answer() -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskRequest):
+            accept = ACCEPT if message.job_id == "AJ_1" else None
+            child.say(ch.RequestAnswer(message.job_id, accept, terminate=True))
+
+    async with control_of(answering(answer)) as control:
+        assert await control.start() == manifest()
+        first, second = await asyncio.gather(
+            control.ask_request(b"", "AJ_1"), control.ask_request(b"", "AJ_2")
+        )
+        assert (first.accept, second.accept, second.terminate) == (ACCEPT, None, True)
+
+
+async def test_an_agent_without_request_function_accepts_without_being_asked() -> None:
+    nursery = Nursery(prepare=lambda child: child.say(ch.Loading(), manifest(request=False)))
+    async with control_of(nursery) as control:
+        await control.start()
+        answer = await control.ask_request(b"", "AJ_1")
+        assert answer.accept == ch.AcceptArguments("agent-AJ_1")
+        assert nursery.children[0].told(ch.AskRequest) == []
+
+
+async def test_a_request_function_that_only_waits_is_no_reason_to_end_the_process() -> None:
+    nursery = answering(lambda child, message: None)
+    async with control_of(nursery) as control:
+        await control.start()
+        answer = await control.ask_request(b"", "AJ_1")
+        assert answer.accept is None
+        assert not answer.terminate
+        assert "did not answer within 0.1 s" in str(answer.error)
+        await asyncio.sleep(2 * QUICK.blocked_s)
+        assert len(nursery.children) == 1
+
+
+async def test_a_blocked_process_is_ended_and_made_anew_with_what_it_knew() -> None:
+    nursery = Nursery(loads)
+    async with control_of(nursery) as control:
+        await control.start()
+        live = ch.WorkerLive("AW_1", (), draining=False)
+        control.live(live)
+        nursery.children[0].answers = lambda child, message: None
+        assert (await control.ask_request(b"", "AJ_1")).accept is None
+        await until(lambda: len(nursery.children) == 2)
+        await until(lambda: nursery.children[1].told(ch.WorkerLive))
+        assert nursery.children[0].killed
+        assert nursery.children[1].told(ch.WorkerLive) == [live]
+
+
+async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskRequest):
+            child.say(ch.RequestAnswer(message.job_id, ACCEPT))
+
+    nursery = answering(answer)
+    async with control_of(nursery) as control:
+        await control.start()
+        nursery.children[0].end(None, 9)
+        await until(lambda: len(nursery.children) == 2)
+        assert (await control.ask_request(b"", "AJ_1")).accept == ACCEPT
+
+
+async def test_a_process_that_dies_answers_what_it_was_asked_with_a_rejection() -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskRequest):
+            child.end(None, 11)
+
+    async with control_of(answering(answer)) as control:
+        await control.start()
+        answered = await control.ask_request(b"", "AJ_1")
+        assert answered.accept is None
+        assert answered.error
+
+
+async def test_the_load_function_answers_fails_or_takes_too_long() -> None:
+    replies: list[ch.LoadAnswer | None] = []
+
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskLoad):
+            number = message.request_id
+            reply = [ch.LoadAnswer(number, 0.5), ch.LoadAnswer(number, None, "KeyError: 'x'"), None][
+                len(replies)
+            ]
+            replies.append(reply)
+            if reply is not None:
+                child.say(reply)
+
+    async with control_of(answering(answer)) as control:
+        await control.start()
+        assert await control.ask_load() == 0.5
+        with pytest.raises(ValueError, match="KeyError: 'x'"):
+            await control.ask_load()
+        with pytest.raises(TimeoutError, match="did not answer within"):
+            await control.ask_load()
+
+
+# -- generations ---------------------------------------------------------------------------------------
+
+
+class FakeRuntime:
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self.functions: list[str] = []
+
+    async def launch(self, kind: ch.ProcessKind, process_id: str, functions: str) -> ch.Child:
+        self.functions.append(functions)
+        return await self.nursery(kind, process_id)
+
+
+def generations_of(
+    nursery: Nursery, events: list[Event], apply: Callable[[ch.Manifest], None] = lambda _: None
+) -> Generations:
+    async def applied(manifest: ch.Manifest) -> None:
+        apply(manifest)
+
+    return Generations(
+        make_runtime=lambda: FakeRuntime(nursery),
+        apply=applied,
+        timings=ProcessTimings,
+        limits=QUICK,
+        clock=SystemClock(),
+        emit=events.append,
+    )
+
+
+async def test_a_good_load_becomes_current_and_the_old_control_process_ends() -> None:
+    nursery, events = Nursery(loads), list[Event]()
+    generations = generations_of(nursery, events)
+    first = await generations.load("start")
+    assert first is not None
+    assert generations.current is first
+    await first.plan.launch(ch.ProcessKind.JOB, "p1")
+    second = await generations.load("agent.py", SystemClock().monotonic())
+    assert generations.current is second
+    assert nursery.children[0].exit.done()
+    ready = [event for event in events if isinstance(event, GenerationReady)]
+    assert [event.generation for event in ready] == [1, 2]
+    assert ready[0].seconds is None
+    assert ready[1].seconds is not None
+    nursery.children[1].end()
+    await generations.close("test over")
+    assert all(child.exit.done() for child in nursery.children)
+
+
+async def test_a_failed_load_changes_nothing_and_says_where() -> None:
+    nursery, events = Nursery(loads), list[Event]()
+    generations = generations_of(nursery, events)
+    first = await generations.load("start")
+
+    def broken(child: ScriptedChild) -> None:
+        child.say(ch.Loading(), ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3))
+        child.end(1)
+
+    nursery.prepare = broken
+    assert await generations.load("agent.py") is None
+    assert generations.current is first
+    failed = [event for event in events if isinstance(event, GenerationFailed)]
+    assert [(event.generation, event.file, event.line) for event in failed] == [(2, "agent.py", 3)]
+    await generations.close("test over")
+
+
+async def test_options_of_the_code_that_cannot_be_used_are_a_failed_load() -> None:
+    def refuse(manifest: ch.Manifest) -> None:
+        raise UserError("port: 99999 (agent.py:3) is above 65535; give …")
+
+    nursery, events = Nursery(loads), list[Event]()
+    generations = generations_of(nursery, events, refuse)
+    assert await generations.load("start") is None
+    (failed,) = [event for event in events if isinstance(event, GenerationFailed)]
+    assert "agent.py:3" in failed.error
+    assert nursery.children[0].exit.done()
+
+
+async def test_a_load_that_is_cancelled_leaves_no_process() -> None:
+    nursery, events = Nursery(prepare=lambda child: child.say(ch.Loading())), list[Event]()
+    generations = generations_of(nursery, events)
+    loading = asyncio.create_task(generations.load("start"))
+    await until(lambda: nursery.children)
+    loading.cancel()
+    await asyncio.gather(loading, return_exceptions=True)
+    await generations.close("test over")
+    assert nursery.children[0].exit.done()
+
+
+async def test_the_manifest_of_a_child_that_dies_first_is_an_error() -> None:
+    nursery = Nursery(prepare=lambda child: child.end(None, 9))
+    async with control_of(nursery) as control:
+        with pytest.raises(ProcessFailed, match="signal 9"):
+            await control.start()
