@@ -90,6 +90,22 @@ async def test_jobs_live_through_a_restart_of_the_server_and_the_worker_comes_ba
             assert run.all("job_ended")[0]["status"] == "terminated"
 
 
+async def test_deleting_a_dispatch_ends_its_job_and_only_that() -> None:
+    port = free_port()
+    arguments = (AGENTS / "native_waits.py", "--json", "--agent-name", "bob", "--dispatch", 2)
+    async with server(port), agent_tui(*arguments, environ=at(port)) as run:
+        await run.until("job_started", 2)
+        first = run.all("dispatched")[0]
+        client = api.LiveKitAPI(f"ws://127.0.0.1:{port}", KEY, SECRET)
+        try:
+            await client.agent_dispatch.delete_dispatch(first["dispatch_id"], first["room"])
+        finally:
+            await client.aclose()
+        ended = await run.until("job_ended", room=first["room"])
+        assert (ended["status"], ended["reason"]) == ("terminated", "terminated by the server")
+        assert len(run.all("job_ended")) == 1
+
+
 @pytest.mark.parametrize(
     ("key", "secret", "names"),
     [(KEY, "another-secret-that-is-long-enough", "--api-secret"), ("APIother", SECRET, "--api-key")],
