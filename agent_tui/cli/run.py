@@ -102,7 +102,7 @@ async def _run_headless(config: Any, view: Any) -> int:
     from agent_tui.model.commands import Stop
 
     engine = Engine(config)
-    front = Headless(engine, view, num_idle_processes=lambda: engine.options.num_idle_processes)
+    front = Headless(engine, view)
     running = asyncio.create_task(front.run(), name="headless")
 
     async def stop(reason: str, kill: bool) -> None:

@@ -30,6 +30,7 @@ from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
 from agent_tui.worker.http import InfoServer, WorkerInfo
@@ -66,8 +67,12 @@ class Engine:
         return self._store.pull(first, end)
 
     @property
+    def resolution(self) -> Resolution:
+        """The options in force, each with its source."""
+        return self._settings.resolution
+
+    @property
     def options(self) -> ServerOptions:
-        """The options in force."""
         return self._settings.options
 
     @property

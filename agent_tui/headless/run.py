@@ -4,29 +4,16 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.guards import remote_refusal
+from agent_tui.engine.handle import Handle
 from agent_tui.headless import jsonl, lines
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
-from agent_tui.model.logs import LogLevel, LogLine
-
-
-class Handle(Protocol):
-    """All that a front end may use of the engine."""
-
-    @property
-    def log_level(self) -> LogLevel: ...
-    def subscribe(self, limit: int = ...) -> Subscription: ...
-    def logs(self, first: int, end: int) -> tuple[LogLine, ...]: ...
-    async def send(self, command: cmd.Command) -> cmd.CommandResult: ...
-    async def __aenter__(self) -> object: ...
-    async def __aexit__(self, *_: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +131,9 @@ class Printer:
 class Headless:
     """One headless run over an engine that has not started yet."""
 
-    def __init__(
-        self, engine: Handle, options: HeadlessOptions, *, num_idle_processes: Callable[[], int]
-    ) -> None:
+    def __init__(self, engine: Handle, options: HeadlessOptions) -> None:
         self._engine = engine
         self._options = options
-        self._num_idle_processes = num_idle_processes
         self._verdict = Verdict(options)
         self._printer = Printer(engine, json=options.json)
         self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
@@ -199,7 +183,7 @@ class Headless:
             self._decided.set_result(code)
 
     def _dispatch_when_ready(self) -> None:
-        self._verdict.target_is_zero = self._num_idle_processes() == 0
+        self._verdict.target_is_zero = self._engine.resolution.options.num_idle_processes == 0
         if self._options.dispatch and self._dispatching is None and self._verdict.ready:
             self._dispatching = asyncio.create_task(self._dispatch(), name="test dispatches")
 

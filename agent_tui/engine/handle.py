@@ -1,0 +1,39 @@
+"""All that a front end may use of the engine."""
+
+from typing import Protocol
+
+from agent_tui.engine.bus import Subscription
+from agent_tui.model.commands import Command, CommandResult
+from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.options.resolve import Resolution
+
+
+class Handle(Protocol):
+    """The engine as front ends see it; tests give them another one."""
+
+    @property
+    def resolution(self) -> Resolution:
+        """The options in force, each with its source."""
+        ...
+
+    @property
+    def log_level(self) -> LogLevel:
+        """The level from which on lines are to be shown."""
+        ...
+
+    @property
+    def up(self) -> bool:
+        """Whether commands are taken."""
+        ...
+
+    def subscribe(self, limit: int = ...) -> Subscription:
+        """A snapshot of the state and the events after it."""
+        ...
+
+    def logs(self, first: int, end: int) -> tuple[LogLine, ...]:
+        """Stored lines with first ≤ index < end; those that were evicted are missing at the front."""
+        ...
+
+    async def send(self, command: Command) -> CommandResult: ...
+    async def __aenter__(self) -> object: ...
+    async def __aexit__(self, *_: object) -> None: ...
