@@ -61,19 +61,20 @@ def run(
     count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
     length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
 
-    environment = read_environment(file, Path.cwd(), os.environ)
+    cwd, environ = Path.cwd(), dict(os.environ)
+    environment = read_environment(file, cwd, environ)
     runtime = detect(file)
     interpreter = find_interpreter(file, runtime, environment.plain, python)
     # From here on the child imports the SDK while we import the rest of ourselves.
-    head_start = HeadStart(runtime, interpreter.path, Path.cwd(), environment.plain)
+    head_start = HeadStart(runtime, interpreter.path, cwd, environment.plain)
 
     from agent_tui.engine.config import RunConfig
     from agent_tui.headless.run import HeadlessOptions
 
     config = RunConfig(
         agent=file,
-        cwd=Path.cwd(),
-        environment=environment,
+        cwd=cwd,
+        read_environment=lambda: read_environment(file, cwd, environ),
         runtime=runtime,
         interpreter=interpreter,
         head_start=head_start,

@@ -13,6 +13,7 @@ from agent_tui.generations.generations import Generation, Generations
 from agent_tui.generations.saves import next_save
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
@@ -41,6 +42,7 @@ class AgentCode:
         self._find_server = find_server
         self._loaded = loaded
         self._cpu = CpuLoad(clock=context.clock)
+        self._server_for = _server_fields(context.settings.options)
         self._inference: Inference | None = None
         self._inference_task: asyncio.Task[None] | None = None
         self._generations = Generations(
@@ -73,6 +75,7 @@ class AgentCode:
 
     async def load(self, cause: str, saved_at: float | None = None) -> bool:
         """Loads the file as the next generation and switches to it; False when it does not load."""
+        self._read_environment()
         generation = await self._generations.load(cause, saved_at)
         if generation is None:
             return False
@@ -120,19 +123,30 @@ class AgentCode:
     async def _apply(self, manifest: ch.Manifest) -> None:
         """Takes the file's own options and registers under them, while its processes still start."""
         context = self._context
-        before = context.settings.options
         context.settings.take_manifest(manifest)
         for name in sorted(context.settings.unknown(manifest)):
             context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect yet"))
         options = context.settings.options
         registration_for(options, "")
-        if not context.config.local and _server_fields(before) != _server_fields(options):
+        if not context.config.local and self._server_for != _server_fields(options):
             old, context.server = context.server, await self._find_server()
+            self._server_for = _server_fields(options)
             await old.close()
         self._pool().set_target(options.num_idle_processes)
         version = manifest.sdk_version or agent_tui.__version__
         server = context.server
         await self._registrar().present(options, server.address, server.chosen.kind, version)
+
+    def _read_environment(self) -> None:
+        """Environment files as they are now: a key that was mended there is tried with this load."""
+        context = self._context
+        environment = context.config.read_environment()
+        try:
+            context.settings.take_environment(environment.variables)
+        except UserError as error:
+            context.emit(Notice(LogLevel.ERROR, f"{error}; the environment is used as it was"))
+        else:
+            context.environment = environment
 
     def _make_runtime(self) -> PythonRuntime:
         context = self._context
@@ -143,7 +157,7 @@ class AgentCode:
             config.interpreter.path,
             config.agent,
             config.cwd,
-            config.environment.plain,
+            context.environment.plain,
             context.intake,
             context.clock,
             settings=ChildSettings(session_end_timeout_ms=options.session_end_timeout),

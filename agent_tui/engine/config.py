@@ -1,6 +1,6 @@
 """What a run was asked to be: everything that does not change while it lasts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from agent_tui.runtimes.interpreter import Interpreter
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One run of one agent file. `flags` are options by name; `environment` includes its files."""
+    """One run of one agent file. `flags` are options by name."""
 
     agent: Path
     cwd: Path
-    environment: Environment
+    read_environment: Callable[[], Environment]
+    """Reads the environment files again, for each load."""
     runtime: str
     interpreter: Interpreter
     head_start: HeadStart | None = None

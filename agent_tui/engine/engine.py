@@ -17,6 +17,7 @@ from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
+from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server
 from agent_tui.engine.settings import Settings
@@ -48,7 +49,8 @@ class Engine:
         """Raises UserError for an option that cannot be used."""
         self._config = config
         self._clock = clock or SystemClock()
-        self._settings = Settings(config.environment.variables, config.flags, config.runtime)
+        self._environment = config.read_environment()
+        self._settings = Settings(self._environment.variables, config.flags, config.runtime)
         self._bus = Bus(self._clock)
         self._store = LogStore(self._clock)
         self.up = False
@@ -79,6 +81,13 @@ class Engine:
     def log_level(self) -> LogLevel:
         """The level from which on lines are to be shown."""
         return LogLevel[self.options.log_level.upper()]
+
+    def join_link(self, room: str) -> JoinLink:
+        """A way for a person into a room. Raises UserError where nobody can join."""
+        if not self.up:
+            raise UserError("no server is in use yet")
+        server = self._context.server
+        return join_link(server.chosen, server.address, room, self.options.agent_name)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         """Carries out a command; its result says in one line what became of it."""
@@ -137,14 +146,14 @@ class Engine:
         found = self._config.interpreter
         misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
         self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
-        for problem in self._config.environment.problems:
+        for problem in self._environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
     def _make_owners(self, server: Server) -> None:
         """Owners that need each other get each other by name, when they ask."""
         emit, clock = self._bus.publish, self._clock
         context = self._context = Context(
-            self._config, clock, emit, self._settings, self._store, self._intake, server
+            self._config, clock, emit, self._settings, self._environment, self._store, self._intake, server
         )
         self._dispatches = Dispatches(clock=clock, emit=emit)
         self._code = AgentCode(
@@ -199,7 +208,7 @@ class Engine:
             local=self._config.local,
             clock=self._clock,
             on_unassigned=self._unassigned,
-            environ=self._config.environment.plain,
+            environ=self._environment.plain,
         )
         self._store.mask((server.address.api_secret, server.address.worker_token or ""))
         self._bus.publish(server.chosen)

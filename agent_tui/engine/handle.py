@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from agent_tui.engine.bus import Subscription
+from agent_tui.engine.join import JoinLink
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.resolve import Resolution
@@ -32,6 +33,10 @@ class Handle(Protocol):
 
     def logs(self, first: int, end: int) -> tuple[LogLine, ...]:
         """Stored lines with first ≤ index < end; those that were evicted are missing at the front."""
+        ...
+
+    def join_link(self, room: str) -> JoinLink:
+        """A way for a person into a room. Raises UserError where nobody can join."""
         ...
 
     async def send(self, command: Command) -> CommandResult: ...

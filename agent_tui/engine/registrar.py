@@ -77,8 +77,10 @@ class Registrar:
     ) -> None:
         """Registers under these options, if that is not what already stands. Raises UserError."""
         registration = registration_for(options, version)
-        if self._presented == (registration, address):
+        if self._presented == (registration, address) and self._task is not None and not self._task.done():
             self.reconfigure(options)
+            if self._worker is not None:
+                self._worker.retry()
             return
         worker = Worker(
             registration=registration,

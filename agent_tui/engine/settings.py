@@ -30,6 +30,16 @@ class Settings:
     def options(self) -> ServerOptions:
         return self.resolution.options
 
+    def take_environment(self, environment: Mapping[str, Given]) -> None:
+        """Takes what the environment and its files set now. Raises UserError as `take_manifest`."""
+        before = self._environment, self._forced
+        self._environment, self._forced = environment_layers(environment)
+        try:
+            self.resolution = self._resolve(self._code, self._edits)
+        except UserError:
+            self._environment, self._forced = before
+            raise
+
     def take_manifest(self, manifest: Manifest) -> None:
         """Takes what the agent's code set. Raises UserError for a value that its option does not take."""
         values = {

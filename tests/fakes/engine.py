@@ -1,0 +1,77 @@
+"""An engine without processes or servers: tests publish its events and see the commands it got."""
+
+from agent_tui.engine.bus import LIMIT, Bus, Subscription
+from agent_tui.engine.join import JoinLink, join_link
+from agent_tui.logs.store import LogStore
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.errors import UserError
+from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
+from agent_tui.options.resolve import Given, Layer, Resolution, resolve
+from agent_tui.worker.urls import ServerAddress
+from tests.fakes.clock import FakeClock
+
+
+class FakeEngine:
+    """Implements `Handle`. `publish()` makes things happen; `commands` is what front ends asked for."""
+
+    def __init__(self, **options: str) -> None:
+        self.clock = FakeClock()
+        self.bus = Bus(self.clock)
+        self.store = LogStore(self.clock)
+        self.commands: list[cmd.Command] = []
+        self.results: list[cmd.CommandResult] = []
+        """Answers to the next commands, first one first; without one a command succeeds."""
+        self.up = True
+        self.values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
+
+    @property
+    def resolution(self) -> Resolution:
+        given = {name: Given(value, f"--{name}") for name, value in self.values.items()}
+        return resolve((Layer("flag", given),), "livekit-agents")
+
+    @property
+    def log_level(self) -> LogLevel:
+        return LogLevel[self.resolution.options.log_level.upper()]
+
+    def subscribe(self, limit: int = LIMIT) -> Subscription:
+        return self.bus.subscribe(limit)
+
+    def logs(self, first: int, end: int) -> tuple[LogLine, ...]:
+        return self.store.pull(first, end)
+
+    def join_link(self, room: str) -> JoinLink:
+        if self.bus.state.server is None:
+            raise UserError("no server is in use yet")
+        address = ServerAddress(self.bus.state.server.url, "devkey", "secret")
+        return join_link(self.bus.state.server, address, room, "")
+
+    async def send(self, command: cmd.Command) -> cmd.CommandResult:
+        self.commands.append(command)
+        if isinstance(command, cmd.SetOptions):
+            self.values.update(command.values)
+        return self.results.pop(0) if self.results else cmd.CommandResult(True, "done")
+
+    async def __aenter__(self) -> "FakeEngine":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.bus.close()
+
+    # -- what tests do ------------------------------------------------------------------------------
+
+    def publish(self, *events: ev.Event) -> None:
+        for event in events:
+            self.bus.publish(event)
+
+    def log(
+        self,
+        text: str,
+        level: LogLevel = LogLevel.INFO,
+        process: str = "p1",
+        stream: LogStream = LogStream.STDOUT,
+    ) -> None:
+        """Stores a line and announces it."""
+        first = self.store.end
+        self.store.add(LogSource(process, stream), level, text)
+        self.publish(ev.LogsAdded(first, self.store.end, self.store.dropped))

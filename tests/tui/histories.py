@@ -1,0 +1,120 @@
+"""Histories of events, one for each state that the screen can be in; the clock stands still in them."""
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel
+from tests.fakes.engine import FakeEngine
+
+EMBEDDED = ev.ServerChosen(
+    ev.ServerKind.EMBEDDED, "ws://127.0.0.1:40123", "127.0.0.1", remote=False, media=False
+)
+LOCAL = ev.ServerChosen(ev.ServerKind.FOUND, "ws://localhost:7880", "localhost", remote=False, media=True)
+REMOTE = ev.ServerChosen(
+    ev.ServerKind.CONFIGURED, "wss://my.livekit.cloud", "my.livekit.cloud", remote=True, media=True
+)
+STARTING = (
+    ev.Starting("0.1.0", "/home/ann/voice/agent.py", ""),
+    ev.InterpreterChosen("/home/ann/voice/.venv/bin/python", "3.11.7", ".venv in /home/ann/voice", ()),
+)
+READY = ev.GenerationReady(1, None, "start", "livekit-agents", "1.8.9", "spawn")
+
+
+def process(id: str, pid: int, state: ev.ProcessState, **more: object) -> ev.ProcessChanged:
+    return ev.ProcessChanged(id, pid, ProcessKind.JOB, state, 1, **more)  # type: ignore[arg-type]
+
+
+def starting(engine: FakeEngine) -> None:
+    """The host is up; the SDK is being imported."""
+    engine.publish(*STARTING, EMBEDDED, ev.GenerationLoading(1, "start"))
+    control = ev.ProcessChanged("c1", 8100, ProcessKind.CONTROL, ev.ProcessState.STARTING, 1)
+    engine.publish(control)
+
+
+def idle(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
+    """Registered, one process warm, nothing to do."""
+    starting(engine)
+    engine.publish(
+        server,
+        READY,
+        ev.WorkerRegistered("AW_9xKq2LmN4pRt", server.url, server.kind, "1.13.5", ""),
+        ev.HttpListening("http://127.0.0.1:40999"),
+        process("p1", 8123, ev.ProcessState.STARTING),
+        process("p1", 8123, ev.ProcessState.IDLE),
+        ev.ProcessMeasured("p1", 131.4, 92.0, 108.5),
+        ev.ProcessPinged("p1", 1.2),
+        ev.LoadMeasured(0.12, 0.0),
+    )
+    engine.log("prewarm done", process="p1")
+
+
+def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
+    """Two jobs run, one ended well, one failed, memory was warned of."""
+    idle(engine, server)
+    for number, (job, room) in enumerate(
+        [("AJ_k3Lm9QxTzW2a", "demo-1"), ("AJ_Zz81kPpQ0sVb", "demo-2"), ("AJ_r7Tt2MmN5cXd", "demo-3")], 1
+    ):
+        pid = 8122 + number
+        if number > 1:
+            engine.publish(process(f"p{number}", pid, ev.ProcessState.IDLE))
+        engine.publish(
+            ev.Dispatched(room, "", None),
+            ev.OfferReceived(job, room, "", 1),
+            ev.OfferAnswered(job, accepted=True),
+            ev.JobAssigned(job, room),
+            process(f"p{number}", pid, ev.ProcessState.JOB, job_id=job),
+            ev.JobStarted(job, room, f"p{number}", pid, 1, number == 1, 3.9 * number, 11.0 * number),
+            ev.ProcessMeasured(f"p{number}", 300.0 + number, 24.0 + number, 170.0),
+            ev.ProcessPinged(f"p{number}", 0.8),
+        )
+        engine.store.assign(f"p{number}", job)
+        engine.log(f"user said hello in {room}", process=f"p{number}")
+        engine.clock.advance(1.0)
+    engine.publish(
+        ev.MemoryWarned("p1", 8123, "AJ_k3Lm9QxTzW2a", 1012.0, 640.0, 1000.0, 0.0, 131.0),
+        process(
+            "p3", 8125, ev.ProcessState.ENDED, job_id="AJ_r7Tt2MmN5cXd", reason="ValueError: no", exit_code=0
+        ),
+        ev.JobEnded("AJ_r7Tt2MmN5cXd", "demo-3", 8125, 1, ev.JobStatus.FAILED, "ValueError: no", 1.0),
+        process("p4", 8126, ev.ProcessState.IDLE),
+    )
+    engine.log("Traceback (most recent call last):\n  File …\nValueError: no", LogLevel.ERROR, "p3")
+
+
+def disconnected(engine: FakeEngine) -> None:
+    """The server went away; a job lives on."""
+    busy(engine)
+    engine.publish(ev.WorkerDisconnected("nothing listens on 127.0.0.1:40123", 4.0, 2))
+
+
+def broken(engine: FakeEngine) -> None:
+    """The file does not load."""
+    starting(engine)
+    traceback = (
+        "  File \"/home/ann/voice/agent.py\", line 12\n    async def entry(ctx)\nSyntaxError: expected ':'\n"
+    )
+    engine.publish(
+        ev.GenerationFailed(1, "SyntaxError: expected ':'", "/home/ann/voice/agent.py", 12, traceback)
+    )
+
+
+def refused(engine: FakeEngine) -> None:
+    """The server does not take the credentials."""
+    starting(engine)
+    engine.publish(
+        LOCAL,
+        READY,
+        ev.WorkerRefused(
+            "ws://localhost:7880/agent finds the token wrongly signed: the API secret does not belong to the "
+            "API key 'devkey', check --api-secret / LIVEKIT_API_SECRET"
+        ),
+    )
+
+
+ALL = {
+    "starting": starting,
+    "idle": idle,
+    "busy": busy,
+    "disconnected": disconnected,
+    "broken": broken,
+    "refused": refused,
+}
