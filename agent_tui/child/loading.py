@@ -66,15 +66,24 @@ def describe(error: BaseException, file: str = "") -> dict[str, Any]:
     """An exception as `Failed` has it: last line, whole text without our frames, the user's file and line."""
     shown = traceback.TracebackException.from_exception(error)
     place = _place(error, shown, file)
+    if type(error).__module__.startswith(__package__ or "-"):
+        # Our own errors speak for themselves: where in our code they were raised helps nobody.
+        return {"error": str(error), "traceback": "", "file": place[0], "line": None}
     _drop_our_frames(shown, set())
-    lines = list(shown.format())
-    last = "".join(shown.format_exception_only()).strip().splitlines()
     return {
-        "error": last[-1] if last else type(error).__name__,
-        "traceback": "".join(lines),
+        "error": _headline(error, shown),
+        "traceback": "".join(shown.format()),
         "file": place[0],
         "line": place[1],
     }
+
+
+def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
+    """Type and first line of the message: a message's last line may be anything (pydantic: a link)."""
+    parts = list(shown.format_exception_only())
+    said = parts[-1] if isinstance(error, SyntaxError) else parts[0]
+    lines = said.strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _place(

@@ -7,10 +7,10 @@ from pathlib import Path
 import agent_tui
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
-from agent_tui.engine.servers import Server
+from agent_tui.engine.servers import Server, require_credentials
 from agent_tui.generations.control import Control, ControlTimings
 from agent_tui.generations.generations import Generation, Generations
-from agent_tui.generations.saves import next_save
+from agent_tui.generations.saves import Saves
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
@@ -65,13 +65,20 @@ class AgentCode:
 
     async def keep_loaded(self) -> None:
         """Loads the file; when it does not load, again at each save until it does."""
-        cause, saved_at = "start", None
-        stop = asyncio.Event()
-        while not await self.load(cause, saved_at) and self._context.config.watch:
-            saved = await next_save(_folders(self._context.config.agent), stop)
-            if saved is None:
-                return
-            cause, saved_at = str(saved), self._context.clock.monotonic()
+        if not self._context.config.watch:
+            await self.load("start")
+            return
+        async with Saves(_folders(self._context.config.agent)) as saves:
+            cause, saved_at = "start", None
+            while not await self.load(cause, saved_at):
+                try:
+                    saved = await saves.next()
+                except OSError as error:
+                    text = f"saves cannot be seen ({error}): mend the file and start agent-tui again"
+                    self._context.emit(Notice(LogLevel.WARN, text))
+                    return
+                saves.forget()
+                cause, saved_at = str(saved), self._context.clock.monotonic()
 
     async def load(self, cause: str, saved_at: float | None = None) -> bool:
         """Loads the file as the next generation and switches to it; False when it does not load."""
@@ -113,8 +120,14 @@ class AgentCode:
             else:
                 self._inference.ask(message, process.send)
 
+    def kill(self, reason: str) -> None:
+        """Ends the control and inference processes now; `close()` waits for it."""
+        self._generations.kill(reason)
+        if self._inference is not None:
+            self._inference.kill(reason)
+
     async def close(self, reason: str) -> None:
-        """Ends the control and inference processes."""
+        """Ends the control and inference processes; nothing is loaded any more."""
         await self._generations.close(reason)
         if self._inference is not None and self._inference_task is not None:
             self._inference.close(reason)
@@ -128,6 +141,8 @@ class AgentCode:
             context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect yet"))
         options = context.settings.options
         registration_for(options, "")
+        if not context.config.local:
+            require_credentials(options)
         if not context.config.local and self._server_for != _server_fields(options):
             old, context.server = context.server, await self._find_server()
             self._server_for = _server_fields(options)

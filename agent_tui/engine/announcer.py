@@ -24,9 +24,7 @@ class LogAnnouncer:
     def close(self) -> None:
         """Tells what is not told yet, and nothing after it."""
         self._store.on_added(_nothing)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._tell()
+        self.tell()
 
     def _added(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
@@ -34,10 +32,13 @@ class LogAnnouncer:
 
     def _tell_soon(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(BATCH_S, self._tell)
+            self._timer = self._loop.call_later(BATCH_S, self.tell)
 
-    def _tell(self) -> None:
-        self._timer = None
+    def tell(self) -> None:
+        """Tells now what is not told yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         end = self._store.end
         if end > self._told:
             first, self._told = self._told, end

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.urls import ServerAddress
 
 API_S = 10.0
+TOLD = 1000
+"""Lost jobs that are remembered, since the agent's answer and the server both tell of them."""
+
 ROOM_TIMEOUT_S = 60
 """An empty test room goes by itself, should we not come to delete it."""
 
@@ -28,11 +32,17 @@ class DispatchTimings:
     clean_up_s: float = 1.0
 
 
-@dataclass(slots=True)
-class _Pending:
+@dataclass(slots=True, eq=False)
+class _Dispatch:
+    """One test dispatch, from when it was made until its outcome was told."""
+
     room: str
     at: float
-    watch: asyncio.Task[None]
+    ours: bool
+    """We made up the room's name: it is ours to delete."""
+    address: ServerAddress
+    id: str = ""
+    watch: asyncio.TimerHandle | None = None
 
 
 class Dispatches:
@@ -48,9 +58,9 @@ class Dispatches:
         self._clock = clock
         self._emit = emit
         self._timings = timings or DispatchTimings()
-        self._pending: dict[str, _Pending] = {}
-        self._times: dict[str, float] = {}
-        self._made: dict[str, ServerAddress] = {}
+        self._dispatches: list[_Dispatch] = []
+        self._rooms: dict[str, ServerAddress] = {}
+        self._told: deque[str] = deque(maxlen=TOLD)
 
     async def make(
         self, address: ServerAddress, agent_name: str, deployment: str, room: str, metadata: str
@@ -60,10 +70,12 @@ class Dispatches:
         Raises what livekit-api and aiohttp raise.
         """
         name = room or f"test-{secrets.token_hex(4)}"
-        at = self._clock.time()
-        watch = asyncio.create_task(self._watch(name))
-        self._pending[name] = _Pending(name, at, watch)
-        self._times[name] = at
+        dispatch = _Dispatch(name, self._clock.time(), not room, address)
+        loop = asyncio.get_running_loop()
+        dispatch.watch = loop.call_later(self._timings.offer_s, self._unoffered, dispatch)
+        self._dispatches.append(dispatch)
+        if dispatch.ours:
+            self._rooms[name] = address
         try:
             async with server_api(address, name, API_S) as api:
                 if agent_name:
@@ -72,44 +84,50 @@ class Dispatches:
                             agent_name=agent_name, room=name, metadata=metadata, deployment=deployment
                         )
                     )
-                    dispatch_id = made.id
+                    dispatch.id = made.id
                 else:
                     await api.room.create_room(_room_for_anyone(name, metadata, deployment))
-                    dispatch_id = None
         except BaseException:
-            self._settle(name)
+            self._end(dispatch)
             raise
-        self._made[name] = address
-        self._emit(Dispatched(name, agent_name, dispatch_id))
+        self._emit(Dispatched(name, agent_name, dispatch.id or None))
         return name
 
     def dispatched_at(self, job: Job) -> float | None:
         """When the dispatch was made that this job came from; None if not from here."""
-        return self._times.get(job.room.name)
+        dispatch = self._of(job)
+        return dispatch.at if dispatch else None
 
-    def is_ours(self, room: str) -> bool:
-        return room in self._times
+    def is_ours(self, job: Job) -> bool:
+        """Whether the job came from a dispatch made here."""
+        return self._of(job) is not None
 
-    def offered(self, room: str) -> None:
-        """The server offers a job for that room: its dispatch has arrived."""
-        pending = self._pending.get(room)
-        if pending is not None:
-            pending.watch.cancel()
+    def offered(self, job: Job) -> None:
+        """The server offers the job: its dispatch has arrived."""
+        dispatch = self._of(job)
+        if dispatch is not None and dispatch.watch is not None:
+            dispatch.watch.cancel()
 
-    def settled(self, room: str) -> None:
-        """The room's job ended or was told to be lost: nothing is pending for it any more."""
-        self._settle(room)
+    def over(self, job: Job) -> None:
+        """The job has ended, and that was told."""
+        dispatch = self._of(job)
+        if dispatch is not None:
+            self._end(dispatch)
 
-    def lost(self, room: str, why: str, job_id: str | None = None) -> None:
-        """The dispatch got no job, and why; told once for each."""
-        if self._settle(room):
-            self._emit(JobLost(room, why, job_id))
+    def lost(self, job: Job, why: str) -> None:
+        """No worker took the job, and why; told once for each."""
+        dispatch = self._of(job)
+        if dispatch is not None:
+            self._end(dispatch)
+        if job.id not in self._told:
+            self._told.append(job.id)
+            self._emit(JobLost(job.room.name, why, job.id))
 
     async def close(self) -> None:
-        """Stops watching and deletes the rooms made here, within a short while."""
-        for room in tuple(self._pending):
-            self._settle(room)
-        rooms, self._made = self._made, {}
+        """Stops watching and deletes the rooms that were made up here, within a short while."""
+        for dispatch in tuple(self._dispatches):
+            self._end(dispatch)
+        rooms, self._rooms = self._rooms, {}
         with contextlib.suppress(Exception):  # the server may be gone, and with it the rooms
             async with asyncio.timeout(self._timings.clean_up_s):
                 await asyncio.gather(*(self._delete(room, at) for room, at in rooms.items()))
@@ -118,17 +136,23 @@ class Dispatches:
         async with server_api(address, room, self._timings.clean_up_s) as api:
             await api.room.delete_room(DeleteRoomRequest(room=room))
 
-    async def _watch(self, room: str) -> None:
-        await asyncio.sleep(self._timings.offer_s)
-        self.lost(room, f"the server offered no job within {self._timings.offer_s:g} s")
+    def _of(self, job: Job) -> _Dispatch | None:
+        """By the dispatch's id where both are known, else the oldest in that room that is not over."""
+        for dispatch in self._dispatches:
+            if dispatch.id and job.dispatch_id == dispatch.id:
+                return dispatch
+        return next((each for each in self._dispatches if each.room == job.room.name and not each.id), None)
 
-    def _settle(self, room: str) -> bool:
-        pending = self._pending.pop(room, None)
-        if pending is None:
-            return False
-        if pending.watch is not asyncio.current_task():
-            pending.watch.cancel()
-        return True
+    def _unoffered(self, dispatch: _Dispatch) -> None:
+        self._end(dispatch)
+        why = f"the server offered no job within {self._timings.offer_s:g} s"
+        self._emit(JobLost(dispatch.room, why))
+
+    def _end(self, dispatch: _Dispatch) -> None:
+        if dispatch.watch is not None:
+            dispatch.watch.cancel()
+        if dispatch in self._dispatches:
+            self._dispatches.remove(dispatch)
 
 
 def _room_for_anyone(name: str, metadata: str, deployment: str) -> CreateRoomRequest:

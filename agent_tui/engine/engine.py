@@ -19,10 +19,11 @@ from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.registrar import Registrar, registration_for
-from agent_tui.engine.servers import Server, choose_server
+from agent_tui.engine.servers import Server, choose_server, require_credentials
 from agent_tui.engine.settings import Settings
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
+from agent_tui.logs.door import Door
 from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
@@ -34,8 +35,10 @@ from agent_tui.options.declare import ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
+from agent_tui.runtimes.detect import NATIVE
 from agent_tui.worker.http import InfoServer, WorkerInfo
 
+KILLED = "killed: agent-tui was told to end at once"
 NO_MEDIA = (
     "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
     "install livekit-server to join real rooms"
@@ -51,8 +54,10 @@ class Engine:
         self._clock = clock or SystemClock()
         self._environment = config.read_environment()
         self._settings = Settings(self._environment.variables, config.flags, config.runtime)
-        self._bus = Bus(self._clock)
-        self._store = LogStore(self._clock)
+        self._door = Door()
+        self._door.mask((self.options.api_secret, self.options.worker_token))
+        self._bus = Bus(self._clock, self._door.clean)
+        self._store = LogStore(self._clock, door=self._door)
         self.up = False
         """Whether everything is started, so that commands are taken."""
         self._tasks: list[asyncio.Task[Any]] = []
@@ -127,10 +132,13 @@ class Engine:
             )
             await self._http.start()
             undo.push_async_callback(self._http.close)
+            if self._config.runtime == NATIVE and not self._config.local:
+                require_credentials(options)  # a native file cannot bring them
             self._make_owners(await self._find_server())
             undo.pop_all()
         self.up = True
-        self._bus.publish(ev.HttpListening(f"http://{options.host}:{self._http.port}"))
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self._bus.publish(ev.HttpListening(f"http://{host}:{self._http.port}"))
         self._spawn(self._pool.run(), "pool")
         self._spawn(self._sampler.run(), "memory")
         self._spawn(self._code.keep_loaded(), "generations")
@@ -151,7 +159,7 @@ class Engine:
 
     def _make_owners(self, server: Server) -> None:
         """Owners that need each other get each other by name, when they ask."""
-        emit, clock = self._bus.publish, self._clock
+        emit, clock = self._publish, self._clock
         context = self._context = Context(
             self._config, clock, emit, self._settings, self._environment, self._store, self._intake, server
         )
@@ -177,6 +185,7 @@ class Engine:
             clock=clock,
             emit=emit,
             relay=self._code.relay,
+            became_ready=lambda process: self._sampler.note_baseline(process),
         )
         self._registrar = Registrar(
             jobs=lambda: self._desk,
@@ -210,7 +219,7 @@ class Engine:
             on_unassigned=self._unassigned,
             environ=self._environment.plain,
         )
-        self._store.mask((server.address.api_secret, server.address.worker_token or ""))
+        self._door.mask((server.address.api_secret, server.address.worker_token or ""))
         self._bus.publish(server.chosen)
         if not server.chosen.media:
             self._bus.publish(ev.Notice(LogLevel.INFO, NO_MEDIA))
@@ -218,6 +227,11 @@ class Engine:
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         self._host.unassigned(job, why)
+
+    def _publish(self, event: ev.Event) -> None:
+        """Log lines come before the event that they led to."""
+        self._announcer.tell()
+        self._bus.publish(event)
 
     def _tell_live(self) -> None:
         draining = self._stopping is not None
@@ -275,7 +289,8 @@ class Engine:
         if not self.up:
             return
         if kill:
-            self._pool.kill("killed: agent-tui was told to end at once")
+            self._pool.kill(KILLED)
+            self._code.kill(KILLED)
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop_all(reason), name="stop")
         await asyncio.shield(self._stopping)
@@ -292,7 +307,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self._desk.close(reason), self._pool.close(reason))
-        await self._dispatches.close()
+        await asyncio.gather(self._dispatches.close(), self._host.close())
         await self._registrar.close()
         await asyncio.gather(self._code.close(reason), self._http.close(), self._context.server.close())
         await asyncio.to_thread(self._intake.close)
@@ -301,7 +316,17 @@ class Engine:
         self._bus.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        """No part of the engine may die in silence: what it did is not done any more."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            text = f"agent-tui's own {task.get_name()} failed: {type(error).__name__}: {error}"
+            self._bus.publish(ev.Notice(LogLevel.ERROR, text))
+            self._ending = asyncio.create_task(self._stop(text, kill=False), name="end after a failure")
 
 
 def _room_names(command: cmd.Dispatch) -> list[str]:

@@ -1,6 +1,7 @@
 """What the desk's jobs live among: processes, logs, test dispatches, the agent's view of its worker."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from livekit.protocol.agent import Job
@@ -10,8 +11,11 @@ from agent_tui.engine.dispatches import Dispatches
 from agent_tui.jobs.desk import Desk, JobSettings
 from agent_tui.jobs.record import JobRecord
 from agent_tui.local_server.dispatcher import Unassigned
-from agent_tui.model.events import JobLost, JobStatus
+from agent_tui.model.events import JobStatus
 from agent_tui.processes.pool import Lease, Pool
+
+DRAIN_S = 2.0
+"""A program that a job left behind may hold its pipes open for longer."""
 
 
 class JobHost:
@@ -31,6 +35,8 @@ class JobHost:
         self._desk = desk
         self._dispatches = dispatches
         self._changed = changed
+        self._ends: dict[str, asyncio.TimerHandle] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
 
     def settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room."""
@@ -41,7 +47,7 @@ class JobHost:
         return self._pool().lease()
 
     def offered(self, job: Job) -> None:
-        self._dispatches.offered(job.room.name)
+        self._dispatches.offered(job)
 
     def dispatched_at(self, job: Job) -> float | None:
         return self._dispatches.dispatched_at(job)
@@ -53,23 +59,39 @@ class JobHost:
 
     def entered(self, record: JobRecord) -> None:
         length = self._job_length()
-        if length is not None and self._dispatches.is_ours(record.room):
+        if length is not None and self._dispatches.is_ours(record.job):
             reason = f"job length of {length:g} s reached"
             loop = asyncio.get_running_loop()
-            loop.call_later(length, self._desk().end, record.id, JobStatus.SUCCESS, reason)
+            self._ends[record.id] = loop.call_later(
+                length, self._desk().end, record.id, JobStatus.SUCCESS, reason
+            )
 
     def over(self, record: JobRecord) -> None:
-        if record.declined is not None:
-            self._dispatches.lost(record.room, f"the offer was declined: {record.declined}", record.id)
-        self._dispatches.settled(record.room)
+        if (timer := self._ends.pop(record.id, None)) is not None:
+            timer.cancel()
+        if record.declined is not None and self._dispatches.is_ours(record.job):
+            self._dispatches.lost(record.job, f"the offer was declined: {record.declined}")
+        self._dispatches.over(record.job)
+        if record.process is not None:
+            task = asyncio.create_task(self._release_logs(record.process.id), name="last log lines")
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
         self._changed()
 
     def unassigned(self, job: Job, why: Unassigned) -> None:
         """The embedded server found no worker for a job."""
-        if self._dispatches.is_ours(job.room.name):
-            self._dispatches.lost(job.room.name, why.text, job.id)
-        else:
-            self._context.emit(JobLost(job.room.name, why.text, job.id))
+        self._dispatches.lost(job, why.text)
+
+    async def close(self) -> None:
+        """Returns when the last lines of ended jobs are stored."""
+        await asyncio.gather(*self._releasing, return_exceptions=True)
+
+    async def _release_logs(self, process_id: str) -> None:
+        """The process has gone; once its last lines are stored its name means no job any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._context.intake.drained(process_id)
+        self._context.store.assign(process_id, None)
 
     def _job_length(self) -> float | None:
         config = self._context.config

@@ -70,6 +70,7 @@ class Registrar:
         self._task: asyncio.Task[None] | None = None
         self._presented: tuple[Registration, ServerAddress] | None = None
         self._told_why = False
+        self._closed = False
         self._kind = ev.ServerKind.CONFIGURED
 
     async def present(
@@ -77,6 +78,8 @@ class Registrar:
     ) -> None:
         """Registers under these options, if that is not what already stands. Raises UserError."""
         registration = registration_for(options, version)
+        if self._closed:
+            return
         if self._presented == (registration, address) and self._task is not None and not self._task.done():
             self.reconfigure(options)
             if self._worker is not None:
@@ -93,7 +96,7 @@ class Registrar:
             max_retry=options.max_retry,
             clock=self._clock,
         )
-        await self.close()
+        await self._end()
         self._presented = (registration, address)
         self._kind = kind
         self._worker = worker
@@ -116,7 +119,11 @@ class Registrar:
             self._worker.set_draining(True)
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection for good."""
+        self._closed = True
+        await self._end()
+
+    async def _end(self) -> None:
         if self._worker is not None:
             await self._worker.close()
         if self._task is not None:
@@ -177,7 +184,7 @@ class Registrar:
         self._emit(ev.LoadMeasured(measured, reported))
 
     def load_failed(self, problem: str) -> None:
-        self._emit(ev.Notice(LogLevel.WARN, f"load function: {problem}; the last value stands"))
+        self._emit(ev.Notice(LogLevel.WARN, problem))
 
     def undecodable(self, reason: str) -> None:
         self._emit(ev.Notice(LogLevel.WARN, f"a message of the server was passed over: {reason}"))

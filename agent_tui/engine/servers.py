@@ -56,7 +56,10 @@ async def choose_server(
     on_unassigned: Callable[[Any, Unassigned], None],
     environ: dict[str, str],
 ) -> Server:
-    """Finds or starts the server. Raises UserError for a configuration that cannot work."""
+    """Finds or starts the server. Raises UserError for a configuration that cannot work.
+
+    Credentials may still be missing: the agent's own code can bring them (`require_credentials`).
+    """
     if local:
         return await embedded(clock, on_unassigned)
     if options.ws_url:
@@ -82,18 +85,32 @@ async def embedded(clock: Clock, on_unassigned: Callable[[Any, Unassigned], None
 
 
 def _configured(options: ServerOptions) -> Server:
-    key, secret = options.api_key, options.api_secret
-    if not key and not secret and not options.worker_token and is_loopback(options.ws_url):
-        key, secret = DEV_KEY, DEV_SECRET
-    for value, name, flag in ((key, "API key", "--api-key"), (secret, "API secret", "--api-secret")):
-        if not value and not options.worker_token:
-            raise UserError(
-                f"no {name} for {options.ws_url}: set LIVEKIT_{name.upper().replace(' ', '_')} or give "
-                f"{flag}, or use --local for the embedded server"
-            )
+    worker_url(options.ws_url)  # says what is wrong with it, before anything else looks at it
+    key, secret = _credentials(options)
     address = ServerAddress(options.ws_url, key, secret, options.worker_token or None)
-    worker_url(options.ws_url)
     return Server(_chosen(ServerKind.CONFIGURED, options.ws_url, media=True), address, _nothing)
+
+
+def _credentials(options: ServerOptions) -> tuple[str, str]:
+    """Key and secret; on this machine those of a development server where none are given."""
+    if options.api_key or options.api_secret or options.worker_token or not is_loopback(options.ws_url):
+        return options.api_key, options.api_secret
+    return DEV_KEY, DEV_SECRET
+
+
+def require_credentials(options: ServerOptions) -> None:
+    """Raises UserError when a server is configured without what opens it."""
+    if not options.ws_url or options.worker_token:
+        return
+    worker_url(options.ws_url)
+    key, secret = _credentials(options)
+    for value, name, flag in ((key, "API key", "--api-key"), (secret, "API secret", "--api-secret")):
+        if not value:
+            variable = f"LIVEKIT_{name.upper().replace(' ', '_')}"
+            raise UserError(
+                f"no {name} for {options.ws_url}: set {variable} or give {flag}, "
+                "or use --local for the embedded server"
+            )
 
 
 def _chosen(kind: ServerKind, url: str, *, media: bool) -> ServerChosen:

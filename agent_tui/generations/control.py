@@ -12,12 +12,13 @@ from typing import TypeVar
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
-from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.processes.kept import KeptProcess
+from agent_tui.processes.process import Emit, ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.processes.timings import ProcessTimings
 
 T = TypeVar("T")
 
-RESTARTED = "the control process was ended: the agent's code blocked it"
+BLOCKED = "the agent's code blocked its event loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +51,18 @@ class Control:
         self._clock = clock
         self._emit = emit
         self._numbers = itertools.count(1)
-        self._back_off = BackOff()
-        self._process: SupervisedProcess | None = None
+        self._kept = KeptProcess(self._make, ended=self._process_ended)
         self._keeper: asyncio.Task[None] | None = None
         self._manifest: asyncio.Future[ch.Manifest] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._answers: dict[str, asyncio.Future[ch.RequestAnswer]] = {}
         self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
         self._live: ch.WorkerLive | None = None
-        self._closing = False
 
     async def start(self) -> ch.Manifest:
         """Loads the agent's file. Raises ProcessFailed when it does not load."""
-        self._keeper = asyncio.create_task(self._keep(), name=f"control {self.generation}")
+        self._keeper = asyncio.create_task(self._kept.run(), name=f"control {self.generation}")
         return await asyncio.shield(self._manifest)
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
 
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
         """The request function's decision; a rejection with the reason when it gives none in time.
@@ -107,7 +102,7 @@ class Control:
         finally:
             del self._loads[request_id]
         if answer.load is None:
-            raise ValueError(f"the load function failed: {answer.error}")
+            raise ValueError(answer.error)
         return answer.load
 
     def outcome(self, job_id: str, error: str | None) -> None:
@@ -122,47 +117,43 @@ class Control:
 
     async def close(self, reason: str) -> None:
         """Ends the process and waits until it is gone."""
-        self._closing = True
-        process = self._process
+        self._kept.close(reason)
+        process = self._kept.process
         if process is not None:
             # It holds no room: a blocked one need not be waited for.
-            process.shutdown(reason)
             await asyncio.wait({process.ended}, timeout=self._limits.blocked_s)
-            process.kill(reason)
+            self.kill(reason)
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
-    def _send(self, message: ch.ToChild) -> None:
-        if self._process is not None:
-            self._process.send(message)
+    def kill(self, reason: str) -> None:
+        """Ends the process now."""
+        self._kept.kill(reason)
 
-    async def _keep(self) -> None:
-        failures = 0
-        for number in itertools.count(1):
-            process = SupervisedProcess(
-                f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}",
-                ch.ProcessKind.CONTROL,
-                self.generation,
-                launch=self._launch,
-                timings=self._timings,
-                clock=self._clock,
-                emit=self._emit,
-                relay=self._hear,
-            )
-            self._process = process
-            if self._closing:
-                return
-            await process.run()
-            self._up.clear()
-            self._fail_pending(RESTARTED)
-            if not self._manifest.done():
-                self._manifest.set_exception(process.ready.exception() or ProcessFailed("no manifest"))
-                self._manifest.exception()
-                return
-            if self._closing:
-                return
-            failures = failures + 1 if process.ready.exception() else 0
-            await asyncio.sleep(self._back_off.after(failures))
+    def _send(self, message: ch.ToChild) -> None:
+        if self._kept.process is not None:
+            self._kept.process.send(message)
+
+    def _make(self, number: int) -> SupervisedProcess:
+        return SupervisedProcess(
+            f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}",
+            ch.ProcessKind.CONTROL,
+            self.generation,
+            launch=self._launch,
+            timings=self._timings,
+            clock=self._clock,
+            emit=self._emit,
+            relay=self._hear,
+        )
+
+    def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
+        self._up.clear()
+        self._fail_pending(f"the control process ended: {end.reason}")
+        if self._manifest.done():
+            return True
+        self._manifest.set_exception(process.ready.exception() or ProcessFailed("no manifest"))
+        self._manifest.exception()
+        return False
 
     def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         match message:
@@ -180,11 +171,11 @@ class Control:
                 pass
 
     async def _restart_if_blocked(self) -> None:
-        process = self._process
+        process = self._kept.process
         if process is None or process.ended.done():
             return
         if not await process.answers_ping(self._limits.blocked_s) and not process.held:
-            process.kill(RESTARTED)
+            process.kill(BLOCKED)
 
     def _fail_pending(self, why: str) -> None:
         for job_id, answer in self._answers.items():

@@ -54,6 +54,8 @@ class Generations:
         self._start_method = start_method
         self._number = 0
         self._controls: set[Control] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._closing = False
         self.current: Generation | None = None
 
     async def load(self, cause: str, saved_at: float | None = None) -> Generation | None:
@@ -62,6 +64,10 @@ class Generations:
         `saved_at` is the monotonic time of the save that caused it. What the file sets is applied before
         job processes are made from it, so that they see the options that are then in force.
         """
+        async with self._one_at_a_time:
+            return None if self._closing else await self._load(cause, saved_at)
+
+    async def _load(self, cause: str, saved_at: float | None) -> Generation | None:
         self._number += 1
         number = self._number
         self._emit(GenerationLoading(number, cause))
@@ -99,8 +105,15 @@ class Generations:
             await self._close(before.control, f"generation {number} took over")
         return self.current
 
+    def kill(self, reason: str) -> None:
+        """Ends the control processes now."""
+        self._closing = True
+        for control in self._controls:
+            control.kill(reason)
+
     async def close(self, reason: str) -> None:
-        """Ends the control processes, also of a generation that is still loading."""
+        """Ends the control processes, also of a generation that is still loading; no other is loaded."""
+        self._closing = True
         await asyncio.gather(*(self._close(control, reason) for control in tuple(self._controls)))
 
     async def _close(self, control: Control, reason: str) -> None:

@@ -26,6 +26,8 @@ def log_line(log: LogLine) -> dict[str, Any]:
     }
     if log.logger:
         body["logger"] = log.logger
+    if log.fields:
+        body["fields"] = log.fields
     return body
 
 

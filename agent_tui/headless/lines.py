@@ -1,5 +1,6 @@
 """Events as lines for people: a time, what it is about, and one sentence."""
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +21,14 @@ def log_to_line(log: LogLine) -> str:
     """A log line; further lines of a record (a traceback) are indented."""
     owner = log.job_id or log.source.process_id
     first, *rest = log.text.split("\n") or [""]
-    head = f"{_clock(log.ts)} {log.level.label.upper():<5} {owner:<15} {first}"
+    logger = f"{log.logger}: " if log.logger else ""
+    extra = "".join(f"  {name}={value}" for name, value in log.fields.items() if name not in _KNOWN)
+    head = f"{_clock(log.ts)} {log.level.label.upper():<5} {owner:<15} {logger}{first}{extra}"
     return "\n".join([head, *(f"    {line}" for line in rest)])
+
+
+_KNOWN = frozenset({"job_id", "room", "room_id", "pid", "process_id"})
+"""Fields that the SDK adds to every record and that the line has already."""
 
 
 def _clock(ts: float) -> str:
@@ -45,16 +52,28 @@ def _generation_ready(e: ev.GenerationReady) -> str:
 
 
 def _generation_failed(e: ev.GenerationFailed) -> str:
-    place = f" at {e.file}:{e.line}" if e.file else ""
+    place = f" at {e.file}" + (f":{e.line}" if e.line else "") if e.file else ""
     trace = "".join(f"\n    {line}" for line in e.traceback.rstrip().split("\n")) if e.traceback else ""
     return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
 
 
 def _process(e: ev.ProcessChanged) -> str | None:
-    if e.state is not ev.ProcessState.ENDED:
-        return None if e.kind is not ProcessKind.JOB else f"  process {e.id} (pid {e.pid}) {e.state}"
-    how = f"signal {e.signal}" if e.signal else f"exit code {e.exit_code}"
-    return f"  process {e.id} (pid {e.pid}) ended, {how}: {e.reason}"
+    """Only what one would want to know: warm processes, and ends that were not in good order."""
+    if e.state is ev.ProcessState.IDLE:
+        return f"  process {e.id} (pid {e.pid}) is warm"
+    if e.state is not ev.ProcessState.ENDED or e.exit_code == 0:
+        return None
+    what = "process" if e.kind is ProcessKind.JOB else f"{e.kind} process"
+    return f"  {what} {e.id} (pid {e.pid}) ended with {_how(e)}: {e.reason}"
+
+
+def _how(e: ev.ProcessChanged) -> str:
+    if e.signal is None:
+        return f"exit code {e.exit_code}"
+    try:
+        return signal.Signals(e.signal).name
+    except ValueError:
+        return f"signal {e.signal}"
 
 
 def _offer_answered(e: ev.OfferAnswered) -> str | None:
@@ -96,7 +115,6 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.GenerationFailed: _generation_failed,
     ev.ProcessChanged: _process,
     ev.MemoryWarned: _memory,
-    ev.OfferReceived: lambda e: f"  offer {e.job_id} for room {e.room}",
     ev.OfferAnswered: _offer_answered,
     ev.JobStarted: _job_started,
     ev.JobEnded: lambda e: (
@@ -110,7 +128,12 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{e.text}",
     ev.Stopping: lambda e: (
         f"  stopping: {e.reason}"
-        + (f"; {e.jobs} jobs have up to {e.deadline_s:.0f} s to end" if e.jobs else "")
+        + (
+            f"; {e.jobs} {'job' if e.jobs == 1 else 'jobs'} may take up to {e.deadline_s:.0f} s, "
+            "Ctrl+C again ends everything at once"
+            if e.jobs
+            else ""
+        )
     ),
     ev.Stopped: lambda e: "  stopped",
 }

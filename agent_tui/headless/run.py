@@ -1,9 +1,11 @@
 """The front end without a screen: prints the stream, makes the test jobs, decides the exit code."""
 
 import asyncio
+import contextlib
 import itertools
-import os
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +13,12 @@ from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.handle import Handle
 from agent_tui.headless import jsonl, lines
+from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Verdict:
             case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
                 self.options.exit_when_idle or not self.options.watch
             ):
-                self.load_error = f"{file}:{line} does not load: {error}" if file else error
+                place = f"{file}:{line}" if line else file
+                self.load_error = f"{place} does not load: {error}" if place else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
                 self.registered, self.server_lost = False, reason
@@ -91,6 +97,18 @@ class Verdict:
             return ExitCode.SERVER
         return self._when_idle()
 
+    def catch_up(self, state: AppState) -> ExitCode | None:
+        """Takes from a snapshot what was missed of the stream."""
+        for job in state.jobs.values():
+            if job.phase in LIVE_PHASES:
+                self.running.add(job.id)
+                continue
+            self.running.discard(job.id)
+            if job.phase in (JobPhase.ENDED, JobPhase.LOST):
+                self.settled.add(job.room)
+                self.bad |= job.phase is JobPhase.LOST or job.status is ev.JobStatus.FAILED
+        return self._when_idle()
+
     def _when_idle(self) -> ExitCode | None:
         if not self.options.exit_when_idle or not self.settled or self.running:
             return None
@@ -102,15 +120,16 @@ class Verdict:
 
 
 class Printer:
-    """Prints events and the log lines that they announce, in the chosen form."""
+    """Gives events, and the log lines that they announce, their form."""
 
-    def __init__(self, engine: Handle, *, json: bool) -> None:
+    def __init__(self, engine: Handle, write: Callable[[str], None], *, json: bool) -> None:
         self._engine = engine
+        self._write = write
         self._json = json
         self._seq = itertools.count(1)
 
     def print(self, stamped: ev.Stamped) -> None:
-        """One event; nothing but data goes to stdout. Raises BrokenPipeError."""
+        """One event."""
         if isinstance(stamped.event, ev.LogsAdded):
             for log in self._engine.logs(stamped.event.first, stamped.event.end):
                 if log.level >= self._engine.log_level:
@@ -118,14 +137,16 @@ class Printer:
             return
         self._out(jsonl.event(stamped.event) if self._json else lines.to_line(stamped), stamped.ts)
 
+    def notice(self, text: str) -> None:
+        """One line of the printer's own."""
+        now = time.time()
+        self.print(ev.Stamped(0, now, ev.Notice(LogLevel.WARN, text)))
+
     def _out(self, form: dict[str, Any] | str | None, ts: float) -> None:
         if isinstance(form, dict):
             form = jsonl.line(form, ts, next(self._seq))
         if form is not None:
-            sys.stdout.write(form + "\n")
-
-    def flush(self) -> None:
-        sys.stdout.flush()
+            self._write(form)
 
 
 class Headless:
@@ -135,7 +156,11 @@ class Headless:
         self._engine = engine
         self._options = options
         self._verdict = Verdict(options)
-        self._printer = Printer(engine, json=options.json)
+        self._loop = asyncio.get_running_loop()
+        # JSON is UTF-8 wherever it is read; lines for people follow their terminal.
+        encoding = "utf-8" if options.json else sys.stdout.encoding or "utf-8"
+        self._writer = Writer(sys.stdout.fileno(), encoding, self._cannot_write)
+        self._printer = Printer(engine, self._writer.write, json=options.json)
         self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -156,6 +181,7 @@ class Headless:
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
+            await asyncio.to_thread(self._writer.close)
         for line in (self._verdict.refusal, self._verdict.server_lost, self._verdict.load_error):
             if line is not None and self._decided.done() and self._decided.result():
                 print(f"agent-tui: {line}", file=sys.stderr)
@@ -168,15 +194,25 @@ class Headless:
                     for stamped in batch:
                         self._printer.print(stamped)
                         self._decide(self._verdict.hear(stamped.event))
-                    self._printer.flush()
                     self._dispatch_when_ready()
+                    if dropped := self._writer.take_dropped():
+                        self._printer.notice(
+                            f"{dropped} lines were not printed: whoever reads them is too slow"
+                        )
                 return
-            except LaggedError:
+            except LaggedError as lag:
                 stream = self._engine.subscribe()
-            except BrokenPipeError:
-                # Whoever read us has gone (`| head`): there is nobody to tell anything.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                self._decide(ExitCode.OK)
+                self._printer.notice(f"some events were not printed: {lag}")
+                self._decide(self._verdict.catch_up(stream.snapshot))
+
+    def _cannot_write(self, error: OSError) -> None:
+        """In the writing thread. A reader that has gone (`| head`) is no error; a full disk is one."""
+        gone = isinstance(error, BrokenPipeError)
+        if not gone:
+            print(f"agent-tui: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        code = ExitCode.OK if gone else ExitCode.JOB_FAILED
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._decide, code)
 
     def _decide(self, code: ExitCode | None) -> None:
         if code is not None and not self._decided.done():

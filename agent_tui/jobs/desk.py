@@ -1,6 +1,7 @@
 """The desk: one answer to each offer, one record per job, one end for each, and what the server is told."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -96,13 +97,15 @@ class Desk:
 
     def offer(self, job: proto.Job, received_at: float) -> None:
         """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected."""
+        if job.id in self._records:
+            with contextlib.suppress(ValueError):
+                self._server().answer(job.id, Reject())  # it is here already, and keeps its own story
+            return
         self._around.offered(job)
         agent = self._agent()
         generation = agent.generation if agent else 0
         self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))
-        if job.id in self._records:
-            self._decline(job.id, "this job is here already")
-        elif self._draining:
+        if self._draining:
             self._decline(job.id, "agent-tui is stopping")
         elif agent is None:
             self._decline(job.id, "the agent's file has not loaded")
@@ -189,16 +192,26 @@ class Desk:
         record.stage = Stage.ACCEPTED
         record.lease = self._around.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
-        if not self._server().answer(record.id, record.accept):
+        record.declined = self._accept(record, record.accept)
+        if record.declined is not None:
             del self._assignments[record.id]
             record.lease.release()
-            self._emit(ev.OfferAnswered(record.id, accepted=False, error="the connection was lost"))
+            self._decline(record.id, record.declined)
             return False
         self._emit(ev.OfferAnswered(record.id, accepted=True))
         return True
 
+    def _accept(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
+        """Tells the server; why it could not be told, if it could not."""
+        try:
+            told = self._server().answer(record.id, accept)
+        except ValueError as error:
+            return f"the request function's answer cannot be sent: {error}"
+        return None if told else "the connection was lost before it was answered"
+
     def _decline(self, job_id: str, error: str | None, *, terminate: bool = False) -> None:
-        self._server().answer(job_id, Reject(terminate))
+        with contextlib.suppress(ValueError):  # an answer was on its way already
+            self._server().answer(job_id, Reject(terminate))
         self._emit(ev.OfferAnswered(job_id, accepted=False, terminate=terminate, error=error))
 
     async def _run(self, record: JobRecord, agent: Agent) -> None:
@@ -331,6 +344,9 @@ class Desk:
         )
 
     def _tell_to_end(self, record: JobRecord, status: ev.JobStatus, reason: str) -> None:
+        if record.exiting is not None and record.process is not None:
+            record.process.shutdown(reason)  # it ended by itself before: that stays how it ended
+            return
         if record.told_to_end is not None:
             return
         record.told_to_end = (status, reason)
@@ -384,11 +400,20 @@ def _verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, s
         return ev.JobStatus.FAILED, record.crash[0]
     if record.told_to_end is not None:
         status, reason = record.told_to_end
-        late = f"; {end.reason}" if end is not None and end.killed else ""
-        return status, reason + late
+        bad = end is not None and (end.killed or end.signal is not None)
+        if bad and status is ev.JobStatus.SUCCESS:
+            status = ev.JobStatus.FAILED
+        return status, f"{reason}; {_how(end)}" if bad else reason
     if record.exiting is not None:
-        late = f"; then killed: {end.reason}" if end is not None and end.killed else ""
-        return ev.JobStatus.SUCCESS, record.exiting + late
+        bad = end is not None and (end.killed or end.signal is not None)
+        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
     if end is None:
         return ev.JobStatus.FAILED, "the job never got a process"
     return ev.JobStatus.FAILED, end.reason
+
+
+def _how(end: ProcessEnd | None) -> str:
+    """How a process went that did not end by itself in good order."""
+    if end is None:
+        return ""
+    return f"killed: {end.reason}" if end.killed else f"its process was ended by signal {end.signal}"

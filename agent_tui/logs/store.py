@@ -1,43 +1,33 @@
 """The ring of log lines: written from any thread, announced by index, pulled by range."""
 
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.door import Door
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 
 CAPACITY = 50_000
-MASK = "•••"
-SHORTEST_SECRET = 12
-"""Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
-
-_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 
 
 class LogStore:
     """Keeps the last `capacity` lines. Indexes never repeat, so a reader knows what it missed."""
 
-    def __init__(self, clock: Clock, capacity: int = CAPACITY) -> None:
+    def __init__(self, clock: Clock, capacity: int = CAPACITY, door: Door | None = None) -> None:
+        self._door = door or Door()
         self._clock = clock
         self._lines: deque[LogLine] = deque(maxlen=capacity)
         self._end = 0
         self._dropped = 0
         self._jobs: dict[str, str] = {}
-        self._secrets: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._on_added: Callable[[], None] = _nothing
 
     def on_added(self, callback: Callable[[], None]) -> None:
         """Calls back, from whichever thread wrote, after lines were added or dropped."""
         self._on_added = callback
-
-    def mask(self, secrets: Iterable[str]) -> None:
-        """From now on these values, and any JSON web token, are masked in every line."""
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
 
     @property
     def end(self) -> int:
@@ -73,20 +63,19 @@ class LogStore:
         fields: dict[str, object] | None = None,
     ) -> None:
         """Stores one line, sanitised."""
-        clean = self._masked(sanitise(text))
+        clean = self._door.clean(text)
         stamp = self._clock.time() if ts is None else ts
+        shown = {
+            self._door.clean(name): self._door.clean(value) if isinstance(value, str) else value
+            for name, value in (fields or {}).items()
+        }
         with self._lock:
             job_id = self._jobs.get(source.process_id)
             self._lines.append(
-                LogLine(self._end, stamp, level, source, job_id, clean, sanitise(logger), fields or {})
+                LogLine(self._end, stamp, level, source, job_id, clean, self._door.clean(logger), shown)
             )
             self._end += 1
         self._on_added()
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return _TOKEN.sub(MASK, text) if "eyJ" in text else text
 
     def drop(self, source: LogSource, count: int) -> None:
         """Counts lines that were read but not stored, and says so in their place."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from agent_tui.model import dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.state import (
     AppState,
@@ -161,10 +162,16 @@ def _memory_warned(state: AppState, event: ev.MemoryWarned, ts: float) -> AppSta
 
 
 def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
-    job = JobView(event.job_id, event.room, JobPhase.OFFERED, ts, event.generation)
+    job = JobView(
+        event.job_id, event.room, JobPhase.OFFERED, ts, event.generation, dispatch_id=event.dispatch_id
+    )
     jobs = {**state.jobs, event.job_id: job}
     over = {JobPhase.ENDED, JobPhase.LOST, JobPhase.DECLINED}
-    return replace(state, jobs=_trimmed(jobs, lambda j: j.phase in over))
+    return replace(
+        state,
+        jobs=_trimmed(jobs, lambda j: j.phase in over),
+        dispatches=dispatches.offered(state.dispatches, event),
+    )
 
 
 def _offer_answered(state: AppState, event: ev.OfferAnswered, ts: float) -> AppState:
@@ -208,12 +215,15 @@ def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
 
 def _job_lost(state: AppState, event: ev.JobLost, ts: float) -> AppState:
     totals: Totals = replace(state.totals, lost=state.totals.lost + 1)
-    lost = replace(state, totals=totals)
+    followed = dispatches.lost(state.dispatches, state.jobs, event, ts)
+    lost = replace(state, totals=totals, dispatches=followed)
     return lost if event.job_id is None else _job(lost, event.job_id, phase=JobPhase.LOST, reason=event.why)
 
 
 def _dispatched(state: AppState, event: ev.Dispatched, ts: float) -> AppState:
-    return replace(state, totals=replace(state.totals, dispatched=state.totals.dispatched + 1))
+    totals = replace(state.totals, dispatched=state.totals.dispatched + 1)
+    followed = dispatches.made(state.dispatches, state.jobs, event, ts)
+    return replace(state, totals=totals, dispatches=followed)
 
 
 def _logs(state: AppState, event: ev.LogsAdded, ts: float) -> AppState:
@@ -221,7 +231,7 @@ def _logs(state: AppState, event: ev.LogsAdded, ts: float) -> AppState:
 
 
 def _stopping(state: AppState, event: ev.Stopping, ts: float) -> AppState:
-    return replace(state, stopping=event.reason)
+    return replace(state, stopping=event.reason, stop_by=ts + event.deadline_s)
 
 
 def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:

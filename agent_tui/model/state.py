@@ -105,6 +105,21 @@ class JobView:
     status: JobStatus | None = None
     reason: str = ""
     seconds: float | None = None
+    dispatch_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchView:
+    """One test dispatch made here, or (`ours` is False) one of somebody else that is known to be lost."""
+
+    room: str
+    made: float
+    agent_name: str = ""
+    dispatch_id: str | None = None
+    job_id: str | None = None
+    lost: str = ""
+    """Why it became no job."""
+    ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +148,14 @@ class AppState:
     generation: GenerationView = field(default_factory=GenerationView)
     processes: Mapping[str, ProcessView] = field(default_factory=dict)
     jobs: Mapping[str, JobView] = field(default_factory=dict)
+    dispatches: tuple[DispatchView, ...] = ()
     breaches: tuple[tuple[float, MemoryWarned], ...] = ()
     totals: Totals = field(default_factory=Totals)
     log_end: int = 0
     logs_dropped: int = 0
     stopping: str = ""
+    stop_by: float = 0.0
+    """When what then still runs is killed, in Unix seconds; 0 while nothing stops."""
     stopped: bool = False
 
     @property

@@ -192,7 +192,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "host",
-        kinds.text("an address of this machine"),
+        kinds.text("an address of this machine (0.0.0.0 opens it to the network)", empty=False),
         "127.0.0.1",
         "Address for the health endpoint.",
     ),

@@ -36,7 +36,7 @@ class Kind:
     secret: bool = False
 
 
-def text(expects: str = "a text", *, forbidden: str = "") -> Kind:
+def text(expects: str = "a text", *, forbidden: str = "", empty: bool = True) -> Kind:
     """Any text; surrounding white space is dropped."""
 
     def convert(raw: object) -> str:
@@ -44,6 +44,8 @@ def text(expects: str = "a text", *, forbidden: str = "") -> Kind:
             raise ValueError("is not a text")
         if any(ord(char) < 0x20 or char in forbidden for char in raw):
             raise ValueError("holds a character that is not allowed")
+        if not empty and not raw.strip():
+            raise ValueError("is empty")
         return raw.strip()
 
     return Kind(expects, convert)

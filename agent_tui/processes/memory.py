@@ -66,9 +66,9 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class WarnRule:
-    """When a warning is repeated: after the cooldown, or when that much more is used (agents-js.md §6)."""
+    """How often to look, and when a warning is repeated: after the cooldown, or with that much more."""
 
-    interval_s: float = 5.0
+    interval_s: float = 1.0
     cooldown_s: float = 120.0
     growth_mb: float = 50.0
 
@@ -93,6 +93,12 @@ class MemorySampler:
         self._rule = rule or WarnRule()
         self._read = read
         self._watched: dict[str, _Watched] = {}
+
+    def note_baseline(self, process: SupervisedProcess) -> None:
+        """What a process uses that has just become ready: growth is told from here."""
+        memory = self._read(process.pid, full=False) if process.pid is not None else None
+        if memory is not None:
+            self._watched[process.id] = _Watched(memory.rss)
 
     async def run(self) -> None:
         """Samples until cancelled."""

@@ -60,6 +60,7 @@ class Pool:
         clock: Clock,
         emit: Emit,
         relay: Relay,
+        became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
         back_off: BackOff | None = None,
         supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
@@ -69,6 +70,7 @@ class Pool:
         self._clock = clock
         self._emit = emit
         self._relay = relay
+        self._tell_ready = became_ready
         self._back_off = back_off or BackOff()
         self._supervise = supervise
         self._plan: Plan | None = None
@@ -79,6 +81,8 @@ class Pool:
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
         self._failures = 0
+        self._idle_deaths = 0
+        """Processes in a row that died while they waited; a job that was taken ends the row."""
         self._not_before = 0.0
         self._wake = asyncio.Event()
         self._closing = False
@@ -111,7 +115,7 @@ class Pool:
     def use(self, plan: Plan) -> None:
         """New jobs run on this generation from now on; idle processes of others end."""
         self._plan = plan
-        self._failures, self._not_before = 0, 0.0
+        self._failures, self._idle_deaths, self._not_before = 0, 0, 0.0
         for process in self.processes:
             if process.generation != plan.generation and not process.had_job:
                 self._forget(process)
@@ -208,13 +212,17 @@ class Pool:
         finally:
             self._forget(process)
             self._processes.pop(process.id, None)
+            if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
+                self._idle_deaths += 1
+                self._pause(self._idle_deaths)
             self._wake.set()
 
     def _became_ready(self, process: SupervisedProcess, ready: asyncio.Future[None]) -> None:
         error = None if ready.cancelled() else ready.exception()
         current = self._plan is not None and process.generation == self._plan.generation
         if error is None and current:
-            self._failures, self._not_before = 0, 0.0
+            self._failures = 0
+            self._tell_ready(process)
             if self._waiting:
                 self._give(self._waiting.popleft(), process)
             else:
@@ -223,9 +231,12 @@ class Pool:
             process.shutdown("its generation is no longer current")
         elif current and not self._closing and isinstance(error, ProcessFailed):
             self._failures += 1
-            self._not_before = self._clock.monotonic() + self._back_off.after(self._failures)
+            self._pause(self._failures)
             self._fail_first_waiting(error)
         self._wake.set()
+
+    def _pause(self, failures: int) -> None:
+        self._not_before = self._clock.monotonic() + self._back_off.after(failures)
 
     def _fail_first_waiting(self, error: ProcessFailed) -> None:
         if not self._waiting:
@@ -245,6 +256,7 @@ class Pool:
             process = self._idle.popleft()
             if process.state is ProcessState.IDLE:
                 lease.warm = lease.taken = True
+                self._idle_deaths = 0
                 self._leases.discard(lease)
                 self._wake.set()
                 return process

@@ -100,6 +100,11 @@ class SupervisedProcess:
     def pid(self) -> int | None:
         return self.child.pid if self.child else None
 
+    @property
+    def died_idle(self) -> bool:
+        """It was ready, had no job and was not told to end, and yet it ended."""
+        return self._is_ready and not self.had_job and self._end_reason is None
+
     def start_job(self, start: ch.StartJob, job_id: str, listener: JobListener) -> None:
         """Runs a job in this idle process; from here on the listener hears of it."""
         if self.state is not ProcessState.IDLE or self.child is None:
@@ -216,15 +221,16 @@ class SupervisedProcess:
         for reached, limit, what in ladder:
             if not await self._until(reached, limit):
                 self.kill(f"did not {what} within {limit:g} s of being asked to end")
+            if self._killed_for is not None:
                 return
 
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
-        """Waits for a condition or the channel's end; False when the limit passed first.
+        """Waits for a condition, the channel's end or a kill; False when the limit passed first.
 
         A limit does not pass while a debugger or a stop signal holds the process.
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
-        while not (condition() or self._channel_closed):
+        while not (condition() or self._channel_closed or self._killed_for is not None):
             self._changed.clear()
             remaining = None if deadline is None else deadline - self._clock.monotonic()
             if remaining is not None and remaining <= 0:
@@ -239,11 +245,15 @@ class SupervisedProcess:
 
     async def _read(self) -> None:
         assert self.child is not None
-        while (message := await self.child.receive()) is not None:
-            self._handle(message)
+        try:
+            while (message := await self.child.receive()) is not None:
+                self._handle(message)
+                self._changed.set()
+        except Exception as error:
+            self.kill(f"what it said could not be handled: {type(error).__name__}: {error}")
+        finally:
+            self._channel_closed = True
             self._changed.set()
-        self._channel_closed = True
-        self._changed.set()
 
     def _handle(self, message: ch.FromChild) -> None:
         match message:

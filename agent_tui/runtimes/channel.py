@@ -65,11 +65,22 @@ def decode(line: bytes) -> FromChild | LogRecord:
     """One line as a message; raises ChannelError."""
     try:
         raw = json.loads(line)
+        if b"\\ud" in line:
+            raw = _without_surrogates(raw)
         cls = _FROM_CHILD[raw["case"]]
         message: FromChild | LogRecord = _revive(cls, raw.get("value") or {})
     except (ValueError, TypeError, KeyError) as error:
         raise ChannelError(f"not a message of a child: {line[:200]!r} ({error})") from error
     return message
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Half characters (`os.fsdecode` makes them of odd file names) fit nowhere: they become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(inner) for name, inner in value.items()}
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _plain(value: object, job_view: JobView, name: str = "") -> object:

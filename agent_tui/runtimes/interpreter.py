@@ -47,6 +47,7 @@ class Miss:
     how: str
     reason: str
     missing: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,15 @@ Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, obje
 """Asks a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
 
 
+SDK_MODULE = "livekit.agents"
+
+
 def needs(file: Path, runtime: str) -> tuple[str, ...]:
     """Modules without which the file does not load: top-level names, `livekit.agents` for that runtime."""
     names = {each.module.split(".")[0] for each in read_imports(file) if each.required and not each.level}
     names -= set(sys.stdlib_module_names)
     if runtime == LIVEKIT_AGENTS:
-        names = (names - {"livekit"}) | {"livekit.agents"}
+        names = (names - {"livekit"}) | {SDK_MODULE}
     return tuple(sorted(names))
 
 
@@ -105,10 +109,15 @@ def find_interpreter(
     own_prefix: Path | None = None,
     ask: Ask | None = None,
 ) -> Interpreter:
-    """The first candidate that will do; blocks while it asks. Raises UserError when none does."""
+    """The first candidate that will do; blocks while it asks. Raises UserError when none does.
+
+    Without the SDK a file cannot run. Any other module that is missing may yet be found when the file runs
+    (it may change `sys.path`): then the candidate that lacks fewest is taken, and told as a miss.
+    """
     wanted = needs(file, runtime)
     misses: list[Miss] = []
     asked: set[Path] = set()
+    nearly: list[tuple[Candidate, Miss]] = []
     for candidate in candidates(file, python, environ, own_prefix or Path(sys.prefix)):
         if not candidate.path.exists():
             if "in /" not in candidate.how:
@@ -118,11 +127,15 @@ def find_interpreter(
             continue
         asked.add(candidate.path)
         result = _try(candidate, wanted, file, environ, ask or ask_python)
-        if isinstance(result, Miss):
-            misses.append(result)
-        else:
+        if not isinstance(result, Miss):
             path, version = result
             return Interpreter(path, version, candidate.how, tuple(misses))
+        misses.append(result)
+        if result.missing and SDK_MODULE not in result.missing:
+            nearly.append((candidate, result))
+    if nearly:
+        candidate, miss = min(nearly, key=lambda each: len(each[1].missing))
+        return Interpreter(candidate.path, miss.version, candidate.how, tuple(misses))
     raise UserError(_none_line(file, runtime, wanted, misses))
 
 
@@ -155,7 +168,7 @@ def _try(
     candidate: Candidate, wanted: tuple[str, ...], file: Path, environ: Mapping[str, str], ask: Ask
 ) -> Miss | tuple[Path, str]:
     try:
-        answer = ask(candidate.path, wanted, file.absolute().parent, environ)
+        answer = ask(candidate.path, wanted, file.resolve().parent, environ)
         version = tuple(int(each) for each in answer["version"])  # type: ignore[attr-defined]
         missing = tuple(str(each) for each in answer["missing"])  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -164,7 +177,7 @@ def _try(
     if version[:2] < OLDEST:
         return Miss(candidate.path, candidate.how, f"is Python {shown}, needed is 3.10 or later")
     if missing:
-        return Miss(candidate.path, candidate.how, f"lacks {', '.join(missing)}", missing)
+        return Miss(candidate.path, candidate.how, f"lacks {', '.join(missing)}", missing, shown)
     executable = Path(str(answer.get("executable") or candidate.path))
     return (executable if executable.exists() else candidate.path), shown
 

@@ -316,3 +316,45 @@ async def _lines(*arguments: object) -> tuple[int, str]:
     output, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()
+
+
+async def test_text_that_no_message_can_carry_hangs_nothing(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("async def entry(ctx):\n    raise ValueError('caf\\udce9')\n")
+    code, run = await finished(agent, *TEST_JOBS, 1)
+    assert code == 1
+    assert run.all("job_ended")[0]["reason"] == "ValueError: caf\ufffd"
+
+
+async def test_nobody_reading_stops_neither_jobs_nor_the_end() -> None:
+    async with agent_tui(AGENTS / "native_flood.py", "--local", "--json", "--dispatch", 1) as run:
+        await run.until("job_started")
+        await asyncio.sleep(3)  # its lines fill the pipe, and nobody takes them
+        run.process.send_signal(signal.SIGINT)
+        await until(lambda: len(marked(run.mark)) <= 1, limit_s=10)  # the host may have more to say
+        await run.end()
+
+
+async def test_a_mend_that_is_saved_while_the_broken_file_still_loads_is_seen(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("import time\ntime.sleep(1.5)\nraise RuntimeError('not yet')\n")
+    async with agent_tui(agent, "--local", "--json") as run:
+        await run.until("process", kind="control", state="starting")
+        await asyncio.sleep(0.7)
+        agent.write_text("async def entry(ctx): ...\n")
+        await run.until("generation_failed")
+        await run.until("generation_ready")
+
+
+async def test_a_folder_that_may_not_be_read_does_not_blind_the_watcher(tmp_path: Path) -> None:
+    closed = tmp_path / "pgdata"
+    closed.mkdir(mode=0o000)
+    agent = tmp_path / "agent.py"
+    agent.write_text("broken(\n")
+    try:
+        async with agent_tui(agent, "--local", "--json") as run:
+            await run.until("generation_failed")
+            agent.write_text("async def entry(ctx): ...\n")
+            await run.until("generation_ready")
+    finally:
+        closed.chmod(0o755)

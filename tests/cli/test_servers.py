@@ -156,6 +156,8 @@ async def test_a_signal_during_a_back_off_ends_at_once() -> None:
             {"LIVEKIT_URL": "ftp://example.com", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"},
             "ftp://example.com",
         ),
+        ((EXAMPLES / "native_agent.py", "--ws-url", "ws://[::1"), {}, "ws://[::1"),
+        ((EXAMPLES / "native_agent.py", "--ws-url", "foo"), {}, "foo"),
         ((EXAMPLES / "livekit_agent.py", "--python", "/usr/bin/env"), {}, "livekit"),
     ],
 )

@@ -249,3 +249,40 @@ async def test_the_manifest_of_a_child_that_dies_first_is_an_error() -> None:
     async with control_of(nursery) as control:
         with pytest.raises(ProcessFailed, match="signal 9"):
             await control.start()
+
+
+async def test_closing_does_not_wait_for_the_pause_after_failures() -> None:
+    nursery = Nursery(loads)
+    async with control_of(nursery) as control:
+        await control.start()
+
+        def dies(child: ScriptedChild) -> None:
+            child.end(1)
+
+        nursery.prepare = dies
+        nursery.children[0].end(1)
+        await until(lambda: len(nursery.children) >= 4)
+        begin = asyncio.get_running_loop().time()
+        await control.close("quit")
+        assert asyncio.get_running_loop().time() - begin < 0.4
+
+
+async def test_loads_come_one_after_the_other_and_none_after_the_end() -> None:
+    nursery, events = Nursery(prepare=lambda child: None), list[Event]()
+    generations = generations_of(nursery, events)
+    first = asyncio.create_task(generations.load("start"))
+    second = asyncio.create_task(generations.load("reload"))
+    await until(lambda: nursery.children)
+    await asyncio.sleep(0)
+    assert len(nursery.children) == 1
+    loads(nursery.children[0])
+    await first
+    await until(lambda: len(nursery.children) == 2)
+    loads(nursery.children[1])
+    await second
+    assert generations.current is not None
+    assert generations.current.number == 2
+    nursery.prepare = loads
+    await generations.close("quit")
+    assert await generations.load("late") is None
+    assert len(nursery.children) == 2

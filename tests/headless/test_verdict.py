@@ -11,6 +11,8 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
+from agent_tui.model.reduce import reduce
+from agent_tui.model.state import AppState
 
 REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
 READY = ev.GenerationReady(1, None, "start", "native", None, "spawn")
@@ -168,10 +170,10 @@ def test_an_ended_process_says_how() -> None:
 
 def test_every_event_has_a_form_for_people_or_is_known_to_be_noise() -> None:
     quiet = {ev.GenerationLoading, ev.LoadMeasured, ev.ProcessMeasured, ev.ProcessPinged, ev.LogsAdded}
-    quiet |= {ev.JobAssigned}
+    quiet |= {ev.JobAssigned, ev.OfferReceived}
     assert set(lines._FORMS) == set(typing.get_args(ev.Event)) - quiet
     for event in EVERY:
-        assert lines.to_line(ev.Stamped(1, 0.0, event))
+        assert lines.to_line(ev.Stamped(1, 0.0, event)) or type(event) in quiet
 
 
 def test_log_lines_in_both_forms() -> None:
@@ -185,4 +187,15 @@ def test_log_lines_in_both_forms() -> None:
         "text": "boom\nTraceback",
         "logger": "app",
     }
-    assert lines.log_to_line(log).endswith("ERROR AJ_1            boom\n    Traceback")
+    assert lines.log_to_line(log).endswith("ERROR AJ_1            app: boom\n    Traceback")
+
+
+def test_what_was_missed_is_taken_from_a_snapshot() -> None:
+    state = AppState()
+    stream: list[ev.Event] = [offered("a"), ended("a", ev.JobStatus.FAILED), offered("b")]
+    for number, event in enumerate(stream, 1):
+        state = reduce(state, ev.Stamped(number, 1.0, event))
+    verdict = Verdict(HeadlessOptions(exit_when_idle=True))
+    assert verdict.catch_up(state) is None
+    assert (verdict.running, verdict.settled, verdict.bad) == ({"AJ_b"}, {"a"}, True)
+    assert verdict.hear(ended("b")) is ExitCode.JOB_FAILED

@@ -33,6 +33,7 @@ class Bench:
         self.updates: list[tuple[str, JobProgress, str]] = []
         self.outcomes: list[tuple[str, str | None]] = []
         self.connected = True
+        self.refuses = False
         self.loaded = True
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
@@ -56,6 +57,8 @@ class Bench:
 
     # the server
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:
+        if self.refuses and isinstance(answer, ch.AcceptArguments):
+            raise ValueError("the identity is empty")
         self.answers.append((job_id, answer))
         return self.connected
 
@@ -182,8 +185,11 @@ async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> Non
         else:
             await bench.run_job()
             bench.answers.clear()
+        before = len(bench.told(ev.OfferReceived))
         bench.offer()
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
+        # A second offer of a job that is here tells no story that contradicts the first.
+        assert len(bench.told(ev.OfferReceived)) == before + (why != "here already")
 
 
 async def test_an_assignment_that_never_comes_cancels_the_acceptance() -> None:
@@ -203,8 +209,37 @@ async def test_a_connection_lost_before_the_answer_costs_nothing() -> None:
         bench.connected = False
         bench.offer()
         await until(lambda: bench.over_records)
-        assert bench.told(ev.JobLost) == []
+        assert bench.over_records[0].declined == "the connection was lost before it was answered"
         await until(lambda: bench.pool.idle == 1)
+
+
+async def test_an_answer_that_cannot_be_sent_is_a_rejection_and_leaks_nothing() -> None:
+    async with bench_of() as bench:
+        bench.refuses = True
+        bench.offer()
+        await until(lambda: bench.over_records)
+        assert "cannot be sent: the identity is empty" in str(bench.over_records[0].declined)
+        assert bench.answers == [("AJ_1", Reject(terminate=False))]
+        await until(lambda: bench.pool.idle == 1)
+        assert len(bench.pool.processes) == 1
+        assert bench.desk._assignments == {}
+
+
+@pytest.mark.parametrize("how", ["killed", "signal"])
+async def test_a_test_job_that_does_not_end_well_after_its_length_is_no_success(how: str) -> None:
+    async with bench_of() as bench:
+        child = await bench.run_job()
+
+        def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+            if how == "signal" and isinstance(message, ch.Shutdown):
+                child.end(None, 11)
+
+        child.answers = answer
+        bench.desk.end("AJ_1", ev.JobStatus.SUCCESS, "job length reached")
+        end = await bench.ended()
+        assert end.status == "failed"
+        assert end.reason.startswith("job length reached; ")
+        assert bench.updates[-1][1] is JobProgress.FAILED
 
 
 async def test_a_crash_is_failed_with_its_last_line_although_the_process_exits_with_zero() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui.logs.door import Door
 from agent_tui.logs.intake import Allowance, LogIntake
 from agent_tui.logs.store import LogStore
 from agent_tui.model.clock import SystemClock
@@ -127,7 +128,8 @@ def test_lines_belong_to_the_job_that_their_process_runs() -> None:
     ],
 )
 def test_secrets_and_tokens_are_masked(text: str, shown: str) -> None:
-    store = LogStore(FakeClock())
-    store.mask(["abcdefghijklmnop", "secret", ""])
+    door = Door()
+    door.mask(["abcdefghijklmnop", "secret", ""])
+    store = LogStore(FakeClock(), door=door)
     store.add(OUT, LogLevel.INFO, text)
     assert texts(store) == [shown]

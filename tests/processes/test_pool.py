@@ -177,3 +177,14 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
         assert (await pool.lease().take()).generation == 2
         old.children.extend(new.children)  # so that the fixture counts them all
         process.kill("test over")
+
+
+async def test_idle_processes_that_keep_dying_are_not_replaced_for_ever_at_once() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1, back_off=BackOff(first_s=0.2, most_s=0.2)) as pool:
+        for number in range(1, 4):
+            await until(lambda n=number: len(nursery.children) == n and pool.idle == 1)  # type: ignore[misc]
+            nursery.children[-1].end(1)
+        begin = asyncio.get_running_loop().time()
+        await until(lambda: len(nursery.children) == 4)
+        assert asyncio.get_running_loop().time() - begin > 0.1

@@ -203,3 +203,27 @@ async def test_messages_of_others_are_relayed() -> None:
 def test_back_off_grows_from_none_to_a_ceiling() -> None:
     waits = [BackOff(first_s=0.5, most_s=3.0).after(failures) for failures in range(7)]
     assert waits == [0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 3.0]
+
+
+async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> None:
+    class Broken(Listener):
+        def entry_started(self, at: float) -> None:
+            raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
+
+    run = Run(Nursery(), timings=ProcessTimings())
+    await run.process.ready
+    run.process.start_job(start_job(), "AJ_1", Broken())
+    run.child.say(ch.EntryStarted(5.0))
+    end = await run.end()
+    assert end.killed
+    assert "could not be handled: UnicodeEncodeError" in end.reason
+
+
+async def test_a_kill_gets_through_while_something_is_waited_for() -> None:
+    run = Run(Nursery(), timings=ProcessTimings(), paused=True)
+    await run.process.ready
+    run.child.answers = lambda child, message: None
+    run.process.shutdown("quit")
+    await asyncio.sleep(0)
+    run.process.kill("at once")
+    assert (await asyncio.wait_for(run.end(), 1)).killed

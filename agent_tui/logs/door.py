@@ -1,0 +1,31 @@
+"""The door by which text from outside comes in: sanitised, and with known secrets masked."""
+
+import re
+from collections.abc import Iterable
+
+from agent_tui.logs.sanitise import MAX_LINE, sanitise
+
+MASK = "•••"
+SHORTEST_SECRET = 12
+"""Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
+
+_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
+
+
+class Door:
+    """Cleans text for the log store and for events alike."""
+
+    def __init__(self) -> None:
+        self._secrets: tuple[str, ...] = ()
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """From now on these values are masked too; any JSON web token always is."""
+        new = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        self._secrets = tuple(sorted(new | set(self._secrets), key=len, reverse=True))
+
+    def clean(self, text: str, limit: int = MAX_LINE) -> str:
+        """The text as it may be shown."""
+        text = sanitise(text, limit)
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _TOKEN.sub(MASK, text) if "eyJ" in text else text

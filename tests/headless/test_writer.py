@@ -1,0 +1,76 @@
+"""Writing to somebody who reads slowly, not at all, or no more."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from agent_tui.headless.writer import Writer
+
+
+def collect(fd: int, into: list[bytes]) -> threading.Thread:
+    def read() -> None:
+        while data := os.read(fd, 65536):
+            into.append(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
+def test_lines_come_in_order_and_completely() -> None:
+    read, write = os.pipe()
+    out: list[bytes] = []
+    reading = collect(read, out)
+    writer = Writer(write, "utf-8", lambda error: None)
+    for number in range(5000):
+        writer.write(f"line {number} ✓")
+    writer.close()
+    os.close(write)
+    reading.join()
+    os.close(read)
+    assert b"".join(out).decode().splitlines() == [f"line {number} ✓" for number in range(5000)]
+
+
+def test_a_reader_that_does_not_read_holds_nothing_up_and_costs_only_lines() -> None:
+    read, write = os.pipe()
+    writer = Writer(write, "utf-8", lambda error: None, most=100)
+    begin = time.monotonic()
+    for _ in range(1000):
+        writer.write("x" * 1000)
+    assert time.monotonic() - begin < 1
+    assert writer.take_dropped() > 500
+    assert writer.take_dropped() == 0
+    writer.close()
+    assert time.monotonic() - begin < 3
+    os.close(read)
+    writer._thread.join(2)
+    os.close(write)
+
+
+def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
+    errors: list[OSError] = []
+    read, write = os.pipe()
+    os.close(read)
+    writer = Writer(write, "utf-8", errors.append)
+    writer.write("x")
+    writer.close()
+    os.close(write)
+    assert [type(error) for error in errors] == [BrokenPipeError]
+    if Path("/dev/full").exists():
+        full = os.open("/dev/full", os.O_WRONLY)
+        writer = Writer(full, "utf-8", errors.append)
+        writer.write("x")
+        writer.close()
+        os.close(full)
+        assert errors[1].errno == 28
+
+
+def test_characters_that_the_terminal_cannot_show_are_escaped() -> None:
+    read, write = os.pipe()
+    writer = Writer(write, "ascii", lambda error: None)
+    writer.write("✓ ok \udce9")
+    writer.close()
+    os.close(write)
+    assert os.read(read, 100) == b"\\u2713 ok \\udce9\n"
+    os.close(read)
