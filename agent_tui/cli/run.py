@@ -1,9 +1,11 @@
 """`agent-tui [AGENT]`: hosts one agent file."""
 
 import asyncio
+import importlib
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +19,10 @@ from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
 from agent_tui.runtimes.interpreter import find_interpreter
 
+if TYPE_CHECKING:
+    from agent_tui.engine.config import RunConfig
+    from agent_tui.engine.engine import Engine
+
 CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
 SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts")
 TEST_JOB_LENGTH_S = 10.0
@@ -26,11 +32,12 @@ TEST_JOB_LENGTH_S = 10.0
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
-    "3 no server or refused credentials, 130 and 143 by signal.",
+    "3 no server or refused credentials, 129, 130 and 143 by signal. `agent-tui server` runs the embedded "
+    "server by itself.",
 )
 @click.argument("agent", required=False)
 @click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says.")
-@click.option("--headless", is_flag=True, help="Lines instead of a screen.")
+@click.option("--headless", is_flag=True, help="Lines instead of the screen; the default without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout; headless.")
 @click.option("--dispatch", metavar="N", default="0", help="Make N test jobs once ready.")
 @click.option(
@@ -69,7 +76,6 @@ def run(
     head_start = HeadStart(runtime, interpreter.path, cwd, environment.plain)
 
     from agent_tui.engine.config import RunConfig
-    from agent_tui.headless.run import HeadlessOptions
 
     config = RunConfig(
         agent=file,
@@ -84,26 +90,49 @@ def run(
         job_length_s=length,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
     )
-    view = HeadlessOptions(
-        json=as_json,
-        dispatch=count,
-        exit_when_idle=exit_when_idle,
-        watch=config.watch,
-        confirmed_host=allow_remote,
-    )
+    screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        return asyncio.run(_run_headless(config, view))
+        if screen:
+            return asyncio.run(_run_screen(config, count, allow_remote))
+        return asyncio.run(_run_headless(config, count, allow_remote, as_json, exit_when_idle))
     finally:
         head_start.discard()
 
 
-async def _run_headless(config: Any, view: Any) -> int:
+async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> int:
+    from agent_tui.tui.app import AgentTuiApp
+
+    async def make_engine() -> "Engine":
+        # After the first frame, and in a thread, so that the screen lives meanwhile.
+        engine = await asyncio.to_thread(importlib.import_module, "agent_tui.engine.engine")
+        made: Engine = engine.Engine(config)
+        return made
+
+    app = AgentTuiApp(make_engine, dispatch=dispatch, confirmed_host=allow_remote)
+    with StopSignals(app.stop) as signals:
+        code = await app.run_async()
+        await app.ended()
+    if signals.exit_code is not None:
+        return signals.exit_code
+    return (app.return_code or 0) if code is None else code
+
+
+async def _run_headless(
+    config: "RunConfig", dispatch: int, allow_remote: str, as_json: bool, exit_when_idle: bool
+) -> int:
     from agent_tui.engine.engine import Engine
-    from agent_tui.headless.run import Headless
+    from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
 
     engine = Engine(config)
-    front = Headless(engine, view)
+    options = HeadlessOptions(
+        json=as_json,
+        dispatch=dispatch,
+        exit_when_idle=exit_when_idle,
+        watch=config.watch,
+        confirmed_host=allow_remote,
+    )
+    front = Headless(engine, options)
     running = asyncio.create_task(front.run(), name="headless")
 
     async def stop(reason: str, kill: bool) -> None:
@@ -128,6 +157,8 @@ def find_agent(agent: str | None) -> Path:
         names = ", ".join(CANDIDATES)
         raise UserError(f"no agent file here (looked for {names}): name it, as in agent-tui path/to/agent.py")
     path = Path(agent)
+    if not agent:
+        raise UserError("the agent's file has an empty name: name it, as in agent-tui path/to/agent.py")
     if path.is_dir():
         raise UserError(f"{agent} is a folder: name the agent's file in it, as in agent-tui {agent}/agent.py")
     if not path.is_file():

@@ -63,6 +63,13 @@ class AgentCode:
         """The current generation's control process."""
         return self.current.control if self.current else None
 
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """The control and inference processes that are there."""
+        control = self.control.process if self.control else None
+        inference = self._inference.process if self._inference else None
+        return tuple(process for process in (control, inference) if process is not None)
+
     async def keep_loaded(self) -> None:
         """Loads the file; when it does not load, again at each save until it does."""
         if not self._context.config.watch:

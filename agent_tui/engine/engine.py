@@ -204,7 +204,7 @@ class Engine:
             emit=emit,
         )
         self._sampler = MemorySampler(
-            processes=lambda: self._pool.processes,
+            processes=lambda: (*self._pool.processes, *self._code.processes),
             warn_mb=lambda: self.options.job_memory_warn_mb,
             clock=clock,
             emit=emit,

@@ -64,6 +64,10 @@ class Control:
         self._keeper = asyncio.create_task(self._kept.run(), name=f"control {self.generation}")
         return await asyncio.shield(self._manifest)
 
+    @property
+    def process(self) -> SupervisedProcess | None:
+        return self._kept.process
+
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
         """The request function's decision; a rejection with the reason when it gives none in time.
 

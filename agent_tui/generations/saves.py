@@ -45,10 +45,13 @@ class Saves:
         """The next file that is saved. Raises OSError when the folders cannot be watched."""
         assert self._watching is not None
         getting = asyncio.create_task(self._saved.get())
-        await asyncio.wait({getting, self._watching}, return_when=asyncio.FIRST_COMPLETED)
-        if getting.done():
-            return getting.result()
-        getting.cancel()
+        try:
+            await asyncio.wait({getting, self._watching}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                return getting.result()
+        finally:
+            getting.cancel()
+            await asyncio.gather(getting, return_exceptions=True)
         raise OSError(str(self._watching.exception() or "the watcher has ended"))
 
     def forget(self) -> None:

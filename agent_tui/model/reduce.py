@@ -231,7 +231,7 @@ def _logs(state: AppState, event: ev.LogsAdded, ts: float) -> AppState:
 
 
 def _stopping(state: AppState, event: ev.Stopping, ts: float) -> AppState:
-    return replace(state, stopping=event.reason, stop_by=ts + event.deadline_s)
+    return replace(state, stopping=event.reason, stop_by=ts + max(0.0, event.deadline_s))
 
 
 def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:

@@ -25,6 +25,10 @@ class Inference:
         self._asking: dict[str, Callable[[ch.InferenceResponse], None]] = {}
         self._early: list[ch.InferenceRequest] = []
 
+    @property
+    def process(self) -> SupervisedProcess | None:
+        return self._kept.process
+
     def ask(self, request: ch.InferenceRequest, answer: Callable[[ch.InferenceResponse], None]) -> None:
         """Forwards a job's request; `answer` gets the response, or an error when the process dies."""
         self._asking[request.request_id] = answer

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import psutil
 
-from agent_tui.model.child import MemoryMeasure
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
 from agent_tui.processes.process import SupervisedProcess
 
 MB = 1024 * 1024
+FULL_EVERY = 5
+"""Every so many samples of a process USS and PSS are read too, each process in its turn."""
+
 NEAR = 0.8
 """From this share of the warning level on, the measure that counts is read, not only RSS."""
 
@@ -74,7 +77,7 @@ class WarnRule:
 
 
 class MemorySampler:
-    """Samples the job processes that `processes` names, every `interval_s`."""
+    """Samples the processes that `processes` names, every `interval_s`; warns of job processes."""
 
     def __init__(
         self,
@@ -93,12 +96,14 @@ class MemorySampler:
         self._rule = rule or WarnRule()
         self._read = read
         self._watched: dict[str, _Watched] = {}
+        self._samples = 0
 
     def note_baseline(self, process: SupervisedProcess) -> None:
         """What a process uses that has just become ready: growth is told from here."""
-        memory = self._read(process.pid, full=False) if process.pid is not None else None
+        memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
             self._watched[process.id] = _Watched(memory.rss)
+            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
 
     async def run(self) -> None:
         """Samples until cancelled."""
@@ -109,6 +114,7 @@ class MemorySampler:
     def sample(self) -> None:
         """Reads every process once and tells what it found."""
         seen = set()
+        self._samples += 1
         for process in self._processes():
             if process.pid is None or process.child is None:
                 continue
@@ -119,8 +125,9 @@ class MemorySampler:
 
     def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
         warn = self._warn_mb()
-        memory = self._read(pid, full=False)
-        if memory is not None and warn > 0 and memory.rss >= NEAR * warn:
+        turn = (self._samples + pid) % FULL_EVERY == 0
+        memory = self._read(pid, full=turn)
+        if not turn and memory is not None and 0 < NEAR * warn <= memory.rss:
             memory = self._read(pid, full=True)
         if memory is None:
             return
@@ -129,7 +136,7 @@ class MemorySampler:
         if not process.had_job:
             watched.baseline = memory.rss
         used = memory.by(measure)
-        if 0 < warn < used and self._due(watched, used):
+        if process.kind is ProcessKind.JOB and 0 < warn < used and self._due(watched, used):
             watched.warned_at, watched.warned_mb = self._clock.monotonic(), used
             self._emit(
                 MemoryWarned(

@@ -23,6 +23,8 @@ class FakeEngine:
         self.results: list[cmd.CommandResult] = []
         """Answers to the next commands, first one first; without one a command succeeds."""
         self.up = True
+        self.obedient = True
+        """Whether it ends when it is told to stop."""
         self.values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
 
     @property
@@ -50,6 +52,8 @@ class FakeEngine:
         self.commands.append(command)
         if isinstance(command, cmd.SetOptions):
             self.values.update(command.values)
+        if isinstance(command, cmd.Stop) and self.obedient:
+            self.bus.close()
         return self.results.pop(0) if self.results else cmd.CommandResult(True, "done")
 
     async def __aenter__(self) -> "FakeEngine":

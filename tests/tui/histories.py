@@ -1,10 +1,13 @@
 """Histories of events, one for each state that the screen can be in; the clock stands still in them."""
 
+from pathlib import Path
+
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel
 from tests.fakes.engine import FakeEngine
 
+ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ev.ServerChosen(
     ev.ServerKind.EMBEDDED, "ws://127.0.0.1:40123", "127.0.0.1", remote=False, media=False
 )

@@ -1,0 +1,170 @@
+"""The one registry of what the screen can do: bindings, palette, help and docs/keys.md are made of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent_tui.model.state import AppState
+
+
+def _always(state: AppState) -> bool:
+    return True
+
+
+def _serving(state: AppState) -> bool:
+    return state.generation.current > 0 and not state.stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do. `name` is the app's method `do_<name>`; `enabled` says when it makes sense."""
+
+    name: str
+    keys: tuple[str, ...]
+    title: str
+    help: str
+    group: str
+    enabled: Callable[[AppState], bool] = _always
+    footer: str = ""
+    """A short word for the footer; without one it is not there."""
+
+    @property
+    def shown_keys(self) -> str:
+        """The keys as people write them."""
+        return " ".join(_KEY_NAMES.get(key, key) for key in self.keys)
+
+
+_KEY_NAMES = {
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "slash": "/",
+    "question_mark": "?",
+    "ctrl+c": "Ctrl+C",
+    "escape": "Esc",
+    "D": "D",
+    "N": "N",
+}
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        "dispatch",
+        ("d",),
+        "Dispatch",
+        "Make a test job, as last time: a new room, or CreateDispatch for an agent with a name.",
+        "Test jobs",
+        _serving,
+        footer="Dispatch",
+    ),
+    Action(
+        "dispatch_form",
+        ("D",),
+        "Dispatch…",
+        "Make test jobs with a count, a room's name and metadata.",
+        "Test jobs",
+        _serving,
+    ),
+    Action(
+        "copy_link",
+        ("c",),
+        "Copy join link",
+        "Copy a link into the room of the last test job; it holds a token for one hour.",
+        "Test jobs",
+        _serving,
+    ),
+    Action(
+        "open_link",
+        ("o",),
+        "Open in browser",
+        "Join the room of the last test job in the browser, always the same room.",
+        "Test jobs",
+        _serving,
+        footer="Browser",
+    ),
+    Action(
+        "end",
+        ("x",),
+        "End job",
+        "End the job of the selected process in good order; asks first where people may be in its room.",
+        "Processes",
+        footer="End",
+    ),
+    Action(
+        "more_idle",
+        ("plus", "equals_sign"),
+        "One more idle",
+        "Keep one more process warm (numIdleProcesses), at once.",
+        "Processes",
+        _serving,
+        footer="Idle",
+    ),
+    Action(
+        "less_idle",
+        ("minus",),
+        "One less idle",
+        "Keep one process less warm (numIdleProcesses), at once.",
+        "Processes",
+        _serving,
+    ),
+    Action(
+        "owner",
+        ("L",),
+        "Logs of this one",
+        "Show only the log lines of the selected process; again shows all.",
+        "Logs",
+    ),
+    Action("find", ("slash",), "Find", "Find text in the log lines; Esc ends it.", "Logs", footer="Find"),
+    Action("find_next", ("n",), "Next match", "Go to the next line that was found.", "Logs"),
+    Action("find_previous", ("N",), "Previous match", "Go to the line that was found before.", "Logs"),
+    Action(
+        "level",
+        ("l",),
+        "Level",
+        "Show log lines from the next level on (logLevel), at once.",
+        "Logs",
+        footer="Level",
+    ),
+    Action("follow", ("f",), "Follow", "Go to the newest log line and stay there.", "Logs"),
+    Action("reload", ("r",), "Reload", "Load the agent's file again now.", "Agent", footer="Reload"),
+    Action(
+        "edit",
+        ("e",),
+        "Edit",
+        "Open the line that does not load in $EDITOR, or else the agent's file.",
+        "Agent",
+    ),
+    Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
+    Action(
+        "quit",
+        ("q", "ctrl+c"),
+        "Quit",
+        "End jobs in good order and leave; a second time kills what is left.",
+        "General",
+        footer="Quit",
+    ),
+)
+
+BY_NAME = {action.name: action for action in ACTIONS}
+
+
+def keys_document() -> str:
+    """docs/keys.md."""
+    lines = ["# Keys", "", "Made from the registry in `agent_tui/tui/actions.py`.", ""]
+    for group in dict.fromkeys(action.group for action in ACTIONS):
+        lines += [f"## {group}", "", "| key | | |", "|---|---|---|"]
+        lines += [
+            f"| `{action.shown_keys.replace(' ', '` `')}` | {action.title} | {action.help} |"
+            for action in ACTIONS
+            if action.group == group
+        ]
+        lines.append("")
+    lines += [
+        "`Ctrl+P` opens the palette, which finds each of these by its name; `Tab` goes from panel to panel.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(keys_document())

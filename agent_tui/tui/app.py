@@ -1,0 +1,343 @@
+"""The screen: composes the panels, paints what the stream tells, turns keys into commands."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from agent_tui.engine.handle import Handle
+from agent_tui.model import commands as cmd
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import ProcessState
+from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import LIVE_PHASES, AppState, Registration
+from agent_tui.tui.actions import ACTIONS, BY_NAME
+from agent_tui.tui.bridge import Bridge
+from agent_tui.tui.editor import open_in_editor
+from agent_tui.tui.palette import ActionProvider
+from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.dispatch_form import DispatchForm
+from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.remote_guard import RemoteGuard
+from agent_tui.tui.widgets.breaches import Breaches
+from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
+from agent_tui.tui.widgets.header import Header
+from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.options_panel import OptionsPanel
+from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.start_pane import StartPane
+
+PAINT_S = 0.1
+MAX_IDLE = 256
+TROUBLE = frozenset({Registration.REFUSED, Registration.OFFLINE})
+
+MakeEngine = Callable[[], Awaitable[Handle]]
+
+
+class AgentTuiApp(App[int]):
+    """One screen over one engine. The engine is made after the first frame, and ended with the app."""
+
+    TITLE = "agent-tui"
+    CSS_PATH = "app.tcss"
+    COMMANDS = App.COMMANDS | {ActionProvider}
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  the base class says what it is
+        (0, "-narrow"),
+        (110, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            key,
+            f"act({action.name!r})",
+            action.footer or action.title,
+            show=bool(action.footer) and key == action.keys[0],
+            tooltip=action.help,
+            priority=key.startswith("ctrl+"),
+        )
+        for action in ACTIONS
+        for key in action.keys
+    ]
+
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        *,
+        dispatch: int = 0,
+        confirmed_host: str = "",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`dispatch` test jobs are made once the worker is ready."""
+        super().__init__()
+        self._make_engine = make_engine
+        self._now = now
+        self._engine: Handle | None = None
+        self._bridge: Bridge | None = None
+        self._engine_task: asyncio.Task[None] | None = None
+        self.state = AppState()
+        """What the screen shows, as of the last paint."""
+        self._first_dispatch = dispatch
+        self._last_dispatch = cmd.Dispatch()
+        self._confirmed_host = confirmed_host
+        self._quitting = False
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield Header(id="header")
+        with Horizontal(id="body"):
+            with Vertical(id="left"):
+                yield StartPane(id="start")
+                yield Processes(id="processes")
+                yield Breaches(id="breaches")
+                yield LogPane(self._pull, id="logs")
+            with Vertical(id="right"):
+                yield OptionsPanel(id="options")
+                yield DispatchPanel(id="dispatch")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.set_interval(PAINT_S, self._paint)
+        self.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
+
+    async def _run_engine(self) -> None:
+        """Makes the engine, follows it to its end, and leaves with it."""
+        try:
+            self._engine = await self._make_engine()
+            self._bridge = Bridge(self._engine.subscribe)
+            following = asyncio.create_task(self._bridge.run(), name="stream")
+            async with self._engine:
+                self._dashboard.query_one(OptionsPanel).show_options(self._engine.resolution)
+                self._dashboard.query_one(LogPane).level = self._engine.log_level
+                await following
+            self.exit(ExitCode.OK)
+        except UserError as error:
+            self.exit(error.exit_code, return_code=error.exit_code, message=f"agent-tui: {error}")
+
+    async def stop(self, reason: str, kill: bool) -> None:
+        """Ends the engine, in good order or at once; the app leaves when it has ended."""
+        self._quitting = True
+        if self._engine is not None and self._engine.up:
+            await self._engine.send(cmd.Stop(reason, kill))
+        else:
+            if self._engine_task is not None:
+                self._engine_task.cancel()
+            self.exit(ExitCode.OK)
+
+    async def ended(self) -> None:
+        """Returns when the engine has ended, also when the screen went by an error of its own."""
+        if self._engine_task is None or self._engine_task.done():
+            return
+        if self._engine is not None and self._engine.up:
+            await self._engine.send(cmd.Stop("the screen has ended"))
+        else:
+            self._engine_task.cancel()
+        await asyncio.gather(self._engine_task, return_exceptions=True)
+
+    # -- painting --------------------------------------------------------------------------------------
+
+    def _pull(self, first: int, end: int) -> tuple[LogLine, ...]:
+        return self._engine.logs(first, end) if self._engine is not None else ()
+
+    def _paint(self) -> None:
+        if self._bridge is None or self._engine is None or not self._dashboard.query("#header"):
+            return  # nothing to paint yet, or nothing to paint on any more
+        self.state, changed, logs = self._bridge.take()
+        state, now, options = self.state, self._now(), self._engine.resolution.options
+        with self.batch_update():
+            self._dashboard.query_one(Header).show(state, now, options)
+            self._dashboard.query_one(Processes).show(state, now)
+            if logs is not None:
+                self._dashboard.query_one(LogPane).added(logs)
+            self._dashboard.query_one(StartPane).show(state, now, options)
+            self._dashboard.query_one(StartPane).set_class(_in_trouble(state), "-shown")
+            self._dashboard.query_one(DispatchPanel).show(state, now)
+            self._dashboard.query_one(OptionsPanel).show(state, now)
+            if changed:
+                self._dashboard.query_one(LogPane).show(state, now)
+                self._dashboard.query_one(Breaches).show(state, now)
+                self.refresh_bindings()
+        if self._first_dispatch and _ready(state):
+            count, self._first_dispatch = self._first_dispatch, 0
+            self.run_worker(self._guarded(lambda: self._dispatch(cmd.Dispatch(count))), group="actions")
+
+    # -- actions ---------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "act" and parameters:
+            return True if BY_NAME[str(parameters[0])].enabled(self.state) else None
+        return super().check_action(action, parameters)
+
+    async def action_act(self, name: str) -> None:
+        """Runs an action of the registry; what it waits for holds nothing else up."""
+        self.run_worker(self._guarded(getattr(self, f"do_{name}")), group="actions", exclusive=False)
+
+    async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await act()
+        except UserError as error:
+            self._tell(str(error), failed=True)
+
+    async def do_dispatch(self) -> None:
+        await self._dispatch(self._last_dispatch)
+
+    async def do_dispatch_form(self) -> None:
+        command = await self.push_screen_wait(DispatchForm(self._last_dispatch))
+        if command is not None:
+            self._last_dispatch = command
+            await self._dispatch(command)
+
+    async def _dispatch(self, command: cmd.Dispatch) -> None:
+        result = await self._send(replace(command, confirmed_host=self._confirmed_host))
+        if result is not None and result.refused and self.state.server is not None:
+            host = await self.push_screen_wait(RemoteGuard(self.state.server.host, "a test dispatch"))
+            if host is not None:
+                self._confirmed_host = host
+                await self._send(replace(command, confirmed_host=host))
+
+    async def do_copy_link(self) -> None:
+        link = self._handle.join_link(self._room())
+        self.copy_to_clipboard(link.link)
+        self._tell(f"copied: a link into {link.room}, with a token for one hour")
+
+    async def do_open_link(self) -> None:
+        link = self._handle.join_link(self._room())
+        self.open_url(link.link)
+        self._tell(f"opening {link.room} in the browser")
+
+    async def do_end(self) -> None:
+        process = self._dashboard.query_one(Processes).selected
+        job = self.state.jobs.get(process.job_id) if process is not None and process.job_id else None
+        if job is None or job.phase not in LIVE_PHASES:
+            self._tell("no running job is selected: choose its process in the table", failed=True)
+            return
+        server = self.state.server
+        live = server is not None and server.media
+        if live and not await self.push_screen_wait(Confirm(f"End job {job.id} in room {job.room}?")):
+            return
+        await self._send(cmd.EndJob(job.id))
+
+    async def do_more_idle(self) -> None:
+        await self._change_idle(+1)
+
+    async def do_less_idle(self) -> None:
+        await self._change_idle(-1)
+
+    async def _change_idle(self, by: int) -> None:
+        count = self._handle.resolution.options.num_idle_processes + by
+        if 0 <= count <= MAX_IDLE:
+            await self._set_option("numIdleProcesses", str(count))
+
+    async def do_owner(self) -> None:
+        process, pane = self._dashboard.query_one(Processes).selected, self._dashboard.query_one(LogPane)
+        pane.owner = None if process is None or pane.owner == process.id else process.id
+
+    async def do_find(self) -> None:
+        self._dashboard.query_one(LogPane).start_find()
+
+    async def do_find_next(self) -> None:
+        self._dashboard.query_one(LogPane).find_next()
+
+    async def do_find_previous(self) -> None:
+        self._dashboard.query_one(LogPane).find_previous()
+
+    async def do_level(self) -> None:
+        levels = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR]
+        higher = [level for level in levels if level > self._handle.log_level]
+        await self._set_option("logLevel", (higher or levels)[0].label)
+
+    async def do_follow(self) -> None:
+        self._dashboard.query_one(LogPane).follow = True
+
+    async def do_reload(self) -> None:
+        await self._send(cmd.Reload())
+
+    async def do_edit(self) -> None:
+        failed = self.state.generation
+        file, line = (failed.file, failed.line) if failed.failed else (None, None)
+        open_in_editor(self, Path(file or self.state.agent), line or 1)
+
+    async def do_help(self) -> None:
+        rows = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
+        await self.push_screen_wait(Help(rows))
+
+    async def do_quit(self) -> None:
+        await self.stop("quit", self._quitting)
+
+    # -- what panels ask for ---------------------------------------------------------------------------
+
+    @on(OptionsPanel.Edited)
+    def edited(self, event: OptionsPanel.Edited) -> None:
+        self.run_worker(self._set_option(event.name, event.value), group="actions")
+
+    @on(LogPane.LevelChanged)
+    def level_changed(self, event: LogPane.LevelChanged) -> None:
+        self.run_worker(self._set_option("logLevel", event.level.label), group="actions")
+
+    @on(DispatchPanel.AgainRequested)
+    def again_requested(self) -> None:
+        self.run_worker(self._guarded(self.do_dispatch), group="actions")
+
+    @on(DispatchPanel.FormRequested)
+    def form_requested(self) -> None:
+        self.run_worker(self._guarded(self.do_dispatch_form), group="actions")
+
+    @on(Processes.EndRequested)
+    def end_requested(self) -> None:
+        self.run_worker(self._guarded(self.do_end), group="actions")
+
+    # -- helpers -----------------------------------------------------------------------------------------
+
+    @property
+    def _dashboard(self) -> Screen[Any]:
+        """The screen with the panels, also while a modal is over it."""
+        return self.screen_stack[0]
+
+    @property
+    def _handle(self) -> Handle:
+        if self._engine is None:
+            raise UserError("agent-tui is still starting")
+        return self._engine
+
+    def _room(self) -> str:
+        """The room that a person joins: of the last test job, so that it is always the same one."""
+        return self._dashboard.query_one(DispatchPanel).last_room or "agent-tui"
+
+    async def _set_option(self, name: str, value: str) -> None:
+        result = await self._send(cmd.SetOptions({name: value}), quiet=True)
+        panel = self._dashboard.query_one(OptionsPanel)
+        if result is not None and not result.ok:
+            panel.failed(name, result.text)
+        panel.show_options(self._handle.resolution)
+        self._dashboard.query_one(LogPane).level = self._handle.log_level
+
+    async def _send(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult | None:
+        result = await self._handle.send(command)
+        if not result.refused and not (quiet and result.ok):
+            self._tell(result.text, failed=not result.ok)
+        return result
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        self.notify(text, severity="error" if failed else "information", markup=False)
+
+
+def _ready(state: AppState) -> bool:
+    """Whether a test job would be taken by a warm process."""
+    idle = any(process.state is ProcessState.IDLE for process in state.processes.values())
+    return state.worker.state is Registration.REGISTERED and idle
+
+
+def _in_trouble(state: AppState) -> bool:
+    """Whether the pane that says what is waited for, or what to do, is worth its room."""
+    generation = state.generation
+    return generation.current == 0 or generation.failed > 0 or state.worker.state in TROUBLE

@@ -1,0 +1,66 @@
+"""A yes-or-no question; whoever does not answer has said no."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from agent_tui.tui.text import one_line
+
+
+class Confirm(ModalScreen[bool]):
+    """Returns True only for a yes. Enter alone says no, as Escape does."""
+
+    DEFAULT_CSS = """
+    Confirm {
+        align: center middle;
+
+        #confirm-box {
+            width: 64; max-width: 100%; height: auto; max-height: 100%;
+            padding: 1 2;
+            border: round $warning;
+            border-title-color: $text-warning;
+            background: $surface;
+        }
+        Static { height: auto; margin-bottom: 1; }
+        #confirm-detail { color: $text-muted; }
+        Horizontal { height: auto; align-horizontal: right; }
+        Button { margin-left: 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape", "answer(False)", "No"),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, question: str, detail: str = "", *, yes: str = "Yes", no: str = "No") -> None:
+        """`detail` says what a yes leads to."""
+        super().__init__()
+        self._question, self._detail, self._yes, self._no = question, detail, yes, no
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="confirm-box") as box:
+            box.border_title = "Sure?"
+            yield Static(Content(one_line(self._question)), markup=False)
+            if self._detail:
+                yield Static(Content(one_line(self._detail)), id="confirm-detail", markup=False)
+            with Horizontal():
+                yield Button(Content(f"{self._no} (n)"), id="confirm-no", variant="primary")
+                yield Button(Content(f"{self._yes} (y)"), id="confirm-yes", variant="warning")
+
+    def on_mount(self) -> None:
+        self.query_one("#confirm-no").focus()
+
+    def action_answer(self, answer: bool) -> None:
+        self.dismiss(answer)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "confirm-yes")

@@ -1,0 +1,110 @@
+"""All keys, by group."""
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from agent_tui.tui.text import MUTED
+
+HelpRow = tuple[str, str, str, str]
+"""Keys as people write them, title, help, group."""
+
+KEYS_WIDTH = 10
+TITLE_WIDTH = 20
+
+
+def in_groups(rows: Sequence[HelpRow]) -> dict[str, list[HelpRow]]:
+    """The rows by group, groups in the order in which they first come."""
+    groups: dict[str, list[HelpRow]] = {}
+    for row in rows:
+        groups.setdefault(row[3], []).append(row)
+    return groups
+
+
+def key_row(row: HelpRow, width: int) -> Content:
+    """Keys, title and help; the help goes below the title where `width` has no room beside it."""
+    keys, title, help, _ = row
+    beside = width - KEYS_WIDTH - TITLE_WIDTH
+    head = Content.styled(keys.ljust(KEYS_WIDTH - 1) + " ", "bold $text-accent")
+    if beside < 30:
+        indent, lines = KEYS_WIDTH, ["", *wrap(help, max(width - KEYS_WIDTH, 10))]
+    else:
+        indent, lines = KEYS_WIDTH + TITLE_WIDTH, wrap(help, beside) or [""]
+    first, *rest = lines
+    more = "".join(f"\n{' ' * indent}{line}" for line in rest)
+    return Content.assemble(head, (title.ljust(TITLE_WIDTH - 1) + " ", "bold"), (first + more, MUTED))
+
+
+def page(rows: Sequence[HelpRow], width: int) -> Content:
+    """All groups, each under its name."""
+    parts: list[Content] = []
+    for group, members in in_groups(rows).items():
+        if parts:
+            parts.append(Content())
+        parts.append(Content.styled(group, "bold underline"))
+        parts.extend(key_row(row, width) for row in members)
+    return Content("\n").join(parts)
+
+
+class Help(ModalScreen[None]):
+    """A scrollable list of the rows given to it; closed by ?, Esc or q."""
+
+    DEFAULT_CSS = """
+    Help {
+        align: center middle;
+
+        #help-box {
+            width: 100; max-width: 100%; height: auto; max-height: 100%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+            scrollbar-gutter: stable;
+            scrollbar-size-vertical: 1;
+        }
+        Static { width: 1fr; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,escape,q", "close", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, rows: Sequence[HelpRow]) -> None:
+        super().__init__()
+        self._rows = tuple(rows)
+        self._page = Static("", markup=False)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help-box") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            yield self._page
+
+    def on_mount(self) -> None:
+        self.query_one("#help-box").focus()
+        self._paint()
+
+    def on_resize(self) -> None:
+        self._paint()
+
+    def _paint(self) -> None:
+        box = self.query_one("#help-box", VerticalScroll)
+        width = box.scrollable_content_region.width
+        if width > 0:
+            self._page.update(page(self._rows, width))
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#help-box").scroll_relative(y=lines, animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

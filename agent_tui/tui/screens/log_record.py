@@ -1,0 +1,91 @@
+"""A whole log record, wrapped, over everything else."""
+
+import json
+import time
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from agent_tui.logs.sanitise import sanitise
+from agent_tui.model.logs import LogLine
+from agent_tui.tui.widgets.log_text import HOST, clock
+from agent_tui.tui.widgets.text import one_line
+
+
+class LogRecord(ModalScreen[None]):
+    """Says when, who, where and what of one line. Esc, Enter or q closes it."""
+
+    DEFAULT_CSS = """
+    LogRecord {
+        align: center middle;
+        & > Vertical {
+            width: 90%;
+            max-width: 140;
+            height: auto;
+            max-height: 90%;
+            padding: 0 1;
+            background: $surface;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+        }
+        #record-head { height: auto; color: $text-muted; }
+        #record-scroll { scrollbar-size-vertical: 1; height: auto; max-height: 100%; margin: 1 0 0 0; }
+        #record-text { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Close", show=False),
+        Binding("c", "copy", "Copy", show=False),
+    ]
+
+    def __init__(self, line: LogLine) -> None:
+        super().__init__()
+        self._line = line
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = f"{self._line.level.name} record"
+            box.border_subtitle = "c copies · Esc closes"
+            yield Static(Text(record_head(self._line)), id="record-head")
+            with VerticalScroll(id="record-scroll"):
+                yield Static(Text(self._line.text.rstrip("\n")), id="record-text")
+
+    def on_mount(self) -> None:
+        self.query_one("#record-scroll").focus()
+
+    def action_copy(self) -> None:
+        """Copies the record's text."""
+        self.app.copy_to_clipboard(self._line.text)
+        self.notify("copied", markup=False)
+
+
+def record_head(line: LogLine) -> str:
+    """What is known of a line besides its text, one fact a row."""
+    process = line.source.process_id
+    facts: list[tuple[str, str]] = [
+        ("time", f"{_date(line.ts)}{clock(line.ts, millis=True)}"),
+        ("from", f"process {process}, {line.source.stream}" if process else HOST),
+        ("job", line.job_id or ""),
+        ("logger", line.logger),
+        *((str(name), _plain(value)) for name, value in line.fields.items()),
+    ]
+    known = [(one_line(name), sanitise(value)) for name, value in facts if value]
+    width = min(max(len(name) for name, _ in known), 20)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _date(ts: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d ", time.localtime(ts))
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -1,0 +1,132 @@
+"""The options in words, and what is known of an edit under way: no widgets here."""
+
+from dataclasses import dataclass, field
+
+from textual.content import Content
+
+from agent_tui.options.declare import BY_NAME, OPTIONS, Option
+from agent_tui.options.kinds import Permissions
+from agent_tui.options.resolve import MASK, Given, OptionError, Resolution, convert
+from agent_tui.tui.text import MUTED, cell, one_line
+
+NAME_WIDTH = 25
+_FIRST = ("numIdleProcesses", "logLevel", "jobMemoryWarnMB")
+
+LIVE: tuple[Option, ...] = (
+    *(BY_NAME[name] for name in _FIRST),
+    *(option for option in OPTIONS if option.live and option.name not in _FIRST),
+)
+"""Options that a running worker takes at once, those that are changed most first."""
+
+NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.live)
+
+
+def written(option: Option, value: object) -> str:
+    """A value as one would type it for this option; secrets masked."""
+    if option.kind.secret:
+        return MASK if value else ""
+    if isinstance(value, Permissions):
+        return _permissions(value)
+    if isinstance(value, int) and _is_duration(option):
+        return _duration(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _is_duration(option: Option) -> bool:
+    """Only a duration reads a second as a thousand."""
+    try:
+        return option.kind.convert("1s") == 1000
+    except ValueError:
+        return False
+
+
+def _duration(ms: int) -> str:
+    for unit, size in (("m", 60_000), ("s", 1_000)):
+        if ms >= size and ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"
+
+
+def _permissions(value: Permissions) -> str:
+    usual = Permissions()
+    flags = {
+        "canPublish": (value.can_publish, usual.can_publish),
+        "canSubscribe": (value.can_subscribe, usual.can_subscribe),
+        "canPublishData": (value.can_publish_data, usual.can_publish_data),
+        "canUpdateMetadata": (value.can_update_metadata, usual.can_update_metadata),
+        "hidden": (value.hidden, usual.hidden),
+    }
+    parts = [f"{name}={str(now).lower()}" for name, (now, default) in flags.items() if now != default]
+    if value.can_publish_sources:
+        parts.append("canPublishSources=" + "+".join(value.can_publish_sources))
+    return ",".join(parts) or "all, not hidden"
+
+
+def effective(option: Option, resolution: Resolution) -> object:
+    """The value in force, as the options hold it."""
+    value: object = getattr(resolution.options, option.field)
+    return value
+
+
+def source(option: Option, resolution: Resolution) -> str:
+    """Where the value comes from: `default`, `--port`, `LIVEKIT_URL in .env:3`."""
+    layer, where = resolution.sources[option.name]
+    return one_line(where or layer)
+
+
+def edited(resolution: Resolution) -> int:
+    """How many options differ because they were edited here."""
+    return sum(layer == "edited" for layer, _ in resolution.sources.values())
+
+
+def note(option: Option, resolution: Resolution) -> Content:
+    """The line below an option: its source and what it is for."""
+    style = MUTED if resolution.sources[option.name][0] == "default" else "$text-accent"
+    return Content.assemble((source(option, resolution), style), (f" · {option.help}", MUTED))
+
+
+def next_start(resolution: Resolution) -> Content:
+    """The options that only another start changes, each with value, source and help."""
+    parts = [Content.styled("── only at the next start ──", MUTED)]
+    for option in NEXT_START:
+        value = one_line(written(option, effective(option, resolution)))
+        shown = Content(value) if value else Content.styled("not set", MUTED)
+        parts.append(cell(option.name, NAME_WIDTH) + shown)
+        parts.append(note(option, resolution))
+    return Content("\n").join(parts)
+
+
+def check(option: Option, text: str) -> str:
+    """Why the option does not take this text, or nothing when it does."""
+    try:
+        convert(option, Given(text, "typed"))
+    except OptionError as error:
+        return one_line(str(error).removeprefix(f"{option.name}: "))
+    return ""
+
+
+@dataclass(slots=True)
+class Edit:
+    """One option's value in force and those asked for since, oldest first, that no answer came to yet."""
+
+    current: object = None
+    asked: list[object] = field(default_factory=list)
+
+    @property
+    def target(self) -> object:
+        """What the value will be if all goes well."""
+        return self.asked[-1] if self.asked else self.current
+
+    def take(self, value: object) -> bool:
+        """Takes the value in force; tells whether it is another one than before."""
+        changed = value != self.current
+        if value in self.asked:
+            del self.asked[: self.asked.index(value) + 1]
+        elif changed:
+            self.asked.clear()
+        self.current = value
+        return changed
+
+    def fail(self) -> None:
+        """Nothing of what was asked for came to be."""
+        self.asked.clear()

@@ -1,0 +1,102 @@
+"""Makes the pictures of this folder from a running app: real engine, embedded server, example agent.
+
+python screenshots/make.py          # SVG and PNG, needs the dev dependencies and a monospace font
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import resvg_py
+
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.engine import Engine
+from agent_tui.model.state import AppState
+from agent_tui.options.envfiles import Environment, read_environment
+from agent_tui.runtimes.detect import detect
+from agent_tui.runtimes.interpreter import find_interpreter
+from agent_tui.tui.app import AgentTuiApp
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "examples/native_agent.py"
+BROKEN = '''"""An agent with a colon missing."""
+
+
+async def entry(ctx)
+    await ctx.connect()
+'''
+SIZES = {"": (120, 40), "-80x24": (80, 24)}
+LIMIT_S = 20.0
+
+
+async def main() -> None:
+    work = Path(os.environ.get("TMPDIR", "/tmp")) / "agent-tui-pictures"
+    work.mkdir(exist_ok=True)
+    (work / "agent.py").write_text(EXAMPLE.read_text())
+    (work / "broken.py").write_text(BROKEN)
+    os.chdir(work)
+    for suffix, size in SIZES.items():
+        await picture(f"dashboard{suffix}", work / "agent.py", size, _busy, dispatch=3)
+    await picture("dashboard-light", work / "agent.py", (120, 40), _busy, dispatch=3, theme="textual-light")
+    await picture("broken", work / "broken.py", (120, 40), lambda state: state.generation.failed > 0)
+    await picture("help", work / "agent.py", (120, 40), lambda state: bool(state.worker.worker_id), press="?")
+
+
+def _busy(state: AppState) -> bool:
+    return state.totals.started == 3 and state.worker.worker_id != ""
+
+
+async def picture(
+    name: str,
+    agent: Path,
+    size: tuple[int, int],
+    when: Callable[[AppState], bool],
+    *,
+    dispatch: int = 0,
+    theme: str = "textual-dark",
+    press: str = "",
+) -> None:
+    """Runs the app until its state is as wanted, then saves what it shows."""
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    runtime = detect(agent)
+    config = RunConfig(
+        agent=agent,
+        cwd=agent.parent,
+        read_environment=lambda: _environment(agent, environ),
+        runtime=runtime,
+        interpreter=find_interpreter(agent, runtime, environ, sys.executable),
+        local=True,
+    )
+
+    async def make() -> Engine:
+        return Engine(config)
+
+    app = AgentTuiApp(make, dispatch=dispatch)
+    async with app.run_test(size=size) as pilot:
+        app.theme = theme
+        async with asyncio.timeout(LIMIT_S):
+            while not when(app.state):
+                await pilot.pause(0.05)
+        await pilot.pause(1.0)
+        if press:
+            await pilot.press(press)
+            await pilot.pause(0.3)
+        svg = app.export_screenshot(title="agent-tui")
+        await app.stop("picture taken", kill=False)
+        await app.ended()
+    (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg, monospace_family="DejaVu Sans Mono", font_family="DejaVu Sans Mono"
+    )
+    (HERE / f"{name}.png").write_bytes(bytes(png))
+    print(name)
+
+
+def _environment(agent: Path, environ: dict[str, str]) -> Environment:
+    return read_environment(agent, agent.parent, environ)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,230 @@
+"""The screen over a fake engine: keys become commands, states become pictures of what is so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.pilot import Pilot
+
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.tui.actions import ACTIONS, keys_document
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.start_pane import StartPane
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+from tests.tui.histories import ROOT
+
+
+@asynccontextmanager
+async def screen(
+    engine: FakeEngine, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
+    async def make() -> FakeEngine:
+        return engine
+
+    app = AgentTuiApp(make, now=engine.clock.time)
+    async with app.run_test(size=size) as pilot:
+        await until(lambda: app._bridge is not None)
+        app._paint()
+        await pilot.pause()
+        yield app, pilot
+    await app.ended()
+
+
+@pytest.mark.parametrize(
+    ("state", "size"),
+    [*((state, (120, 40)) for state in histories.ALL), ("busy", (80, 24)), ("busy", (200, 60))],
+)
+async def test_every_registered_key_in_every_state(state: str, size: tuple[int, int]) -> None:
+    engine = FakeEngine()
+    histories.ALL[state](engine)
+    async with screen(engine, size) as (app, pilot):
+        for action in ACTIONS:
+            for key in action.keys:
+                if action.name in ("quit", "edit", "open_link"):
+                    continue
+                await pilot.press(key)
+                await pilot.pause()
+                while len(app.screen_stack) > 1:
+                    await pilot.press("escape")
+                    await pilot.pause()
+                await pilot.press("escape")
+        assert app._exception is None
+
+
+async def test_keys_send_their_commands() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (_, pilot):
+        await pilot.press("d", "plus", "minus", "minus", "l", "r")
+        await until(lambda: len(engine.commands) == 6)
+        assert engine.commands == [
+            cmd.Dispatch(),
+            cmd.SetOptions({"numIdleProcesses": "2"}),
+            cmd.SetOptions({"numIdleProcesses": "1"}),
+            cmd.SetOptions({"numIdleProcesses": "0"}),
+            cmd.SetOptions({"logLevel": "warn"}),
+            cmd.Reload(),
+        ]
+
+
+async def test_less_than_no_idle_process_is_not_asked_for() -> None:
+    engine = FakeEngine(numIdleProcesses="0")
+    histories.idle(engine)
+    async with screen(engine) as (_, pilot):
+        await pilot.press("minus")
+        await pilot.pause()
+        assert engine.commands == []
+
+
+async def test_ending_the_selected_job() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        table = app.query_one(Processes)
+        table.focus()
+        await pilot.press("home")
+        await until(lambda: table.selected is not None)
+        await pilot.press("x")
+        await until(lambda: engine.commands)
+        (command,) = engine.commands
+        assert isinstance(command, cmd.EndJob)
+
+
+async def test_a_remote_server_asks_for_its_name_first() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
+    async with screen(engine) as (app, pilot):
+        await pilot.press("d")
+        await until(lambda: len(app.screen_stack) == 2)
+        await pilot.press(*"my.livekit.cloud", "enter")
+        await until(lambda: len(engine.commands) == 2)
+        assert engine.commands[1] == cmd.Dispatch(confirmed_host="my.livekit.cloud")
+        await pilot.press("d")
+        await until(lambda: len(engine.commands) == 3)
+        assert engine.commands[2] == cmd.Dispatch(confirmed_host="my.livekit.cloud")
+
+
+async def test_a_join_link_goes_to_the_clipboard_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    histories.busy(engine, histories.LOCAL)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("c")
+        await until(lambda: app.clipboard)
+        assert app.clipboard.startswith("https://meet.livekit.io/custom?liveKitUrl=ws")
+        await pilot.pause()
+        token = app.clipboard.rpartition("token=")[2]
+        assert token not in app.export_screenshot()
+
+
+async def test_without_media_it_says_so_instead() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("c")
+        await until(lambda: app._notifications)
+        assert app.clipboard == ""
+        assert any("no media" in notification.message for notification in app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [("starting", True), ("idle", False), ("busy", False), ("broken", True), ("refused", True)],
+)
+async def test_the_pane_that_says_what_to_do_is_there_when_it_is_needed(state: str, shown: bool) -> None:
+    engine = FakeEngine()
+    histories.ALL[state](engine)
+    async with screen(engine) as (app, _):
+        assert app.query_one(StartPane).has_class("-shown") is shown
+
+
+async def test_quit_stops_the_engine_and_leaves_when_it_has_ended() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.obedient = False
+    async with screen(engine) as (app, pilot):
+        await pilot.press("q")
+        await until(lambda: engine.commands)
+        assert engine.commands == [cmd.Stop("quit", kill=False)]
+        await pilot.press("q")
+        await until(lambda: len(engine.commands) == 2)
+        assert engine.commands[1] == cmd.Stop("quit", kill=True)
+        engine.bus.close()
+        await until(lambda: app.return_code is not None)
+        assert app.return_value == 0
+
+
+async def test_a_display_that_lags_resynchronises() -> None:
+    engine = FakeEngine()
+    async with screen(engine) as (app, _):
+        for number in range(25_000):
+            engine.publish(ev.LoadMeasured(number / 25_000, 0.0))
+        histories.idle(engine)
+        bridge = app._bridge
+        assert bridge is not None
+        await until(lambda: bridge.resynced == 1 and bridge.state.worker.worker_id)
+
+
+HOSTILE = (
+    "[/x] [bold red]markup[/] [link='http://x']y[/link]",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J",
+    "漢字かな交じり文 🎉👩‍👩‍👧‍👦 é\u0301",
+    "abc\u202egnp.exe\u2066",
+    "x" * 1_000_000,
+    "\\[escaped] {braces} $variable \x00\x07",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=["markup", "ansi", "wide", "bidi", "megabyte", "mixed"])
+async def test_text_from_outside_is_only_ever_text(text: str) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.log(text)
+    engine.publish(
+        ev.Dispatched(text, text, None),
+        ev.OfferReceived("AJ_h", text, "", 1),
+        ev.JobStarted("AJ_h", text, "p9", 9, 1, True, 1.0, 2.0),
+        histories.process("p9", 9, ev.ProcessState.JOB, job_id="AJ_h"),
+        ev.JobEnded("AJ_h", text, 9, 1, ev.JobStatus.FAILED, text, 1.0),
+        ev.WorkerDisconnected(text, 1.0, 1),
+        ev.WorkerRegistered(text, text, ev.ServerKind.EMBEDDED, text, text),
+        ev.GenerationFailed(2, text, text, 3, text),
+        ev.MemoryWarned("p9", 9, text, 1.0, 1.0, 1.0, 0.0, 1.0),
+        ev.JobLost(text, text),
+        ev.Stopping(text, 1, 10.0),
+    )
+    async with screen(engine) as (app, pilot):
+        engine.clock.advance(1)
+        app._paint()
+        await pilot.pause()
+        picture = app.export_screenshot()
+        assert "\x1b" not in picture
+        assert app._exception is None
+
+
+def test_the_document_of_keys_is_made_from_the_registry() -> None:
+    assert (ROOT / "docs/keys.md").read_text(encoding="utf-8") == keys_document(), (
+        "stale: python -m agent_tui.tui.actions > docs/keys.md"
+    )
+
+
+def test_no_key_is_bound_twice() -> None:
+    keys = [key for action in ACTIONS for key in action.keys]
+    assert len(keys) == len(set(keys))
+
+
+async def test_log_lines_arrive_in_the_pane() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        engine.log("hello from a job")
+        await asyncio.sleep(0)
+        await until(lambda: app._bridge is not None and app._bridge._logs is not None)
+        app._paint()
+        await pilot.pause()
+        assert "hello" in app.export_screenshot()

@@ -1,0 +1,64 @@
+"""The time line of memory warnings."""
+
+import re
+
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+
+from agent_tui.model import events as ev
+from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_lines
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.test_header import HOSTILE
+
+
+def texts(engine: FakeEngine) -> list[str]:
+    return ["".join(span.text for span in line) for line in breach_lines(engine.bus.state)]
+
+
+def warned(job: str | None, mb: float, uss: float | None = None) -> ev.MemoryWarned:
+    return ev.MemoryWarned("p1", 8123, job, mb, uss, 1000.0, 0.0, 131.0)
+
+
+def test_none_when_there_is_none() -> None:
+    assert texts(FakeEngine()) == ["none"]
+
+
+def test_newest_first_with_room_and_growth() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(warned(None, 1500.0))
+    newest, first = texts(engine)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job 1 500 MB > 1 000 MB, \+1 369 since start", newest
+    )
+    assert first.endswith("⚠ warning 8123 demo-1 1 012 MB > 1 000 MB, +881 since start (uss 640)")
+
+
+def test_many_are_counted() -> None:
+    engine = FakeEngine()
+    engine.publish(*(warned(f"AJ_{n}", 1000.0 + n) for n in range(SHOWN + 7)))
+    lines = texts(engine)
+    assert len(lines) == SHOWN + 1
+    assert f"AJ_{SHOWN + 6} " in lines[0]
+    assert lines[-1] == "7 older"
+
+
+class Host(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Breaches()
+
+
+async def test_the_widget_shows_them_as_plain_text() -> None:
+    engine = FakeEngine()
+    app = Host()
+    async with app.run_test(size=(120, 10)) as pilot:
+        breaches = app.query_one(Breaches)
+        await pilot.pause()
+        assert str(breaches.query_one(Static).content) == "none"
+        engine.publish(ev.OfferReceived("AJ_1", HOSTILE, "", 1), warned("AJ_1", 1200.0))
+        breaches.show(engine.bus.state, engine.clock.time())
+        await pilot.pause()
+        assert breaches.border_title == "Breaches 1"
+        assert "[/x][bold]red 漢字" in str(breaches.query_one(Static).content)
+        assert "\x1b" not in app.export_screenshot()

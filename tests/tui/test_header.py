@@ -1,0 +1,207 @@
+"""The two lines on top, as text and as a widget."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+
+from agent_tui.model import events as ev
+from agent_tui.model.state import Registration, WorkerView
+from agent_tui.tui.widgets.header import Header
+from agent_tui.tui.widgets.header_text import LoadHistory, bars, left_parts, right_parts, second_parts
+from agent_tui.tui.widgets.text import Part, Span, fit, joined, part, width_of
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+
+HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;title\x07 漢字 👩‍👩‍👧 \u202eabc\nnext"
+
+
+def text(parts: tuple[Part, ...], width: int = 400) -> str:
+    return "".join(span.text for span in joined(fit(parts, width, " · "), " · "))
+
+
+def shown(engine: FakeEngine, width: int = 400) -> tuple[str, str, str]:
+    state, now = engine.bus.state, engine.clock.time()
+    second = second_parts(state, now, engine.resolution.options, ())
+    return text(left_parts(state), width), text(right_parts(state, now), width), text(second, width)
+
+
+def test_what_runs_where_and_for_how_long() -> None:
+    engine = FakeEngine(numIdleProcesses="2")
+    histories.idle(engine)
+    engine.clock.advance(724)
+    left, right, second = shown(engine)
+    assert left == "agent-tui  agent.py · gen 1 ✓ · livekit-agents 1.8.9"
+    assert right == "● registered AW_9xKq2L… 12m04s · ws://127.0.0.1:40123 embedded"
+    assert second.startswith("load 0.12 of ∞ · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
+    assert second.endswith("mem 108 MB pss")
+
+
+def test_figures_of_jobs() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    _, _, second = shown(engine)
+    assert "jobs 2" in second
+    assert "✗ 1 failed" in second
+    assert "warm hits 33 %" in second
+    assert "dispatch→entry p50 22 ms  p95 33 ms" in second
+
+
+def test_memory_says_rss_as_long_as_pss_is_not_known_of_all() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(histories.process("p2", 9, ev.ProcessState.IDLE), ev.ProcessMeasured("p2", 100.0))
+    assert "mem 231 MB rss" in shown(engine)[2]
+
+
+def test_a_reload_shows_both_generations() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.GenerationLoading(2, "agent.py"))
+    assert "gen 1 ✓, 2 ◌ loading" in shown(engine)[0]
+    engine.publish(ev.GenerationFailed(2, "SyntaxError", None, None, ""))
+    assert "gen 1 ✓, 2 ✗ does not load" in shown(engine)[0]
+    engine.publish(replace(histories.READY, generation=3, seconds=0.041))
+    assert "gen 3 ✓ 41 ms" in shown(engine)[0]
+
+
+def test_the_next_attempt_is_counted_down() -> None:
+    engine = FakeEngine()
+    histories.disconnected(engine)
+    engine.clock.advance(1.5)
+    assert "○ not registered (nothing listens on 127.0.0.1:40123), next try in 3 s" in shown(engine)[1]
+    engine.clock.advance(3)
+    assert "trying now" in shown(engine)[1]
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (ev.WorkerDisconnected("gone", None, 17), "✗ offline"),
+        (ev.WorkerRefused("no"), "✗ refused"),
+        (ev.LinkSuspect(suspect=True), "◐ server does not answer"),
+        (ev.Stopping("quit", 1, 60.0), "■ stopping"),
+    ],
+)
+def test_every_standing_is_glyph_and_word(event: ev.Event, words: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(event)
+    assert words in shown(engine)[1]
+
+
+def test_stopping_says_when_what_is_left_is_killed() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(ev.Stopping("quit", 2, 72.0))
+    engine.clock.advance(10)
+    assert shown(engine)[2].startswith(
+        "■ stopping: quit, 2 jobs still to end, killed in 62 s; q again kills now"
+    )
+
+
+def test_a_remote_server_is_named_at_any_width() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    assert "REMOTE wss://my.livekit.cloud" in shown(engine)[1]
+    state = engine.bus.state
+    both = (*left_parts(state), *right_parts(state, engine.clock.time()))
+    assert "REMOTE my.livekit.cloud" in text(both, 78)
+    assert "REMOTE" in text(both, 30)
+
+
+def test_full_is_said_with_a_word() -> None:
+    engine = FakeEngine(loadThreshold="0.5")
+    histories.idle(engine)
+    engine.publish(ev.LoadMeasured(0.61, 0.61))
+    assert "▲ full" in shown(engine)[2]
+
+
+def test_load_history_is_sampled_from_what_was_measured() -> None:
+    history = LoadHistory()
+    nothing = WorkerView(state=Registration.REGISTERED)
+    history.sample(nothing, 0.0)
+    assert history.samples == ()
+    for tick in range(100):
+        history.sample(replace(nothing, measured_load=0.1 * (tick // 20)), tick * 0.1)
+    assert history.samples == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    history.sample(replace(nothing, state=Registration.OFFLINE, measured_load=0.9), 100.0)
+    assert len(history.samples) == 4
+
+
+def test_bars_end_at_the_threshold() -> None:
+    assert bars((0.0, 0.35, 0.7, 2.0), 0.7) == "▁▅██"
+    assert bars((0.5,), math.inf) == "▅"
+
+
+def test_what_matters_least_gives_way_first() -> None:
+    parts = (part(0, (Span("name"),)), part(2, (Span("long one"),), (Span("one"),)), part(1, (Span("two"),)))
+    assert text(parts, 30) == "name · long one · two"
+    assert text(parts, 18) == "name · one · two"
+    assert text(parts, 12) == "name · two"
+    assert text(parts, 1) == "name"
+
+
+@pytest.mark.parametrize("state", histories.ALL)
+@pytest.mark.parametrize("width", [38, 60, 78, 118, 198])
+def test_every_state_fits_every_width(state: str, width: int) -> None:
+    engine = FakeEngine()
+    histories.ALL[state](engine)
+    view, now = engine.bus.state, engine.clock.time()
+    lines = fit((*left_parts(view), *right_parts(view, now)), width, " · ")
+    assert width_of(joined(lines, " · ")) <= max(width, 45)
+    second = fit(second_parts(view, now, engine.resolution.options, (0.1,) * 8), width, "   ")
+    assert width_of(joined(second, "   ")) <= width
+
+
+class Host(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Header()
+
+
+async def test_two_lines_as_wide_as_the_screen() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(120, 10)) as pilot:
+        header = app.query_one(Header)
+        header.show(engine.bus.state, engine.clock.time(), engine.resolution.options)
+        await pilot.pause()
+        first, second = header.render().plain.split("\n")
+        assert cell_len(first) == 118
+        assert first.endswith("ws://127.0.0.1:40123 embedded")
+        assert second.startswith("load 0.12")
+
+
+async def test_nothing_is_painted_when_nothing_reads_differently(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = Host()
+    async with app.run_test():
+        header = app.query_one(Header)
+        options = engine.resolution.options
+        header.show(engine.bus.state, engine.clock.time(), options)
+        painted: list[object] = []
+        monkeypatch.setattr(header, "refresh", lambda *a, **k: painted.append(a))
+        header.show(engine.bus.state, engine.clock.time() + 0.1, options)
+        assert painted == []
+        header.show(engine.bus.state, engine.clock.time() + 1.1, options)
+        assert len(painted) == 1
+
+
+async def test_text_from_outside_is_only_text() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.Starting("0.1.0", f"/tmp/{HOSTILE.replace('/', '')}", ""))
+    engine.publish(ev.WorkerDisconnected(HOSTILE, 4.0, 1))
+    app = Host()
+    async with app.run_test(size=(200, 10)) as pilot:
+        header = app.query_one(Header)
+        header.show(engine.bus.state, engine.clock.time(), engine.resolution.options)
+        await pilot.pause()
+        plain = header.render().plain
+        assert "([/x][bold]red 漢字" in plain
+        assert not {"\x1b", "\u202e", "\x07"} & set(plain)
+        assert plain.count("\n") == 1

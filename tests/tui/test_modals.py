@@ -1,0 +1,211 @@
+"""The modals: what they give back, by keys and by mouse, and that hostile text stays text."""
+
+import pytest
+from textual import events
+from textual.app import App
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from agent_tui.model.commands import Dispatch
+from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.dispatch_form import DispatchForm, count_error, metadata_note, read, room_note
+from agent_tui.tui.screens.help import Help, in_groups, key_row, page
+from agent_tui.tui.screens.remote_guard import RemoteGuard, confirms, progress
+
+HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;t\x07 漢字👩‍👩‍👧 \u202eabc"
+UNANSWERED = "unanswered"
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+class Host(App[None]):
+    """Pushes one modal and keeps its answer."""
+
+    def __init__(self, modal: ModalScreen[object]) -> None:
+        super().__init__()
+        self.modal = modal
+        self.answer: object = UNANSWERED
+
+    def on_mount(self) -> None:
+        self.push_screen(self.modal, self._answered)
+
+    def _answered(self, answer: object) -> None:
+        self.answer = answer
+
+
+async def answer(modal: object, *keys: str, click: str = "", size: tuple[int, int] = (80, 24)) -> object:
+    app = Host(modal)  # type: ignore[arg-type]
+    async with app.run_test(size=size) as pilot:
+        await pilot.press(*keys)
+        if click:
+            await pilot.click(click)
+        await pilot.pause()
+    return app.answer
+
+
+# -- confirm -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["enter"], False),
+        (["escape"], False),
+        (["n"], False),
+        (["y"], True),
+        (["tab", "enter"], True),
+        (["right", "enter"], True),
+        (["x", "q", "enter"], False),
+    ],
+)
+async def test_only_a_yes_is_a_yes(keys: list[str], expected: bool) -> None:
+    assert await answer(Confirm(f"End {HOSTILE}?", "They lose the agent."), *keys) is expected
+
+
+async def test_both_answers_can_be_clicked() -> None:
+    assert await answer(Confirm("End it?"), click="#confirm-yes") is True
+    assert await answer(Confirm("End it?"), click="#confirm-no") is False
+
+
+# -- remote guard --------------------------------------------------------------------------------------
+
+
+def test_only_the_whole_name_confirms() -> None:
+    assert confirms(" My.LiveKit.cloud ", "my.livekit.cloud")
+    assert not confirms("my.livekit.clou", "my.livekit.cloud")
+    assert not confirms("", "my.livekit.cloud")
+    assert not confirms("", "")
+    assert progress("my.", "my.livekit.cloud").startswith("…")
+    assert progress("other", "my.livekit.cloud").startswith("✗")
+
+
+async def test_the_host_has_to_be_typed() -> None:
+    host = "lk.io"
+    assert await answer(RemoteGuard(host, "a test dispatch"), *host, "enter") == host
+    assert await answer(RemoteGuard(host, "a test dispatch"), *host, click="#guard-go") == host
+    assert await answer(RemoteGuard(host, "a test dispatch"), "enter") == UNANSWERED
+    assert await answer(RemoteGuard(host, "a test dispatch"), *"lk.", "enter") == UNANSWERED
+    assert await answer(RemoteGuard(host, "a test dispatch"), *"lk.", click="#guard-go") == UNANSWERED
+    assert await answer(RemoteGuard(host, "a test dispatch"), *host, "escape") is None
+    assert await answer(RemoteGuard(host, "a test dispatch"), click="#guard-cancel") is None
+
+
+# -- dispatch form ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "x", "²", "9" * 5000])
+def test_a_bad_count_is_told(text: str) -> None:
+    assert count_error(text)
+    assert read(text, "", "") is None
+
+
+def test_a_form_reads_as_a_command() -> None:
+    assert read(" 100 ", " demo ", ' {"a": 1}') == Dispatch(100, "demo", ' {"a": 1}')
+    assert read("1", "a\x1bb", "") is None
+    assert "its own, beginning with demo" in room_note("demo", "2")
+    assert "this one" in room_note("demo", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("", "none"),
+        ("hello", "as text"),
+        ('{"a": 1}', "valid JSON"),
+        ("{a", "but is none"),
+        ("[" * 100_000, "none"),
+    ],
+)
+def test_metadata_that_was_meant_as_json_is_looked_at(text: str, note: str) -> None:
+    assert note in metadata_note(text)
+
+
+async def test_the_form_begins_with_the_last_values_and_drops_the_confirmation() -> None:
+    last = Dispatch(3, "demo", "[/x]", confirmed_host="my.livekit.cloud")
+    assert await answer(DispatchForm(last), "enter") == Dispatch(3, "demo", "[/x]")
+    assert await answer(DispatchForm(), "enter") == Dispatch()
+
+
+async def test_the_form_is_filled_by_keys() -> None:
+    keys = ["2", "0", "tab", *"quick", "tab", *"{}", "enter"]
+    assert await answer(DispatchForm(), *keys) == Dispatch(20, "quick", "{}")
+    assert await answer(DispatchForm(), "tab", *"demo", click="#form-go") == Dispatch(1, "demo")
+
+
+async def test_a_wrong_form_is_not_sent() -> None:
+    assert await answer(DispatchForm(), "0", "enter") == UNANSWERED
+    assert await answer(DispatchForm(), "0", click="#form-go") == UNANSWERED
+    assert await answer(DispatchForm(), "5", "escape") is None
+    assert await answer(DispatchForm(), click="#form-cancel") is None
+
+
+# -- help ------------------------------------------------------------------------------------------------
+
+ROWS = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
+
+
+def test_help_has_every_row_under_its_group() -> None:
+    assert list(in_groups(ROWS)) == list(dict.fromkeys(row[3] for row in ROWS))
+    for width in (30, 78, 98):
+        text = " ".join(page(ROWS, width).plain.split())
+        for keys, title, help, group in ROWS:
+            assert f"{keys} {title}" in text
+            assert group in text
+            assert help.split()[0] in text
+    assert all(len(line) <= 78 for line in page(ROWS, 78).plain.split("\n"))
+    assert key_row(("[/x]", "[b]t", "[red]h", "g"), 78).plain.split() == ["[/x]", "[b]t", "[red]h"]
+
+
+@pytest.mark.parametrize("key", ["question_mark", "escape", "q"])
+async def test_help_closes(key: str) -> None:
+    assert await answer(Help(ROWS), "down", "j", "k", "pagedown", key) is None
+
+
+async def test_help_scrolls_where_it_does_not_fit() -> None:
+    app = Host(Help(ROWS))  # type: ignore[arg-type]
+    async with app.run_test(size=(80, 24)) as pilot:
+        box = app.screen.query_one("#help-box", VerticalScroll)
+        assert box.max_scroll_y > 0
+        await pilot.press("end")
+        await pilot.pause(0.3)
+        assert box.scroll_offset.y == box.max_scroll_y
+
+
+# -- all -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
+async def test_each_fits_and_shows_hostile_text_as_text(size: tuple[int, int], theme: str) -> None:
+    modals: list[object] = [
+        Confirm(HOSTILE, HOSTILE),
+        RemoteGuard(HOSTILE, HOSTILE),
+        DispatchForm(Dispatch(1, HOSTILE, HOSTILE)),
+        Help(ROWS),
+    ]
+    for modal in modals:
+        app = Host(modal)  # type: ignore[arg-type]
+        async with app.run_test(size=size) as pilot:
+            app.theme = theme
+            await pilot.pause()
+            for widget in app.screen.query(f"{Button.__name__}, {Static.__name__}"):
+                assert widget.region.right <= size[0]
+            for button in app.screen.query(Button):
+                assert button.region.bottom <= size[1]
+            assert "\x1b" not in app.export_screenshot()
+
+
+async def test_what_is_pasted_into_an_input_is_text_or_refused() -> None:
+    app = Host(DispatchForm(Dispatch(1, "", "a\x1b[31mb\nc")))  # type: ignore[arg-type]
+    async with app.run_test() as pilot:
+        metadata = app.screen.query_one("#form-metadata", Input)
+        assert metadata.value == "ab c"
+        metadata.focus()
+        await pilot.pause()
+        metadata.post_message(events.Paste("\x1b]0;title\x07"))
+        await pilot.pause()
+        assert metadata.value == "ab c"
+        metadata.post_message(events.Paste('{"room": "漢字"}'))
+        await pilot.pause()
+        assert metadata.value == '{"room": "漢字"}'

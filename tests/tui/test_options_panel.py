@@ -1,0 +1,292 @@
+"""The options panel: all options are there, edits are asked for once, and are never overwritten."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import Input, Select, Static
+
+from agent_tui.model.state import AppState
+from agent_tui.options.declare import BY_NAME, OPTIONS
+from agent_tui.options.resolve import Given, Layer, Resolution, resolve
+from agent_tui.tui.widgets.option_rows import LIVE, NEXT_START, Edit, check, edited, next_start, written
+from agent_tui.tui.widgets.options_panel import OptionsPanel
+
+
+def resolution(layer: str = "flag", **values: str) -> Resolution:
+    given = {name: Given(value, f"--{name}") for name, value in values.items()}
+    return resolve((Layer(layer, given),), "livekit-agents")
+
+
+# -- text ----------------------------------------------------------------------------------------------
+
+
+def test_every_option_is_either_edited_or_told() -> None:
+    assert sorted(o.name for o in (*LIVE, *NEXT_START)) == sorted(o.name for o in OPTIONS)
+    assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.live}
+    text = next_start(resolution()).plain
+    for option in NEXT_START:
+        assert option.name in text
+        assert option.help in text
+
+
+def test_secrets_are_masked_and_sources_are_told() -> None:
+    text = next_start(resolution(apiSecret="s3cr3t-value", port="8081")).plain
+    assert "s3cr3t-value" not in text
+    assert "•••" in text
+    assert "--port" in text
+
+
+def test_values_from_outside_are_only_text() -> None:
+    content = next_start(resolution(wsURL="[/x][bold]\u202e漢", agentName="[red]a[/]"))
+    assert "[/x][bold]漢" in content.plain
+    assert "[red]a[/]" in content.plain
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("shutdownProcessTimeout", 10_000, "10s"),
+        ("shutdownProcessTimeout", 300_000, "5m"),
+        ("shutdownProcessTimeout", 1_500, "1500ms"),
+        ("sessionEndTimeout", 0, "0ms"),
+        ("jobMemoryWarnMB", 1_500_000.0, "1500000"),
+        ("loadThreshold", float("inf"), "inf"),
+        ("loadThreshold", 0.7, "0.7"),
+        ("numIdleProcesses", 60_000, "60000"),
+        ("logLevel", "info", "info"),
+    ],
+)
+def test_values_are_written_as_they_are_typed(name: str, value: object, text: str) -> None:
+    assert written(BY_NAME[name], value) == text
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.kind.secret])
+def test_what_is_written_reads_as_the_same_value(option: object) -> None:
+    chosen = next(each for each in OPTIONS if each is option)
+    default = chosen.default_for("livekit-agents")
+    if chosen.name != "permissions":
+        assert chosen.kind.convert(written(chosen, default)) == default
+    else:
+        hidden = chosen.kind.convert("hidden=true,canPublishSources=camera+microphone")
+        assert chosen.kind.convert(written(chosen, hidden)) == hidden
+
+
+def test_a_bad_value_is_told_with_what_to_give() -> None:
+    assert check(BY_NAME["jobMemoryWarnMB"], "200") == ""
+    assert check(BY_NAME["jobMemoryWarnMB"], "-1").endswith("is below 0; give a number of MB, 0 for never")
+    assert "\x1b" not in check(BY_NAME["jobMemoryWarnMB"], "\x1b[31m")
+
+
+def test_edits_are_counted() -> None:
+    assert edited(resolution("edited", port="1", logLevel="warn")) == 2
+    assert edited(resolution()) == 0
+
+
+def test_answers_to_quick_edits_come_one_by_one() -> None:
+    edit = Edit(1, [2, 3])
+    assert not edit.take(1)
+    assert edit.target == 3
+    assert edit.take(2)
+    assert edit.target == 3
+    assert edit.take(3)
+    assert edit.asked == []
+    edit = Edit(1, [2])
+    assert edit.take(9)
+    assert edit.target == 9
+    edit = Edit(1, [2])
+    edit.fail()
+    assert edit.target == 1
+
+
+# -- panel ---------------------------------------------------------------------------------------------
+
+
+class Host(App[None]):
+    """Remembers what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    def compose(self) -> ComposeResult:
+        yield OptionsPanel()
+
+    def on_options_panel_edited(self, event: OptionsPanel.Edited) -> None:
+        self.asked.append((event.name, event.value))
+
+    @property
+    def panel(self) -> OptionsPanel:
+        return self.query_one(OptionsPanel)
+
+    def field(self, name: str) -> Input:
+        return self.query_one(f"#option-{name} Input", Input)
+
+    def note(self, name: str) -> str:
+        return str(self.query_one(f"#option-{name} .option-note", Static).content)
+
+    def idle_count(self) -> str:
+        return str(self.query_one("#option-numIdleProcesses .option-value", Static).content)
+
+
+@asynccontextmanager
+async def panel(size: tuple[int, int] = (80, 40)) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host()
+    async with app.run_test(size=size) as pilot:
+        app.panel.show_options(resolution())
+        await pilot.pause()
+        yield app, pilot
+
+
+async def enter(app: Host, pilot: Pilot[None], name: str, text: str, *keys: str) -> None:
+    app.field(name).focus()
+    app.field(name).select_all()
+    await pilot.press(*text, *keys)
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", [(46, 20), (80, 24), (120, 40), (200, 60)])
+async def test_all_are_there_at_any_size(size: tuple[int, int]) -> None:
+    async with panel(size) as (app, _):
+        assert app.idle_count() == "1"
+        assert app.query_one(Select).value == "info"
+        assert {name: app.field(name).value for name in ("jobMemoryWarnMB", "loadThreshold")} == {
+            "jobMemoryWarnMB": "1000",
+            "loadThreshold": "inf",
+        }
+        assert "default · " in app.note("loadThreshold")
+        for widget in app.query("OptionRow Button, OptionRow Input, OptionRow Select"):
+            assert widget.region.right <= size[0] - 2
+        assert app.asked == []
+
+
+async def test_nothing_can_be_edited_before_the_options_are_known_or_after_the_end_began() -> None:
+    app = Host()
+    async with app.run_test() as pilot:
+        assert all(row.disabled for row in app.query("OptionRow"))
+        app.panel.show_options(resolution())
+        assert not any(row.disabled for row in app.query("OptionRow"))
+        app.panel.show(replace(AppState(), stopping="quit"), 0.0)
+        await pilot.click("#option-more")
+        assert app.asked == []
+
+
+async def test_the_idle_count_goes_by_its_buttons_and_quick_ones_add_up() -> None:
+    async with panel() as (app, pilot):
+        await pilot.click("#option-more")
+        await pilot.click("#option-more")
+        await pilot.click("#option-less")
+        assert app.asked == [("numIdleProcesses", number) for number in ("2", "3", "2")]
+        assert app.idle_count() == "2"
+        app.panel.show_options(resolution("edited", numIdleProcesses="2"))
+        await pilot.pause()
+        assert app.panel.border_title == "Options · 1 edited"
+
+
+async def test_the_idle_count_stops_at_its_bounds() -> None:
+    async with panel() as (app, pilot):
+        app.panel.show_options(resolution(numIdleProcesses="0"))
+        await pilot.click("#option-less")
+        assert app.asked == []
+        assert "is below 0" in app.note("numIdleProcesses")
+
+
+async def test_the_level_is_chosen_from_a_list() -> None:
+    async with panel() as (app, pilot):
+        app.query_one(Select).focus()
+        await pilot.press("enter", "down", "enter")
+        await pilot.pause()
+        assert app.asked == [("logLevel", "warn")]
+        app.panel.failed("logLevel", "the engine said no")
+        app.panel.show_options(resolution())
+        await pilot.pause()
+        assert app.query_one(Select).value == "info"
+        assert app.note("logLevel") == "✗ the engine said no"
+        assert len(app.asked) == 1
+
+
+async def test_a_new_level_from_elsewhere_is_shown_and_not_asked_for_again() -> None:
+    async with panel() as (app, pilot):
+        app.panel.show_options(resolution("edited", logLevel="error"))
+        await pilot.pause()
+        assert app.query_one(Select).value == "error"
+        assert app.asked == []
+
+
+async def test_enter_asks_once_for_what_was_typed() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "shutdownProcessTimeout", "2500ms", "enter", "enter")
+        assert app.asked == [("shutdownProcessTimeout", "2500ms")]
+        assert app.note("shutdownProcessTimeout") == "applying…"
+        app.panel.show_options(resolution("edited", shutdownProcessTimeout="2500ms"))
+        await pilot.pause()
+        assert app.field("shutdownProcessTimeout").value == "2500ms"
+        assert app.note("shutdownProcessTimeout").startswith("--shutdownProcessTimeout · ")
+
+
+async def test_the_same_value_in_other_words_is_not_asked_for() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "shutdownProcessTimeout", "10000", "enter")
+        assert app.asked == []
+        assert app.field("shutdownProcessTimeout").value == "10s"
+
+
+async def test_a_wrong_value_is_told_as_it_is_typed_and_never_asked_for() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "loadThreshold", "1x", "enter")
+        assert app.note("loadThreshold").startswith("✗ '1x' (typed) is not a number; give ")
+        assert app.asked == []
+        assert app.field("loadThreshold").value == "1x"
+        await pilot.press("backspace")
+        await pilot.pause()
+        assert app.note("loadThreshold").startswith("not applied yet")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.field("loadThreshold").value == "inf"
+        assert app.note("loadThreshold").startswith("default")
+        await pilot.press("escape")
+        assert app.focused is None
+
+
+async def test_an_edit_under_way_is_never_overwritten() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "jobMemoryWarnMB", "77")
+        app.panel.show_options(resolution("edited", jobMemoryWarnMB="500", loadThreshold="0.5"))
+        await pilot.pause()
+        assert app.field("jobMemoryWarnMB").value == "77"
+        assert app.field("loadThreshold").value == "0.5"
+        await pilot.press("escape")
+        assert app.field("jobMemoryWarnMB").value == "500"
+
+
+async def test_what_is_typed_after_enter_survives_the_answer() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "jobMemoryWarnMB", "77", "enter", "end", "8")
+        app.panel.show_options(resolution("edited", jobMemoryWarnMB="77"))
+        await pilot.pause()
+        assert app.field("jobMemoryWarnMB").value == "778"
+        app.panel.failed("jobMemoryWarnMB", "no")
+        assert app.field("jobMemoryWarnMB").value == "778"
+
+
+async def test_a_failed_edit_leaves_the_old_value_with_the_reason() -> None:
+    async with panel() as (app, pilot):
+        await enter(app, pilot, "jobMemoryWarnMB", "77", "enter")
+        app.panel.failed("jobMemoryWarnMB", "[/x] it is \x1b[31mtoo low")
+        app.panel.show_options(resolution())
+        await pilot.pause()
+        assert app.field("jobMemoryWarnMB").value == "1000"
+        assert app.note("jobMemoryWarnMB") == "✗ [/x] it is too low"
+        await enter(app, pilot, "jobMemoryWarnMB", "88")
+        assert app.note("jobMemoryWarnMB").startswith("not applied yet")
+
+
+async def test_the_reason_is_in_view_in_a_low_panel() -> None:
+    async with panel((80, 9)) as (app, pilot):
+        await enter(app, pilot, "loadThreshold", "x")
+        note = app.query_one("#option-loadThreshold .option-note")
+        assert str(app.note("loadThreshold")).startswith("✗")
+        assert note.region.bottom <= 8

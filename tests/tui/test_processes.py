@@ -1,0 +1,261 @@
+"""The process table: rows, columns, the cursor that stays with its process."""
+
+from dataclasses import replace
+
+import pytest
+from textual.app import App, ComposeResult
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
+from agent_tui.tui.widgets.process_rows import ENDED_SHOWN, layout, ordered, row, signal_name
+from agent_tui.tui.widgets.processes import Processes
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.test_header import HOSTILE
+
+ENDED, IDLE, JOB = ev.ProcessState.ENDED, ev.ProcessState.IDLE, ev.ProcessState.JOB
+
+
+def cells(engine: FakeEngine, process_id: str) -> dict[str, str]:
+    state = engine.bus.state
+    found = row(state.processes[process_id], state, engine.clock.time())
+    return {key: span.text for key, span in found.items()}
+
+
+def test_a_process_with_a_job_shows_its_room() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    assert cells(engine, "p1") == {
+        "pid": "8123",
+        "gen": "1",
+        "state": "● job",
+        "job": "AJ_k3Lm9QxTzW2a",
+        "room": "demo-1",
+        "uss": "25M",
+        "rss": "301M",
+        "ping": "1ms",
+        "up": "0:03",
+        "why": "",
+    }
+
+
+def test_seconds_are_counted_for_jobs_and_in_the_first_minute() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    assert [cells(engine, id)["up"] for id in ("p1", "p4")] == ["0:03", "0:00"]
+    engine.clock.advance(3900)
+    assert [cells(engine, id)["up"] for id in ("p1", "p4", "p3")] == ["1:05:03", "1h05m", "0:01"]
+    engine.clock.advance(-3000)
+    assert cells(engine, "p4")["up"] == "15m"
+
+
+def test_live_ones_come_first_then_the_last_that_ended() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.clock.advance(1)
+    engine.publish(histories.process("p0", 7, ENDED, reason="not needed"))
+    assert [p.id for p in ordered(engine.bus.state)] == ["p1", "p2", "p4", "c1", "p0", "p3"]
+    for number in range(50):
+        engine.publish(histories.process(f"x{number}", number, ENDED))
+    assert len(ordered(engine.bus.state)) == 4 + ENDED_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({"signal": 9}, "✗ SIGKILL"),
+        ({"exit_code": 3}, "✗ exit 3"),
+        ({"exit_code": 0}, "■ ended"),
+        ({"exit_code": 0, "job_id": "AJ_r7Tt2MmN5cXd"}, "✗ failed"),
+    ],
+)
+def test_how_a_process_ended(more: dict[str, object], shown: str) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(histories.process("e", 5, ENDED, reason="because", **more))
+    assert cells(engine, "e")["state"] == shown
+    assert cells(engine, "e")["why"] == "because"
+    assert signal_name(99) == "signal 99"
+
+
+def test_a_good_job_and_a_process_that_never_was() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    job = "AJ_k3Lm9QxTzW2a"
+    engine.publish(
+        histories.process("p1", 8123, ENDED, job_id=job, exit_code=0),
+        ev.JobEnded(job, "demo-1", 8123, 1, ev.JobStatus.SUCCESS, "done", 1.0),
+        replace(histories.process("n", 0, ENDED), pid=None),
+    )
+    assert cells(engine, "p1")["state"] == "✓ done"
+    assert cells(engine, "n")["state"] == "✗ no start"
+    assert cells(engine, "n")["pid"] == "–"
+
+
+def test_services_are_named_and_never_seem_to_start_for_ever() -> None:
+    engine = FakeEngine()
+    histories.starting(engine)
+    assert cells(engine, "c1")["state"] == "◌ starting"
+    assert cells(engine, "c1")["job"] == "control"
+    engine.publish(
+        histories.READY,
+        ev.ProcessChanged("i1", 8200, ProcessKind.INFERENCE, ev.ProcessState.STARTING, 2),
+    )
+    assert cells(engine, "c1")["state"] == "● up"
+    assert cells(engine, "i1")["state"] == "◌ starting"
+    engine.publish(ev.ProcessPinged("i1", 0.7))
+    assert cells(engine, "i1")["state"] == "● up"
+
+
+@pytest.mark.parametrize("width", range(20, 220, 7))
+def test_columns_fit_and_the_most_needed_stay(width: int) -> None:
+    columns = layout(width)
+    assert sum(wide + 1 for _, wide in columns) <= width
+    assert [column.key for column, _ in columns][:2] in (["pid", "state"], ["pid", "gen"])
+
+
+def test_at_72_cells_everything_but_the_reason_is_there() -> None:
+    keys = [column.key for column, _ in layout(72)]
+    assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "ping", "up"]
+    assert "why" in [column.key for column, _ in layout(100)]
+
+
+class Host(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Processes()
+
+    def on_processes_end_requested(self, event: Processes.EndRequested) -> None:
+        self.asked.append(event.job_id)
+
+
+def shown_rows(table: Processes) -> list[list[str]]:
+    return [[cell.plain.strip() for cell in table.get_row_at(n)] for n in range(table.row_count)]
+
+
+def show(table: Processes, engine: FakeEngine, later: float = 1.0) -> None:
+    engine.clock.advance(later)
+    table.show(engine.bus.state, engine.clock.time())
+
+
+async def test_the_table_shows_and_follows_the_state() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        await pilot.pause()
+        assert [cells[0] for cells in shown_rows(table)] == ["8123", "8124", "8126", "8100", "8125"]
+        engine.publish(histories.process("p4", 8126, JOB, job_id="AJ_k3Lm9QxTzW2a"))
+        show(table, engine)
+        assert shown_rows(table)[2][2] == "● job"
+        await pilot.resize_terminal(44, 20)
+        await pilot.pause()
+        assert [column.key.value for column in table.ordered_columns] == ["pid", "state", "room", "rss"]
+        assert len(shown_rows(table)) == 5
+
+
+async def test_the_cursor_stays_with_the_process_that_was_chosen() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        table.focus()
+        await pilot.press("down")
+        assert table.selected is not None
+        assert table.selected.id == "p2"
+        engine.publish(histories.process("p2", 8124, ENDED, job_id="AJ_Zz81kPpQ0sVb", signal=15))
+        show(table, engine)
+        assert table.selected.id == "p2"
+        assert shown_rows(table)[table.cursor_row][2] == "✗ SIGTERM"
+        engine.publish(histories.process("p9", 9000, JOB, job_id="AJ_r7Tt2MmN5cXd"))
+        show(table, engine)
+        assert table.selected.id == "p2"
+
+
+async def test_until_one_is_chosen_the_cursor_is_on_the_first_job() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)):
+        table = app.query_one(Processes)
+        assert table.selected is None
+        show(table, engine)
+        assert table.selected is not None
+        assert table.selected.id == "p1"
+        engine.publish(histories.process("p2", 9000, JOB, job_id="AJ_1"))
+        show(table, engine)
+        assert table.selected.id == "p2"
+
+
+async def test_the_end_of_a_live_job_can_be_asked_for() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        table.focus()
+        await pilot.press("delete")
+        await pilot.press("down", "down", "delete", "down", "down", "delete")
+        assert app.asked == ["AJ_k3Lm9QxTzW2a"]
+
+
+async def test_changes_are_gathered_for_half_a_second() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)):
+        table = app.query_one(Processes)
+        show(table, engine)
+        engine.publish(histories.process("p1", 8123, JOB, job_id="AJ_1"))
+        show(table, engine, 0.1)
+        assert shown_rows(table)[0][2] == "○ idle"
+        assert table.selected is not None
+        assert table.selected.state is JOB
+        show(table, engine, 0.4)
+        assert shown_rows(table)[0][2] == "● job"
+
+
+async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(80, 24)):
+        table = app.query_one(Processes)
+        show(table, engine)
+        updated: list[tuple[str, str]] = []
+        monkeypatch.setattr(table, "update_cell", lambda r, c, v, **k: updated.append((r, c)))
+        table.show(engine.bus.state, engine.clock.time())
+        assert updated == []
+        engine.publish(ev.ProcessMeasured("p2", 400.0))
+        table.show(engine.bus.state, engine.clock.time())
+        assert updated == [("p2", "rss")]
+
+
+async def test_text_from_outside_is_only_text_in_every_theme() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(
+        ev.OfferReceived(HOSTILE, HOSTILE, "", 1),
+        histories.process("h", 9999, JOB, job_id=HOSTILE),
+        histories.process("g", 9998, ENDED, reason="漢" * 400 + HOSTILE, signal=9),
+    )
+    app = Host()
+    async with app.run_test(size=(160, 24)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        for theme in ("textual-light", "textual-dark", "ansi-dark"):
+            app.theme = theme
+            await pilot.pause()
+            show(table, engine)
+            await pilot.pause()
+        hostile = next(cells for cells in shown_rows(table) if cells[0] == "9999")
+        assert hostile[4].startswith("[/x][bold]red 漢字")
+        assert "\x1b" not in app.export_screenshot()

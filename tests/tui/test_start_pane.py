@@ -1,0 +1,200 @@
+"""The pane that says what is waited for and what to do."""
+
+from dataclasses import replace
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from agent_tui.model import events as ev
+from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.start_steps import Status, StepTimes, steps, trouble
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.test_header import HOSTILE
+
+
+def statuses(state: AppState, target: int = 1) -> list[Status]:
+    return [step.status for step in steps(state, target)]
+
+
+def test_what_is_waited_for_one_after_the_other() -> None:
+    waiting, doing, done = Status.WAITING, Status.DOING, Status.DONE
+    engine = FakeEngine()
+    assert statuses(engine.bus.state) == [doing, waiting, waiting, waiting, waiting]
+    engine.publish(*histories.STARTING)
+    assert statuses(engine.bus.state) == [done, doing, waiting, waiting, waiting]
+    engine.publish(histories.EMBEDDED, ev.GenerationLoading(1, "start"))
+    assert statuses(engine.bus.state) == [done, done, doing, waiting, waiting]
+    engine.publish(histories.READY, histories.process("p1", 1, ev.ProcessState.STARTING))
+    assert statuses(engine.bus.state) == [done, done, done, doing, doing]
+    histories.idle(engine)
+    assert statuses(engine.bus.state) == [done] * 5
+    assert statuses(engine.bus.state, 2)[-1] is doing
+
+
+def test_each_step_has_the_seconds_that_it_was_seen_to_take() -> None:
+    engine, times = FakeEngine(), StepTimes()
+
+    def seconds() -> list[float | None]:
+        state = engine.bus.state
+        return [step.seconds for step in times.timed(steps(state, 1), state, engine.clock.time())]
+
+    engine.publish(*histories.STARTING)
+    assert seconds() == [None, 0.0, None, None, None]
+    engine.clock.advance(0.5)
+    engine.publish(histories.EMBEDDED, ev.GenerationLoading(1, "start"))
+    assert seconds() == [None, 0.5, 0.0, None, None]
+    engine.clock.advance(1.25)
+    assert seconds() == [None, 0.5, 1.25, None, None]
+    engine.publish(histories.READY)
+    engine.clock.advance(60)
+    assert seconds()[:3] == [None, 0.5, pytest.approx(61.25)]
+    engine.clock.advance(60)
+    assert seconds()[2] == pytest.approx(61.25)
+
+
+def test_a_file_that_does_not_load() -> None:
+    engine = FakeEngine()
+    histories.broken(engine)
+    found = trouble(engine.bus.state, engine.resolution.options)
+    assert found is not None
+    assert found.place == f"{engine.bus.state.generation.file}:12"
+    assert found.what == "SyntaxError: expected ':'"
+    assert "save: it is loaded again at once" in found.todo[0]
+    assert found.trace.startswith("  File")
+
+
+def test_a_reload_that_fails_says_that_the_old_code_serves_on() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.GenerationFailed(2, "loadFunc is no function", None, None, ""))
+    found = trouble(engine.bus.state, engine.resolution.options)
+    assert found is not None
+    assert found.place == engine.bus.state.agent
+    assert "generation 1 goes on taking jobs" in found.todo[0]
+    engine.publish(replace(histories.READY, generation=3))
+    assert trouble(engine.bus.state, engine.resolution.options) is None
+
+
+def test_refused_names_what_to_check() -> None:
+    engine = FakeEngine()
+    histories.refused(engine)
+    found = trouble(engine.bus.state, engine.resolution.options)
+    assert found is not None
+    assert "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" in found.todo[0]
+    assert found.todo[0].endswith("press r")
+    tokened = FakeEngine(workerToken="t")
+    found = trouble(engine.bus.state, tokened.resolution.options)
+    assert found is not None
+    assert "LIVEKIT_WORKER_TOKEN" in found.todo[0]
+
+
+def test_a_server_that_is_gone_for_good() -> None:
+    engine = FakeEngine()
+    histories.disconnected(engine)
+    assert trouble(engine.bus.state, engine.resolution.options) is None
+    engine.publish(ev.WorkerDisconnected("nothing listens there", None, 17))
+    found = trouble(engine.bus.state, engine.resolution.options)
+    assert found is not None
+    assert found.todo[0] == "bring ws://127.0.0.1:40123 up again, then press r"
+
+
+class Host(App[None]):
+    CSS = "StartPane { max-height: 75%; }"
+
+    def compose(self) -> ComposeResult:
+        yield StartPane()
+
+
+def show(app: Host, engine: FakeEngine) -> StartPane:
+    pane = app.query_one(StartPane)
+    pane.show(engine.bus.state, engine.clock.time(), engine.resolution.options)
+    return pane
+
+
+def text(pane: StartPane) -> str:
+    return "\n".join(str(static.content) for static in pane.query(Static) if static.display)
+
+
+async def test_before_anything_is_known_the_interpreter_is_waited_for() -> None:
+    app = Host()
+    async with app.run_test(size=(80, 24)):
+        pane = app.query_one(StartPane)
+        assert pane.needed
+        assert text(pane).startswith("◌ under way interpreter")
+
+
+async def test_needed_until_started_and_again_in_trouble() -> None:
+    engine, app = FakeEngine(), Host()
+    histories.starting(engine)
+    async with app.run_test(size=(80, 24)):
+        assert show(app, engine).needed
+        histories.idle(engine)
+        assert not show(app, engine).needed
+        engine.publish(ev.WorkerDisconnected("gone", 2.0, 1))
+        assert not show(app, engine).needed
+        engine.publish(ev.WorkerDisconnected("gone", None, 9))
+        pane = show(app, engine)
+        assert pane.needed
+        assert pane.has_class("-trouble")
+        assert "✗ The server is gone" in text(pane)
+
+
+async def test_a_long_traceback_scrolls_and_its_end_can_be_seen() -> None:
+    engine, app = FakeEngine(), Host()
+    histories.starting(engine)
+    trace = "Traceback\n" + "\n".join(f"  line {n}" for n in range(60)) + "\nValueError: no"
+    engine.publish(ev.GenerationFailed(1, "ValueError: no", "/a/agent.py", 3, trace))
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = show(app, engine)
+        await pilot.pause()
+        await pilot.pause()
+        scroll = pane.query_one("#start-trace", VerticalScroll)
+        assert pane.outer_size.height == 18
+        assert scroll.region.bottom <= pane.content_region.bottom
+        assert scroll.max_scroll_y > 0
+        assert scroll.scroll_y == scroll.max_scroll_y
+        scroll.focus()
+        await pilot.press("home")
+        await pilot.pause(0.05)
+        assert scroll.scroll_target_y == 0
+
+
+async def test_of_a_huge_traceback_the_end_is_kept() -> None:
+    engine, app = FakeEngine(), Host()
+    histories.starting(engine)
+    engine.publish(ev.GenerationFailed(1, "x", "/a/agent.py", 3, "  line\n" * 100_000 + "ValueError: last"))
+    async with app.run_test(size=(80, 24)):
+        shown = text(show(app, engine))
+        assert shown.endswith("ValueError: last")
+        assert len(shown) < 14_000
+
+
+async def test_no_taller_than_what_there_is_to_read() -> None:
+    engine, app = FakeEngine(), Host()
+    histories.broken(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        pane = show(app, engine)
+        await pilot.pause()
+        assert pane.query_one("#start-trace").size.height == 3
+        engine.publish(histories.READY)
+        show(app, engine)
+        await pilot.pause()
+        assert pane.outer_size.height == 5 + 2
+
+
+async def test_text_from_outside_is_only_text() -> None:
+    engine, app = FakeEngine(), Host()
+    histories.starting(engine)
+    engine.publish(ev.GenerationFailed(1, HOSTILE, HOSTILE, 3, HOSTILE * 50))
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = show(app, engine)
+        await pilot.pause()
+        assert "[/x][bold]red 漢字" in text(pane)
+        assert "\x1b" not in app.export_screenshot()
+        engine.publish(ev.WorkerRefused(HOSTILE), histories.READY)
+        await pilot.pause()
+        assert "[/x][bold]red 漢字" in text(show(app, engine))
