@@ -12,8 +12,8 @@ TESTS ?= tests
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' Makefile
 
-run: $(VENV)/.done ## set up, then host the example agent on the embedded server and give it five jobs
-	$(BIN)/agent-tui examples/native_agent.py --local --headless --dispatch 5 --exit-when-idle
+run: $(VENV)/.done ## set up, then open the screen with the example agent on the embedded server and one test job
+	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
 
 test: $(VENV)/.done $(SDKS) ## set up, then run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)

@@ -71,7 +71,8 @@ class Terminal:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--idle-s", type=float, default=5.0)
+    parser.add_argument("--idle-s", type=float, default=10.0)
+    parser.add_argument("--settle-s", type=float, default=65.0, help="seconds count in the first minute only")
     options = parser.parse_args()
     first: list[float] = []
     registered: list[float] = []
@@ -80,7 +81,7 @@ def main() -> None:
     for run in range(options.runs + 1):
         terminal = Terminal(COMMAND)
         frame = terminal.until(b"agent-tui")
-        up = terminal.until(b"registered")
+        up = terminal.until(b"AW_")
         time.sleep(0.5)
         begin = time.perf_counter()
         terminal.press(b"q")
@@ -97,7 +98,7 @@ def main() -> None:
     show("exec → screen mode, bare Textual", bare)
     show("exec → registered shown", registered)
     show("q → ended", quits)
-    at_rest(options.idle_s)
+    at_rest(options.settle_s, options.idle_s)
 
 
 def show(name: str, values: list[float]) -> None:
@@ -105,12 +106,12 @@ def show(name: str, values: list[float]) -> None:
     print(f"{name:34} {statistics.median(values):.3f} s  ({spread})")
 
 
-def at_rest(seconds: float) -> None:
+def at_rest(settle: float, seconds: float) -> None:
     """CPU and memory of the host process with nothing to do."""
     terminal = Terminal(COMMAND)
-    terminal.until(b"registered")
+    terminal.until(b"AW_")
     host = psutil.Process(terminal.process.pid)
-    time.sleep(2)
+    time.sleep(settle)
     host.cpu_percent()
     time.sleep(seconds)
     print(f"{'CPU at rest':34} {host.cpu_percent():.1f} % of a core over {seconds:g} s")

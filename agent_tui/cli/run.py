@@ -4,6 +4,8 @@ import asyncio
 import importlib
 import os
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from agent_tui.options import kinds
 from agent_tui.options.envfiles import read_environment
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
-from agent_tui.runtimes.interpreter import find_interpreter
+from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
@@ -70,10 +72,13 @@ def run(
 
     cwd, environ = Path.cwd(), dict(os.environ)
     environment = read_environment(file, cwd, environ)
-    runtime = detect(file)
-    interpreter = find_interpreter(file, runtime, environment.plain, python)
-    # From here on the child imports the SDK while we import the rest of ourselves.
-    head_start = HeadStart(runtime, interpreter.path, cwd, environment.plain)
+    screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
+    with ThreadPoolExecutor(1) as beside:
+        # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
+        preparing = beside.submit(_prepare, file, cwd, environment.plain, python)
+        if screen:
+            importlib.import_module("agent_tui.tui.app")
+        runtime, interpreter, head_start = preparing.result()
 
     from agent_tui.engine.config import RunConfig
 
@@ -90,13 +95,20 @@ def run(
         job_length_s=length,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
     )
-    screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     try:
         if screen:
             return asyncio.run(_run_screen(config, count, allow_remote))
         return asyncio.run(_run_headless(config, count, allow_remote, as_json, exit_when_idle))
     finally:
         head_start.discard()
+
+
+def _prepare(
+    file: Path, cwd: Path, environ: Mapping[str, str], python: str | None
+) -> tuple[str, Interpreter, HeadStart]:
+    runtime = detect(file)
+    interpreter = find_interpreter(file, runtime, environ, python)
+    return runtime, interpreter, HeadStart(runtime, interpreter.path, cwd, environ)
 
 
 async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> int:
@@ -108,7 +120,7 @@ async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> 
         made: Engine = engine.Engine(config)
         return made
 
-    app = AgentTuiApp(make_engine, dispatch=dispatch, confirmed_host=allow_remote)
+    app = AgentTuiApp(make_engine, agent=str(config.agent), dispatch=dispatch, confirmed_host=allow_remote)
     with StopSignals(app.stop) as signals:
         code = await app.run_async()
         await app.ended()

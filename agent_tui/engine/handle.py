@@ -1,12 +1,14 @@
 """All that a front end may use of the engine."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent_tui.engine.bus import Subscription
-from agent_tui.engine.join import JoinLink
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.resolve import Resolution
+
+if TYPE_CHECKING:  # the screen's first frame need not wait for what signs tokens
+    from agent_tui.engine.join import JoinLink
 
 
 class Handle(Protocol):
@@ -35,7 +37,7 @@ class Handle(Protocol):
         """Stored lines with first ≤ index < end; those that were evicted are missing at the front."""
         ...
 
-    def join_link(self, room: str) -> JoinLink:
+    def join_link(self, room: str) -> "JoinLink":
         """A way for a person into a room. Raises UserError where nobody can join."""
         ...
 

@@ -20,6 +20,9 @@ MB = 1024 * 1024
 FULL_EVERY = 5
 """Every so many samples of a process USS and PSS are read too, each process in its turn."""
 
+SEEN_MB = 0.5
+"""A smaller change is not told: every event is a repaint."""
+
 NEAR = 0.8
 """From this share of the warning level on, the measure that counts is read, not only RSS."""
 
@@ -31,6 +34,13 @@ class Memory:
     rss: float
     uss: float | None = None
     pss: float | None = None
+
+    def over(self, before: "Memory | None") -> "Memory":
+        """These figures, and the earlier ones for what was not read this time."""
+        if before is None:
+            return self
+        uss = before.uss if self.uss is None else self.uss
+        return Memory(self.rss, uss, before.pss if self.pss is None else self.pss)
 
     def by(self, measure: MemoryMeasure) -> float:
         """The figure that counts, or RSS where that one could not be read."""
@@ -63,8 +73,19 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 @dataclass(slots=True)
 class _Watched:
     baseline: float
+    told: Memory | None = None
     warned_at: float | None = None
     warned_mb: float = 0.0
+
+    def news(self, memory: Memory) -> bool:
+        """Whether anybody could see the difference to what was told last."""
+        before = self.told
+        if before is None or abs(memory.rss - before.rss) >= SEEN_MB:
+            return True
+        return any(
+            now is not None and (then is None or abs(now - then) >= SEEN_MB)
+            for now, then in ((memory.uss, before.uss), (memory.pss, before.pss))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +123,7 @@ class MemorySampler:
         """What a process uses that has just become ready: growth is told from here."""
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
-            self._watched[process.id] = _Watched(memory.rss)
+            self._watched[process.id] = _Watched(memory.rss, memory)
             self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
 
     async def run(self) -> None:
@@ -131,8 +152,10 @@ class MemorySampler:
             memory = self._read(pid, full=True)
         if memory is None:
             return
-        self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
         watched = self._watched.setdefault(process.id, _Watched(memory.rss))
+        if watched.news(memory):
+            watched.told = memory.over(watched.told)
+            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
         if not process.had_job:
             watched.baseline = memory.rss
         used = memory.by(measure)

@@ -14,6 +14,7 @@ from agent_tui.processes.timings import ProcessTimings
 
 Emit = Callable[[Event], None]
 
+SEEN_PING_MS = 2.0
 FAILED_EXIT_S = 0.5
 """For a child that said what failed to end by itself, so that its exit code is its own."""
 
@@ -95,6 +96,7 @@ class SupervisedProcess:
         self._session_closed = False
         self._channel_closed = False
         self._last_pong = 0.0
+        self._told_ping_ms: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -270,7 +272,7 @@ class SupervisedProcess:
                 self._failure = message
             case ch.Pong(sent_ms=sent):
                 self._last_pong = self._clock.monotonic()
-                self._emit(ProcessPinged(self.id, max(self._last_pong * 1000 - sent, 0.0)))
+                self._tell_ping(max(self._last_pong * 1000 - sent, 0.0))
             case ch.EntryStarted(at=at) if self._listener:
                 self._listener.entry_started(at)
             case ch.JobCrashed(error=error, traceback=traceback) if self._listener:
@@ -287,6 +289,12 @@ class SupervisedProcess:
                 self._debugging = attached
             case _:
                 self._relay(self, message)
+
+    def _tell_ping(self, ms: float) -> None:
+        """Tells a round trip that looks different from the last one told: every event is a repaint."""
+        if self._told_ping_ms is None or abs(ms - self._told_ping_ms) >= max(SEEN_PING_MS, ms / 5):
+            self._told_ping_ms = ms
+            self._emit(ProcessPinged(self.id, ms))
 
     async def _ping(self) -> None:
         await self._until(lambda: self._is_ready)

@@ -132,6 +132,13 @@ ACTIONS: tuple[Action, ...] = (
         "Open the line that does not load in $EDITOR, or else the agent's file.",
         "Agent",
     ),
+    Action(
+        "options",
+        ("O",),
+        "Options",
+        "Go to options and test jobs; on a narrow terminal they take the others' place, and give it back.",
+        "General",
+    ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(
         "quit",

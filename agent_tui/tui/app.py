@@ -5,13 +5,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer
 
 from agent_tui.engine.handle import Handle
@@ -20,6 +20,7 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, Registration
+from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.editor import open_in_editor
@@ -37,8 +38,17 @@ from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 
 PAINT_S = 0.1
+CLOCK_TICKS = 10
+"""Every so many ticks what counts seconds is painted, though nothing happened."""
+
+SETTLE_TICKS = 6
+"""Ticks after a change in which panels that paint at most twice a second catch up with it."""
+
 MAX_IDLE = 256
-TROUBLE = frozenset({Registration.REFUSED, Registration.OFFLINE})
+DEFAULTS = resolve((), "native").options
+"""Until there is an engine."""
+
+P = TypeVar("P", bound=Widget)
 
 MakeEngine = Callable[[], Awaitable[Handle]]
 
@@ -70,23 +80,31 @@ class AgentTuiApp(App[int]):
         self,
         make_engine: MakeEngine,
         *,
+        agent: str = "",
         dispatch: int = 0,
         confirmed_host: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`dispatch` test jobs are made once the worker is ready."""
+        """`agent` is the file's path for the first frame, before there is an engine to tell of it.
+
+        `dispatch` test jobs are made once the worker is ready.
+        """
         super().__init__()
         self._make_engine = make_engine
         self._now = now
         self._engine: Handle | None = None
         self._bridge: Bridge | None = None
         self._engine_task: asyncio.Task[None] | None = None
-        self.state = AppState()
+        self.state = AppState(agent=agent)
         """What the screen shows, as of the last paint."""
         self._first_dispatch = dispatch
         self._last_dispatch = cmd.Dispatch()
         self._confirmed_host = confirmed_host
         self._quitting = False
+        self._enabled: tuple[bool, ...] = ()
+        self._panels: dict[type[Widget], Widget] = {}
+        self._ticks = 0
+        self._settling = 0
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -101,9 +119,10 @@ class AgentTuiApp(App[int]):
             with Vertical(id="right"):
                 yield OptionsPanel(id="options")
                 yield DispatchPanel(id="dispatch")
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
+        self._show()
         self.set_interval(PAINT_S, self._paint)
         self.call_after_refresh(self._start)
 
@@ -117,8 +136,8 @@ class AgentTuiApp(App[int]):
             self._bridge = Bridge(self._engine.subscribe)
             following = asyncio.create_task(self._bridge.run(), name="stream")
             async with self._engine:
-                self._dashboard.query_one(OptionsPanel).show_options(self._engine.resolution)
-                self._dashboard.query_one(LogPane).level = self._engine.log_level
+                self._panel(OptionsPanel).show_options(self._engine.resolution)
+                self._panel(LogPane).level = self._engine.log_level
                 await following
             self.exit(ExitCode.OK)
         except UserError as error:
@@ -149,27 +168,55 @@ class AgentTuiApp(App[int]):
     def _pull(self, first: int, end: int) -> tuple[LogLine, ...]:
         return self._engine.logs(first, end) if self._engine is not None else ()
 
+    def _refresh_keys(self) -> None:
+        """The footer is made anew, which costs a layout, only when other keys make sense than before."""
+        enabled = tuple(action.enabled(self.state) for action in ACTIONS)
+        if enabled != self._enabled:
+            self._enabled = enabled
+            self.refresh_bindings()
+
     def _paint(self) -> None:
-        if self._bridge is None or self._engine is None or not self._dashboard.query("#header"):
-            return  # nothing to paint yet, or nothing to paint on any more
-        self.state, changed, logs = self._bridge.take()
-        state, now, options = self.state, self._now(), self._engine.resolution.options
-        with self.batch_update():
-            self._dashboard.query_one(Header).show(state, now, options)
-            self._dashboard.query_one(Processes).show(state, now)
-            if logs is not None:
-                self._dashboard.query_one(LogPane).added(logs)
-            self._dashboard.query_one(StartPane).show(state, now, options)
-            self._dashboard.query_one(StartPane).set_class(_in_trouble(state), "-shown")
-            self._dashboard.query_one(DispatchPanel).show(state, now)
-            self._dashboard.query_one(OptionsPanel).show(state, now)
-            if changed:
-                self._dashboard.query_one(LogPane).show(state, now)
-                self._dashboard.query_one(Breaches).show(state, now)
-                self.refresh_bindings()
-        if self._first_dispatch and _ready(state):
+        """Takes what the stream brought since the last time, and shows it."""
+        changed, logs = False, None
+        if self._bridge is not None:
+            self.state, changed, logs = self._bridge.take()
+        self._ticks += 1
+        self._settling = SETTLE_TICKS if changed else self._settling - 1
+        if self._settling < 0 and self._ticks % CLOCK_TICKS:
+            return  # only what counts seconds could look different
+        if logs is not None:
+            self._panel(LogPane).added(logs)
+        self._show()
+        if changed:
+            self._refresh_keys()
+        if self._first_dispatch and _ready(self.state):
             count, self._first_dispatch = self._first_dispatch, 0
             self.run_worker(self._guarded(lambda: self._dispatch(cmd.Dispatch(count))), group="actions")
+
+    def _show(self) -> None:
+        """Each panel finds out by itself whether it has anything new to paint."""
+        state, now = self.state, self._now()
+        options = self._engine.resolution.options if self._engine is not None else DEFAULTS
+        start, header = self._panel(StartPane), self._panel(Header)
+        if not header.is_attached:
+            return  # the app is leaving
+        with self.batch_update():
+            start.show(state, now, options)
+            start.set_class(start.needed, "-shown")
+            header.show(state, now, options)
+            self._panel(Processes).show(state, now)
+            self._panel(LogPane).show(state, now)
+            self._panel(Breaches).show(state, now)
+            self._panel(DispatchPanel).show(state, now)
+            self._panel(OptionsPanel).show(state, now)
+
+    def _panel(self, kind: type[P]) -> P:
+        """The one panel of that kind, found once: a search walks the whole screen."""
+        if kind not in self._panels:
+            self._panels[kind] = self.screen_stack[0].query_one(kind)
+        panel = self._panels[kind]
+        assert isinstance(panel, kind)
+        return panel
 
     # -- actions ---------------------------------------------------------------------------------------
 
@@ -216,7 +263,7 @@ class AgentTuiApp(App[int]):
         self._tell(f"opening {link.room} in the browser")
 
     async def do_end(self) -> None:
-        process = self._dashboard.query_one(Processes).selected
+        process = self._panel(Processes).selected
         job = self.state.jobs.get(process.job_id) if process is not None and process.job_id else None
         if job is None or job.phase not in LIVE_PHASES:
             self._tell("no running job is selected: choose its process in the table", failed=True)
@@ -239,17 +286,17 @@ class AgentTuiApp(App[int]):
             await self._set_option("numIdleProcesses", str(count))
 
     async def do_owner(self) -> None:
-        process, pane = self._dashboard.query_one(Processes).selected, self._dashboard.query_one(LogPane)
+        process, pane = self._panel(Processes).selected, self._panel(LogPane)
         pane.owner = None if process is None or pane.owner == process.id else process.id
 
     async def do_find(self) -> None:
-        self._dashboard.query_one(LogPane).start_find()
+        self._panel(LogPane).start_find()
 
     async def do_find_next(self) -> None:
-        self._dashboard.query_one(LogPane).find_next()
+        self._panel(LogPane).find_next()
 
     async def do_find_previous(self) -> None:
-        self._dashboard.query_one(LogPane).find_previous()
+        self._panel(LogPane).find_previous()
 
     async def do_level(self) -> None:
         levels = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR]
@@ -257,7 +304,7 @@ class AgentTuiApp(App[int]):
         await self._set_option("logLevel", (higher or levels)[0].label)
 
     async def do_follow(self) -> None:
-        self._dashboard.query_one(LogPane).follow = True
+        self._panel(LogPane).follow = True
 
     async def do_reload(self) -> None:
         await self._send(cmd.Reload())
@@ -266,6 +313,15 @@ class AgentTuiApp(App[int]):
         failed = self.state.generation
         file, line = (failed.file, failed.line) if failed.failed else (None, None)
         open_in_editor(self, Path(file or self.state.agent), line or 1)
+
+    async def do_options(self) -> None:
+        dashboard = self.screen_stack[0]
+        if dashboard.has_class("-narrow"):
+            dashboard.toggle_class("-options")
+        if dashboard.has_class("-options") or not dashboard.has_class("-narrow"):
+            self._panel(OptionsPanel).focus()
+        else:
+            self._panel(Processes).focus()
 
     async def do_help(self) -> None:
         rows = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
@@ -299,11 +355,6 @@ class AgentTuiApp(App[int]):
     # -- helpers -----------------------------------------------------------------------------------------
 
     @property
-    def _dashboard(self) -> Screen[Any]:
-        """The screen with the panels, also while a modal is over it."""
-        return self.screen_stack[0]
-
-    @property
     def _handle(self) -> Handle:
         if self._engine is None:
             raise UserError("agent-tui is still starting")
@@ -311,15 +362,15 @@ class AgentTuiApp(App[int]):
 
     def _room(self) -> str:
         """The room that a person joins: of the last test job, so that it is always the same one."""
-        return self._dashboard.query_one(DispatchPanel).last_room or "agent-tui"
+        return self._panel(DispatchPanel).last_room or "agent-tui"
 
     async def _set_option(self, name: str, value: str) -> None:
         result = await self._send(cmd.SetOptions({name: value}), quiet=True)
-        panel = self._dashboard.query_one(OptionsPanel)
+        panel = self._panel(OptionsPanel)
         if result is not None and not result.ok:
             panel.failed(name, result.text)
         panel.show_options(self._handle.resolution)
-        self._dashboard.query_one(LogPane).level = self._handle.log_level
+        self._panel(LogPane).level = self._handle.log_level
 
     async def _send(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult | None:
         result = await self._handle.send(command)
@@ -335,9 +386,3 @@ def _ready(state: AppState) -> bool:
     """Whether a test job would be taken by a warm process."""
     idle = any(process.state is ProcessState.IDLE for process in state.processes.values())
     return state.worker.state is Registration.REGISTERED and idle
-
-
-def _in_trouble(state: AppState) -> bool:
-    """Whether the pane that says what is waited for, or what to do, is worth its room."""
-    generation = state.generation
-    return generation.current == 0 or generation.failed > 0 or state.worker.state in TROUBLE
