@@ -123,10 +123,11 @@ async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> 
     app = AgentTuiApp(make_engine, agent=str(config.agent), dispatch=dispatch, confirmed_host=allow_remote)
     with StopSignals(app.stop) as signals:
         code = await app.run_async()
+        failed = app.return_code or ExitCode.OK  # of a screen that broke; ending the engine is no excuse
         await app.ended()
     if signals.exit_code is not None:
         return signals.exit_code
-    return (app.return_code or 0) if code is None else code
+    return failed if code is None else code
 
 
 async def _run_headless(

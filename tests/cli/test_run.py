@@ -358,3 +358,22 @@ async def test_a_folder_that_may_not_be_read_does_not_blind_the_watcher(tmp_path
             await run.until("generation_ready")
     finally:
         closed.chmod(0o755)
+
+
+async def test_what_only_the_file_itself_makes_importable_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    for folder, name in (("lib", "mylib.py"), ("real", "neighbour.py")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("WORD = 'found'\n")
+    agent = tmp_path / "real/agent.py"
+    agent.write_text(
+        "import os, sys\n"
+        "sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', 'lib'))\n"
+        "import mylib\nimport neighbour\n"
+        "async def entry(ctx):\n    print(mylib.WORD, neighbour.WORD)\n"
+    )
+    link = tmp_path / "link.py"
+    link.symlink_to(agent)
+    for file in (agent, link):
+        code, run = await finished(file, *TEST_JOBS, 1)
+        assert code == 0, run.stderr
+        assert any(event["text"] == "found found" for event in run.all("log"))

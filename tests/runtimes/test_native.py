@@ -272,7 +272,8 @@ async def test_a_file_that_does_not_load(
         failed = await until(child, Failed)
         assert error in failed.error
         assert (Path(failed.file or "").name, failed.line) == place
-        assert failed.error in failed.traceback
+        # Our own errors need no traceback: it would be ours.
+        assert failed.error in failed.traceback or (name == "native_no_entry.py" and not failed.traceback)
         assert "agent_tui/child" not in failed.traceback
         assert (await ended(child)).exit_code == 1
 

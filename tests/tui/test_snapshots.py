@@ -35,22 +35,17 @@ def app_in(state: str) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
     return app, shown
 
 
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
 @pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
 @pytest.mark.parametrize("state", histories.ALL)
-def test_dark(snap_compare: Compare, state: str, size: tuple[int, int]) -> None:
-    app, shown = app_in(state)
-    assert snap_compare(app, terminal_size=size, run_before=shown)
-
-
-@pytest.mark.parametrize("state", histories.ALL)
-def test_light(snap_compare: Compare, state: str) -> None:
+def test_every_state(snap_compare: Compare, state: str, size: tuple[int, int], theme: str) -> None:
     app, shown = app_in(state)
 
-    async def light(pilot: Pilot[Any]) -> None:
-        app.theme = "textual-light"
+    async def themed(pilot: Pilot[Any]) -> None:
+        app.theme = theme
         await shown(pilot)
 
-    assert snap_compare(app, terminal_size=(120, 40), run_before=light)
+    assert snap_compare(app, terminal_size=size, run_before=themed)
 
 
 @pytest.mark.parametrize("key", ["question_mark", "D", "slash"])

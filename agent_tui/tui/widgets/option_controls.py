@@ -48,12 +48,11 @@ class OptionRow(Vertical):
         self._reason = ""
 
     def controls(self) -> tuple[Widget, ...]:
-        """The widgets beside the name."""
-        raise NotImplementedError
+        """The widgets beside the name; each kind of row has its own."""
+        return ()
 
     def refresh_control(self) -> None:
         """Shows `edit.target`, unless the user is at it."""
-        raise NotImplementedError
 
     def hint(self) -> str:
         """What is to be said of an edit under way."""

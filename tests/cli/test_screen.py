@@ -1,0 +1,152 @@
+"""The screen on a real terminal: however it ends, the terminal is as it was and nothing is left."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.cli.support import EXAMPLES, ROOT, marked
+from tests.fakes.scripted_child import until
+
+pytestmark = pytest.mark.real
+
+CLEAN = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+CRASH = """
+import sys
+from agent_tui.tui.widgets.processes import Processes
+show = Processes.show
+def broken(self, state, now):
+    show(self, state, now)
+    if state.worker.worker_id:
+        raise RuntimeError("a widget broke")
+Processes.show = broken
+from agent_tui.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+class Terminal:
+    """A command on a pseudo terminal of its own."""
+
+    def __init__(self, command: list[str], size: tuple[int, int]) -> None:
+        self.mark = f"agent-tui-test-{uuid.uuid4()}"
+        self.host, self.client = pty.openpty()
+        fcntl.ioctl(self.client, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        os.set_blocking(self.host, False)
+        self.before = termios.tcgetattr(self.client)
+        self.process = subprocess.Popen(
+            command,
+            stdin=self.client,
+            stdout=self.client,
+            stderr=self.client,
+            cwd=ROOT,
+            start_new_session=True,
+            env={
+                "HOME": "/nonexistent",
+                "PATH": "/usr/bin:/bin",
+                "TERM": "xterm-256color",
+                "TEST_MARK": self.mark,
+            },
+        )
+        self.output = b""
+
+    def shows(self, text: bytes) -> bool:
+        with suppress(OSError):  # nothing there yet, or nobody any more
+            self.output += os.read(self.host, 1 << 20)
+        return text in self.output
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.host, keys)
+
+    def ended(self) -> bool:
+        self.shows(b"")
+        return self.process.poll() is not None
+
+
+@contextmanager
+def terminal(*arguments: str, size: tuple[int, int] = (120, 40), program: str = "") -> Iterator[Terminal]:
+    start = ["-c", program] if program else ["-m", "agent_tui"]
+    running = Terminal([sys.executable, *start, *arguments], size)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+        os.close(running.host)
+        os.close(running.client)
+
+
+async def assert_clean(running: Terminal) -> None:
+    assert termios.tcgetattr(running.client) == running.before
+    # The last word on the alternate screen and on the mouse is that they are off.
+    for mode in (b"?1049", b"?1000", b"?1003"):
+        assert running.output.rfind(b"\x1b[" + mode + b"l") >= running.output.rfind(b"\x1b[" + mode + b"h")
+    await until(lambda: marked(running.mark) == [], limit_s=5)
+
+
+ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> None:
+    with terminal(*ARGUMENTS, size=size) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=20)
+        await until(lambda: running.shows("○ idle".encode()) or running.shows(b"idle"), limit_s=20)
+        running.press(b"d")
+        await until(lambda: running.shows(b"AJ_"), limit_s=20)
+        await until(lambda: running.shows(b"Servus"), limit_s=20)
+        running.press(b"+")
+        if size[0] >= 120:  # a narrow header repaints the one figure that changed
+            await until(lambda: running.shows(b"2/2"), limit_s=20)
+        await until(lambda: running.shows(b"goodbye"), limit_s=20)
+        await asyncio.sleep(0.3)
+        begin = time.monotonic()
+        running.press(b"q")
+        await until(running.ended, limit_s=10)
+        assert time.monotonic() - begin < 5
+        assert running.process.returncode == 0
+        await assert_clean(running)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, code: int) -> None:
+    with terminal(*ARGUMENTS) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=20)
+        running.process.send_signal(number)
+        await until(running.ended, limit_s=10)
+        assert running.process.returncode == code
+        await assert_clean(running)
+
+
+async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
+    with terminal(*ARGUMENTS, program=CRASH) as running:
+        await until(lambda: running.shows(b"a widget broke"), limit_s=30)
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 1
+        await assert_clean(running)
+
+
+async def test_a_busy_port_ends_the_screen_with_its_line() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with terminal(*ARGUMENTS, "--port", str(port)) as running:
+            await until(running.ended, limit_s=20)
+            assert running.shows(f"127.0.0.1:{port} is in use".encode())
+            assert running.process.returncode == 2
+            await assert_clean(running)
