@@ -1,6 +1,7 @@
 """`agent-tui server`: the embedded local server alone."""
 
 import asyncio
+import contextlib
 import json
 
 import click
@@ -38,7 +39,8 @@ async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: boo
 
     def unassigned(job: object, why: object) -> None:
         room, text = job.room.name, why.text  # type: ignore[attr-defined]
-        _say(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
+        with contextlib.suppress(OSError):  # nobody reads us any more; workers are served all the same
+            _say(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
 
     running = LocalServer(host=host, port=port, keys=keys, on_unassigned=unassigned)
     with StopSignals(stop) as signals:
