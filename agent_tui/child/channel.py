@@ -7,6 +7,7 @@ is seen while the agent's code blocks; nothing that is sent ever waits for the h
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import select
@@ -17,6 +18,9 @@ from typing import Any, Callable
 
 MAX_BACKLOG = 4 * 1024 * 1024
 """Bytes that may wait for a host that does not read; log records beyond them are dropped and counted."""
+
+MAX_FDS = 16
+"""Descriptors that one read may bring."""
 
 TICK_S = 1.0
 """How often the reading thread looks around (debugger) when nothing arrives."""
@@ -43,6 +47,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
+        self._fds: list[int] = []
         self._change = threading.Condition(threading.RLock())
         self._pending: collections.deque[bytes] = collections.deque()
         self._backlog = 0
@@ -54,17 +59,55 @@ class Channel:
     def read_message(self) -> tuple[str, dict[str, Any]] | None:
         """The next message, waiting for it; None at the end of the channel."""
         while (end := self._buffer.find(b"\n")) < 0:
-            try:
-                data = self._sock.recv(65_536)
-            except OSError:
-                data = b""
-            if not data:
+            if not self._receive():
                 return None
-            self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         message = json.loads(line)
         return message["case"], message.get("value") or {}
+
+    @property
+    def has_message(self) -> bool:
+        """Whether `read_message` would return without reading."""
+        return b"\n" in self._buffer
+
+    def take_fds(self, count: int) -> list[int]:
+        """The next descriptors that came with messages; theirs to close from here on."""
+        taken, self._fds = self._fds[:count], self._fds[count:]
+        return taken
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Closes this end. For processes that never started the threads."""
+        self.ended = True
+        self._sock.close()
+
+    def flush_here(self) -> None:
+        """Writes what waits, in this thread. For processes that never started the threads."""
+        with contextlib.suppress(OSError):
+            while self._pending:
+                self._sock.sendall(self._pending.popleft())
+            self._backlog = 0
+
+    def send_fd(self, case: str, fd: int, **value: Any) -> None:
+        """Sends a message and a descriptor with it. For processes that never started the threads."""
+        self.flush_here()
+        line = encode(case, value)
+        sent = socket.send_fds(self._sock, [line], [fd])
+        self._sock.sendall(line[sent:])
+
+    def _receive(self) -> bool:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, 65_536, MAX_FDS)
+        except OSError:
+            return False
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        self._fds += fds
+        self._buffer += data
+        return bool(data)
 
     def start(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
         """Starts the two threads; the callbacks run in the reading one."""

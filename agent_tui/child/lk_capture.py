@@ -4,9 +4,6 @@ The file is executed with `cli.run_app` and `AgentServer.run` replaced (livekit-
 every style of file hands over its server unmodified; what its calls passed is written down with the place.
 """
 
-# ruff: noqa: PTH100, PTH120
-# Module files and sys.path are strings, and a child starts sooner without pathlib.
-
 from __future__ import annotations
 
 import enum

@@ -11,7 +11,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading
+from . import loading, owned
 from .control import AlreadyAnswered, ControlLoop, Offer
 from .lk_bridge import running_job
 from .lk_sdk import FUNCTIONS, GUARD, PICKLED, dev_mode, import_sdk, runners, set_up_logging
@@ -81,7 +81,8 @@ def run(link: Link) -> None:
         capture = import_sdk(link)
         link.say("loading")
         started = time.monotonic()
-        server = capture.load_worker()
+        with owned.ImportsOfOthers() as others:
+            server = capture.load_worker()
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
@@ -89,6 +90,7 @@ def run(link: Link) -> None:
     dev_mode()
     set_up_logging(link)
     agent = SdkAgent(server)
+    loading.hand_over_code(link.say)
     link.say(
         "manifest",
         runtime="livekit-agents",
@@ -100,8 +102,9 @@ def run(link: Link) -> None:
         has_load_func=agent.load is not None,
         inference_runners=list(runners()),
         functions=_pack(server),
-        files=loading.own_files(link.orders.file),
         load_ms=load_ms,
+        imports=others.names,
+        **loading.facts(link.orders.file),
     )
     ControlLoop(link, agent).run()
 

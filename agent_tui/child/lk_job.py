@@ -12,10 +12,11 @@ import multiprocessing
 import os
 import pickle
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading
+from . import loading, preparing
 from .lk_bridge import Bridge, QuietHandler, only_known
 from .lk_sdk import FUNCTIONS, PICKLED, dev_mode, import_sdk, runners, set_up_logging
 
@@ -30,21 +31,31 @@ _log = logging.getLogger("agent-tui")
 ENTRY_GRACE_S = 2.0
 """How long an entry function may go on when the host is gone; cancelled then, the room is left in time."""
 
-PRELOAD = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+
+_prepared: Capture | None = None
+"""What loads the file, once the process is a job process of the SDK's."""
+
+_loaded = False
+"""Whether this process is the fork of a template, which has run the file."""
+
+
+def load(link: Link) -> None:
+    """What a template does: becomes a job process and runs the file, for its forks."""
+    global _loaded
+    _prepare(link).run_file("__mp_main__")
+    set_up_logging(link)
+    _loaded = True
 
 
 def run(link: Link) -> None:
     """`Loading`, then the SDK's job main until the job is over."""
-    multiprocessing.current_process().name = "job_proc"
     try:
-        os.environ["LIVEKIT_DEV_MODE"] = "1"
-        capture = import_sdk(link)
-        dev_mode()
-        main = importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
-        _preload()
+        capture = _prepare(link)
         link.say("loading")
         functions = _functions(link, capture)
         set_up_logging(link)
+        main = importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
+        _tell_of_models(link)
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
@@ -82,23 +93,27 @@ def _run_main(link: Link, bridge: Bridge, main: ModuleType, arguments: Any) -> N
         raise SystemExit(1)
 
 
-def _preload() -> None:
-    """The SDK's warm-up, without the models that only a shared process may hold (§2.3, preload trap)."""
-    before = os.environ.get(PRELOAD)
-    os.environ.setdefault(PRELOAD, "0")
-    try:
-        with contextlib.suppress(ImportError):  # since 1.8
-            importlib.import_module("livekit.agents.ipc._preload")
-    finally:
-        if before is None:
-            del os.environ[PRELOAD]
+def _prepare(link: Link) -> Capture:
+    """Makes this what the SDK's fork server makes of a job process, before the file is run (fork.md §2)."""
+    global _prepared
+    if _prepared is None:
+        multiprocessing.current_process().name = "job_proc"
+        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        _prepared = import_sdk(link)
+        dev_mode()
+        if hasattr(os, "fork"):
+            multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
+        importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
+        preparing.preload()
+    return _prepared
 
 
 def _functions(link: Link, capture: Capture) -> dict[str, Any]:
     """The functions, by the control process's pickles; where that cannot be, by running the guard here."""
     packed = link.orders.functions
     if packed.startswith(PICKLED):
-        capture.run_file("__mp_main__")
+        if not _loaded:
+            capture.run_file("__mp_main__")
         try:
             functions: dict[str, Any] = pickle.loads(base64.b64decode(packed[len(PICKLED) :]))
             return functions
@@ -106,6 +121,20 @@ def _functions(link: Link, capture: Capture) -> dict[str, Any]:
             _log.debug("the functions are not at module level (%s): the file is run in full", error)
     server = capture.load_worker()
     return {name: getattr(server, attribute, None) for name, attribute in FUNCTIONS.items()}
+
+
+def _tell_of_models(link: Link) -> None:
+    """Tells the host when the job makes its own copy of what a base could hold for all jobs."""
+    name = "livekit.agents.inference.eot.transports"
+    with contextlib.suppress(ImportError, AttributeError):  # since 1.7
+        transports: Any = importlib.import_module(name)
+        make = transports._EOT
+
+        def told(*args: Any, **kwargs: Any) -> Any:
+            link.say("wants", name=preparing.END_OF_TURN)
+            return make(*args, **kwargs)
+
+        transports._EOT = told
 
 
 def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | None) -> Callable[..., Any]:

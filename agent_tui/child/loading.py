@@ -1,26 +1,33 @@
 """Running the agent's file, and telling what went wrong in it."""
 
-# ruff: noqa: PTH100, PTH118, PTH120, PTH123, PTH206
-# Module files and sys.path are strings, and a child starts sooner without pathlib.
-
 from __future__ import annotations
 
+import base64
 import importlib.machinery
 import os
 import sys
-import sysconfig
 import traceback
 import types
-from typing import Any
+from typing import Any, Callable
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+from . import owned, snapshots
+from .owned import HERE as _HERE
+from .owned import is_own
+
+_snapshot = snapshots.Snapshot(None)
+_modules_before: frozenset[str] = frozenset()
 
 
-def prepare(file: str) -> None:
-    """Gives the process the `sys.path` and `sys.argv` that `python <file> dev` has."""
+def prepare(file: str, snapshot: snapshots.Snapshot) -> None:
+    """Gives the process the `sys.path` and `sys.argv` of `python <file> dev`, and the modules of its own."""
+    global _snapshot, _modules_before
+    _snapshot = snapshot
+    snapshots.install(snapshot)
     sys.argv = [file, "dev"]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, os.path.dirname(os.path.realpath(file)))
+    owned.uncover(owned.own_roots())
+    _modules_before = frozenset(sys.modules)
 
 
 def run_file(file: str, name: str) -> types.ModuleType:
@@ -31,35 +38,31 @@ def run_file(file: str, name: str) -> types.ModuleType:
     vars(module)["__builtins__"] = __builtins__
     vars(module)["__cached__"] = None
     sys.modules[name] = sys.modules["__main__"] = module
-    with open(file, "rb") as source:
-        code = compile(source.read(), file, "exec", dont_inherit=True)
-    exec(code, vars(module))
+    exec(_code(file), vars(module))
     return module
 
 
-def is_own(path: str) -> bool:
-    """True for the project's own source: neither an installed package, nor Python's, nor ours."""
-    path = os.path.abspath(path)
-    if path.startswith(_HERE) or not path.endswith(".py"):
-        return False
-    parts = path.split(os.sep)
-    return "site-packages" not in parts and "dist-packages" not in parts and not path.startswith(_STANDARD)
+def _code(file: str) -> types.CodeType:
+    content = _snapshot.read(file)
+    if content is None:
+        with open(file, "rb") as source:
+            content = source.read()
+    return snapshots.compiled(file, content)
 
 
-_STANDARD = tuple(
-    os.path.join(form(each), "")
-    for key in ("stdlib", "platstdlib")
-    if (each := sysconfig.get_path(key))
-    for form in (os.path.abspath, os.path.realpath)
-)
+def facts(file: str) -> dict[str, Any]:
+    """What the manifest tells of the project's own modules once the file is loaded."""
+    return {"files": owned.own_files(file, _modules_before), "roots": owned.own_roots()}
 
 
-def own_files(file: str) -> list[str]:
-    """Absolute paths of the project's modules that are loaded, the agent's file first."""
-    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}
-    first = os.path.abspath(file)
-    return [first, *sorted(own - {first})]
+def hand_over_code(say: Callable[..., None]) -> None:
+    """Gives the host what was compiled here, for the base to keep: the next process need not compile it."""
+    modules = [
+        {"path": path, "digest": digest, "code": base64.b64encode(code).decode("ascii")}
+        for (path, digest), code in snapshots.take_fresh()
+    ]
+    if modules:
+        say("code", modules=modules)
 
 
 def describe(error: BaseException, file: str = "") -> dict[str, Any]:

@@ -3,9 +3,6 @@
 The descriptor is the child's end of the channel. What to do comes over it (`process.main`).
 """
 
-# ruff: noqa: PTH100, PTH120
-# Module files and sys.path are strings, and a child starts sooner without pathlib.
-
 import importlib
 import os
 import sys

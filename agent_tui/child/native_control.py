@@ -6,7 +6,7 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, native
+from . import loading, native, owned
 from .control import ControlLoop, Offer
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ def run(link: Link) -> None:
     link.say("loading")
     started = time.monotonic()
     try:
-        module = loading.run_file(link.orders.file, MODULE)
+        with owned.ImportsOfOthers() as others:
+            module = loading.run_file(link.orders.file, MODULE)
         agent = native.find_agent(module, link.orders.file)
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
     link.records.install()
+    loading.hand_over_code(link.say)
     link.say(
         "manifest",
         runtime="native",
@@ -64,7 +66,8 @@ def run(link: Link) -> None:
         has_load_func=agent.load_func is not None,
         inference_runners=[],
         functions="",
-        files=loading.own_files(link.orders.file),
         load_ms=(time.monotonic() - started) * 1000,
+        imports=others.names,
+        **loading.facts(link.orders.file),
     )
     ControlLoop(link, NativeAgent(agent)).run()

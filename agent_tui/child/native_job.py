@@ -24,6 +24,19 @@ CANCEL_LIMIT_S = 5.0
 """How long a cancelled entry function may take to end."""
 
 
+_loaded: native.Agent | None = None
+"""What the template loaded that this process is a fork of."""
+
+
+def load(link: Link) -> native.Agent:
+    """Loads the file, once: in the forks of the process that did, it is there already."""
+    global _loaded
+    if _loaded is None:
+        _loaded = native.find_agent(loading.run_file(link.orders.file, MODULE), link.orders.file)
+        link.records.install()
+    return _loaded
+
+
 def run(link: Link) -> None:
     """Loads and prewarms (`Loading`, then `Ready` or `Failed`), then serves until the job is over."""
     loop = link.loop = asyncio.new_event_loop()
@@ -31,8 +44,7 @@ def run(link: Link) -> None:
     process = native.Process()
     link.say("loading")
     try:
-        agent = native.find_agent(loading.run_file(link.orders.file, MODULE), link.orders.file)
-        link.records.install()
+        agent = load(link)
         if agent.prewarm is not None:
             warmed = agent.prewarm(process)
             if inspect.isawaitable(warmed):

@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import faulthandler
-import importlib
+import gc
 import io
 import logging
 import os
@@ -19,9 +19,11 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, loading
+from . import debugging, fitness, loading, owned, preparing
 from .channel import Channel, Message
+from .forking import ForkServer
 from .records import RecordHandler
+from .snapshots import Snapshot
 
 HOST_LOST_GRACE_S = 8.0
 """How long a job may take to leave its room after the host has gone; then the group is killed."""
@@ -41,17 +43,21 @@ class Orders:
     log_level: int
     functions: str
     environ: dict[str, str]
-    """Variables that the file is to see over those that the process was started with."""
+    """The whole environment that the file is to see; what the process was started with goes."""
     session_end_timeout_ms: int
+    snapshot: bool
+    """Whether a descriptor with the generation's modules came with these orders."""
 
 
 class Link:
     """The process as the agent's side sees the host: says things, listens, and notices its loss."""
 
-    def __init__(self, channel: Channel, orders: Orders) -> None:
+    def __init__(self, channel: Channel, orders: Orders, records: RecordHandler | None = None) -> None:
+        """`records` is the handler that a template has installed, for its fork to go on with."""
         self.orders = orders
         self.say = channel.send
-        self.records = RecordHandler(channel, orders.log_level)
+        self.records = records or RecordHandler(orders.log_level)
+        self.records.speak_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The agent's event loop, whose tasks are part of the stacks."""
         self.host_lost = False
@@ -164,32 +170,44 @@ def _runner(orders: Orders) -> Callable[[Link], None]:
     return table[orders.runtime, orders.kind]
 
 
-def _await_orders(channel: Channel) -> Orders:
-    """The orders; until they come, imports what the host has it prepare."""
+def _loader(orders: Orders) -> Callable[[Link], object]:
+    from . import lk_job, native_job
+
+    return {"native": native_job.load, "livekit-agents": lk_job.load}[orders.runtime]
+
+
+def _await_orders(channel: Channel, unfit: list[str]) -> Orders:
+    """The orders; until they come, imports what the host has it prepare.
+
+    What starts threads that a fork would lose is told in `unfit`: the module, and whose threads they are.
+    """
     while (message := channel.read_message()) is not None:
         case, value = message
         if case == "orders":
+            gc.enable()
             return Orders(**value)
         for name in value["modules"]:
-            with contextlib.suppress(BaseException):  # it is told when the file needs it
-                importlib.import_module(name)
-    sys.exit(0)
+            preparing.bring_in(name)
+            threads = "" if unfit else fitness.threads_left()
+            if threads:
+                unfit += [name, f"{name} started {threads}"]
+    os._exit(0)
 
 
 def main(fd: int) -> NoReturn:
-    """Runs this process to its end."""
+    """Runs this process to its end; a base or template goes on in each of its forks."""
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
-    orders = _await_orders(channel)
-    os.environ.update(orders.environ)
-    link = Link(channel, orders)
-    _set_up_streams()
-    debugging.install_hook()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _pass_over)
-    logging.getLogger().setLevel(link.orders.log_level)
-    link.records.install()
-    loading.prepare(link.orders.file)
+    records: RecordHandler | None = None
+    unfit: list[str] = []
+    while (orders := _await_orders(channel, unfit)).kind in ("base", "template"):
+        if orders.kind == "base":
+            _become_base(channel, unfit)
+        else:
+            records = _become_template(channel, orders)
+        channel = ForkServer(channel).serve()
+    link = Link(channel, orders, records)
+    _set_up(channel, orders, link, loaded=records is not None)
     link.start()
     code = 0
     try:
@@ -201,6 +219,58 @@ def main(fd: int) -> NoReturn:
         code = 1
     link.finish()
     _exit(code)
+
+
+def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = False) -> None:
+    """Makes the process what the agent's file expects; in the fork of a template most of it is there."""
+    _set_up_streams()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _pass_over)
+    fds = channel.take_fds(1) if orders.snapshot else []
+    if loaded:
+        for fd in fds:
+            os.close(fd)
+        return
+    os.environ.clear()
+    os.environ.update(orders.environ)
+    debugging.install_hook()
+    logging.getLogger().setLevel(orders.log_level)
+    link.records.install()
+    loading.prepare(orders.file, Snapshot(fds[0] if fds else None))
+
+
+def _become_base(channel: Channel, unfit: list[str]) -> None:
+    preparing.freeze()
+    channel.send("loading")
+    module, why = unfit or ("", fitness.native_runtime())
+    channel.send(
+        "base_report", unfit=why, module=module, asked=preparing.asked(), packages=owned.package_folders()
+    )
+    channel.send("ready")
+
+
+def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
+    """Loads the file; `Failed` and the end if it does not load."""
+    link = Link(channel, orders)
+    _set_up(channel, orders, link)
+    open_before = fitness.descriptors()
+    link.say("loading")
+    started = time.monotonic()
+    gc.disable()
+    try:
+        _loader(orders)(link)
+    except BaseException as error:
+        link.fail(error)
+        channel.flush_here()
+        os._exit(1)
+    took = (time.monotonic() - started) * 1000
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    unsafe = fitness.unsafe(open_before)
+    gc.freeze()
+    link.say("template_report", load_ms=took, unsafe=unsafe)
+    link.say("ready")
+    return link.records
 
 
 def _exit(code: int) -> NoReturn:

@@ -31,15 +31,19 @@ def _portable(value: object) -> object:
 class RecordHandler(logging.Handler):
     """Sends records to the host. Never blocks; `context` fields go with each record that lacks them."""
 
-    def __init__(self, channel: Channel, level: int) -> None:
+    def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._channel = channel
+        self._channel: Channel | None = None
         self.context: list[dict[str, Any]] = []
+
+    def speak_to(self, channel: Channel) -> None:
+        """Sends records there from now on."""
+        self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = _plain.format(record)[:MAX_TEXT]
-            if self._channel.ended:
+            if self._channel is None or self._channel.ended:
                 sys.stderr.write(text + "\n")
                 return
             fields = {key: value for each in self.context for key, value in each.items()}

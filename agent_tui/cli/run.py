@@ -15,8 +15,10 @@ from agent_tui import __version__
 from agent_tui.cli.flags import given_flags, option_flags
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.envfiles import read_environment
+from agent_tui.runtimes import learned
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
@@ -48,7 +50,22 @@ TEST_JOB_LENGTH_S = 10.0
 @click.option("--job-length", metavar="DURATION", default=None, help="End test jobs that go on for longer.")
 @click.option("--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server.")
 @click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
-@click.option("--no-watch", is_flag=True, help="Do not wait for saves.")
+@click.option("--no-watch", is_flag=True, help="Do not load saves.")
+@click.option(
+    "--watch", "watch_globs", metavar="GLOB", multiple=True, help="Load saves of these files too; repeatable."
+)
+@click.option(
+    "--on-reload",
+    metavar="KEEP",
+    default=OnReload.KEEP.value,
+    help="Running jobs at a reload: keep (the default; they finish on old code), restart or end.",
+)
+@click.option(
+    "--start-method",
+    metavar="METHOD",
+    default="auto",
+    help="How job processes start: auto (the default), fork, template or spawn.",
+)
 @option_flags
 @click.version_option(__version__, prog_name="agent-tui", message="%(prog)s %(version)s")
 def run(
@@ -62,6 +79,9 @@ def run(
     allow_remote: str,
     python: str | None,
     no_watch: bool,
+    watch_globs: tuple[str, ...],
+    on_reload: str,
+    start_method: str,
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
@@ -69,6 +89,9 @@ def run(
     file = find_agent(agent)
     count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
     length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
+
+    policy = _checked("--on-reload", on_reload, kinds.choice(*OnReload))
+    method = _checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
 
     cwd, environ = Path.cwd(), dict(os.environ)
     environment = read_environment(file, cwd, environ)
@@ -92,6 +115,10 @@ def run(
         flags=flags,
         local=local,
         watch=not no_watch and not exit_when_idle,
+        watch_globs=watch_globs,
+        on_reload=OnReload(policy),
+        start_method=None if method == "auto" else StartMethod(method),
+        learned=learned.place(environ, interpreter.path, file),
         job_length_s=length,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
     )
@@ -108,7 +135,8 @@ def _prepare(
 ) -> tuple[str, Interpreter, HeadStart]:
     runtime = detect(file)
     interpreter = find_interpreter(file, runtime, environ, python)
-    return runtime, interpreter, HeadStart(runtime, interpreter.path, cwd, environ)
+    imports = learned.recall(learned.place(environ, interpreter.path, file)).imports
+    return runtime, interpreter, HeadStart(runtime, interpreter.path, cwd, environ, imports)
 
 
 async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> int:

@@ -1,55 +1,103 @@
 """The agent's code as the engine runs it: loaded, its options applied, its functions asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import agent_tui
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, require_credentials
+from agent_tui.generations.attempt import Tools
+from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
 from agent_tui.generations.generations import Generation, Generations
-from agent_tui.generations.saves import Saves
+from agent_tui.generations.reloads import Reloads
+from agent_tui.generations.sources import Sources
+from agent_tui.generations.watch import Watch
+from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import Notice
+from agent_tui.model.events import Notice, OptionsChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import Inference
-from agent_tui.processes.pool import Pool
+from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import SupervisedProcess
+from agent_tui.runtimes.headstart import SDK_MODULES, WARM_UP
+from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
+from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.worker.load import CpuLoad
+
+NO_FORKS = "processes are forked on Linux only"
 
 
 class AgentCode:
-    """Loads the file, applies what it sets, and asks its functions."""
+    """Loads the file, applies what it sets, and asks its functions; the generations' `Host`."""
 
     def __init__(
         self,
         context: Context,
         *,
         pool: Callable[[], Pool],
+        desk: Callable[[], Desk],
         registrar: Callable[[], Registrar],
-        find_server: Callable[[], Awaitable[Server]],
+        find_server: Callable[[ServerOptions], Awaitable[Server]],
         loaded: Callable[[], None],
     ) -> None:
+        """Raises UserError for a `--watch` pattern that cannot be used."""
         self._context = context
         self._pool = pool
+        self._desk = desk
         self._registrar = registrar
         self._find_server = find_server
         self._loaded = loaded
         self._cpu = CpuLoad(clock=context.clock)
         self._server_for = _server_fields(context.settings.options)
+        self._next_options = context.settings.options
+        self._next_environment = context.environment
         self._inference: Inference | None = None
         self._inference_task: asyncio.Task[None] | None = None
-        self._generations = Generations(
-            make_runtime=self._make_runtime,
-            apply=self._apply,
+        config = context.config
+        self._learned = recall(config.learned) if config.learned else Learned()
+        self._bases = Bases(
+            launch=self._launch_base,
+            sdk=SDK_MODULES.get(config.runtime, ()),
+            warm_up=(*WARM_UP.get(config.runtime, ()), *self._learned.wants),
+            imports=self._learned.imports,
             timings=context.process_timings,
-            limits=ControlTimings(),
+            clock=context.clock,
+            emit=context.emit,
+            impossible="" if system_pidfd_open() else NO_FORKS,
+        )
+        self._generations = Generations(
+            self,
+            Tools(
+                self._bases,
+                context.process_timings,
+                ControlTimings(),
+                context.clock,
+                context.emit,
+                config.start_method,
+            ),
+            expect_template=self._learned.template,
+        )
+        self._reloads = Reloads(
+            self._generations,
+            Sources(
+                config.agent,
+                cwd=config.cwd,
+                globs=config.watch_globs,
+                roots=_python_path(context.environment),
+            ),
+            Watch() if config.watch else None,
+            packages=lambda: self._bases.packages,
+            packages_changed=self._bases.packages_changed,
             clock=context.clock,
             emit=context.emit,
         )
@@ -65,38 +113,21 @@ class AgentCode:
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """The control and inference processes that are there."""
-        control = self.control.process if self.control else None
+        """All that are there beside the job processes."""
         inference = self._inference.process if self._inference else None
-        return tuple(process for process in (control, inference) if process is not None)
+        return (*self._generations.processes, *((inference,) if inference else ()))
 
     async def keep_loaded(self) -> None:
-        """Loads the file; when it does not load, again at each save until it does."""
-        if not self._context.config.watch:
-            await self.load("start")
-            return
-        async with Saves(_folders(self._context.config.agent)) as saves:
-            cause, saved_at = "start", None
-            while not await self.load(cause, saved_at):
-                try:
-                    saved = await saves.next()
-                except OSError as error:
-                    text = f"saves cannot be seen ({error}): mend the file and start agent-tui again"
-                    self._context.emit(Notice(LogLevel.WARN, text))
-                    return
-                saves.forget()
-                cause, saved_at = str(saved), self._context.clock.monotonic()
+        """Loads the file, and again at each save that matters."""
+        await self._reloads.run()
 
-    async def load(self, cause: str, saved_at: float | None = None) -> bool:
-        """Loads the file as the next generation and switches to it; False when it does not load."""
-        self._read_environment()
-        generation = await self._generations.load(cause, saved_at)
-        if generation is None:
-            return False
-        self._start_inference(generation)
-        self._pool().use(generation.plan)
-        self._loaded()
-        return True
+    async def reload(self) -> bool:
+        """Loads it again now; False when it does not load."""
+        return await self._reloads.reload()
+
+    def pause_watching(self, paused: bool) -> None:
+        """Passes saves over, or no longer."""
+        self._reloads.pause(paused)
 
     async def measure_load(self) -> float:
         """The agent's own load function, or the CPU's load without one."""
@@ -120,75 +151,123 @@ class AgentCode:
 
     def relay(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         """Takes what job processes say that is not about their job."""
-        if isinstance(message, ch.InferenceRequest):
-            if self._inference is None:
-                error = "this generation has no inference process"
-                process.send(ch.InferenceResponse(message.request_id, None, error))
-            else:
+        match message:
+            case ch.InferenceRequest() if self._inference is not None:
                 self._inference.ask(message, process.send)
+            case ch.InferenceRequest(request_id=request_id):
+                error = "this generation has no inference process"
+                process.send(ch.InferenceResponse(request_id, None, error))
+            case ch.Wants(name=name):
+                self._bases.hold(name)
+                if name not in self._learned.wants:
+                    self._learn(replace(self._learned, wants=(*self._learned.wants, name)))
+            case _:
+                pass
 
     def kill(self, reason: str) -> None:
-        """Ends the control and inference processes now; `close()` waits for it."""
+        """Ends all that are not job processes now; `close()` waits for it."""
         self._generations.kill(reason)
         if self._inference is not None:
             self._inference.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """Ends the control and inference processes; nothing is loaded any more."""
+        """Ends all that are not job processes; nothing is loaded any more."""
         await self._generations.close(reason)
         if self._inference is not None and self._inference_task is not None:
             self._inference.close(reason)
             await self._inference_task
 
-    async def _apply(self, manifest: ch.Manifest) -> None:
-        """Takes the file's own options and registers under them, while its processes still start."""
+    # -- what the generations ask (`Host`) --------------------------------------------------------------
+
+    def read_environment(self) -> Mapping[str, str]:
+        """Environment files as they are now, and the server that the agent is to find."""
         context = self._context
-        context.settings.take_manifest(manifest)
-        for name in sorted(context.settings.unknown(manifest)):
-            context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect yet"))
-        options = context.settings.options
+        self._next_environment = context.config.read_environment()
+        for problem in self._next_environment.problems:
+            context.emit(Notice(LogLevel.WARN, problem))
+        return {**self._next_environment.plain, **self._server_variables()}
+
+    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> PythonRuntime:
+        return self._runtime(environ, modules)
+
+    async def check(self, manifest: ch.Manifest) -> int:
+        options = self._context.settings.preview(self._next_environment.variables, manifest)
         registration_for(options, "")
-        if not context.config.local:
+        if not self._context.config.local:
             require_credentials(options)
+        self._next_options = options
+        return options.num_idle_processes
+
+    async def apply(self, manifest: ch.Manifest) -> None:
+        """Takes the file's own options and registers under them, while its processes still start."""
+        context, options = self._context, self._next_options
         if not context.config.local and self._server_for != _server_fields(options):
-            old, context.server = context.server, await self._find_server()
+            old, context.server = context.server, await self._find_server(options)
             self._server_for = _server_fields(options)
             await old.close()
+        changes = context.settings.take(self._next_environment.variables, manifest)
+        context.environment = self._next_environment
+        for name in sorted(context.settings.unknown(manifest)):
+            context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect yet"))
+        if changes and self.current is not None:
+            context.emit(OptionsChanged(changes))
+        options = context.settings.options
         self._pool().set_target(options.num_idle_processes)
         version = manifest.sdk_version or agent_tui.__version__
         server = context.server
         await self._registrar().present(options, server.address, server.chosen.kind, version)
 
-    def _read_environment(self) -> None:
-        """Environment files as they are now: a key that was mended there is tried with this load."""
-        context = self._context
-        environment = context.config.read_environment()
-        try:
-            context.settings.take_environment(environment.variables)
-        except UserError as error:
-            context.emit(Notice(LogLevel.ERROR, f"{error}; the environment is used as it was"))
-        else:
-            context.environment = environment
+    async def warm(self, plan: Plan, count: int) -> None:
+        await self._pool().warm(plan, count)
 
-    def _make_runtime(self) -> PythonRuntime:
-        context = self._context
-        config, address = context.config, context.server.address
-        options = context.settings.options
+    def abandon(self, plan: Plan) -> None:
+        self._pool().abandon(plan)
+
+    def switched(self, generation: Generation) -> None:
+        self._start_inference(generation)
+        self._pool().use(generation.plan)
+        self._loaded()
+        self._desk().switched(generation.number, self._context.config.on_reload)
+
+    def settled(self, manifest: ch.Manifest, *, template: bool) -> None:
+        """Keeps for the next run what this one found out."""
+        self._learn(replace(self._learned, imports=manifest.imports, template=template))
+
+    # -- parts ------------------------------------------------------------------------------------------
+
+    def _learn(self, learned: Learned) -> None:
+        path = self._context.config.learned
+        if path is not None and learned != self._learned:
+            remember(path, learned)
+        self._learned = learned
+
+    def _server_variables(self) -> dict[str, str]:
+        """Where the agent's code is to connect: what is in use, or what the environment now names instead."""
+        address, fields = self._context.server.address, self._server_for
+        with contextlib.suppress(UserError):  # `check` tells it once the file is loaded
+            fields = _server_fields(self._context.settings.preview(self._next_environment.variables))
+        if self._context.config.local or fields == self._server_for or not all(fields):
+            fields = address.url, address.api_key, address.api_secret
+        return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), fields, strict=True))
+
+    async def _launch_base(
+        self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
+    ) -> ch.Child:
+        return await self._runtime(environ, None).launch_base(process_id, modules)
+
+    def _runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes] | None) -> PythonRuntime:
+        config = self._context.config
         return PythonRuntime(
             config.runtime,
             config.interpreter.path,
             config.agent,
             config.cwd,
-            context.environment.plain,
-            context.intake,
-            context.clock,
-            settings=ChildSettings(session_end_timeout_ms=options.session_end_timeout),
-            overlay={
-                "LIVEKIT_URL": address.url,
-                "LIVEKIT_API_KEY": address.api_key,
-                "LIVEKIT_API_SECRET": address.api_secret,
-            },
+            environ,
+            self._context.intake,
+            self._context.clock,
+            settings=lambda: ChildSettings(self._next_options.session_end_timeout),
             head_start=config.head_start,
+            modules=modules,
         )
 
     def _start_inference(self, generation: Generation) -> None:
@@ -203,8 +282,8 @@ class AgentCode:
         self._inference_task = asyncio.create_task(self._inference.run(), name="inference")
 
 
-def _folders(agent: Path) -> list[Path]:
-    return [agent.resolve().parent]
+def _python_path(environment: Environment) -> list[str]:
+    return [each for each in environment.plain.get("PYTHONPATH", "").split(os.pathsep) if each]
 
 
 def _server_fields(options: ServerOptions) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes.headstart import HeadStart
@@ -25,6 +26,13 @@ class RunConfig:
     flags: Mapping[str, Given] = field(default_factory=dict)
     local: bool = False
     watch: bool = True
+    watch_globs: tuple[str, ...] = ()
+    """Further files whose saves load the agent anew."""
+    on_reload: OnReload = OnReload.KEEP
+    start_method: StartMethod | None = None
+    """None: chosen by looking."""
+    learned: Path | None = None
+    """Where what was found out about the agent is kept for the next run."""
     job_length_s: float | None = None
     """Ends test jobs that go on for longer."""
     unattended_job_length_s: float | None = None

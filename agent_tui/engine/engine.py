@@ -36,6 +36,7 @@ from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
 from agent_tui.runtimes.detect import NATIVE
+from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.worker.http import InfoServer, WorkerInfo
 
 KILLED = "killed: agent-tui was told to end at once"
@@ -107,9 +108,14 @@ class Engine:
                     return cmd.CommandResult(found, reason if found else f"no job {job_id} runs here")
                 case cmd.SetOptions(values=values):
                     return self._set_options(values)
+                case cmd.RestartJob(job_id=job_id, reason=reason):
+                    problem = self._desk.restart(job_id, reason)
+                    return cmd.CommandResult(problem is None, problem or reason)
                 case cmd.Reload():
-                    loaded = await self._code.load("reload")
+                    loaded = await self._code.reload()
                     return cmd.CommandResult(loaded, "loaded" if loaded else "the file does not load")
+                case cmd.PauseWatching(paused=paused):
+                    return self._pause_watching(paused)
                 case cmd.Stop(reason=reason, kill=kill):
                     await self._stop(reason, kill=kill)
                     return cmd.CommandResult(True, "stopped")
@@ -121,6 +127,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Brings everything up. Raises UserError when that cannot be; then nothing is left."""
         options = self.options
+        become_subreaper()
         self._tell_start()
         async with contextlib.AsyncExitStack() as undo:
             self._intake = LogIntake(self._store, self._clock)
@@ -134,7 +141,7 @@ class Engine:
             undo.push_async_callback(self._http.close)
             if self._config.runtime == NATIVE and not self._config.local:
                 require_credentials(options)  # a native file cannot bring them
-            self._make_owners(await self._find_server())
+            self._make_owners(await self._find_server(options))
             undo.pop_all()
         self.up = True
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -167,6 +174,7 @@ class Engine:
         self._code = AgentCode(
             context,
             pool=lambda: self._pool,
+            desk=lambda: self._desk,
             registrar=lambda: self._registrar,
             find_server=self._find_server,
             loaded=self._tell_live,
@@ -210,10 +218,11 @@ class Engine:
             emit=emit,
         )
 
-    async def _find_server(self) -> Server:
+    async def _find_server(self, options: ServerOptions) -> Server:
         """Finds or starts the server; its secrets are masked in every log line from here on."""
+        self._door.mask((options.api_secret, options.worker_token))
         server = await choose_server(
-            self.options,
+            options,
             local=self._config.local,
             clock=self._clock,
             on_unassigned=self._unassigned,
@@ -265,6 +274,12 @@ class Engine:
         if changes:
             self._bus.publish(ev.OptionsChanged(changes))
         return cmd.CommandResult(True, ", ".join(f"{name} = {new}" for name, (_, new) in changes.items()))
+
+    def _pause_watching(self, paused: bool) -> cmd.CommandResult:
+        if not self._config.watch:
+            return cmd.CommandResult(False, "saves are not watched (--no-watch): press r to load one")
+        self._code.pause_watching(paused)
+        return cmd.CommandResult(True, "saves are passed over" if paused else "saves are loaded again")
 
     def _health(self) -> str | None:
         return self._registrar.trouble if self.up else "starting"

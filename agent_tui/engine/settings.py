@@ -1,5 +1,6 @@
 """The effective options of a run: layers, what the agent's code adds to them, and edits while running."""
 
+import copy
 from collections.abc import Mapping
 
 from agent_tui.model.child import Manifest
@@ -14,6 +15,9 @@ from agent_tui.options.resolve import (
     resolve,
 )
 
+Changes = dict[str, tuple[object, object]]
+"""Name → (old, new)."""
+
 
 class Settings:
     """Resolves again whenever a layer changes; a layer that does not resolve is not taken."""
@@ -24,38 +28,43 @@ class Settings:
         self._code = Layer("agent's code")
         self._edits = Layer("edited")
         self._runtime = runtime
-        self.resolution = self._resolve(self._code, self._edits)
+        self.resolution = self._resolve()
 
     @property
     def options(self) -> ServerOptions:
         return self.resolution.options
 
-    def take_environment(self, environment: Mapping[str, Given]) -> None:
-        """Takes what the environment and its files set now. Raises UserError as `take_manifest`."""
-        before = self._environment, self._forced
-        self._environment, self._forced = environment_layers(environment)
-        try:
-            self.resolution = self._resolve(self._code, self._edits)
-        except UserError:
-            self._environment, self._forced = before
-            raise
+    def preview(self, environment: Mapping[str, Given], manifest: Manifest | None = None) -> ServerOptions:
+        """The options as they would be with this environment and what the agent's code sets.
 
-    def take_manifest(self, manifest: Manifest) -> None:
-        """Takes what the agent's code set. Raises UserError for a value that its option does not take."""
-        values = {
-            name: Given(given.value, given.where or "the agent's code")
-            for name, given in manifest.options.items()
-            if name in BY_NAME
-        }
-        code = Layer("agent's code", values)
-        self.resolution = self._resolve(code, self._edits)
-        self._code = code
+        Raises UserError for a value that its option does not take.
+        """
+        return self._loaded(environment, manifest)._resolve().options
+
+    def take(self, environment: Mapping[str, Given], manifest: Manifest) -> Changes:
+        """Takes them: what changed, as in `edit`. Raises UserError as `preview`, with nothing changed."""
+        loaded = self._loaded(environment, manifest)
+        before, self.resolution = self.resolution, loaded._resolve()
+        self._environment, self._forced, self._code = loaded._environment, loaded._forced, loaded._code
+        return _changes(before, self.resolution)
+
+    def _loaded(self, environment: Mapping[str, Given], manifest: Manifest | None) -> "Settings":
+        loaded = copy.copy(self)
+        loaded._environment, loaded._forced = environment_layers(environment)
+        if manifest is not None:
+            values = {
+                name: Given(given.value, given.where or "the agent's code")
+                for name, given in manifest.options.items()
+                if name in BY_NAME
+            }
+            loaded._code = Layer("agent's code", values)
+        return loaded
 
     def unknown(self, manifest: Manifest) -> set[str]:
         """Options that the agent's code sets and that are not there yet."""
         return set(manifest.options) - set(BY_NAME)
 
-    def edit(self, values: Mapping[str, str]) -> dict[str, tuple[object, object]]:
+    def edit(self, values: Mapping[str, str]) -> Changes:
         """Takes edits, all or none: name → (old, new) of those that changed, secrets masked.
 
         Raises UserError for an unknown option, one that cannot be changed while running, or a bad value.
@@ -66,18 +75,23 @@ class Settings:
                 why = "there is no such option" if option is None else "it takes effect at the next start"
                 raise UserError(f"{name} cannot be changed while running: {why}")
         edited = {name: Given(value, "edited") for name, value in values.items()}
-        edits = Layer("edited", {**self._edits.values, **edited})
-        before, after = self.resolution, self._resolve(self._code, edits)
-        self.resolution, self._edits = after, edits
-        return {
-            name: (before.shown(name), after.shown(name))
-            for name in BY_NAME
-            if getattr(before.options, BY_NAME[name].field) != getattr(after.options, BY_NAME[name].field)
-        }
+        copied = copy.copy(self)
+        copied._edits = Layer("edited", {**self._edits.values, **edited})
+        before, self.resolution = self.resolution, copied._resolve()
+        self._edits = copied._edits
+        return _changes(before, self.resolution)
 
-    def _resolve(self, code: Layer, edits: Layer) -> Resolution:
-        layers = (self._environment, code, self._forced, self._flags, edits)
+    def _resolve(self) -> Resolution:
+        layers = (self._environment, self._code, self._forced, self._flags, self._edits)
         try:
             return resolve(layers, self._runtime)
         except OptionError as error:
             raise UserError(str(error)) from None
+
+
+def _changes(before: Resolution, after: Resolution) -> Changes:
+    return {
+        name: (before.shown(name), after.shown(name))
+        for name, option in BY_NAME.items()
+        if getattr(before.options, option.field) != getattr(after.options, option.field)
+    }

@@ -43,8 +43,11 @@ class Control:
         limits: ControlTimings,
         clock: Clock,
         emit: Emit,
+        hear: Callable[[ch.FromChild], None] = lambda message: None,
     ) -> None:
+        """`hear` gets what is neither an answer nor the supervision's."""
         self.generation = generation
+        self._hear_else = hear
         self._launch = launch
         self._timings = timings
         self._limits = limits
@@ -172,7 +175,7 @@ class Control:
             case ch.LoadAnswer(request_id=request_id):
                 _resolve(self._loads.get(request_id), message)
             case _:
-                pass
+                self._hear_else(message)
 
     async def _restart_if_blocked(self) -> None:
         process = self._kept.process

@@ -1,24 +1,32 @@
-"""Which generation is current, and how the next one comes to be."""
+"""Which generation is current, how the next one comes to be beside it, and the switch."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent_tui.generations.control import Control, ControlTimings
+from agent_tui.generations.attempt import Attempt, Complete, Runtime, Tools
+from agent_tui.generations.control import Control
+from agent_tui.generations.methods import Choice, worth_a_template
 from agent_tui.model import child as ch
-from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import GenerationFailed, GenerationLoading, GenerationReady
 from agent_tui.processes.pool import Plan
-from agent_tui.processes.process import Emit, ProcessFailed
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess
+
+OVERTAKEN = "a later save overtook it"
 
 
-class Runtime(Protocol):
-    """What starts children of one kind of agent file, on one interpreter, with one environment."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something is loaded: the file that was saved (or "start", "reload"), when, and all that differs.
 
-    def launch(self, kind: ch.ProcessKind, process_id: str, functions: str) -> Awaitable[ch.Child]: ...
+    `saved_at` is monotonic.
+    """
+
+    text: str
+    saved_at: float | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,102 +35,200 @@ class Generation:
 
     number: int
     manifest: ch.Manifest
-    control: Control
-    plan: Plan
+    attempt: Attempt
+
+    @property
+    def control(self) -> Control:
+        return self.attempt.control
+
+    @property
+    def plan(self) -> Plan:
+        return self.attempt.plan
+
+
+class Host(Protocol):
+    """What a generation needs of the run around it."""
+
+    def read_environment(self) -> Mapping[str, str]:
+        """The environment as its files are now, for the next load."""
+        ...
+
+    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> Runtime:
+        """What starts that generation's children."""
+        ...
+
+    async def check(self, manifest: ch.Manifest) -> int:
+        """How many idle processes it is to have. Raises UserError for an option that it sets wrongly."""
+        ...
+
+    async def apply(self, manifest: ch.Manifest) -> None:
+        """Takes its options, and registers under them. Raises UserError, with everything as it was."""
+        ...
+
+    async def warm(self, plan: Plan, count: int) -> None:
+        """Prepares idle processes beside the current ones. Raises ProcessFailed."""
+        ...
+
+    def abandon(self, plan: Plan) -> None:
+        """Ends them again."""
+        ...
+
+    def switched(self, generation: Generation) -> None:
+        """New jobs run on it from here on."""
+        ...
+
+    def settled(self, manifest: ch.Manifest, *, template: bool) -> None:
+        """It is known how its job processes are started best."""
+        ...
+
+
+class Loading:
+    """A generation that is being loaded; `ready` is done when all is there for the switch, or failed."""
+
+    def __init__(self, attempt: Attempt, cause: Cause, ready: "asyncio.Task[Choice]") -> None:
+        self.attempt = attempt
+        self.cause = cause
+        self.ready = ready
 
 
 class Generations:
-    """Owns the current generation. `load()` makes the next one beside it; a failed load changes nothing."""
+    """Owns the current generation. One is loaded at a time; one that fails changes nothing."""
 
-    def __init__(
-        self,
-        *,
-        make_runtime: Callable[[], Runtime],
-        apply: Callable[[ch.Manifest], Awaitable[None]],
-        timings: Callable[[], ProcessTimings],
-        limits: ControlTimings,
-        clock: Clock,
-        emit: Emit,
-        start_method: str = "spawn",
-    ) -> None:
-        self._make_runtime = make_runtime
-        self._apply = apply
-        self._timings = timings
-        self._limits = limits
-        self._clock = clock
-        self._emit = emit
-        self._start_method = start_method
-        self._number = 0
-        self._controls: set[Control] = set()
-        self._one_at_a_time = asyncio.Lock()
-        self._closing = False
+    def __init__(self, host: Host, tools: Tools, *, expect_template: bool = False) -> None:
+        """`expect_template`: an earlier run found one to be worth it."""
         self.current: Generation | None = None
+        self._host = host
+        self._tools = tools
+        self._expect_template = expect_template
+        self._number = 0
+        self._attempts: dict[int, Attempt] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._closing = False
 
-    async def load(self, cause: str, saved_at: float | None = None) -> Generation | None:
-        """Loads the agent's file as the next generation and makes it current; None when it does not load.
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """Control processes, templates and bases that are there."""
+        own = (process for attempt in self._attempts.values() for process in attempt.processes)
+        return (*self._tools.bases.processes, *own)
 
-        `saved_at` is the monotonic time of the save that caused it. What the file sets is applied before
-        job processes are made from it, so that they see the options that are then in force.
-        """
-        async with self._one_at_a_time:
-            return None if self._closing else await self._load(cause, saved_at)
-
-    async def _load(self, cause: str, saved_at: float | None) -> Generation | None:
+    def begin(self, modules: Mapping[str, bytes], cause: Cause, complete: Complete) -> Loading:
+        """Starts to load the next generation from these modules. End it with `commit` or `discard`."""
         self._number += 1
-        number = self._number
-        self._emit(GenerationLoading(number, cause))
-        control_runtime = self._make_runtime()
-        control = Control(
-            number,
-            launch=lambda kind, process_id: control_runtime.launch(kind, process_id, ""),
-            timings=self._timings,
-            limits=self._limits,
-            clock=self._clock,
-            emit=self._emit,
+        self._tools.emit(GenerationLoading(self._number, cause.text))
+        environ = self._host.read_environment()
+        attempt = Attempt(
+            self._number,
+            self._host.make_runtime(environ, modules),
+            environ,
+            self._tools,
+            expect_template=self._expect_template,
         )
-        self._controls.add(control)
+        self._attempts[attempt.number] = attempt
+        ready = asyncio.create_task(self._prepare(attempt, complete), name=f"load {attempt.number}")
+        return Loading(attempt, cause, ready)
+
+    async def discard(self, loading: Loading, reason: str = OVERTAKEN) -> None:
+        """Gives it up; returns at once, what was started ends by itself."""
+        loading.ready.cancel()
+        await asyncio.gather(loading.ready, return_exceptions=True)
+        self._give_up(loading.attempt, reason)
+
+    async def commit(self, loading: Loading) -> bool:
+        """Switches to it, or tells why it failed. True when it is current."""
+        attempt, cause = loading.attempt, loading.cause
         try:
-            manifest = await control.start()
-            await self._apply(manifest)
+            choice = await loading.ready
+            if self.current is None or self.current.number != attempt.number:
+                await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
-            await self._close(control, "its generation did not load")
-            self._emit(_failed(number, error))
-            return None
-        runtime = self._make_runtime()
-        plan = Plan(number, lambda kind, process_id: runtime.launch(kind, process_id, manifest.functions))
-        before, self.current = self.current, Generation(number, manifest, control, plan)
-        self._emit(
+            self._give_up(attempt, "its generation did not load")
+            self._tools.emit(_failed(attempt.number, cause, self._seconds(cause), error))
+            return False
+        except asyncio.CancelledError:
+            if loading.ready.cancelled():
+                return False  # everything ends
+            raise
+        manifest = attempt.manifest
+        assert manifest is not None
+        self._expect_template = worth_a_template(self._tools.wanted, manifest.load_ms)
+        self._tools.emit(
             GenerationReady(
-                number,
-                None if saved_at is None else self._clock.monotonic() - saved_at,
-                cause,
+                attempt.number,
+                self._seconds(cause),
+                cause.text,
                 manifest.runtime,
                 manifest.sdk_version,
-                self._start_method,
+                choice.method,
+                choice.reason,
+                manifest.load_ms,
+                cause.changed,
             )
         )
-        if before is not None:
-            await self._close(before.control, f"generation {number} took over")
-        return self.current
+        self._tools.bases.learn(manifest.imports)
+        self._host.settled(manifest, template=self._expect_template)
+        return True
 
     def kill(self, reason: str) -> None:
-        """Ends the control processes now."""
+        """Ends all that is not a job process now."""
         self._closing = True
-        for control in self._controls:
-            control.kill(reason)
+        for attempt in self._attempts.values():
+            attempt.kill(reason)
+        self._tools.bases.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """Ends the control processes, also of a generation that is still loading; no other is loaded."""
+        """Ends all that is not a job process, also of a generation that is still loading."""
         self._closing = True
-        await asyncio.gather(*(self._close(control, reason) for control in tuple(self._controls)))
+        for attempt in tuple(self._attempts.values()):
+            self._retire(attempt, reason)
+        while self._retiring:
+            await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._tools.bases.close(reason)
 
-    async def _close(self, control: Control, reason: str) -> None:
-        await control.close(reason)
-        self._controls.discard(control)
+    async def _prepare(self, attempt: Attempt, complete: Complete) -> Choice:
+        manifest = await attempt.load(complete)
+        idle = await self._host.check(manifest)
+        if self.current is None:
+            # Nothing serves yet: offers are better taken now than once processes are warm.
+            await self._switch(attempt)
+            return await attempt.choose()
+        choice = await attempt.choose()
+        await self._host.warm(attempt.plan, idle)
+        return choice
+
+    async def _switch(self, attempt: Attempt) -> None:
+        assert attempt.manifest is not None
+        await self._host.apply(attempt.manifest)
+        before, self.current = self.current, Generation(attempt.number, attempt.manifest, attempt)
+        self._host.switched(self.current)
+        if before is not None:
+            self._retire(before.attempt, f"generation {attempt.number} took over")
+
+    def _give_up(self, attempt: Attempt, reason: str) -> None:
+        if self.current is not None and self.current.attempt is attempt:
+            self.current = None
+        self._host.abandon(attempt.plan)
+        self._retire(attempt, reason)
+
+    def _retire(self, attempt: Attempt, reason: str) -> None:
+        task = attempt.retire(reason)
+        self._retiring.add(task)
+
+        def gone(task: "asyncio.Task[None]") -> None:
+            self._retiring.discard(task)
+            self._attempts.pop(attempt.number, None)
+
+        task.add_done_callback(gone)
+
+    def _seconds(self, cause: Cause) -> float | None:
+        return None if cause.saved_at is None else self._tools.clock.monotonic() - cause.saved_at
 
 
-def _failed(number: int, error: ProcessFailed | UserError) -> GenerationFailed:
+def _failed(
+    number: int, cause: Cause, seconds: float | None, error: ProcessFailed | UserError
+) -> GenerationFailed:
     failure = error.failure if isinstance(error, ProcessFailed) else None
     if failure is None:
-        return GenerationFailed(number, str(error), None, None, "")
-    return GenerationFailed(number, failure.error, failure.file, failure.line, failure.traceback)
+        return GenerationFailed(number, str(error), None, None, "", cause.text, seconds)
+    return GenerationFailed(
+        number, failure.error, failure.file, failure.line, failure.traceback, cause.text, seconds
+    )

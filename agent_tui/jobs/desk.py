@@ -155,6 +155,12 @@ class Desk:
         self._tell_to_end(record, status, reason)
         return True
 
+    def restart(self, job_id: str, reason: str) -> str | None:
+        return "not yet"
+
+    def switched(self, generation: int, policy: ev.OnReload) -> None:
+        pass
+
     def drain(self) -> None:
         """Takes no more offers."""
         self._draining = True

@@ -152,6 +152,25 @@ class InferenceResponse:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ImportModules:
+    """Has a base import more modules of others, one at a time between forks."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCode:
+    """Gives a base what a child compiled."""
+
+    modules: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Has a base give back the memory that it does not need while it waits."""
+
+
 ToChild = (
     Ping
     | StartJob
@@ -163,6 +182,9 @@ ToChild = (
     | WorkerLive
     | InferenceRequest
     | InferenceResponse
+    | ImportModules
+    | KeepCode
+    | Tidy
 )
 
 # -- child to host ------------------------------------------------------------------------------------
@@ -217,6 +239,56 @@ class Manifest:
     files: tuple[str, ...]
     """Absolute paths of the project's own modules that loading imported."""
     load_ms: float
+    roots: tuple[str, ...] = ()
+    """Folders in which the project's own modules are looked for (`sys.path`, editable installs)."""
+    imports: tuple[str, ...] = ()
+    """Modules of others that the project's own code imports, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the child compiled of the project's own modules; opaque, for `KeepCode`."""
+
+    modules: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """The child makes its own copy of something large that a base could hold for all (`ImportModules`)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseReport:
+    """What a base found out about itself."""
+
+    unfit: str
+    """Why it cannot be forked; empty if it can."""
+    module: str
+    """The module that made it so, if one did."""
+    asked: tuple[str, ...]
+    """Environment variables that modules asked for while they were imported (fork.md §4)."""
+    packages: tuple[str, ...]
+    """Folders of installed packages; a change in them makes the base stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Answer to `ImportModules`: those that could be imported, and the rest as in `BaseReport`."""
+
+    modules: tuple[str, ...]
+    unfit: str
+    module: str
+    asked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateReport:
+    """A template has loaded the file. `unsafe` says why it must not be forked; empty if it may be."""
+
+    load_ms: float
+    unsafe: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +384,11 @@ FromChild = (
     | LoadAnswer
     | InferenceRequest
     | InferenceResponse
+    | Code
+    | Wants
+    | BaseReport
+    | Imported
+    | TemplateReport
 )
 
 

@@ -27,6 +27,14 @@ class EndJob:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartJob:
+    """Ends a running job in good order and runs it anew, as the same agent, on the current generation."""
+
+    job_id: str
+    reason: str = "restarted by the user"
+
+
+@dataclass(frozen=True, slots=True)
 class SetOptions:
     """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name."""
 
@@ -35,7 +43,14 @@ class SetOptions:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Loads the agent's file again now."""
+    """Loads the agent's file again now, changed or not; saves that were passed over count again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseWatching:
+    """Loads no saves until it is sent again with False; then what changed meanwhile is loaded."""
+
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,7 @@ class Stop:
     kill: bool = False
 
 
-Command = Dispatch | EndJob | SetOptions | Reload | Stop
+Command = Dispatch | EndJob | RestartJob | SetOptions | Reload | PauseWatching | Stop
 
 
 @dataclass(frozen=True, slots=True)

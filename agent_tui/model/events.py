@@ -37,6 +37,22 @@ class JobStatus(StrEnum):
     TERMINATED = "terminated"
 
 
+class OnReload(StrEnum):
+    """What becomes of a running job when a new generation takes over."""
+
+    KEEP = "keep"
+    RESTART = "restart"
+    END = "end"
+
+
+class StartMethod(StrEnum):
+    """How job processes come to be: fork of the base, fork of a template, or a fresh interpreter."""
+
+    FORK = "fork"
+    TEMPLATE = "template"
+    SPAWN = "spawn"
+
+
 @dataclass(frozen=True, slots=True)
 class Starting:
     """The host is up and begins; nothing is loaded or connected yet."""
@@ -126,18 +142,37 @@ class GenerationReady:
     cause: str
     runtime: str
     sdk_version: str | None
-    start_method: str
+    start_method: StartMethod
+    start_reason: str = ""
+    """Why this start method, for people."""
+    load_ms: float = 0.0
+    """How long the agent's own file took to load, in milliseconds."""
+    changed: tuple[str, ...] = ()
+    """The files that differ from the generation before, deleted ones too."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationFailed:
-    """The agent's file does not load; what was current before still is."""
+    """The agent's file does not load; what was current before still is.
+
+    `seconds` and `cause` are as in `GenerationReady`.
+    """
 
     generation: int
     error: str
     file: str | None
     line: int | None
     traceback: str
+    cause: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchingChanged:
+    """Whether saves are loaded. Those of `passed_over` are not: loading rewrites these files."""
+
+    paused: bool
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +269,20 @@ class JobStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRestarting:
+    """A running job ends its process in good order, to run anew on the current generation.
+
+    `JobStarted` follows with the same job id and another process, or `JobEnded`.
+    """
+
+    job_id: str
+    room: str
+    generation: int
+    """The one that it leaves."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobEnded:
     """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none."""
 
@@ -323,6 +372,7 @@ Event = (
     | GenerationLoading
     | GenerationReady
     | GenerationFailed
+    | WatchingChanged
     | ProcessChanged
     | ProcessMeasured
     | ProcessPinged
@@ -331,6 +381,7 @@ Event = (
     | OfferAnswered
     | JobAssigned
     | JobStarted
+    | JobRestarting
     | JobEnded
     | JobLost
     | Dispatched

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_tui.model.child import Launch, ProcessKind
 from agent_tui.model.clock import Clock
@@ -26,6 +26,16 @@ class Plan:
 
     generation: int
     launch: Launch
+
+
+@dataclass(slots=True)
+class _Warming:
+    """The next generation's idle processes, while the current one serves on."""
+
+    plan: Plan
+    count: int
+    done: "asyncio.Future[None]"
+    ready: list[SupervisedProcess] = field(default_factory=list)
 
 
 class Lease:
@@ -74,6 +84,7 @@ class Pool:
         self._back_off = back_off or BackOff()
         self._supervise = supervise
         self._plan: Plan | None = None
+        self._warming: _Warming | None = None
         self._numbers = itertools.count(1)
         self._processes: dict[str, SupervisedProcess] = {}
         self._lives: set[asyncio.Task[None]] = set()
@@ -112,15 +123,43 @@ class Pool:
         self._target = count
         self._wake.set()
 
+    async def warm(self, plan: Plan, count: int) -> None:
+        """Prepares that many idle processes of a generation beside the current one; `use` takes them over.
+
+        Raises ProcessFailed when one does not become ready; then, or when cancelled, all of them end.
+        """
+        if not count:
+            return
+        warming = self._warming = _Warming(plan, count, asyncio.get_running_loop().create_future())
+        self._wake.set()
+        try:
+            await warming.done
+        except BaseException:
+            self.abandon(plan)
+            raise
+
+    def abandon(self, plan: Plan) -> None:
+        """Ends the processes of a generation that will not be used."""
+        if self._warming is not None and self._warming.plan is plan:
+            self._warming = None
+        self._end_idle(lambda process: process.generation == plan.generation, "its generation is not used")
+
     def use(self, plan: Plan) -> None:
         """New jobs run on this generation from now on; idle processes of others end."""
+        warming, self._warming = self._warming, None
         self._plan = plan
         self._failures, self._idle_deaths, self._not_before = 0, 0, 0.0
-        for process in self.processes:
-            if process.generation != plan.generation and not process.had_job:
-                self._forget(process)
-                process.shutdown(f"generation {plan.generation} took over")
+        took_over = f"generation {plan.generation} took over"
+        self._end_idle(lambda process: process.generation != plan.generation, took_over)
+        for process in warming.ready if warming is not None and warming.plan is plan else ():
+            self._offer_up(process)
         self._wake.set()
+
+    def _end_idle(self, which: Callable[[SupervisedProcess], bool], reason: str) -> None:
+        for process in self.processes:
+            if which(process) and not process.had_job:
+                self._forget(process)
+                process.shutdown(reason)
 
     def lease(self) -> Lease:
         """Claims a process for an accepted job."""
@@ -162,12 +201,12 @@ class Pool:
 
     # -- reconciling --------------------------------------------------------------------------------
 
-    def _starting(self) -> list[SupervisedProcess]:
-        assert self._plan is not None
+    def _starting(self, plan: Plan | None = None) -> list[SupervisedProcess]:
+        plan = plan or self._plan
         return [
             process
             for process in self._processes.values()
-            if process.state is ProcessState.STARTING and process.generation == self._plan.generation
+            if plan and process.state is ProcessState.STARTING and process.generation == plan.generation
         ]
 
     def _wanted(self) -> int:
@@ -186,15 +225,20 @@ class Pool:
             # After failures one attempt at a time: a broken file is tried, not hammered.
             room = min(free, 1 - len(self._starting())) if self._failures else free
             for _ in range(min(wanted, room)):
-                self._start()
+                self._start(self._plan)
+        if self._warming is not None and not self._closing and not self._warming.done.done():
+            warming = self._warming
+            starting = len(self._starting(warming.plan))
+            for _ in range(min(warming.count - len(warming.ready), self._starting_at_once) - starting):
+                self._start(warming.plan)
 
-    def _start(self) -> None:
-        assert self._plan is not None
+    def _start(self, plan: Plan | None) -> None:
+        assert plan is not None
         process = self._supervise(
             f"p{next(self._numbers)}",
             ProcessKind.JOB,
-            self._plan.generation,
-            launch=self._plan.launch,
+            plan.generation,
+            launch=plan.launch,
             timings=self._timings,
             clock=self._clock,
             emit=self._emit,
@@ -210,6 +254,9 @@ class Pool:
         try:
             await process.run()
         finally:
+            warming = self._warming
+            if process.died_idle and warming is not None and process in warming.ready:
+                self._warmed(warming, process, ProcessFailed("it died while it waited for its first job"))
             self._forget(process)
             self._processes.pop(process.id, None)
             if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
@@ -220,13 +267,12 @@ class Pool:
     def _became_ready(self, process: SupervisedProcess, ready: asyncio.Future[None]) -> None:
         error = None if ready.cancelled() else ready.exception()
         current = self._plan is not None and process.generation == self._plan.generation
-        if error is None and current:
+        if self._warming is not None and process.generation == self._warming.plan.generation:
+            self._warmed(self._warming, process, error)
+        elif error is None and current:
             self._failures = 0
             self._tell_ready(process)
-            if self._waiting:
-                self._give(self._waiting.popleft(), process)
-            else:
-                self._idle.append(process)
+            self._offer_up(process)
         elif error is None:
             process.shutdown("its generation is no longer current")
         elif current and not self._closing and isinstance(error, ProcessFailed):
@@ -234,6 +280,22 @@ class Pool:
             self._pause(self._failures)
             self._fail_first_waiting(error)
         self._wake.set()
+
+    def _warmed(self, warming: _Warming, process: SupervisedProcess, error: BaseException | None) -> None:
+        if error is None:
+            self._tell_ready(process)
+            warming.ready.append(process)
+            if len(warming.ready) >= warming.count and not warming.done.done():
+                warming.done.set_result(None)
+        elif not warming.done.done():
+            warming.done.set_exception(error)
+
+    def _offer_up(self, process: SupervisedProcess) -> None:
+        """A warm process: to the job that waits for longest, else to those that wait for a job."""
+        if self._waiting:
+            self._give(self._waiting.popleft(), process)
+        else:
+            self._idle.append(process)
 
     def _pause(self, failures: int) -> None:
         self._not_before = self._clock.monotonic() + self._back_off.after(failures)
@@ -288,5 +350,7 @@ class Pool:
         self._wake.set()
 
     def _forget(self, process: SupervisedProcess) -> None:
+        if self._warming is not None and process in self._warming.ready:
+            self._warming.ready.remove(process)
         if process in self._idle:
             self._idle.remove(process)

@@ -36,11 +36,43 @@ class LogRecord:
     fields: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A fork was made; its pidfd comes with the message."""
+
+    fork: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkFailed:
+    """A fork could not be made."""
+
+    fork: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkEnded:
+    """A fork has ended and is reaped; `code` is negative for a signal."""
+
+    fork: str
+    code: int
+
+
+ForkMessage = Forked | ForkFailed | ForkEnded
+"""What only a `ForkServer` takes."""
+
+OwnMessage = LogRecord | ForkMessage
+"""What is for the runtime itself; no other part sees it."""
+
+
 def _case(cls: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
-_FROM_CHILD: dict[str, type] = {_case(cls): cls for cls in get_args(FromChild)} | {"log": LogRecord}
+_FROM_CHILD: dict[str, type] = {_case(cls): cls for cls in (*get_args(FromChild), *get_args(OwnMessage))}
+_FROM_CHILD["log"] = LogRecord
 
 JobView = Callable[[bytes], object]
 """Turns a serialised `livekit.Job` into what the child can read."""
@@ -61,14 +93,14 @@ def encode_line(case: str, value: object) -> bytes:
     return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def decode(line: bytes) -> FromChild | LogRecord:
+def decode(line: bytes) -> FromChild | OwnMessage:
     """One line as a message; raises ChannelError."""
     try:
         raw = json.loads(line)
         if b"\\ud" in line:
             raw = _without_surrogates(raw)
         cls = _FROM_CHILD[raw["case"]]
-        message: FromChild | LogRecord = _revive(cls, raw.get("value") or {})
+        message: FromChild | OwnMessage = _revive(cls, raw.get("value") or {})
     except (ValueError, TypeError, KeyError) as error:
         raise ChannelError(f"not a message of a child: {line[:200]!r} ({error})") from error
     return message

@@ -3,7 +3,7 @@
 That import is most of the way from start to registration (livekit-agents.md §3.2), and needs nothing of us.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import agent_tui
@@ -13,22 +13,37 @@ from agent_tui.runtimes.spawn import Command, Started, start
 
 CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "main.py"
 
-_MODULES = {LIVEKIT_AGENTS: ("livekit.agents",)}
-"""What is worth to be imported ahead, by runtime."""
+SDK_MODULES = {LIVEKIT_AGENTS: ("livekit.agents",)}
+"""What every process of an agent needs, by runtime."""
+
+WARM_UP = {LIVEKIT_AGENTS: ("livekit.agents.ipc._preload",)}
+"""What job processes need beside it."""
+
+
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+"""onnxruntime starts a thread when it is imported (fork.md §1). The agent's file sees its own environment."""
 
 
 def child_command(interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> Command:
     """How a Python child is started."""
-    return Command([str(interpreter), str(CHILD_MAIN), "{fd}"], cwd, environ)
+    return Command([str(interpreter), str(CHILD_MAIN), "{fd}"], cwd, {**environ, **QUIET})
 
 
 class HeadStart:
     """One child without orders. Whoever makes it must see that it is taken or discarded."""
 
-    def __init__(self, runtime: str, interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> None:
-        """Raises OSError."""
+    def __init__(
+        self,
+        runtime: str,
+        interpreter: Path,
+        cwd: Path,
+        environ: Mapping[str, str],
+        imports: Sequence[str] = (),
+    ) -> None:
+        """`imports` is what the agent's code is known to import of others. Raises OSError."""
         self._started: Started | None = start(child_command(interpreter, cwd, environ))
-        self._started.sock.sendall(encode_line("prepare", {"modules": _MODULES.get(runtime, ())}))
+        modules = (*SDK_MODULES.get(runtime, ()), *imports)
+        self._started.sock.sendall(encode_line("prepare", {"modules": modules}))
 
     def take(self) -> Started | None:
         """The child, once; whoever takes it gives it its orders."""

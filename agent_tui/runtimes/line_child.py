@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from agent_tui.runtimes.channel import ChannelError, LineBuffer
+from agent_tui.runtimes.channel import ChannelError, Forked, ForkEnded, ForkFailed, LineBuffer
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agent_tui.model.child import ChildExit, ChildTraits, FromChild, ToChild
-    from agent_tui.runtimes.spawn import SpawnedProcess
+    from agent_tui.runtimes.channel import ForkMessage
 
 READ_SIZE = 262_144
+MAX_FDS = 16
+
+
+class Process(Protocol):
+    """A process that was started, in whatever way, and the host's end of its channel."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def sock(self) -> socket.socket: ...
+    @property
+    def reaped(self) -> bool: ...
+
+    def kill(self) -> None:
+        """SIGKILL to it and to its group."""
+        ...
+
+    async def wait(self) -> ChildExit:
+        """Waits for its end and releases what was held for it. Can be called again."""
+        ...
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Bytes to send, and descriptors (copies, ours to close) that go with the first of them."""
+
+    data: bytearray
+    fds: list[int]
+
+    def close(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = []
 
 
 class Dialect(Protocol):
@@ -24,7 +60,7 @@ class Dialect(Protocol):
         """The line or lines of a message; empty when this kind of child has no such message."""
         ...
 
-    def decode(self, line: bytes) -> Iterable[FromChild]:
+    def decode(self, line: bytes) -> Iterable[FromChild | ForkMessage]:
         """The messages of a line; what is not for the host's parts (logs) is taken care of here."""
         ...
 
@@ -36,7 +72,7 @@ class Dialect(Protocol):
 class LineChild:
     """A live child and its channel (`agent_tui.model.child.Child`)."""
 
-    def __init__(self, process: SpawnedProcess, traits: ChildTraits, dialect: Dialect) -> None:
+    def __init__(self, process: Process, traits: ChildTraits, dialect: Dialect) -> None:
         self._process = process
         self._traits = traits
         self._dialect = dialect
@@ -44,7 +80,8 @@ class LineChild:
         self._sock: socket.socket | None = process.sock
         self._lines = LineBuffer()
         self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()
-        self._outbox = bytearray()
+        self._outbox: deque[_Chunk] = deque()
+        self._received_fds: deque[int] = deque()
         self._at_end = False
         self._loop.add_reader(process.sock, self._readable)
 
@@ -59,12 +96,12 @@ class LineChild:
     def send(self, message: ToChild) -> None:
         self.send_line(self._dialect.encode(message))
 
-    def send_line(self, line: bytes) -> None:
-        """Queues a line as it is."""
-        if self._sock is None:
+    def send_line(self, line: bytes, fds: Sequence[int] = ()) -> None:
+        """Queues a line as it is, with copies of descriptors."""
+        if self._sock is None or not line:
             return
-        self._outbox += line
-        if len(self._outbox) == len(line):
+        self._outbox.append(_Chunk(bytearray(line), [os.dup(fd) for fd in fds]))
+        if len(self._outbox) == 1:
             self._writable()
 
     async def receive(self) -> FromChild | None:
@@ -89,25 +126,37 @@ class LineChild:
         if self._sock is None:
             return
         try:
-            sent = self._sock.send(self._outbox)
+            while self._outbox:
+                self._send(self._sock, self._outbox[0])
         except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self._outbox.clear()  # the child is gone; what it still said is read to its end
-            self._loop.remove_writer(self._sock)
-            return
-        del self._outbox[:sent]
-        if self._outbox:
             self._loop.add_writer(self._sock, self._writable)
+            return
+        except OSError:
+            self._forget_outbox()  # the child is gone; what it still said is read to its end
+        self._loop.remove_writer(self._sock)
+
+    def _send(self, sock: socket.socket, chunk: _Chunk) -> None:
+        if chunk.fds:
+            sent = socket.send_fds(sock, [chunk.data], chunk.fds)
+            chunk.close()
         else:
-            self._loop.remove_writer(self._sock)
+            sent = sock.send(chunk.data)
+        del chunk.data[:sent]
+        if not chunk.data:
+            self._outbox.popleft()
+
+    def _forget_outbox(self) -> None:
+        for chunk in self._outbox:
+            chunk.close()
+        self._outbox.clear()
 
     def _readable(self) -> bool:
         """Reads once; returns whether there may be more."""
         if self._sock is None:
             return False
         try:
-            data = self._sock.recv(READ_SIZE)
+            data, fds, _, _ = socket.recv_fds(self._sock, READ_SIZE, MAX_FDS)
+            self._received_fds += fds
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -124,7 +173,13 @@ class LineChild:
 
     def _take(self, line: bytes) -> None:
         for message in self._dialect.decode(line):
-            self._inbox.put_nowait(message)
+            if isinstance(message, (Forked, ForkFailed, ForkEnded)):
+                self._fork_message(message)
+            else:
+                self._inbox.put_nowait(message)
+
+    def _fork_message(self, message: ForkMessage) -> None:
+        self._dialect.complain(f"what is no base or template tells of a fork: {message}")
 
     def _drain(self) -> None:
         """The process has ended: what it sent is all there is."""
@@ -138,5 +193,8 @@ class LineChild:
         self._loop.remove_writer(self._sock)
         self._sock.close()
         self._sock = None
-        self._outbox.clear()
+        self._forget_outbox()
+        for fd in self._received_fds:
+            os.close(fd)
+        self._received_fds.clear()
         self._inbox.put_nowait(None)

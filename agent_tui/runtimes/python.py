@@ -1,15 +1,16 @@
 """Children on the agent's own Python interpreter, behind the `Child` seam."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 
-from agent_tui.model.child import ChildTraits, FromChild, MemoryMeasure, ProcessKind, ToChild
+from agent_tui.model.child import Child, ChildTraits, FromChild, MemoryMeasure, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
 from agent_tui.runtimes.channel import (
     ChannelError,
+    ForkMessage,
     JobView,
     LogRecord,
     base64_job,
@@ -18,10 +19,12 @@ from agent_tui.runtimes.channel import (
     encode_line,
 )
 from agent_tui.runtimes.detect import LIVEKIT_AGENTS, NATIVE
+from agent_tui.runtimes.forks import ForkedProcess, ForkServer
 from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
 from agent_tui.runtimes.line_child import LineChild
-from agent_tui.runtimes.spawn import adopt, start, system_pidfd_open
+from agent_tui.runtimes.snapshots import SnapshotFile
+from agent_tui.runtimes.spawn import SpawnedProcess, adopt, start, system_pidfd_open
 
 _TRAITS = {
     NATIVE: ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS),
@@ -49,7 +52,7 @@ class _Dialect:
     def encode(self, message: ToChild) -> bytes:
         return encode(message, self._job_view)
 
-    def decode(self, line: bytes) -> tuple[FromChild, ...]:
+    def decode(self, line: bytes) -> tuple[FromChild | ForkMessage, ...]:
         try:
             message = decode(line)
         except ChannelError as error:
@@ -73,7 +76,7 @@ class _Dialect:
 
 
 class PythonRuntime:
-    """Starts children for one agent file, each a fresh process on the given interpreter."""
+    """Starts children of one generation of an agent file: forks of a base or template, or fresh processes."""
 
     def __init__(
         self,
@@ -85,30 +88,58 @@ class PythonRuntime:
         sink: LogSink,
         clock: Clock,
         log_level: int = LogLevel.DEBUG,
-        settings: ChildSettings | None = None,
-        overlay: Mapping[str, str] = MappingProxyType({}),
+        settings: Callable[[], ChildSettings] = ChildSettings,
         head_start: HeadStart | None = None,
+        modules: Mapping[str, bytes] | None = None,
     ) -> None:
-        """`environ` is the environment that children start with, `overlay` what they set over it before
-        they load the file. `log_level`: records below it are not sent. The first control process is the
-        child that `head_start` has under way.
+        """`environ` is the whole environment that the file is to see; without `modules` the project's own
+        come from the disk. `log_level`: records below it are not sent. The first fresh process is the child
+        that `head_start` has under way. Raises OSError.
         """
         self.name = name
         self._command = child_command(interpreter, cwd, dict(environ))
-        self._overlay = dict(overlay)
+        self._environ = dict(environ)
         self._file = file.absolute()
         self._sink = sink
         self._clock = clock
         self._log_level = int(log_level)
-        self._settings = settings or ChildSettings()
+        self._settings = settings
         self._head_start = head_start
+        self._over = False
+        self._modules = modules
+        self._snapshot = None if modules is None else SnapshotFile(modules)
 
-    async def launch(self, kind: ProcessKind, process_id: str, functions: str = "") -> LineChild:
-        """Starts a child of that kind; `functions` is the manifest's. Raises OSError."""
-        started = self._head_start.take() if self._head_start and kind is ProcessKind.CONTROL else None
-        process = adopt(started or start(self._command), process_id, self._sink, system_pidfd_open())
-        dialect = _Dialect(_JOB_VIEWS[self.name], process_id, self._sink, self._clock)
-        child = LineChild(process, _TRAITS[self.name], dialect)
+    def serve(self, modules: Mapping[str, bytes]) -> None:
+        """From here on children get these modules of the project's own. Raises OSError."""
+        if self._over or modules == self._modules:
+            return
+        before, self._modules, self._snapshot = self._snapshot, modules, SnapshotFile(modules)
+        if before is not None:
+            before.close()
+
+    def close(self) -> None:
+        """Gives the modules up: nothing is launched any more. Children that are there keep theirs."""
+        self._over = True
+        if self._snapshot is not None:
+            self._snapshot.close()
+
+    async def launch(
+        self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
+    ) -> LineChild:
+        """Starts a child of that kind: a fork of the first of `parents` that can, else a fresh process.
+
+        `functions` is the manifest's. Raises OSError.
+        """
+        self._raise_if_over()
+        process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
+        try:
+            self._raise_if_over()
+        except OSError:
+            process.kill()
+            await process.wait()
+            raise
+        make = ForkServer if kind is ProcessKind.TEMPLATE else LineChild
+        child = make(process, _TRAITS[self.name], self._dialect(process_id))
         orders = {
             "runtime": self.name,
             "kind": str(kind),
@@ -116,7 +147,39 @@ class PythonRuntime:
             "file": str(self._file),
             "log_level": self._log_level,
             "functions": functions,
-            "environ": self._overlay,
+            "environ": self._environ,
+            "snapshot": self._snapshot is not None,
         }
-        child.send_line(encode_line("orders", orders | asdict(self._settings)))
+        fds = () if self._snapshot is None else (self._snapshot.fd,)
+        child.send_line(encode_line("orders", orders | asdict(self._settings())), fds)
         return child
+
+    async def launch_base(self, process_id: str, modules: Sequence[str]) -> ForkServer:
+        """A process that has imported those modules of others, nothing of the project's. Raises OSError."""
+        base = ForkServer(self._spawn(process_id), _TRAITS[self.name], self._dialect(process_id))
+        base.send_line(encode_line("prepare", {"modules": list(modules)}))
+        orders: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
+        orders |= {"process_id": process_id, "file": "", "log_level": self._log_level, "environ": {}}
+        base.send_line(encode_line("orders", orders | asdict(self._settings()) | {"snapshot": False}))
+        return base
+
+    def _raise_if_over(self) -> None:
+        if self._over:
+            raise OSError("its generation is over")
+
+    async def _fork(
+        self, kind: ProcessKind, process_id: str, parents: Sequence[Child]
+    ) -> ForkedProcess | None:
+        for parent in parents:
+            if not isinstance(parent, ForkServer):
+                continue
+            with contextlib.suppress(OSError):
+                return await parent.fork(kind, process_id, self._sink)
+        return None
+
+    def _spawn(self, process_id: str) -> SpawnedProcess:
+        started = self._head_start.take() if self._head_start else None
+        return adopt(started or start(self._command), process_id, self._sink, system_pidfd_open())
+
+    def _dialect(self, process_id: str) -> _Dialect:
+        return _Dialect(_JOB_VIEWS[self.name], process_id, self._sink, self._clock)

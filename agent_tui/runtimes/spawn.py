@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent_tui.model.child import ChildExit
 from agent_tui.model.logs import LogSink, LogSource, LogStream
+from agent_tui.runtimes.subreaper import reap_session
 
 PidfdOpen = Callable[[int], int]
 
@@ -37,17 +38,18 @@ class Started:
     """A process that runs, and our ends of what it was given; nobody reads or reaps it yet."""
 
     popen: subprocess.Popen[bytes]
-    sock: socket.socket
-    outputs: Mapping[LogStream, int]
+    ends: "Ends"
+
+    @property
+    def sock(self) -> socket.socket:
+        return self.ends.ours
 
     def discard(self) -> None:
         """Ends it after all."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
-        self.sock.close()
-        for fd in self.outputs.values():
-            os.close(fd)
+        self.ends.close_ours()
 
 
 class SpawnedProcess:
@@ -76,24 +78,27 @@ class SpawnedProcess:
     async def _wait(self) -> ChildExit:
         if self._pidfd_open is not None:
             # The dead leader stays unreaped here, so its number cannot be another group's yet.
-            await self._readable(self._pidfd_open(self.pid))
+            await readable(self._pidfd_open(self.pid))
             self.kill()
             code = self._popen.wait()
+            await reap_session(self.pid)
         else:
             code = await asyncio.to_thread(self._popen.wait)
             self.kill()
         self.reaped = True
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
-    async def _readable(self, fd: int) -> None:
-        loop = asyncio.get_running_loop()
-        gone: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(fd, _resolve, gone)
-        try:
-            await gone
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
+
+async def readable(fd: int) -> None:
+    """Waits until a descriptor (a pidfd: until the process ended) can be read; closes it."""
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _resolve, gone)
+    try:
+        await gone
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -101,39 +106,81 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a child is given, its side and ours: one channel, one pipe for each output."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    outputs: Mapping[LogStream, tuple[int, int]]
+    """Read and write end."""
+
+    @classmethod
+    def make(cls) -> "Ends":
+        """Raises OSError, with nothing left open."""
+        with contextlib.ExitStack() as on_error:
+            ours, theirs = socket.socketpair()
+            on_error.callback(ours.close)
+            on_error.callback(theirs.close)
+            outputs: dict[LogStream, tuple[int, int]] = {}
+            for stream in (LogStream.STDOUT, LogStream.STDERR):
+                outputs[stream] = os.pipe()
+                for fd in outputs[stream]:
+                    on_error.callback(os.close, fd)
+            on_error.pop_all()
+        return cls(ours, theirs, outputs)
+
+    @property
+    def child_fds(self) -> tuple[int, int, int]:
+        """Channel, stdout, stderr."""
+        return self.theirs.fileno(), self.outputs[LogStream.STDOUT][1], self.outputs[LogStream.STDERR][1]
+
+    def close_theirs(self) -> None:
+        """Once the child has them, or will never be."""
+        self.theirs.close()
+        for _, write_end in self.outputs.values():
+            os.close(write_end)
+
+    def close_ours(self) -> None:
+        self.ours.close()
+        for read_end, _ in self.outputs.values():
+            os.close(read_end)
+
+    def attach(self, process_id: str, sink: LogSink) -> None:
+        """The output pipes go to the sink, the channel to the event loop."""
+        self.ours.setblocking(False)
+        for stream, (read_end, _) in self.outputs.items():
+            sink.attach(read_end, LogSource(process_id, stream))
+
+
 def start(command: Command) -> Started:
     """Starts a process. Raises OSError, with nothing left open."""
-    with contextlib.ExitStack() as on_error, contextlib.ExitStack() as always:
-        ours, theirs = socket.socketpair()
-        on_error.callback(ours.close)
-        always.callback(theirs.close)
-        outputs: dict[LogStream, tuple[int, int]] = {}
-        for stream in (LogStream.STDOUT, LogStream.STDERR):
-            read_end, write_end = outputs[stream] = os.pipe()
-            on_error.callback(os.close, read_end)
-            always.callback(os.close, write_end)
-        fd = str(theirs.fileno())
+    ends = Ends.make()
+    fd, out, err = ends.child_fds
+    try:
         popen = subprocess.Popen(
-            [each.replace("{fd}", fd) for each in command.arguments],
+            [each.replace("{fd}", str(fd)) for each in command.arguments],
             cwd=command.cwd,
-            env={**command.environ, **({command.fd_variable: fd} if command.fd_variable else {})},
+            env={**command.environ, **({command.fd_variable: str(fd)} if command.fd_variable else {})},
             stdin=subprocess.DEVNULL,
-            stdout=outputs[LogStream.STDOUT][1],
-            stderr=outputs[LogStream.STDERR][1],
-            pass_fds=(theirs.fileno(),),
+            stdout=out,
+            stderr=err,
+            pass_fds=(fd,),
             start_new_session=True,
         )
-        on_error.pop_all()
-    return Started(popen, ours, {stream: read_end for stream, (read_end, _) in outputs.items()})
+    except BaseException:
+        ends.close_ours()
+        raise
+    finally:
+        ends.close_theirs()
+    return Started(popen, ends)
 
 
 def adopt(
     started: Started, process_id: str, sink: LogSink, pidfd_open: PidfdOpen | None = None
 ) -> SpawnedProcess:
     """Takes a started process in: its output pipes go to the sink, its channel to the event loop."""
-    started.sock.setblocking(False)
-    for stream, fd in started.outputs.items():
-        sink.attach(fd, LogSource(process_id, stream))
+    started.ends.attach(process_id, sink)
     return SpawnedProcess(started, pidfd_open)
 
 

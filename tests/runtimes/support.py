@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from livekit.protocol.agent import Job
 
 from agent_tui.model.child import (
     AcceptArguments,
+    BaseReport,
     Child,
     ChildExit,
     Failed,
@@ -24,12 +26,17 @@ from agent_tui.model.child import (
     StartJob,
 )
 from agent_tui.model.clock import SystemClock
+from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSource
+from agent_tui.runtimes.headstart import SDK_MODULES
 from agent_tui.runtimes.python import PythonRuntime
 
 AGENTS = Path(__file__).resolve().parent.parent / "agents"
 LIMIT_S = 30.0
 M = TypeVar("M")
+
+method: ContextVar[StartMethod] = ContextVar("start method", default=StartMethod.SPAWN)
+"""How `launch` starts children."""
 
 
 class Sink:
@@ -42,7 +49,8 @@ class Sink:
 
     def attach(self, fd: int, source: LogSource) -> None:
         thread = threading.Thread(target=self._read, args=(fd, source), daemon=True)
-        self._threads.append(thread)
+        if source.process_id[0] not in "bt":
+            self._threads.append(thread)
         thread.start()
 
     def _read(self, fd: int, source: LogSource) -> None:
@@ -68,7 +76,7 @@ class Sink:
         await asyncio.to_thread(self.join)
 
     def join(self) -> None:
-        """Waits for the pipes' ends."""
+        """Waits for the pipes' ends, those of bases and templates aside."""
         for thread in self._threads:
             thread.join(LIMIT_S)
             assert not thread.is_alive(), "a pipe is still open"
@@ -194,15 +202,39 @@ async def nothing_left() -> AsyncIterator[list[Child]]:
     assert asyncio.all_tasks() <= tasks
 
 
+async def launch(
+    run: PythonRuntime, children: list[Child], kind: ProcessKind, process_id: str = "p1", functions: str = ""
+) -> Child:
+    """A child by the start method of the test; it and those it was forked from go on the list."""
+    parents = await _parents(run, children, kind)
+    child = await run.launch(kind, process_id, functions, parents)
+    children.append(child)
+    return child
+
+
+async def _parents(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
+    if method.get() is StartMethod.SPAWN:
+        return []
+    base = await run.launch_base("b1", SDK_MODULES.get(run.name, ()))
+    children.append(base)
+    report = await until(base, BaseReport)
+    assert report.unfit == ""
+    await until(base, Ready)
+    if method.get() is StartMethod.FORK or kind is not ProcessKind.JOB:
+        return [base]
+    template = await run.launch(ProcessKind.TEMPLATE, "t1", "", [base])
+    children.append(template)
+    loaded = await until(template, Ready, Failed)
+    return [template, base] if isinstance(loaded, Ready) else [base]
+
+
 @asynccontextmanager
 async def launched(
     run: PythonRuntime, kind: ProcessKind = ProcessKind.JOB, functions: str = ""
 ) -> AsyncIterator[Child]:
     """One child, surely ended."""
     async with nothing_left() as children:
-        child = await run.launch(kind, "p1", functions)
-        children.append(child)
-        yield child
+        yield await launch(run, children, kind, "p1", functions)
 
 
 @asynccontextmanager

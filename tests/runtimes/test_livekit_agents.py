@@ -55,7 +55,7 @@ from .support import (
     until,
 )
 
-pytestmark = [pytest.mark.real, each_sdk()]
+pytestmark = [pytest.mark.real, each_sdk(), pytest.mark.usefixtures("each_start_method")]
 SDK = "livekit-agents"
 
 

@@ -56,7 +56,7 @@ from .support import (
     until,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("each_start_method")]
 
 
 @pytest.fixture

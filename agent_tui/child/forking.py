@@ -1,0 +1,178 @@
+"""A process that others are forked from: a base (the SDK imported) or a template (the file loaded too).
+
+It stays single-threaded, runs no event loop, and forks only from this plain loop (fork.md §6c). A fork is
+made by a message with the child's channel, its stdout and its stderr; the fork then waits on its own
+channel for orders, exactly as a fresh interpreter does.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from typing import Any, Callable, NoReturn
+
+from . import fitness, preparing, snapshots
+from .channel import Channel
+
+
+class ForkServer:
+    """Serves forks until it is told to end or the host has gone; `serve` returns only in the forks."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._children: dict[int, tuple[str, str]] = {}
+        self._imports: collections.deque[str] = collections.deque()
+        self._imported: list[str] = []
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ping": lambda value: channel.send("pong", sent_ms=value["sent_ms"]),
+            "keep_code": self._keep_code,
+            "import_modules": lambda value: self._imports.extend(value["modules"]),
+            "tidy": lambda value: preparing.give_back_memory(),
+            "shutdown": self._shutdown,
+        }
+
+    def serve(self) -> Channel:
+        """Runs the loop. In a fork, returns the fork's own channel."""
+        wake, write = os.pipe()
+        for fd in (wake, write):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(self._channel, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll(0 if self._imports else None)}
+            if wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+                self._reap()
+            if self._channel.fileno() in ready:
+                forked = self._read()
+                if forked is not None:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    os.close(wake)
+                    os.close(write)
+                    return forked
+            elif self._imports:
+                self._import_next()
+
+    def _read(self) -> Channel | None:
+        """Takes all messages that are there; a channel in a fork that one of them asked for."""
+        while True:
+            message = self._channel.read_message()
+            if message is None:
+                self._host_gone()
+            case, value = message
+            if case == "fork":
+                forked = self._fork(value)
+                if forked is not None:
+                    return forked
+            elif case in self._handlers:
+                self._handlers[case](value)
+            if not self._channel.has_message:
+                return None
+
+    def _fork(self, value: dict[str, Any]) -> Channel | None:
+        """Forks; the fork's channel there, None here."""
+        sock, out, err = self._channel.take_fds(3)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # threads: `fitness` knows better
+                pid = os.fork()
+        except OSError as error:
+            self._channel.send("fork_failed", fork=value["fork"], error=str(error))
+            pid = -1
+        if pid == 0:
+            return self._begin(sock, out, err)
+        for fd in (sock, out, err):
+            os.close(fd)
+        if pid > 0:
+            self._children[pid] = value["fork"], value["kind"]
+            pidfd = os.pidfd_open(pid)
+            self._channel.send_fd("forked", pidfd, fork=value["fork"], pid=pid)
+            os.close(pidfd)
+        return None
+
+    def _begin(self, sock: int, out: int, err: int) -> Channel:
+        os.setsid()
+        self._channel.close()
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.close(out)
+        os.close(err)
+        gc.enable()
+        _forget_inherited()
+        return Channel(socket.socket(fileno=sock))
+
+    def _reap(self) -> None:
+        """Reports each child that ended. The rest of its group goes while its number cannot be another's."""
+        for pid in list(self._children):
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                continue
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            fork, _ = self._children.pop(pid)
+            self._channel.send("fork_ended", fork=fork, code=os.waitstatus_to_exitcode(status))
+
+    def _keep_code(self, value: dict[str, Any]) -> None:
+        snapshots.absorb(
+            ((each["path"], each["digest"]), base64.b64decode(each["code"])) for each in value["modules"]
+        )
+
+    def _import_next(self) -> None:
+        """One module, so that a fork waits for one at most."""
+        name = self._imports.popleft()
+        if preparing.bring_in(name):
+            self._imported.append(name)
+        threads = fitness.threads_left()
+        if threads:
+            self._imports.clear()
+        if not self._imports:
+            preparing.freeze()
+            self._channel.send(
+                "imported",
+                modules=self._imported,
+                unfit=f"{name} started {threads}" if threads else "",
+                module=name if threads else "",
+                asked=preparing.asked(),
+            )
+            self._imported = []
+
+    def _shutdown(self, value: dict[str, Any]) -> NoReturn:
+        """What still runs becomes the host's own child: it is the nearest subreaper."""
+        self._channel.send("shutdown_ack")
+        self._channel.send("shutting_down")
+        os._exit(0)
+
+    def _host_gone(self) -> NoReturn:
+        """Jobs notice it by themselves; a template that is still loading would not."""
+        for pid, (_, kind) in self._children.items():
+            if kind == "template":
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def _forget_inherited() -> None:
+    """State that must differ between forks and that nothing else renews (fork.md §2)."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()

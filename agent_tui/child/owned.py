@@ -1,0 +1,125 @@
+"""Which modules are the project's own, and what they import of others."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import os
+import sys
+import sysconfig
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+_STANDARD = tuple(
+    os.path.join(form(each), "")
+    for key in ("stdlib", "platstdlib")
+    if (each := sysconfig.get_path(key))
+    for form in (os.path.abspath, os.path.realpath)
+)
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@functools.lru_cache(maxsize=None)
+def is_own(path: str) -> bool:
+    """True for the project's own source: neither an installed package, nor Python's, nor ours."""
+    path = os.path.abspath(path)
+    return path.endswith(".py") and not path.startswith(HERE) and is_own_folder(os.path.dirname(path))
+
+
+def is_own_folder(path: str) -> bool:
+    """True for a folder that may hold the project's own modules."""
+    if not _INSTALLED.isdisjoint(path.split(os.sep)) or path.endswith(".zip"):
+        return False
+    return not os.path.join(path, "").startswith(_STANDARD)
+
+
+def own_files(file: str, before: frozenset[str] = frozenset()) -> list[str]:
+    """Absolute paths of the project's modules that are loaded, the agent's file first.
+
+    Modules named in `before` are others' for certain: a base has thousands of them.
+    """
+    new = [module for name, module in list(sys.modules.items()) if name not in before]
+    paths = {getattr(module, "__file__", None) for module in new}
+    own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}
+    first = os.path.abspath(file)
+    return [first, *sorted(own - {first})]
+
+
+def own_roots() -> list[str]:
+    """Where the project's own modules are found: entries of `sys.path`, and what editable installs map."""
+    roots = [os.path.abspath(each) for each in sys.path]
+    for finder in sys.meta_path:
+        name = getattr(finder, "__module__", "")
+        if name.startswith("__editable__"):
+            mapping = getattr(sys.modules.get(name), "MAPPING", {})
+            roots += [os.path.dirname(each) for each in mapping.values()]
+    return [each for each in dict.fromkeys(roots) if os.path.isdir(each) and is_own_folder(each)]
+
+
+def package_folders() -> list[str]:
+    """Where installed packages are found."""
+    folders = [each for each in sys.path if os.path.isdir(each)]
+    return [each for each in folders if not _INSTALLED.isdisjoint(each.split(os.sep))]
+
+
+class ImportsOfOthers:
+    """While it is entered, notes which modules of others the project's own code imports, in order."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def __enter__(self) -> ImportsOfOthers:
+        self._import = builtins.__import__
+        builtins.__import__ = self._note
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        builtins.__import__ = self._import
+
+    @property
+    def names(self) -> list[str]:
+        """Modules with a file of their own that is not the project's."""
+        return [name for name in self._names if _is_foreign(sys.modules.get(name))]
+
+    def _note(
+        self,
+        name: str,
+        globals: Any = None,
+        locals: Any = None,
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        module = self._import(name, globals, locals, fromlist, level)
+        file = globals.get("__file__") if globals else None
+        if not level and isinstance(file, str) and is_own(file):
+            self._names[name] = None
+            for each in fromlist or ():
+                if f"{name}.{each}" in sys.modules:
+                    self._names[f"{name}.{each}"] = None
+        return module
+
+
+def _is_foreign(module: Any) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and not is_own(file)
+
+
+def uncover(folders: list[str]) -> None:
+    """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
+    names = {name.partition(".")[0] for name in sys.modules}
+    hidden = set()
+    for folder in folders:
+        try:
+            entries = os.listdir(folder)
+        except OSError:
+            continue
+        for entry in entries:
+            name = entry[:-3] if entry.endswith(".py") else entry
+            path = os.path.join(folder, entry)
+            if name in names and (path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))):
+                hidden.add(name)
+    for name in hidden - set(sys.stdlib_module_names):
+        if _is_foreign(sys.modules.get(name)):
+            for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+                del sys.modules[each]

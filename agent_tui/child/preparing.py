@@ -1,0 +1,143 @@
+"""What a base takes in for all that is forked from it: modules of others, and memory in good order.
+
+Nothing of the project's own comes here, and nothing of its environment stays: which variables modules read
+while they were imported is written down, so that the host knows when a base is stale (fork.md §4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+from typing import Any, ClassVar, Iterator
+
+PRELOAD = "livekit.agents.ipc._preload"
+"""The SDK's own warm-up: native libraries, an HTTP client, since 1.8."""
+
+END_OF_TURN = "end-of-turn model"
+"""Not a module: the SDK's local end-of-turn weights, 210 MB that jobs with an AgentSession share."""
+
+PRELOAD_SWITCH = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+
+HUGE = 8 * 1024 * 1024
+MADV_DONTNEED, MADV_COLLAPSE = 4, 25
+
+_asked: set[str] = set()
+
+
+class _Recorder(type(os.environ)):  # type: ignore[misc]
+    """An environment that notes which variables are asked for; a walk over all of them is no question."""
+
+    _walked: ClassVar[set[str]] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._walked:
+            self._walked.discard(key)
+        else:
+            _asked.add(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        for key in super().__iter__():
+            self._walked.add(key)
+            yield key
+
+
+@contextlib.contextmanager
+def _recorded() -> Iterator[None]:
+    plain = type(os.environ)
+    os.environ.__class__ = _Recorder
+    try:
+        yield
+    finally:
+        os.environ.__class__ = plain
+
+
+def asked() -> list[str]:
+    """Variables that modules asked for while they were imported here."""
+    return sorted(_asked)
+
+
+def bring_in(name: str) -> bool:
+    """Imports a module of others; False if that fails, which the agent's file will tell better."""
+    gc.disable()
+    step = _STEPS.get(name, importlib.import_module)
+    try:
+        with _recorded():
+            step(name)
+    except BaseException:
+        return False
+    return True
+
+
+def freeze() -> None:
+    """Takes what is loaded out of the collector's sight: a collection in a fork would copy all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def preload(name: str = PRELOAD) -> None:
+    """The SDK's warm-up. Voice activity detection is small and always there, unless it is switched off; the
+    end-of-turn weights come on demand (`END_OF_TURN`), or with it where the user asks for that.
+    """
+    asked_for = os.environ.get(PRELOAD_SWITCH)
+    os.environ[PRELOAD_SWITCH] = "0"
+    try:
+        with contextlib.suppress(ImportError):  # since 1.8
+            importlib.import_module(name)
+    finally:
+        if asked_for is None:
+            del os.environ[PRELOAD_SWITCH]
+        else:
+            os.environ[PRELOAD_SWITCH] = asked_for
+    if not _switched_off(asked_for):
+        with contextlib.suppress(Exception):
+            importlib.import_module("livekit.local_inference").init_vad()
+    if asked_for is not None:
+        _end_of_turn(END_OF_TURN)
+
+
+def _end_of_turn(name: str) -> None:
+    if not _switched_off(os.environ.get(PRELOAD_SWITCH)):
+        with contextlib.suppress(ImportError):
+            importlib.import_module("livekit.local_inference").init_eot()
+
+
+def _switched_off(value: str | None) -> bool:
+    return value is not None and value.strip().lower() in ("0", "false", "no", "off")
+
+
+_STEPS = {PRELOAD: preload, END_OF_TURN: _end_of_turn}
+
+
+def give_back_memory() -> None:
+    """Frees what a base that only waits does not need, and lays large regions together: forks get cheaper.
+
+    Only mappings that are not writable and hold nothing anonymous are let go (relocated data would be lost);
+    they come back from the file when they are used. Where the kernel cannot, nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.malloc_trim(0)
+        for start, size, advice in _advice():
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)
+
+
+def _advice() -> list[tuple[int, int, int]]:
+    found = []
+    with open("/proc/self/smaps", encoding="utf-8", errors="replace") as smaps:
+        region: list[str] = []
+        for line in smaps:
+            parts = line.split()
+            if not parts[0].endswith(":"):
+                region = parts
+            elif parts[0] == "Anonymous:" and len(region) >= 5:
+                start, end = (int(each, 16) for each in region[0].split("-"))
+                file, writable = region[4] != "0", "w" in region[1]
+                if file and not writable and parts[1] == "0":
+                    found.append((start, end - start, MADV_DONTNEED))
+                elif not file and writable and end - start > HUGE:
+                    found.append((start, end - start, MADV_COLLAPSE))
+    return found

@@ -1,0 +1,166 @@
+"""The project's own modules as they were when their generation was loaded.
+
+The host hands over one file descriptor: 16 digits with the length of an index, the index (JSON, path →
+[offset, size]), then the contents. What is in it is served from there, lazy imports and traceback lines
+included, and never from bytecode files: those go stale within a second (two saves of one size).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
+import linecache
+import marshal
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Iterable
+
+from . import owned
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+HEAD = 16
+
+Key = tuple[str, str]
+"""A file's path and the digest of its content."""
+
+codes: dict[Key, CodeType] = {}
+"""Compiled modules. A base keeps them for all generations that are forked from it."""
+
+fresh: set[Key] = set()
+"""Those of them that were compiled in this process."""
+
+
+class Snapshot:
+    """The index of a snapshot; contents are read when they are asked for."""
+
+    def __init__(self, fd: int | None) -> None:
+        """Takes the descriptor over; None is an empty snapshot: everything is as it is on disk."""
+        self._fd = fd
+        self._places: dict[str, list[int]] = {}
+        self._base = HEAD
+        self.folders: set[str] = set()
+        """Every folder that has a module of the snapshot somewhere below it."""
+        if fd is None:
+            return
+        length = int(os.pread(fd, HEAD, 0))
+        self._places = json.loads(os.pread(fd, length, HEAD))
+        self._base += length
+        for path in self._places:
+            while (path := os.path.dirname(path)) not in self.folders:
+                self.folders.add(path)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._places
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content; None for one that is not part of it."""
+        place = self._places.get(path)
+        if place is None or self._fd is None:
+            return None
+        return os.pread(self._fd, place[1], self._base + place[0])
+
+
+def compiled(path: str, content: bytes) -> CodeType:
+    """The content's code object, from before if it was compiled before; its lines are kept for tracebacks."""
+    key = path, hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    _keep_lines(path, content)
+    code = codes.get(key)
+    if code is None:
+        code = codes[key] = compile(content, path, "exec", dont_inherit=True)
+        fresh.add(key)
+    return code
+
+
+def take_fresh() -> list[tuple[Key, bytes]]:
+    """What was compiled here since the last call, for a base to keep."""
+    taken = [(key, marshal.dumps(codes[key])) for key in fresh]
+    fresh.clear()
+    return taken
+
+
+def absorb(packed: Iterable[tuple[Key, bytes]]) -> None:
+    """Keeps code objects that another process of this interpreter compiled; the file's older ones go."""
+    for key, data in packed:
+        for old in [each for each in codes if each[0] == key[0] and each != key]:
+            del codes[old]
+        codes[key] = marshal.loads(data)
+
+
+def _keep_lines(path: str, content: bytes) -> None:
+    """`linecache` prefers the disk, which may be newer, but for an entry without a time."""
+    try:
+        text = importlib.util.decode_source(content)
+    except (SyntaxError, UnicodeDecodeError):
+        return  # the compiler says what is wrong with it
+    linecache.cache[path] = (len(content), None, text.splitlines(keepends=True), path)
+
+
+class _Finder(importlib.machinery.FileFinder):
+    """Finds what the snapshot has, whatever became of it on disk, and all else as Python does."""
+
+    snapshot: Snapshot
+
+    def find_spec(self, fullname: str, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        spec = super().find_spec(fullname, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
+            return spec
+        base = os.path.join(self.path, fullname.rpartition(".")[2])
+        package = os.path.join(base, "__init__.py")
+        if package in self.snapshot:
+            return _spec(fullname, package, [base])
+        if base + ".py" in self.snapshot:
+            return _spec(fullname, base + ".py", None)
+        if spec is None and base in self.snapshot.folders:
+            spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [base]
+        return spec
+
+
+def _spec(fullname: str, path: str, places: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    loader = importlib.machinery.SourceFileLoader(fullname, path)
+    return importlib.util.spec_from_file_location(
+        fullname, path, loader=loader, submodule_search_locations=places
+    )
+
+
+def _hook(snapshot: Snapshot) -> Any:
+    machinery = importlib.machinery
+    loaders = (
+        (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+        (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+    finder = type("SnapshotFinder", (_Finder,), {"snapshot": snapshot})
+
+    def hook(path: str) -> Any:
+        if path not in snapshot.folders:
+            raise ImportError(f"{path} is not the project's")
+        return finder(path, *loaders)
+
+    return hook
+
+
+def install(snapshot: Snapshot) -> None:
+    """Has imports of the project's own modules served by the snapshot, and compiled only here."""
+    loader: Any = importlib.machinery.SourceFileLoader
+    get_code, get_data = loader.get_code, loader.get_data
+
+    def own_code(self: Any, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        if path in snapshot or owned.is_own(path):
+            return compiled(path, self.get_data(path))
+        return get_code(self, fullname)
+
+    def own_data(self: Any, path: str) -> Any:
+        content = snapshot.read(path)
+        return get_data(self, path) if content is None else content
+
+    loader.get_code, loader.get_data = own_code, own_data
+    if snapshot.folders:
+        sys.path_hooks.insert(0, _hook(snapshot))
+        for folder in snapshot.folders:
+            sys.path_importer_cache.pop(folder, None)

@@ -1,0 +1,290 @@
+"""The base that an agent's processes are forked from: what it holds, and when it has to be made anew.
+
+A base has imported what others wrote and nothing of the project's own (design §5.2). Another one comes up
+beside it, and takes over once it is ready, when installed packages changed, when a variable changed that a
+module read while it was imported, or when a plugin is no longer wanted; what is only missing is imported into
+the one that is there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent_tui.model import child as ch
+from agent_tui.model.clock import Clock
+from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
+from agent_tui.processes.timings import ProcessTimings
+
+LaunchBase = Callable[[str, Mapping[str, str], Sequence[str]], Awaitable[ch.Child]]
+"""Starts a base: process id, environment, modules to import. Raises OSError."""
+
+READ_BY_NATIVE_CODE = [
+    "OPENBLAS_",
+    "OMP_",
+    "MKL_",
+    "ORT_",
+    "GRPC_",
+    "MALLOC_",
+    "RUST_LOG",
+    "LD_",
+    "SSL_",
+    "PYTHON",
+    "LANG",
+    "LC_",
+    "TZ",
+    "CUDA_",
+    "NVIDIA_",
+]
+"""Prefixes of variables whose readers Python does not see (fork.md §4)."""
+
+PLUGINS = "livekit.plugins."
+"""An imported plugin registers itself for good."""
+
+TIDY_AFTER_S = 5.0
+"""Giving memory back takes the base up to a second, which forks at the start would wait for."""
+
+MOST_DEATHS = 3
+
+
+@dataclass(slots=True, eq=False)
+class Base:
+    """One base and what is known of it."""
+
+    process: SupervisedProcess
+    environ: Mapping[str, str]
+    asked: set[str] = field(default_factory=set)
+    modules: set[str] = field(default_factory=set)
+    packages: dict[Path, int] = field(default_factory=dict)
+    report: ch.BaseReport | None = None
+    prepared: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it holds what every job process needs; control processes need not wait for that."""
+    outdated: str = ""
+    """Why it is to be replaced."""
+
+    @property
+    def child(self) -> ch.Child | None:
+        """What to fork from, while it is there."""
+        ready = self.process.ready
+        up = ready.done() and not ready.exception() and not self.process.ended.done()
+        return self.process.child if up else None
+
+    def fits(self, environ: Mapping[str, str]) -> bool:
+        """Whether its modules would have read the same from this environment."""
+        return not any(
+            self.environ.get(key) != environ.get(key)
+            for key in {*self.environ, *environ}
+            if key in self.asked or key.startswith(tuple(READ_BY_NATIVE_CODE))
+        )
+
+
+class Bases:
+    """Owns the bases: one in use, another while it takes over."""
+
+    def __init__(
+        self,
+        *,
+        launch: LaunchBase,
+        sdk: Sequence[str],
+        warm_up: Sequence[str],
+        timings: Callable[[], ProcessTimings],
+        clock: Clock,
+        emit: Emit,
+        imports: Sequence[str] = (),
+        impossible: str = "",
+        tidy_after_s: float = TIDY_AFTER_S,
+    ) -> None:
+        """`sdk` is imported in any case, `imports` too if they can be, `warm_up` later, before the first job
+        process. `impossible` says why nothing is to be forked here.
+        """
+        self.impossible = impossible
+        self._launch = launch
+        self._sdk = tuple(sdk)
+        self._warm_up = tuple(warm_up)
+        self._timings = timings
+        self._clock = clock
+        self._emit = emit
+        self._tidy_after_s = tidy_after_s
+        self._imports = tuple(imports)
+        self._excluded: set[str] = set()
+        self._current: Base | None = None
+        self._all: dict[Base, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._background: set[asyncio.Task[object]] = set()
+        self._number = self._deaths = 0
+        self._closing = False
+
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        return tuple(base.process for base in self._all)
+
+    @property
+    def packages(self) -> tuple[Path, ...]:
+        """Folders of installed packages, to be watched."""
+        return tuple(self._current.packages) if self._current else ()
+
+    async def get(self, environ: Mapping[str, str]) -> Base | None:
+        """A base that fits; waits for a new one if there is none. None where nothing can be forked."""
+        async with self._one_at_a_time:
+            while not (self.impossible or self._closing):
+                base = self._current
+                if base is not None and base.child is not None and not base.outdated and base.fits(environ):
+                    return base
+                fresh = await self._start(environ)
+                if fresh is not None:
+                    self._take_over(fresh)
+            return None
+
+    def parents(self, environ: Mapping[str, str]) -> tuple[ch.Child, ...]:
+        """What to fork from now, if anything fits."""
+        base = self._current
+        child = base.child if base is not None and base.fits(environ) else None
+        return (child,) if child is not None else ()
+
+    def learn(self, imports: Sequence[str]) -> None:
+        """Takes what the project's code imports of others: what the base lacks it imports meanwhile."""
+        self._imports = tuple(imports)
+        base = self._current
+        if base is None:
+            return
+        if any(name.startswith(PLUGINS) and name not in imports for name in base.modules):
+            self._replace(base, "a plugin is no longer imported")
+            return
+        missing = [name for name in imports if name not in base.modules and name not in self._excluded]
+        self._bring_in(base, missing)
+
+    def hold(self, name: str) -> None:
+        """Has this base, and those after it, hold something large for all."""
+        if name not in self._warm_up:
+            self._warm_up += (name,)
+            if self._current is not None:
+                self._bring_in(self._current, [name])
+
+    def keep_code(self, modules: Sequence[Mapping[str, str]]) -> None:
+        """Passes on what a child compiled."""
+        if self._current is not None:
+            self._current.process.send(ch.KeepCode(tuple(modules)))
+
+    def packages_changed(self) -> Path | None:
+        """A folder of packages in which something was installed or removed since the base came up."""
+        base = self._current
+        if base is None or base.outdated:
+            return None
+        changed = next((path for path, seen in base.packages.items() if _changed_at(path) != seen), None)
+        if changed is not None:
+            base.outdated = f"{changed} changed"
+        return changed
+
+    def kill(self, reason: str) -> None:
+        """Ends all bases now."""
+        self._closing = True
+        for base in self._all:
+            base.process.kill(reason)
+
+    async def close(self, reason: str) -> None:
+        """Ends all bases; what was forked from them goes on without them."""
+        self._closing = True
+        for task in self._background:
+            task.cancel()
+        for base in tuple(self._all):
+            base.process.shutdown(reason)
+        await asyncio.gather(*self._background, *self._all.values(), return_exceptions=True)
+
+    # -- one base -------------------------------------------------------------------------------------
+
+    async def _start(self, environ: Mapping[str, str]) -> Base | None:
+        """A new base that is up; None if this one cannot be used, then it is known why."""
+        modules = [*self._sdk, *(name for name in self._imports if name not in self._excluded)]
+        self._number += 1
+        process = SupervisedProcess(
+            f"b{self._number}",
+            ch.ProcessKind.BASE,
+            0,
+            launch=lambda kind, process_id: self._launch(process_id, environ, modules),
+            timings=self._timings,
+            clock=self._clock,
+            emit=self._emit,
+            relay=self._hear,
+        )
+        base = Base(process, environ, modules=set(modules))
+        self._all[base] = asyncio.create_task(self._live(base), name=f"base {process.id}")
+        try:
+            await asyncio.shield(process.ready)
+        except ProcessFailed as error:
+            self.impossible = f"no base comes up: {error}"
+            return None
+        report = base.report
+        if report is not None and report.unfit:
+            process.shutdown(report.unfit)
+            self._exclude(report.module, report.unfit)
+            return None
+        return base
+
+    async def _live(self, base: Base) -> None:
+        try:
+            await base.process.run()
+        finally:
+            del self._all[base]
+            base.prepared.set()
+            if self._current is base and not self._closing:
+                self._current = None
+                self._deaths += 1
+                if self._deaths >= MOST_DEATHS:
+                    self.impossible = f"the base keeps ending: {base.process.ended.result().reason}"
+                self._later(self.get(base.environ))
+
+    def _take_over(self, base: Base) -> None:
+        before, self._current = self._current, base
+        if before is not None:
+            before.process.shutdown("another base took over")
+        self._bring_in(base, self._warm_up)
+        if not self._warm_up:
+            base.prepared.set()
+
+    def _replace(self, base: Base, why: str) -> None:
+        base.outdated = why
+        self._later(self.get(base.environ))
+
+    def _exclude(self, module: str, why: str) -> None:
+        """A module that makes a base unfit stays out of it; the SDK cannot."""
+        if module and module not in self._sdk:
+            self._excluded.add(module)
+            self._warm_up = tuple(name for name in self._warm_up if name != module)
+        else:
+            self.impossible = why
+
+    def _bring_in(self, base: Base, names: Iterable[str]) -> None:
+        missing = tuple(name for name in names if name not in base.modules)
+        if missing:
+            base.modules.update(missing)
+            base.process.send(ch.ImportModules(missing))
+
+    def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
+        base = next((each for each in self._all if each.process is process), None)
+        match message:
+            case ch.BaseReport() if base is not None:
+                base.report = message
+                base.asked.update(message.asked)
+                base.packages = {Path(each): _changed_at(Path(each)) for each in message.packages}
+            case ch.Imported() if base is not None:
+                base.asked.update(message.asked)
+                base.prepared.set()
+                if message.unfit:
+                    self._exclude(message.module, message.unfit)
+                    self._replace(base, message.unfit)
+                else:
+                    asyncio.get_running_loop().call_later(self._tidy_after_s, process.send, ch.Tidy())
+            case _:
+                pass
+
+    def _later(self, work: Awaitable[object]) -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _changed_at(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,246 @@
+"""When a generation is loaded: at the start, at each save that matters, and when asked.
+
+A load begins with the first sign of a save and is committed once it has been quiet for a moment; a later save
+starts it over. Only content counts: what is the same again, or belongs to nothing that runs, does nothing.
+"""
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent_tui.generations.generations import Cause, Generations, Loading
+from agent_tui.generations.loops import LoopBreaker
+from agent_tui.generations.sources import Snapshot, Sources
+from agent_tui.generations.watch import Watch
+from agent_tui.model import child as ch
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import Notice, WatchingChanged
+from agent_tui.model.logs import LogLevel
+from agent_tui.processes.process import Emit
+
+QUIET_S = 0.03
+"""A save is often several events (truncate, write, rename): what follows within this time belongs to it."""
+
+PATIENCE_S = 5.0
+"""How long saves may keep a load from being finished by starting it over."""
+
+AFTERMATH_S = 0.1
+"""A change this soon after a load is taken for its doing."""
+
+FRESH_S = 2.0
+"""A file's own time says when it was saved, if it is not older than this."""
+
+
+class Reloads:
+    """Runs one load at a time; `run()` goes on until it is cancelled."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        sources: Sources,
+        watch: Watch | None,
+        *,
+        packages: Callable[[], Sequence[Path]],
+        packages_changed: Callable[[], Path | None],
+        clock: Clock,
+        emit: Emit,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        """Without `watch` only `reload()` loads again."""
+        self._generations = generations
+        self._sources = sources
+        self._watch = watch
+        self._packages = packages
+        self._packages_changed = packages_changed
+        self._clock = clock
+        self._emit = emit
+        self._quiet_s = quiet_s
+        self._breaker = LoopBreaker(clock)
+        self._paused = False
+        self._stirred = asyncio.Event()
+        self._stirred_at = self._committed_at = 0.0
+        self._asked: list[asyncio.Future[bool]] = []
+        self._last: Snapshot | None = None
+        """What the last load was made of, whether or not it went well."""
+
+    async def run(self) -> None:
+        """Loads, and stays to load again."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._watch is not None:
+                await stack.enter_async_context(self._watch)
+                watching = asyncio.create_task(self._follow_watch(self._watch), name="saves")
+                stack.push_async_callback(_cancelled, watching)
+            await self._round("start")
+            while True:
+                await self._stirred.wait()
+                self._stirred.clear()
+                if self._asked:
+                    await self._answer()
+                elif not self._paused:
+                    await self._round()
+
+    async def reload(self) -> bool:
+        """Loads now, whether or not anything changed; False when it does not load."""
+        if self._breaker.passed_over:
+            self._breaker.forget()
+            self._tell_watching()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.append(future)
+        self._stirred.set()
+        return await future
+
+    def pause(self, paused: bool) -> None:
+        """Passes saves over until it is called with False; then loads what changed meanwhile."""
+        self._paused = paused
+        self._tell_watching()
+        self._stirred.set()
+
+    async def _follow_watch(self, watch: Watch) -> None:
+        try:
+            while True:
+                await watch.next()
+                self._stirred_at = self._clock.monotonic()
+                self._stirred.set()
+        except OSError as error:
+            text = f"saves cannot be seen ({error}): press r after a save, or start agent-tui again"
+            self._emit(Notice(LogLevel.WARN, text))
+
+    async def _answer(self) -> None:
+        asked, self._asked = self._asked, []
+        loaded = False
+        try:
+            loaded = await self._round("reload")
+        finally:
+            for future in asked:
+                if not future.done():
+                    future.set_result(loaded)
+
+    # -- one round ------------------------------------------------------------------------------------
+
+    async def _round(self, forced: str = "") -> bool:
+        """Loads what is on disk, from the start again as long as saves follow; False when that failed."""
+        began = self._clock.monotonic()
+        while True:
+            snapshot = self._sources.read()
+            changed = self._noted(self._changed(snapshot), aftermath=not forced)
+            packages = self._packages_changed()
+            if not (forced or changed or packages):
+                return True
+            cause = self._cause(forced, changed, packages)
+            complete = functools.partial(self._complete, snapshot)
+            loading = self._generations.begin(snapshot.modules, cause, complete)
+            self._watch_all()
+            try:
+                overtaken = await self._settle(loading, snapshot, began)
+            except BaseException:
+                await self._generations.discard(loading, "agent-tui ends")
+                raise
+            if overtaken:
+                await self._generations.discard(loading)
+                continue
+            self._last = self._loaded_from(snapshot)
+            loaded = await self._generations.commit(loading)
+            self._committed_at = self._clock.monotonic()
+            self._watch_all()
+            return loaded
+
+    async def _settle(self, loading: Loading, snapshot: Snapshot, began: float) -> bool:
+        """Waits until it is loaded and quiet; True when a later save made it worthless first."""
+        while True:
+            loaded = loading.ready.done()
+            quiet_in = self._stirred_at + self._quiet_s - self._clock.monotonic()
+            if loaded and quiet_in <= 0:
+                return False
+            stirred = asyncio.create_task(self._stirred.wait())
+            waits: set[asyncio.Future[Any]] = {stirred} if loaded else {stirred, loading.ready}
+            try:
+                await asyncio.wait(
+                    waits,
+                    timeout=max(quiet_in, 0) if loaded else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                stirred.cancel()
+            if not self._stirred.is_set():
+                continue
+            if self._asked or self._clock.monotonic() - began > PATIENCE_S:
+                # Whatever came now gets its own round: this one is finished first.
+                await asyncio.wait({loading.ready})
+                return False
+            self._stirred.clear()
+            if not self._paused and self._noted(self._differs(snapshot), aftermath=True, loading=True):
+                return True
+
+    # -- what changed ---------------------------------------------------------------------------------
+
+    def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        if self._last is None:
+            return ()
+        before = {**self._last.modules, **self._last.others}
+        now = {**snapshot.modules, **snapshot.others}
+        return self._counted(Path(each) for each in {*before, *now} if before.get(each) != now.get(each))
+
+    def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        return self._counted(self._sources.changed(snapshot))
+
+    def _counted(self, paths: Iterable[Path]) -> tuple[Path, ...]:
+        return tuple(sorted(each for each in paths if each not in self._breaker.passed_over))
+
+    def _noted(
+        self, changed: tuple[Path, ...], *, aftermath: bool, loading: bool = False
+    ) -> tuple[Path, ...]:
+        """Those of the changes that count; one that each load makes anew does not for ever."""
+        soon = self._clock.monotonic() - self._committed_at < AFTERMATH_S
+        over = self._breaker.note(changed, during_load=loading or (aftermath and soon))
+        if over:
+            names = ", ".join(str(each) for each in sorted(over))
+            text = (
+                f"{names} changes each time the agent is loaded: its saves are passed over until you reload"
+            )
+            self._emit(Notice(LogLevel.WARN, text))
+            self._tell_watching()
+        return tuple(each for each in changed if each not in over)
+
+    def _cause(self, forced: str, changed: tuple[Path, ...], packages: Path | None) -> Cause:
+        names = tuple(str(each) for each in changed)
+        if forced:
+            return Cause(forced, None, names)
+        first = names[0] if names else str(packages)
+        return Cause(first, self._saved_at(changed), names)
+
+    def _saved_at(self, changed: tuple[Path, ...]) -> float:
+        """When the last of them was saved, by the clock that counts from then on."""
+        ages = []
+        for path in changed:
+            with contextlib.suppress(OSError):
+                ages.append(time.time() - path.stat().st_mtime)
+        age = min(ages, default=FRESH_S)
+        return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._stirred_at
+
+    # -- what is learned ------------------------------------------------------------------------------
+
+    def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
+        """The modules with those that only loading showed to belong to the agent."""
+        self._sources.learn(manifest.roots, manifest.files)
+        return {**self._sources.read().modules, **snapshot.modules}
+
+    def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, modules={**self._sources.read().modules, **snapshot.modules})
+
+    def _watch_all(self) -> None:
+        if self._watch is not None:
+            self._watch.follow(self._sources.folders | frozenset(self._packages()))
+
+    def _tell_watching(self) -> None:
+        passed_over = tuple(str(each) for each in sorted(self._breaker.passed_over))
+        self._emit(WatchingChanged(self._paused, passed_over))
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,154 @@
+"""Bases and templates as the host has them: children that other children are forked from.
+
+The new child's channel and pipes go to the parent as descriptors, its pidfd comes back the same way: the
+host is not the parent, and a number alone might be another process's by the time a signal arrives.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from agent_tui.model.child import ChildExit, ProcessKind
+from agent_tui.model.logs import LogSink
+from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, ForkMessage, encode_line
+from agent_tui.runtimes.line_child import LineChild
+from agent_tui.runtimes.spawn import Ends, readable
+from agent_tui.runtimes.subreaper import reap_session
+
+if TYPE_CHECKING:
+    from agent_tui.model.child import ChildTraits
+    from agent_tui.runtimes.line_child import Dialect, Process
+
+ORPHANED_S = 0.01
+ORPHAN_LOOKS = 50
+"""How long a process whose parent has just gone may take to become the host's own."""
+
+
+class ForkServer(LineChild):
+    """A base or template: a `Child` that forks."""
+
+    def __init__(self, process: "Process", traits: "ChildTraits", dialect: "Dialect") -> None:
+        super().__init__(process, traits, dialect)
+        self._forking: dict[str, asyncio.Future[tuple[int, int]]] = {}
+        self._ends: dict[str, asyncio.Future[int | None]] = {}
+
+    @property
+    def gone(self) -> bool:
+        """Whether it can fork no more."""
+        return self._sock is None
+
+    async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
+        """A fork, waiting for its orders. Raises OSError when it cannot be made."""
+        if self.gone:
+            raise OSError("the process to fork from is gone")
+        ends = Ends.make()
+        forked: asyncio.Future[tuple[int, int]] = self._loop.create_future()
+        self._forking[process_id] = forked
+        ended = self._ends[process_id] = self._loop.create_future()
+        try:
+            self.send_line(encode_line("fork", {"fork": process_id, "kind": str(kind)}), ends.child_fds)
+            pid, pidfd = await forked
+        except BaseException:
+            ends.close_ours()  # a fork that comes all the same finds nobody and ends
+            self._ends.pop(process_id, None)
+            raise
+        finally:
+            ends.close_theirs()
+        ends.attach(process_id, sink)
+        return ForkedProcess(pid, pidfd, ends.ours, ended)
+
+    def _fork_message(self, message: ForkMessage) -> None:
+        match message:
+            case Forked(fork=fork, pid=pid):
+                self._forked(fork, pid, self._received_fds.popleft())
+            case ForkFailed(fork=fork, error=error):
+                _fail(self._forking.pop(fork, None), OSError(error))
+            case ForkEnded(fork=fork, code=code):
+                ended = self._ends.pop(fork, None)
+                if ended is not None and not ended.done():
+                    ended.set_result(code)
+
+    def _forked(self, fork: str, pid: int, pidfd: int) -> None:
+        os.set_inheritable(pidfd, False)
+        waiting = self._forking.pop(fork, None)
+        if waiting is None or waiting.done():
+            os.close(pidfd)
+        else:
+            waiting.set_result((pid, pidfd))
+
+    def _close(self) -> None:
+        super()._close()
+        for waiting in self._forking.values():
+            _fail(waiting, OSError("the process to fork from ended"))
+        self._forking.clear()
+        for ended in self._ends.values():
+            if not ended.done():
+                ended.set_result(None)
+        self._ends.clear()
+
+
+def _fail(future: "asyncio.Future[tuple[int, int]] | None", error: OSError) -> None:
+    if future is not None and not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever waits gets it; nobody has to
+
+
+class ForkedProcess:
+    """A fork in a session of its own. Its parent reaps it and tells how it ended, or else the host does."""
+
+    def __init__(
+        self, pid: int, pidfd: int, sock: socket.socket, ended: "asyncio.Future[int | None]"
+    ) -> None:
+        self.pid = pid
+        self.sock = sock
+        self.reaped = False
+        self._pidfd = pidfd
+        self._ended = ended
+        self._waiting: asyncio.Task[ChildExit] | None = None
+
+    def kill(self) -> None:
+        """SIGKILL; whoever reaps it kills what is left of its group."""
+        if not self.reaped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def wait(self) -> ChildExit:
+        """Waits for its end. Can be called again."""
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
+        return await asyncio.shield(self._waiting)
+
+    async def _wait(self) -> ChildExit:
+        await readable(os.dup(self._pidfd))
+        code = await self._ended
+        if code is None:
+            code = await self._reap_orphan()
+        self.reaped = True
+        os.close(self._pidfd)
+        await reap_session(self.pid)
+        if code is None:
+            return ChildExit(None)
+        return ChildExit(code) if code >= 0 else ChildExit(None, -code)
+
+    async def _reap_orphan(self) -> int | None:
+        """The parent has gone; its exit code, or None if the parent reaped it and could not tell."""
+        for _ in range(ORPHAN_LOOKS):
+            code = self._reap_now()
+            if code is not None:
+                return code
+            await asyncio.sleep(ORPHANED_S)
+        return None
+
+    def _reap_now(self) -> int | None:
+        """Kills the group while the dead leader holds its number, then reaps it; None if it is not ours."""
+        try:
+            if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return None

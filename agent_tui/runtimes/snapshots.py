@@ -1,0 +1,41 @@
+"""A generation's modules as a file without a name, for children to read from (`child/snapshots.py`)."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+
+HEAD = 16
+"""Digits of the index's length, at the start."""
+
+
+class SnapshotFile:
+    """Contents by absolute path, in one descriptor that children get a copy of."""
+
+    def __init__(self, modules: Mapping[str, bytes]) -> None:
+        """Raises OSError."""
+        places: dict[str, tuple[int, int]] = {}
+        offset = 0
+        for path, content in modules.items():
+            places[path] = offset, len(content)
+            offset += len(content)
+        index = json.dumps(places, separators=(",", ":")).encode("ascii")
+        self.fd = _nameless()
+        with os.fdopen(os.dup(self.fd), "wb") as file:
+            file.write(f"{len(index):{HEAD}}".encode("ascii"))
+            file.write(index)
+            for content in modules.values():
+                file.write(content)
+
+    def close(self) -> None:
+        """Ours only; children have their own. Can be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _nameless() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("agent-tui generation")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
