@@ -87,15 +87,13 @@ class AgentCode:
             ),
             expect_template=self._learned.template,
         )
+        sources = Sources(
+            config.agent, cwd=config.cwd, globs=config.watch_globs, roots=_python_path(context.environment)
+        )
         self._reloads = Reloads(
             self._generations,
-            Sources(
-                config.agent,
-                cwd=config.cwd,
-                globs=config.watch_globs,
-                roots=_python_path(context.environment),
-            ),
-            Watch() if config.watch else None,
+            sources,
+            Watch(any_name=sources.any_name) if config.watch else None,
             packages=lambda: self._bases.packages,
             packages_changed=self._bases.packages_changed,
             clock=context.clock,

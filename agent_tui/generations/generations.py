@@ -137,7 +137,7 @@ class Generations:
         """Switches to it, or tells why it failed. True when it is current."""
         attempt, cause = loading.attempt, loading.cause
         try:
-            choice = await loading.ready
+            choice = await asyncio.shield(loading.ready)
             if self.current is None or self.current.number != attempt.number:
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:

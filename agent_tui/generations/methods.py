@@ -37,7 +37,7 @@ def choose(
         return Choice(StartMethod.SPAWN, impossible)
     if wanted is StartMethod.FORK:
         return Choice(StartMethod.FORK, "--start-method fork")
-    if template is None:
+    if template is None or not worth_a_template(wanted, load_ms):
         return Choice(StartMethod.FORK, took)
     if wanted is StartMethod.TEMPLATE:
         spite = f", although loading it leaves {template.unsafe}" if template.unsafe else ""

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent_tui.generations.generations import Cause, Generations, Loading
 from agent_tui.generations.loops import LoopBreaker
-from agent_tui.generations.sources import Snapshot, Sources
+from agent_tui.generations.sources import Snapshot, Sources, differing
 from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
@@ -127,6 +127,7 @@ class Reloads:
         began = self._clock.monotonic()
         while True:
             snapshot = self._sources.read()
+            self._watch_all()
             changed = self._noted(self._changed(snapshot), aftermath=not forced)
             packages = self._packages_changed()
             if not (forced or changed or packages):
@@ -134,7 +135,6 @@ class Reloads:
             cause = self._cause(forced, changed, packages)
             complete = functools.partial(self._complete, snapshot)
             loading = self._generations.begin(snapshot.modules, cause, complete)
-            self._watch_all()
             try:
                 overtaken = await self._settle(loading, snapshot, began)
             except BaseException:
@@ -181,9 +181,7 @@ class Reloads:
     def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
         if self._last is None:
             return ()
-        before = {**self._last.modules, **self._last.others}
-        now = {**snapshot.modules, **snapshot.others}
-        return self._counted(Path(each) for each in {*before, *now} if before.get(each) != now.get(each))
+        return self._counted(differing(self._last, snapshot))
 
     def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
         return self._counted(self._sources.changed(snapshot))

@@ -1,7 +1,6 @@
 """One child's life, from start to reaped: stages, pings, the way to end it, and how it ended."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -89,7 +88,7 @@ class SupervisedProcess:
         self._exiting: str | None = None
         self._end_reason: str | None = None
         self._killed_for: str | None = None
-        self._changed = asyncio.Event()
+        self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading = False
         self._is_ready = False
         self._acked = False
@@ -126,7 +125,7 @@ class SupervisedProcess:
         """Asks the process to end in good order; later calls change nothing."""
         if self._end_reason is None:
             self._end_reason = reason
-            self._changed.set()
+            self._note_change()
 
     def kill(self, reason: str) -> None:
         """Ends the process group now. The first reason stands."""
@@ -136,7 +135,7 @@ class SupervisedProcess:
             self._end_reason = reason
         if self.child is not None:
             self.child.kill()
-        self._changed.set()
+        self._note_change()
 
     @property
     def held(self) -> bool:
@@ -151,11 +150,9 @@ class SupervisedProcess:
         self.child.send(ch.Ping(round(asked * 1000)))
         deadline = asked + limit_s
         while self._last_pong < asked and not self._channel_closed:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - self._clock.monotonic())
-            except TimeoutError:
+            if (remaining := deadline - self._clock.monotonic()) <= 0:
                 break
+            await self._changed(remaining)
         return self._last_pong >= asked
 
     async def run(self) -> None:
@@ -233,15 +230,21 @@ class SupervisedProcess:
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
         while not (condition() or self._channel_closed or self._killed_for is not None):
-            self._changed.clear()
             remaining = None if deadline is None else deadline - self._clock.monotonic()
             if remaining is not None and remaining <= 0:
                 if not self.held:
                     return False
                 remaining = self._timings().debug_poll_s
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), remaining)
+            await self._changed(remaining)
         return True
+
+    async def _changed(self, limit: float | None) -> None:
+        """Waits for the next change. Each waits for itself: one must not take another's change away."""
+        await asyncio.wait({self._change}, timeout=limit)
+
+    def _note_change(self) -> None:
+        change, self._change = self._change, asyncio.get_running_loop().create_future()
+        change.set_result(None)
 
     # -- the channel ------------------------------------------------------------------------------
 
@@ -250,12 +253,12 @@ class SupervisedProcess:
         try:
             while (message := await self.child.receive()) is not None:
                 self._handle(message)
-                self._changed.set()
+                self._note_change()
         except Exception as error:
             self.kill(f"what it said could not be handled: {type(error).__name__}: {error}")
         finally:
             self._channel_closed = True
-            self._changed.set()
+            self._note_change()
 
     def _handle(self, message: ch.FromChild) -> None:
         match message:

@@ -129,7 +129,8 @@ def test_a_forked_copy_does_not_hold_the_channel_open(pair: Pair) -> None:
 
 
 def test_a_record_with_everything(pair: Pair) -> None:
-    handler = RecordHandler(pair.channel, logging.INFO)
+    handler = RecordHandler(logging.INFO)
+    handler.speak_to(pair.channel)
     handler.context.append({"job_id": "AJ_1", "answer": 1})
     logger = logging.Logger("agent")
     logger.addHandler(handler)

@@ -7,11 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent_tui.generations.control import Control, ControlTimings
-from agent_tui.generations.generations import Generations
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.errors import UserError
-from agent_tui.model.events import Event, GenerationFailed, GenerationReady
 from agent_tui.processes.process import ProcessFailed
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
@@ -159,91 +156,6 @@ async def test_the_load_function_answers_fails_or_takes_too_long() -> None:
 # -- generations ---------------------------------------------------------------------------------------
 
 
-class FakeRuntime:
-    def __init__(self, nursery: Nursery) -> None:
-        self.nursery = nursery
-        self.functions: list[str] = []
-
-    async def launch(self, kind: ch.ProcessKind, process_id: str, functions: str) -> ch.Child:
-        self.functions.append(functions)
-        return await self.nursery(kind, process_id)
-
-
-def generations_of(
-    nursery: Nursery, events: list[Event], apply: Callable[[ch.Manifest], None] = lambda _: None
-) -> Generations:
-    async def applied(manifest: ch.Manifest) -> None:
-        apply(manifest)
-
-    return Generations(
-        make_runtime=lambda: FakeRuntime(nursery),
-        apply=applied,
-        timings=ProcessTimings,
-        limits=QUICK,
-        clock=SystemClock(),
-        emit=events.append,
-    )
-
-
-async def test_a_good_load_becomes_current_and_the_old_control_process_ends() -> None:
-    nursery, events = Nursery(loads), list[Event]()
-    generations = generations_of(nursery, events)
-    first = await generations.load("start")
-    assert first is not None
-    assert generations.current is first
-    await first.plan.launch(ch.ProcessKind.JOB, "p1")
-    second = await generations.load("agent.py", SystemClock().monotonic())
-    assert generations.current is second
-    assert nursery.children[0].exit.done()
-    ready = [event for event in events if isinstance(event, GenerationReady)]
-    assert [event.generation for event in ready] == [1, 2]
-    assert ready[0].seconds is None
-    assert ready[1].seconds is not None
-    nursery.children[1].end()
-    await generations.close("test over")
-    assert all(child.exit.done() for child in nursery.children)
-
-
-async def test_a_failed_load_changes_nothing_and_says_where() -> None:
-    nursery, events = Nursery(loads), list[Event]()
-    generations = generations_of(nursery, events)
-    first = await generations.load("start")
-
-    def broken(child: ScriptedChild) -> None:
-        child.say(ch.Loading(), ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3))
-        child.end(1)
-
-    nursery.prepare = broken
-    assert await generations.load("agent.py") is None
-    assert generations.current is first
-    failed = [event for event in events if isinstance(event, GenerationFailed)]
-    assert [(event.generation, event.file, event.line) for event in failed] == [(2, "agent.py", 3)]
-    await generations.close("test over")
-
-
-async def test_options_of_the_code_that_cannot_be_used_are_a_failed_load() -> None:
-    def refuse(manifest: ch.Manifest) -> None:
-        raise UserError("port: 99999 (agent.py:3) is above 65535; give …")
-
-    nursery, events = Nursery(loads), list[Event]()
-    generations = generations_of(nursery, events, refuse)
-    assert await generations.load("start") is None
-    (failed,) = [event for event in events if isinstance(event, GenerationFailed)]
-    assert "agent.py:3" in failed.error
-    assert nursery.children[0].exit.done()
-
-
-async def test_a_load_that_is_cancelled_leaves_no_process() -> None:
-    nursery, events = Nursery(prepare=lambda child: child.say(ch.Loading())), list[Event]()
-    generations = generations_of(nursery, events)
-    loading = asyncio.create_task(generations.load("start"))
-    await until(lambda: nursery.children)
-    loading.cancel()
-    await asyncio.gather(loading, return_exceptions=True)
-    await generations.close("test over")
-    assert nursery.children[0].exit.done()
-
-
 async def test_the_manifest_of_a_child_that_dies_first_is_an_error() -> None:
     nursery = Nursery(prepare=lambda child: child.end(None, 9))
     async with control_of(nursery) as control:
@@ -265,24 +177,3 @@ async def test_closing_does_not_wait_for_the_pause_after_failures() -> None:
         begin = asyncio.get_running_loop().time()
         await control.close("quit")
         assert asyncio.get_running_loop().time() - begin < 0.4
-
-
-async def test_loads_come_one_after_the_other_and_none_after_the_end() -> None:
-    nursery, events = Nursery(prepare=lambda child: None), list[Event]()
-    generations = generations_of(nursery, events)
-    first = asyncio.create_task(generations.load("start"))
-    second = asyncio.create_task(generations.load("reload"))
-    await until(lambda: nursery.children)
-    await asyncio.sleep(0)
-    assert len(nursery.children) == 1
-    loads(nursery.children[0])
-    await first
-    await until(lambda: len(nursery.children) == 2)
-    loads(nursery.children[1])
-    await second
-    assert generations.current is not None
-    assert generations.current.number == 2
-    nursery.prepare = loads
-    await generations.close("quit")
-    assert await generations.load("late") is None
-    assert len(nursery.children) == 2

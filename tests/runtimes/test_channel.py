@@ -28,6 +28,9 @@ TO_CHILD: dict[type, Any] = {
     ),
     seam.InferenceRequest: seam.InferenceRequest("r1", "turn", b"\x00\xff"),
     seam.InferenceResponse: seam.InferenceResponse("r1", None, "no model"),
+    seam.ImportModules: seam.ImportModules(("json", "livekit.agents")),
+    seam.KeepCode: seam.KeepCode(({"path": "/a.py", "digest": "00", "code": "4w=="},)),
+    seam.Tidy: seam.Tidy(),
 }
 
 

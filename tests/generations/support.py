@@ -1,0 +1,200 @@
+"""Generations over scripted children: a host that notes what it is asked, and children that load as told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from agent_tui.generations.attempt import Tools
+from agent_tui.generations.bases import Bases
+from agent_tui.generations.control import ControlTimings
+from agent_tui.generations.generations import Generation, Generations
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import Event, StartMethod
+from agent_tui.processes.pool import Plan, Pool
+from agent_tui.processes.timings import ProcessTimings
+from tests.fakes.scripted_child import Nursery, ScriptedChild
+
+QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
+MANIFEST = ch.Manifest("native", None, {}, True, False, False, False, (), "f", ("/a.py",), 1.0)
+
+
+@dataclass
+class Script:
+    """How children do; tests change it while they run."""
+
+    manifest: ch.Manifest = MANIFEST
+    broken: ch.Failed | None = None
+    hangs: bool = False
+    prewarm_fails: ch.Failed | None = None
+    unfit: ch.BaseReport = field(default_factory=lambda: ch.BaseReport("", "", (), ()))
+    unsafe: str = ""
+    imports_at_once: bool = True
+
+    def prepare(self, child: ScriptedChild) -> None:
+        """Scripts a child as it is born."""
+        child.say(ch.Loading())
+        match child.kind:
+            case ch.ProcessKind.BASE:
+                child.say(self.unfit, ch.Ready())
+                child.answers = self._base
+            case ch.ProcessKind.CONTROL | ch.ProcessKind.TEMPLATE:
+                self._load(child)
+            case _:
+                if self.prewarm_fails is not None:
+                    child.say(self.prewarm_fails)
+                    child.end(1)
+                else:
+                    child.say(ch.Ready())
+
+    def _load(self, child: ScriptedChild) -> None:
+        if self.hangs:
+            return
+        if self.broken is not None:
+            child.say(self.broken)
+            child.end(1)
+        elif child.kind is ch.ProcessKind.CONTROL:
+            child.say(ch.Code(({"path": "/a.py", "digest": "0", "code": ""},)), self.manifest)
+        else:
+            child.say(ch.TemplateReport(self.manifest.load_ms, self.unsafe), ch.Ready())
+
+    def _base(self, child: ScriptedChild, message: ch.ToChild) -> None:
+        match message:
+            case ch.ImportModules(modules=modules) if self.imports_at_once:
+                child.say(ch.Imported(modules, "", "", ()))
+            case ch.Shutdown():
+                child.say(ch.ShutdownAck(), ch.ShuttingDown())
+                child.end()
+
+
+class FakeRuntime:
+    """Notes from what each child is forked."""
+
+    def __init__(self, nursery: Nursery, parents: dict[str, tuple[str, ...]], served: list[object]) -> None:
+        self._nursery = nursery
+        self._parents = parents
+        self._served = served
+        self.closed = False
+
+    async def launch(
+        self, kind: ch.ProcessKind, process_id: str, functions: str, parents: tuple[ch.Child, ...]
+    ) -> ch.Child:
+        assert not self.closed
+        self._parents[process_id] = tuple(
+            each.process_id for each in parents if isinstance(each, ScriptedChild)
+        )
+        return await self._nursery(kind, process_id)
+
+    def serve(self, modules: Mapping[str, bytes]) -> None:
+        self._served.append(modules)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    """A host of generations with a real pool."""
+
+    def __init__(self, wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True) -> None:
+        self.script = Script()
+        self.nursery = Nursery(self.script.prepare)
+        self.events: list[Event] = []
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.served: list[object] = []
+        self.applied: list[ch.Manifest] = []
+        self.switches: list[int] = []
+        self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
+        self.environ: dict[str, str] = {"A": "1"}
+        self.learned: list[bool] = []
+        self.idle = idle
+        clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
+        self.pool = Pool(
+            target=0,
+            starting_at_once=2,
+            timings=lambda: timings,
+            clock=clock,
+            emit=self.events.append,
+            relay=lambda process, message: None,
+        )
+        self.bases = Bases(
+            launch=self._launch_base,
+            sdk=("sdk",),
+            warm_up=("warm",),
+            timings=lambda: timings,
+            clock=clock,
+            emit=self.events.append,
+            impossible="" if forks else "not here",
+            tidy_after_s=0.0,
+        )
+        tools = Tools(self.bases, lambda: timings, QUICK, clock, self.events.append, wanted)
+        self.generations = Generations(self, tools)
+
+    async def _launch_base(
+        self, process_id: str, environ: Mapping[str, str], modules: object
+    ) -> ScriptedChild:
+        return await self.nursery(ch.ProcessKind.BASE, process_id)
+
+    def children(self, kind: ch.ProcessKind) -> list[ScriptedChild]:
+        return [child for child in self.nursery.children if child.kind is kind]
+
+    def told(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    # -- Host -------------------------------------------------------------------------------------------
+
+    def read_environment(self) -> Mapping[str, str]:
+        return dict(self.environ)
+
+    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> FakeRuntime:
+        return FakeRuntime(self.nursery, self.parents, self.served)
+
+    async def check(self, manifest: ch.Manifest) -> int:
+        self.refuse(manifest)
+        return self.idle
+
+    async def apply(self, manifest: ch.Manifest) -> None:
+        self.applied.append(manifest)
+        self.pool.set_target(self.idle)
+
+    async def warm(self, plan: Plan, count: int) -> None:
+        await self.pool.warm(plan, count)
+
+    def abandon(self, plan: Plan) -> None:
+        self.pool.abandon(plan)
+
+    def switched(self, generation: Generation) -> None:
+        self.switches.append(generation.number)
+        self.pool.use(generation.plan)
+
+    def settled(self, manifest: ch.Manifest, *, template: bool) -> None:
+        self.learned.append(template)
+
+
+@asynccontextmanager
+async def world(
+    wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True
+) -> AsyncIterator[World]:
+    """A world that leaves nothing behind."""
+    made = World(wanted, idle=idle, forks=forks)
+    running = asyncio.create_task(made.pool.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await made.pool.close("test over")
+        await made.generations.close("test over")
+        assert all(child.exit.done() for child in made.nursery.children)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not {task.get_name() for task in left if not task.get_name().startswith("Task-")}
+
+
+def slow(ms: float = 1000.0) -> ch.Manifest:
+    """A file that takes that long to load."""
+    return replace(MANIFEST, load_ms=ms)
+
+
+def refused(manifest: ch.Manifest) -> None:
+    raise UserError("port: 99999 (agent.py:3) is above 65535; give …")

@@ -1,0 +1,153 @@
+"""When a base is used, brought up to date, or made anew, over scripted children."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.generations.bases import MOST_DEATHS
+from agent_tui.model import child as ch
+from tests.fakes.scripted_child import ScriptedChild, until
+
+from .support import world
+
+BASE = ch.ProcessKind.BASE
+
+
+def imports(base: ScriptedChild) -> list[str]:
+    return [name for each in base.sent if isinstance(each, ch.ImportModules) for name in each.modules]
+
+
+async def test_one_base_serves_while_it_fits() -> None:
+    async with world() as w:
+        base = await w.bases.get({"A": "1"})
+        assert base is not None
+        assert await w.bases.get({"A": "2", "B": "new"}) is base
+        assert w.bases.parents({"A": "3"}) == (w.children(BASE)[0],)
+        assert imports(w.children(BASE)[0]) == ["warm"]
+        await base.prepared.wait()
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "after", "same"),
+    [
+        (("OPENAI_API_VERSION",), {}, {"OPENAI_API_VERSION": "2"}, False),
+        (("OPENAI_API_VERSION",), {"OPENAI_API_VERSION": "2"}, {}, False),
+        (("HF_HOME",), {"OTHER": "1"}, {"OTHER": "2"}, True),
+        ((), {}, {"OMP_NUM_THREADS": "1"}, False),  # read by native code, which nobody sees
+    ],
+)
+async def test_a_variable_that_modules_read_makes_it_stale(
+    asked: tuple[str, ...], before: dict[str, str], after: dict[str, str], same: bool
+) -> None:
+    async with world() as w:
+        w.script.unfit = ch.BaseReport("", "", asked, ())
+        first = await w.bases.get(before)
+        assert first is not None
+        assert bool(w.bases.parents(after)) is same
+        second = await w.bases.get(after)
+        assert (second is first) is same
+        if not same:
+            await until(lambda: w.children(BASE)[0].exit.done())
+
+
+async def test_what_it_lacks_is_imported_into_it() -> None:
+    async with world() as w:
+        await w.bases.get({})
+        w.bases.learn(["boto3", "sdk"])
+        w.bases.learn(["boto3", "pandas"])
+        assert imports(w.children(BASE)[0]) == ["warm", "boto3", "pandas"]
+        assert len(w.children(BASE)) == 1
+        await until(lambda: w.children(BASE)[0].told(ch.Tidy))
+
+
+async def test_a_plugin_that_is_no_longer_imported_makes_it_anew_without_a_gap() -> None:
+    async with world() as w:
+        await w.bases.get({})
+        w.bases.learn(["livekit.plugins.silero"])
+        assert w.bases.parents({})
+        w.bases.learn([])
+        assert w.bases.parents({}) == (w.children(BASE)[0],)
+        await until(lambda: len(w.children(BASE)) == 2 and w.children(BASE)[0].exit.done())
+        assert w.bases.parents({}) == (w.children(BASE)[1],)
+
+
+async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) -> None:
+    async with world() as w:
+        w.script.unfit = ch.BaseReport("", "", (), (str(tmp_path),))
+        first = await w.bases.get({})
+        assert w.bases.packages == (tmp_path,)
+        assert w.bases.packages_changed() is None
+        (tmp_path / "six.py").touch()
+        assert w.bases.packages_changed() == tmp_path
+        assert w.bases.packages_changed() is None  # told once
+        assert w.bases.parents({})  # what serves goes on
+        assert await w.bases.get({}) is not first
+
+
+async def test_a_module_that_starts_threads_stays_out() -> None:
+    async with world() as w:
+        w.bases.learn(["ddtrace"])
+        w.script.unfit = ch.BaseReport("ddtrace started 3 threads of _native", "ddtrace", (), ())
+
+        def fit_without(child: ScriptedChild) -> None:
+            w.script.prepare(child)
+            w.script.unfit = ch.BaseReport("", "", (), ())
+
+        w.nursery.prepare = fit_without
+        base = await w.bases.get({})
+        assert base is not None
+        assert base.modules == {"sdk", "warm"}
+        assert len(w.children(BASE)) == 2
+        w.bases.learn(["ddtrace"])
+        assert imports(w.children(BASE)[1]) == ["warm"]
+
+
+async def test_a_module_that_turns_out_so_later_makes_it_anew_without_it() -> None:
+    async with world() as w:
+        await w.bases.get({})
+        w.script.imports_at_once = False
+        w.bases.learn(["ddtrace"])
+        w.children(BASE)[0].say(ch.Imported((), "ddtrace started 3 threads", "ddtrace", ()))
+        await until(lambda: len(w.children(BASE)) == 2)
+        w.children(BASE)[1].say(ch.Imported(("warm",), "", "", ()))
+        await until(lambda: w.children(BASE)[0].exit.done())
+        assert not w.bases.impossible
+
+
+async def test_an_sdk_that_starts_threads_cannot_be_forked() -> None:
+    async with world() as w:
+        w.script.unfit = ch.BaseReport("sdk started 1 thread", "sdk", (), ())
+        assert await w.bases.get({}) is None
+        assert w.bases.impossible == "sdk started 1 thread"
+        assert await w.bases.get({}) is None
+        assert len(w.children(BASE)) == 1
+
+
+async def test_a_base_that_dies_is_made_anew_a_few_times() -> None:
+    async with world() as w:
+        await w.bases.get({})
+        for number in range(MOST_DEATHS):
+            await until(lambda n=number: len(w.children(BASE)) == n + 1 and w.bases.parents({}))  # type: ignore[misc]
+            w.children(BASE)[number].end(None, 9)
+        await until(lambda: w.bases.impossible)
+        assert "keeps ending" in w.bases.impossible
+        assert len(w.children(BASE)) == MOST_DEATHS
+
+
+async def test_what_is_large_is_held_for_all_by_each_base() -> None:
+    async with world() as w:
+        await w.bases.get({})
+        w.bases.hold("end-of-turn model")
+        w.bases.hold("end-of-turn model")
+        assert imports(w.children(BASE)[0]) == ["warm", "end-of-turn model"]
+        w.children(BASE)[0].end(None, 9)
+        await until(lambda: len(w.children(BASE)) == 2 and w.bases.parents({}))
+        assert imports(w.children(BASE)[1]) == ["warm", "end-of-turn model"]
+
+
+async def test_code_is_passed_on_to_it() -> None:
+    async with world() as w:
+        w.bases.keep_code([{"path": "/a.py"}])  # nobody to keep it
+        await w.bases.get({})
+        w.bases.keep_code([{"path": "/a.py"}])
+        assert w.children(BASE)[0].told(ch.KeepCode) == [ch.KeepCode(({"path": "/a.py"},))]

@@ -1,0 +1,241 @@
+"""Loading beside what serves, the start method, and the switch, over scripted children."""
+
+import asyncio
+
+import pytest
+
+from agent_tui.generations.generations import Cause
+from agent_tui.generations.methods import choose
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.events import GenerationFailed, GenerationReady, StartMethod
+from tests.fakes.scripted_child import until
+
+from .support import MANIFEST, World, refused, slow, world
+
+NONE: dict[str, bytes] = {}
+
+
+def modules(manifest: ch.Manifest) -> dict[str, bytes]:
+    return {"/a.py": b"all of it"}
+
+
+async def load(world: World, cause: Cause | None = None) -> bool:
+    async with asyncio.timeout(5):
+        return await world.generations.commit(world.generations.begin(NONE, cause or Cause("start"), modules))
+
+
+def ready(world: World) -> list[GenerationReady]:
+    return [event for event in world.events if isinstance(event, GenerationReady)]
+
+
+def failed(world: World) -> list[GenerationFailed]:
+    return [event for event in world.events if isinstance(event, GenerationFailed)]
+
+
+async def test_the_first_generation_serves_before_its_processes_are_warm() -> None:
+    async with world() as w:
+        w.script.imports_at_once = False  # job processes wait for the base's warm-up
+        loading = w.generations.begin(NONE, Cause("start"), modules)
+        await until(lambda: w.switches)
+        assert w.applied == [MANIFEST]
+        assert w.generations.current is not None
+        assert not ready(w)
+        w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
+        assert await w.generations.commit(loading)
+        await until(lambda: w.pool.idle == 1)
+        assert [event.generation for event in ready(w)] == [1]
+
+
+async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
+    async with world(idle=2) as w:
+        assert await load(w)
+        await until(lambda: w.pool.idle == 2)
+        saved = SystemClock().monotonic()
+        loading = w.generations.begin(NONE, Cause("/a.py", saved, ("/a.py",)), modules)
+        await asyncio.wait({loading.ready})
+        assert w.switches == [1]  # nothing is switched before it is committed
+        assert w.pool.idle == 2
+        assert await w.generations.commit(loading)
+        assert w.switches == [1, 2]
+        assert w.pool.idle == 2
+        [first, second] = ready(w)
+        assert first.seconds is None
+        assert second.seconds is not None
+        assert (second.cause, second.changed) == ("/a.py", ("/a.py",))
+        await until(lambda: w.children(ch.ProcessKind.CONTROL)[0].exit.done())
+        jobs = w.children(ch.ProcessKind.JOB)
+        await until(lambda: all(job.exit.done() for job in jobs[:2]))
+        assert not any(job.exit.done() for job in jobs[2:])
+        assert w.served == [{"/a.py": b"all of it"}] * 2
+
+
+@pytest.mark.parametrize("what", ["load", "prewarm", "hang", "options"])
+async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> None:
+    async with world() as w:
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        good = w.generations.current
+        error = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
+        match what:
+            case "load":
+                w.script.broken = error
+            case "prewarm":
+                w.script.prewarm_fails = error
+            case "hang":
+                w.script.hangs = True
+            case _:
+                w.refuse = refused
+        assert not await load(w, Cause("agent.py", 0.0))
+        assert w.generations.current is good
+        assert w.pool.idle == 1
+        [event] = failed(w)
+        assert event.cause == "agent.py"
+        assert event.seconds is not None
+        if what in ("load", "prewarm"):
+            assert (event.error, event.file, event.line) == (error.error, "agent.py", 3)
+        else:
+            assert ("initializeProcessTimeout" if what == "hang" else "agent.py:3") in event.error
+        controls = w.children(ch.ProcessKind.CONTROL)
+        await until(lambda: controls[1].exit.done())
+        assert not controls[0].exit.done()
+        w.script.broken = w.script.prewarm_fails = None
+        w.script.hangs, w.refuse = False, lambda manifest: None
+        assert await load(w)
+        assert w.switches == [1, 3]
+
+
+async def test_an_overtaken_load_leaves_nothing() -> None:
+    async with world() as w:
+        assert await load(w)
+        w.script.hangs = True
+        loading = w.generations.begin(NONE, Cause("/a.py"), modules)
+        await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 2)
+        await w.generations.discard(loading)
+        w.script.hangs = False
+        assert await load(w)
+        assert [event.generation for event in ready(w)] == [1, 3]
+        await until(lambda: w.children(ch.ProcessKind.CONTROL)[1].exit.done())
+
+
+async def test_an_overtaken_load_that_was_warm_leaves_nothing() -> None:
+    async with world() as w:
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        loading = w.generations.begin(NONE, Cause("/a.py"), modules)
+        await asyncio.wait({loading.ready})
+        await w.generations.discard(loading)
+        await until(lambda: w.children(ch.ProcessKind.JOB)[1].exit.done())
+        assert w.pool.idle == 1
+        assert w.switches == [1]
+
+
+async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over() -> None:
+    async with world(idle=0) as w:
+        assert await load(w)
+        w.script.prepare = lambda child: None  # type: ignore[method-assign]
+        lease = w.pool.lease()
+        taking = asyncio.create_task(lease.take())
+        nursery_prepare, w.nursery.prepare = w.nursery.prepare, lambda child: None
+        await until(lambda: w.children(ch.ProcessKind.JOB))
+        w.nursery.prepare = nursery_prepare
+        assert await load(w)
+        process = await asyncio.wait_for(taking, 5)
+        assert process.generation == 2
+
+
+async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
+    async with world() as w:
+        w.script.manifest = slow()
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        assert w.parents == {"c1": ("b1",), "t1": ("b1",), "p1": ("t1", "b1")}
+        assert ready(w)[0].start_method is StartMethod.TEMPLATE
+        assert ready(w)[0].start_reason == "loading takes 1.0 s, which is done once"
+        assert w.learned == [True]
+        # The next one does not wait for the manifest to know that it wants one.
+        loading = w.generations.begin(NONE, Cause("/a.py"), modules)
+        await until(lambda: "t2" in w.parents)
+        assert await w.generations.commit(loading)
+        await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[0].exit.done())
+        assert not w.children(ch.ProcessKind.TEMPLATE)[1].exit.done()
+
+
+async def test_a_quick_file_needs_no_template_any_more() -> None:
+    async with world() as w:
+        w.script.manifest = slow()
+        assert await load(w)
+        w.script.manifest = MANIFEST
+        assert await load(w)
+        await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[1].exit.done())
+        assert [event.start_method for event in ready(w)] == [StartMethod.TEMPLATE, StartMethod.FORK]
+        assert w.learned == [True, False]
+
+
+async def test_an_unsafe_template_is_not_forked() -> None:
+    async with world() as w:
+        w.script.manifest, w.script.unsafe = slow(), "2 threads of cygrpc"
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        assert w.parents["p1"] == ("b1",)
+        await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[0].exit.done())
+        assert "2 threads of cygrpc" in ready(w)[0].start_reason
+
+
+async def test_spawn_makes_no_base() -> None:
+    async with world(StartMethod.SPAWN) as w:
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        assert w.parents == {"c1": (), "p1": ()}
+        assert not w.children(ch.ProcessKind.BASE)
+
+
+async def test_where_nothing_can_be_forked_processes_are_fresh() -> None:
+    async with world(forks=False) as w:
+        assert await load(w)
+        await until(lambda: w.pool.idle == 1)
+        assert (ready(w)[0].start_method, ready(w)[0].start_reason) == (StartMethod.SPAWN, "not here")
+
+
+TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open socket")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "impossible", "load_ms", "template", "method", "reason"),
+    [
+        (None, "", 9.2, None, "fork", "loading takes 9 ms"),
+        (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s, which is done once"),
+        (
+            None,
+            "",
+            80.0,
+            UNSAFE,
+            "fork",
+            "loading leaves an open socket: each process loads by itself; loading ",
+        ),
+        (None, "no Linux", 80.0, None, "spawn", "no Linux"),
+        (StartMethod.SPAWN, "", 80.0, None, "spawn", "--start-method spawn"),
+        (StartMethod.FORK, "", 1021.0, None, "fork", "--start-method fork"),
+        (StartMethod.TEMPLATE, "", 1.0, TEMPLATE, "template", "--start-method template"),
+        (
+            StartMethod.TEMPLATE,
+            "",
+            1.0,
+            UNSAFE,
+            "template",
+            "--start-method template, although loading it leaves",
+        ),
+        (StartMethod.FORK, "no Linux", 1.0, None, "spawn", "no Linux"),
+    ],
+)
+def test_the_choice_and_its_reason(
+    wanted: StartMethod | None,
+    impossible: str,
+    load_ms: float,
+    template: ch.TemplateReport | None,
+    method: str,
+    reason: str,
+) -> None:
+    choice = choose(wanted, impossible, load_ms, template)
+    assert choice.method == method
+    assert choice.reason.startswith(reason)
