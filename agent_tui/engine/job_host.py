@@ -41,7 +41,8 @@ class JobHost:
     def settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room."""
         server = self._context.server
-        return JobSettings(server.address.url, fake_job=not server.chosen.media)
+        address = server.address
+        return JobSettings(address.url, not server.chosen.media, address.api_secret)
 
     def lease(self) -> Lease:
         return self._pool().lease()
@@ -59,7 +60,7 @@ class JobHost:
 
     def entered(self, record: JobRecord) -> None:
         length = self._job_length()
-        if length is not None and self._dispatches.is_ours(record.job):
+        if length is not None and record.id not in self._ends and self._dispatches.is_ours(record.job):
             reason = f"job length of {length:g} s reached"
             loop = asyncio.get_running_loop()
             self._ends[record.id] = loop.call_later(

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from livekit.protocol import agent as proto
 
 from agent_tui.jobs.record import JobRecord, Stage
+from agent_tui.jobs.run import Run, verdict
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
+from agent_tui.model.signing import renewed
 from agent_tui.processes.pool import Lease
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import JobProgress, Reject
@@ -65,6 +67,8 @@ class JobSettings:
 
     url: str
     fake_job: bool
+    api_secret: str = field(default="", repr=False)
+    """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
 
 
 class Desk:
@@ -129,9 +133,16 @@ class Desk:
         waiting.set_result(True)
 
     def terminated(self, job_id: str) -> None:
-        """The server ends the job. Idempotent; a job that is over is no error (worker-protocol §14.11)."""
+        """The server ends the job. Idempotent; a job that is over is no error (worker-protocol §14.11).
+
+        It also does so when a restarted job's old participant leaves (§9), once, and has forgotten the job
+        then. Should that one never come (the agent had not joined) and a real one be taken for it, the
+        server still removes the agent from the room, which ends the job.
+        """
         record = self._records.get(job_id)
-        if record is not None:
+        if record is not None and record.farewell_due:
+            record.farewell_due = False
+        elif record is not None:
             record.terminated = True
             self._tell_to_end(record, ev.JobStatus.TERMINATED, "terminated by the server")
 
@@ -156,10 +167,35 @@ class Desk:
         return True
 
     def restart(self, job_id: str, reason: str) -> str | None:
-        return "not yet"
+        """Ends a job's process in good order and runs the job anew, as the same agent, on the newest code.
+
+        Returns why that cannot be, or None. What the old process still says counts for nothing.
+        """
+        record = self._records.get(job_id)
+        if record is None:
+            return f"no job {job_id} runs here"
+        if record.restarting is not None:
+            return None
+        if record.stage is not Stage.RUNNING or record.process is None:
+            return f"job {job_id} has not started yet: it will start on the current code"
+        if record.told_to_end is not None or record.exiting is not None or record.crash is not None:
+            return f"job {job_id} is ending already"
+        record.restarting = reason
+        record.farewell_due = not self._settings().fake_job
+        self._emit(ev.JobRestarting(record.id, record.room, record.process.generation, reason))
+        record.process.shutdown(reason)
+        return None
 
     def switched(self, generation: int, policy: ev.OnReload) -> None:
-        pass
+        """A generation took over: jobs that run on older ones go on, start anew or end."""
+        for record in self.records:
+            if record.process is None or record.process.generation >= generation:
+                continue
+            if policy is ev.OnReload.RESTART:
+                self.restart(record.id, f"--on-reload restart: generation {generation} took over")
+            elif policy is ev.OnReload.END:
+                reason = f"--on-reload end: generation {generation} took over"
+                self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
 
     def drain(self) -> None:
         """Takes no more offers."""
@@ -225,16 +261,28 @@ class Desk:
             return
         self._emit(ev.JobAssigned(record.id, record.room))
         record.stage = Stage.LAUNCHING
-        run = _Run(record, self._entered, self._report)
+        run = Run(record, self._entered, self._report)
         while (process := await self._take(record)) is not None:
             end = await self._launch(record, process, agent, run)
-            if not self._worth_another_launch(record, end):
+            if record.restarting is not None and record.told_to_end is None:
+                self._begin_anew(record)
+            elif not self._worth_another_launch(record, end):
                 break
             record.lease.release()
             record.lease = self._around.lease()
         else:
             agent.outcome(record.id, "the job could not be launched")
         self._finish(record, run.end)
+
+    def _begin_anew(self, record: JobRecord) -> None:
+        """The old process is gone, and with it its participant: the identity is free."""
+        record.restarting = None
+        record.restarts += 1
+        record.launches = 0
+        record.process = record.entry_at = None
+        record.stage = Stage.LAUNCHING
+        record.ready_at = self._clock.time()
+        record.token = renewed(record.token, self._settings().api_secret, record.ready_at)
 
     async def _await_assignment(self, record: JobRecord, agent: Agent) -> bool:
         waiting = self._assignments[record.id]
@@ -265,7 +313,7 @@ class Desk:
         return process
 
     async def _launch(
-        self, record: JobRecord, process: SupervisedProcess, agent: Agent, run: "_Run"
+        self, record: JobRecord, process: SupervisedProcess, agent: Agent, run: Run
     ) -> ProcessEnd:
         assert record.accept is not None
         record.launches += 1
@@ -290,7 +338,7 @@ class Desk:
         self._around.launched(record)
         process.start_job(start, record.id, run)
         agent.outcome(record.id, None)
-        if record.launches == 1:
+        if record.launches == 1 and not record.restarts:
             self._server().update_job(record.id, JobProgress.RUNNING)
         if record.told_to_end is not None:
             process.shutdown(record.told_to_end[1])
@@ -306,7 +354,7 @@ class Desk:
         assert process is not None
         assert process.pid is not None
         assert record.entry_at is not None
-        dispatched = self._around.dispatched_at(record.job)
+        dispatched = None if record.restarts else self._around.dispatched_at(record.job)
         self._emit(
             ev.JobStarted(
                 record.id,
@@ -315,8 +363,9 @@ class Desk:
                 process.pid,
                 process.generation,
                 record.warm,
-                (record.entry_at - record.received_at) * 1000,
+                (record.entry_at - (record.ready_at or record.received_at)) * 1000,
                 None if dispatched is None else (record.entry_at - dispatched) * 1000,
+                record.restarts,
             )
         )
         self._around.entered(record)
@@ -326,14 +375,14 @@ class Desk:
         if record.reported or record.terminated:
             return
         record.reported = True
-        status, reason = _verdict(record, end)
+        status, reason = verdict(record, end)
         if status is ev.JobStatus.FAILED:
             self._server().update_job(record.id, JobProgress.FAILED, reason)
         else:
             self._server().update_job(record.id, JobProgress.SUCCESS)
 
     def _finish(self, record: JobRecord, end: ProcessEnd | None) -> None:
-        status, reason = _verdict(record, end)
+        status, reason = verdict(record, end)
         self._report(record, end)
         began = record.entry_at or record.launched_at or record.assigned_at
         process = record.process
@@ -363,63 +412,3 @@ class Desk:
             record.process.shutdown(reason)
         elif record.stage is Stage.LAUNCHING:
             record.lease.release()
-
-
-class _Run:
-    """Hears what one job's process says and keeps it in the record."""
-
-    def __init__(
-        self,
-        record: JobRecord,
-        entered: Callable[[JobRecord], None],
-        report: Callable[[JobRecord], None],
-    ) -> None:
-        self._record = record
-        self._entered = entered
-        self._report = report
-        self.end: ProcessEnd | None = None
-        self.ended: asyncio.Future[ProcessEnd]
-
-    def begin(self) -> None:
-        self.ended = asyncio.get_running_loop().create_future()
-
-    def entry_started(self, at: float) -> None:
-        if self._record.entry_at is None:
-            self._record.entry_at = at
-            self._entered(self._record)
-
-    def crashed(self, error: str, traceback: str) -> None:
-        self._record.crash = (error, traceback)
-
-    def exiting(self, reason: str) -> None:
-        self._record.exiting = reason
-        self._report(self._record)
-
-    def process_ended(self, end: ProcessEnd) -> None:
-        self.end = end
-        self.ended.set_result(end)
-
-
-def _verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, str]:
-    """How the job counts, and why: its own crash first, then what was wanted, then how its process went."""
-    if record.crash is not None:
-        return ev.JobStatus.FAILED, record.crash[0]
-    if record.told_to_end is not None:
-        status, reason = record.told_to_end
-        bad = end is not None and (end.killed or end.signal is not None)
-        if bad and status is ev.JobStatus.SUCCESS:
-            status = ev.JobStatus.FAILED
-        return status, f"{reason}; {_how(end)}" if bad else reason
-    if record.exiting is not None:
-        bad = end is not None and (end.killed or end.signal is not None)
-        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
-    if end is None:
-        return ev.JobStatus.FAILED, "the job never got a process"
-    return ev.JobStatus.FAILED, end.reason
-
-
-def _how(end: ProcessEnd | None) -> str:
-    """How a process went that did not end by itself in good order."""
-    if end is None:
-        return ""
-    return f"killed: {end.reason}" if end.killed else f"its process was ended by signal {end.signal}"

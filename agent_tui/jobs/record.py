@@ -47,6 +47,13 @@ class JobRecord:
     """The server has forgotten the job: it wants no further word on it (worker-protocol §9)."""
     declined: str | None = None
     """Why the offer was turned down."""
+    restarting: str | None = None
+    """Why its process ends without the job ending: from the request until that process is gone."""
+    restarts: int = 0
+    ready_at: float | None = None
+    """When the last restart's old process was gone."""
+    farewell_due: bool = False
+    """The server will end the job once more, for a participant that left to come back."""
     crash: tuple[str, str] | None = None
     exiting: str | None = None
     reported: bool = False

@@ -254,8 +254,9 @@ class JobAssigned:
 class JobStarted:
     """The job's entry function was called.
 
-    `offer_to_entry_ms` counts from the offer's arrival, `dispatch_to_entry_ms` from the dispatch made here
-    (None for a job that somebody else dispatched); both end at the child's own stamp.
+    `offer_to_entry_ms` counts from the offer's arrival, or from the end of the old process for a job that was
+    restarted; `dispatch_to_entry_ms` from the dispatch made here (None for a job that somebody else
+    dispatched, and after a restart). Both end at the child's own stamp.
     """
 
     job_id: str
@@ -266,6 +267,8 @@ class JobStarted:
     warm: bool
     offer_to_entry_ms: float
     dispatch_to_entry_ms: float | None
+    restarts: int = 0
+    """How often the job was restarted before."""
 
 
 @dataclass(frozen=True, slots=True)

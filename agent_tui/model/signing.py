@@ -4,6 +4,7 @@ Short secrets are taken in silence: `secret` is what every development server us
 and PyJWT warns about it.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -44,3 +45,21 @@ def verify(token: str, secret: str) -> Mapping[str, Any]:
     if not isinstance(claims, dict):
         raise jwt.DecodeError("Invalid payload string: must be a json object")
     return claims
+
+
+RENEWED_FOR_S = 3600
+"""As long as the server makes a job's token (worker-protocol §7)."""
+
+RENEW_BEFORE_S = 120.0
+
+
+def renewed(token: str, secret: str, now: float) -> str:
+    """The token, or where it has (almost) expired one with the same claims for another hour.
+
+    `now` is Unix seconds. Without a secret, or for what is no JWT, the token as it is.
+    """
+    with contextlib.suppress(jwt.InvalidTokenError):
+        claims = dict(read(token)) if secret else {}
+        if isinstance(expires := claims.get("exp"), (int, float)) and expires - now < RENEW_BEFORE_S:
+            return sign({**claims, "nbf": int(now), "exp": int(now) + RENEWED_FOR_S}, secret)
+    return token

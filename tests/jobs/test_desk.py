@@ -1,133 +1,13 @@
 """The desk between a scripted server, a scripted agent and scripted processes."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
-from livekit.protocol.agent import Job
-from livekit.protocol.models import Room
 
-from agent_tui.jobs.desk import Desk, DeskTimings, JobSettings
-from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
-from agent_tui.model.clock import SystemClock
-from agent_tui.processes.pool import Lease, Plan, Pool
-from agent_tui.processes.timings import ProcessTimings
 from agent_tui.worker.messages import JobProgress, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
-
-class Bench:
-    """All of a desk's surroundings, scripted; `events` is what it told."""
-
-    generation = 1
-    worker_id = "AW_1"
-
-    def __init__(self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0) -> None:
-        self.nursery = nursery
-        self.events: list[Any] = []
-        self.answers: list[tuple[str, ch.AcceptArguments | Reject]] = []
-        self.updates: list[tuple[str, JobProgress, str]] = []
-        self.outcomes: list[tuple[str, str | None]] = []
-        self.connected = True
-        self.refuses = False
-        self.loaded = True
-        self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
-        self.over_records: list[JobRecord] = []
-        self.pool = Pool(
-            target=target,
-            starting_at_once=2,
-            timings=lambda: ProcessTimings(shutdown_s=0.1, session_end_s=-74.9),
-            clock=SystemClock(),
-            emit=self.events.append,
-            relay=lambda *_: None,
-        )
-        self.desk = Desk(
-            server=lambda: self,
-            agent=lambda: self if self.loaded else None,
-            settings=lambda: JobSettings("ws://worker", fake_job=True),
-            around=self,
-            clock=SystemClock(),
-            emit=self.events.append,
-            timings=DeskTimings(assignment_s),
-        )
-
-    # the server
-    def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:
-        if self.refuses and isinstance(answer, ch.AcceptArguments):
-            raise ValueError("the identity is empty")
-        self.answers.append((job_id, answer))
-        return self.connected
-
-    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
-        self.updates.append((job_id, progress, error))
-        return True
-
-    # the agent
-    async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
-        return self.answer_with
-
-    def outcome(self, job_id: str, error: str | None) -> None:
-        self.outcomes.append((job_id, error))
-
-    # the surroundings
-    def lease(self) -> Lease:
-        return self.pool.lease()
-
-    def offered(self, job: Job) -> None: ...
-
-    def dispatched_at(self, job: Job) -> float | None:
-        return None
-
-    def launched(self, record: JobRecord) -> None: ...
-    def entered(self, record: JobRecord) -> None: ...
-
-    def over(self, record: JobRecord) -> None:
-        self.over_records.append(record)
-
-    # what tests do
-    def offer(self, job_id: str = "AJ_1") -> None:
-        self.desk.offer(Job(id=job_id, room=Room(name="demo")), SystemClock().time())
-
-    async def run_job(self, job_id: str = "AJ_1") -> ScriptedChild:
-        """Offers, assigns, and returns the child that runs the job, its entry started."""
-        self.offer(job_id)
-        await until(lambda: self.answers)
-        self.desk.assigned(job_id, None, "token")
-        await until(lambda: any(child.told(ch.StartJob) for child in self.nursery.children))
-        child = next(child for child in self.nursery.children if child.told(ch.StartJob))
-        child.say(ch.EntryStarted(SystemClock().time()))
-        await until(lambda: self.told(ev.JobStarted))
-        return child
-
-    def told(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def ended(self) -> ev.JobEnded:
-        await until(lambda: self.told(ev.JobEnded))
-        (event,) = self.told(ev.JobEnded)
-        assert isinstance(event, ev.JobEnded)
-        return event
-
-
-@asynccontextmanager
-async def bench_of(nursery: Nursery | None = None, **options: Any) -> AsyncIterator[Bench]:
-    bench = Bench(nursery or Nursery(), **options)
-    running = asyncio.create_task(bench.pool.run())
-    bench.pool.use(Plan(1, bench.nursery))
-    if bench.pool.target:
-        await until(lambda: bench.pool.idle == bench.pool.target)
-    try:
-        yield bench
-    finally:
-        await asyncio.gather(bench.desk.close("test over"), bench.pool.close("test over"))
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        assert bench.desk.records == ()
-        assert bench.pool.processes == ()
+from .support import bench_of
 
 
 async def test_a_job_from_offer_to_success() -> None:

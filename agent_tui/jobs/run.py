@@ -1,0 +1,70 @@
+"""What one job's process says, kept in the job's record, and how the job counts in the end."""
+
+import asyncio
+from collections.abc import Callable
+
+from agent_tui.jobs.record import JobRecord
+from agent_tui.model import events as ev
+from agent_tui.processes.process import ProcessEnd
+
+
+class Run:
+    """Hears what one job's process says and keeps it in the record."""
+
+    def __init__(
+        self,
+        record: JobRecord,
+        entered: Callable[[JobRecord], None],
+        report: Callable[[JobRecord], None],
+    ) -> None:
+        self._record = record
+        self._entered = entered
+        self._report = report
+        self.end: ProcessEnd | None = None
+        self.ended: asyncio.Future[ProcessEnd]
+
+    def begin(self) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def entry_started(self, at: float) -> None:
+        if self._record.entry_at is None:
+            self._record.entry_at = at
+            self._entered(self._record)
+
+    def crashed(self, error: str, traceback: str) -> None:
+        if self._record.restarting is None:
+            self._record.crash = (error, traceback)
+
+    def exiting(self, reason: str) -> None:
+        if self._record.restarting is None:
+            self._record.exiting = reason
+            self._report(self._record)
+
+    def process_ended(self, end: ProcessEnd) -> None:
+        self.end = end
+        self.ended.set_result(end)
+
+
+def verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, str]:
+    """How the job counts, and why: its own crash first, then what was wanted, then how its process went."""
+    if record.crash is not None:
+        return ev.JobStatus.FAILED, record.crash[0]
+    if record.told_to_end is not None:
+        status, reason = record.told_to_end
+        bad = end is not None and (end.killed or end.signal is not None)
+        if bad and status is ev.JobStatus.SUCCESS:
+            status = ev.JobStatus.FAILED
+        return status, f"{reason}; {_how(end)}" if bad else reason
+    if record.exiting is not None:
+        bad = end is not None and (end.killed or end.signal is not None)
+        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
+    if end is None:
+        return ev.JobStatus.FAILED, "the job never got a process"
+    return ev.JobStatus.FAILED, end.reason
+
+
+def _how(end: ProcessEnd | None) -> str:
+    """How a process went that did not end by itself in good order."""
+    if end is None:
+        return ""
+    return f"killed: {end.reason}" if end.killed else f"its process was ended by signal {end.signal}"
