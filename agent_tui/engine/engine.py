@@ -183,6 +183,7 @@ class Engine:
             context,
             pool=lambda: self._pool,
             desk=lambda: self._desk,
+            registrar=lambda: self._registrar,
             dispatches=self._dispatches,
             changed=self._tell_live,
         )

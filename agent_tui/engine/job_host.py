@@ -8,6 +8,7 @@ from livekit.protocol.agent import Job
 
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
+from agent_tui.engine.registrar import Registrar
 from agent_tui.jobs.desk import Desk, JobSettings
 from agent_tui.jobs.record import JobRecord
 from agent_tui.local_server.dispatcher import Unassigned
@@ -27,12 +28,14 @@ class JobHost:
         *,
         pool: Callable[[], Pool],
         desk: Callable[[], Desk],
+        registrar: Callable[[], Registrar],
         dispatches: Dispatches,
         changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._pool = pool
         self._desk = desk
+        self._registrar = registrar
         self._dispatches = dispatches
         self._changed = changed
         self._ends: dict[str, asyncio.TimerHandle] = {}
@@ -68,6 +71,7 @@ class JobHost:
             )
 
     def over(self, record: JobRecord) -> None:
+        self._registrar().job_over(record.id)
         if (timer := self._ends.pop(record.id, None)) is not None:
             timer.cancel()
         if record.declined is not None and self._dispatches.is_ours(record.job):

@@ -1,4 +1,8 @@
-"""The worker as the engine keeps it: its events into the stream, its offers to the desk."""
+"""The worker as the engine keeps it: its events into the stream, its offers to the desk.
+
+A changed registration comes up beside the one that stands and takes over once the server has accepted it; the
+old one takes no more offers then and lives as long as its jobs (design §5.6).
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +10,10 @@ from typing import Protocol
 
 from livekit.protocol.agent import Job
 
+from agent_tui.engine.registration import Held, MakeWorker
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.worker.messages import (
@@ -20,7 +24,6 @@ from agent_tui.worker.messages import (
     Registered,
     Registration,
     Reject,
-    Suspect,
 )
 from agent_tui.worker.urls import ServerAddress, shown_url
 from agent_tui.worker.worker import Worker
@@ -48,7 +51,10 @@ def registration_for(options: ServerOptions, version: str) -> Registration:
 
 
 class Registrar:
-    """Keeps one registration; a changed one replaces it. It is what the desk answers through."""
+    """Keeps one registration up, another while it takes over, and old ones until their jobs are over.
+
+    It is what the desk answers through.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Registrar:
         id_changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
+        make_worker: Callable[..., Worker] = Worker,
     ) -> None:
         self._jobs = jobs
         self._measure_load = measure_load
@@ -66,112 +73,142 @@ class Registrar:
         self._id_changed = id_changed
         self._clock = clock
         self._emit = emit
-        self._worker: Worker | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._presented: tuple[Registration, ServerAddress] | None = None
-        self._told_why = False
+        self._make_worker = make_worker
+        self._current: Held | None = None
+        self._next: Held | None = None
+        self._draining: set[Held] = set()
+        self._by_job: dict[str, Held] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self._kind = ev.ServerKind.CONFIGURED
 
     async def present(
         self, options: ServerOptions, address: ServerAddress, kind: ev.ServerKind, version: str
     ) -> None:
-        """Registers under these options, if that is not what already stands. Raises UserError."""
+        """Registers under these options, if that is not what already stands; does not wait for the server.
+
+        Raises UserError.
+        """
         registration = registration_for(options, version)
         if self._closed:
             return
-        if self._presented == (registration, address) and self._task is not None and not self._task.done():
-            self.reconfigure(options)
-            if self._worker is not None:
-                self._worker.retry()
-            return
-        worker = Worker(
-            registration=registration,
-            server=address,
-            listener=self,
-            measure_load=self._measure_load,
-            job_count=self._job_count,
-            production=False,
-            load_threshold=options.load_threshold,
-            max_retry=options.max_retry,
-            clock=self._clock,
-        )
-        await self._end()
-        self._presented = (registration, address)
         self._kind = kind
-        self._worker = worker
-        self._told_why = False
-        self._task = asyncio.create_task(self._run(worker), name="worker")
+        self.reconfigure(options)
+        for held in (self._current, self._next):
+            if held is not None and held.matches(registration, address):
+                if held is self._current:
+                    self._drop_next()
+                held.worker.retry()
+                return
+        self._drop_next()
+        held = Held(registration, address, self)
+        if self._current is not None and self._current.is_registered:
+            self._next = held
+        else:
+            if self._current is not None:
+                self._end(self._current)
+            self._current = held
+        held.start(self._maker(options, registration, address))
 
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
-        if self._worker is not None:
-            self._worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
+        for held in self._all():
+            held.worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
 
     @property
     def trouble(self) -> str | None:
         """Why no jobs come, for the health check."""
-        return self._worker.trouble if self._worker else "the agent's file has not loaded"
+        return self._current.worker.trouble if self._current else "the agent's file has not loaded"
 
     def drain(self) -> None:
         """Reports full from now on."""
-        if self._worker is not None:
-            self._worker.set_draining(True)
+        self._drop_next()
+        for held in self._all():
+            held.worker.set_draining(True)
 
     async def close(self) -> None:
-        """Ends the connection for good."""
+        """Ends all connections for good."""
         self._closed = True
-        await self._end()
-
-    async def _end(self) -> None:
-        if self._worker is not None:
-            await self._worker.close()
-        if self._task is not None:
-            await self._task
-        self._worker = self._task = self._presented = None
+        for held in self._all():
+            self._end(held)
+        self._current = self._next = None
+        while self._ending:
+            await asyncio.gather(*self._ending)
 
     # -- what the desk says --------------------------------------------------------------------------
 
     @property
     def worker_id(self) -> str | None:
-        return self._worker.worker_id if self._worker else None
+        return self._current.worker.worker_id if self._current else None
+
+    def worker_id_for(self, job_id: str) -> str | None:
+        """The id under which that job came."""
+        held = self._by_job.get(job_id)
+        return held.worker.worker_id if held else self.worker_id
 
     def answer(self, job_id: str, answer: AcceptArguments | Reject) -> bool:
-        return self._worker is not None and self._worker.answer(job_id, answer)
+        held = self._by_job.get(job_id, self._current)
+        if isinstance(answer, Reject):
+            self.job_over(job_id)
+        return held is not None and held.worker.answer(job_id, answer)
 
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
-        return self._worker is not None and self._worker.update_job(job_id, progress, error)
+        held = self._by_job.get(job_id, self._current)
+        return held is not None and held.worker.update_job(job_id, progress, error)
 
-    # -- what the worker hears -----------------------------------------------------------------------
+    def job_over(self, job_id: str) -> None:
+        """Nothing more will be said of that job."""
+        held = self._by_job.pop(job_id, None)
+        if held is not None:
+            held.jobs.discard(job_id)
+            self._end_if_done(held)
 
-    def registered(self, event: Registered) -> None:
-        assert self._presented is not None
-        registration, address = self._presented
+    # -- what the registrations hear (`Owner`) --------------------------------------------------------
+
+    def registered(self, held: Held, event: Registered) -> None:
+        if held is self._next:
+            before, self._current, self._next = self._current, held, None
+            if before is not None:
+                before.worker.set_draining(True)
+                self._draining.add(before)
+                self._end_if_done(before)
+        if held is not self._current:
+            return
         self._emit(
             ev.WorkerRegistered(
                 event.worker_id,
-                shown_url(address.url),
+                shown_url(held.address.url),
                 self._kind,
                 event.server_version,
-                registration.agent_name,
+                held.registration.agent_name,
             )
         )
         self._id_changed()
 
-    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
-        self._told_why = retry_in_s is None
-        self._emit(ev.WorkerDisconnected(reason, retry_in_s, attempt))
+    def disconnected(self, held: Held, reason: str, retry_in_s: float | None, attempt: int) -> None:
+        if held is self._current:
+            self._emit(ev.WorkerDisconnected(reason, retry_in_s, attempt))
+        elif held is self._next and (attempt == 1 or retry_in_s is None):
+            self._tell_kept(reason)
 
-    def refused(self, line: str) -> None:
-        self._emit(ev.WorkerRefused(line))
+    def refused(self, held: Held, line: str) -> None:
+        if held is self._current:
+            self._emit(ev.WorkerRefused(line))
+        elif held is self._next:
+            self._tell_kept(line)
+            self._drop_next()
 
-    def suspect(self, event: Suspect) -> None:
-        self._emit(ev.LinkSuspect(suspect=True))
+    def suspect(self, held: Held, *, suspect: bool) -> None:
+        if held is self._current:
+            self._emit(ev.LinkSuspect(suspect=suspect))
 
-    def recovered(self) -> None:
-        self._emit(ev.LinkSuspect(suspect=False))
-
-    def offer(self, offer: Offer) -> None:
+    def offer(self, held: Held, offer: Offer) -> None:
+        if held in self._draining:
+            held.worker.answer(offer.job.id, Reject())
+            return
+        if offer.job.id not in self._by_job:
+            self._by_job[offer.job.id] = held
+            held.jobs.add(offer.job.id)
         self._jobs().offer(offer.job, offer.received_at)
 
     def assigned(self, event: Assigned) -> None:
@@ -180,18 +217,53 @@ class Registrar:
     def terminated(self, job_id: str) -> None:
         self._jobs().terminated(job_id)
 
-    def load(self, measured: float, reported: float) -> None:
-        self._emit(ev.LoadMeasured(measured, reported))
+    def load(self, held: Held, measured: float, reported: float) -> None:
+        if held is self._current:
+            self._emit(ev.LoadMeasured(measured, reported))
 
-    def load_failed(self, problem: str) -> None:
-        self._emit(ev.Notice(LogLevel.WARN, problem))
+    def notice(self, text: str) -> None:
+        self._emit(ev.Notice(LogLevel.WARN, text))
 
-    def undecodable(self, reason: str) -> None:
-        self._emit(ev.Notice(LogLevel.WARN, f"a message of the server was passed over: {reason}"))
+    # -- parts ----------------------------------------------------------------------------------------
 
-    async def _run(self, worker: Worker) -> None:
-        try:
-            await worker.run()
-        except ServerError as error:
-            if not self._told_why:
-                self._emit(ev.WorkerRefused(str(error)))
+    def _all(self) -> list[Held]:
+        return [held for held in (self._current, self._next, *self._draining) if held is not None]
+
+    def _maker(
+        self, options: ServerOptions, registration: Registration, address: ServerAddress
+    ) -> MakeWorker:
+        return lambda listener: self._make_worker(
+            registration=registration,
+            server=address,
+            listener=listener,
+            measure_load=self._measure_load,
+            job_count=self._job_count,
+            production=False,
+            load_threshold=options.load_threshold,
+            max_retry=options.max_retry,
+            clock=self._clock,
+        )
+
+    def _tell_kept(self, why: str) -> None:
+        assert self._current is not None
+        kept = self._current
+        name = f"as {kept.registration.agent_name}" if kept.registration.agent_name else "without a name"
+        self.notice(
+            f"the changed registration is not accepted ({why}); still registered "
+            f"{name} at {shown_url(kept.address.url)}"
+        )
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            held, self._next = self._next, None
+            self._end(held)
+
+    def _end_if_done(self, held: Held) -> None:
+        if held in self._draining and not held.jobs:
+            self._end(held)
+
+    def _end(self, held: Held) -> None:
+        self._draining.discard(held)
+        task = asyncio.create_task(held.close(), name="end of a registration")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)

@@ -32,8 +32,10 @@ class DeskTimings:
 class Server(Protocol):
     """What the desk tells the server; the worker is one."""
 
-    @property
-    def worker_id(self) -> str | None: ...
+    def worker_id_for(self, job_id: str) -> str | None:
+        """The registration that the job came through."""
+        ...
+
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool: ...
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool: ...
 
@@ -128,7 +130,7 @@ class Desk:
             return
         record.url = url or self._settings().url
         record.token = token
-        record.worker_id = self._server().worker_id or ""
+        record.worker_id = self._server().worker_id_for(record.id) or ""
         record.assigned_at = self._clock.time()
         waiting.set_result(True)
 

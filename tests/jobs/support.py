@@ -23,7 +23,6 @@ class Bench:
     """All of a desk's surroundings, scripted; `events` is what it told."""
 
     generation = 1
-    worker_id = "AW_1"
 
     def __init__(self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0) -> None:
         self.nursery = nursery
@@ -56,6 +55,9 @@ class Bench:
         )
 
     # the server
+    def worker_id_for(self, job_id: str) -> str | None:
+        return "AW_1"
+
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:
         if self.refuses and isinstance(answer, ch.AcceptArguments):
             raise ValueError("the identity is empty")

@@ -1,0 +1,105 @@
+"""One registration with a server: its worker, the jobs that came through it, and who hears of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent_tui.model.errors import ServerError
+from agent_tui.worker.listener import WorkerListener
+from agent_tui.worker.messages import Assigned, Offer, Registered, Registration, Suspect
+from agent_tui.worker.urls import ServerAddress
+from agent_tui.worker.worker import Worker
+
+
+class Owner(Protocol):
+    """Hears what a registration hears, and from which one."""
+
+    def registered(self, held: "Held", event: Registered) -> None: ...
+    def disconnected(self, held: "Held", reason: str, retry_in_s: float | None, attempt: int) -> None: ...
+    def refused(self, held: "Held", line: str) -> None: ...
+    def suspect(self, held: "Held", *, suspect: bool) -> None: ...
+    def offer(self, held: "Held", offer: Offer) -> None: ...
+    def assigned(self, event: Assigned) -> None: ...
+    def terminated(self, job_id: str) -> None: ...
+    def load(self, held: "Held", measured: float, reported: float) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+MakeWorker = Callable[[WorkerListener], Worker]
+
+
+@dataclass(eq=False)
+class Held:
+    """A registration as it stands, stood or is to stand; the worker's listener."""
+
+    registration: Registration
+    address: ServerAddress
+    owner: Owner
+    jobs: set[str] = field(default_factory=set)
+    """Offers and jobs that came through it and are not over."""
+    told_why: bool = False
+    """Whether it was said why it ended."""
+    worker: Worker = field(init=False)
+    task: "asyncio.Task[None]" = field(init=False)
+
+    def start(self, make: MakeWorker) -> None:
+        """Connects, and stays connected."""
+        self.worker = make(self)
+        self.task = asyncio.create_task(self._run(), name="worker")
+
+    @property
+    def is_registered(self) -> bool:
+        return self.worker.worker_id is not None
+
+    def matches(self, registration: Registration, address: ServerAddress) -> bool:
+        """Whether it is under way or up as that."""
+        return (self.registration, self.address) == (registration, address) and not self.task.done()
+
+    async def close(self) -> None:
+        """Ends the connection for good."""
+        await self.worker.close()
+        await self.task
+
+    async def _run(self) -> None:
+        try:
+            await self.worker.run()
+        except ServerError as error:
+            if not self.told_why:
+                self.owner.refused(self, str(error))
+
+    # -- WorkerListener -------------------------------------------------------------------------------
+
+    def registered(self, event: Registered) -> None:
+        self.owner.registered(self, event)
+
+    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
+        self.told_why = retry_in_s is None
+        self.owner.disconnected(self, reason, retry_in_s, attempt)
+
+    def refused(self, line: str) -> None:
+        self.owner.refused(self, line)
+
+    def suspect(self, event: Suspect) -> None:
+        self.owner.suspect(self, suspect=True)
+
+    def recovered(self) -> None:
+        self.owner.suspect(self, suspect=False)
+
+    def offer(self, offer: Offer) -> None:
+        self.owner.offer(self, offer)
+
+    def assigned(self, event: Assigned) -> None:
+        self.owner.assigned(event)
+
+    def terminated(self, job_id: str) -> None:
+        self.owner.terminated(job_id)
+
+    def load(self, measured: float, reported: float) -> None:
+        self.owner.load(self, measured, reported)
+
+    def load_failed(self, problem: str) -> None:
+        self.owner.notice(problem)
+
+    def undecodable(self, reason: str) -> None:
+        self.owner.notice(f"a message of the server was passed over: {reason}")
