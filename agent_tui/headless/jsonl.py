@@ -120,7 +120,10 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "cause": e.cause,
         "runtime": e.runtime,
         "sdk_version": e.sdk_version,
-        "start_method": e.start_method,
+        "start_method": e.start_method.value,
+        "start_reason": e.start_reason,
+        "load_ms": _ms(e.load_ms),
+        "changed": e.changed,
     },
     ev.GenerationFailed: lambda e: {
         "event": "generation_failed",
@@ -129,7 +132,10 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "file": e.file,
         "line": e.line,
         "traceback": e.traceback,
+        "cause": e.cause,
+        "seconds": None if e.seconds is None else round(e.seconds, 4),
     },
+    ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
     ev.ProcessChanged: _process,
     ev.MemoryWarned: lambda e: {
         "event": "memory_warning",
@@ -160,6 +166,14 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "offer_to_entry_ms": _ms(e.offer_to_entry_ms),
         "warm": e.warm,
         "process": e.process_id,
+        "restarts": e.restarts,
+    },
+    ev.JobRestarting: lambda e: {
+        "event": "job_restarting",
+        "job_id": e.job_id,
+        "room": e.room,
+        "generation": e.generation,
+        "reason": e.reason,
     },
     ev.JobEnded: lambda e: {
         "event": "job_ended",

@@ -48,13 +48,19 @@ def _disconnected(e: ev.WorkerDisconnected) -> str:
 def _generation_ready(e: ev.GenerationReady) -> str:
     sdk = f" {e.sdk_version}" if e.sdk_version else ""
     took = f", {e.seconds * 1000:.0f} ms after the save" if e.seconds is not None else ""
-    return f"✓ generation {e.generation} loaded ({e.runtime}{sdk}, {e.start_method}){took}"
+    why = f" ({e.start_reason})" if e.start_reason else ""
+    return f"✓ generation {e.generation} is ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}"
 
 
 def _generation_failed(e: ev.GenerationFailed) -> str:
     place = f" at {e.file}" + (f":{e.line}" if e.line else "") if e.file else ""
     trace = "".join(f"\n    {line}" for line in e.traceback.rstrip().split("\n")) if e.traceback else ""
     return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
+
+
+def _watching(e: ev.WatchingChanged) -> str:
+    over = f"; passed over: {', '.join(e.passed_over)}" if e.passed_over else ""
+    return f"  saves are {'passed over' if e.paused else 'loaded'}{over}"
 
 
 def _process(e: ev.ProcessChanged) -> str | None:
@@ -86,7 +92,12 @@ def _job_started(e: ev.JobStarted) -> str:
         if e.dispatch_to_entry_ms is None
         else f"{e.dispatch_to_entry_ms:.0f} ms after its dispatch"
     )
-    return f"▶ job {e.job_id} started in {e.room}, pid {e.pid}, {'warm' if e.warm else 'cold'}, {since}"
+    if e.restarts:
+        since = f"{e.offer_to_entry_ms:.0f} ms after its old process"
+    began = "started anew" if e.restarts else "started"
+    temperature = "warm" if e.warm else "cold"
+    where = f"in {e.room}, generation {e.generation}, pid {e.pid}"
+    return f"▶ job {e.job_id} {began} {where}, {temperature}, {since}"
 
 
 def _memory(e: ev.MemoryWarned) -> str:
@@ -113,6 +124,10 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.LinkSuspect: lambda e: "○ the server does not answer" if e.suspect else "● the server answers again",
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
+    ev.WatchingChanged: _watching,
+    ev.JobRestarting: lambda e: (
+        f"↻ job {e.job_id} leaves generation {e.generation} to start anew: {e.reason}"
+    ),
     ev.ProcessChanged: _process,
     ev.MemoryWarned: _memory,
     ev.OfferAnswered: _offer_answered,

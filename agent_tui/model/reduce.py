@@ -11,9 +11,11 @@ from agent_tui.model.state import (
     GenerationView,
     JobPhase,
     JobView,
+    LoadRecord,
     ProcessView,
     Registration,
     Totals,
+    WatchingView,
     WorkerView,
 )
 
@@ -22,6 +24,9 @@ V = TypeVar("V")
 
 HISTORY = 200
 """Ended processes and jobs that are kept for the tables; older ones go, oldest first."""
+
+LOADS = 50
+"""Loads kept for the generations page."""
 
 BREACHES = 1000
 """Breaches kept on the time line."""
@@ -95,10 +100,22 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
         current=event.generation,
         runtime=event.runtime,
         sdk_version=event.sdk_version,
-        start_method=event.start_method,
+        start_method=event.start_method.value,
+        start_reason=event.start_reason,
         seconds=event.seconds,
     )
-    return replace(state, generation=view)
+    record = LoadRecord(
+        event.generation,
+        ts,
+        good=True,
+        cause=event.cause,
+        seconds=event.seconds,
+        start_method=event.start_method.value,
+        start_reason=event.start_reason,
+        load_ms=event.load_ms,
+        changed=event.changed,
+    )
+    return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
 
 
 def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -> AppState:
@@ -111,7 +128,22 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
         line=event.line,
         traceback=event.traceback,
     )
-    return replace(state, generation=view)
+    record = LoadRecord(
+        event.generation,
+        ts,
+        good=False,
+        cause=event.cause,
+        seconds=event.seconds,
+        error=event.error,
+        file=event.file,
+        line=event.line,
+        traceback=event.traceback,
+    )
+    return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
+
+
+def _watching(state: AppState, event: ev.WatchingChanged, ts: float) -> AppState:
+    return replace(state, watching=WatchingView(event.paused, event.passed_over))
 
 
 def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> AppState:
@@ -184,20 +216,30 @@ def _assigned(state: AppState, event: ev.JobAssigned, ts: float) -> AppState:
 
 
 def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
+    now = {
+        "phase": JobPhase.RUNNING,
+        "generation": event.generation,
+        "process_id": event.process_id,
+        "pid": event.pid,
+        "restarts": event.restarts,
+    }
+    if event.restarts:
+        return _job(state, event.job_id, **now)  # how it began stays what is counted
     totals = replace(
         state.totals, started=state.totals.started + 1, warm=state.totals.warm + (1 if event.warm else 0)
     )
     return _job(
         replace(state, totals=totals),
         event.job_id,
-        phase=JobPhase.RUNNING,
-        generation=event.generation,
-        process_id=event.process_id,
-        pid=event.pid,
+        **now,
         warm=event.warm,
         offer_to_entry_ms=event.offer_to_entry_ms,
         dispatch_to_entry_ms=event.dispatch_to_entry_ms,
     )
+
+
+def _job_restarting(state: AppState, event: ev.JobRestarting, ts: float) -> AppState:
+    return _job(state, event.job_id, phase=JobPhase.RESTARTING, reason=event.reason)
 
 
 def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
@@ -271,6 +313,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.GenerationLoading: _generation_loading,
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
+    ev.WatchingChanged: _watching,
     ev.ProcessChanged: _process_changed,
     ev.ProcessMeasured: _process_measured,
     ev.ProcessPinged: _process_pinged,
@@ -279,6 +322,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.OfferAnswered: _offer_answered,
     ev.JobAssigned: _assigned,
     ev.JobStarted: _job_started,
+    ev.JobRestarting: _job_restarting,
     ev.JobEnded: _job_ended,
     ev.JobLost: _job_lost,
     ev.Dispatched: _dispatched,

@@ -26,12 +26,15 @@ class JobPhase(StrEnum):
     ACCEPTED = "accepted"
     ASSIGNED = "assigned"
     RUNNING = "running"
+    RESTARTING = "restarting"
     ENDED = "ended"
     LOST = "lost"
     DECLINED = "declined"
 
 
-LIVE_PHASES = frozenset({JobPhase.OFFERED, JobPhase.ACCEPTED, JobPhase.ASSIGNED, JobPhase.RUNNING})
+LIVE_PHASES = frozenset(
+    {JobPhase.OFFERED, JobPhase.ACCEPTED, JobPhase.ASSIGNED, JobPhase.RUNNING, JobPhase.RESTARTING}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class GenerationView:
     runtime: str = ""
     sdk_version: str | None = None
     start_method: str = ""
+    start_reason: str = ""
     seconds: float | None = None
     loading: int = 0
     failed: int = 0
@@ -65,6 +69,33 @@ class GenerationView:
     file: str | None = None
     line: int | None = None
     traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecord:
+    """One load, good or bad, as the generations page lists it. `ts` is Unix seconds."""
+
+    number: int
+    ts: float
+    good: bool
+    cause: str
+    seconds: float | None
+    start_method: str = ""
+    start_reason: str = ""
+    load_ms: float = 0.0
+    changed: tuple[str, ...] = ()
+    error: str = ""
+    file: str | None = None
+    line: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchingView:
+    """Whether saves are loaded."""
+
+    paused: bool = False
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +137,7 @@ class JobView:
     reason: str = ""
     seconds: float | None = None
     dispatch_id: str = ""
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +178,9 @@ class AppState:
     http_url: str = ""
     worker: WorkerView = field(default_factory=WorkerView)
     generation: GenerationView = field(default_factory=GenerationView)
+    loads: tuple[LoadRecord, ...] = ()
+    """The last loads, oldest first."""
+    watching: WatchingView = field(default_factory=WatchingView)
     processes: Mapping[str, ProcessView] = field(default_factory=dict)
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     dispatches: tuple[DispatchView, ...] = ()
@@ -157,6 +192,10 @@ class AppState:
     stop_by: float = 0.0
     """When what then still runs is killed, in Unix seconds; 0 while nothing stops."""
     stopped: bool = False
+
+    def is_stale(self, process: ProcessView) -> bool:
+        """Whether a process runs its job on code that is no longer current."""
+        return process.state is ProcessState.JOB and process.generation < self.generation.current
 
     @property
     def live_processes(self) -> tuple[ProcessView, ...]:

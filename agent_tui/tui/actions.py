@@ -10,6 +10,10 @@ def _always(state: AppState) -> bool:
     return True
 
 
+def _broken_while_serving(state: AppState) -> bool:
+    return state.generation.failed > state.generation.current > 0
+
+
 def _serving(state: AppState) -> bool:
     return state.generation.current > 0 and not state.stopping
 
@@ -43,6 +47,7 @@ _KEY_NAMES = {
     "escape": "Esc",
     "D": "D",
     "N": "N",
+    "R": "R",
 }
 
 ACTIONS: tuple[Action, ...] = (
@@ -89,6 +94,13 @@ ACTIONS: tuple[Action, ...] = (
         footer="End",
     ),
     Action(
+        "restart",
+        ("R",),
+        "Restart job",
+        "Run the selected process's job anew on the current code, as the same agent.",
+        "Processes",
+    ),
+    Action(
         "more_idle",
         ("plus", "equals_sign"),
         "One more idle",
@@ -125,6 +137,28 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("follow", ("f",), "Follow", "Go to the newest log line and stay there.", "Logs"),
     Action("reload", ("r",), "Reload", "Load the agent's file again now.", "Agent", footer="Reload"),
+    Action(
+        "pause",
+        ("p",),
+        "Pause watching",
+        "Load no saves until it is pressed again; then what changed meanwhile is loaded.",
+        "Agent",
+    ),
+    Action(
+        "generations",
+        ("g",),
+        "Generations",
+        "Show each load of the agent's code: what changed, how long it took, what failed.",
+        "Agent",
+    ),
+    Action(
+        "close_trouble",
+        ("escape",),
+        "Close the message",
+        "Take the message of a save that does not load away, until the next one.",
+        "Agent",
+        _broken_while_serving,
+    ),
     Action(
         "edit",
         ("e",),

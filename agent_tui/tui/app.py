@@ -19,7 +19,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.model.state import LIVE_PHASES, AppState, Registration
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView, Registration
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
@@ -27,6 +27,7 @@ from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
+from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.widgets.breaches import Breaches
@@ -203,6 +204,7 @@ class AgentTuiApp(App[int]):
         with self.batch_update():
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
+            start.set_class(state.generation.current > 0, "-serving")
             header.show(state, now, options)
             self._panel(Processes).show(state, now)
             self._panel(LogPane).show(state, now)
@@ -263,16 +265,27 @@ class AgentTuiApp(App[int]):
         self._tell(f"opening {link.room} in the browser")
 
     async def do_end(self) -> None:
+        job = await self._selected_job("End")
+        if job is not None:
+            await self._send(cmd.EndJob(job.id))
+
+    async def do_restart(self) -> None:
+        job = await self._selected_job("Restart")
+        if job is not None:
+            await self._send(cmd.RestartJob(job.id))
+
+    async def _selected_job(self, what: str) -> JobView | None:
+        """The selected process's job; asks first where people may be in its room."""
         process = self._panel(Processes).selected
         job = self.state.jobs.get(process.job_id) if process is not None and process.job_id else None
         if job is None or job.phase not in LIVE_PHASES:
             self._tell("no running job is selected: choose its process in the table", failed=True)
-            return
+            return None
         server = self.state.server
         live = server is not None and server.media
-        if live and not await self.push_screen_wait(Confirm(f"End job {job.id} in room {job.room}?")):
-            return
-        await self._send(cmd.EndJob(job.id))
+        if live and not await self.push_screen_wait(Confirm(f"{what} job {job.id} in room {job.room}?")):
+            return None
+        return job
 
     async def do_more_idle(self) -> None:
         await self._change_idle(+1)
@@ -308,6 +321,16 @@ class AgentTuiApp(App[int]):
 
     async def do_reload(self) -> None:
         await self._send(cmd.Reload())
+
+    async def do_pause(self) -> None:
+        await self._send(cmd.PauseWatching(not self.state.watching.paused))
+
+    async def do_generations(self) -> None:
+        await self.push_screen_wait(GenerationsPage(self.state))
+
+    async def do_close_trouble(self) -> None:
+        self._panel(StartPane).close()
+        self._show()
 
     async def do_edit(self) -> None:
         failed = self.state.generation

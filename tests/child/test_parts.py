@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child import debugging, loading, main
+from agent_tui.child import debugging, loading, main, owned
 from agent_tui.child.native import Context, NoEntryError, Process, find_agent, record
 
 CHILD = Path(main.__file__).parent
@@ -119,11 +119,11 @@ def test_whatever_a_file_raises_has_text(tmp_path: Path, source: str) -> None:
 
 
 def test_own_files_are_neither_installed_nor_pythons_nor_ours() -> None:
-    assert loading.is_own(__file__)
-    assert not loading.is_own(logging.__file__)
-    assert not loading.is_own(pytest.__file__)
-    assert not loading.is_own(loading.__file__)
-    assert not loading.is_own(sysconfig.get_path("stdlib") + "/anything.py")
+    assert owned.is_own(__file__)
+    assert not owned.is_own(logging.__file__)
+    assert not owned.is_own(pytest.__file__)
+    assert not owned.is_own(loading.__file__)
+    assert not owned.is_own(sysconfig.get_path("stdlib") + "/anything.py")
 
 
 # -- debuggers ------------------------------------------------------------------------------------------

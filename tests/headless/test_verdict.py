@@ -15,7 +15,7 @@ from agent_tui.model.reduce import reduce
 from agent_tui.model.state import AppState
 
 REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
-READY = ev.GenerationReady(1, None, "start", "native", None, "spawn")
+READY = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
 IDLE = ev.ProcessChanged("p1", 1, ProcessKind.JOB, ev.ProcessState.IDLE, 1)
 
 
@@ -139,7 +139,10 @@ EVERY: list[ev.Event] = [
     ev.GenerationFailed(1, "SyntaxError", "agent.py", 3, "Traceback…"),
     IDLE,
     offered("a"),
+    ev.WatchingChanged(True, ("/a.py",)),
     ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, float("inf")),
+    ev.JobRestarting("AJ_1", "a", 1, "new code"),
+    ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, None, 1),
     ended("a"),
     ev.JobLost("a", "why"),
     ev.MemoryWarned("p1", 1, None, 1200.0, None, 1000.0, 0.0, 100.0),

@@ -59,7 +59,7 @@ def test_registration_and_its_troubles() -> None:
 
 
 def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
-    ready = ev.GenerationReady(1, None, "start", "native", None, "spawn")
+    ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
     state = run(ready, failed)
     assert (state.generation.current, state.generation.failed, state.generation.line) == (1, 2, 3)

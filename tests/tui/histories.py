@@ -19,7 +19,9 @@ STARTING = (
     ev.Starting("0.1.0", "/home/ann/voice/agent.py", ""),
     ev.InterpreterChosen("/home/ann/voice/.venv/bin/python", "3.11.7", ".venv in /home/ann/voice", ()),
 )
-READY = ev.GenerationReady(1, None, "start", "livekit-agents", "1.8.9", "spawn")
+READY = ev.GenerationReady(
+    1, None, "start", "livekit-agents", "1.8.9", ev.StartMethod.FORK, "loading takes 9 ms", 9.2
+)
 
 
 def process(id: str, pid: int, state: ev.ProcessState, **more: object) -> ev.ProcessChanged:
@@ -100,6 +102,44 @@ def broken(engine: FakeEngine) -> None:
     )
 
 
+def stale(engine: FakeEngine) -> None:
+    """Jobs go on on old code, the newest save does not load."""
+    busy(engine)
+    agent = "/home/ann/voice/agent.py"
+    engine.publish(
+        ev.GenerationReady(
+            2,
+            0.0541,
+            agent,
+            "livekit-agents",
+            "1.8.9",
+            ev.StartMethod.FORK,
+            "loading takes 9 ms",
+            9.2,
+            (agent, "/home/ann/voice/tools/search.py"),
+        ),
+        process("p4", 8126, ev.ProcessState.ENDED, reason="generation 2 took over", exit_code=0),
+        ev.ProcessChanged("b1", 8099, ProcessKind.BASE, ev.ProcessState.STARTING, 0),
+        ev.ProcessMeasured("b1", 372.0, 96.0, 210.0),
+        ev.ProcessChanged("p5", 8140, ProcessKind.JOB, ev.ProcessState.IDLE, 2),
+    )
+    engine.clock.advance(4.0)
+    traceback = (
+        "Traceback (most recent call last):\n"
+        '  File "/home/ann/voice/agent.py", line 3, in <module>\n    from tools import search\n'
+        '  File "/home/ann/voice/tools/search.py", line 7, in <module>\n    KEY = os.environ["SEARCH_KEY"]\n'
+        "KeyError: 'SEARCH_KEY'\n"
+    )
+    file = "/home/ann/voice/tools/search.py"
+    engine.publish(ev.GenerationFailed(3, "KeyError: 'SEARCH_KEY'", file, 7, traceback, file, 0.048))
+
+
+def paused(engine: FakeEngine) -> None:
+    """Saves are passed over."""
+    idle(engine)
+    engine.publish(ev.WatchingChanged(True))
+
+
 def refused(engine: FakeEngine) -> None:
     """The server does not take the credentials."""
     starting(engine)
@@ -120,4 +160,6 @@ ALL = {
     "disconnected": disconnected,
     "broken": broken,
     "refused": refused,
+    "stale": stale,
+    "paused": paused,
 }

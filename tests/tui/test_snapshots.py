@@ -58,3 +58,26 @@ def test_what_opens_over_it(snap_compare: Compare, key: str) -> None:
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=(120, 40), run_before=opened)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=["80x24", "120x40"])
+def test_the_generations_page(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app, shown = app_in("stale")
+
+    async def opened(pilot: Pilot[Any]) -> None:
+        await shown(pilot)
+        await pilot.press("g")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=opened)
+
+
+def test_the_message_of_a_broken_save_can_be_closed(snap_compare: Compare) -> None:
+    app, shown = app_in("stale")
+
+    async def closed(pilot: Pilot[Any]) -> None:
+        await shown(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=closed)

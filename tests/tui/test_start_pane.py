@@ -63,7 +63,7 @@ def test_a_file_that_does_not_load() -> None:
     assert found is not None
     assert found.place == f"{engine.bus.state.generation.file}:12"
     assert found.what == "SyntaxError: expected ':'"
-    assert "save: it is loaded again at once" in found.todo[0]
+    assert "save: it is loaded at once" in found.todo[0]
     assert found.trace.startswith("  File")
 
 
@@ -74,7 +74,7 @@ def test_a_reload_that_fails_says_that_the_old_code_serves_on() -> None:
     found = trouble(engine.bus.state, engine.resolution.options)
     assert found is not None
     assert found.place == engine.bus.state.agent
-    assert "generation 1 goes on taking jobs" in found.todo[0]
+    assert "generation 1 serves on" in found.todo[0]
     engine.publish(replace(histories.READY, generation=3))
     assert trouble(engine.bus.state, engine.resolution.options) is None
 

@@ -61,6 +61,8 @@ def bars(samples: tuple[float, ...], top: float) -> str:
 def left_parts(state: AppState) -> tuple[Part, ...]:
     """Which code: file, generation, runtime, the agent's name."""
     parts = [_file_part(state.agent), _generation_part(state.generation)]
+    if state.watching.paused:
+        parts.append(part(1, (Span("‖ saves passed over", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
     runtime = " ".join(filter(None, (state.generation.runtime, state.generation.sdk_version)))
     if runtime:
         parts.append(part(6, (Span(one_line(runtime, 40), Tone.DIM),)))

@@ -85,8 +85,8 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
     at_rest = process.state is not ProcessState.JOB and not ended
     return {
         "pid": Span(NONE if process.pid is None else str(process.pid), tone),
-        "gen": Span(str(process.generation), tone),
-        "state": _state(process, job, state.generation.current),
+        "gen": Span(str(process.generation or NONE), tone),
+        "state": STALE if state.is_stale(process) else _state(process, job, state.generation.current),
         "job": Span(one_line(process.job_id or service), tone),
         "room": Span(one_line(job.room) if job else "", tone),
         "uss": Span(megabytes(process.uss_mb), tone),
@@ -96,6 +96,9 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
         "why": Span(one_line(process.reason or ""), tone),
     }
 
+
+STALE = Span("◐ stale job", Tone.WARN)
+"""A job that goes on on old code."""
 
 _STATES = {
     ProcessState.IDLE: Span("○ idle"),
@@ -117,7 +120,8 @@ def _serves(process: ProcessView, current: int) -> bool:
     """Processes other than job processes are never idle; that they are up is known by what they did."""
     if process.kind is ProcessKind.JOB:
         return False
-    return process.ping_ms is not None or 0 < process.generation <= current
+    loaded = process.generation <= current if process.generation else current > 0
+    return process.ping_ms is not None or loaded
 
 
 def ended_how(process: ProcessView, job: JobView | None) -> Span:

@@ -23,6 +23,12 @@ from agent_tui.tui.widgets.text import Line, to_contents
 TRACE_ROWS = 20
 """Rows of a traceback that are shown at once, at most."""
 
+TRACE_ROWS_SERVING = 6
+"""The same while an older generation serves: its jobs want to be seen too."""
+
+LOW = 30
+"""Rows of a terminal below which it is not shown then at all: the generations page has it."""
+
 TRACE_LENGTH = 12_000
 """Characters of a traceback that are kept: its last ones, where the error is."""
 
@@ -61,6 +67,7 @@ class StartPane(Vertical):
         """Whether something is still waited for since the start, or needs the user."""
         self._state: AppState | None = None
         self._started = False
+        self._closed_failure = 0
         self._times = StepTimes()
         self._shown: dict[str, tuple[Line, ...]] = {}
         self._trace = ""
@@ -101,7 +108,7 @@ class StartPane(Vertical):
             return
         self._state = state
         timed = self._times.timed(steps(state, options.num_idle_processes), state, now)
-        found = trouble(state, options)
+        found = None if self._is_closed(state) else trouble(state, options)
         self._started = self._started or (
             state.totals.started > 0 or all(step.status is Status.DONE for step in timed)
         )
@@ -110,11 +117,22 @@ class StartPane(Vertical):
             self._put((), step_lines(timed), "")
         else:
             brief = () if state.generation.current else (steps_in_brief(timed),)
-            self._put(trouble_lines(found), brief, found.trace)
+            low = state.generation.current > 0 and self.app.size.height < LOW
+            self._put(trouble_lines(found), brief, "" if low else found.trace)
         self.set_class(found is not None, "-trouble")
         title = "Starting" if found is None else "Needs attention"
         if title != self.border_title:
             self.border_title = title
+
+    def close(self) -> None:
+        """Takes the message of a save that does not load away, until the next one that does not."""
+        if self._state is not None and self._state.generation.current:
+            self._closed_failure = self._state.generation.failed
+            self._state = None
+
+    def _is_closed(self, state: AppState) -> bool:
+        generation = state.generation
+        return generation.failed > generation.current and generation.failed <= self._closed_failure
 
     def _put(self, trouble: tuple[Line, ...], steps: tuple[Line, ...], trace: str) -> None:
         for part, lines in ((self._trouble, trouble), (self._steps, steps)):
@@ -127,7 +145,8 @@ class StartPane(Vertical):
         if trace != self._trace:
             self._trace = trace
             text = sanitise(trace[-TRACE_LENGTH:]).strip("\n")
-            self._trace_rows = min(text.count("\n") + 1, TRACE_ROWS)
+            most = TRACE_ROWS_SERVING if self._state and self._state.generation.current else TRACE_ROWS
+            self._trace_rows = min(text.count("\n") + 1, most)
             self._trace_text.update(Content(text))
             self.set_class(bool(trace), "-trace")
             self.call_after_refresh(self._to_the_last_frame)

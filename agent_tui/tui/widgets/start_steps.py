@@ -161,11 +161,12 @@ def _broken(state: AppState) -> Trouble:
     generation = state.generation
     place = f"{generation.file}:{generation.line}" if generation.file and generation.line else ""
     mend = "mend it" if not place else "mend it (e opens the line in $EDITOR)"
+    again = (
+        "press r: saves are passed over" if state.watching.paused else "it is loaded at once, r loads it now"
+    )
+    todo = (f"{mend} and save: {again}",)
     if generation.current:
-        still = f"generation {generation.current} goes on taking jobs"
-        todo = (f"{mend} and save, then press r: it is loaded again; {still}",)
-    else:
-        todo = (f"{mend} and save: it is loaded again at once; r loads it again now",)
+        todo = (f"generation {generation.current} serves on; e opens the line, g shows all, Esc closes this",)
     title = "The agent's file does not load"
     return Trouble(
         title, generation.error, place or generation.file or state.agent, todo, generation.traceback
