@@ -1,0 +1,383 @@
+"""Saves while it serves, as users make them: real files, real processes, the embedded server."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from livekit import api
+
+from agent_tui.local_server.server import LocalServer
+from tests.cli.support import Event, Run, agent_tui, marked
+from tests.fakes.scripted_child import until
+from tests.sdks import each_sdk
+
+pytestmark = pytest.mark.real
+
+SECRET = "a-secret-that-is-long-enough-for-anybody"
+METHODS = ("fork", "template", "spawn")
+
+NATIVE = """
+import asyncio
+VERSION = "one"
+
+async def entry(ctx):
+    print("entered on", VERSION, flush=True)
+    async def goodbye():
+        print("goodbye from", VERSION, flush=True)
+    ctx.add_shutdown_callback(goodbye)
+    if ctx.job.room.name.startswith("stay"):
+        await asyncio.Event().wait()
+"""
+
+SDK = """
+import asyncio
+from livekit.agents import AgentServer, JobContext, cli
+VERSION = "one"
+server = AgentServer()
+
+@server.rtc_session()
+async def entry(ctx: JobContext):
+    print("entered on", VERSION, flush=True)
+    async def goodbye():
+        print("goodbye from", VERSION, flush=True)
+    ctx.add_shutdown_callback(goodbye)
+    if not ctx.job.room.name.startswith("stay"):
+        ctx.shutdown("done")
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+
+
+def in_place(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def by_rename(path: Path, text: str) -> None:
+    fresh = path.parent / f".{path.name}.swp"
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+class Session:
+    """A run under way, and the API of its server."""
+
+    def __init__(self, run: Run, client: api.LiveKitAPI) -> None:
+        self.run = run
+        self._client = client
+
+    async def room(self, name: str) -> None:
+        """A new room: a dispatch, for an agent without a name."""
+        await self._client.room.create_room(api.CreateRoomRequest(name=name))
+
+    async def job(self, room: str) -> Event:
+        """Runs a job up to its entry."""
+        await self.room(room)
+        return await self.run.until("job_started", room=room)
+
+    async def ready(self, generation: int) -> Event:
+        return await self.run.until("generation_ready", generation=generation)
+
+    async def printed(self, text: str, count: int = 1) -> None:
+        await self.run.until("log", count, text=text)
+
+
+@asynccontextmanager
+async def serving(agent: Path, *more: str, environ: dict[str, str] | None = None) -> AsyncIterator[Session]:
+    """agent-tui on that file, warm and registered."""
+    async with LocalServer(keys={"devkey": SECRET}) as server:
+        place = ("--json", "--url", server.url, "--api-key", "devkey", "--api-secret", SECRET)
+        async with (
+            agent_tui(agent, *place, *more, environ=environ) as run,
+            api.LiveKitAPI(f"http{server.url[2:]}", "devkey", SECRET) as client,
+        ):
+            session = Session(run, client)
+            await session.ready(1)
+            await run.until("registered")
+            await run.until("process", kind="job", state="idle", generation=1)
+            yield session
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.py"
+    file.write_text(NATIVE)
+    return file
+
+
+@pytest.mark.parametrize("save", [in_place, by_rename])
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_save_is_served_and_a_live_job_is_not_touched(
+    agent: Path, method: str, save: Callable[[Path, str], None]
+) -> None:
+    async with serving(agent, "--start-method", method) as s:
+        assert (await s.ready(1))["start_method"] == method
+        stays = await s.job("stay")
+        save(agent, NATIVE.replace('"one"', '"two"'))
+        ready = await s.ready(2)
+        assert (ready["cause"], ready["changed"]) == (str(agent), [str(agent)])
+        assert 0 < ready["seconds"] < 30
+        assert (await s.job("new"))["generation"] == 2
+        await s.printed("entered on two")
+        save(agent, "def broken(:\n")
+        failed = await s.run.until("generation_failed")
+        assert (failed["file"], failed["line"], failed["cause"]) == (str(agent), 1, str(agent))
+        assert (await s.job("after"))["generation"] == 2
+        save(agent, NATIVE.replace('"one"', '"four"'))
+        await s.ready(4)
+        assert (await s.job("last"))["generation"] == 4
+        assert not [e for e in s.run.all("job_ended") if e["job_id"] == stays["job_id"]]
+        os.kill(stays["pid"], 0)
+        assert len(s.run.all("registered")) == 1
+        assert not s.run.all("disconnected")
+    [end] = [e for e in s.run.all("job_ended") if e["job_id"] == stays["job_id"]]
+    assert end["generation"] == 1
+    assert "goodbye from one" in [e["text"] for e in s.run.all("log")]
+
+
+@each_sdk()
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_file_of_the_sdk_is_reloaded_too(tmp_path: Path, sdk_python: Path, method: str) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text(SDK)
+    async with serving(file, "--start-method", method, "--python", str(sdk_python)) as s:
+        await s.job("stay")
+        for number in (2, 3):
+            by_rename(file, SDK.replace('"one"', f'"{number}"'))
+            await s.ready(number)
+            assert (await s.job(f"room-{number}"))["generation"] == number
+            await s.printed(f"entered on {number}")
+        assert not [e for e in s.run.all("job_ended") if e["room"] == "stay"]
+
+
+@each_sdk()
+async def test_restart_runs_the_callbacks_and_the_same_job_on_new_code(
+    tmp_path: Path, sdk_python: Path
+) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text(SDK)
+    async with serving(file, "--on-reload", "restart", "--python", str(sdk_python)) as s:
+        before = await s.job("stay")
+        file.write_text(SDK.replace('"one"', '"two"'))
+        restarting = await s.run.until("job_restarting")
+        assert (restarting["job_id"], restarting["generation"]) == (before["job_id"], 1)
+        after = await s.run.until("job_started", restarts=1)
+        assert (after["job_id"], after["generation"]) == (before["job_id"], 2)
+        assert after["pid"] != before["pid"]
+        await s.printed("goodbye from one")
+        await s.printed("entered on two")
+        assert not s.run.all("job_ended")
+
+
+@pytest.mark.parametrize("policy", ["restart", "end"])
+async def test_what_happens_to_native_jobs_at_a_reload(agent: Path, policy: str) -> None:
+    async with serving(agent, "--on-reload", policy) as s:
+        job = await s.job("stay")
+        agent.write_text("syntax error\n")
+        await s.run.until("generation_failed")
+        assert not s.run.all("job_ended") + s.run.all("job_restarting")  # a broken save touches nothing
+        agent.write_text(NATIVE.replace('"one"', '"two"'))
+        await s.printed("goodbye from one")
+        if policy == "restart":
+            again = await s.run.until("job_started", restarts=1)
+            assert (again["job_id"], again["generation"]) == (job["job_id"], 3)
+        else:
+            end = await s.run.until("job_ended")
+            assert end["status"] == "terminated"
+            assert end["reason"] == "--on-reload end: generation 3 took over"
+
+
+LAZY = """
+async def entry(ctx):
+    import asyncio
+    if ctx.job.room.name == "stay":
+        while not __import__("pathlib").Path(__file__).with_name("go").exists():
+            await asyncio.sleep(0.02)
+    from tools import later
+    print("lazily", later.VALUE, flush=True)
+    later.fails()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fate", ["changed", "broken", "deleted"])
+async def test_an_old_job_imports_what_its_generation_was(tmp_path: Path, method: str, fate: str) -> None:
+    agent, tools = tmp_path / "agent.py", tmp_path / "tools"
+    tools.mkdir()
+    (tools / "__init__.py").touch()
+    later = tools / "later.py"
+    old = "VALUE = 'old'\ndef fails():\n    raise RuntimeError('in the old line')\n"
+    later.write_text(old)
+    agent.write_text(LAZY)
+    async with serving(agent, "--start-method", method) as s:
+        job = await s.job("stay")
+        match fate:
+            case "changed":
+                later.write_text("VALUE = 'new'\n# other lines\n\n\ndef fails(): pass\n")
+                await s.ready(2)
+            case "broken":
+                later.write_text("VALUE = = 'new'\n")
+                agent.write_text(LAZY + "from tools import later\n")
+                await s.run.until("generation_failed")
+            case _:
+                shutil.rmtree(tools)
+                await s.run.until("generation_ready", 2)
+        (tmp_path / "go").touch()
+        await s.printed("lazily old")
+        end = await s.run.until("job_ended", job_id=job["job_id"])
+        assert end["reason"] == "RuntimeError: in the old line"
+        [crash] = [e["text"] for e in s.run.all("log") if "Traceback" in e["text"]]
+        assert "raise RuntimeError('in the old line')" in crash
+
+
+BROKEN = {
+    "syntax": ("async def entry(ctx:\n", "SyntaxError", 1),
+    "missing module": ("\nimport there_is_no_such_module\n", "ModuleNotFoundError", 2),
+    "raises": ("\n\nraise ValueError('at import')\n", "ValueError: at import", 3),
+    "exits": ("import sys\nsys.exit(3)\n", "SystemExit", 2),
+    "no entry": ("x = 1\n", "has no entry function", None),
+    "hangs": ("import time\ntime.sleep(3600)\n", "initializeProcessTimeout", None),
+    "prewarm": (NATIVE + "def prewarm(proc):\n    raise KeyError('model')\n", "KeyError: 'model'", 13),
+    "kills itself": ("import os\nos.kill(os.getpid(), 9)\n", "signal 9", None),
+    "deleted": (None, "No such file", None),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_broken_save_leaves_the_old_code_serving_and_the_next_good_one_mends_it(
+    agent: Path, how: str
+) -> None:
+    text, error, line = BROKEN[how]
+    async with serving(agent, "--initialize-process-timeout", "1s") as s:
+        if text is None:
+            agent.unlink()
+        else:
+            by_rename(agent, text)
+        failed = await s.run.until("generation_failed")
+        assert error in failed["error"]
+        assert failed["line"] == line
+        assert (await s.job("meanwhile"))["generation"] == 1
+        await s.printed("entered on one")
+        agent.write_text(NATIVE.replace('"one"', '"mended"'))
+        await s.run.until("generation_ready", 2)
+        await s.job("mended")
+        await s.printed("entered on mended")
+
+
+async def test_what_is_saved_in_helpers_env_files_and_patterns_counts(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import os, helper\nfrom dotenv_free import NOTHING\n"
+        "async def entry(ctx): print(helper.WORD, os.environ.get('FROM_ENV'), flush=True)\n"
+    )
+    (tmp_path / "dotenv_free.py").write_text("NOTHING = 1\n")
+    (tmp_path / "helper.py").write_text("WORD = 'a'\n")
+    (tmp_path / "test_agent.py").write_text("")
+    (tmp_path / "prompts").mkdir()
+    async with serving(agent, "--watch", f"{tmp_path}/prompts/*.md") as s:
+        for number, (name, text) in enumerate(
+            [
+                ("helper.py", "WORD = 'b'\n"),
+                (".env", "FROM_ENV=1\n"),
+                (".env", "FROM_ENV=2\n"),
+                ("prompts/system.md", "You are."),
+            ],
+            2,
+        ):
+            (tmp_path / "test_agent.py").write_text(f"unrelated = {number}\n")
+            (tmp_path / "helper.py").write_text((tmp_path / "helper.py").read_text())
+            await asyncio.sleep(0.15)
+            (tmp_path / name).write_text(text)
+            assert (await s.ready(number))["cause"] == str(tmp_path / name)
+        (tmp_path / ".env").unlink()
+        await s.ready(6)
+        await s.job("last")
+        await s.printed("b None")
+        await asyncio.sleep(0.2)
+        assert len(s.run.all("generation_ready")) == 6
+
+
+async def test_a_file_that_each_load_rewrites_is_passed_over(agent: Path) -> None:
+    stamp = agent.with_name("stamp.py")
+    stamp.write_text("STAMP = 0\n")
+    agent.write_text(
+        NATIVE + "import time, pathlib, stamp\n"
+        "if __name__ == '__mp_main__':\n"
+        "    pathlib.Path(__file__).with_name('stamp.py').write_text(f'STAMP = {time.time_ns()}\\n')\n"
+    )
+    async with agent_tui(agent, "--local", "--json") as run:
+        event = await run.until("watching")
+        assert event["passed_over"] == [str(stamp)]
+        assert any("changes each time the agent is loaded" in e["text"] for e in run.all("log"))
+        agent.write_text(agent.read_text() + "# a real save\n")
+        ready = await run.until("generation_ready", cause=str(agent))
+        assert ready["changed"] == [str(agent)]
+
+
+async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(NATIVE)
+    env = tmp_path / ".env"
+    async with agent_tui(agent, "--local", "--json") as run:
+        await run.until("registered")
+        await run.until("process", kind="job", state="idle")
+        env.write_text("LIVEKIT_AGENT_NAME=inbound\n")
+        again = await run.until("registered", 2)
+        assert again["agent_name"] == "inbound"
+        assert not run.all("disconnected")
+        assert (await run.until("options_changed"))["agentName"] == ["", "inbound"]
+
+
+async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
+    async with serving(agent) as s:
+        stop = asyncio.Event()
+        rooms: list[str] = []
+
+        async def dispatch() -> None:
+            while not stop.is_set():
+                rooms.append(f"room-{len(rooms)}")
+                await s.room(rooms[-1])
+                await asyncio.sleep(0.05)
+
+        dispatching = asyncio.create_task(dispatch())
+        for number in range(2, 22):
+            (in_place, by_rename)[number % 2](agent, NATIVE.replace('"one"', f'"{number}"'))
+            await s.run.until("generation_ready", number)  # an overtaken load has a number too
+        stop.set()
+        await dispatching
+        for room in rooms:
+            await s.run.until("job_ended", room=room)
+        assert {e["status"] for e in s.run.all("job_ended")} == {"success"}
+        assert not s.run.all("job_lost")
+        _assert_none_on_older_code(s.run)
+        assert len(s.run.all("registered")) == 1
+
+
+def _assert_none_on_older_code(run: Run) -> None:
+    """No job ran on code older than the generation that was ready when its offer came."""
+    current, ready_at_offer = 0, {}
+    for event in run.events:
+        match event["event"]:
+            case "generation_ready":
+                current = event["generation"]
+            case "offer":
+                ready_at_offer[event["job_id"]] = current
+            case "job_started":
+                assert event["generation"] >= ready_at_offer[event["job_id"]]
+
+
+async def test_nothing_is_left_after_kill_9_with_a_base_a_template_and_jobs(agent: Path) -> None:
+    async with serving(agent, "--start-method", "template") as s:
+        await s.job("stay")
+        agent.write_text(
+            "import time\ntime.sleep(3600)\n"
+        )  # a template and a control process that load for ever
+        await s.run.until("process", kind="template", state="starting", generation=2)
+        s.run.process.send_signal(signal.SIGKILL)
+        await s.run.process.wait()
+        await until(lambda: not marked(s.run.mark), 20)
