@@ -29,9 +29,6 @@ QUIET_S = 0.03
 PATIENCE_S = 5.0
 """How long saves may keep a load from being finished by starting it over."""
 
-AFTERMATH_S = 0.1
-"""A change this soon after a load is taken for its doing."""
-
 FRESH_S = 2.0
 """A file's own time says when it was saved, if it is not older than this."""
 
@@ -63,7 +60,7 @@ class Reloads:
         self._breaker = LoopBreaker(clock)
         self._paused = False
         self._stirred = asyncio.Event()
-        self._stirred_at = self._committed_at = 0.0
+        self._stirred_at = self._loaded_at = 0.0
         self._asked: list[asyncio.Future[bool]] = []
         self._last: Snapshot | None = None
         """What the last load was made of, whether or not it went well."""
@@ -143,9 +140,9 @@ class Reloads:
             if overtaken:
                 await self._generations.discard(loading)
                 continue
+            self._loaded_at = time.time()
             self._last = self._loaded_from(snapshot)
             loaded = await self._generations.commit(loading)
-            self._committed_at = self._clock.monotonic()
             self._watch_all()
             return loaded
 
@@ -193,8 +190,10 @@ class Reloads:
         self, changed: tuple[Path, ...], *, aftermath: bool, loading: bool = False
     ) -> tuple[Path, ...]:
         """Those of the changes that count; one that each load makes anew does not for ever."""
-        soon = self._clock.monotonic() - self._committed_at < AFTERMATH_S
-        over = self._breaker.note(changed, during_load=loading or (aftermath and soon))
+        suspects = (
+            changed if loading else [each for each in changed if aftermath and self._written_before(each)]
+        )
+        over = self._breaker.note(suspects, during_load=True)
         if over:
             names = ", ".join(str(each) for each in sorted(over))
             text = (
@@ -203,6 +202,13 @@ class Reloads:
             self._emit(Notice(LogLevel.WARN, text))
             self._tell_watching()
         return tuple(each for each in changed if each not in over)
+
+    def _written_before(self, path: Path) -> bool:
+        """Whether a file was written before the last load was over: probably by that load itself."""
+        try:
+            return path.stat().st_mtime <= self._loaded_at
+        except OSError:
+            return False
 
     def _cause(self, forced: str, changed: tuple[Path, ...], packages: Path | None) -> Cause:
         names = tuple(str(each) for each in changed)
