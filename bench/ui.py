@@ -7,65 +7,18 @@ frame is the first full picture that the terminal gets: the header's text is in 
 """
 
 import argparse
-import fcntl
-import os
-import pty
 import signal
 import statistics
-import struct
-import subprocess
 import sys
-import termios
-import threading
 import time
 from pathlib import Path
 
 import psutil
+from terminal import Terminal
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "agent_tui", str(ROOT / "examples/native_agent.py"), "--local"]
 BARE = [sys.executable, "-c", "from textual.app import App\nclass A(App):\n  TITLE='agent-tui'\nA().run()"]
-
-
-class Terminal:
-    """A command on a pseudo terminal; remembers when what it wrote first held a text."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._host, client = pty.openpty()
-        fcntl.ioctl(client, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        self.begin = time.perf_counter()
-        self.process = subprocess.Popen(
-            command, stdin=client, stdout=client, stderr=client, env=environ, start_new_session=True, cwd=ROOT
-        )
-        os.close(client)
-        self._written = bytearray()
-        self._news = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def until(self, text: bytes, limit_s: float = 20.0) -> float:
-        """Seconds from exec until the text was written."""
-        deadline = time.monotonic() + limit_s
-        with self._news:
-            while text not in self._written:
-                if not self._news.wait(deadline - time.monotonic()):
-                    raise SystemExit(
-                        f"{text!r} was never shown:\n{self._written[-2000:].decode(errors='replace')}"
-                    )
-            return time.perf_counter() - self.begin
-
-    def press(self, key: bytes) -> None:
-        os.write(self._host, key)
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self._host, 65536)
-            except OSError:
-                return
-            with self._news:
-                self._written += data
-                self._news.notify_all()
 
 
 def main() -> None:

@@ -1,0 +1,261 @@
+"""What a save costs: rooms are made every 100 ms while the agent file is saved again and again.
+
+Each save comes at least 2 s after the one before, every second one by atomic rename. Printed for each
+worker, from outside: the last entry on old code and the first on new one after the save was on disk,
+entries on old code after the first on new one, dispatches that came to no entry, memory. `--broken` saves
+files that do not load instead: what is served meanwhile and how soon it is told, `--screen` how soon it is
+seen on a terminal. `--storm` saves each 0.5 s and prints what grew.
+
+    python bench/reload.py [--saves 50] [--kinds native sdk sdk-20] [--methods fork template spawn]
+    python bench/reload.py --broken --saves 20 --screen
+    python bench/reload.py --storm --saves 200
+    python bench/reload.py --kinds sdk --saves 6 --peers dev [--lk PATH]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import rig
+from terminal import Terminal
+
+LEAD_S = 2.0
+"""Dispatches go on for this long before each save."""
+FOLLOW_S = 0.5
+GRACE_S = 5.0
+"""For jobs under way at the end, before they count as lost."""
+STORM_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to serve an agent file; `ours` ones tell their events as JSON lines."""
+
+    name: str
+    command: list[str]
+    mark: str
+    ours: bool = False
+
+
+def candidates(options: argparse.Namespace, project: rig.Project, kind: rig.Kind) -> list[Candidate]:
+    place = [str(project.agent), "--headless", "--json", "--python", options.python]
+    idle = ["--num-idle-processes", "1"] if kind.native else []
+    found = [
+        Candidate(f"agent-tui, {method}", [*rig.HOST, *place, *idle, "--start-method", method], "idle", True)
+        for method in options.methods
+    ]
+    if "dev" in options.peers and not kind.native:
+        found.append(
+            Candidate("python agent.py dev", [options.python, str(project.agent), "dev"], "registered worker")
+        )
+    if options.lk and not kind.native:
+        found.append(
+            Candidate("lk agent dev", [options.lk, "agent", "dev", str(project.agent)], "registered worker")
+        )
+    return found
+
+
+@asynccontextmanager
+async def dispatching(place: rig.Place, every_s: float) -> AsyncIterator[None]:
+    task = asyncio.create_task(place.dispatch_every(every_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(GRACE_S)
+
+
+async def until_entry(project: rig.Project, version: int, limit_s: float) -> None:
+    """Returns when a job runs that version, or gives up."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if any(entry.version >= version for entry in project.entries()[-20:]):
+            return
+        await asyncio.sleep(0.02)
+
+
+# -- saves that load -----------------------------------------------------------------------------------------
+
+
+async def saves(
+    place: rig.Place, worker: rig.Worker, project: rig.Project, options: argparse.Namespace
+) -> None:
+    saved: dict[int, float] = {}
+    before = rig.cost(worker.process.pid)
+    async with dispatching(place, options.every):
+        for version in range(2, options.saves + 2):
+            await asyncio.sleep(LEAD_S + random.random() * options.every)
+            saved[version] = project.save(version, rename=version % 2 == 0)
+            await until_entry(project, version, options.limit)
+            await asyncio.sleep(FOLLOW_S)
+        after = rig.cost(worker.process.pid)
+    tell_saves(project.entries(), saved)
+    tell_lost(place, project)
+    print(f"  before              {before}\n  after               {after}")
+
+
+def tell_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
+    last_old, first_new, behind, never = [], [], 0, 0
+    for version, at in saved.items():
+        until = saved.get(version + 1, float("inf"))
+        olds = [e.at - at for e in entries if e.version < version and at < e.at < until]
+        news = [e.at - at for e in entries if e.version == version]
+        last_old.append(max(olds, default=0.0))
+        if not news:
+            never += 1
+            continue
+        first_new.append(news[0])
+        behind += sum(old > news[0] for old in olds)
+    print(f"  last entry on old   {rig.spread(last_old)}")
+    print(f"  first entry on new  {rig.spread(first_new)}")
+    print(f"  old after new       {behind} jobs; saves that no job ever ran: {never}")
+
+
+def tell_lost(place: rig.Place, project: rig.Project) -> None:
+    ran = {entry.room for entry in project.entries()}
+    print(f"  dispatches          {len(place.asked)}, lost {len(place.asked.keys() - ran)}")
+
+
+# -- a storm -------------------------------------------------------------------------------------------------
+
+
+async def storm(
+    place: rig.Place, worker: rig.Worker, project: rig.Project, options: argparse.Namespace
+) -> None:
+    async with dispatching(place, options.every):
+        await asyncio.sleep(LEAD_S)
+        before = rig.cost(worker.process.pid)
+        for version in range(2, options.saves + 2):
+            project.save(version, rename=version % 2 == 0)
+            await asyncio.sleep(STORM_EVERY_S)
+        await until_entry(project, options.saves + 1, options.limit)
+        await asyncio.sleep(LEAD_S)
+        after = rig.cost(worker.process.pid)
+    tell_lost(place, project)
+    events = [json.loads(line) for _, line in worker.lines if line.startswith("{")]
+    ready = [event["seconds"] for event in events if event["event"] == "generation_ready" if event["seconds"]]
+    print(f"  save -> ready       {rig.spread(ready, 'ms')}")
+    print(f"  on older code       {on_older_code(events)} jobs")
+    ids = {event["worker_id"] for event in events if event["event"] == "registered"}
+    print(f"  worker ids          {len(ids)}; told lost: {count(events, 'job_lost')}", end="; ")
+    print(f"loads failed: {count(events, 'generation_failed')}")
+    print(f"  before              {before}\n  after               {after}")
+
+
+def count(events: list[dict[str, object]], name: str) -> int:
+    return sum(event["event"] == name for event in events)
+
+
+def on_older_code(events: list[dict[str, object]]) -> int:
+    """Jobs that ran on a generation older than the one that was ready when their offer came."""
+    ready, at_offer, older = 0, dict[object, int](), 0
+    for event in events:
+        generation = event.get("generation")
+        if event["event"] == "generation_ready" and isinstance(generation, int):
+            ready = generation
+        elif event["event"] == "offer":
+            at_offer[event["job_id"]] = ready
+        elif event["event"] == "job_started" and isinstance(generation, int):
+            older += generation < at_offer[event["job_id"]]
+    return older
+
+
+# -- saves that do not load ----------------------------------------------------------------------------------
+
+
+async def broken(
+    place: rig.Place, worker: rig.Worker, project: rig.Project, options: argparse.Namespace
+) -> None:
+    told: list[float] = []
+    windows: list[tuple[float, float]] = []
+    async with dispatching(place, options.every):
+        for number in range(options.saves):
+            await asyncio.sleep(LEAD_S)
+            at = project.save(2 * number + 2, rename=number % 2 == 0, broken=True)
+            if options.ours:
+                told.append(await worker.until('"generation_failed"', number + 1) - at)
+            await asyncio.sleep(LEAD_S)
+            windows.append((at, time.time()))
+            project.save(2 * number + 3, rename=number % 2 == 1)
+            await until_entry(project, 2 * number + 3, options.limit)
+    during = {room for room, at in place.asked.items() for begin, end in windows if begin < at < end}
+    served = during & {entry.room for entry in project.entries()}
+    print(f"  while broken        {len(during)} dispatches, {len(during - served)} lost")
+    print(f"  save -> event       {rig.spread(told, 'ms')}")
+    tell_lost(place, project)
+
+
+async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
+    """How soon the screen shows that a save did not load: the terminal gets the broken line's text."""
+    command = [*rig.HOST, str(project.agent), "--python", options.python]
+    terminal = Terminal(command, place.environ)
+    await asyncio.to_thread(terminal.until, "○ idle".encode())
+    shown = []
+    for version in range(2, options.saves + 2):
+        await asyncio.sleep(LEAD_S)
+        project.save(version, rename=version % 2 == 0, broken=True)
+        at = time.perf_counter() - terminal.begin
+        text = rig.BROKEN.format(version=version).strip().encode()
+        shown.append(await asyncio.to_thread(terminal.until, text) - at)
+    terminal.press(b"q")
+    terminal.process.wait()
+    print(f"  save -> on screen   {rig.spread(shown, 'ms')}")
+
+
+# -- the runs ------------------------------------------------------------------------------------------------
+
+
+async def measure(options: argparse.Namespace, name: str) -> None:
+    kind = rig.KINDS[name]
+    act = broken if options.broken else storm if options.storm else saves
+    with tempfile.TemporaryDirectory() as folder:
+        names = [c.name for c in candidates(options, rig.Project(Path(folder), kind), kind)]
+    for position, title in enumerate(names):
+        with tempfile.TemporaryDirectory() as folder:
+            project = rig.Project(Path(folder), kind)
+            candidate = candidates(options, project, kind)[position]
+            options.ours = candidate.ours
+            print(f"{name}: {title}, {options.saves} saves", flush=True)
+            async with rig.place(options.url) as place:
+                environ = {**place.environ, "VIRTUAL_ENV": str(Path(options.python).parents[1])}
+                async with rig.worker(candidate.command, candidate.mark, environ, Path(folder)) as worker:
+                    await asyncio.sleep(LEAD_S)
+                    await act(place, worker, project, options)
+    if options.screen:
+        with tempfile.TemporaryDirectory() as folder:
+            async with rig.place(options.url) as place:
+                await on_screen(place, rig.Project(Path(folder), kind), options)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--saves", type=int, default=50)
+    parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk", "sdk-20"])
+    parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
+    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker")
+    parser.add_argument("--lk", help="the lk command, for `lk agent dev`")
+    parser.add_argument("--every", type=float, default=0.1, help="seconds between dispatches")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds until a save counts as not loaded")
+    parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--storm", action="store_true")
+    parser.add_argument("--screen", action="store_true")
+    parser.add_argument("--python", default=str(rig.SDK_PYTHON))
+    parser.add_argument("--url", help="a real server, started with --dev, instead of the embedded one")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, dispatches every {options.every} s")
+    for kind in options.kinds:
+        asyncio.run(measure(options, kind))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""What the benches share: a server, agents that note their entries, workers of any make, dispatches.
+
+An agent's entry function appends one line (Unix nanoseconds, its code's version, the room) to a file, so
+that each worker is measured from outside and in the same way.
+"""
+
+import asyncio
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from livekit import api
+
+from agent_tui.local_server.server import LocalServer
+from agent_tui.local_server.session import WorkerSession
+
+ROOT = Path(__file__).parents[1]
+HOST = [sys.executable, "-m", "agent_tui"]
+SDK_PYTHON = ROOT / ".venvs/sdk-new/bin/python"
+KEY, SECRET = "devkey", "secret"
+"""Those of `livekit-server --dev`."""
+
+_NOTE = """
+import os, time
+def note(room, version):
+    line = f"{{time.time_ns()}} {{version}} {{room}}\\n".encode()
+    fd = os.open({entries!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, line)
+    os.close(fd)
+"""
+_NATIVE = """
+async def entry(ctx):
+    note(ctx.job.room.name, VERSION)
+"""
+_SDK = """
+from livekit.agents import AgentServer, JobContext, cli
+server = AgentServer(num_idle_processes={idle})
+
+def prewarm(proc):
+    pass
+
+server.setup_fnc = prewarm
+
+@server.rtc_session()
+async def entry(ctx: JobContext):
+    note(ctx.job.room.name, VERSION)
+    ctx.shutdown("done")
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+BROKEN = "def broken_{version}(:\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an agent is made of: whose functions, how many more files, seconds its own import takes."""
+
+    native: bool = False
+    files: int = 0
+    import_s: float = 0.0
+
+
+KINDS = {
+    "native": Kind(native=True),
+    "native-20": Kind(native=True, files=20),
+    "native-1s": Kind(native=True, import_s=1.0),
+    "sdk": Kind(),
+    "sdk-20": Kind(files=20),
+    "sdk-1s": Kind(import_s=1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job's entry function began: Unix seconds, the version of its code, its room."""
+
+    at: float
+    version: int
+    room: str
+
+
+class Project:
+    """An agent in a folder of its own; saved again it has another version. More files import each other."""
+
+    def __init__(self, folder: Path, kind: Kind, idle: int = 1) -> None:
+        self.agent = folder / "agent.py"
+        self.saved = folder / f"part_{kind.files}.py" if kind.files else self.agent
+        self._kind, self._idle, self._entries = kind, idle, folder / "entries.txt"
+        (folder / "requirements.txt").touch()  # lk looks for a project file
+        for number in range(1, kind.files):
+            (folder / f"part_{number}.py").write_text(f"from part_{number + 1} import VERSION\n")
+        if kind.files:
+            self.agent.write_text("from part_1 import VERSION\n" + self._functions())
+        self.save(1)
+
+    def save(self, version: int, *, rename: bool = False, broken: bool = False) -> float:
+        """Writes that version, in place or by atomic rename; Unix seconds when it was on disk."""
+        text = f"VERSION = {version}\n"
+        if self._kind.import_s:
+            text += f"import time\ntime.sleep({self._kind.import_s})\n"
+        if not self._kind.files:
+            text += self._functions()
+        if broken:
+            text = BROKEN.format(version=version)
+        target = self.saved.with_name(f".{self.saved.name}.swp") if rename else self.saved
+        target.write_text(text)
+        if rename:
+            target.replace(self.saved)
+        return time.time()
+
+    def entries(self) -> list[Entry]:
+        """All entries so far, the oldest first."""
+        if not self._entries.exists():
+            return []
+        fields = [line.split() for line in self._entries.read_text().splitlines()]
+        return sorted(
+            (Entry(int(at) / 1e9, int(version), room) for at, version, room in fields), key=lambda e: e.at
+        )
+
+    def _functions(self) -> str:
+        functions = _NATIVE if self._kind.native else _SDK.format(idle=self._idle)
+        return _NOTE.format(entries=str(self._entries)) + functions
+
+
+@dataclass
+class Place:
+    """A server under way: where workers find it, how to dispatch to them, when it made each offer."""
+
+    url: str
+    client: api.LiveKitAPI
+    offered: dict[str, float] = field(default_factory=dict)
+    """Room -> Unix seconds when its offer was made; only the embedded server tells."""
+    asked: dict[str, float] = field(default_factory=dict)
+    """Room -> Unix seconds when its dispatch was asked for."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "LIVEKIT_URL": self.url,
+            "LIVEKIT_API_KEY": KEY,
+            "LIVEKIT_API_SECRET": SECRET,
+        }
+
+    async def dispatch(self) -> str:
+        """A new room, which is a dispatch to an agent without a name; the room."""
+        room = f"room-{len(self.asked)}-{time.time_ns()}"
+        self.asked[room] = time.time()
+        await self.client.room.create_room(api.CreateRoomRequest(name=room))
+        return room
+
+    async def dispatch_every(self, seconds: float) -> None:
+        """Dispatches until cancelled; a slow answer does not hold the next one up."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(self.dispatch())
+                await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def place(url: str | None = None) -> AsyncIterator[Place]:
+    """The embedded server in this process, or the one at that URL with the keys of `livekit-server --dev`."""
+    server = None if url else LocalServer(keys={KEY: SECRET})
+    if server is not None:
+        await server.start()
+        url = server.url
+    assert url is not None
+    client = api.LiveKitAPI(f"http{url.removeprefix('ws')}", KEY, SECRET)
+    here = Place(url, client)
+    offer = WorkerSession.offer
+
+    def noting(session: WorkerSession, job: Any) -> Any:
+        here.offered[job.room.name] = time.time()
+        return offer(session, job)
+
+    WorkerSession.offer = noting  # type: ignore[assignment, method-assign]
+    try:
+        yield here
+    finally:
+        WorkerSession.offer = offer  # type: ignore[method-assign]
+        await client.aclose()
+        if server is not None:
+            await server.close()
+
+
+class Worker:
+    """A worker's process under way; its lines with the Unix seconds of their arrival."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[tuple[float, str]] = []
+        self._news = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
+
+    async def until(self, mark: str, count: int = 1, limit_s: float = 60.0) -> float:
+        """When the `count`-th line with that mark came."""
+        async with asyncio.timeout(limit_s), self._news:
+            while len(found := [at for at, line in self.lines if mark in line]) < count:
+                if self._reading.done():
+                    tail = "\n".join(line for _, line in self.lines[-20:])
+                    raise SystemExit(f"ended without {mark!r}:\n{tail}")
+                await self._news.wait()
+        return found[count - 1]
+
+    async def end(self) -> None:
+        """In good order, then by force; the whole process group."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(10):
+                await self._reading
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            await self._reading
+        await self.process.wait()
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            async with self._news:
+                self.lines.append((time.time(), line.decode(errors="replace")))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+
+@asynccontextmanager
+async def worker(
+    command: Sequence[str], mark: str, environ: Mapping[str, str], cwd: Path | None = None
+) -> AsyncIterator[Worker]:
+    """Starts the command and waits for a line with that mark."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=environ,
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        limit=2**24,
+    )
+    running = Worker(process)
+    try:
+        await running.until(mark)
+        yield running
+    finally:
+        await running.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a worker's process tree takes: processes, descriptors of its first process, PSS in MB."""
+
+    processes: int
+    fds: int
+    pss_mb: float
+
+    def __str__(self) -> str:
+        return f"{self.processes} processes, {self.fds} fds in the host, {self.pss_mb:.1f} MB PSS"
+
+
+def cost(pid: int) -> Cost:
+    host = psutil.Process(pid)
+    pss = 0
+    tree = [host, *host.children(recursive=True)]
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):
+            pss += process.memory_full_info().pss
+    return Cost(len(tree), host.num_fds(), pss / 2**20)
+
+
+def spread(seconds: Sequence[float], unit: str = "s") -> str:
+    """Median, p95 and worst, in seconds or milliseconds."""
+    if not seconds:
+        return "–"
+    ordered, scale = sorted(seconds), 1000 if unit == "ms" else 1
+    p95 = ordered[min(int(len(ordered) * 0.95), len(ordered) - 1)]
+    digits = 1 if unit == "ms" else 3
+    values = (statistics.median(ordered), p95, ordered[-1])
+    median, high, worst = (f"{value * scale:.{digits}f}" for value in values)
+    return f"median {median}, p95 {high}, max {worst} {unit} (n={len(ordered)})"

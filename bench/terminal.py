@@ -1,0 +1,59 @@
+"""A command on a pseudo terminal of 120×40, and when it showed what."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class Terminal:
+    """A command on a pseudo terminal; remembers when what it wrote first held a text."""
+
+    def __init__(self, command: list[str], environ: Mapping[str, str] = os.environ) -> None:
+        self._host, client = pty.openpty()
+        fcntl.ioctl(client, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        environ = {**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        self.begin = time.perf_counter()
+        self.process = subprocess.Popen(
+            command,
+            stdin=client,
+            stdout=client,
+            stderr=client,
+            env=environ,
+            start_new_session=True,
+            cwd=Path(__file__).parents[1],
+        )
+        os.close(client)
+        self._written = bytearray()
+        self._news = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def until(self, text: bytes, limit_s: float = 20.0) -> float:
+        """Seconds from exec until the text was written; raises SystemExit when it never is."""
+        deadline = time.monotonic() + limit_s
+        with self._news:
+            while text not in self._written:
+                if not self._news.wait(deadline - time.monotonic()):
+                    raise SystemExit(
+                        f"{text!r} was never shown:\n{self._written[-2000:].decode(errors='replace')}"
+                    )
+            return time.perf_counter() - self.begin
+
+    def press(self, key: bytes) -> None:
+        os.write(self._host, key)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._host, 65536)
+            except OSError:
+                return
+            with self._news:
+                self._written += data
+                self._news.notify_all()
