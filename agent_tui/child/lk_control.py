@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import pickle
+import sys
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
@@ -100,13 +101,18 @@ def run(link: Link) -> None:
         has_prewarm=agent.has_prewarm,
         has_request_func=agent.has_request_func,
         has_load_func=agent.load is not None,
-        inference_runners=list(runners()),
+        inference_runners=sorted(runners()),
+        own_runners=any(map(_is_own, runners().values())),
         functions=_pack(server),
         load_ms=load_ms,
         imports=others.names,
         **loading.facts(link.orders.file),
     )
     ControlLoop(link, agent).run()
+
+
+def _is_own(runner: type) -> bool:
+    return owned.is_own(getattr(sys.modules.get(runner.__module__), "__file__", None) or "")
 
 
 def _pack(server: Any) -> str:

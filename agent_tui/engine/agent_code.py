@@ -1,6 +1,5 @@
 """The agent's code as the engine runs it: loaded, its options applied, its functions asked."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from agent_tui.model.events import Notice, OptionsChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
-from agent_tui.processes.inference import Inference
+from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.headstart import SDK_MODULES, WARM_UP
@@ -61,8 +60,7 @@ class AgentCode:
         self._server_for = _server_fields(context.settings.options)
         self._next_options = context.settings.options
         self._next_environment = context.environment
-        self._inference: Inference | None = None
-        self._inference_task: asyncio.Task[None] | None = None
+        self._inference = SharedInference(clock=context.clock, emit=context.emit)
         config = context.config
         self._learned = recall(config.learned) if config.learned else Learned()
         self._bases = Bases(
@@ -112,8 +110,7 @@ class AgentCode:
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
         """All that are there beside the job processes."""
-        inference = self._inference.process if self._inference else None
-        return (*self._generations.processes, *((inference,) if inference else ()))
+        return (*self._generations.processes, *self._inference.processes)
 
     async def keep_loaded(self) -> None:
         """Loads the file, and again at each save that matters."""
@@ -150,11 +147,8 @@ class AgentCode:
     def relay(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         """Takes what job processes say that is not about their job."""
         match message:
-            case ch.InferenceRequest() if self._inference is not None:
-                self._inference.ask(message, process.send)
-            case ch.InferenceRequest(request_id=request_id):
-                error = "this generation has no inference process"
-                process.send(ch.InferenceResponse(request_id, None, error))
+            case ch.InferenceRequest():
+                self._inference.ask(process, message)
             case ch.Wants(name=name):
                 self._bases.hold(name)
                 if name not in self._learned.wants:
@@ -162,18 +156,21 @@ class AgentCode:
             case _:
                 pass
 
+    def process_ended(self) -> None:
+        """A job process is gone: what only its generation needed can go too."""
+        used = {process.generation for process in self._pool().processes}
+        current = self.current.number if self.current else 0
+        self._inference.keep(lambda generation: generation in used or generation >= current)
+
     def kill(self, reason: str) -> None:
         """Ends all that are not job processes now; `close()` waits for it."""
         self._generations.kill(reason)
-        if self._inference is not None:
-            self._inference.kill(reason)
+        self._inference.kill(reason)
 
     async def close(self, reason: str) -> None:
         """Ends all that are not job processes; nothing is loaded any more."""
         await self._generations.close(reason)
-        if self._inference is not None and self._inference_task is not None:
-            self._inference.close(reason)
-            await self._inference_task
+        await self._inference.close(reason)
 
     # -- what the generations ask (`Host`) --------------------------------------------------------------
 
@@ -215,15 +212,18 @@ class AgentCode:
         server = context.server
         await self._registrar().present(options, server.address, server.chosen.kind, version)
 
-    async def warm(self, plan: Plan, count: int) -> None:
+    async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
+        self._inference.use(plan, manifest)  # prewarm may ask it already
         await self._pool().warm(plan, count)
 
     def abandon(self, plan: Plan) -> None:
         self._pool().abandon(plan)
+        self._inference.keep(lambda generation: generation != plan.generation)
 
     def switched(self, generation: Generation) -> None:
-        self._start_inference(generation)
+        self._inference.use(generation.plan, generation.manifest)
         self._pool().use(generation.plan)
+        self.process_ended()
         self._loaded()
         self._desk().switched(generation.number, self._context.config.on_reload)
 
@@ -267,17 +267,6 @@ class AgentCode:
             head_start=config.head_start,
             modules=modules,
         )
-
-    def _start_inference(self, generation: Generation) -> None:
-        if not generation.manifest.inference_runners or self._inference is not None:
-            return
-        self._inference = Inference(
-            generation.number,
-            launch=generation.plan.launch,
-            clock=self._context.clock,
-            emit=self._context.emit,
-        )
-        self._inference_task = asyncio.create_task(self._inference.run(), name="inference")
 
 
 def _python_path(environment: Environment) -> list[str]:

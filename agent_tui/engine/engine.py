@@ -195,6 +195,7 @@ class Engine:
             emit=emit,
             relay=self._code.relay,
             became_ready=lambda process: self._sampler.note_baseline(process),
+            ended=self._code.process_ended,
         )
         self._registrar = Registrar(
             jobs=lambda: self._desk,

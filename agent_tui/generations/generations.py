@@ -65,7 +65,7 @@ class Host(Protocol):
         """Takes its options, and registers under them. Raises UserError, with everything as it was."""
         ...
 
-    async def warm(self, plan: Plan, count: int) -> None:
+    async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
         """Prepares idle processes beside the current ones. Raises ProcessFailed."""
         ...
 
@@ -192,7 +192,7 @@ class Generations:
             await self._switch(attempt)
             return await attempt.choose()
         choice = await attempt.choose()
-        await self._host.warm(attempt.plan, idle)
+        await self._host.warm(attempt.plan, manifest, idle)
         return choice
 
     async def _switch(self, attempt: Attempt) -> None:

@@ -243,6 +243,8 @@ class Manifest:
     """Folders in which the project's own modules are looked for (`sys.path`, editable installs)."""
     imports: tuple[str, ...] = ()
     """Modules of others that the project's own code imports, in order."""
+    own_runners: bool = False
+    """Some of the runners are the project's own code, and differ when that does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The inference process: runs models that jobs share, and the way of a request to it and back."""
+"""Inference processes: run models that jobs share, and the way of a request to them and back."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
 from agent_tui.processes.kept import KeptProcess
+from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import Emit, ProcessEnd, SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
 
@@ -16,9 +17,9 @@ TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, 
 class Inference:
     """Keeps one inference process alive and forwards messages 7 and 8 by request id."""
 
-    def __init__(self, generation: int, *, launch: ch.Launch, clock: Clock, emit: Emit) -> None:
-        self._generation = generation
-        self._launch = launch
+    def __init__(self, plan: Plan, *, clock: Clock, emit: Emit) -> None:
+        self.plan = plan
+        """The generation from which the next process would be made; the latest of those that share it."""
         self._clock = clock
         self._emit = emit
         self._kept = KeptProcess(self._make, ended=self._process_ended)
@@ -51,11 +52,12 @@ class Inference:
         self._kept.kill(reason)
 
     def _make(self, number: int) -> SupervisedProcess:
+        generation = self.plan.generation
         process = SupervisedProcess(
-            f"i{self._generation}" if number == 1 else f"i{self._generation}.{number}",
+            f"i{generation}" if number == 1 else f"i{generation}.{number}",
             ch.ProcessKind.INFERENCE,
-            self._generation,
-            launch=self._launch,
+            generation,
+            launch=self.plan.launch,
             timings=lambda: TIMINGS,
             clock=self._clock,
             emit=self._emit,
@@ -82,3 +84,62 @@ class Inference:
         for request_id, answer in asking.items():
             answer(ch.InferenceResponse(request_id, None, f"the inference process ended: {end.reason}"))
         return True
+
+
+class SharedInference:
+    """The inference processes of a run: generations with the same runners have one together (design §5.6).
+
+    Jobs of an old generation keep theirs until the last of them is over.
+    """
+
+    def __init__(self, *, clock: Clock, emit: Emit) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._of: dict[int, tuple[object, Inference]] = {}
+        """Generation -> what its runners are, and what runs them."""
+        self._lives: dict[Inference, asyncio.Task[None]] = {}
+
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """Those that are there."""
+        return tuple(each.process for each in self._lives if each.process is not None)
+
+    def use(self, plan: Plan, manifest: ch.Manifest) -> None:
+        """From here on jobs may run on that generation."""
+        if not manifest.inference_runners:
+            return
+        runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
+        inference = next((each for known, each in self._of.values() if known == runners), None)
+        if inference is None:
+            inference = Inference(plan, clock=self._clock, emit=self._emit)
+            life = asyncio.create_task(inference.run(), name=f"inference {plan.generation}")
+            self._lives[inference] = life
+            life.add_done_callback(lambda _: self._lives.pop(inference))
+        inference.plan = plan
+        self._of[plan.generation] = runners, inference
+
+    def keep(self, needed: Callable[[int], bool]) -> None:
+        """Only these generations have jobs or may get one; what the others alone had is ended."""
+        self._of = {number: each for number, each in self._of.items() if needed(number)}
+        used = {inference for _, inference in self._of.values()}
+        for inference in self._lives.keys() - used:
+            inference.close("no job needs it any more")
+
+    def ask(self, process: SupervisedProcess, request: ch.InferenceRequest) -> None:
+        """Forwards a job process's request; the answer, or why there is none, goes to that process."""
+        if process.generation in self._of:
+            self._of[process.generation][1].ask(request, process.send)
+        else:
+            error = f"generation {process.generation} has no inference process"
+            process.send(ch.InferenceResponse(request.request_id, None, error))
+
+    def kill(self, reason: str) -> None:
+        """Ends all of them now; `close()` waits for it."""
+        for inference in self._lives:
+            inference.kill(reason)
+
+    async def close(self, reason: str) -> None:
+        """Ends all of them, and waits."""
+        for inference in self._lives:
+            inference.close(reason)
+        await asyncio.gather(*self._lives.values())

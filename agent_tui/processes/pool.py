@@ -71,6 +71,7 @@ class Pool:
         emit: Emit,
         relay: Relay,
         became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
+        ended: Callable[[], None] = lambda: None,
         back_off: BackOff | None = None,
         supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
@@ -81,6 +82,7 @@ class Pool:
         self._emit = emit
         self._relay = relay
         self._tell_ready = became_ready
+        self._tell_ended = ended
         self._back_off = back_off or BackOff()
         self._supervise = supervise
         self._plan: Plan | None = None
@@ -259,6 +261,7 @@ class Pool:
                 self._warmed(warming, process, ProcessFailed("it died while it waited for its first job"))
             self._forget(process)
             self._processes.pop(process.id, None)
+            self._tell_ended()
             if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
                 self._idle_deaths += 1
                 self._pause(self._idle_deaths)

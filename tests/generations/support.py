@@ -158,7 +158,7 @@ class World:
         self.applied.append(manifest)
         self.pool.set_target(self.idle)
 
-    async def warm(self, plan: Plan, count: int) -> None:
+    async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
         await self.pool.warm(plan, count)
 
     def abandon(self, plan: Plan) -> None:

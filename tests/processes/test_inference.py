@@ -3,10 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.processes.inference import Inference
+from agent_tui.processes.inference import Inference, SharedInference
+from agent_tui.processes.pool import Plan
+from agent_tui.processes.process import SupervisedProcess
+from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, until
 
 REQUEST = ch.InferenceRequest("r1", "eot", b"x")
@@ -14,7 +20,7 @@ REQUEST = ch.InferenceRequest("r1", "eot", b"x")
 
 @asynccontextmanager
 async def inference_of(nursery: Nursery) -> AsyncIterator[Inference]:
-    inference = Inference(1, launch=nursery, clock=SystemClock(), emit=lambda event: None)
+    inference = Inference(Plan(1, nursery), clock=SystemClock(), emit=lambda event: None)
     running = asyncio.create_task(inference.run())
     try:
         yield inference
@@ -51,3 +57,85 @@ async def test_when_it_dies_requests_fail_and_it_is_made_anew() -> None:
         await until(lambda: answers)
         assert answers[0].error == "the inference process ended: ended by signal 9"
         await until(lambda: len(nursery.children) == 2)
+
+
+MANIFEST = ch.Manifest("livekit-agents", "1", {}, True, False, False, False, ("eot",), "f", (), 1.0)
+
+
+@asynccontextmanager
+async def shared() -> AsyncIterator[SharedInference]:
+    inference = SharedInference(clock=SystemClock(), emit=lambda event: None)
+    try:
+        yield inference
+    finally:
+        inference.kill("test over")
+        await asyncio.wait_for(inference.close("test over"), 5)
+
+
+def job_of(generation: int, nursery: Nursery) -> SupervisedProcess:
+    return SupervisedProcess(
+        f"p{generation}",
+        ch.ProcessKind.JOB,
+        generation,
+        launch=nursery,
+        timings=ProcessTimings,
+        clock=SystemClock(),
+        emit=lambda event: None,
+        relay=lambda process, message: None,
+    )
+
+
+async def test_generations_with_the_same_runners_share_one_process() -> None:
+    first, second = Nursery(), Nursery()
+    async with shared() as inference:
+        inference.use(Plan(1, first), MANIFEST)
+        await until(lambda: first.children and first.children[0].told(ch.Ping))
+        inference.use(Plan(2, second), replace(MANIFEST, load_ms=2.0))
+        inference.keep(lambda generation: generation == 2)  # generation 1 has no job left
+        assert [process.id for process in inference.processes] == ["i1"]
+        inference.ask(job_of(2, second), REQUEST)
+        await until(lambda: first.children[0].told(ch.InferenceRequest))
+        first.children[0].end(None, 9)
+        await until(lambda: len(second.children) == 1)  # the next one comes of the latest generation
+        assert len(first.children) == 1
+
+
+@pytest.mark.parametrize(
+    "later",
+    [replace(MANIFEST, inference_runners=("other",)), replace(MANIFEST, own_runners=True)],
+    ids=["others", "own code"],
+)
+async def test_other_runners_get_a_process_of_their_own_and_the_old_one_serves_old_jobs(
+    later: ch.Manifest,
+) -> None:
+    first, second = Nursery(), Nursery()
+    async with shared() as inference:
+        inference.use(Plan(1, first), MANIFEST)
+        inference.use(Plan(2, second), later)
+        await until(lambda: first.children and first.children[0].told(ch.Ping))
+        await until(lambda: second.children and second.children[0].told(ch.Ping))
+        inference.ask(job_of(1, first), REQUEST)
+        inference.ask(job_of(2, second), replace(REQUEST, request_id="r2"))
+        await until(lambda: first.children[0].told(ch.InferenceRequest))
+        await until(lambda: second.children[0].told(ch.InferenceRequest))
+        inference.keep(lambda generation: generation == 2)
+        await until(lambda: first.children[0].told(ch.Shutdown))
+        first.children[0].end()
+        await until(lambda: [process.id for process in inference.processes] == ["i2"])
+
+
+async def test_without_runners_a_job_hears_that_nobody_answers() -> None:
+    nursery = Nursery()
+    async with shared() as inference:
+        inference.use(Plan(1, nursery), replace(MANIFEST, inference_runners=()))
+        job = job_of(1, nursery)
+        running = asyncio.create_task(job.run())
+        await until(lambda: nursery.children and nursery.children[0].told(ch.Ping))
+        inference.ask(job, REQUEST)
+        await until(lambda: nursery.children[0].told(ch.InferenceResponse))
+        [answer] = nursery.children[0].told(ch.InferenceResponse)
+        assert isinstance(answer, ch.InferenceResponse)
+        assert answer.error == "generation 1 has no inference process"
+        assert [process.id for process in inference.processes] == []
+        nursery.children[0].end()
+        await running
