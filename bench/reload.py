@@ -9,7 +9,7 @@ seen on a terminal. `--storm` saves each 0.5 s and prints what grew.
     python bench/reload.py [--saves 50] [--kinds native sdk sdk-20] [--methods fork template spawn]
     python bench/reload.py --broken --saves 20 --screen
     python bench/reload.py --storm --saves 200
-    python bench/reload.py --kinds sdk --saves 6 --peers dev [--lk PATH]
+    python bench/reload.py --kinds sdk --saves 6 --peers dev lk [--lk PATH]
 """
 
 import argparse
@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import rig
@@ -33,34 +32,6 @@ FOLLOW_S = 0.5
 GRACE_S = 5.0
 """For jobs under way at the end, before they count as lost."""
 STORM_EVERY_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A way to serve an agent file; `ours` ones tell their events as JSON lines."""
-
-    name: str
-    command: list[str]
-    mark: str
-    ours: bool = False
-
-
-def candidates(options: argparse.Namespace, project: rig.Project, kind: rig.Kind) -> list[Candidate]:
-    place = [str(project.agent), "--headless", "--json", "--python", options.python]
-    idle = ["--num-idle-processes", "1"] if kind.native else []
-    found = [
-        Candidate(f"agent-tui, {method}", [*rig.HOST, *place, *idle, "--start-method", method], "idle", True)
-        for method in options.methods
-    ]
-    if "dev" in options.peers and not kind.native:
-        found.append(
-            Candidate("python agent.py dev", [options.python, str(project.agent), "dev"], "registered worker")
-        )
-    if options.lk and not kind.native:
-        found.append(
-            Candidate("lk agent dev", [options.lk, "agent", "dev", str(project.agent)], "registered worker")
-        )
-    return found
 
 
 @asynccontextmanager
@@ -182,7 +153,7 @@ async def broken(
         for number in range(options.saves):
             await asyncio.sleep(LEAD_S)
             at = project.save(2 * number + 2, rename=number % 2 == 0, broken=True)
-            if options.ours:
+            if worker.tells:
                 told.append(await worker.until('"generation_failed"', number + 1) - at)
             await asyncio.sleep(LEAD_S)
             windows.append((at, time.time()))
@@ -215,26 +186,23 @@ async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Na
 # -- the runs ------------------------------------------------------------------------------------------------
 
 
-async def measure(options: argparse.Namespace, name: str) -> None:
-    kind = rig.KINDS[name]
+async def measure(options: argparse.Namespace, name: str, method: str) -> None:
     act = broken if options.broken else storm if options.storm else saves
     with tempfile.TemporaryDirectory() as folder:
-        names = [c.name for c in candidates(options, rig.Project(Path(folder), kind), kind)]
-    for position, title in enumerate(names):
-        with tempfile.TemporaryDirectory() as folder:
-            project = rig.Project(Path(folder), kind)
-            candidate = candidates(options, project, kind)[position]
-            options.ours = candidate.ours
-            print(f"{name}: {title}, {options.saves} saves", flush=True)
-            async with rig.place(options.url) as place:
-                environ = {**place.environ, "VIRTUAL_ENV": str(Path(options.python).parents[1])}
-                async with rig.worker(candidate.command, candidate.mark, environ, Path(folder)) as worker:
-                    await asyncio.sleep(LEAD_S)
-                    await act(place, worker, project, options)
-    if options.screen:
-        with tempfile.TemporaryDirectory() as folder:
-            async with rig.place(options.url) as place:
-                await on_screen(place, rig.Project(Path(folder), kind), options)
+        project = rig.Project(Path(folder), rig.KINDS[name])
+        command, mark = rig.command(project, method, options.python, lk=options.lk)
+        print(f"{name}: {method}, {options.saves} saves", flush=True)
+        async with rig.place(options.url) as place:
+            environ = {**place.environ, "VIRTUAL_ENV": str(Path(options.python).parents[1])}
+            async with rig.worker(command, mark, environ, Path(folder)) as worker:
+                await asyncio.sleep(LEAD_S)
+                await act(place, worker, project, options)
+
+
+async def watched(options: argparse.Namespace, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with rig.place(options.url) as place:
+            await on_screen(place, rig.Project(Path(folder), rig.KINDS[name]), options)
 
 
 def main() -> None:
@@ -242,8 +210,8 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=50)
     parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk", "sdk-20"])
     parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
-    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker")
-    parser.add_argument("--lk", help="the lk command, for `lk agent dev`")
+    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker; lk: lk agent dev")
+    parser.add_argument("--lk", default="lk", help="the lk command")
     parser.add_argument("--every", type=float, default=0.1, help="seconds between dispatches")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds until a save counts as not loaded")
     parser.add_argument("--broken", action="store_true")
@@ -254,7 +222,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, dispatches every {options.every} s")
     for kind in options.kinds:
-        asyncio.run(measure(options, kind))
+        for method in (*options.methods, *(() if rig.KINDS[kind].native else options.peers)):
+            asyncio.run(measure(options, kind, method))
+        if options.screen:
+            asyncio.run(watched(options, kind))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,22 @@ class Project:
         return _NOTE.format(entries=str(self._entries)) + functions
 
 
+def command(
+    project: Project, method: str, python: str, idle: int = 1, *, lk: str = "lk"
+) -> tuple[list[str], str]:
+    """What serves the project, and the mark of the line that says so. `method` is a start method of
+    agent-tui, or a peer: "dev" for the SDK's own worker, "lk" for `lk agent dev`.
+    """
+    agent = str(project.agent)
+    if method == "dev":
+        return [python, agent, "dev"], "registered worker"
+    if method == "lk":
+        return [lk, "agent", "dev", agent], "registered worker"
+    ours = [*HOST, agent, "--headless", "--json", "--python", python, "--start-method", method]
+    warm = "idle" if idle else "generation_ready"
+    return [*ours, "--num-idle-processes", str(idle)], f'"{warm}"'
+
+
 @dataclass
 class Place:
     """A server under way: where workers find it, how to dispatch to them, when it made each offer."""
@@ -197,6 +213,8 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
+        self.tells = False
+        """Whether it tells its events as lines of JSON."""
         self.lines: list[tuple[float, str]] = []
         self._news = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
@@ -250,6 +268,7 @@ async def worker(
         limit=2**24,
     )
     running = Worker(process)
+    running.tells = "--json" in command
     try:
         await running.until(mark)
         yield running

@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, fitness, loading, owned, preparing
+from . import debugging, entropy, fitness, loading, owned, preparing
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -253,12 +253,13 @@ def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
     """Loads the file; `Failed` and the end if it does not load."""
     link = Link(channel, orders)
     _set_up(channel, orders, link)
-    open_before = fitness.descriptors()
+    open_before, drawn = fitness.descriptors(), list[str]()
     link.say("loading")
     started = time.monotonic()
     gc.disable()
     try:
-        _loader(orders)(link)
+        with entropy.watched(drawn):
+            _loader(orders)(link)
     except BaseException as error:
         link.fail(error)
         channel.flush_here()
@@ -268,7 +269,7 @@ def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
         stream.flush()
     unsafe = fitness.unsafe(open_before)
     gc.freeze()
-    link.say("template_report", load_ms=took, unsafe=unsafe)
+    link.say("template_report", load_ms=took, unsafe=unsafe, drawn=drawn)
     link.say("ready")
     return link.records
 

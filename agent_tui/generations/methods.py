@@ -46,7 +46,10 @@ def choose(
         return Choice(
             StartMethod.FORK, f"loading leaves {template.unsafe}: each process loads by itself; {took}"
         )
-    return Choice(StartMethod.TEMPLATE, f"{took}, which is done once")
+    drawn = (
+        f"; random values of {', '.join(template.drawn)} are the same in all jobs" if template.drawn else ""
+    )
+    return Choice(StartMethod.TEMPLATE, f"{took}, which is done once{drawn}")
 
 
 def _duration(ms: float) -> str:

@@ -287,10 +287,14 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class TemplateReport:
-    """A template has loaded the file. `unsafe` says why it must not be forked; empty if it may be."""
+    """A template has loaded the file. `unsafe` says why it must not be forked; empty if it may be.
+
+    `drawn` are the project's lines that drew random values, which are now the same in all jobs.
+    """
 
     load_ms: float
     unsafe: str
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

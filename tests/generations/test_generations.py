@@ -1,6 +1,7 @@
 """Loading beside what serves, the start method, and the switch, over scripted children."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -205,6 +206,14 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
     [
         (None, "", 9.2, None, "fork", "loading takes 9 ms"),
         (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s, which is done once"),
+        (
+            None,
+            "",
+            80.0,
+            replace(TEMPLATE, drawn=("agent.py:4",)),
+            "template",
+            "loading takes 80 ms, which is done once; random values of agent.py:4 are the same in all jobs",
+        ),
         (
             None,
             "",

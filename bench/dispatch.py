@@ -1,0 +1,92 @@
+"""From an offer to the first line of the entry function, and what it costs to be ready for it.
+
+One dispatch at a time with a warm process and with none, and bursts. The offer's time is when the embedded
+server made it, the entry's is noted by the agent itself, so that each worker is measured in the same way.
+
+    python bench/dispatch.py [--kinds native sdk] [--methods fork] [--peers dev] [--runs 50] [--burst 30]
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import rig
+
+APART_S = 0.4
+SETTLE_S = 3.0
+LIMIT_S = 60.0
+
+
+async def entered(place: rig.Place, project: rig.Project, rooms: set[str]) -> list[rig.Entry]:
+    """The entries of these rooms; SystemExit when one is missing for long."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            found = [entry for entry in project.entries() if entry.room in rooms]
+            if len(found) >= len(rooms):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def one_by_one(place: rig.Place, project: rig.Project, runs: int) -> list[rig.Entry]:
+    found: list[rig.Entry] = []
+    for _ in range(runs):
+        found += await entered(place, project, {await place.dispatch()})
+        await asyncio.sleep(APART_S)
+    return found
+
+
+async def bursts(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
+    """`--bursts` times `--burst` dispatches at once."""
+    last, each = [], []
+    for _ in range(options.bursts):
+        await asyncio.sleep(SETTLE_S)
+        rooms = set(await asyncio.gather(*(place.dispatch() for _ in range(options.burst))))
+        entries = await entered(place, project, rooms)
+        offers = [place.offered[room] for room in rooms]
+        last.append(max(entry.at for entry in entries) - max(offers))
+        each += [entry.at - place.offered[entry.room] for entry in entries]
+    print(f"  burst of {options.burst}, last entry after the last offer  {rig.spread(last)}")
+    print(f"  burst of {options.burst}, each from its offer              {rig.spread(each)}")
+
+
+async def measure(options: argparse.Namespace, name: str, idle: int, method: str) -> None:
+    kind = rig.KINDS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        project = rig.Project(Path(folder), kind, idle)
+        command, mark = rig.command(project, method, options.python, idle)
+        async with rig.place() as place, rig.worker(command, mark, place.environ, Path(folder)) as worker:
+            await asyncio.sleep(SETTLE_S)
+            print(f"{name}: {method}, {idle} idle", flush=True)
+            print(f"  at rest             {rig.cost(worker.process.pid)}")
+            if idle == options.burst_idle:
+                await bursts(place, project, options)
+                return
+            entries = await one_by_one(place, project, options.runs)
+            offer = [entry.at - place.offered[entry.room] for entry in entries]
+            asked = [entry.at - place.asked[entry.room] for entry in entries]
+            print(f"  offer -> entry      {rig.spread(offer, 'ms')}")
+            print(f"  dispatch -> entry   {rig.spread(asked, 'ms')}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk"])
+    parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
+    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker")
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--burst", type=int, default=30)
+    parser.add_argument("--bursts", type=int, default=5)
+    parser.add_argument("--burst-idle", type=int, default=4)
+    parser.add_argument("--python", default=str(rig.SDK_PYTHON))
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores")
+    for kind in options.kinds:
+        for method in (*options.methods, *(() if rig.KINDS[kind].native else options.peers)):
+            for idle in (1, 0, options.burst_idle):
+                asyncio.run(measure(options, kind, idle, method))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Module-level habits of agent files: what decides how their job processes start, and that all of them run.
+
+Each file takes long enough to load that a template is tried.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_reload import Session, serving
+from tests.sdks import each_sdk
+
+pytestmark = pytest.mark.real
+
+JOBS = 4
+NATIVE = """
+import time
+time.sleep(0.12)
+{habit}
+
+async def entry(ctx):
+    print("job", ctx.job.room.name, {does}, flush=True)
+"""
+SDK = """
+import time
+from livekit.agents import AgentServer, JobContext, cli
+time.sleep(0.12)
+{habit}
+server = AgentServer()
+
+@server.rtc_session()
+async def entry(ctx: JobContext):
+    print("job", ctx.job.room.name, {does}, flush=True)
+    ctx.shutdown("done")
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+
+THREAD = """
+import threading
+lock = threading.Lock()
+def refresh():
+    while True:
+        with lock:
+            time.sleep(0.005)
+threading.Thread(target=refresh, daemon=True, name="refresh").start()
+def value():
+    with lock:
+        return "ok"
+"""
+EXECUTOR = """
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+pool.submit(int).result()
+def value():
+    return pool.submit(lambda: "ok").result(5)
+"""
+CONNECTION = """
+import socket
+line = socket.create_connection(("127.0.0.1", {port}))
+def ask(word):
+    line.sendall(word.encode() + b"\\n")
+    return line.makefile().readline().strip()
+"""
+RANDOM = """
+import random, uuid
+drawn = random.random()
+mark = uuid.uuid4()
+"""
+DOTENV = """
+import os
+from dotenv import load_dotenv
+load_dotenv(override=True)
+WORD = os.environ["WORD"]
+"""
+
+
+def write(folder: Path, text: str, habit: str, does: str) -> Path:
+    file = folder / "agent.py"
+    file.write_text(text.format(habit=habit, does=does))
+    return file
+
+
+async def said_by_jobs(session: Session, count: int = JOBS) -> dict[str, str]:
+    """Runs jobs at the same time; what each printed, by its room."""
+    rooms = [f"room-{number}" for number in range(count)]
+    await asyncio.gather(*map(session.room, rooms))
+    for room in rooms:
+        end = await session.run.until("job_ended", room=room)
+        assert end["status"] == "success"
+    texts = [event["text"].split(None, 2) for event in session.run.all("log")]
+    return {words[1]: words[2] for words in texts if words[0] == "job"}
+
+
+@pytest.mark.parametrize(
+    ("habit", "does", "leaves"),
+    [(THREAD, "value()", "1 thread of refresh"), (EXECUTOR, "value()", "1 thread of ThreadPoolExecutor-0_0")],
+    ids=["thread", "executor"],
+)
+async def test_a_thread_started_at_import_runs_in_each_job(
+    tmp_path: Path, habit: str, does: str, leaves: str
+) -> None:
+    async with serving(write(tmp_path, NATIVE, habit, does)) as s:
+        ready = await s.ready(1)
+        assert ready["start_method"] == "fork"
+        assert ready["start_reason"].startswith(f"loading leaves {leaves}: each process loads by itself; ")
+        assert set((await said_by_jobs(s)).values()) == {"ok"}
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[int]:
+    """A server that sends each line back, late enough for the lines of two jobs to meet; its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                await asyncio.sleep(0.02)
+                writer.write(line)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_a_connection_made_at_import_is_not_shared_between_jobs(tmp_path: Path) -> None:
+    async with echo() as port:
+        file = write(tmp_path, NATIVE, CONNECTION.format(port=port), "ask(ctx.job.room.name)")
+        async with serving(file) as s:
+            ready = await s.ready(1)
+            assert ready["start_method"] == "fork"
+            assert ready["start_reason"].startswith("loading leaves an open socket: ")
+            assert all(room == answer for room, answer in (await said_by_jobs(s)).items())
+
+
+@each_sdk()
+async def test_a_native_object_of_the_sdk_made_at_import_works_in_each_job(
+    tmp_path: Path, sdk_python: Path
+) -> None:
+    habit = "from livekit import rtc\nresampler = rtc.AudioResampler(48000, 24000)"
+    file = write(tmp_path, SDK, habit, "len(resampler.push(bytearray(9600))) + len(resampler.flush()) > 0")
+    async with serving(file, "--python", str(sdk_python)) as s:
+        ready = await s.ready(1)
+        assert ready["start_method"] == "fork"
+        assert "livekit.rtc's native runtime" in ready["start_reason"]
+        assert set((await said_by_jobs(s)).values()) == {"True"}
+
+
+@each_sdk()
+async def test_an_http_session_made_at_import_works_in_each_job(tmp_path: Path, sdk_python: Path) -> None:
+    habit = "import asyncio, aiohttp\nloop = asyncio.new_event_loop()\nsession = None\n"
+    habit += (
+        "async def make():\n    return aiohttp.ClientSession()\nsession = loop.run_until_complete(make())"
+    )
+    file = write(tmp_path, SDK, habit, "session.closed")
+    async with serving(file, "--python", str(sdk_python)) as s:
+        ready = await s.ready(1)
+        assert ready["start_method"] == "fork"
+        assert ready["start_reason"].startswith("loading leaves an open ")
+        assert set((await said_by_jobs(s)).values()) == {"False"}
+
+
+async def test_random_numbers_differ_between_jobs_and_those_drawn_at_import_are_told(tmp_path: Path) -> None:
+    async with serving(write(tmp_path, NATIVE, RANDOM, "drawn, mark, random.random(), uuid.uuid4()")) as s:
+        ready = await s.ready(1)
+        assert ready["start_method"] == "template"
+        assert ready["start_reason"].endswith("; random values of agent.py:7 are the same in all jobs")
+        drawn, marks, numbers, ids = zip(
+            *(text.split() for text in (await said_by_jobs(s)).values()), strict=True
+        )
+        assert (len(set(drawn)), len(set(marks))) == (1, 1)
+        assert (len(set(numbers)), len(set(ids))) == (JOBS, JOBS)
+
+
+async def test_a_clean_file_draws_nothing(tmp_path: Path) -> None:
+    async with serving(write(tmp_path, NATIVE, "import random, uuid, tempfile, ssl", "random.random()")) as s:
+        ready = await s.ready(1)
+        assert ready["start_method"] == "template"
+        assert ready["start_reason"].endswith(", which is done once")
+        assert len(set((await said_by_jobs(s)).values())) == JOBS
+
+
+async def test_dotenv_loaded_at_import_is_fresh_in_each_generation(tmp_path: Path) -> None:
+    words = tmp_path / ".env"
+    words.write_text("WORD=one\n")
+    file = write(tmp_path, NATIVE, DOTENV, "WORD, os.environ['WORD']")
+    async with serving(file, "--python", sys.executable) as s:
+        assert (await s.ready(1))["start_method"] == "template"
+        assert set((await said_by_jobs(s)).values()) == {"one one"}
+        words.write_text("WORD=two\n")
+        assert (await s.ready(2))["cause"] == str(words)
+        await s.job("after")
+        await s.printed("job after two two")
+
+
+async def test_a_second_of_imports_is_spent_once_for_a_generation_not_for_each_job(tmp_path: Path) -> None:
+    habit = (
+        "import os\ntime.sleep(1)\nwith open('loads.txt', 'a') as loads:\n    print(os.getpid(), file=loads)"
+    )
+    loads = tmp_path / "loads.txt"
+    file = write(tmp_path, NATIVE, habit.replace("loads.txt", str(loads)), "'ran'")
+    async with serving(file, "--num-idle-processes", "2") as s:
+        ready = await s.ready(1)
+        assert (ready["start_method"], ready["start_reason"]) == (
+            "template",
+            "loading takes 1.1 s, which is done once",
+        )
+        assert set((await said_by_jobs(s)).values()) == {"ran"}
+        assert len(loads.read_text().split()) == 2  # the control process and the template
