@@ -15,19 +15,18 @@ from .owned import HERE as _HERE
 from .owned import is_own
 
 _snapshot = snapshots.Snapshot(None)
-_modules_before: frozenset[str] = frozenset()
 
 
 def prepare(file: str, snapshot: snapshots.Snapshot) -> None:
     """Gives the process the `sys.path` and `sys.argv` of `python <file> dev`, and the modules of its own."""
-    global _snapshot, _modules_before
+    global _snapshot
     _snapshot = snapshot
     snapshots.install(snapshot)
     sys.argv = [file, "dev"]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, os.path.dirname(os.path.realpath(file)))
     owned.uncover(owned.own_roots())
-    _modules_before = frozenset(sys.modules)
+    owned.mark_loaded()
 
 
 def run_file(file: str, name: str) -> types.ModuleType:
@@ -52,7 +51,7 @@ def _code(file: str) -> types.CodeType:
 
 def facts(file: str) -> dict[str, Any]:
     """What the manifest tells of the project's own modules once the file is loaded."""
-    return {"files": owned.own_files(file, _modules_before), "roots": owned.own_roots()}
+    return {"files": owned.own_files(file), "roots": owned.own_roots()}
 
 
 def hand_over_code(say: Callable[..., None]) -> None:

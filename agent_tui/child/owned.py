@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 import os
 import sys
 import sysconfig
@@ -34,13 +35,19 @@ def is_own_folder(path: str) -> bool:
     return not os.path.join(path, "").startswith(_STANDARD)
 
 
-def own_files(file: str, before: frozenset[str] = frozenset()) -> list[str]:
-    """Absolute paths of the project's modules that are loaded, the agent's file first.
+def mark_loaded() -> None:
+    """What is loaded by now is others', for `own_files`.
 
-    Modules named in `before` are others' for certain: a base has thousands of them.
+    `sys.modules` is in the order of insertion, and this module goes to its end as the mark. A set of the
+    names would touch each of them, and so copy megabytes of a base's memory into every fork.
     """
-    new = [module for name, module in list(sys.modules.items()) if name not in before]
-    paths = {getattr(module, "__file__", None) for module in new}
+    sys.modules[__name__] = sys.modules.pop(__name__)
+
+
+def own_files(file: str) -> list[str]:
+    """Absolute paths of the project's modules loaded since `mark_loaded`, the agent's file first."""
+    new = list(itertools.takewhile(lambda name: name != __name__, reversed(sys.modules)))
+    paths = {getattr(sys.modules[name], "__file__", None) for name in new}
     own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}
     first = os.path.abspath(file)
     return [first, *sorted(own - {first})]
@@ -107,7 +114,6 @@ def _is_foreign(module: Any) -> bool:
 
 def uncover(folders: list[str]) -> None:
     """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
-    names = {name.partition(".")[0] for name in sys.modules}
     hidden = set()
     for folder in folders:
         try:
@@ -117,7 +123,9 @@ def uncover(folders: list[str]) -> None:
         for entry in entries:
             name = entry[:-3] if entry.endswith(".py") else entry
             path = os.path.join(folder, entry)
-            if name in names and (path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))):
+            if name in sys.modules and (
+                path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))
+            ):
                 hidden.add(name)
     for name in hidden - set(sys.stdlib_module_names):
         if _is_foreign(sys.modules.get(name)):
