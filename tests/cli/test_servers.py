@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from livekit import api
 
-from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished
+from tests.cli.support import AGENTS, EXAMPLES, Run, agent_tui, finished
 from tests.sdks import each_sdk
 
 pytestmark = pytest.mark.real
@@ -268,3 +268,65 @@ async def test_test_jobs_on_a_real_server_join_their_rooms(sdk_python: Path) -> 
     assert code == 0
     assert run.all("server")[0]["media"] is True
     assert [event["status"] for event in run.all("job_ended")] == ["success"] * 2
+
+
+STAYS = """
+import asyncio
+from livekit.agents import AgentServer, JobContext, cli
+VERSION = "one"
+server = AgentServer()
+
+@server.rtc_session()
+async def entry(ctx: JobContext):
+    await ctx.connect()
+    print("connected on", VERSION, "as", ctx.room.local_participant.identity, flush=True)
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+
+
+@each_sdk()
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+async def test_a_restarted_job_comes_back_into_its_room_as_the_same_participant(
+    tmp_path: Path, sdk_python: Path
+) -> None:
+    environ = real_server()
+    file = tmp_path / "agent.py"
+    file.write_text(STAYS)
+    arguments = (file, "--json", "--python", sdk_python, "--on-reload", "restart")
+    client = api.LiveKitAPI(environ["LIVEKIT_URL"], environ["LIVEKIT_API_KEY"], environ["LIVEKIT_API_SECRET"])
+    room = f"room-{free_port()}"
+
+    async def agents() -> dict[str, str]:
+        answer = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+        return {each.sid: each.identity for each in answer.participants}
+
+    async with client, agent_tui(*arguments, environ=environ) as run:
+        await run.until("registered")
+        await client.room.create_room(api.CreateRoomRequest(name=room))
+        before = await run.until("job_started", room=room)
+        first = await said(run, "one")
+        [(old_sid, identity)] = (await agents()).items()
+        assert first.endswith(identity)
+        file.write_text(STAYS.replace('"one"', '"two"'))
+        after = await run.until("job_started", restarts=1)
+        assert (after["job_id"], after["generation"]) == (before["job_id"], 2)
+        assert (await said(run, "two")).endswith(identity)
+        await asyncio.sleep(2)  # the server's word about the old participant would have come by now
+        [(new_sid, same)] = (await agents()).items()
+        assert (same, new_sid == old_sid) == (identity, False)
+        assert not run.all("job_ended")
+        await client.room.delete_room(api.DeleteRoomRequest(room=room))
+        end = await run.until("job_ended", room=room)
+        assert end["generation"] == 2
+
+
+async def said(run: Run, version: str) -> str:
+    """The line of the job that says that it is in the room."""
+    async with asyncio.timeout(30):
+        while True:
+            for event in run.all("log"):
+                if event["text"].startswith(f"connected on {version} as "):
+                    return str(event["text"])
+            await run._read()
