@@ -9,7 +9,8 @@ from livekit.protocol.agent import Job
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.registrar import Registrar
-from agent_tui.jobs.desk import Desk, JobSettings
+from agent_tui.jobs.around import JobSettings
+from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.model.events import JobStatus

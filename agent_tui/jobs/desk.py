@@ -2,75 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable
 
 from livekit.protocol import agent as proto
 
+from agent_tui.jobs.around import Agent, DeskTimings, JobSettings, Server, Surroundings
 from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.jobs.run import Run, verdict
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
 from agent_tui.model.signing import renewed
-from agent_tui.processes.pool import Lease
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import JobProgress, Reject
 
 MAX_LAUNCHES = 2
 """A process that dies before the job's entry ran costs the job nothing, once."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeskTimings:
-    """Seconds. The assignment may never come (worker-protocol §6.3); the SDKs wait as long."""
-
-    assignment_s: float = 7.5
-
-
-class Server(Protocol):
-    """What the desk tells the server; the worker is one."""
-
-    def worker_id_for(self, job_id: str) -> str | None:
-        """The registration that the job came through."""
-        ...
-
-    def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool: ...
-    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool: ...
-
-
-class Agent(Protocol):
-    """The current generation's request function."""
-
-    @property
-    def generation(self) -> int: ...
-    def ask_request(self, job: bytes, job_id: str) -> Awaitable[ch.RequestAnswer]: ...
-    def outcome(self, job_id: str, error: str | None) -> None: ...
-
-
-class Surroundings(Protocol):
-    """Who has to know how the desk's jobs go, and what the desk cannot know by itself."""
-
-    def lease(self) -> Lease: ...
-    def offered(self, job: proto.Job) -> None: ...
-    def dispatched_at(self, job: proto.Job) -> float | None:
-        """Unix seconds, for a job that was dispatched from here."""
-        ...
-
-    def launched(self, record: JobRecord) -> None: ...
-    def entered(self, record: JobRecord) -> None: ...
-    def over(self, record: JobRecord) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class JobSettings:
-    """What the desk needs of the options and of the server in use, read for each job."""
-
-    url: str
-    fake_job: bool
-    api_secret: str = field(default="", repr=False)
-    """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
 
 
 class Desk:

@@ -8,7 +8,8 @@ from typing import Any
 from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
-from agent_tui.jobs.desk import Desk, DeskTimings, JobSettings
+from agent_tui.jobs.around import DeskTimings, JobSettings
+from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev

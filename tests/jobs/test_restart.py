@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from agent_tui.jobs.desk import JobSettings
+from agent_tui.jobs.around import JobSettings
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
