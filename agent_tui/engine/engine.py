@@ -39,6 +39,9 @@ from agent_tui.runtimes.detect import NATIVE
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.worker.http import InfoServer, WorkerInfo
 
+REFILL_AFTER_S = 0.02
+"""After an accepted job; a warm one's entry function is reached within a few milliseconds."""
+
 KILLED = "killed: agent-tui was told to end at once"
 NO_MEDIA = (
     "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
@@ -196,6 +199,7 @@ class Engine:
             relay=self._code.relay,
             became_ready=lambda process: self._sampler.note_baseline(process),
             ended=self._code.process_ended,
+            refill_after_s=REFILL_AFTER_S,
         )
         self._registrar = Registrar(
             jobs=lambda: self._desk,

@@ -73,6 +73,7 @@ class Pool:
         became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
         ended: Callable[[], None] = lambda: None,
         back_off: BackOff | None = None,
+        refill_after_s: float = 0.0,
         supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
         self._target = target
@@ -84,6 +85,7 @@ class Pool:
         self._tell_ready = became_ready
         self._tell_ended = ended
         self._back_off = back_off or BackOff()
+        self._refill_after_s = refill_after_s
         self._supervise = supervise
         self._plan: Plan | None = None
         self._warming: _Warming | None = None
@@ -97,6 +99,7 @@ class Pool:
         self._idle_deaths = 0
         """Processes in a row that died while they waited; a job that was taken ends the row."""
         self._not_before = 0.0
+        self._refill_at = 0.0
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -167,6 +170,7 @@ class Pool:
         """Claims a process for an accepted job."""
         lease = Lease(self)
         self._leases.add(lease)
+        self._refill_at = self._clock.monotonic() + self._refill_after_s
         self._wake.set()
         return lease
 
@@ -175,7 +179,8 @@ class Pool:
         while True:
             self._wake.clear()
             self._reconcile()
-            wait = self._not_before - self._clock.monotonic() if self._wanted() > 0 else None
+            until = max(self._not_before, self._refill_at)
+            wait = until - self._clock.monotonic() if self._short() > 0 else None
             try:
                 await asyncio.wait_for(self._wake.wait(), wait if wait is None or wait > 0 else None)
             except TimeoutError:
@@ -211,11 +216,22 @@ class Pool:
             if plan and process.state is ProcessState.STARTING and process.generation == plan.generation
         ]
 
-    def _wanted(self) -> int:
-        """Processes to start (positive) or idle ones to end (negative)."""
+    def _short(self) -> int:
+        """Processes that are missing (positive), or idle ones too many (negative)."""
         if self._plan is None or self._closing:
             return 0
         return self._target + len(self._leases) - len(self._idle) - len(self._starting())
+
+    def _wanted(self) -> int:
+        """Processes to start now (positive) or idle ones to end (negative).
+
+        What an accepted job needs starts at once; what takes the place of an idle process that it will use
+        starts a moment later, when the job has started: the two would share the processor.
+        """
+        short = self._short()
+        if short > 0 and self._clock.monotonic() < self._refill_at:
+            return max(short - self._target, 0)
+        return short
 
     def _reconcile(self) -> None:
         wanted = self._wanted()

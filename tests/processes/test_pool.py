@@ -18,7 +18,12 @@ from tests.processes.test_process import Listener, start_job
 
 @asynccontextmanager
 async def pool_of(
-    nursery: Nursery, target: int, *, at_once: int = 2, back_off: BackOff | None = None
+    nursery: Nursery,
+    target: int,
+    *,
+    at_once: int = 2,
+    back_off: BackOff | None = None,
+    refill_after_s: float = 0.0,
 ) -> AsyncIterator[Pool]:
     events: list[Event] = []
     pool = Pool(
@@ -29,6 +34,7 @@ async def pool_of(
         emit=events.append,
         relay=lambda *_: None,
         back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
+        refill_after_s=refill_after_s,
     )
     running = asyncio.create_task(pool.run())
     pool.use(Plan(1, nursery))
@@ -69,6 +75,28 @@ async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> No
         await until(lambda: pool.idle == 2)
         assert len(pool.processes) == 3
         assert len(nursery.children) == 3
+
+
+async def test_a_refill_lets_the_job_start_first() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1, refill_after_s=0.05) as pool:
+        await until(lambda: pool.idle == 1)
+        at = asyncio.get_running_loop().time()
+        process = await pool.lease().take()
+        process.start_job(start_job(), "AJ_1", Listener())
+        await until(lambda: len(nursery.children) == 2)
+        assert asyncio.get_running_loop().time() - at >= 0.05
+        await until(lambda: pool.idle == 1)
+
+
+async def test_what_accepted_jobs_lack_is_started_at_once_however_long_a_refill_waits() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1, refill_after_s=60.0) as pool:
+        await until(lambda: pool.idle == 1)
+        leases = [pool.lease(), pool.lease()]
+        for lease in leases:
+            await lease.take()
+        assert len(nursery.children) == 2
 
 
 async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
