@@ -5,6 +5,7 @@ no process yet. A reconcile step, run whenever something changed, brings what is
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -181,10 +182,10 @@ class Pool:
             self._reconcile()
             until = max(self._not_before, self._refill_at)
             wait = until - self._clock.monotonic() if self._short() > 0 else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait if wait is None or wait > 0 else None)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait if wait is None or wait > 0 else None):
+                    await self._wake.wait()
 
     async def close(self, reason: str) -> None:
         """Ends every process in good order and waits until all are reaped."""
