@@ -237,8 +237,10 @@ class Desk:
         waiting = self._assignments[record.id]
         why = ""
         try:
-            if not await asyncio.wait_for(waiting, self._timings.assignment_s):
-                why = record.told_to_end[1] if record.told_to_end else "given up"
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the answer.
+            async with asyncio.timeout(self._timings.assignment_s):
+                if not await waiting:
+                    why = record.told_to_end[1] if record.told_to_end else "given up"
         except TimeoutError:
             why = f"accepted, but the server did not assign it within {self._timings.assignment_s:g} s"
         finally:

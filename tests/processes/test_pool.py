@@ -36,7 +36,7 @@ async def pool_of(
         back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
         refill_after_s=refill_after_s,
     )
-    running = asyncio.create_task(pool.run())
+    running = asyncio.create_task(pool.run(), name="pool")
     pool.use(Plan(1, nursery))
     try:
         yield pool
@@ -87,6 +87,23 @@ async def test_a_refill_lets_the_job_start_first() -> None:
         await until(lambda: len(nursery.children) == 2)
         assert asyncio.get_running_loop().time() - at >= 0.05
         await until(lambda: pool.idle == 1)
+
+
+@pytest.mark.parametrize("ticks", range(5))
+async def test_its_loop_ends_when_cancelled_at_whatever_moment_of_a_wake(ticks: int) -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1, refill_after_s=60) as pool:
+        await until(lambda: pool.idle == 1)
+        process = await pool.lease().take()
+        process.start_job(start_job(), "AJ_1", Listener())
+        await asyncio.sleep(0)
+        (running,) = [t for t in asyncio.all_tasks() if t.get_name() == "pool"]
+        pool.use(Plan(1, nursery))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=1)
+        assert running.cancelled()
 
 
 async def test_what_accepted_jobs_lack_is_started_at_once_however_long_a_refill_waits() -> None:
