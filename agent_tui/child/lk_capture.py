@@ -63,6 +63,11 @@ def _log_level(value: Any) -> str:
     return {"critical": "fatal", "warning": "warn"}.get(word, word)
 
 
+def _function(value: Any) -> str:
+    """A function's name; `lambda` and a method's own name as they are."""
+    return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -73,6 +78,9 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "worker_type": ("serverType", _server_type),
     "permissions": ("permissions", _permissions),
     "num_idle_processes": ("numIdleProcesses", _same),
+    "load_fnc": ("loadFunc", _function),
+    "request_fnc": ("requestFunc", _function),
+    "on_request": ("requestFunc", _function),
     "load_threshold": ("loadThreshold", _same),
     "job_memory_warn_mb": ("jobMemoryWarnMB", _same),
     "job_memory_limit_mb": ("jobMemoryLimitMB", _same),
@@ -150,17 +158,14 @@ class Capture:
             if subject is not self.server:
                 continue
             for name, (value, where) in arguments.items():
-                if name in OPTIONS and (dev := self._dev_value(value)) not in (None, ""):
+                if name in OPTIONS and (passed := _passed(value)):
                     option, convert = OPTIONS[name]
-                    found[option] = {"value": _portable(convert(dev)), "where": where}
+                    values = [_portable(convert(each)) for each in passed]
+                    found[option] = {
+                        "value": values[0] if len(values) == 1 else {"$modes": values},
+                        "where": where,
+                    }
         return found
-
-    def _dev_value(self, value: Any) -> Any:
-        """A value that differs between development and production is taken as for development."""
-        kind = type(value).__name__
-        if kind == "NotGiven":
-            return None
-        return value.dev_default if kind == "ServerEnvOption" else value
 
     def _writing_down(self, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
@@ -215,6 +220,14 @@ class Capture:
             if isinstance(names.get(name), self._worker.AgentServer):
                 return names[name]
         return None
+
+
+def _passed(value: Any) -> list[Any]:
+    """The value; for development and for production where they differ; none if nothing was passed."""
+    kind = type(value).__name__
+    if kind == "ServerEnvOption":
+        return [value.dev_default, value.prod_default]
+    return [] if kind == "NotGiven" or value in (None, "") else [value]
 
 
 def _portable(value: Any) -> Any:

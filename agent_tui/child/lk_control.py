@@ -24,15 +24,17 @@ _log = logging.getLogger("agent-tui")
 
 
 class SdkAgent:
-    """A `LoadedAgent` over an `AgentServer` that never runs."""
+    """A `LoadedAgent` over an `AgentServer` that never runs; `request` and `load` replace its own."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(
+        self, server: Any, request: Callable[..., Any] | None = None, load: Callable[..., Any] | None = None
+    ) -> None:
         from livekit.agents import worker
 
         self._server = server
         self._processes: list[Any] = []
         server._proc_pool = SimpleNamespace(processes=self._processes)
-        request, load = server._request_fnc, server._load_fnc
+        request, load = request or server._request_fnc, load or server._load_fnc
         self._request = None if request is worker._default_request_fnc else request
         self._load = None if load == worker._DefaultLoadCalc.get_load else load
         self.has_prewarm = server._setup_fnc not in (None, worker._default_setup_fnc)
@@ -84,13 +86,15 @@ def run(link: Link) -> None:
         started = time.monotonic()
         with owned.ImportsOfOthers() as others:
             server = capture.load_worker()
+        request = loading.function(link.orders.request_func)
+        load = loading.function(link.orders.load_func)
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
     load_ms = (time.monotonic() - started) * 1000
     dev_mode()
     set_up_logging(link)
-    agent = SdkAgent(server)
+    agent = SdkAgent(server, request, load)
     loading.hand_over_code(link.say)
     link.say(
         "manifest",

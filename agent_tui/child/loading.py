@@ -49,9 +49,27 @@ def _code(file: str) -> types.CodeType:
     return snapshots.compiled(file, content)
 
 
+def function(name: str) -> Callable[..., Any] | None:
+    """The file's function of that name, which an option gave; None without one (the host tells)."""
+    found: Callable[..., Any] | None = vars(sys.modules["__main__"]).get(name)
+    return found if name and callable(found) else None
+
+
 def facts(file: str) -> dict[str, Any]:
-    """What the manifest tells of the project's own modules once the file is loaded."""
-    return {"files": owned.own_files(file), "roots": owned.own_roots()}
+    """What the manifest tells of the project's own code once the file is loaded."""
+    return {
+        "files": owned.own_files(file),
+        "roots": owned.own_roots(),
+        "function_names": _function_names(),
+    }
+
+
+def _function_names() -> list[str]:
+    return [
+        name
+        for name, value in vars(sys.modules["__main__"]).items()
+        if isinstance(value, types.FunctionType) and is_own(value.__code__.co_filename)
+    ]
 
 
 def hand_over_code(say: Callable[..., None]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import os
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -50,6 +52,12 @@ def run(link: Link) -> None:
         with owned.ImportsOfOthers() as others:
             module = loading.run_file(link.orders.file, MODULE)
         agent = native.find_agent(module, link.orders.file)
+        set_in_code = _functions(agent)
+        agent = dataclasses.replace(
+            agent,
+            request_func=loading.function(link.orders.request_func) or agent.request_func,
+            load_func=loading.function(link.orders.load_func) or agent.load_func,
+        )
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
@@ -59,7 +67,7 @@ def run(link: Link) -> None:
         "manifest",
         runtime="native",
         sdk_version=None,
-        options={},
+        options=set_in_code,
         has_entry=True,
         has_prewarm=agent.prewarm is not None,
         has_request_func=agent.request_func is not None,
@@ -71,3 +79,18 @@ def run(link: Link) -> None:
         **loading.facts(link.orders.file),
     )
     ControlLoop(link, NativeAgent(agent)).run()
+
+
+def _functions(agent: native.Agent) -> dict[str, dict[str, str]]:
+    """The functions that are options too: their names, and where they are written."""
+    found = {"requestFunc": agent.request_func, "loadFunc": agent.load_func}
+    return {
+        option: {"value": getattr(function, "__name__", option).strip("<>"), "where": _where(function)}
+        for option, function in found.items()
+        if function is not None
+    }
+
+
+def _where(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code else ""

@@ -45,6 +45,9 @@ class Orders:
     environ: dict[str, str]
     """The whole environment that the file is to see; what the process was started with goes."""
     session_end_timeout_ms: int
+    request_func: str
+    """The function of the file to ask in place of its own choice; empty for that."""
+    load_func: str
     snapshot: bool
     """Whether a descriptor with the generation's modules came with these orders."""
 

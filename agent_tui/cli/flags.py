@@ -7,8 +7,11 @@ from typing import Any, TypeVar
 import click
 
 from agent_tui.model.errors import UserError
+from agent_tui.options import kinds
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import Given, OptionError, convert
+
+TRUTH = kinds.truth().words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,18 +19,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 def option_flags(command: F) -> F:
     """Adds one flag per declared option."""
     for option in reversed(OPTIONS):
-        command = click.option(
-            option.flag,
-            *option.aliases,
-            option.field,
-            metavar=_metavar(option),
-            default=None,
-            help=option.help,
-        )(command)
+        if not option.positional:
+            command = _flag(option)(command)
     return command
 
 
-def given_flags(parameters: Mapping[str, str | None]) -> dict[str, Given]:
+def _flag(option: Option) -> Callable[[F], F]:
+    if option.kind.words == TRUTH:
+        off = option.flag.replace("--", "--no-", 1)
+        return click.option(f"{option.flag}/{off}", option.field, default=None, help=option.help)
+    return click.option(
+        option.flag,
+        *option.aliases,
+        option.field,
+        metavar=option.kind.word,
+        default=None,
+        help=option.help,
+    )
+
+
+def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, Given]:
     """The flags that were typed, by option name, each checked. Raises UserError for a bad one.
 
     A secret written `@FILE` is the file's content.
@@ -37,7 +48,7 @@ def given_flags(parameters: Mapping[str, str | None]) -> dict[str, Given]:
         raw = parameters.get(option.field)
         if raw is None:
             continue
-        given = Given(_from_file(option, raw), option.flag)
+        given = Given(_from_file(option, raw) if isinstance(raw, str) else raw, option.flag)
         try:
             convert(option, given)
         except OptionError as error:
@@ -55,12 +66,3 @@ def _from_file(option: Option, raw: str) -> str:
         raise UserError(
             f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"
         ) from None
-
-
-def _metavar(option: Option) -> str:
-    words = option.kind.expects
-    if words.startswith("a duration"):
-        return "DURATION"
-    if words.startswith("one of "):
-        return "[" + "|".join(words.removeprefix("one of ").split(", ")) + "]"
-    return "N" if words.startswith(("a whole number", "a number")) else "TEXT"

@@ -17,7 +17,7 @@ from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
-from agent_tui.options.envfiles import read_environment
+from agent_tui.options.configfile import read_surroundings
 from agent_tui.runtimes import learned
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
@@ -49,6 +49,14 @@ TEST_JOB_LENGTH_S = 10.0
 )
 @click.option("--job-length", metavar="DURATION", default=None, help="End test jobs that go on for longer.")
 @click.option("--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server.")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Options from that file in place of agent-tui.toml or pyproject.toml.",
+)
 @click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
 @click.option("--no-watch", is_flag=True, help="Do not load saves.")
 @click.option(
@@ -77,6 +85,7 @@ def run(
     exit_when_idle: bool,
     job_length: str | None,
     allow_remote: str,
+    config_file: Path | None,
     python: str | None,
     no_watch: bool,
     watch_globs: tuple[str, ...],
@@ -94,7 +103,7 @@ def run(
     method = _checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
 
     cwd, environ = Path.cwd(), dict(os.environ)
-    environment = read_environment(file, cwd, environ)
+    environment = read_surroundings(file, cwd, environ, config_file)
     screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     with ThreadPoolExecutor(1) as beside:
         # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
@@ -108,7 +117,7 @@ def run(
     config = RunConfig(
         agent=file,
         cwd=cwd,
-        read_environment=lambda: read_environment(file, cwd, environ),
+        read_environment=lambda: read_surroundings(file, cwd, environ, config_file),
         runtime=runtime,
         interpreter=interpreter,
         head_start=head_start,

@@ -1,6 +1,7 @@
 """The agent's code as the engine runs it: loaded, its options applied, its functions asked."""
 
 import contextlib
+import glob
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import agent_tui
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, require_credentials
+from agent_tui.engine.settings import changes, check_functions, named_functions, overruled, unknown
 from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
@@ -58,8 +60,9 @@ class AgentCode:
         self._loaded = loaded
         self._cpu = CpuLoad(clock=context.clock)
         self._server_for = _server_fields(context.settings.options)
-        self._next_options = context.settings.options
-        self._next_environment = context.environment
+        self._sdk_version: str | None = None
+        self._next = context.settings
+        """What the generation that is being loaded runs under."""
         self._inference = SharedInference(clock=context.clock, emit=context.emit)
         config = context.config
         self._learned = recall(config.learned) if config.learned else Learned()
@@ -86,7 +89,10 @@ class AgentCode:
             expect_template=self._learned.template,
         )
         sources = Sources(
-            config.agent, cwd=config.cwd, globs=config.watch_globs, roots=_python_path(context.environment)
+            config.agent,
+            cwd=config.cwd,
+            globs=(*config.watch_globs, *_config_file(context.settings.environment)),
+            roots=_python_path(context.settings.environment),
         )
         self._reloads = Reloads(
             self._generations,
@@ -120,6 +126,12 @@ class AgentCode:
         """Loads it again now; False when it does not load."""
         return await self._reloads.reload()
 
+    async def register(self) -> None:
+        """Registers under the options in force, where that is not what stands. Raises UserError."""
+        options, server = self._context.settings.options, self._context.server
+        version = self._sdk_version or agent_tui.__version__
+        await self._registrar().present(options, server.address, server.chosen.kind, version)
+
     def pause_watching(self, paused: bool) -> None:
         """Passes saves over, or no longer."""
         self._reloads.pause(paused)
@@ -127,7 +139,8 @@ class AgentCode:
     async def measure_load(self) -> float:
         """The agent's own load function, or the CPU's load without one."""
         generation = self.current
-        if generation is not None and generation.manifest.has_load_func:
+        own = not self._context.settings.options.worker_token  # with one load is not ours to define
+        if own and generation is not None and generation.manifest.has_load_func:
             return await generation.control.ask_load()
         return await self._cpu()
 
@@ -177,40 +190,41 @@ class AgentCode:
     def read_environment(self) -> Mapping[str, str]:
         """Environment files as they are now, and the server that the agent is to find."""
         context = self._context
-        self._next_environment = context.config.read_environment()
-        for problem in self._next_environment.problems:
+        environment = context.config.read_environment()
+        for problem in environment.problems:
             context.emit(Notice(LogLevel.WARN, problem))
-        return {**self._next_environment.plain, **self._server_variables()}
+        self._next = context.settings.loaded(environment)
+        return {**environment.plain, **self._server_variables()}
 
     def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> PythonRuntime:
         return self._runtime(environ, modules)
 
     async def check(self, manifest: ch.Manifest) -> int:
-        options = self._context.settings.preview(self._next_environment.variables, manifest)
+        self._next = self._context.settings.loaded(self._next.environment, manifest)
+        options = self._next.options
+        check_functions(self._next.resolution, manifest)
         registration_for(options, "")
         if not self._context.config.local:
             require_credentials(options)
-        self._next_options = options
         return options.num_idle_processes
 
     async def apply(self, manifest: ch.Manifest) -> None:
         """Takes the file's own options and registers under them, while its processes still start."""
-        context, options = self._context, self._next_options
+        context, options = self._context, self._next.options
         if not context.config.local and self._server_for != _server_fields(options):
             old, context.server = context.server, await self._find_server(options)
             self._server_for = _server_fields(options)
             await old.close()
-        changes = context.settings.take(self._next_environment.variables, manifest)
-        context.environment = self._next_environment
-        for name in sorted(context.settings.unknown(manifest)):
-            context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect yet"))
-        if changes and self.current is not None:
-            context.emit(OptionsChanged(changes))
-        options = context.settings.options
-        self._pool().set_target(options.num_idle_processes)
-        version = manifest.sdk_version or agent_tui.__version__
-        server = context.server
-        await self._registrar().present(options, server.address, server.chosen.kind, version)
+        before, context.settings = context.settings, context.settings.loaded(self._next.environment, manifest)
+        for line in overruled(before, context.settings):
+            context.emit(Notice(LogLevel.WARN, line))
+        for name in sorted(unknown(manifest)):
+            context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect here"))
+        if self.current is not None and (changed := changes(before, context.settings)):
+            context.emit(OptionsChanged(changed))
+        self._pool().set_target(context.settings.options.num_idle_processes)
+        self._sdk_version = manifest.sdk_version
+        await self.register()
 
     async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
         self._inference.use(plan, manifest)  # prewarm may ask it already
@@ -243,7 +257,7 @@ class AgentCode:
         """Where the agent's code is to connect: what is in use, or what the environment now names instead."""
         address, fields = self._context.server.address, self._server_for
         with contextlib.suppress(UserError):  # `check` tells it once the file is loaded
-            fields = _server_fields(self._context.settings.preview(self._next_environment.variables))
+            fields = _server_fields(self._next.options)
         if self._context.config.local or fields == self._server_for or not all(fields):
             fields = address.url, address.api_key, address.api_secret
         return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), fields, strict=True))
@@ -263,10 +277,26 @@ class AgentCode:
             environ,
             self._context.intake,
             self._context.clock,
-            settings=lambda: ChildSettings(self._next_options.session_end_timeout),
+            settings=self._child_settings,
             head_start=config.head_start,
             modules=modules,
         )
+
+    def _child_settings(self) -> ChildSettings:
+        try:
+            resolution = self._next.resolution
+        except UserError:  # `check` tells it once the file is loaded
+            resolution = self._context.settings.resolution
+        functions = named_functions(resolution)
+        return ChildSettings(
+            resolution.options.session_end_timeout,
+            functions.get("requestFunc", ""),
+            functions.get("loadFunc", ""),
+        )
+
+
+def _config_file(environment: Environment) -> list[str]:
+    return [glob.escape(str(environment.config_file))] if environment.config_file else []
 
 
 def _python_path(environment: Environment) -> list[str]:

@@ -18,7 +18,7 @@ class RunConfig:
     agent: Path
     cwd: Path
     read_environment: Callable[[], Environment]
-    """Reads the environment files again, for each load."""
+    """Reads environment files and config file again, for each load."""
     runtime: str
     interpreter: Interpreter
     head_start: HeadStart | None = None

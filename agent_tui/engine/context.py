@@ -10,7 +10,6 @@ from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogStore
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event
-from agent_tui.options.envfiles import Environment
 from agent_tui.processes.timings import ProcessTimings
 
 
@@ -22,8 +21,7 @@ class Context:
     clock: Clock
     emit: Callable[[Event], None]
     settings: Settings
-    environment: Environment
-    """As it was read for the generation that is current or being loaded."""
+    """Those in force; replaced as a whole."""
     store: LogStore
     intake: LogIntake
     server: Server

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from livekit.protocol.agent import Job, JobType
@@ -15,12 +15,13 @@ from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
+from agent_tui.engine.edits import Editor
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
-from agent_tui.engine.settings import Settings
+from agent_tui.engine.settings import Settings, overruled
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.door import Door
@@ -31,7 +32,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.options.declare import ServerOptions
+from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
@@ -56,14 +57,13 @@ class Engine:
         """Raises UserError for an option that cannot be used."""
         self._config = config
         self._clock = clock or SystemClock()
-        self._environment = config.read_environment()
-        self._settings = Settings(self._environment.variables, config.flags, config.runtime)
+        self.up = False
+        """Whether everything is started, so that commands are taken."""
+        self._first = Settings(config.read_environment(), config.flags, Basis(config.runtime, cores=cores()))
         self._door = Door()
         self._door.mask((self.options.api_secret, self.options.worker_token))
         self._bus = Bus(self._clock, self._door.clean)
         self._store = LogStore(self._clock, door=self._door)
-        self.up = False
-        """Whether everything is started, so that commands are taken."""
         self._tasks: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -78,13 +78,17 @@ class Engine:
         return self._store.pull(first, end)
 
     @property
+    def settings(self) -> Settings:
+        """The options in force, each with its source, and what waits for the next start."""
+        return self._context.settings if self.up else self._first
+
+    @property
     def resolution(self) -> Resolution:
-        """The options in force, each with its source."""
-        return self._settings.resolution
+        return self.settings.resolution
 
     @property
     def options(self) -> ServerOptions:
-        return self._settings.options
+        return self.settings.options
 
     @property
     def log_level(self) -> LogLevel:
@@ -110,7 +114,9 @@ class Engine:
                     found = self._desk.end(job_id, ev.JobStatus.TERMINATED, reason)
                     return cmd.CommandResult(found, reason if found else f"no job {job_id} runs here")
                 case cmd.SetOptions(values=values):
-                    return self._set_options(values)
+                    return await self._edit(lambda settings: settings.edited(values))
+                case cmd.UndoOptions():
+                    return await self._edit(Settings.undone)
                 case cmd.RestartJob(job_id=job_id, reason=reason):
                     problem = self._desk.restart(job_id, reason)
                     return cmd.CommandResult(problem is None, problem or reason)
@@ -164,14 +170,14 @@ class Engine:
         found = self._config.interpreter
         misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
         self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
-        for problem in self._environment.problems:
+        for problem in self.settings.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
     def _make_owners(self, server: Server) -> None:
         """Owners that need each other get each other by name, when they ask."""
         emit, clock = self._publish, self._clock
         context = self._context = Context(
-            self._config, clock, emit, self._settings, self._environment, self._store, self._intake, server
+            self._config, clock, emit, self._first, self._store, self._intake, server
         )
         self._dispatches = Dispatches(clock=clock, emit=emit)
         self._code = AgentCode(
@@ -192,7 +198,7 @@ class Engine:
         )
         self._pool = Pool(
             target=0,
-            starting_at_once=max(_cores(), 2),
+            starting_at_once=max(cores(), 2),
             timings=context.process_timings,
             clock=clock,
             emit=emit,
@@ -200,6 +206,14 @@ class Engine:
             became_ready=lambda process: self._sampler.note_baseline(process),
             ended=self._code.process_ended,
             refill_after_s=REFILL_AFTER_S,
+        )
+        self._editor = Editor(
+            context,
+            pool=lambda: self._pool,
+            registrar=lambda: self._registrar,
+            reload=self._code.reload,
+            register=self._code.register,
+            load_error=lambda: self._bus.state.generation.error or "the file does not load",
         )
         self._registrar = Registrar(
             jobs=lambda: self._desk,
@@ -232,7 +246,7 @@ class Engine:
             local=self._config.local,
             clock=self._clock,
             on_unassigned=self._unassigned,
-            environ=self._environment.plain,
+            environ=self.settings.environment.plain,
         )
         self._door.mask((server.address.api_secret, server.address.worker_token or ""))
         self._bus.publish(server.chosen)
@@ -273,13 +287,18 @@ class Engine:
             return cmd.CommandResult(False, text)
         return cmd.CommandResult(True, ", ".join(str(room) for room in made))
 
-    def _set_options(self, values: Mapping[str, str]) -> cmd.CommandResult:
-        changes = self._settings.edit(values)
-        self._pool.set_target(self.options.num_idle_processes)
-        self._registrar.reconfigure(self.options)
-        if changes:
-            self._bus.publish(ev.OptionsChanged(changes))
-        return cmd.CommandResult(True, ", ".join(f"{name} = {new}" for name, (_, new) in changes.items()))
+    async def _edit(self, change: Callable[[Settings], Settings]) -> cmd.CommandResult:
+        before = self.settings
+        changed = await self._editor.apply(change)
+        if changed:
+            self._bus.publish(ev.OptionsChanged(changed))
+        for line in overruled(before, self.settings):
+            self._bus.publish(ev.Notice(LogLevel.WARN, line))
+        said = [f"{name} = {new}" for name, (_, new) in changed.items()]
+        waiting = [name for name, given in self.settings.later.items() if before.later.get(name) != given]
+        if waiting:
+            said.append(f"{', '.join(waiting)}: at the next start, once saved")
+        return cmd.CommandResult(True, ", ".join(said) or "nothing changed")
 
     def _pause_watching(self, paused: bool) -> cmd.CommandResult:
         if not self._config.watch:
@@ -291,7 +310,7 @@ class Engine:
         return self._registrar.trouble if self.up else "starting"
 
     def _info(self) -> WorkerInfo:
-        options, (layer, _) = self.options, self._settings.resolution.sources["agentName"]
+        options = self.options
         generation = self._code.current if self.up else None
         return WorkerInfo(
             agent_name=options.agent_name,
@@ -299,7 +318,7 @@ class Engine:
             active_jobs=len(self._desk.running) if self.up else 0,
             sdk_version=(generation.manifest.sdk_version if generation else None) or agent_tui.__version__,
             worker_load=self._bus.state.worker.measured_load,
-            agent_name_is_env=layer.startswith("environment"),
+            agent_name_is_env=self.resolution.agent_name_is_env,
             deployment=options.deployment,
             project_type="python",
         )
@@ -357,5 +376,5 @@ def _room_names(command: cmd.Dispatch) -> list[str]:
     return [f"{command.room}-{number}" for number in range(1, command.count + 1)]
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,6 +16,7 @@ from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
 from agent_tui.worker.messages import (
     Assigned,
     JobProgress,
@@ -25,7 +26,7 @@ from agent_tui.worker.messages import (
     Registration,
     Reject,
 )
-from agent_tui.worker.urls import ServerAddress, shown_url
+from agent_tui.worker.urls import ServerAddress
 from agent_tui.worker.worker import Worker
 
 _JOB_TYPES = {
@@ -115,6 +116,10 @@ class Registrar:
         for held in self._all():
             held.worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
 
+    async def taken_over(self) -> str:
+        """Waits until no changed registration is under way; why the last one was given up, empty if not."""
+        return await asyncio.shield(self._next.settled) if self._next is not None else ""
+
     @property
     def trouble(self) -> str | None:
         """Why no jobs come, for the health check."""
@@ -166,6 +171,7 @@ class Registrar:
     # -- what the registrations hear (`Owner`) --------------------------------------------------------
 
     def registered(self, held: Held, event: Registered) -> None:
+        held.settle("")
         if held is self._next:
             before, self._current, self._next = self._current, held, None
             if before is not None:
@@ -195,6 +201,7 @@ class Registrar:
         if held is self._current:
             self._emit(ev.WorkerRefused(line))
         elif held is self._next:
+            held.settle(line)
             self._tell_kept(line)
             self._drop_next()
 
@@ -238,7 +245,7 @@ class Registrar:
             listener=listener,
             measure_load=self._measure_load,
             job_count=self._job_count,
-            production=False,
+            production=options.production,
             load_threshold=options.load_threshold,
             max_retry=options.max_retry,
             clock=self._clock,

@@ -40,11 +40,14 @@ class Held:
     """Offers and jobs that came through it and are not over."""
     told_why: bool = False
     """Whether it was said why it ended."""
+    settled: "asyncio.Future[str]" = field(init=False)
+    """Done when the server has accepted it (empty), or it was given up (why)."""
     worker: Worker = field(init=False)
     task: "asyncio.Task[None]" = field(init=False)
 
     def start(self, make: MakeWorker) -> None:
         """Connects, and stays connected."""
+        self.settled = asyncio.get_running_loop().create_future()
         self.worker = make(self)
         self.task = asyncio.create_task(self._run(), name="worker")
 
@@ -56,8 +59,14 @@ class Held:
         """Whether it is under way or up as that."""
         return (self.registration, self.address) == (registration, address) and not self.task.done()
 
+    def settle(self, why: str) -> None:
+        """Whoever waits for the server's answer has it; the first one counts."""
+        if not self.settled.done():
+            self.settled.set_result(why)
+
     async def close(self) -> None:
         """Ends the connection for good."""
+        self.settle("it was given up")
         await self.worker.close()
         await self.task
 

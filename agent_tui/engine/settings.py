@@ -1,97 +1,172 @@
 """The effective options of a run: layers, what the agent's code adds to them, and edits while running."""
 
-import copy
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.options.declare import BY_NAME, ServerOptions
+from agent_tui.options.declare import BY_NAME, Applies, Basis, ServerOptions
+from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import (
+    DEFAULT,
+    ByMode,
     Given,
     Layer,
     OptionError,
     Resolution,
+    convert,
     environment_layers,
     resolve,
 )
 
 Changes = dict[str, tuple[object, object]]
-"""Name → (old, new)."""
+"""Name → (old, new), secrets masked."""
+
+CODE = "agent's code"
+CONFIG = "config file"
+FLAG = "flag"
+EDITED = "edited"
+
+Edits = Mapping[str, Given]
+"""By name; those of options that only another start changes wait for it."""
 
 
+@dataclass(frozen=True)
 class Settings:
-    """Resolves again whenever a layer changes; a layer that does not resolve is not taken."""
+    """One set of layers, never changed: a change makes another, which is taken whole or not at all.
 
-    def __init__(self, environment: Mapping[str, Given], flags: Mapping[str, Given], runtime: str) -> None:
-        self._environment, self._forced = environment_layers(environment)
-        self._flags = Layer("flag", flags)
-        self._code = Layer("agent's code")
-        self._edits = Layer("edited")
-        self._runtime = runtime
-        self.resolution = self._resolve()
+    Later layers beat earlier ones: default < environment < agent's code < what beats the code < config file
+    < flag < edited.
+    """
+
+    environment: Environment
+    flags: Mapping[str, Given]
+    basis: Basis
+    code: Mapping[str, Given] = field(default_factory=dict)
+    edits: Edits = field(default_factory=dict)
+    history: tuple[Edits, ...] = ()
+    """What `edits` were before each change of them, oldest first."""
+
+    @cached_property
+    def resolution(self) -> Resolution:
+        """The options in force under these layers. Raises UserError for a value that is not taken."""
+        if self.environment.config_problem:
+            raise UserError(self.environment.config_problem)
+        ordinary, forced = environment_layers(self.environment.variables)
+        layers = (
+            ordinary,
+            Layer(CODE, self.code),
+            forced,
+            Layer(CONFIG, self.environment.config),
+            Layer(FLAG, self.flags),
+            Layer(EDITED, {name: given for name, given in self.edits.items() if not _waits(name)}),
+        )
+        try:
+            return resolve(layers, self.basis)
+        except OptionError as error:
+            raise UserError(str(error)) from None
 
     @property
     def options(self) -> ServerOptions:
         return self.resolution.options
 
-    def preview(self, environment: Mapping[str, Given], manifest: Manifest | None = None) -> ServerOptions:
-        """The options as they would be with this environment and what the agent's code sets.
+    @property
+    def later(self) -> Edits:
+        """Edits that wait for the next start."""
+        return {name: given for name, given in self.edits.items() if _waits(name)}
 
-        Raises UserError for a value that its option does not take.
+    def loaded(self, environment: Environment, manifest: Manifest | None = None) -> "Settings":
+        """With this environment, and what the agent's code sets."""
+        if manifest is None:
+            return replace(self, environment=environment)
+        code = {
+            name: Given(_raw(given.value), given.where or "the agent's code")
+            for name, given in manifest.options.items()
+            if name in BY_NAME
+        }
+        return replace(self, environment=environment, code=code)
+
+    def edited(self, values: Mapping[str, str | None]) -> "Settings":
+        """With these edits; None takes an option's edit back.
+
+        Raises UserError for an unknown option or a value that its option does not take.
         """
-        return self._loaded(environment, manifest)._resolve().options
+        edits = dict(self.edits)
+        for name, value in values.items():
+            if name not in BY_NAME:
+                raise UserError(f"{name} cannot be changed: there is no such option")
+            if value is None:
+                edits.pop(name, None)
+                continue
+            edits[name] = Given(value, EDITED)
+            try:
+                convert(BY_NAME[name], edits[name])
+            except OptionError as error:
+                raise UserError(str(error)) from None
+        return replace(self, edits=edits, history=(*self.history, self.edits))
 
-    def take(self, environment: Mapping[str, Given], manifest: Manifest) -> Changes:
-        """Takes them: what changed, as in `edit`. Raises UserError as `preview`, with nothing changed."""
-        loaded = self._loaded(environment, manifest)
-        before, self.resolution = self.resolution, loaded._resolve()
-        self._environment, self._forced, self._code = loaded._environment, loaded._forced, loaded._code
-        return _changes(before, self.resolution)
+    def undone(self) -> "Settings":
+        """Without the last edits. Raises UserError when there are none."""
+        if not self.history:
+            raise UserError("nothing was edited that could be undone")
+        return replace(self, edits=self.history[-1], history=self.history[:-1])
 
-    def _loaded(self, environment: Mapping[str, Given], manifest: Manifest | None) -> "Settings":
-        loaded = copy.copy(self)
-        loaded._environment, loaded._forced = environment_layers(environment)
-        if manifest is not None:
-            values = {
-                name: Given(given.value, given.where or "the agent's code")
-                for name, given in manifest.options.items()
-                if name in BY_NAME
-            }
-            loaded._code = Layer("agent's code", values)
-        return loaded
-
-    def unknown(self, manifest: Manifest) -> set[str]:
-        """Options that the agent's code sets and that are not there yet."""
-        return set(manifest.options) - set(BY_NAME)
-
-    def edit(self, values: Mapping[str, str]) -> Changes:
-        """Takes edits, all or none: name → (old, new) of those that changed, secrets masked.
-
-        Raises UserError for an unknown option, one that cannot be changed while running, or a bad value.
-        """
-        for name in values:
-            option = BY_NAME.get(name)
-            if option is None or not option.live:
-                why = "there is no such option" if option is None else "it takes effect at the next start"
-                raise UserError(f"{name} cannot be changed while running: {why}")
-        edited = {name: Given(value, "edited") for name, value in values.items()}
-        copied = copy.copy(self)
-        copied._edits = Layer("edited", {**self._edits.values, **edited})
-        before, self.resolution = self.resolution, copied._resolve()
-        self._edits = copied._edits
-        return _changes(before, self.resolution)
-
-    def _resolve(self) -> Resolution:
-        layers = (self._environment, self._code, self._forced, self._flags, self._edits)
-        try:
-            return resolve(layers, self._runtime)
-        except OptionError as error:
-            raise UserError(str(error)) from None
+    def saved(self, environment: Environment) -> "Settings":
+        """With the edits in the file, which `environment` has read again."""
+        return replace(self, environment=environment, edits={}, history=())
 
 
-def _changes(before: Resolution, after: Resolution) -> Changes:
+def changes(before: Settings, after: Settings) -> Changes:
+    """The options that differ in force."""
+    old, new = before.resolution, after.resolution
     return {
-        name: (before.shown(name), after.shown(name))
+        name: (old.shown(name), new.shown(name))
         for name, option in BY_NAME.items()
-        if getattr(before.options, option.field) != getattr(after.options, option.field)
+        if old.value(option) != new.value(option)
     }
+
+
+def overruled(before: Settings, after: Settings) -> list[str]:
+    """Lines for people about values that have no effect any more."""
+    return [
+        f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
+        for name, given in after.resolution.overruled.items()
+        if before.resolution.overruled.get(name) != given
+    ]
+
+
+def named_functions(resolution: Resolution) -> dict[str, str]:
+    """The functions that are to replace the agent's own choice, by option."""
+    return {
+        name: str(resolution.value(BY_NAME[name]))
+        for name in ("requestFunc", "loadFunc")
+        if resolution.sources[name][0] not in (DEFAULT, CODE) and resolution.value(BY_NAME[name])
+    }
+
+
+def check_functions(resolution: Resolution, manifest: Manifest) -> None:
+    """Raises UserError for a function that the agent's file does not have."""
+    for option, name in named_functions(resolution).items():
+        if name not in manifest.function_names:
+            there = ", ".join(manifest.function_names) or "it has none"
+            raise UserError(
+                f"{option}: {name!r} ({resolution.sources[option][1]}) is no function of the agent's file; "
+                f"give one of its own ({there})"
+            )
+
+
+def unknown(manifest: Manifest) -> set[str]:
+    """Options that the agent's code sets and that are not there."""
+    return set(manifest.options) - set(BY_NAME)
+
+
+def _waits(name: str) -> bool:
+    return BY_NAME[name].applies is Applies.NEXT_START
+
+
+def _raw(value: object) -> object:
+    """`{"$modes": [development, production]}` is one value for each."""
+    if isinstance(value, dict) and value.keys() == {"$modes"}:
+        return ByMode(*value["$modes"])
+    return value

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agent_tui.generations.mentions import Mention, mentions
 from agent_tui.model.errors import UserError
+from agent_tui.options.configfile import NAME as CONFIG
 from agent_tui.options.envfiles import project_root
 
 MOST_MODULES = 5000
@@ -169,7 +170,7 @@ class Sources:
     def _other_files(self) -> Iterator[str]:
         for folder in self._env_folders:
             for name in self._listing(folder):
-                if is_env_file(name):
+                if is_settings_file(name):
                     yield os.path.join(folder, name)
         for pattern in self._globs:
             self._folders.update(_folders_of(pattern))
@@ -190,9 +191,9 @@ def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:
     return tuple(sorted(Path(path) for path in {*old, *new} if old.get(path) != new.get(path)))
 
 
-def is_env_file(name: str) -> bool:
-    """`.env` and `.env.local`, not `.envrc`."""
-    return name == ".env" or name.startswith(".env.")
+def is_settings_file(name: str) -> bool:
+    """`.env`, `.env.local` and `agent-tui.toml`, not `.envrc`."""
+    return name in (".env", CONFIG) or name.startswith(".env.")
 
 
 def _checked(pattern: str, cwd: Path) -> str:

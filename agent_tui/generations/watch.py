@@ -18,7 +18,7 @@ class Watch:
     """Watches while it is entered; `next()` also knows of changes from before it was called."""
 
     def __init__(self, *, any_name: bool = False) -> None:
-        """`any_name`: files of any name matter, and not only modules and environment files."""
+        """`any_name`: files of any name matter, and not only modules and settings files."""
         self._filter: Callable[[Change, str], bool] | None = None if any_name else _matters
         self._folders: frozenset[Path] = frozenset()
         self._stirred = asyncio.Event()
@@ -75,6 +75,6 @@ class Watch:
 
 
 def _matters(change: Change, path: str) -> bool:
-    """Modules, environment files, and what may be a folder."""
+    """Modules, environment and config files, and what may be a folder."""
     name = Path(path).name
-    return name.endswith(".py") or name.startswith(".env") or "." not in name
+    return name.endswith((".py", ".toml")) or name.startswith(".env") or "." not in name

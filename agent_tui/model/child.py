@@ -245,6 +245,8 @@ class Manifest:
     """Modules of others that the project's own code imports, in order."""
     own_runners: bool = False
     """Some of the runners are the project's own code, and differ when that does."""
+    function_names: tuple[str, ...] = ()
+    """The file's own functions that an option may name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,16 @@ class RestartJob:
 
 @dataclass(frozen=True, slots=True)
 class SetOptions:
-    """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name."""
+    """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
+    None takes an edit back.
+    """
 
-    values: Mapping[str, str]
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class UndoOptions:
+    """Takes the last edits back, as one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Stop:
     kill: bool = False
 
 
-Command = Dispatch | EndJob | RestartJob | SetOptions | Reload | PauseWatching | Stop
+Command = Dispatch | EndJob | RestartJob | SetOptions | UndoOptions | Reload | PauseWatching | Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The options: one declaration each, from which flags, sources, checks and help come.
+"""The options: one declaration each, from which flags, variables, file keys, form, checks and docs come.
 
 Names, meaning and defaults are the seed page's (`ServerOptions`); where the SDKs differ the default follows
 the runtime (agents-js.md §2, livekit-agents.md §1.2).
@@ -7,9 +7,11 @@ the runtime (agents-js.md §2, livekit-agents.md §1.2).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
 from agent_tui.options import kinds
-from agent_tui.options.kinds import Kind, Permissions
+from agent_tui.options.kinds import Kind
+from agent_tui.options.permissions import Permissions, permissions
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 SERVER_TYPES = ("room", "publisher", "participant")
@@ -19,19 +21,25 @@ SERVER_TYPES = ("room", "publisher", "participant")
 class ServerOptions:
     """The effective options. Durations are milliseconds, sizes MB."""
 
+    agent: str
     agent_name: str
     api_key: str
     api_secret: str
     deployment: str
+    drain_timeout: int
     host: str
     initialize_process_timeout: int
+    job_memory_limit_mb: float
     job_memory_warn_mb: float
+    load_func: str
     load_threshold: float
     log_level: str
     max_retry: int
     num_idle_processes: int
     permissions: Permissions
     port: int
+    production: bool
+    request_func: str
     server_type: str
     session_end_timeout: int
     shutdown_process_timeout: int
@@ -40,19 +48,39 @@ class ServerOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What defaults depend on."""
+
+    runtime: str = "native"
+    production: bool = False
+    cores: int = 1
+
+
+class Applies(StrEnum):
+    """How a new value comes into force while the worker runs."""
+
+    LIVE = "live"
+    REGISTERS = "re-registers"
+    RESTARTS = "restarts idle processes"
+    NEXT_START = "next start"
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
-    """One option. `default` may depend on the runtime's name."""
+    """One option. `default` may depend on the basis."""
 
     name: str
     kind: Kind
-    default: object | Callable[[str], object]
+    default: object | Callable[[Basis], object]
     help: str
-    environment: tuple[str, ...] = ()
+    applies: Applies
+    variables: tuple[str, ...] = ()
+    """The SDKs' own environment variables for it."""
     forced_by: str = ""
     """An environment variable that beats even the agent's own code (`LIVEKIT_AGENT_NAME_OVERRIDE`)."""
-    live: bool = False
-    """A running worker takes a new value at once."""
     aliases: tuple[str, ...] = ()
+    positional: bool = False
+    """Given on the command line without a flag."""
 
     @property
     def field(self) -> str:
@@ -61,12 +89,17 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The long flag, in kebab case."""
-        return f"--{_kebab(self.name)}"
+        """The long flag, in kebab case; the word of the usage line for a positional one."""
+        return self.name.upper() if self.positional else f"--{_kebab(self.name)}"
 
-    def default_for(self, runtime: str) -> object:
-        """The default under that runtime."""
-        return self.default(runtime) if callable(self.default) else self.default
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """Variables that set it; the first that is set wins."""
+        return (f"AGENT_TUI_{self.field.upper()}", *self.variables)
+
+    def default_for(self, basis: Basis) -> object:
+        """The default on that basis."""
+        return self.default(basis) if callable(self.default) else self.default
 
 
 def _kebab(name: str) -> str:
@@ -75,25 +108,39 @@ def _kebab(name: str) -> str:
     return "".join(f"-{char.lower()}" if char.isupper() else char for char in name)
 
 
-def _python_or(python: object, other: object) -> Callable[[str], object]:
-    return lambda runtime: python if runtime == "livekit-agents" else other
+def _python_or(python: object, other: object) -> Callable[[Basis], object]:
+    return lambda basis: python if basis.runtime == "livekit-agents" else other
+
+
+def _production_or(production: object, development: object) -> Callable[[Basis], object]:
+    return lambda basis: production if basis.production else development
 
 
 OPTIONS: tuple[Option, ...] = (
+    Option(
+        "agent",
+        kinds.text("the path of the agent's file"),
+        "",
+        "The agent's file; without one agent.py and the like are looked for.",
+        Applies.NEXT_START,
+        positional=True,
+    ),
     Option(
         "agentName",
         kinds.text("a name, or nothing for automatic dispatch"),
         "",
         "Name for explicit dispatch; without one, every new room gets the agent.",
-        environment=("LIVEKIT_AGENT_NAME",),
+        Applies.REGISTERS,
+        variables=("LIVEKIT_AGENT_NAME",),
         forced_by="LIVEKIT_AGENT_NAME_OVERRIDE",
     ),
     Option(
         "wsURL",
-        kinds.text("an address such as ws://localhost:7880"),
+        kinds.server_url("an address such as ws://localhost:7880"),
         "",
         "Server to register with; without one a local server is found or started.",
-        environment=("LIVEKIT_URL",),
+        Applies.REGISTERS,
+        variables=("LIVEKIT_URL",),
         aliases=("--url",),
     ),
     Option(
@@ -101,106 +148,152 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the API key of the server"),
         "",
         "API key; @FILE reads it from a file.",
-        environment=("LIVEKIT_API_KEY",),
+        Applies.REGISTERS,
+        variables=("LIVEKIT_API_KEY",),
     ),
     Option(
         "apiSecret",
         kinds.secret("the API secret that belongs to the key"),
         "",
         "API secret; @FILE reads it from a file.",
-        environment=("LIVEKIT_API_SECRET",),
+        Applies.REGISTERS,
+        variables=("LIVEKIT_API_SECRET",),
     ),
     Option(
         "workerToken",
         kinds.secret("the token that LiveKit Cloud gave"),
         "",
-        "Worker token of hosted agents; @FILE reads it from a file.",
-        environment=("LIVEKIT_WORKER_TOKEN",),
+        "Worker token of hosted agents; it leaves no load settings of one's own. @FILE reads it from a file.",
+        Applies.REGISTERS,
+        variables=("LIVEKIT_WORKER_TOKEN",),
     ),
     Option(
         "deployment",
-        kinds.text("at most 64 characters without _ and spaces", forbidden="_ "),
+        kinds.text("at most 64 characters without _ and spaces", forbidden="_ ", longest=64),
         "",
         "Deployment: only dispatches that name the same one reach this worker.",
-        environment=("LIVEKIT_AGENT_DEPLOYMENT",),
+        Applies.REGISTERS,
+        variables=("LIVEKIT_AGENT_DEPLOYMENT",),
     ),
     Option(
         "serverType",
         kinds.choice(*SERVER_TYPES),
         "room",
         "What gives a job: a room, each publisher, or each participant.",
+        Applies.REGISTERS,
     ),
     Option(
         "permissions",
-        kinds.permissions(),
+        permissions(),
         Permissions(),
         "What the agent may do in the room, such as canPublish=false,hidden=true.",
+        Applies.REGISTERS,
+    ),
+    Option(
+        "requestFunc",
+        kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
+        "",
+        "Function that accepts or rejects each job; without one the agent's own, or all are accepted.",
+        Applies.RESTARTS,
+    ),
+    Option(
+        "loadFunc",
+        kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
+        "",
+        "Function that measures the worker's load; without one the agent's own, or the CPU's share.",
+        Applies.RESTARTS,
+    ),
+    Option(
+        "loadThreshold",
+        kinds.number(0, math.inf, "a number from 0 up, usually below 1, or inf"),
+        _production_or(0.7, math.inf),
+        "At or above this load the worker takes no more jobs.",
+        Applies.LIVE,
     ),
     Option(
         "numIdleProcesses",
         kinds.whole(0, 256),
-        1,
+        lambda basis: min(basis.cores, 4) if basis.production else 1,
         "Processes kept warm and waiting; 0 starts one when a job comes.",
-        live=True,
+        Applies.LIVE,
     ),
     Option(
         "initializeProcessTimeout",
         kinds.duration(1),
         10_000,
         "Time for loading the file and prewarm; a process that needs longer is killed.",
+        Applies.LIVE,
     ),
     Option(
         "shutdownProcessTimeout",
         kinds.duration(1),
         _python_or(10_000, 60_000),
         "Time for a process to answer a shutdown request, and again to exit; then it is killed.",
-        live=True,
+        Applies.LIVE,
     ),
     Option(
         "sessionEndTimeout",
         kinds.duration(0),
         300_000,
         "Time for the agent's session-end callback.",
+        Applies.RESTARTS,
+    ),
+    Option(
+        "drainTimeout",
+        kinds.duration(0),
+        3_600_000,
+        "In production, time for running jobs to finish at a stop; 0 waits without limit.",
+        Applies.LIVE,
     ),
     Option(
         "jobMemoryWarnMB",
-        kinds.number(0, math.inf, "a number of MB, 0 for never"),
+        kinds.number(0, math.inf, "a number of MB from 0 up, 0 for never"),
         1_000.0,
         "Warns when a job process uses more memory than this.",
-        live=True,
+        Applies.LIVE,
     ),
     Option(
-        "loadThreshold",
-        kinds.number(0, math.inf, "a number from 0 up, usually below 1, or inf"),
-        math.inf,
-        "At or above this load the worker takes no more jobs.",
-        live=True,
+        "jobMemoryLimitMB",
+        kinds.number(0, math.inf, "a number of MB from 0 up, 0 for no limit"),
+        0.0,
+        "Ends a job process that uses more memory than this.",
+        Applies.LIVE,
     ),
     Option(
         "logLevel",
         kinds.choice(*LOG_LEVELS),
         "info",
         "Lowest level of log lines that are shown.",
-        environment=("LIVEKIT_LOG_LEVEL", "LOG_LEVEL"),
-        live=True,
+        Applies.LIVE,
+        variables=("LIVEKIT_LOG_LEVEL", "LOG_LEVEL"),
     ),
     Option(
         "maxRetry",
         kinds.whole(0, 1_000_000),
         _python_or(16, 10),
         "How often a failed connection to the server is tried again.",
+        Applies.LIVE,
+    ),
+    Option(
+        "production",
+        kinds.truth(),
+        False,
+        "The defaults of production, and running jobs may finish at a stop.",
+        Applies.NEXT_START,
     ),
     Option(
         "host",
         kinds.text("an address of this machine (0.0.0.0 opens it to the network)", empty=False),
-        "127.0.0.1",
+        _production_or("0.0.0.0", "127.0.0.1"),
         "Address for the health endpoint.",
+        Applies.NEXT_START,
     ),
     Option(
         "port",
         kinds.whole(0, 65_535, " (0 picks a free one)"),
-        0,
+        _production_or(8081, 0),
         "Port for the health endpoint.",
+        Applies.NEXT_START,
     ),
 )
 

@@ -1,7 +1,7 @@
 """Environment files: which are read, in which order, and where each variable came from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv.main import DotEnv
@@ -15,14 +15,18 @@ ROOT_MARKS = ("pyproject.toml", "package.json", ".git")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables that children get and options are read from, with their sources.
+    """What files and the process's environment set, with their sources.
 
-    `problems` are lines for people about files that could not be read or parsed.
+    Children get the variables; options are read from variables and `config`. `problems` are lines for people
+    about files that could not be read or parsed; with a `config_problem` no options can be told.
     """
 
     variables: Mapping[str, Given]
     files: tuple[Path, ...]
     problems: tuple[str, ...]
+    config: Mapping[str, Given] = field(default_factory=dict)
+    config_file: Path | None = None
+    config_problem: str = ""
 
     @property
     def plain(self) -> dict[str, str]:

@@ -1,20 +1,21 @@
 """Kinds of option value: each turns what a person or a program wrote into a value, or says why not.
 
-Values come as text (flag, environment, file) or typed (from the agent's code); one `convert` serves both.
+Values come as text (flag, environment, screen) or typed (agent's code, file); one `convert` serves both.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+
+from agent_tui.options.urls import parse_server_url, shown_url
 
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?\s*")
 _UNIT_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
 MAX_MS = 2_147_483_647
 """The longest duration that every runtime can count: JavaScript's timers overflow beyond it."""
 
-_WORDS = {
+TRUTH = {
     "true": True,
     "yes": True,
     "on": True,
@@ -33,19 +34,33 @@ class Kind:
     expects: str
     convert: Callable[[object], object]
     """Raises ValueError with what is wrong ("is below 0")."""
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
+    """What a file may hold, as JSON schema."""
     secret: bool = False
+    show: Callable[[object], str] = repr
+    """What somebody wrote, for a line about it."""
+    write: Callable[[object], str] = str
+    """A value as text that `convert` takes back."""
+    word: str = "TEXT"
+    """What stands for the value in a usage line."""
+    words: tuple[str, ...] = ()
+    """All values, where they are few."""
 
 
-def text(expects: str = "a text", *, forbidden: str = "", empty: bool = True) -> Kind:
+def text(
+    expects: str = "a text", *, forbidden: str = "", empty: bool = True, longest: int | None = None
+) -> Kind:
     """Any text; surrounding white space is dropped."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str):
             raise ValueError("is not a text")
-        if any(ord(char) < 0x20 or char in forbidden for char in raw):
+        if any(ord(char) < 0x20 or ord(char) == 0x7F or char in forbidden for char in raw):
             raise ValueError("holds a character that is not allowed")
         if not empty and not raw.strip():
             raise ValueError("is empty")
+        if longest is not None and len(raw.strip()) > longest:
+            raise ValueError(f"is longer than {longest} characters")
         return raw.strip()
 
     return Kind(expects, convert)
@@ -54,6 +69,48 @@ def text(expects: str = "a text", *, forbidden: str = "", empty: bool = True) ->
 def secret(expects: str) -> Kind:
     """A text that is masked wherever it could be seen."""
     return Kind(expects, text().convert, secret=True)
+
+
+def server_url(expects: str) -> Kind:
+    """The address of a LiveKit server, or nothing."""
+    plain = text().convert
+
+    def convert(raw: object) -> str:
+        value = str(plain(raw))
+        try:
+            if value:
+                parse_server_url(value)
+        except ValueError as error:
+            raise ValueError(f"cannot be used: {error}") from None
+        return value
+
+    return Kind(expects, convert, show=lambda raw: repr(shown_url(str(raw))), word="URL")
+
+
+def function(expects: str) -> Kind:
+    """The name of a function in the agent's file, or nothing."""
+
+    def convert(raw: object) -> str:
+        if not isinstance(raw, str) or not (raw.strip() == "" or raw.strip().isidentifier()):
+            raise ValueError("is not a function's name")
+        return raw.strip()
+
+    return Kind(expects, convert, word="NAME")
+
+
+def truth(expects: str = "true or false") -> Kind:
+    """True or false, in the words that people use."""
+
+    def convert(raw: object) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        if isinstance(raw, str) and raw.strip().lower() in TRUTH:
+            return TRUTH[raw.strip().lower()]
+        raise ValueError("is neither true nor false")
+
+    return Kind(
+        expects, convert, {"type": "boolean"}, write=lambda value: str(value).lower(), words=("false", "true")
+    )
 
 
 def whole(low: int, high: int, note: str = "") -> Kind:
@@ -65,7 +122,8 @@ def whole(low: int, high: int, note: str = "") -> Kind:
             raise ValueError("is not a whole number")
         return int(_within(number, low, high))
 
-    return Kind(f"a whole number from {low} to {high}{note}", convert)
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Kind(f"a whole number from {low} to {high}{note}", convert, schema, word="N")
 
 
 def number(low: float, high: float, expects: str) -> Kind:
@@ -74,7 +132,8 @@ def number(low: float, high: float, expects: str) -> Kind:
     def convert(raw: object) -> float:
         return _within(_number(raw), low, high)
 
-    return Kind(expects, convert)
+    schema = {"type": "number", "minimum": low}
+    return Kind(expects, convert, schema, write=lambda value: f"{value:.15g}", word="N")
 
 
 def duration(low_ms: int = 0) -> Kind:
@@ -90,7 +149,19 @@ def duration(low_ms: int = 0) -> Kind:
             value = _number(raw)
         return round(_within(value, low_ms, MAX_MS, "ms"))
 
-    return Kind(f"a duration such as 10s, 500ms or 10000 (milliseconds), at least {low_ms} ms", convert)
+    schema = {
+        "anyOf": [
+            {"type": "number", "minimum": low_ms, "maximum": MAX_MS},
+            {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+        ]
+    }
+    return Kind(
+        f"a duration such as 10s, 500ms or 10000 (milliseconds), from {low_ms} ms to 24 days",
+        convert,
+        schema,
+        write=_duration,
+        word="DURATION",
+    )
 
 
 def choice(*words: str) -> Kind:
@@ -101,75 +172,21 @@ def choice(*words: str) -> Kind:
             raise ValueError("is not one of them")
         return raw.strip().lower()
 
-    return Kind("one of " + ", ".join(words), convert)
+    return Kind(
+        "one of " + ", ".join(words),
+        convert,
+        {"enum": list(words)},
+        word="[" + "|".join(words) + "]",
+        words=words,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """What the agent may do in the room (worker-protocol §7)."""
-
-    can_publish: bool = True
-    can_subscribe: bool = True
-    can_publish_data: bool = True
-    can_update_metadata: bool = True
-    can_publish_sources: tuple[str, ...] = ()
-    hidden: bool = False
-
-
-_PERMISSION_FIELDS = {
-    "canPublish": "can_publish",
-    "canSubscribe": "can_subscribe",
-    "canPublishData": "can_publish_data",
-    "canUpdateMetadata": "can_update_metadata",
-    "canPublishSources": "can_publish_sources",
-    "hidden": "hidden",
-}
-_SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
-
-
-def permissions() -> Kind:
-    """Permissions: `canPublish=false,hidden=true`, or a mapping with those names."""
-
-    def convert(raw: object) -> Permissions:
-        if isinstance(raw, Permissions):
-            return raw
-        if isinstance(raw, str):
-            raw = dict(_pair(part) for part in raw.split(",") if part.strip())
-        if not isinstance(raw, Mapping):
-            raise ValueError("is not a list of permissions")
-        fields: dict[str, Any] = {}
-        for name, value in raw.items():
-            if name not in _PERMISSION_FIELDS:
-                raise ValueError(f"names an unknown permission {name!r}")
-            fields[_PERMISSION_FIELDS[name]] = (
-                _sources(value) if name == "canPublishSources" else _flag(name, value)
-            )
-        return Permissions(**fields)
-
-    names = ", ".join(_PERMISSION_FIELDS)
-    return Kind(f"name=true or name=false, separated by commas, of {names}", convert)
-
-
-def _pair(part: str) -> tuple[str, str]:
-    name, equals, value = part.partition("=")
-    if not equals:
-        raise ValueError(f"has {part.strip()!r} without a value")
-    return name.strip(), value.strip()
-
-
-def _flag(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in _WORDS:
-        return _WORDS[value.lower()]
-    raise ValueError(f"gives {name} the value {value!r}, which is neither true nor false")
-
-
-def _sources(value: object) -> tuple[str, ...]:
-    words = value.split("+") if isinstance(value, str) else value
-    if not isinstance(words, (list, tuple)) or any(word not in _SOURCES for word in words):
-        raise ValueError(f"gives canPublishSources other sources than {'+'.join(_SOURCES)}")
-    return tuple(words)
+def _duration(value: object) -> str:
+    ms = int(str(value))
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
+        if ms >= size and ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"
 
 
 def _number(raw: object) -> float:

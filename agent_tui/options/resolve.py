@@ -1,12 +1,16 @@
 """From layers of raw values to the effective options, each knowing where it came from. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Option, ServerOptions
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option, ServerOptions
 
 MASK = "•••"
+DEFAULT = "default"
+
+LOAD_SETTINGS = ("loadFunc", "loadThreshold")
+"""What a worker token leaves no choice of (agents-js.md §2, workerToken)."""
 
 
 class OptionError(ValueError):
@@ -19,6 +23,14 @@ class Given:
 
     raw: object
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByMode:
+    """A raw value that the agent's code passed for development and another for production."""
+
+    development: object
+    production: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +47,50 @@ class Resolution:
 
     options: ServerOptions
     sources: Mapping[str, tuple[str, str]]
+    overruled: Mapping[str, Given] = field(default_factory=dict)
+    """Load settings that have no effect because of the worker token."""
+
+    @property
+    def agent_name_is_env(self) -> bool:
+        """The seed's `agentNameIsEnv`: whether the name in force came from the environment."""
+        return self.sources["agentName"][0].startswith("environment")
+
+    def value(self, option: Option) -> object:
+        """The value in force."""
+        value: object = getattr(self.options, option.field)
+        return value
 
     def shown(self, name: str) -> object:
         """The value for people: secrets masked."""
         option = BY_NAME[name]
-        value = getattr(self.options, option.field)
+        value = self.value(option)
         return MASK if option.kind.secret and value else value
 
+    def written(self, name: str) -> str:
+        """The value as one would type it; secrets masked."""
+        option = BY_NAME[name]
+        return str(self.shown(name)) if option.kind.secret else option.kind.write(self.value(option))
 
-def resolve(layers: Sequence[Layer], runtime: str) -> Resolution:
-    """Converts and stacks the layers over the defaults of that runtime.
+
+def resolve(layers: Sequence[Layer], basis: Basis) -> Resolution:
+    """Converts and stacks the layers over the defaults; whether it is production they say themselves.
 
     Raises OptionError for the first value that its option does not take.
     """
-    values: dict[str, object] = {}
-    sources: dict[str, tuple[str, str]] = {}
+    production, source = _effective(BY_NAME["production"], layers, basis)
+    basis = replace(basis, production=bool(production))
+    values: dict[str, object] = {"production": production}
+    sources: dict[str, tuple[str, str]] = {"production": source}
     for option in OPTIONS:
-        values[option.field] = option.default_for(runtime)
-        sources[option.name] = ("default", "")
-        for layer in layers:
-            given = layer.values.get(option.name)
-            if given is not None:
-                values[option.field] = convert(option, given)
-                sources[option.name] = (layer.name, given.where)
-    return Resolution(ServerOptions(**cast("dict[str, Any]", values)), sources)
+        values[option.field], sources[option.name] = _effective(option, layers, basis)
+    overruled: dict[str, Given] = {}
+    if values["worker_token"]:
+        for name in LOAD_SETTINGS:
+            if sources[name][0] != DEFAULT:
+                overruled[name] = Given(values[BY_NAME[name].field], sources[name][1])
+                values[BY_NAME[name].field] = BY_NAME[name].default_for(basis)
+                sources[name] = (DEFAULT, "default with workerToken")
+    return Resolution(ServerOptions(**cast("dict[str, Any]", values)), sources, overruled)
 
 
 def convert(option: Option, given: Given) -> object:
@@ -66,7 +98,7 @@ def convert(option: Option, given: Given) -> object:
     try:
         return option.kind.convert(given.raw)
     except ValueError as error:
-        value = MASK if option.kind.secret else repr(given.raw)
+        value = MASK if option.kind.secret else option.kind.show(given.raw)
         raise OptionError(
             f"{option.name}: {value} ({given.where}) {error}; give {option.kind.expects}"
         ) from None
@@ -86,3 +118,18 @@ def environment_layers(environ: Mapping[str, Given]) -> tuple[Layer, Layer]:
         if override is not None and override.raw != "":
             forced[option.name] = override
     return Layer("environment", plain), Layer("environment override", forced)
+
+
+def _effective(option: Option, layers: Sequence[Layer], basis: Basis) -> tuple[object, tuple[str, str]]:
+    value = option.default_for(basis)
+    usual = option.default_for(replace(basis, production=False))
+    source = (DEFAULT, "default in production" if value != usual else "")
+    for layer in layers:
+        given = layer.values.get(option.name)
+        if given is None:
+            continue
+        if isinstance(given.raw, ByMode):
+            raw = given.raw.production if basis.production else given.raw.development
+            given = Given(raw, given.where)
+        value, source = convert(option, given), (layer.name, given.where)
+    return value, source

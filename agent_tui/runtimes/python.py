@@ -35,9 +35,11 @@ _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """Effective options that act inside a job process. Milliseconds."""
+    """Effective options that act inside a child. Milliseconds; names of the file's functions or nothing."""
 
     session_end_timeout_ms: int = 300_000
+    request_func: str = ""
+    load_func: str = ""
 
 
 class _Dialect:

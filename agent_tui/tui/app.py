@@ -20,6 +20,7 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView, Registration
+from agent_tui.options.declare import Basis
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
@@ -46,7 +47,7 @@ SETTLE_TICKS = 6
 """Ticks after a change in which panels that paint at most twice a second catch up with it."""
 
 MAX_IDLE = 256
-DEFAULTS = resolve((), "native").options
+DEFAULTS = resolve((), Basis()).options
 """Until there is an engine."""
 
 P = TypeVar("P", bound=Widget)

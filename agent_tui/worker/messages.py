@@ -10,7 +10,7 @@ from livekit.protocol.agent import Job
 
 from agent_tui import __version__
 from agent_tui.model.errors import UserError
-from agent_tui.options.kinds import Permissions
+from agent_tui.options.permissions import Permissions
 
 MAX_DEPLOYMENT_BYTES = 64
 

@@ -6,7 +6,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from agent_tui.worker.urls import shown_url
+from agent_tui.options.urls import shown_url
 
 CREDENTIALS_REFUSED = frozenset({401, 403})
 

@@ -17,7 +17,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError
-from agent_tui.options.declare import ServerOptions
+from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import JobProgress, Offer, Registered, Reject
 from agent_tui.worker.urls import ServerAddress
@@ -31,7 +31,7 @@ YES = AcceptArguments("agent-1")
 
 
 def options(**changes: Any) -> ServerOptions:
-    return replace(resolve((Layer("none"),), "native").options, **changes)
+    return replace(resolve((Layer("none"),), Basis()).options, **changes)
 
 
 class FakeWorker:

@@ -2,12 +2,15 @@
 
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.join import JoinLink, join_link
+from agent_tui.engine.settings import Settings
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
-from agent_tui.options.resolve import Given, Layer, Resolution, resolve
+from agent_tui.options.declare import Basis
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given, Resolution
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.clock import FakeClock
 
@@ -25,12 +28,13 @@ class FakeEngine:
         self.up = True
         self.obedient = True
         """Whether it ends when it is told to stop."""
-        self.values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
+        values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
+        flags = {name: Given(value, f"--{name}") for name, value in values.items()}
+        self.settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
 
     @property
     def resolution(self) -> Resolution:
-        given = {name: Given(value, f"--{name}") for name, value in self.values.items()}
-        return resolve((Layer("flag", given),), "livekit-agents")
+        return self.settings.resolution
 
     @property
     def log_level(self) -> LogLevel:
@@ -51,7 +55,9 @@ class FakeEngine:
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         self.commands.append(command)
         if isinstance(command, cmd.SetOptions):
-            self.values.update(command.values)
+            self.settings = self.settings.edited(command.values)
+        if isinstance(command, cmd.UndoOptions):
+            self.settings = self.settings.undone()
         if isinstance(command, cmd.Stop) and self.obedient:
             self.bus.close()
         return self.results.pop(0) if self.results else cmd.CommandResult(True, "done")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.envfiles import env_files, read_environment
-from agent_tui.options.kinds import Permissions
+from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import (
     Given,
     Layer,
@@ -95,7 +95,7 @@ def test_later_layers_win_and_each_value_knows_its_source() -> None:
         Layer("agent's code", {"port": Given(2, "agent.py:9")}),
         Layer("flag", {"port": Given("3", "--port")}),
     )
-    resolution = resolve(layers, "native")
+    resolution = resolve(layers, Basis())
     assert (resolution.options.port, resolution.sources["port"]) == (3, ("flag", "--port"))
     assert (resolution.options.host, resolution.sources["host"]) == ("a", ("environment", "HOST"))
     assert resolution.sources["maxRetry"] == ("default", "")
@@ -105,14 +105,14 @@ def test_later_layers_win_and_each_value_knows_its_source() -> None:
     ("runtime", "retries", "shutdown"), [("native", 10, 60_000), ("livekit-agents", 16, 10_000)]
 )
 def test_defaults_follow_the_runtime(runtime: str, retries: int, shutdown: int) -> None:
-    options = resolve((), runtime).options
+    options = resolve((), Basis(runtime)).options
     assert (options.max_retry, options.shutdown_process_timeout) == (retries, shutdown)
     assert options.num_idle_processes == 1
     assert options.host == "127.0.0.1"
 
 
 def test_secrets_are_masked_when_shown() -> None:
-    resolution = resolve((Layer("flag", {"apiSecret": Given("hush", "--api-secret")}),), "native")
+    resolution = resolve((Layer("flag", {"apiSecret": Given("hush", "--api-secret")}),), Basis())
     assert resolution.shown("apiSecret") == "•••"
     assert resolution.shown("port") == 0
 

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, OPTIONS
+from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Basis
 from agent_tui.options.resolve import Given, Layer, Resolution, resolve
 from agent_tui.tui.widgets.option_rows import LIVE, NEXT_START, Edit, check, edited, next_start, written
 from agent_tui.tui.widgets.options_panel import OptionsPanel
@@ -18,7 +18,7 @@ from agent_tui.tui.widgets.options_panel import OptionsPanel
 
 def resolution(layer: str = "flag", **values: str) -> Resolution:
     given = {name: Given(value, f"--{name}") for name, value in values.items()}
-    return resolve((Layer(layer, given),), "livekit-agents")
+    return resolve((Layer(layer, given),), Basis("livekit-agents"))
 
 
 # -- text ----------------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ def resolution(layer: str = "flag", **values: str) -> Resolution:
 
 def test_every_option_is_either_edited_or_told() -> None:
     assert sorted(o.name for o in (*LIVE, *NEXT_START)) == sorted(o.name for o in OPTIONS)
-    assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.live}
+    assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.applies is Applies.LIVE}
     text = next_start(resolution()).plain
     for option in NEXT_START:
         assert option.name in text
@@ -41,7 +41,7 @@ def test_secrets_are_masked_and_sources_are_told() -> None:
 
 
 def test_values_from_outside_are_only_text() -> None:
-    content = next_start(resolution(wsURL="[/x][bold]\u202e漢", agentName="[red]a[/]"))
+    content = next_start(resolution(deployment="[/x][bold]\u202e漢", agentName="[red]a[/]"))
     assert "[/x][bold]漢" in content.plain
     assert "[red]a[/]" in content.plain
 
@@ -67,7 +67,7 @@ def test_values_are_written_as_they_are_typed(name: str, value: object, text: st
 @pytest.mark.parametrize("option", [option for option in OPTIONS if not option.kind.secret])
 def test_what_is_written_reads_as_the_same_value(option: object) -> None:
     chosen = next(each for each in OPTIONS if each is option)
-    default = chosen.default_for("livekit-agents")
+    default = chosen.default_for(Basis("livekit-agents"))
     if chosen.name != "permissions":
         assert chosen.kind.convert(written(chosen, default)) == default
     else:
@@ -77,7 +77,9 @@ def test_what_is_written_reads_as_the_same_value(option: object) -> None:
 
 def test_a_bad_value_is_told_with_what_to_give() -> None:
     assert check(BY_NAME["jobMemoryWarnMB"], "200") == ""
-    assert check(BY_NAME["jobMemoryWarnMB"], "-1").endswith("is below 0; give a number of MB, 0 for never")
+    assert check(BY_NAME["jobMemoryWarnMB"], "-1").endswith(
+        "is below 0; give a number of MB from 0 up, 0 for never"
+    )
     assert "\x1b" not in check(BY_NAME["jobMemoryWarnMB"], "\x1b[31m")
 
 

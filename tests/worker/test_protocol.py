@@ -10,7 +10,7 @@ from livekit.protocol import agent
 
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.errors import UserError
-from agent_tui.options.kinds import Permissions
+from agent_tui.options.permissions import Permissions
 from agent_tui.worker.messages import (
     Assigned,
     Dead,

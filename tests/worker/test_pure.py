@@ -18,13 +18,14 @@ from websockets.exceptions import InvalidMessage
 from websockets.uri import parse_uri
 
 from agent_tui.model.errors import UserError
+from agent_tui.options.urls import shown_url
 from agent_tui.worker import status
 from agent_tui.worker.backoff import pause_s
 from agent_tui.worker.messages import WorkerStatus
 from agent_tui.worker.refusals import explain_refusal, explain_unreachable
 from agent_tui.worker.timings import Timings
 from agent_tui.worker.tokens import TOKEN_LIFE_S, worker_token
-from agent_tui.worker.urls import ServerAddress, is_loopback, shown_url, worker_url
+from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
 
 DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")
 

@@ -8,6 +8,7 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState, ServerChosen
 from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -22,7 +23,6 @@ from agent_tui.tui.widgets.text import (
     part,
     percentile,
 )
-from agent_tui.worker.urls import shown_url
 
 RECENT_JOBS = 100
 """How many of the last jobs the latencies are taken from."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from textual.content import Content
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Option
-from agent_tui.options.kinds import Permissions
+from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Option
+from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import MASK, Given, OptionError, Resolution, convert
 from agent_tui.tui.text import MUTED, cell, one_line
 
@@ -14,52 +14,22 @@ _FIRST = ("numIdleProcesses", "logLevel", "jobMemoryWarnMB")
 
 LIVE: tuple[Option, ...] = (
     *(BY_NAME[name] for name in _FIRST),
-    *(option for option in OPTIONS if option.live and option.name not in _FIRST),
+    *(option for option in OPTIONS if option.applies is Applies.LIVE and option.name not in _FIRST),
 )
 """Options that a running worker takes at once, those that are changed most first."""
 
-NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.live)
+NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if option.applies is not Applies.LIVE)
 
 
 def written(option: Option, value: object) -> str:
     """A value as one would type it for this option; secrets masked."""
     if option.kind.secret:
         return MASK if value else ""
-    if isinstance(value, Permissions):
-        return _permissions(value)
-    if isinstance(value, int) and _is_duration(option):
-        return _duration(value)
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    return option.kind.write(value)
 
 
-def _is_duration(option: Option) -> bool:
-    """Only a duration reads a second as a thousand."""
-    try:
-        return option.kind.convert("1s") == 1000
-    except ValueError:
-        return False
-
-
-def _duration(ms: int) -> str:
-    for unit, size in (("m", 60_000), ("s", 1_000)):
-        if ms >= size and ms % size == 0:
-            return f"{ms // size}{unit}"
-    return f"{ms}ms"
-
-
-def _permissions(value: Permissions) -> str:
-    usual = Permissions()
-    flags = {
-        "canPublish": (value.can_publish, usual.can_publish),
-        "canSubscribe": (value.can_subscribe, usual.can_subscribe),
-        "canPublishData": (value.can_publish_data, usual.can_publish_data),
-        "canUpdateMetadata": (value.can_update_metadata, usual.can_update_metadata),
-        "hidden": (value.hidden, usual.hidden),
-    }
-    parts = [f"{name}={str(now).lower()}" for name, (now, default) in flags.items() if now != default]
-    if value.can_publish_sources:
-        parts.append("canPublishSources=" + "+".join(value.can_publish_sources))
-    return ",".join(parts) or "all, not hidden"
+def _seen(option: Option, value: object) -> str:
+    return "all, not hidden" if value == Permissions() else written(option, value)
 
 
 def effective(option: Option, resolution: Resolution) -> object:
@@ -89,7 +59,7 @@ def next_start(resolution: Resolution) -> Content:
     """The options that only another start changes, each with value, source and help."""
     parts = [Content.styled("── only at the next start ──", MUTED)]
     for option in NEXT_START:
-        value = one_line(written(option, effective(option, resolution)))
+        value = one_line(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)
         parts.append(cell(option.name, NAME_WIDTH) + shown)
         parts.append(note(option, resolution))

@@ -8,8 +8,8 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, Registration
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
 from agent_tui.tui.widgets.text import Line, Span, Tone, one_line
-from agent_tui.worker.urls import shown_url
 
 
 class Status(Enum):

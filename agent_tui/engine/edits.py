@@ -1,0 +1,85 @@
+"""Bringing edits into force: as one step over all owners, or not at all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from agent_tui.engine.context import Context
+from agent_tui.engine.registrar import Registrar, registration_for
+from agent_tui.engine.settings import Changes, Settings, changes
+from agent_tui.model.errors import UserError
+from agent_tui.options.declare import BY_NAME, Applies
+from agent_tui.processes.pool import Pool
+
+ACCEPT_S = 10.0
+"""A server that has not accepted a changed registration by then will not soon."""
+
+SERVER = frozenset({"wsURL", "apiKey", "apiSecret", "workerToken"})
+"""What the agent's own code is to see as well: the file is loaded anew for it."""
+
+
+class Editor:
+    """Takes one change of the edits at a time."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        pool: Callable[[], Pool],
+        registrar: Callable[[], Registrar],
+        reload: Callable[[], Awaitable[bool]],
+        register: Callable[[], Awaitable[None]],
+        load_error: Callable[[], str],
+        accept_s: float = ACCEPT_S,
+    ) -> None:
+        """`reload` loads the file under the settings in force, `register` registers under them."""
+        self._context = context
+        self._pool = pool
+        self._registrar = registrar
+        self._reload = reload
+        self._register = register
+        self._load_error = load_error
+        self._accept_s = accept_s
+        self._one = asyncio.Lock()
+
+    async def apply(self, change: Callable[[Settings], Settings]) -> Changes:
+        """Brings the changed settings into force and tells which options differ now.
+
+        Raises UserError for settings that cannot be, with the old ones in force.
+        """
+        async with self._one:
+            before = self._context.settings
+            wanted = change(before)
+            changed = changes(before, wanted)
+            registration_for(wanted.options, "")
+            self._context.settings = wanted
+            try:
+                await self._carry_out(changed)
+            except BaseException:
+                self._context.settings = replace(
+                    self._context.settings, edits=before.edits, history=before.history
+                )
+                await self._carry_out(changed, wait=False)
+                raise
+            return changed
+
+    async def _carry_out(self, changed: Changes, *, wait: bool = True) -> None:
+        self._pool().set_target(self._context.settings.options.num_idle_processes)
+        self._registrar().reconfigure(self._context.settings.options)
+        applies = {BY_NAME[name].applies for name in changed}
+        if Applies.RESTARTS in applies or SERVER & changed.keys():
+            if not await self._reload() and wait:
+                raise UserError(f"the old values stay: {self._load_error()}")
+        elif Applies.REGISTERS in applies:
+            await self._register()
+        if wait and Applies.REGISTERS in applies:
+            await self._accepted()
+
+    async def _accepted(self) -> None:
+        try:
+            async with asyncio.timeout(self._accept_s):
+                refusal = await self._registrar().taken_over()
+        except TimeoutError:
+            refusal = f"the server did not accept them within {self._accept_s:g} s"
+        if refusal:
+            raise UserError(f"the old values stay: {refusal}")

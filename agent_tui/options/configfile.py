@@ -1,0 +1,145 @@
+"""Options kept in a file: `agent-tui.toml`, or the table `[tool.agent-tui]` of a pyproject.toml."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent_tui.options.declare import BY_NAME
+from agent_tui.options.envfiles import Environment, project_root, read_environment
+from agent_tui.options.resolve import Given, OptionError
+
+NAME = "agent-tui.toml"
+PYPROJECT = "pyproject.toml"
+TABLE = ("tool", "agent-tui")
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
+_KEY = re.compile(
+    r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file that options are kept in; they stand below `table` in it."""
+
+    path: Path
+    table: tuple[str, ...] = ()
+
+
+def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
+    """The file that counts: of the agent's folder, else the project's root, else the working folder.
+
+    In each, `agent-tui.toml` is looked for before a pyproject.toml that has the table.
+    """
+    for folder in (agent_file.resolve().parent, project_root(agent_file), cwd.resolve()):
+        if folder is None:
+            continue
+        if (folder / NAME).is_file():
+            return ConfigFile(folder / NAME)
+        if _names_table(folder / PYPROJECT):
+            return ConfigFile(folder / PYPROJECT, TABLE)
+    return None
+
+
+def named_config(path: Path) -> ConfigFile:
+    """The file that was asked for by name (`--config`)."""
+    return ConfigFile(path, TABLE if path.name == PYPROJECT else ())
+
+
+def read_surroundings(
+    agent_file: Path, cwd: Path, environ: Mapping[str, str], config: Path | None = None
+) -> Environment:
+    """Environment files and config file as they are now; `config` is the one that was asked for by name."""
+    environment = read_environment(agent_file, cwd, environ)
+    file = find_config(agent_file, cwd) if config is None else named_config(config)
+    if file is None:
+        return environment
+    try:
+        values = read_config(file, environment.variables)
+    except OptionError as error:
+        return replace(environment, config_file=file.path, config_problem=str(error))
+    return replace(environment, config=values, config_file=file.path)
+
+
+def read_config(file: ConfigFile, environ: Mapping[str, Given]) -> dict[str, Given]:
+    """What the file sets, by option name, each with file and line; `${NAME}` is the environment's value.
+
+    Raises OptionError for a file that cannot be read, an unknown option or a variable that is not set.
+    """
+    try:
+        text = file.path.read_text(encoding="utf-8")
+        table: Any = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file.path} cannot be read: {error}; name another with --config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{file.path} is not TOML: {error}; mend that line") from None
+    for name in file.table:
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise OptionError(
+            f"{file.path}: {'.'.join(file.table)} is not a table of options; write name = value"
+        )
+    lines = dict(_lines(text, file.table))
+    values: dict[str, Given] = {}
+    for name, raw in table.items():
+        where = f"{file.path}:{lines.get(name, 1)}"
+        if name not in BY_NAME:
+            raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
+        values[name] = Given(_expanded(raw, environ, name, where), where)
+    return values
+
+
+def _names_table(path: Path) -> bool:
+    try:
+        return isinstance(tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["agent-tui"], dict)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        return False  # not ours: whoever reads that file tells what is wrong with it
+
+
+def _expanded(raw: object, environ: Mapping[str, Given], name: str, where: str) -> object:
+    if isinstance(raw, dict):
+        return {key: _expanded(value, environ, name, where) for key, value in raw.items()}
+    if not isinstance(raw, str):
+        return raw
+
+    def value(match: re.Match[str]) -> str:
+        given = environ.get(match[1])
+        if given is None or given.raw == "":
+            raise OptionError(
+                f"{name}: {raw!r} ({where}) names a variable that is not set; set {match[1]} in the "
+                "environment or in .env"
+            )
+        return str(given.raw)
+
+    return _REFERENCE.sub(value, raw)
+
+
+def _suggestion(name: str) -> str:
+    plain = {known.lower(): known for known in BY_NAME}
+    near = difflib.get_close_matches(re.sub(r"[-_]", "", name).lower(), plain, n=1)
+    return f"did you mean {plain[near[0]]}?" if near else "`agent-tui options` lists them all"
+
+
+def _lines(text: str, table: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """The line on which each key of that table is first written; tomllib does not tell."""
+    seen: set[str] = set()
+    header: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _HEADER.match(line):
+            header = path = _path(match[1])
+        elif match := _KEY.match(line):
+            path = (*header, *_path(match[1]))
+        else:
+            continue
+        if path[: len(table)] == table and len(path) > len(table) and path[len(table)] not in seen:
+            seen.add(path[len(table)])
+            yield path[len(table)], number
+
+
+def _path(key: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
