@@ -36,12 +36,16 @@ from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
+from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.detect import NATIVE
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.worker.http import InfoServer, WorkerInfo
 
 REFILL_AFTER_S = 0.02
 """After an accepted job; a warm one's entry function is reached within a few milliseconds."""
+
+MEMORY_GRACE_S = 2.0
+"""For a job over its memory limit to leave its room; it goes on growing meanwhile."""
 
 KILLED = "killed: agent-tui was told to end at once"
 NO_MEDIA = (
@@ -66,6 +70,7 @@ class Engine:
         self._store = LogStore(self._clock, door=self._door)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
+        self._drain_over = asyncio.Event()
 
     # -- what a front end may do ------------------------------------------------------------------
 
@@ -144,7 +149,11 @@ class Engine:
             self._announcer = LogAnnouncer(self._store, self._bus.publish)
             undo.callback(self._announcer.close)
             self._http = InfoServer(
-                host=options.host, port=options.port, health=self._health, info=self._info
+                host=options.host,
+                port=options.port,
+                health=self._health,
+                info=self._info,
+                metrics=self._metrics,
             )
             await self._http.start()
             undo.push_async_callback(self._http.close)
@@ -234,6 +243,8 @@ class Engine:
         self._sampler = MemorySampler(
             processes=lambda: (*self._pool.processes, *self._code.processes),
             warn_mb=lambda: self.options.job_memory_warn_mb,
+            limit_mb=lambda: self.options.job_memory_limit_mb,
+            over_limit=self._over_memory_limit,
             clock=clock,
             emit=emit,
         )
@@ -256,6 +267,13 @@ class Engine:
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         self._host.unassigned(job, why)
+
+    def _over_memory_limit(self, process: SupervisedProcess, why: str) -> None:
+        """The job leaves its room if it can; what is left after a moment is killed."""
+        if process.job_id is None or not self._desk.end(process.job_id, ev.JobStatus.FAILED, why):
+            process.kill(why)
+        else:
+            asyncio.get_running_loop().call_later(MEMORY_GRACE_S, process.kill, why)
 
     def _publish(self, event: ev.Event) -> None:
         """Log lines come before the event that they led to."""
@@ -323,12 +341,18 @@ class Engine:
             project_type="python",
         )
 
+    def _metrics(self) -> bytes:
+        from agent_tui.engine.metrics import metrics  # few ask for it, and it costs the start
+
+        return metrics(self._bus.state, self.options.num_idle_processes)
+
     # -- stop ----------------------------------------------------------------------------------------
 
     async def _stop(self, reason: str, *, kill: bool) -> None:
         if not self.up:
             return
         if kill:
+            self._drain_over.set()
             self._pool.kill(KILLED)
             self._code.kill(KILLED)
         if self._stopping is None:
@@ -338,11 +362,14 @@ class Engine:
     async def _stop_all(self, reason: str) -> None:
         """Jobs leave their rooms first, then the worker the server, then everything else goes."""
         jobs = len(self._desk.running)
-        timings = self._context.process_timings()
+        timings, options = self._context.process_timings(), self.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
-        self._bus.publish(ev.Stopping(reason, jobs, deadline))
+        drain_s = options.drain_timeout / 1000 if options.production and jobs else None
+        self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
         self._registrar.drain()
         self._desk.drain()
+        if drain_s is not None:
+            await self._let_jobs_finish(drain_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -354,6 +381,16 @@ class Engine:
         self._announcer.close()
         self._bus.publish(ev.Stopped(reason))
         self._bus.close()
+
+    async def _let_jobs_finish(self, limit_s: float) -> None:
+        """Waits for the running jobs; 0 is no limit (agents-js.md §2, drainTimeout)."""
+        waits = [asyncio.create_task(each) for each in (self._desk.finished(), self._drain_over.wait())]
+        try:
+            await asyncio.wait(waits, timeout=limit_s or None, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

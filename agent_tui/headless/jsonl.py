@@ -138,7 +138,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
     ev.ProcessChanged: _process,
     ev.MemoryWarned: lambda e: {
-        "event": "memory_warning",
+        "event": "memory_limit" if e.over_limit else "memory_warning",
         "process": e.process_id,
         "pid": e.pid,
         "job_id": e.job_id,
@@ -208,6 +208,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "reason": e.reason,
         "jobs": e.jobs,
         "deadline_s": e.deadline_s,
+        "drain_s": e.drain_s,
     },
     ev.Stopped: lambda e: {"event": "stopped", "reason": e.reason},
 }

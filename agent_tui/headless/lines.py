@@ -102,10 +102,22 @@ def _job_started(e: ev.JobStarted) -> str:
 
 def _memory(e: ev.MemoryWarned) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
+    over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
     return (
-        f"⚠ memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS), more than jobMemoryWarnMB = "
-        f"{e.warn_mb:g}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start"
+        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS), more than "
+        f"{over}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start{'; it is ended' if e.over_limit else ''}"
     )
+
+
+def _stopping(e: ev.Stopping) -> str:
+    if not e.jobs:
+        return f"  stopping: {e.reason}"
+    jobs = f"{e.jobs} {'job' if e.jobs == 1 else 'jobs'}"
+    if e.drain_s is None:
+        time = f"may take up to {e.deadline_s:.0f} s"
+    else:
+        time = f"may go on for {e.drain_s:.0f} s (drainTimeout)" if e.drain_s else "may go on without limit"
+    return f"  stopping: {e.reason}; {jobs} {time}, Ctrl+C again ends everything at once"
 
 
 _MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
@@ -141,14 +153,6 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
         "  " + ", ".join(f"{name}: {old} → {new}" for name, (old, new) in e.changes.items())
     ),
     ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{e.text}",
-    ev.Stopping: lambda e: (
-        f"  stopping: {e.reason}"
-        + (
-            f"; {e.jobs} {'job' if e.jobs == 1 else 'jobs'} may take up to {e.deadline_s:.0f} s, "
-            "Ctrl+C again ends everything at once"
-            if e.jobs
-            else ""
-        )
-    ),
+    ev.Stopping: _stopping,
     ev.Stopped: lambda e: "  stopped",
 }

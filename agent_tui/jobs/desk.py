@@ -150,13 +150,17 @@ class Desk:
         """Takes no more offers."""
         self._draining = True
 
+    async def finished(self) -> None:
+        """Returns once no job is left that was taken."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()))
+
     async def close(self, reason: str) -> None:
         """Takes no more offers, ends all jobs in good order and returns when they are over."""
         self.drain()
         for record in self.records:
             self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
-        while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self.finished()
 
     # -- one job --------------------------------------------------------------------------------------
 

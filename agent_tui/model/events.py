@@ -210,7 +210,10 @@ class ProcessPinged:
 
 @dataclass(frozen=True, slots=True)
 class MemoryWarned:
-    """A process is over jobMemoryWarnMB. Sizes in MB; `baseline_mb` is from before its first job."""
+    """A process is over jobMemoryWarnMB, or over jobMemoryLimitMB and ended for it (`over_limit`).
+
+    Sizes in MB; `baseline_mb` is from before its first job.
+    """
 
     process_id: str
     pid: int
@@ -220,6 +223,7 @@ class MemoryWarned:
     warn_mb: float
     limit_mb: float
     baseline_mb: float
+    over_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +358,8 @@ class Stopping:
     reason: str
     jobs: int
     deadline_s: float
+    drain_s: float | None = None
+    """In production: how long jobs may go on by themselves; 0 is no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The memory sampler: what each job process uses, and a warning when that is much.
+"""The memory sampler: what each job process uses, a warning when that is much, its end at the limit.
 
 Reading RSS costs a few microseconds; USS and PSS cost milliseconds of kernel time a process, so those are
 read only where they can decide something.
@@ -24,7 +24,7 @@ SEEN_MB = 0.5
 """A smaller change is not told: every event is a repaint."""
 
 NEAR = 0.8
-"""From this share of the warning level on, the measure that counts is read, not only RSS."""
+"""From this share of the warning level or the limit on, the measure that counts is read, not only RSS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class _Watched:
     told: Memory | None = None
     warned_at: float | None = None
     warned_mb: float = 0.0
+    over_limit: bool = False
 
     def news(self, memory: Memory) -> bool:
         """Whether anybody could see the difference to what was told last."""
@@ -98,7 +99,10 @@ class WarnRule:
 
 
 class MemorySampler:
-    """Samples the processes that `processes` names, every `interval_s`; warns of job processes."""
+    """Samples the processes that `processes` names, every `interval_s`; warns of job processes.
+
+    `over_limit` is called once for a job process over the limit; 0 means no warning, no limit.
+    """
 
     def __init__(
         self,
@@ -107,11 +111,15 @@ class MemorySampler:
         warn_mb: Callable[[], float],
         clock: Clock,
         emit: Callable[[Event], None],
+        limit_mb: Callable[[], float] = lambda: 0.0,
+        over_limit: Callable[[SupervisedProcess, str], None] = lambda *_: None,
         rule: WarnRule | None = None,
         read: Callable[..., Memory | None] = read_memory,
     ) -> None:
         self._processes = processes
         self._warn_mb = warn_mb
+        self._limit_mb = limit_mb
+        self._over_limit = over_limit
         self._clock = clock
         self._emit = emit
         self._rule = rule or WarnRule()
@@ -145,10 +153,11 @@ class MemorySampler:
             del self._watched[process_id]
 
     def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
-        warn = self._warn_mb()
+        warn, limit = self._warn_mb(), self._limit_mb()
+        nearest = min((each for each in (warn, limit) if each > 0), default=0.0)
         turn = (self._samples + pid) % FULL_EVERY == 0
         memory = self._read(pid, full=turn)
-        if not turn and memory is not None and 0 < NEAR * warn <= memory.rss:
+        if not turn and memory is not None and 0 < NEAR * nearest <= memory.rss:
             memory = self._read(pid, full=True)
         if memory is None:
             return
@@ -159,20 +168,31 @@ class MemorySampler:
         if not process.had_job:
             watched.baseline = memory.rss
         used = memory.by(measure)
-        if process.kind is ProcessKind.JOB and 0 < warn < used and self._due(watched, used):
+        if process.kind is not ProcessKind.JOB:
+            return
+        if 0 < limit < used:
+            if not watched.over_limit:
+                watched.over_limit = True
+                self._emit(self._breach(process, pid, memory, watched, over_limit=True))
+                self._over_limit(process, f"memory limit: {used:.0f} MB used, {limit:g} MB allowed")
+        elif 0 < warn < used and self._due(watched, used):
             watched.warned_at, watched.warned_mb = self._clock.monotonic(), used
-            self._emit(
-                MemoryWarned(
-                    process.id,
-                    pid,
-                    process.job_id,
-                    memory.rss,
-                    memory.uss,
-                    warn_mb=warn,
-                    limit_mb=0.0,
-                    baseline_mb=watched.baseline,
-                )
-            )
+            self._emit(self._breach(process, pid, memory, watched, over_limit=False))
+
+    def _breach(
+        self, process: SupervisedProcess, pid: int, memory: Memory, watched: _Watched, *, over_limit: bool
+    ) -> MemoryWarned:
+        return MemoryWarned(
+            process.id,
+            pid,
+            process.job_id,
+            memory.rss,
+            memory.uss,
+            warn_mb=self._warn_mb(),
+            limit_mb=self._limit_mb(),
+            baseline_mb=watched.baseline,
+            over_limit=over_limit,
+        )
 
     def _due(self, watched: _Watched, used: float) -> bool:
         if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:

@@ -20,6 +20,7 @@ _LOGGER.propagate = False
 
 CLOSE_TIMEOUT_S = 0.25
 PROTOCOL_VERSION = 1
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_PORT = 65535
 
 
@@ -39,18 +40,25 @@ class WorkerInfo:
 
 
 class InfoServer:
-    """Serves `GET /` (200 `OK`, or 503 and a reason) and `GET /worker` (JSON).
+    """Serves `GET /` (200 `OK`, or 503 and a reason), `GET /worker` (JSON) and `GET /metrics` (Prometheus).
 
-    `health` returns None while all is well, else what is wrong; `info` is asked at every request.
+    `health` returns None while all is well, else what is wrong; all three are asked at every request.
     """
 
     def __init__(
-        self, *, host: str, port: int, health: Callable[[], str | None], info: Callable[[], WorkerInfo]
+        self,
+        *,
+        host: str,
+        port: int,
+        health: Callable[[], str | None],
+        info: Callable[[], WorkerInfo],
+        metrics: Callable[[], bytes] = bytes,
     ) -> None:
         self._host = host
         self._port = port
         self._health = health
         self._info = info
+        self._metrics = metrics
         self._runner: web.AppRunner | None = None
 
     @property
@@ -64,6 +72,7 @@ class InfoServer:
         app = web.Application()
         app.router.add_get("/", self._answer_health)
         app.router.add_get("/worker", self._answer_worker)
+        app.router.add_get("/metrics", self._answer_metrics)
         self._runner = web.AppRunner(
             app, access_log=None, logger=_LOGGER, handle_signals=False, shutdown_timeout=CLOSE_TIMEOUT_S
         )
@@ -89,6 +98,10 @@ class InfoServer:
         if not math.isfinite(answer["worker_load"]):
             answer["worker_load"] = None  # JSON has no word for it
         return web.json_response(answer)
+
+    async def _answer_metrics(self, _request: web.Request) -> web.Response:
+        text = self._metrics()
+        return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:

@@ -37,9 +37,11 @@ class Bench:
 
     measure: MemoryMeasure = MemoryMeasure.RSS
     warn: float = 1000.0
+    limit: float = 0.0
     memory: Memory | None = field(default_factory=lambda: Memory(100.0, 50.0, 60.0))
     clock: FakeClock = field(default_factory=FakeClock)
     events: list[Event] = field(default_factory=list)
+    ended: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.process = _Process(
@@ -49,6 +51,8 @@ class Bench:
         self.sampler = MemorySampler(
             processes=lambda: [cast("SupervisedProcess", self.process)],
             warn_mb=lambda: self.warn,
+            limit_mb=lambda: self.limit,
+            over_limit=lambda process, why: self.ended.append((process.id, why)),
             clock=self.clock,
             emit=self.events.append,
             read=self.read,
@@ -91,6 +95,22 @@ def test_exactly_at_the_level_is_no_warning_and_zero_is_off() -> None:
     assert bench.sample(1000) == []
     bench.warn = 0
     assert bench.sample(5000) == []
+
+
+def test_over_the_limit_a_process_is_told_of_and_ended_once() -> None:
+    bench = Bench(limit=1500)
+    assert not bench.sample(1500)[0].over_limit
+    (breach,) = bench.sample(1501)
+    assert (breach.over_limit, breach.limit_mb) == (True, 1500)
+    assert bench.ended == [(bench.process.id, "memory limit: 1501 MB used, 1500 MB allowed")]
+    assert bench.sample(1700) == []
+    assert len(bench.ended) == 1
+
+
+def test_a_limit_below_the_warning_level_needs_no_warning_first() -> None:
+    bench = Bench(limit=300)
+    assert [each.over_limit for each in bench.sample(301)] == [True]
+    assert bench.full_reads == 1
 
 
 def test_a_warning_comes_again_after_the_cooldown_or_more_growth() -> None:

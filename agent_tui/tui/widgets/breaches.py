@@ -1,4 +1,4 @@
-"""The time line of memory warnings, newest first."""
+"""The time line of memory warnings and limit breaches, newest first."""
 
 import time
 
@@ -15,7 +15,7 @@ SHOWN = 100
 
 
 def breach_lines(state: AppState) -> tuple[Line, ...]:
-    """One line for each warning, the newest first."""
+    """One line for each breach, the newest first."""
     newest = state.breaches[: -SHOWN - 1 : -1]
     lines = [_line(ts, warned, state) for ts, warned in newest]
     older = len(state.breaches) - len(newest)
@@ -27,13 +27,14 @@ def breach_lines(state: AppState) -> tuple[Line, ...]:
 def _line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     where = clip(one_line(job.room if job else warned.job_id or "no job"), 24)
-    over = f" {grouped(warned.rss_mb)} MB > {grouped(warned.warn_mb)} MB"
+    allowed = warned.limit_mb if warned.over_limit else warned.warn_mb
+    over = f" {grouped(warned.rss_mb)} MB > {grouped(allowed)} MB"
     uss = f" (uss {grouped(warned.uss_mb)})" if warned.uss_mb is not None else ""
-    limit = f", limit {grouped(warned.limit_mb)}" if warned.limit_mb > 0 else ""
+    limit = f", limit {grouped(warned.limit_mb)}" if warned.limit_mb > 0 and not warned.over_limit else ""
     grown = warned.rss_mb - warned.baseline_mb
     return (
         Span(time.strftime("%H:%M:%S", time.localtime(ts)), Tone.DIM),
-        Span(" ⚠ warning", Tone.WARN),
+        Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),
         Span(f" {warned.pid} {where}"),
         Span(over, Tone.STRONG),
         Span(f", {'+' if grown >= 0 else '−'}{grouped(abs(grown))} since start{uss}{limit}", Tone.DIM),
@@ -67,7 +68,7 @@ class Breaches(VerticalScroll):
         self.show(AppState(), 0.0)
 
     def show(self, state: AppState, now: float) -> None:
-        """Shows the warnings of the state."""
+        """Shows the breaches of the state."""
         lines = breach_lines(state)
         if lines != self._lines:
             self._lines = lines
