@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from . import loading, owned
 from .control import AlreadyAnswered, ControlLoop, Offer
 from .lk_bridge import running_job
-from .lk_sdk import FUNCTIONS, GUARD, PICKLED, dev_mode, import_sdk, runners, set_up_logging
+from .lk_sdk import FUNCTIONS, GUARD, PICKLED, import_sdk, runners, set_mode, set_up_logging
 
 if TYPE_CHECKING:
     from .process import Link
@@ -92,7 +92,7 @@ def run(link: Link) -> None:
         link.fail(error)
         raise SystemExit(1) from None
     load_ms = (time.monotonic() - started) * 1000
-    dev_mode()
+    set_mode(link)
     set_up_logging(link)
     agent = SdkAgent(server, request, load)
     loading.hand_over_code(link.say)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from . import loading, preparing
 from .lk_bridge import Bridge, QuietHandler, only_known
-from .lk_sdk import FUNCTIONS, PICKLED, dev_mode, import_sdk, runners, set_up_logging
+from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_mode, set_up_logging
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -98,9 +98,9 @@ def _prepare(link: Link) -> Capture:
     global _prepared
     if _prepared is None:
         multiprocessing.current_process().name = "job_proc"
-        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        inherit_mode(link)
         _prepared = import_sdk(link)
-        dev_mode()
+        set_mode(link)
         if hasattr(os, "fork"):
             multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
         importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
@@ -184,9 +184,9 @@ def run_inference(link: Link) -> None:
     """`Loading`, then the SDK's inference main with the runners that the file's plugins registered."""
     multiprocessing.current_process().name = "agents_inference_process"
     try:
-        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        inherit_mode(link)
         capture = import_sdk(link)
-        dev_mode()
+        set_mode(link)
         main = importlib.import_module("livekit.agents.ipc.inference_proc_lazy_main")
         link.say("loading")
         capture.run_file("__mp_main__")

@@ -37,9 +37,15 @@ def import_sdk(link: Link) -> Capture:
     return capture
 
 
-def dev_mode() -> None:
-    """What `python agent.py dev` sets before it starts children."""
-    os.environ["LIVEKIT_DEV_MODE"] = "1"
+def inherit_mode(link: Link) -> None:
+    """The variable that `python agent.py dev` hands down to its children; `start` does not."""
+    if not link.orders.production:
+        os.environ["LIVEKIT_DEV_MODE"] = "1"
+
+
+def set_mode(link: Link) -> None:
+    """What `python agent.py dev`, or `start` in production, sets before it starts children."""
+    inherit_mode(link)
     http_context = importlib.import_module("livekit.agents.utils.http_context")
     if hasattr(http_context, "_set_default_cert_env"):  # since 1.8
         http_context._set_default_cert_env()

@@ -17,12 +17,12 @@ from .owned import is_own
 _snapshot = snapshots.Snapshot(None)
 
 
-def prepare(file: str, snapshot: snapshots.Snapshot) -> None:
-    """Gives the process the `sys.path` and `sys.argv` of `python <file> dev`, and the modules of its own."""
+def prepare(file: str, snapshot: snapshots.Snapshot, command: str) -> None:
+    """Gives the process the `sys.path` and `sys.argv` of `python <file> <command>`, and its own modules."""
     global _snapshot
     _snapshot = snapshot
     snapshots.install(snapshot)
-    sys.argv = [file, "dev"]
+    sys.argv = [file, command]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, os.path.dirname(os.path.realpath(file)))
     owned.uncover(owned.own_roots())

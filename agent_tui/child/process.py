@@ -48,6 +48,7 @@ class Orders:
     request_func: str
     """The function of the file to ask in place of its own choice; empty for that."""
     load_func: str
+    production: bool
     snapshot: bool
     """Whether a descriptor with the generation's modules came with these orders."""
 
@@ -239,7 +240,8 @@ def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = Fals
     debugging.install_hook()
     logging.getLogger().setLevel(orders.log_level)
     link.records.install()
-    loading.prepare(orders.file, Snapshot(fds[0] if fds else None))
+    command = "start" if orders.production else "dev"
+    loading.prepare(orders.file, Snapshot(fds[0] if fds else None), command)
 
 
 def _become_base(channel: Channel, unfit: list[str]) -> None:

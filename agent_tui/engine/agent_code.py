@@ -292,6 +292,7 @@ class AgentCode:
             resolution.options.session_end_timeout,
             functions.get("requestFunc", ""),
             functions.get("loadFunc", ""),
+            resolution.options.production,
         )
 
 

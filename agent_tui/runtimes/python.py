@@ -40,6 +40,7 @@ class ChildSettings:
     session_end_timeout_ms: int = 300_000
     request_func: str = ""
     load_func: str = ""
+    production: bool = False
 
 
 class _Dialect:

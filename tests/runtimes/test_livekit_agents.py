@@ -75,7 +75,9 @@ STYLES = {
     "sdk_server.py": {
         "agentName": "sdk-agent",
         "loadThreshold": math.inf,
-        "numIdleProcesses": 3,
+        "requestFunc": "on_request",
+        "loadFunc": "load",
+        "numIdleProcesses": {"$modes": [3, 9]},
         "shutdownProcessTimeout": 5500,
         "permissions": {
             "canPublish": True,
