@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_tui import __version__
+from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.flags import given_flags, option_flags
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.engine import Engine
 
-CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
-SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts")
 TEST_JOB_LENGTH_S = 10.0
 """For test jobs that nothing else would end: no media and so no room that closes, and nobody watching."""
 
@@ -36,8 +35,8 @@ TEST_JOB_LENGTH_S = 10.0
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
-    "3 no server or refused credentials, 129, 130 and 143 by signal. `agent-tui server` runs the embedded "
-    "server by itself.",
+    "3 no server or refused credentials, 129, 130 and 143 by signal. `agent-tui options` prints the options "
+    "in force, `agent-tui server` runs the embedded server by itself.",
 )
 @click.argument("agent", required=False)
 @click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says.")
@@ -95,14 +94,14 @@ def run(
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
     flags = given_flags(options)
-    file = find_agent(agent)
+    cwd, environ = Path.cwd(), dict(os.environ)
+    file, flags["agent"] = find_agent(agent, cwd, environ, config_file)
     count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
     length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
 
     policy = _checked("--on-reload", on_reload, kinds.choice(*OnReload))
     method = _checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
 
-    cwd, environ = Path.cwd(), dict(os.environ)
     environment = read_surroundings(file, cwd, environ, config_file)
     screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     with ThreadPoolExecutor(1) as beside:
@@ -196,26 +195,6 @@ async def _run_headless(
         except asyncio.CancelledError:
             code = ExitCode.INTERRUPTED
     return code if signals.exit_code is None else signals.exit_code
-
-
-def find_agent(agent: str | None) -> Path:
-    """The agent's file. Raises UserError with what to type."""
-    if agent is None:
-        for name in CANDIDATES:
-            if Path(name).is_file():
-                return Path(name).absolute()
-        names = ", ".join(CANDIDATES)
-        raise UserError(f"no agent file here (looked for {names}): name it, as in agent-tui path/to/agent.py")
-    path = Path(agent)
-    if not agent:
-        raise UserError("the agent's file has an empty name: name it, as in agent-tui path/to/agent.py")
-    if path.is_dir():
-        raise UserError(f"{agent} is a folder: name the agent's file in it, as in agent-tui {agent}/agent.py")
-    if not path.is_file():
-        raise UserError(f"there is no file {agent}: name the agent's file, as in agent-tui path/to/agent.py")
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{agent} is not an agent's file: its name should end in .py")
-    return path.absolute()
 
 
 def _checked(flag: str, raw: str, kind: kinds.Kind) -> Any:

@@ -8,7 +8,10 @@ from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.settings import Changes, Settings, changes
 from agent_tui.model.errors import UserError
+from agent_tui.options.configfile import NAME, ConfigFile, named_config
 from agent_tui.options.declare import BY_NAME, Applies
+from agent_tui.options.resolve import convert
+from agent_tui.options.save import keepable, save
 from agent_tui.processes.pool import Pool
 
 ACCEPT_S = 10.0
@@ -62,6 +65,32 @@ class Editor:
                 await self._carry_out(changed, wait=False)
                 raise
             return changed
+
+    async def save(self, *, clear_secrets: bool) -> list[str]:
+        """Writes the edits to the config file, from which they come then; returns lines for people.
+
+        Raises UserError when there are none, or the file cannot be written.
+        """
+        async with self._one:
+            settings, config = self._context.settings, self._context.config
+            if not settings.edits:
+                raise UserError("nothing was edited that could be saved")
+            path = settings.environment.config_file
+            file = named_config(path) if path else ConfigFile(config.agent.parent / NAME)
+            values = {name: convert(BY_NAME[name], given) for name, given in settings.edits.items()}
+            variables = settings.environment.variables
+            held_back = {
+                name: why
+                for name, value in values.items()
+                if not clear_secrets and (why := keepable(BY_NAME[name], value, variables))
+            }
+            kept = {name: value for name, value in values.items() if name not in held_back}
+            try:
+                await asyncio.to_thread(save, file, kept, clear_secrets=clear_secrets)
+            except (OSError, ValueError) as error:
+                raise UserError(f"the options are not saved: {error}") from None
+            self._context.settings = settings.saved(config.read_environment(), held_back.keys())
+            return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
 
     async def _carry_out(self, changed: Changes, *, wait: bool = True) -> None:
         self._pool().set_target(self._context.settings.options.num_idle_processes)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
@@ -21,7 +20,7 @@ from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
-from agent_tui.engine.settings import Settings, overruled
+from agent_tui.engine.settings import Settings, available_cores, overruled
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.door import Door
@@ -63,7 +62,9 @@ class Engine:
         self._clock = clock or SystemClock()
         self.up = False
         """Whether everything is started, so that commands are taken."""
-        self._first = Settings(config.read_environment(), config.flags, Basis(config.runtime, cores=cores()))
+        self._first = Settings(
+            config.read_environment(), config.flags, Basis(config.runtime, cores=available_cores())
+        )
         self._door = Door()
         self._door.mask((self.options.api_secret, self.options.worker_token))
         self._bus = Bus(self._clock, self._door.clean)
@@ -122,6 +123,9 @@ class Engine:
                     return await self._edit(lambda settings: settings.edited(values))
                 case cmd.UndoOptions():
                     return await self._edit(Settings.undone)
+                case cmd.SaveOptions(clear_secrets=clear_secrets):
+                    said = await self._editor.save(clear_secrets=clear_secrets)
+                    return cmd.CommandResult(True, "; ".join(said))
                 case cmd.RestartJob(job_id=job_id, reason=reason):
                     problem = self._desk.restart(job_id, reason)
                     return cmd.CommandResult(problem is None, problem or reason)
@@ -207,7 +211,7 @@ class Engine:
         )
         self._pool = Pool(
             target=0,
-            starting_at_once=max(cores(), 2),
+            starting_at_once=max(available_cores(), 2),
             timings=context.process_timings,
             clock=clock,
             emit=emit,
@@ -411,7 +415,3 @@ def _room_names(command: cmd.Dispatch) -> list[str]:
     if not command.room or command.count == 1:
         return [command.room] * command.count
     return [f"{command.room}-{number}" for number in range(1, command.count + 1)]
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

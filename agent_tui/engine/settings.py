@@ -1,6 +1,7 @@
 """The effective options of a run: layers, what the agent's code adds to them, and edits while running."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -112,9 +113,10 @@ class Settings:
             raise UserError("nothing was edited that could be undone")
         return replace(self, edits=self.history[-1], history=self.history[:-1])
 
-    def saved(self, environment: Environment) -> "Settings":
-        """With the edits in the file, which `environment` has read again."""
-        return replace(self, environment=environment, edits={}, history=())
+    def saved(self, environment: Environment, unsaved: Collection[str]) -> "Settings":
+        """With the edits, but for the unsaved ones, in the file, which `environment` has read again."""
+        edits = {name: given for name, given in self.edits.items() if name in unsaved}
+        return replace(self, environment=environment, edits=edits, history=())
 
 
 def changes(before: Settings, after: Settings) -> Changes:
@@ -170,3 +172,8 @@ def _raw(value: object) -> object:
     if isinstance(value, dict) and value.keys() == {"$modes"}:
         return ByMode(*value["$modes"])
     return value
+
+
+def available_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

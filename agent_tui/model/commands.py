@@ -49,6 +49,13 @@ class UndoOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """Writes the edits to the config file. Secrets become references to variables, unless `clear_secrets`."""
+
+    clear_secrets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """Loads the agent's file again now, changed or not; saves that were passed over count again."""
 
@@ -68,7 +75,9 @@ class Stop:
     kill: bool = False
 
 
-Command = Dispatch | EndJob | RestartJob | SetOptions | UndoOptions | Reload | PauseWatching | Stop
+Command = (
+    Dispatch | EndJob | RestartJob | SetOptions | UndoOptions | SaveOptions | Reload | PauseWatching | Stop
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""`agent-tui options`: the effective options and where each comes from; or as text for other programs."""
+
+import asyncio
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_tui.cli.agent_file import find_agent
+from agent_tui.cli.flags import given_flags, option_flags
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.declare import OPTIONS, Basis
+from agent_tui.options.document import schema_text
+from agent_tui.options.export import FORMATS
+from agent_tui.options.permissions import Permissions
+from agent_tui.options.resolve import Resolution
+from agent_tui.runtimes.detect import detect
+from agent_tui.runtimes.interpreter import find_interpreter
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("agent", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--schema", is_flag=True, help="The JSON schema of agent-tui.toml; needs no agent.")
+@click.option(
+    "--export",
+    "export_as",
+    type=click.Choice(list(FORMATS)),
+    default=None,
+    help="What differs from the defaults, as text for that.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Options from that file in place of agent-tui.toml or pyproject.toml.",
+)
+@click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+@option_flags
+def options(
+    agent: str | None,
+    as_json: bool,
+    schema: bool,
+    export_as: str | None,
+    config_file: Path | None,
+    python: str | None,
+    **flags: str | bool | None,
+) -> int:
+    """Prints the options in force for AGENT, each with its source."""
+    if schema:
+        sys.stdout.write(schema_text())
+        return ExitCode.OK
+    from agent_tui.engine.inspection import manifest_of
+    from agent_tui.engine.settings import Settings, available_cores, check_functions
+
+    given = given_flags(flags)
+    cwd, environ = Path.cwd(), dict(os.environ)
+    file, given["agent"] = find_agent(agent, cwd, environ, config_file)
+    environment = read_surroundings(file, cwd, environ, config_file)
+    runtime = detect(file)
+    basis = Basis(runtime, cores=available_cores())
+    settings = Settings(environment, given, basis)
+    production = settings.options.production
+    interpreter = find_interpreter(file, runtime, environment.plain, python)
+    code = ExitCode.OK
+    try:
+        manifest = asyncio.run(
+            manifest_of(runtime, interpreter.path, file, cwd, environment.plain, production=production)
+        )
+        settings = settings.loaded(environment, manifest)
+        check_functions(settings.resolution, manifest)
+    except UserError as error:
+        print(f"agent-tui: {error}; what its code sets is missing here", file=sys.stderr)
+        code = ExitCode.JOB_FAILED
+    if export_as is not None:
+        sys.stdout.write(FORMATS[export_as](settings.resolution, basis))
+    elif as_json:
+        print(json.dumps(_as_json(settings.resolution, basis)))
+    else:
+        print("\n".join(_as_table(settings.resolution)))
+    return code
+
+
+def _as_table(resolution: Resolution) -> Iterator[str]:
+    here = f"{Path.cwd()}{os.sep}"
+    rows = [("option", "value", "source", "a change")]
+    for option in OPTIONS:
+        layer, where = resolution.sources[option.name]
+        value = resolution.value(option)
+        shown = "all, not hidden" if value == Permissions() else resolution.written(option.name)
+        rows.append((option.name, shown or "–", (where or layer).replace(here, ""), str(option.applies)))
+        if option.name == "agentName":
+            rows.append(("agentNameIsEnv", str(resolution.agent_name_is_env).lower(), "derived", "–"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        yield "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]))
+    for name, given in resolution.overruled.items():
+        yield f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
+
+
+def _as_json(resolution: Resolution, basis: Basis) -> dict[str, Any]:
+    return {
+        option.name: {
+            "value": _json(resolution.shown(option.name)),
+            "default": _json(option.default_for(basis)),
+            "layer": resolution.sources[option.name][0],
+            "source": resolution.sources[option.name][1] or resolution.sources[option.name][0],
+            "applies": str(option.applies),
+            "help": option.help,
+        }
+        for option in OPTIONS
+    } | {
+        "agentNameIsEnv": {
+            "value": resolution.agent_name_is_env,
+            "default": False,
+            "layer": "derived",
+            "source": "agentName's source",
+            "applies": "re-registers",
+            "help": "Whether the agent's name in force came from the environment.",
+        }
+    }
+
+
+def _json(value: object) -> object:
+    if isinstance(value, Permissions):
+        return asdict(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

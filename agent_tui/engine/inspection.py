@@ -1,0 +1,68 @@
+"""Loading an agent's file once, only to see what it says of itself."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent_tui.logs.intake import LogIntake
+from agent_tui.logs.store import LogStore
+from agent_tui.model import child as ch
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import UserError
+from agent_tui.runtimes.headstart import HeadStart
+from agent_tui.runtimes.python import ChildSettings, PythonRuntime
+
+LIMIT_S = 60.0
+
+
+async def manifest_of(
+    runtime: str,
+    interpreter: Path,
+    file: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    *,
+    production: bool = False,
+    head_start: HeadStart | None = None,
+    limit_s: float = LIMIT_S,
+) -> ch.Manifest:
+    """What loading the file in a process of its own finds. Raises UserError when it does not load."""
+    clock = SystemClock()
+    intake = LogIntake(LogStore(clock), clock)
+    run = PythonRuntime(
+        runtime,
+        interpreter,
+        file,
+        cwd,
+        environ,
+        intake,
+        clock,
+        settings=lambda: ChildSettings(production=production),
+        head_start=head_start,
+    )
+    try:
+        child = await run.launch(ch.ProcessKind.CONTROL, "inspection")
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    message = await child.receive()
+                    if isinstance(message, ch.Manifest):
+                        return message
+                    if isinstance(message, ch.Failed):
+                        raise UserError(f"{_place(message, file)} does not load: {message.error}")
+                    if message is None:
+                        raise UserError(f"{file} does not load: its process ended while it was loading")
+        except TimeoutError:
+            raise UserError(f"{file} does not load: it took more than {limit_s:g} s") from None
+        finally:
+            child.kill()
+            await child.wait()
+    except OSError as error:
+        raise UserError(f"{file} cannot be loaded: {error}") from None
+    finally:
+        run.close()
+        await asyncio.to_thread(intake.close)
+
+
+def _place(failed: ch.Failed, file: Path) -> str:
+    return f"{failed.file}:{failed.line}" if failed.file and failed.line else str(failed.file or file)

@@ -1,0 +1,60 @@
+"""What is made of the declarations for people: docs/options.md and the schema of the config file."""
+
+import json
+from typing import Any
+
+from agent_tui.options.declare import OPTIONS, Basis, Option
+from agent_tui.options.permissions import Permissions
+
+SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of `agent-tui.toml` and of `[tool.agent-tui]`."""
+    return {
+        "$schema": SCHEMA,
+        "title": "agent-tui.toml",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            option.name: {"description": option.help, "anyOf": [dict(option.kind.schema), _VARIABLE]}
+            for option in OPTIONS
+        },
+    }
+
+
+def schema_text() -> str:
+    """docs/agent-tui.schema.json."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def table() -> str:
+    """The options as a table in Markdown."""
+    lines = ["| option | default | flag | variables | applies | |", "|---|---|---|---|---|---|"]
+    for option in OPTIONS:
+        flag = option.flag if option.positional else f"`{option.flag}`"
+        variables = " ".join(f"`{name}`" for name in (*option.environment, option.forced_by) if name)
+        cells = (f"`{option.name}`", _defaults(option), flag, variables, option.applies, option.help)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _defaults(option: Option) -> str:
+    """The default, and where it is another one."""
+    usual = _shown(option, Basis(cores=4))
+    others = {
+        "production": _shown(option, Basis(production=True, cores=4)),
+        "livekit-agents": _shown(option, Basis("livekit-agents", cores=4)),
+    }
+    differing = [f"{value} ({where})" for where, value in others.items() if value != usual]
+    if option.name == "numIdleProcesses":
+        differing = ["one for each core, at most 4 (production)"]
+    return "; ".join([usual, *differing])
+
+
+def _shown(option: Option, basis: Basis) -> str:
+    value = option.default_for(basis)
+    if isinstance(value, Permissions):
+        return "all, not hidden"
+    return option.kind.write(value) or "–"

@@ -1,0 +1,197 @@
+"""The options in force as text for other programs. Only what differs from the defaults; never a secret."""
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from agent_tui.options.declare import OPTIONS, SERVER_TYPES, Basis, Option
+from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
+from agent_tui.options.resolve import Resolution
+from agent_tui.options.save import reference
+
+_FUNCTIONS = ("requestFunc", "loadFunc")
+_ENVIRONMENT_ONLY = ("deployment", "workerToken")
+"""What neither SDK takes as an argument (agents-js.md §1, livekit-agents.md §1.2)."""
+
+_SECONDS = "DURATION"
+_OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc": "on_request"}
+"""What Python's `AgentServer` takes at its decorator."""
+
+_NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_ENVIRONMENT_ONLY)
+
+
+def changed(resolution: Resolution, basis: Basis) -> Iterator[tuple[Option, object]]:
+    """Options whose value is not the default of that mode, with it."""
+    basis = replace(basis, production=resolution.options.production)
+    for option in OPTIONS:
+        value = resolution.value(option)
+        if option.name != "agent" and value != option.default_for(basis):
+            yield option, value
+
+
+def typescript(resolution: Resolution, basis: Basis) -> str:
+    """A module whose default export is the `ServerOptions` of @livekit/agents."""
+    lines = [
+        "import { ServerOptions } from '@livekit/agents';",
+        "import { fileURLToPath } from 'node:url';",
+        "",
+        "export default new ServerOptions({",
+        "  agent: fileURLToPath(new URL('./agent.js', import.meta.url)),",
+    ]
+    for option, value in changed(resolution, basis):
+        if option.name in _FUNCTIONS:
+            lines.append(f"  // {option.name}: {value}, a function of the agent's file")
+        elif option.name in _ENVIRONMENT_ONLY and not option.kind.secret:
+            lines.append(f"  // {reference(option)}={value} in the environment")
+        else:
+            lines.append(f"  {option.name}: {_script(option, value)},")
+    return "\n".join([*lines, "});", ""])
+
+
+def python(resolution: Resolution, basis: Basis) -> str:
+    """A module with `server`, the `AgentServer` of livekit-agents, and its entry function."""
+    arguments, notes = _python_arguments(resolution, basis)
+    session = [
+        f"{_OF_THE_SESSION[option.name]}={_session(option, value)}"
+        for option, value in changed(resolution, basis)
+        if option.name in ("agentName", "serverType")
+    ]
+    return "\n".join(
+        [
+            *_imports("AgentServer", "JobContext", session=session, arguments=arguments),
+            *notes,
+            f"server = AgentServer({_wrapped(arguments)})",
+            "",
+            "",
+            f"@server.rtc_session({', '.join(session)})",
+            "async def entrypoint(ctx: JobContext) -> None: ...",
+            "",
+        ]
+    )
+
+
+def worker_options(resolution: Resolution, basis: Basis) -> str:
+    """A module with `options`, the `WorkerOptions` of livekit-agents."""
+    arguments, notes = _python_arguments(resolution, basis)
+    for option, value in changed(resolution, basis):
+        if option.name == "agentName":
+            arguments.append(f"agent_name={value!r}")
+        elif option.name == "serverType":
+            arguments.append(f"worker_type={_session(option, value)}")
+    arguments = [each for each in arguments if not each.startswith("session_end_timeout=")]
+    return "\n".join(
+        [
+            *_imports("JobContext", "WorkerOptions", session=arguments, arguments=arguments),
+            *notes,
+            "async def entrypoint(ctx: JobContext) -> None: ...",
+            "",
+            "",
+            f"options = WorkerOptions({_wrapped(['entrypoint_fnc=entrypoint', *arguments])})",
+            "",
+        ]
+    )
+
+
+def env(resolution: Resolution, basis: Basis) -> str:
+    """A `.env` file."""
+    lines = []
+    for option, value in changed(resolution, basis):
+        if option.kind.secret:
+            lines.append(f"# {reference(option)} is a secret: set it here yourself")
+        else:
+            lines.append(f"{reference(option)}={_quoted(option.kind.write(value))}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def flags(resolution: Resolution, basis: Basis) -> str:
+    """Flags of `agent-tui`; secrets are left to the environment."""
+    words = []
+    for option, value in changed(resolution, basis):
+        if option.kind.secret:
+            continue
+        words.append(
+            option.flag if value is True else f"{option.flag}={shlex.quote(option.kind.write(value))}"
+        )
+    return " ".join(words) + "\n"
+
+
+FORMATS: dict[str, Callable[[Resolution, Basis], str]] = {
+    "typescript": typescript,
+    "python": python,
+    "worker-options": worker_options,
+    "env": env,
+    "flags": flags,
+}
+
+
+def _script(option: Option, value: object) -> str:
+    if option.kind.secret:
+        return f"process.env.{reference(option)}"
+    if isinstance(value, Permissions):
+        fields = {name: getattr(value, field) for name, field in FLAGS.items()}
+        return json.dumps({**fields, "canPublishSources": _sources(value)})
+    if option.name == "serverType":
+        return f"{SERVER_TYPES.index(str(value))} /* {value} */"
+    return "Infinity" if value == math.inf else json.dumps(value)
+
+
+def _sources(value: Permissions) -> list[int]:
+    """As `TrackSource` numbers them, from 1."""
+    return [SOURCES.index(each) + 1 for each in value.can_publish_sources]
+
+
+def _python_arguments(resolution: Resolution, basis: Basis) -> tuple[list[str], list[str]]:
+    """Arguments that `AgentServer` and `WorkerOptions` share, and comments about the rest."""
+    arguments, notes = [], []
+    for option, value in changed(resolution, basis):
+        if option.name in _FUNCTIONS:
+            name = {"requestFunc": "on_request= or request_fnc=", "loadFunc": "load_fnc="}[option.name]
+            notes.append(f"# {name}{value}")
+        elif option.name in _ENVIRONMENT_ONLY:
+            notes.append(f"# set {reference(option)} in the environment")
+        elif option.name not in _NOT_PYTHON:
+            arguments.append(f"{option.field}={_python(option, value)}")
+    return arguments, notes
+
+
+def _python(option: Option, value: object) -> str:
+    if option.kind.secret:
+        return f'os.environ["{reference(option)}"]'
+    if option.kind.word == _SECONDS:
+        return f"{int(str(value)) / 1000:g}"
+    if isinstance(value, Permissions):
+        fields = [f"{field}={getattr(value, field)}" for field in FLAGS.values()]
+        fields.append(f"can_publish_sources={_sources(value)}")
+        return f"WorkerPermissions({', '.join(fields)})"
+    if option.name == "logLevel":
+        return repr({"fatal": "CRITICAL"}.get(str(value), str(value).upper()))
+    return "math.inf" if value == math.inf else repr(value)
+
+
+def _session(option: Option, value: object) -> str:
+    if option.name != "serverType":
+        return repr(value)
+    if value == "participant":
+        return "ServerType.ROOM"  # the SDK has no other word for it (livekit-agents.md §1.2)
+    return f"ServerType.{str(value).upper()}"
+
+
+def _imports(*names: str, session: list[str], arguments: list[str]) -> list[str]:
+    text = " ".join((*session, *arguments))
+    wanted = sorted({*names, *(each for each in ("ServerType", "WorkerPermissions") if each in text)})
+    modules = [f"import {each}" for each in ("math", "os") if f"{each}." in text]
+    return [*modules, *([""] if modules else []), f"from livekit.agents import {', '.join(wanted)}", ""]
+
+
+def _wrapped(arguments: list[str]) -> str:
+    return "".join(f"\n    {each}," for each in arguments) + ("\n" if arguments else "")
+
+
+def _quoted(text: str) -> str:
+    """As `.env` readers take it."""
+    if text and all(char.isalnum() or char in "._:/+,=-@%" for char in text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,107 @@
+"""Saving and exporting: what is written reads as the same, secrets stay out, other text stays in."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent_tui.options.configfile import ConfigFile, named_config, read_config
+from agent_tui.options.declare import BY_NAME, Basis
+from agent_tui.options.envfiles import read_environment
+from agent_tui.options.export import FORMATS
+from agent_tui.options.permissions import Permissions
+from agent_tui.options.resolve import Given, Layer, Resolution, convert, environment_layers, resolve
+from agent_tui.options.save import keepable, save
+
+VALUES = {
+    "numIdleProcesses": 3,
+    "sessionEndTimeout": 1_500,
+    "permissions": Permissions(hidden=True, can_publish_sources=("camera",)),
+    "loadThreshold": float("inf"),
+    "production": True,
+    "agentName": 'a "quoted" name',
+}
+SECRET = {"apiSecret": "hush-hush"}
+
+
+def read(file: ConfigFile, **environ: str) -> dict[str, object]:
+    given = read_config(file, {name: Given(value, name) for name, value in environ.items()})
+    return {name: convert(BY_NAME[name], each) for name, each in given.items()}
+
+
+def test_a_new_file_holds_what_was_saved(tmp_path: Path) -> None:
+    file = named_config(tmp_path / "agent-tui.toml")
+    save(file, VALUES)
+    assert read(file) == VALUES
+    assert 'sessionEndTimeout = "1500ms"' in file.path.read_text()
+
+
+def test_comments_and_other_options_stay(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        "# ours\n[project]\nname = 'x' # keep\n\n[tool.agent-tui]\nport = 1 # health\nhost = 'h'\n"
+    )
+    path.chmod(0o640)
+    save(named_config(path), {"port": 2})
+    assert path.read_text() == text.replace("port = 1", "port = 2")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_is_a_reference_or_the_file_is_private(tmp_path: Path) -> None:
+    file = named_config(tmp_path / "agent-tui.toml")
+    save(file, SECRET)
+    assert "hush" not in file.path.read_text()
+    assert read(file, LIVEKIT_API_SECRET="from here") == {"apiSecret": "from here"}
+    save(file, SECRET, clear_secrets=True)
+    assert read(file) == SECRET
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_a_reference_is_only_kept_to_the_same_value() -> None:
+    option = BY_NAME["apiSecret"]
+    same = {"LIVEKIT_API_SECRET": Given("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
+    assert keepable(option, "hush-hush", same) == ""
+    assert "LIVEKIT_API_SECRET in .env:1 holds another value" in keepable(option, "other", same)
+    assert "LIVEKIT_API_SECRET is not set" in keepable(option, "other", {})
+    assert keepable(BY_NAME["port"], 1, {}) == ""
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "agent-tui.toml"
+    path.write_text("port = ")
+    with pytest.raises(ValueError, match="is not TOML"):
+        save(named_config(path), {"port": 2})
+    assert path.read_text() == "port = "
+    with pytest.raises(OSError, match="No such file"):
+        save(named_config(tmp_path / "nowhere/agent-tui.toml"), {"port": 2})
+
+
+# -- export --------------------------------------------------------------------------------------------
+
+
+def tuned(**more: object) -> Resolution:
+    values = {**VALUES, **more}
+    return resolve((Layer("flag", {name: Given(value, name) for name, value in values.items()}),), Basis())
+
+
+def test_the_environment_file_gives_the_same_options(tmp_path: Path) -> None:
+    resolution = tuned(jobMemoryLimitMB=512, agentName="it's $HOME")
+    (tmp_path / ".env").write_text(FORMATS["env"](resolution, Basis()))
+    environment = read_environment(tmp_path / "agent.py", tmp_path, {})
+    assert environment.problems == ()
+    again = resolve(environment_layers(environment.variables), Basis())
+    assert again.options == resolution.options
+
+
+def test_no_export_tells_a_secret() -> None:
+    resolution = tuned(**SECRET, workerToken="token-token")
+    for name, make in FORMATS.items():
+        text = make(resolution, Basis())
+        assert "hush" not in text, name
+        assert "token-token" not in text, name
+
+
+def test_nothing_to_tell_is_no_error() -> None:
+    for make in FORMATS.values():
+        make(resolve((), Basis()), Basis())
