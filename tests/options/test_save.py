@@ -38,9 +38,8 @@ def test_a_new_file_holds_what_was_saved(tmp_path: Path) -> None:
 
 def test_comments_and_other_options_stay(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
-    path.write_text(
-        "# ours\n[project]\nname = 'x' # keep\n\n[tool.agent-tui]\nport = 1 # health\nhost = 'h'\n"
-    )
+    text = "# ours\n[project]\nname = 'x' # keep\n\n[tool.agent-tui]\nport = 1 # health\nhost = 'h'\n"
+    path.write_text(text)
     path.chmod(0o640)
     save(named_config(path), {"port": 2})
     assert path.read_text() == text.replace("port = 1", "port = 2")
