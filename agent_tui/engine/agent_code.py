@@ -49,6 +49,7 @@ class AgentCode:
         desk: Callable[[], Desk],
         registrar: Callable[[], Registrar],
         find_server: Callable[[ServerOptions], Awaitable[Server]],
+        listen: Callable[[ServerOptions], Awaitable[None]],
         loaded: Callable[[], None],
     ) -> None:
         """Raises UserError for a `--watch` pattern that cannot be used."""
@@ -57,6 +58,7 @@ class AgentCode:
         self._desk = desk
         self._registrar = registrar
         self._find_server = find_server
+        self._listen = listen
         self._loaded = loaded
         self._cpu = CpuLoad(clock=context.clock)
         self._server_for = _server_fields(context.settings.options)
@@ -211,6 +213,7 @@ class AgentCode:
     async def apply(self, manifest: ch.Manifest) -> None:
         """Takes the file's own options and registers under them, while its processes still start."""
         context, options = self._context, self._next.options
+        await self._listen(options)
         if not context.config.local and self._server_for != _server_fields(options):
             old, context.server = context.server, await self._find_server(options)
             self._server_for = _server_fields(options)

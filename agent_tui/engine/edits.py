@@ -9,7 +9,7 @@ from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.settings import Changes, Settings, changes
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import NAME, ConfigFile, named_config
-from agent_tui.options.declare import BY_NAME, Applies
+from agent_tui.options.declare import BY_NAME, Applies, ServerOptions
 from agent_tui.options.resolve import convert
 from agent_tui.options.save import keepable, save
 from agent_tui.processes.pool import Pool
@@ -32,15 +32,17 @@ class Editor:
         registrar: Callable[[], Registrar],
         reload: Callable[[], Awaitable[bool]],
         register: Callable[[], Awaitable[None]],
+        listen: Callable[[ServerOptions], Awaitable[None]],
         load_error: Callable[[], str],
         accept_s: float = ACCEPT_S,
     ) -> None:
-        """`reload` loads the file under the settings in force, `register` registers under them."""
+        """`reload` loads the file under the settings in force, `register` registers and `listen` listens."""
         self._context = context
         self._pool = pool
         self._registrar = registrar
         self._reload = reload
         self._register = register
+        self._listen = listen
         self._load_error = load_error
         self._accept_s = accept_s
         self._one = asyncio.Lock()
@@ -93,8 +95,10 @@ class Editor:
             return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
 
     async def _carry_out(self, changed: Changes, *, wait: bool = True) -> None:
-        self._pool().set_target(self._context.settings.options.num_idle_processes)
-        self._registrar().reconfigure(self._context.settings.options)
+        options = self._context.settings.options
+        await self._listen(options)
+        self._pool().set_target(options.num_idle_processes)
+        self._registrar().reconfigure(options)
         applies = {BY_NAME[name].applies for name in changed}
         if Applies.RESTARTS in applies or SERVER & changed.keys():
             if not await self._reload() and wait:

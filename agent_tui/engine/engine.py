@@ -15,6 +15,7 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.edits import Editor
+from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
@@ -38,7 +39,7 @@ from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.detect import NATIVE
 from agent_tui.runtimes.subreaper import become_subreaper
-from agent_tui.worker.http import InfoServer, WorkerInfo
+from agent_tui.worker.http import WorkerInfo
 
 REFILL_AFTER_S = 0.02
 """After an accepted job; a warm one's entry function is reached within a few milliseconds."""
@@ -152,22 +153,16 @@ class Engine:
             undo.callback(self._intake.close)
             self._announcer = LogAnnouncer(self._store, self._bus.publish)
             undo.callback(self._announcer.close)
-            self._http = InfoServer(
-                host=options.host,
-                port=options.port,
-                health=self._health,
-                info=self._info,
-                metrics=self._metrics,
+            self._http = Endpoint(
+                health=self._health, info=self._info, metrics=self._metrics, emit=self._bus.publish
             )
-            await self._http.start()
+            await self._http.listen(options)
             undo.push_async_callback(self._http.close)
             if self._config.runtime == NATIVE and not self._config.local:
                 require_credentials(options)  # a native file cannot bring them
             self._make_owners(await self._find_server(options))
             undo.pop_all()
         self.up = True
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        self._bus.publish(ev.HttpListening(f"http://{host}:{self._http.port}"))
         self._spawn(self._pool.run(), "pool")
         self._spawn(self._sampler.run(), "memory")
         self._spawn(self._code.keep_loaded(), "generations")
@@ -199,6 +194,7 @@ class Engine:
             desk=lambda: self._desk,
             registrar=lambda: self._registrar,
             find_server=self._find_server,
+            listen=self._http.listen,
             loaded=self._tell_live,
         )
         self._host = JobHost(
@@ -226,6 +222,7 @@ class Engine:
             registrar=lambda: self._registrar,
             reload=self._code.reload,
             register=self._code.register,
+            listen=self._http.listen,
             load_error=lambda: self._bus.state.generation.error or "the file does not load",
         )
         self._registrar = Registrar(

@@ -286,14 +286,14 @@ OPTIONS: tuple[Option, ...] = (
         kinds.text("an address of this machine (0.0.0.0 opens it to the network)", empty=False),
         _production_or("0.0.0.0", "127.0.0.1"),
         "Address for the health endpoint.",
-        Applies.NEXT_START,
+        Applies.LIVE,
     ),
     Option(
         "port",
         kinds.whole(0, 65_535, " (0 picks a free one)"),
         _production_or(8081, 0),
         "Port for the health endpoint.",
-        Applies.NEXT_START,
+        Applies.LIVE,
     ),
 )
 

@@ -174,13 +174,13 @@ def _session(option: Option, value: object) -> str:
     if option.name != "serverType":
         return repr(value)
     if value == "participant":
-        return "ServerType.ROOM"  # the SDK has no other word for it (livekit-agents.md §1.2)
-    return f"ServerType.{str(value).upper()}"
+        return "WorkerType.ROOM"  # the SDK has no other word for it (livekit-agents.md §1.2)
+    return f"WorkerType.{str(value).upper()}"
 
 
 def _imports(*names: str, session: list[str], arguments: list[str]) -> list[str]:
     text = " ".join((*session, *arguments))
-    wanted = sorted({*names, *(each for each in ("ServerType", "WorkerPermissions") if each in text)})
+    wanted = sorted({*names, *(each for each in ("WorkerType", "WorkerPermissions") if each in text)})
     modules = [f"import {each}" for each in ("math", "os") if f"{each}." in text]
     return [*modules, *([""] if modules else []), f"from livekit.agents import {', '.join(wanted)}", ""]
 

@@ -1,0 +1,1 @@
+"""Each option, from each of its sources: its effect as seen from outside."""

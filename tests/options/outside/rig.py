@@ -1,0 +1,139 @@
+"""An agent file, a recording server, and `agent-tui` with one option given by one of its sources."""
+
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_tui.options.declare import BY_NAME
+from tests.cli.support import Run, agent_tui
+from tests.options.outside.recorder import Recorder, recording
+
+if TYPE_CHECKING:
+    from tests.options.outside.cases import Case
+
+PORT = "PORT"
+"""Stands for a free one."""
+
+COMMON = """
+import asyncio, logging, os, sys, time
+
+log = logging.getLogger("the-agent")
+print("loaded by", sys.argv[1])
+
+async def picky(req):
+    await req.reject()
+
+def prewarm(proc):
+    time.sleep(float(os.environ.get("PREWARM_S", "0")))
+
+async def entry(ctx):
+    log.info("an info line")
+    log.error("an error line")
+
+    async def slow():
+        await asyncio.sleep(60)
+
+    if "SLOW_END" in os.environ:
+        ctx.add_shutdown_callback(slow)
+    await asyncio.sleep(STAYS)
+"""
+
+NATIVE = (
+    COMMON
+    + """
+STAYS = 60  # a job is over when its entry function is
+
+def busy(worker):
+    return 0.9
+"""
+)
+
+SDK = (
+    COMMON
+    + """
+STAYS = 0
+from livekit.agents import AgentServer, WorkerPermissions, WorkerType, cli
+
+def busy(server):
+    return 0.9
+
+async def session_end(ctx):
+    await asyncio.sleep(60 if "SLOW_SESSION_END" in os.environ else 0)
+
+server = AgentServer(setup_fnc=prewarm, {arguments})
+server.rtc_session(entry, on_session_end=session_end, {session})
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+)
+
+
+@dataclass
+class Rig:
+    """One run under test."""
+
+    run: Run
+    recorder: Recorder
+    port: int
+
+    def terminate(self) -> None:
+        self.run.process.send_signal(signal.SIGTERM)
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+@asynccontextmanager
+async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | None) -> AsyncIterator[Rig]:
+    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`."""
+    async with recording() as recorder:
+        port = free_port()
+        option = BY_NAME[case.option]
+        value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
+        environ = dict(case.environ)
+        flags = list(case.flags)
+        if source == "flag":
+            flags.append(_flag(case.option, value))
+        elif source == "config":
+            (folder / "agent-tui.toml").write_text(f"{case.option} = {json.dumps(value)}\n")
+        elif source == ".env":
+            (folder / ".env").write_text(f"{option.environment[-1]}={value}\n")
+        elif source != "code":
+            environ[source] = value
+        usual = {
+            "wsURL": recorder.url,
+            "apiKey": "a-key",
+            "apiSecret": "a-secret-that-is-long-enough-for-it-too",
+        }
+        flags += [
+            f"{BY_NAME[name].flag}={each}"
+            for name, each in usual.items()
+            if name != case.option and not (name == "wsURL" and case.option == "maxRetry")
+        ]
+        arguments = case.code.format(url=recorder.url, port=port) if source == "code" else ""
+        if source == "code" or case.sdk:
+            assert sdk_python is not None
+            text = SDK.replace("{arguments}", "" if case.session else arguments)
+            text = text.replace("{session}", arguments if case.session else "")
+            flags.append(f"--python={sdk_python}")
+        else:
+            text = NATIVE
+        (folder / ("other.py" if case.option == "agent" else "agent.py")).write_text(text)
+        words = [value] if case.option == "agent" and source == "flag" else []
+        async with agent_tui(*words, "--json", *flags, cwd=folder, environ=environ) as run:
+            yield Rig(run, recorder, port)
+
+
+def _flag(name: str, value: str) -> str:
+    if name == "production":
+        return "--production"
+    return f"{BY_NAME[name].flag}={value}" if not BY_NAME[name].positional else "--headless"

@@ -1,0 +1,33 @@
+"""Every option does what it says, from each of its sources."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.options.declare import BY_NAME, OPTIONS
+from tests.options.outside.cases import CASES, Case
+from tests.options.outside.rig import rigged
+from tests.sdks import REASON, sdk_pythons
+
+pytestmark = pytest.mark.real
+
+
+def sources(case: Case) -> list[str]:
+    """Where the option can be set from."""
+    return [*BY_NAME[case.option].environment, ".env", "config", "flag", *(["code"] if case.code else [])]
+
+
+ALL = [pytest.param(case, source, id=f"{case.option}-{source}") for case in CASES for source in sources(case)]
+
+
+def test_every_option_has_its_case() -> None:
+    assert [case.option for case in CASES] == [option.name for option in OPTIONS]
+
+
+@pytest.mark.parametrize(("case", "source"), ALL)
+async def test_its_effect_is_seen_from_outside(case: Case, source: str, tmp_path: Path) -> None:
+    pythons = sdk_pythons()
+    if not pythons and (source == "code" or case.sdk):
+        pytest.skip(REASON)
+    async with rigged(case, source, tmp_path, pythons[-1] if pythons else None) as rig:
+        await case.check(rig)
