@@ -261,9 +261,10 @@ class AgentCode:
         address, fields = self._context.server.address, self._server_for
         with contextlib.suppress(UserError):  # `check` tells it once the file is loaded
             fields = _server_fields(self._next.options)
-        if self._context.config.local or fields == self._server_for or not all(fields):
-            fields = address.url, address.api_key, address.api_secret
-        return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), fields, strict=True))
+        values = fields[:3]
+        if self._context.config.local or fields == self._server_for or not all(values):
+            values = address.url, address.api_key, address.api_secret
+        return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), values, strict=True))
 
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
@@ -307,5 +308,5 @@ def _python_path(environment: Environment) -> list[str]:
     return [each for each in environment.plain.get("PYTHONPATH", "").split(os.pathsep) if each]
 
 
-def _server_fields(options: ServerOptions) -> tuple[str, str, str]:
-    return options.ws_url, options.api_key, options.api_secret
+def _server_fields(options: ServerOptions) -> tuple[str, str, str, str]:
+    return options.ws_url, options.api_key, options.api_secret, options.worker_token

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,12 @@ class Run:
                     raise AssertionError(f"ended without {name} {fields}: {self.events} {self.stderr}")
         return found[count - 1]
 
+    async def more(self) -> None:
+        """Waits for another event; fails when the command has ended."""
+        async with asyncio.timeout(LIMIT_S):
+            if not await self._read():
+                raise AssertionError(f"ended: {self.events} {self.stderr}")
+
     async def end(self) -> int:
         """Reads everything to the end and returns the exit code."""
         assert self.process.stderr is not None
@@ -67,18 +73,19 @@ class Run:
 
 @asynccontextmanager
 async def agent_tui(
-    *arguments: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    *arguments: object,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    program: Sequence[object] = ("-m", "agent_tui"),
 ) -> AsyncIterator[Run]:
     """Starts the command; afterwards nothing that it started may live."""
     mark = f"agent-tui-test-{uuid.uuid4()}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "agent_tui",
-        *map(str, arguments),
+        *map(str, (*program, *arguments)),
         cwd=cwd or ROOT,
         env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "TEST_MARK": mark, **(environ or {})},
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=2**24,

@@ -29,6 +29,10 @@ class Case:
     flags: tuple[str, ...] = ()
     """Further flags without which there is nothing to see."""
     environ: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    """Flags for an edit: what has to be otherwise before it."""
+    edits: dict[str, str] = field(default_factory=dict)
+    """What is edited with it."""
     sdk: bool = False
     """Only the SDK knows it."""
 
@@ -265,6 +269,8 @@ CASES: tuple[Case, ...] = (
         prewarm_is_cut_off,
         code="initialize_process_timeout=0.7",
         environ={"PREWARM_S": "60"},
+        before=("--num-idle-processes=0",),
+        edits={"numIdleProcesses": "1"},
     ),
     Case(
         "shutdownProcessTimeout",

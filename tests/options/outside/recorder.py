@@ -49,6 +49,7 @@ class Recorder:
     def __init__(self) -> None:
         self.url = ""
         self.seen: list[Seen] = []
+        self.refusing = False
         self._news = asyncio.Event()
 
     async def offer(self, worker: Seen, job_id: str) -> bool:
@@ -83,6 +84,8 @@ class Recorder:
 
     async def serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
+        if self.refusing:
+            return
         parts = urlsplit(connection.request.path)
         bearer = connection.request.headers.get("Authorization", "").removeprefix("Bearer ")
         seen = Seen(parse_qs(parts.query), bearer, connection)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_tui.options.declare import BY_NAME
 from tests.cli.support import Run, agent_tui
@@ -16,6 +16,7 @@ from tests.options.outside.recorder import Recorder, recording
 if TYPE_CHECKING:
     from tests.options.outside.cases import Case
 
+DRIVEN = Path(__file__).with_name("driven.py")
 PORT = "PORT"
 """Stands for a free one."""
 
@@ -40,7 +41,7 @@ async def entry(ctx):
 
     if "SLOW_END" in os.environ:
         ctx.add_shutdown_callback(slow)
-    await asyncio.sleep(STAYS)
+    await asyncio.sleep(0.05 if os.path.exists("short") else STAYS)
 """
 
 NATIVE = (
@@ -81,6 +82,18 @@ class Rig:
     run: Run
     recorder: Recorder
     port: int
+    answered: int = 0
+
+    async def command(self, **command: Any) -> str:
+        """Sends a command to a driven run; what became of it, as one line."""
+        assert self.run.process.stdin is not None
+        self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
+        while True:
+            found = [e["text"] for e in self.run.all("log") if e["text"].startswith("command ")]
+            if len(found) > self.answered:
+                self.answered += 1
+                return str(found[self.answered - 1])
+            await self.run.more()
 
     def terminate(self) -> None:
         self.run.process.send_signal(signal.SIGTERM)
@@ -105,6 +118,8 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
             flags.append(_flag(case.option, value))
         elif source == "config":
             (folder / "agent-tui.toml").write_text(f"{case.option} = {json.dumps(value)}\n")
+        elif source == "edited":
+            flags += case.before
         elif source == ".env":
             (folder / ".env").write_text(f"{option.environment[-1]}={value}\n")
         elif source != "code":
@@ -114,11 +129,10 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
             "apiKey": "a-key",
             "apiSecret": "a-secret-that-is-long-enough-for-it-too",
         }
-        flags += [
-            f"{BY_NAME[name].flag}={each}"
-            for name, each in usual.items()
-            if name != case.option and not (name == "wsURL" and case.option == "maxRetry")
-        ]
+        own = set() if source == "edited" else {case.option}
+        if case.option == "maxRetry":
+            own.add("wsURL")
+        flags += [f"{BY_NAME[name].flag}={each}" for name, each in usual.items() if name not in own]
         arguments = case.code.format(url=recorder.url, port=port) if source == "code" else ""
         if source == "code" or case.sdk:
             assert sdk_python is not None
@@ -128,8 +142,9 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
         else:
             text = NATIVE
         (folder / ("other.py" if case.option == "agent" else "agent.py")).write_text(text)
+        program: tuple[object, ...] = (DRIVEN,) if source == "edited" else ("-m", "agent_tui")
         words = [value] if case.option == "agent" and source == "flag" else []
-        async with agent_tui(*words, "--json", *flags, cwd=folder, environ=environ) as run:
+        async with agent_tui(*words, "--json", *flags, cwd=folder, environ=environ, program=program) as run:
             yield Rig(run, recorder, port)
 
 

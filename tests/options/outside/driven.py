@@ -1,0 +1,45 @@
+"""`agent-tui` that takes commands from stdin, one JSON object a line, as its screen would send them."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, Self
+
+from agent_tui.cli.main import main
+from agent_tui.engine import engine
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.logs import LogLevel
+
+COMMANDS: dict[str, Callable[[Any], cmd.Command]] = {
+    "set": lambda values: cmd.SetOptions(values),
+    "undo": lambda _: cmd.UndoOptions(),
+    "save": lambda clear: cmd.SaveOptions(clear_secrets=clear),
+}
+
+
+class Driven(engine.Engine):
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._following = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._following.cancel()
+        await super().__aexit__(*error)
+
+    async def _follow(self) -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        while line := await reader.readline():
+            ((name, value),) = json.loads(line).items()
+            result = await self.send(COMMANDS[name](value))
+            text = f"command {'done' if result.ok else 'refused'}: {result.text}"
+            self._bus.publish(ev.Notice(LogLevel.FATAL, text))
+
+
+engine.Engine = Driven  # type: ignore[misc]
+main()

@@ -1,0 +1,145 @@
+"""Options edited while the worker runs: their effect from outside, all or nothing, and no job lost by it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agent_tui.options.declare import BY_NAME, OPTIONS, Applies
+from tests.options.outside.cases import CASES, Case, get
+from tests.options.outside.recorder import recording
+from tests.options.outside.rig import PORT, free_port, rigged
+from tests.sdks import REASON, sdk_pythons
+
+pytestmark = pytest.mark.real
+
+BY_OPTION = {case.option: case for case in CASES}
+PLAIN = Case("agentName", "", "", get)  # type: ignore[arg-type]
+"""A run without anything special."""
+
+OTHERWISE = {"maxRetry", "wsURL", "drainTimeout"}
+EDITABLE = [o.name for o in OPTIONS if o.applies is not Applies.NEXT_START and o.name not in OTHERWISE]
+
+
+@pytest.mark.parametrize("name", EDITABLE)
+async def test_an_edit_has_its_effect(name: str, tmp_path: Path) -> None:
+    case, pythons = BY_OPTION[name], sdk_pythons()
+    if case.sdk and not pythons:
+        pytest.skip(REASON)
+    async with rigged(case, "edited", tmp_path, pythons[-1] if pythons else None) as rig:
+        await rig.run.until("generation_ready")
+        await rig.recorder.registered()
+        if BY_NAME[name].applies is Applies.REGISTERS:
+            rig.recorder.seen.clear()
+        value = str(rig.port) if case.value == PORT else case.value
+        assert await rig.command(set={name: value, **case.edits}) != ""
+        await case.check(rig)
+
+
+async def test_another_server_takes_over(tmp_path: Path) -> None:
+    async with recording() as other, rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.recorder.registered()
+        assert "done" in await rig.command(set={"wsURL": other.url})
+        await other.registered()
+        assert (await rig.run.until("registered", count=2))["url"] == other.url
+
+
+async def test_without_retries_a_lost_server_is_given_up(tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        worker = await rig.recorder.registered()
+        await rig.command(set={"maxRetry": "0"})
+        rig.recorder.refusing = True
+        await worker.connection.close()
+        assert await rig.run.end() == 3
+
+
+async def test_a_server_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        worker = await rig.recorder.registered()
+        answer = await rig.command(set={"wsURL": f"ws://127.0.0.1:{free_port()}", "numIdleProcesses": "3"})
+        assert "refused" in answer
+        assert "the old values stay" in answer
+        assert rig.run.all("options_changed") == []
+        assert await rig.recorder.offer(worker, "AJ_1")
+        assert "agent_tui_idle_processes_target 1.0" in await get(rig, "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({"port": "70000", "numIdleProcesses": "3"}, "port: '70000' (edited) is above 65535"),
+        ({"loadFunc": "nobody"}, "loadFunc: 'nobody' (edited) is no function of the agent's file"),
+        ({"color": "red"}, "color cannot be changed: there is no such option"),
+        ({"deployment": "a" * 65}, "is longer than 64 characters"),
+    ],
+)
+async def test_a_bad_edit_changes_nothing(edit: dict[str, str], says: str, tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.run.until("generation_ready")
+        answer = await rig.command(set=edit)
+        assert answer.startswith("command refused")
+        assert says in answer
+        assert rig.run.all("options_changed") == []
+
+
+async def test_edits_are_undone_and_saved(tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.run.until("generation_ready")
+        await rig.command(set={"numIdleProcesses": "2", "logLevel": "debug"})
+        answer = await rig.command(set={"numIdleProcesses": "3", "production": "true"})
+        assert "production: at the next start" in answer
+        await rig.command(set={"drainTimeout": "5s"})
+        assert "drainTimeout = 3600000" in await rig.command(undo=True)
+        assert "numIdleProcesses = 2" in await rig.command(undo=True)
+        assert "saved to" in await rig.command(save=False)
+        text = (tmp_path / "agent-tui.toml").read_text()
+        assert text == 'numIdleProcesses = 2\nlogLevel = "debug"\n'
+        assert "nothing was edited that could be undone" in await rig.command(undo=True)
+        changes = [
+            {name: value for name, value in event.items() if name in BY_NAME}
+            for event in rig.run.all("options_changed")
+        ]
+        assert {"numIdleProcesses": [1, 2], "logLevel": ["info", "debug"]} in changes
+
+
+LIVE = {
+    "numIdleProcesses": ("0", "3"),
+    "loadThreshold": ("0.9", "inf"),
+    "initializeProcessTimeout": ("9s", "10s"),
+    "shutdownProcessTimeout": ("9s", "10s"),
+    "drainTimeout": ("1m", "2m"),
+    "jobMemoryWarnMB": ("500", "0"),
+    "jobMemoryLimitMB": ("900", "0"),
+    "logLevel": ("debug", "info"),
+    "maxRetry": ("3", "5"),
+    "host": ("127.0.0.2", "127.0.0.1"),
+    "port": ("0", PORT),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", LIVE)
+async def test_fifty_changes_under_load_lose_no_job(name: str, tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.run.until("generation_ready")
+        worker = await rig.recorder.registered()
+        (tmp_path / "short").touch()
+        accepted: list[bool] = []
+
+        async def load() -> None:
+            for number in range(100):
+                accepted.append(await rig.recorder.offer(worker, f"AJ_{number}"))
+
+        loading = asyncio.create_task(load())
+        values = [str(rig.port) if value == PORT else value for value in LIVE[name]]
+        for number in range(50):
+            assert "command done" in await rig.command(set={name: values[number % 2]})
+        await loading
+        assert accepted == [True] * 100
+        await rig.run.until("job_ended", count=100)
+        assert {e["status"] for e in rig.run.all("job_ended")} == {"success"}
+        assert rig.run.all("job_lost") == []
+
+
+def test_every_live_option_is_changed_under_load() -> None:
+    assert {option.name for option in OPTIONS if option.applies is Applies.LIVE} == set(LIVE)
