@@ -98,6 +98,12 @@ class Engine:
         return self.settings.options
 
     @property
+    def function_names(self) -> tuple[str, ...]:
+        """Functions of the agent's file that options may name; none before it has loaded."""
+        generation = self._code.current if self.up else None
+        return generation.manifest.function_names if generation else ()
+
+    @property
     def log_level(self) -> LogLevel:
         """The level from which on lines are to be shown."""
         return LogLevel[self.options.log_level.upper()]

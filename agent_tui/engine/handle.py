@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from agent_tui.engine.bus import Subscription
+from agent_tui.engine.settings import Settings
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.resolve import Resolution
@@ -17,6 +18,16 @@ class Handle(Protocol):
     @property
     def resolution(self) -> Resolution:
         """The options in force, each with its source."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The options in force, and what waits for the next start."""
+        ...
+
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        """Functions of the agent's file that options may name; none before it has loaded."""
         ...
 
     @property

@@ -46,6 +46,7 @@ _KEY_NAMES = {
     "ctrl+c": "Ctrl+C",
     "escape": "Esc",
     "D": "D",
+    "E": "E",
     "N": "N",
     "R": "R",
 }
@@ -172,6 +173,14 @@ ACTIONS: tuple[Action, ...] = (
         "Options",
         "Go to options and test jobs; on a narrow terminal they take the others' place, and give it back.",
         "General",
+    ),
+    Action(
+        "all_options",
+        ("E",),
+        "All options…",
+        "Edit every option in a form: applied as one step, undone, saved to agent-tui.toml or exported.",
+        "General",
+        footer="Options",
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(

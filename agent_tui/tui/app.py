@@ -28,8 +28,10 @@ from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
+from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
@@ -346,6 +348,22 @@ class AgentTuiApp(App[int]):
             self._panel(OptionsPanel).focus()
         else:
             self._panel(Processes).focus()
+
+    async def do_all_options(self) -> None:
+        handle = self._handle
+        await self.push_screen_wait(
+            OptionsPage(lambda: handle.settings, handle.function_names, self._edit, self._export)
+        )
+
+    async def _edit(self, command: cmd.Command) -> cmd.CommandResult:
+        result = await self._handle.send(command)
+        self._panel(OptionsPanel).show_options(self._handle.resolution)
+        self._panel(LogPane).level = self._handle.log_level
+        return result
+
+    async def _export(self) -> None:
+        settings = self._handle.settings
+        await self.push_screen_wait(ExportPage(settings.resolution, settings.basis))
 
     async def do_help(self) -> None:
         rows = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]

@@ -32,6 +32,8 @@ class FakeEngine:
         flags = {name: Given(value, f"--{name}") for name, value in values.items()}
         self.settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
 
+    function_names: tuple[str, ...] = ("busy", "picky", "entry")
+
     @property
     def resolution(self) -> Resolution:
         return self.settings.resolution

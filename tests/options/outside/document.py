@@ -1,6 +1,8 @@
 """docs/options.md: `python -m tests.options.outside.document > docs/options.md`."""
 # ruff: noqa: E501  a page is wrapped at 120
 
+import sys
+
 from agent_tui.options.declare import BY_NAME, OPTIONS, Applies
 from agent_tui.options.document import table
 from tests.options.outside.cases import CASES
@@ -79,4 +81,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    print(document(), end="")
+    sys.stdout.write(document())

@@ -124,18 +124,15 @@ async def test_fifty_changes_under_load_lose_no_job(name: str, tmp_path: Path) -
         await rig.run.until("generation_ready")
         worker = await rig.recorder.registered()
         (tmp_path / "short").touch()
-        accepted: list[bool] = []
 
-        async def load() -> None:
-            for number in range(100):
-                accepted.append(await rig.recorder.offer(worker, f"AJ_{number}"))
+        async def load() -> list[bool]:
+            return [await rig.recorder.offer(worker, f"AJ_{number}") for number in range(100)]
 
         loading = asyncio.create_task(load())
         values = [str(rig.port) if value == PORT else value for value in LIVE[name]]
         for number in range(50):
             assert "command done" in await rig.command(set={name: values[number % 2]})
-        await loading
-        assert accepted == [True] * 100
+        assert await loading == [True] * 100
         await rig.run.until("job_ended", count=100)
         assert {e["status"] for e in rig.run.all("job_ended")} == {"success"}
         assert rig.run.all("job_lost") == []

@@ -10,7 +10,6 @@ import pytest
 
 from agent_tui.options.declare import BY_NAME, OPTIONS
 from agent_tui.options.document import schema, schema_text
-from agent_tui.options.kinds import Kind
 from tests.cli.support import ROOT
 from tests.options.outside.document import document
 
@@ -127,6 +126,5 @@ def test_the_schema_takes_what_the_options_take() -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_defaults_are_values(option: object) -> None:
     chosen = next(each for each in OPTIONS if each is option)
-    kind: Kind = chosen.kind
-    assert kind.expects
+    assert chosen.kind.expects
     assert chosen.help.endswith(".")

@@ -1,0 +1,67 @@
+"""The options in force as text for other programs."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Select, Static
+
+from agent_tui.options.declare import Basis
+from agent_tui.options.export import FORMATS
+from agent_tui.options.resolve import Resolution
+
+
+class ExportPage(ModalScreen[None]):
+    """What differs from the defaults, in a form to choose; Ctrl+C copies it."""
+
+    DEFAULT_CSS = """
+    ExportPage {
+        align: center middle;
+
+        #export-box {
+            width: 100%; max-width: 110; height: auto; max-height: 100%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+        }
+        Select { width: 30; margin-bottom: 1; }
+        #export-scroll { height: auto; max-height: 24; }
+        Static { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close"),
+        Binding("ctrl+c", "copy", "Copy", priority=True),
+    ]
+
+    def __init__(self, resolution: Resolution, basis: Basis) -> None:
+        super().__init__()
+        self._texts = {name: make(resolution, basis) for name, make in FORMATS.items()}
+        self._shown = next(iter(FORMATS))
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="export-box") as box:
+            box.border_title = "Export"
+            box.border_subtitle = "Ctrl+C copies · Esc closes"
+            yield Select([(name, name) for name in FORMATS], allow_blank=False, compact=True)
+            with VerticalScroll(id="export-scroll", can_focus=False):
+                yield Static(Content(self._texts[self._shown]), id="export-text", markup=False)
+
+    @on(Select.Changed)
+    def _chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        self._shown = str(event.value)
+        self.query_one("#export-text", Static).update(Content(self._texts[self._shown]))
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(self._texts[self._shown])
+        self.app.notify(f"copied as {self._shown}", markup=False)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,250 @@
+"""The options page: every option in a form; what is edited is collected, shown and applied as one step."""
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from agent_tui.engine.settings import Settings
+from agent_tui.model import commands as cmd
+from agent_tui.options.declare import OPTIONS, Option
+from agent_tui.options.resolve import MASK
+from agent_tui.tui.text import MUTED, one_line
+from agent_tui.tui.widgets.draft_controls import Control, control_for
+from agent_tui.tui.widgets.option_rows import check, note
+
+Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
+
+
+def held(option: Option, settings: Settings) -> str:
+    """The option's value as text: what waits for the next start, else what is in force. Secrets are clear."""
+    waiting = settings.later.get(option.name)
+    return str(waiting.raw) if waiting else option.kind.write(settings.resolution.value(option))
+
+
+def difference(option: Option, before: str, after: str) -> str:
+    """One change for people; secrets masked."""
+    if option.kind.secret:
+        before, after = (MASK if text else "" for text in (before, after))
+    return f"{option.name} {one_line(before, 30) or '–'} → {one_line(after, 30) or '–'} ({option.applies})"
+
+
+class DraftRow(Vertical):
+    """One option: its control, how it applies, and a line on it."""
+
+    DEFAULT_CSS = """
+    DraftRow {
+        height: auto;
+        margin-bottom: 1;
+        .draft-line { height: auto; }
+        .draft-name { width: 26; text-style: bold; }
+        .draft-applies { width: 24; color: $text-muted; text-align: right; }
+        .draft-note { height: auto; padding-left: 2; }
+    }
+    """
+
+    def __init__(self, option: Option, settings: Settings, function_names: tuple[str, ...]) -> None:
+        super().__init__(id=f"draft-{option.name}")
+        self.option = option
+        self.control = control_for(option, function_names)
+        self._note = Static("", classes="draft-note", markup=False)
+        self._settings = settings
+        self.before = held(option, settings)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="draft-line"):
+            yield Static(Content(self.option.name), classes="draft-name", markup=False)
+            yield self.control
+            yield Static(Content(str(self.option.applies)), classes="draft-applies", markup=False)
+        yield self._note
+
+    def on_mount(self) -> None:
+        self.control.write(self.before)
+        self.refresh_note()
+
+    @property
+    def edited(self) -> bool:
+        """Whether the text is not what is held."""
+        return self.control.text != self.before
+
+    @property
+    def error(self) -> str:
+        """Why what was typed is not taken; empty if it is, and without an edit."""
+        return check(self.option, self.control.text) if self.edited else ""
+
+    def take(self, settings: Settings) -> None:
+        """Takes the settings in force; what is being edited stays."""
+        edited, self._settings = self.edited, settings
+        self.before = held(self.option, settings)
+        if not edited:
+            self.control.write(self.before)
+        self.refresh_note()
+
+    def reset(self) -> None:
+        """Takes the edit back."""
+        self.control.write(self.before)
+        self.refresh_note()
+
+    def refresh_note(self) -> None:
+        """The line below: what is wrong, what was before, or source and help."""
+        if self.error:
+            content = Content.styled(f"✗ {one_line(self.error)}", "bold $text-error")
+        elif self.edited:
+            text = difference(self.option, self.before, self.control.text)
+            content = Content.styled(f"● {text}", "$text-warning")
+        elif self.option.name in self._settings.later:
+            now = self.option.kind.write(self._settings.resolution.value(self.option)) or "–"
+            content = Content.styled(f"at the next start, once saved; now {one_line(now)}", "$text-warning")
+        else:
+            content = note(self.option, self._settings.resolution)
+        self._note.update(content)
+
+
+class OptionsPage(ModalScreen[None]):
+    """Every option; Ctrl+S applies what was edited, Esc takes it back and then closes."""
+
+    DEFAULT_CSS = """
+    OptionsPage {
+        align: center middle;
+
+        #options-box {
+            width: 100%; max-width: 130; height: 100%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+        }
+        #options-rows { height: 1fr; scrollbar-size-vertical: 1; }
+        #options-diff { height: auto; max-height: 6; }
+        #options-buttons { height: 1; align-horizontal: right; }
+        #options-buttons Button { margin-left: 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back"),
+        Binding("ctrl+s", "apply", "Apply", priority=True),
+        Binding("ctrl+z", "undo", "Undo", priority=True),
+        Binding("ctrl+w", "save", "Save", priority=True),
+        Binding("ctrl+x", "export", "Export", priority=True),
+        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+    ]
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        function_names: tuple[str, ...],
+        send: Send,
+        export: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._send = send
+        self._export = export
+        self._rows = {option.name: DraftRow(option, settings(), function_names) for option in OPTIONS}
+        self._said = ""
+        self._failed = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="options-box") as box:
+            box.border_title = "Options"
+            box.border_subtitle = "Ctrl+S apply · Ctrl+Z undo · Ctrl+W save · Ctrl+X export · Esc back"
+            with VerticalScroll(id="options-rows", can_focus=False):
+                yield from self._rows.values()
+            yield Static("", id="options-diff", markup=False)
+            with Horizontal(id="options-buttons"):
+                yield Button(Content("Undo"), id="options-undo", compact=True)
+                yield Button(Content("Export"), id="options-export", compact=True)
+                yield Button(Content("Save"), id="options-save", compact=True)
+                yield Button(Content("Apply"), id="options-apply", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        self._refresh()
+
+    @property
+    def edits(self) -> dict[str, str]:
+        """What was typed and not applied yet."""
+        return {name: row.control.text for name, row in self._rows.items() if row.edited}
+
+    @on(Control.Changed)
+    def _changed(self) -> None:
+        self._said = ""
+        self._refresh()
+
+    @on(Button.Pressed, "#options-apply")
+    def action_apply(self) -> None:
+        """All edits, or none of them."""
+        wrong = [row for row in self._rows.values() if row.error]
+        if wrong:
+            wrong[0].scroll_visible(animate=False)
+            self._say(f"{wrong[0].option.name}: {wrong[0].error}", failed=True)
+        elif edits := self.edits:
+            self._say("applying…")
+            self._start(cmd.SetOptions(edits))
+
+    @on(Button.Pressed, "#options-undo")
+    def action_undo(self) -> None:
+        """What was applied last."""
+        self._start(cmd.UndoOptions())
+
+    @on(Button.Pressed, "#options-save")
+    def action_save(self) -> None:
+        """What was applied, to the config file."""
+        if self.edits:
+            self._say("apply the edits first (Ctrl+S)", failed=True)
+        else:
+            self._start(cmd.SaveOptions())
+
+    @on(Button.Pressed, "#options-export")
+    def action_export(self) -> None:
+        """As text for other programs."""
+        self.run_worker(self._export(), group="export")
+
+    def action_back(self) -> None:
+        """Takes edits back; without any, closes."""
+        if not self.edits:
+            self.dismiss(None)
+            return
+        for row in self._rows.values():
+            row.reset()
+        self._say("the edits are taken back; Esc closes")
+
+    def _start(self, command: cmd.Command) -> None:
+        self.run_worker(self._command(command), group="options")
+
+    async def _command(self, command: cmd.Command) -> None:
+        result = await self._send(command)
+        self._say(result.text, failed=not result.ok)
+        if result.ok:
+            settings = self._settings()
+            for row in self._rows.values():
+                row.take(settings)
+            self._refresh()
+
+    def _say(self, text: str, *, failed: bool = False) -> None:
+        self._said, self._failed = one_line(text), failed
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for row in self._rows.values():
+            row.refresh_note()
+        edits = [row for row in self._rows.values() if row.edited]
+        if self._said:
+            mark, style = ("✗ ", "bold $text-error") if self._failed else ("", "$text-success")
+            content = Content.styled(f"{mark}{self._said}", style)
+        elif edits:
+            lines = [difference(row.option, row.before, row.control.text) for row in edits]
+            content = Content.styled("\n".join(lines), "$text-warning")
+        else:
+            content = Content.styled("nothing edited", MUTED)
+        self.query_one("#options-diff", Static).update(content)
+        self.query_one("#options-apply", Button).disabled = not edits
+        self.query_one("#options-undo", Button).disabled = not self._settings().history
+        self.query_one("#options-save", Button).disabled = not self._settings().edits

@@ -1,0 +1,180 @@
+"""The controls of the options page: each holds an option's value as text, whatever it looks like."""
+
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Button, Checkbox, Input, Select
+
+from agent_tui.options.declare import Option
+from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
+from agent_tui.tui.text import PRINTABLE
+
+OWN_CHOICE = "the agent's own choice"
+
+
+class Control(Horizontal):
+    """Holds `text`; says so when the user changed it."""
+
+    DEFAULT_CSS = """
+    Control {
+        width: 1fr; height: auto;
+        Input { width: 1fr; max-width: 48; background: $panel; }
+        Select { width: 1fr; max-width: 30; }
+        Checkbox { width: auto; margin-right: 1; }
+        Button { min-width: 6; }
+    }
+    """
+
+    class Changed(Message):
+        """The user changed the text."""
+
+    @property
+    def text(self) -> str:
+        """The value as one would type it."""
+        raise NotImplementedError
+
+    def write(self, text: str) -> None:
+        """Shows another value; tells nobody."""
+        raise NotImplementedError
+
+
+class TextControl(Control):
+    """A line of text; a secret is hidden until it is asked for."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__()
+        self._input = Input(
+            compact=True, restrict=PRINTABLE, password=option.kind.secret, tooltip=f"{option.kind.expects}"
+        )
+        self._secret = option.kind.secret
+
+    def compose(self) -> ComposeResult:
+        yield self._input
+        if self._secret:
+            yield Button(Content("show"), compact=True, tooltip="show the secret, or hide it again")
+
+    @property
+    def text(self) -> str:
+        return self._input.value
+
+    def write(self, text: str) -> None:
+        if self._input.value != text:
+            with self._input.prevent(Input.Changed):
+                self._input.value = text
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed())
+
+    @on(Button.Pressed)
+    def _reveal(self, event: Button.Pressed) -> None:
+        event.stop()
+        self._input.password = not self._input.password
+        event.button.label = Content("show" if self._input.password else "hide")
+
+
+class ChoiceControl(Control):
+    """One of a few texts, each with its words."""
+
+    def __init__(self, choices: dict[str, str]) -> None:
+        super().__init__()
+        self._choices = choices
+        self._select: Select[str] = Select(self._options(choices), allow_blank=False, compact=True)
+        self._written: str | None = None
+
+    @staticmethod
+    def _options(choices: dict[str, str]) -> list[tuple[str, str]]:
+        return [(words, text) for text, words in choices.items()]
+
+    def compose(self) -> ComposeResult:
+        yield self._select
+
+    @property
+    def text(self) -> str:
+        return str(self._select.value)
+
+    def write(self, text: str) -> None:
+        self._written = text
+        with self._select.prevent(Select.Changed):
+            if text not in self._choices:
+                self._choices = {**self._choices, text: text}
+                self._select.set_options(self._options(self._choices))
+            if self._select.value != text:
+                self._select.value = text
+
+    @on(Select.Changed)
+    def _chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        if event.value != self._written:
+            self._written = str(event.value)
+            self.post_message(self.Changed())
+
+
+class PermissionsControl(Control):
+    """A box for each permission, and for each source that may be published."""
+
+    DEFAULT_CSS = """
+    PermissionsControl { layout: grid; grid-size: 3; grid-rows: 1; grid-columns: auto; grid-gutter: 0 1; }
+    """
+
+    def __init__(self, option: Option) -> None:
+        super().__init__()
+        self._option = option
+        self._flags = {name: self._box(name) for name in FLAGS}
+        self._sources = {name: self._box(name) for name in SOURCES}
+        for box in self._sources.values():
+            box.tooltip = "only chosen sources may be published; none chosen: all"
+
+    @staticmethod
+    def _box(name: str) -> Checkbox:
+        return Checkbox(Content(name), compact=True, id=f"permission-{name}")
+
+    def compose(self) -> ComposeResult:
+        yield from self._flags.values()
+        yield from self._sources.values()
+
+    @property
+    def text(self) -> str:
+        fields: dict[str, Any] = {FLAGS[name]: box.value for name, box in self._flags.items()}
+        sources = tuple(name for name, box in self._sources.items() if box.value)
+        return self._option.kind.write(Permissions(**fields, can_publish_sources=sources))
+
+    def write(self, text: str) -> None:
+        value = self._option.kind.convert(text)
+        assert isinstance(value, Permissions)
+        for name, box in self._flags.items():
+            self._set(box, value=getattr(value, FLAGS[name]))
+        for name, box in self._sources.items():
+            self._set(box, value=name in value.can_publish_sources)
+
+    def _set(self, box: Checkbox, *, value: bool) -> None:
+        if box.value != value:
+            with box.prevent(Checkbox.Changed):
+                box.value = value
+
+    @on(Checkbox.Changed)
+    def _ticked(self, event: Checkbox.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed())
+
+
+def control_for(option: Option, function_names: tuple[str, ...]) -> Control:
+    """What an option is edited with."""
+    if option.name == "permissions":
+        return PermissionsControl(option)
+    if option.kind.word == "NAME":
+        return ChoiceControl({"": OWN_CHOICE, **{name: name for name in function_names}})
+    if option.kind.words:
+        return ChoiceControl({word: word for word in option.kind.words})
+    return TextControl(option)
+
+
+def inner(control: Control) -> Widget:
+    """What of it takes the focus first."""
+    return control.query("Input, Select, Checkbox").first()
