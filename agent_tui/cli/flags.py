@@ -34,7 +34,7 @@ def _flag(option: Option) -> Callable[[F], F]:
         option.field,
         metavar=option.kind.word,
         default=None,
-        help=option.help,
+        help=f"{option.help} @FILE reads it from a file." if option.kind.secret else option.help,
     )
 
 

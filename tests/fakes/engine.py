@@ -25,6 +25,8 @@ class FakeEngine:
         self.commands: list[cmd.Command] = []
         self.results: list[cmd.CommandResult] = []
         """Answers to the next commands, first one first; without one a command succeeds."""
+        self.refuse = ""
+        """Why the next commands are not carried out."""
         self.up = True
         self.obedient = True
         """Whether it ends when it is told to stop."""
@@ -56,6 +58,8 @@ class FakeEngine:
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         self.commands.append(command)
+        if self.refuse:
+            return cmd.CommandResult(False, self.refuse)
         if isinstance(command, cmd.SetOptions):
             self.settings = self.settings.edited(command.values)
         if isinstance(command, cmd.UndoOptions):

@@ -16,7 +16,7 @@ from agent_tui.options.resolve import Resolution
 
 
 class ExportPage(ModalScreen[None]):
-    """What differs from the defaults, in a form to choose; Ctrl+C copies it."""
+    """What differs from the defaults, in a form to choose; c copies it."""
 
     DEFAULT_CSS = """
     ExportPage {
@@ -37,7 +37,7 @@ class ExportPage(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close"),
-        Binding("ctrl+c", "copy", "Copy", priority=True),
+        Binding("c", "copy", "Copy", priority=True),
     ]
 
     def __init__(self, resolution: Resolution, basis: Basis) -> None:
@@ -48,7 +48,7 @@ class ExportPage(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box") as box:
             box.border_title = "Export"
-            box.border_subtitle = "Ctrl+C copies · Esc closes"
+            box.border_subtitle = "c copies · Esc closes"
             yield Select([(name, name) for name in FORMATS], allow_blank=False, compact=True)
             with VerticalScroll(id="export-scroll", can_focus=False):
                 yield Static(Content(self._texts[self._shown]), id="export-text", markup=False)

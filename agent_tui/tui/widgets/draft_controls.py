@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -14,6 +14,7 @@ from agent_tui.options.declare import Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.tui.text import PRINTABLE
 
+BOX_WIDTH = 24
 OWN_CHOICE = "the agent's own choice"
 
 
@@ -120,7 +121,7 @@ class PermissionsControl(Control):
     """A box for each permission, and for each source that may be published."""
 
     DEFAULT_CSS = """
-    PermissionsControl { layout: grid; grid-size: 3; grid-rows: 1; grid-columns: auto; grid-gutter: 0 1; }
+    PermissionsControl { layout: grid; grid-size: 1; grid-rows: 1; }
     """
 
     def __init__(self, option: Option) -> None:
@@ -130,6 +131,9 @@ class PermissionsControl(Control):
         self._sources = {name: self._box(name) for name in SOURCES}
         for box in self._sources.values():
             box.tooltip = "only chosen sources may be published; none chosen: all"
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.styles.grid_size_columns = max(event.size.width // BOX_WIDTH, 1)
 
     @staticmethod
     def _box(name: str) -> Checkbox:

@@ -1,0 +1,170 @@
+"""The options page: what is typed is collected, checked, shown, and sent as one command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, Checkbox, Input, Select, Static
+
+from agent_tui.model import commands as cmd
+from agent_tui.options.declare import OPTIONS
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.export import ExportPage
+from agent_tui.tui.screens.options import DraftRow, OptionsPage
+from tests.fakes.engine import FakeEngine
+
+
+@asynccontextmanager
+async def page(**options: str) -> AsyncIterator[tuple[FakeEngine, Pilot[Any], OptionsPage]]:
+    engine = FakeEngine(**options)
+
+    async def make() -> FakeEngine:
+        return engine
+
+    app = AgentTuiApp(make, now=engine.clock.time)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("E")
+        await pilot.pause()
+        assert isinstance(app.screen, OptionsPage)
+        yield engine, pilot, app.screen
+
+
+def row(shown: OptionsPage, name: str) -> DraftRow:
+    return shown.query_one(f"#draft-{name}", DraftRow)
+
+
+def text(shown: OptionsPage, selector: str = "#options-diff") -> str:
+    return str(shown.query_one(selector, Static).render())
+
+
+def edits(engine: FakeEngine) -> list[cmd.Command]:
+    return [each for each in engine.commands if not isinstance(each, cmd.Stop)]
+
+
+async def test_every_option_is_there_with_its_value_and_source() -> None:
+    async with page(port="8085") as (_, _pilot, shown):
+        assert [each.option.name for each in shown.query(DraftRow)] == [option.name for option in OPTIONS]
+        assert row(shown, "port").control.text == "8085"
+        assert "--port" in str(row(shown, "port").query_one(".draft-note", Static).render())
+        assert text(shown) == "nothing edited"
+        assert shown.query_one("#options-apply", Button).disabled
+
+
+async def test_edits_are_collected_and_applied_as_one_step() -> None:
+    async with page() as (engine, pilot, shown):
+        row(shown, "numIdleProcesses").query_one(Input).value = "3"
+        row(shown, "serverType").query_one(Select).value = "publisher"
+        row(shown, "loadFunc").query_one(Select).value = "busy"
+        row(shown, "permissions").query_one("#permission-hidden", Checkbox).value = True
+        await pilot.pause()
+        assert text(shown).split("\n") == [
+            "serverType room → publisher (re-registers)",
+            "permissions – → hidden=true (re-registers)",
+            "loadFunc – → busy (restarts idle processes)",
+            "numIdleProcesses 1 → 3 (live)",
+        ]
+        assert edits(engine) == []
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        wanted = {
+            "serverType": "publisher",
+            "permissions": "hidden=true",
+            "loadFunc": "busy",
+            "numIdleProcesses": "3",
+        }
+        assert edits(engine) == [cmd.SetOptions(wanted)]
+        assert shown.edits == {}
+        assert row(shown, "permissions").before == "hidden=true"
+
+
+async def test_a_bad_value_is_told_as_it_is_typed_and_not_sent() -> None:
+    async with page() as (engine, pilot, shown):
+        row(shown, "port").query_one(Input).value = "70000"
+        await pilot.pause()
+        assert "is above 65535" in str(row(shown, "port").query_one(".draft-note", Static).render())
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert edits(engine) == []
+        assert "port: " in text(shown)
+
+
+async def test_a_refused_step_keeps_what_was_typed() -> None:
+    async with page() as (engine, pilot, shown):
+        engine.refuse = "the old values stay: no server there"
+        row(shown, "wsURL").query_one(Input).value = "ws://nowhere"
+        await pilot.pause()
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert "the old values stay" in text(shown)
+        assert shown.edits == {"wsURL": "ws://nowhere"}
+        assert row(shown, "wsURL").before == ""
+
+
+async def test_escape_takes_edits_back_and_then_closes() -> None:
+    async with page() as (_, pilot, shown):
+        row(shown, "agentName").query_one(Input).value = "bob"
+        await pilot.pause()
+        await pilot.press("escape")
+        await pilot.pause()
+        assert shown.edits == {}
+        assert shown.is_current
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not shown.is_attached
+
+
+async def test_undo_and_save_are_commands() -> None:
+    async with page() as (engine, pilot, shown):
+        row(shown, "maxRetry").query_one(Input).value = "3"
+        await pilot.pause()
+        await pilot.press("ctrl+w")
+        await pilot.pause()
+        assert "apply the edits first" in text(shown)
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        await pilot.press("ctrl+w", "ctrl+z")
+        await pilot.pause()
+        assert edits(engine)[1:] == [cmd.SaveOptions(), cmd.UndoOptions()]
+        assert row(shown, "maxRetry").control.text == "16"
+
+
+async def test_a_secret_is_hidden_until_it_is_asked_for_and_never_in_the_difference() -> None:
+    async with page() as (_, pilot, shown):
+        field = row(shown, "apiSecret").query_one(Input)
+        assert field.password
+        field.value = "another-secret"
+        await pilot.pause()
+        assert text(shown) == "apiSecret ••• → ••• (re-registers)"
+        await pilot.click(row(shown, "apiSecret").query_one(Button))
+        assert not field.password
+
+
+async def test_what_waits_for_the_next_start_says_so() -> None:
+    async with page() as (_, pilot, shown):
+        row(shown, "production").query_one(Select).value = "true"
+        await pilot.pause()
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert "at the next start, once saved; now false" in str(
+            row(shown, "production").query_one(".draft-note", Static).render()
+        )
+
+
+@pytest.mark.parametrize("chosen", ["typescript", "python", "env"])
+async def test_the_options_are_exported(chosen: str) -> None:
+    async with page(agentName="bob") as (_, pilot, shown):
+        await pilot.press("ctrl+x")
+        await pilot.pause()
+        export = pilot.app.screen
+        assert isinstance(export, ExportPage)
+        export.query_one(Select).value = chosen
+        await pilot.pause()
+        assert "bob" in str(export.query_one("#export-text", Static).render())
+        await pilot.press("c")
+        assert "bob" in pilot.app.clipboard
+        await pilot.press("escape")
+        await pilot.pause()
+        assert shown.is_current
