@@ -30,11 +30,12 @@ def _run(arguments: list[str]) -> int:
     # Imported here, so that Ctrl+C finds us ready from the first moment on.
     import click
 
+    from agent_tui.cli.doctor import doctor
     from agent_tui.cli.options import options
     from agent_tui.cli.run import run
     from agent_tui.cli.server import server
 
-    commands = {"run": run, "options": options, "server": server}
+    commands = {"run": run, "options": options, "doctor": doctor, "server": server}
     name = arguments.pop(0) if arguments and arguments[0] in commands else "run"
     try:
         code: int | None = commands[name].main(

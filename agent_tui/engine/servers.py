@@ -63,13 +63,10 @@ async def choose_server(
     if local:
         return await embedded(clock, on_unassigned)
     if options.ws_url:
-        return _configured(options)
-    if options.api_key and options.api_secret:
-        found = await _found(options.api_key, options.api_secret)
-        if found is not None:
-            return found
-    if (found := await _found(DEV_KEY, DEV_SECRET)) is not None:
-        return found
+        address = configured(options)
+        return Server(_chosen(ServerKind.CONFIGURED, address.url, media=True), address, _nothing)
+    if (found := await found_here(options)) is not None:
+        return Server(_chosen(ServerKind.FOUND, found.url, media=True), found, _nothing)
     binary = shutil.which("livekit-server", path=environ.get("PATH"))
     if binary is not None and not _port_taken():
         return await _started(binary)
@@ -84,11 +81,11 @@ async def embedded(clock: Clock, on_unassigned: Callable[[Any, Unassigned], None
     return Server(_chosen(ServerKind.EMBEDDED, server.url, media=False), address, server.close)
 
 
-def _configured(options: ServerOptions) -> Server:
+def configured(options: ServerOptions) -> ServerAddress:
+    """The server that the options name. Raises UserError for a URL that cannot be used."""
     worker_url(options.ws_url)  # says what is wrong with it, before anything else looks at it
     key, secret = _credentials(options)
-    address = ServerAddress(options.ws_url, key, secret, options.worker_token or None)
-    return Server(_chosen(ServerKind.CONFIGURED, options.ws_url, media=True), address, _nothing)
+    return ServerAddress(options.ws_url, key, secret, options.worker_token or None)
 
 
 def _credentials(options: ServerOptions) -> tuple[str, str]:
@@ -117,13 +114,13 @@ def _chosen(kind: ServerKind, url: str, *, media: bool) -> ServerChosen:
     return ServerChosen(kind, url, urlsplit(url).hostname or url, not is_loopback(url), media)
 
 
-async def _found(key: str, secret: str) -> Server | None:
-    """The server on the development port, if it answers there and takes these keys."""
-    if not await takes_keys(DEV_URL, key, secret, PROBE_S):
-        return None
-    return Server(
-        _chosen(ServerKind.FOUND, DEV_URL, media=True), ServerAddress(DEV_URL, key, secret), _nothing
-    )
+async def found_here(options: ServerOptions) -> ServerAddress | None:
+    """The server on the development port, if it answers there and takes the given or its usual keys."""
+    given = [(options.api_key, options.api_secret)] if options.api_key and options.api_secret else []
+    for key, secret in (*given, (DEV_KEY, DEV_SECRET)):
+        if await takes_keys(DEV_URL, key, secret, PROBE_S):
+            return ServerAddress(DEV_URL, key, secret)
+    return None
 
 
 async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:

@@ -1,0 +1,262 @@
+"""Checks of everything that a run needs, each with what to do where it does not hold."""
+
+import asyncio
+import email.utils
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.inspection import manifest_of
+from agent_tui.engine.servers import DEV_URL, configured, found_here, require_credentials
+from agent_tui.engine.settings import Settings, check_functions, overruled
+from agent_tui.generations.sources import Sources
+from agent_tui.model.child import Manifest
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import ServerError, UserError
+from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
+from agent_tui.runtimes.detect import NATIVE
+from agent_tui.worker.http import InfoServer, WorkerInfo
+from agent_tui.worker.messages import Registered, Registration
+from agent_tui.worker.urls import ServerAddress, is_loopback
+from agent_tui.worker.worker import Worker
+
+SKEW_S = 30.0
+"""A token of a clock this wrong is not valid yet, or no more, soon."""
+
+PATIENCE_S = 12.0
+NAME = "agent-tui-doctor"
+"""Under a name no room gives it a job."""
+
+
+class Level(StrEnum):
+    """How a check went."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and what to do about it where it is not good."""
+
+    check: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
+    """All checks, in the order in which a start would stumble."""
+    interpreter = config.interpreter
+    yield _good("interpreter", f"{interpreter.path} (Python {interpreter.version}, {interpreter.how})")
+    manifest: Manifest | None = None
+    try:
+        began = time.monotonic()
+        manifest = await manifest_of(
+            config.runtime,
+            interpreter.path,
+            config.agent,
+            config.cwd,
+            settings.environment.plain,
+            production=settings.options.production,
+            head_start=config.head_start,
+        )
+        settings = settings.loaded(settings.environment, manifest)
+        check_functions(settings.resolution, manifest)
+        sdk = "native" if config.runtime == NATIVE else f"livekit-agents {manifest.sdk_version}"
+        yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")
+    except UserError as error:
+        yield Finding("agent", Level.BAD, str(error), "mend the file; agent-tui waits for its save")
+    for finding in _options(settings):
+        yield finding
+    async for finding in _server(config, settings):
+        yield finding
+    yield await _port(settings.options)
+    yield _dispatch(settings)
+    yield _watched(config, settings, manifest)
+
+
+def _good(check: str, text: str) -> Finding:
+    return Finding(check, Level.GOOD, text)
+
+
+def _options(settings: Settings) -> list[Finding]:
+    environment = settings.environment
+    files = [*environment.files, *([environment.config_file] if environment.config_file else [])]
+    read = ", ".join(str(each) for each in files) or "no environment or config file"
+    found = [_good("options", f"read from {read}")]
+    found += [
+        Finding("options", Level.WARNING, problem, "mend that line") for problem in environment.problems
+    ]
+    plain = Settings(environment, {}, settings.basis)
+    for line in overruled(plain, settings):
+        found.append(Finding("options", Level.WARNING, line, "leave it out"))
+    return found
+
+
+async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
+    options = settings.options
+    if config.local:
+        yield _good("server", "the embedded one (--local); it has no media")
+        return
+    if not options.ws_url:
+        here = await found_here(options)
+        if here is None:
+            text = "none is configured, and none answers at " + DEV_URL
+            yield Finding(
+                "server",
+                Level.WARNING,
+                f"{text}: one is started, or the embedded one is used, without media",
+                "for real rooms set LIVEKIT_URL, or start livekit-server --dev",
+            )
+            return
+        address = here
+    else:
+        try:
+            require_credentials(options)
+        except UserError as error:
+            yield Finding("credentials", Level.BAD, str(error), "get them from the server's owner")
+            return
+        address = configured(options)
+    if not is_loopback(address.url) and urlsplit(address.url).scheme in ("ws", "http"):
+        yield Finding(
+            "server",
+            Level.WARNING,
+            f"{shown_url(address.url)} is not encrypted: tokens go over the network in clear",
+            "use wss:// if the server has it",
+        )
+    registration = await _registration(address)
+    yield registration
+    if registration.level is Level.GOOD:
+        yield await _clock(address)
+
+
+class _Doorbell:
+    """Listens to one try of a registration."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Registered | str] = asyncio.get_running_loop().create_future()
+
+    def registered(self, event: Registered) -> None:
+        self._answer(event)
+
+    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
+        self._answer(reason)
+
+    def refused(self, line: str) -> None:
+        self._answer(line)
+
+    def __getattr__(self, name: str) -> object:
+        """Nothing else is of interest here."""
+        return lambda *_: None
+
+    def _answer(self, answer: Registered | str) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+async def _registration(address: ServerAddress) -> Finding:
+    """Registers for a moment, under a name to which nobody dispatches."""
+    bell = _Doorbell()
+
+    async def no_load() -> float:
+        return 1.0
+
+    worker = Worker(
+        registration=Registration(agent_name=NAME),
+        server=address,
+        listener=bell,  # type: ignore[arg-type]  # what it lacks, `__getattr__` answers
+        measure_load=no_load,
+        job_count=lambda: 0,
+        production=True,
+        load_threshold=0.0,
+        max_retry=0,
+        clock=SystemClock(),
+    )
+    running = asyncio.create_task(worker.run(), name="doctor's registration")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            answer: Registered | str = await bell.answer
+    except TimeoutError:
+        answer = f"no answer within {PATIENCE_S:g} s"
+    finally:
+        await worker.close()
+        ended = (await asyncio.gather(running, return_exceptions=True))[0]
+    where = shown_url(address.url)
+    if isinstance(answer, Registered):
+        return _good(
+            "server", f"{where} takes the credentials; LiveKit {answer.server_version or '(no version)'}"
+        )
+    if isinstance(ended, ServerError):
+        answer = str(ended)
+    return Finding("server", Level.BAD, f"{where}: {answer}", "check LIVEKIT_URL, the key and the secret")
+
+
+async def _clock(address: ServerAddress) -> Finding:
+    parts = urlsplit(address.url)
+    scheme = "https" if parts.scheme in ("wss", "https") else "http"
+    url = urlunsplit((scheme, parts.netloc, "/", "", ""))
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as session,
+            session.get(url) as response,
+        ):
+            date = response.headers.get("Date", "")
+        skew = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError) as error:
+        return Finding(
+            "clock", Level.WARNING, f"the server's time is not known: {error}", "nothing, if it works"
+        )
+    if abs(skew) > SKEW_S:
+        return Finding(
+            "clock",
+            Level.BAD,
+            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's",
+            "set it right (timedatectl set-ntp true): tokens are refused",
+        )
+    return _good("clock", f"agrees with the server's within {max(abs(skew), 1):.0f} s")
+
+
+async def _port(options: ServerOptions) -> Finding:
+    info = WorkerInfo("", "", 0, "", 0.0, agent_name_is_env=False, deployment="", project_type="")
+    server = InfoServer(host=options.host, port=options.port, health=lambda: None, info=lambda: info)
+    try:
+        await server.start()
+    except UserError as error:
+        return Finding("port", Level.BAD, str(error), "give another --port")
+    await server.close()
+    free = f"port {options.port} of {options.host} is free"
+    return _good("port", free if options.port else f"any free one of {options.host} is taken")
+
+
+def _dispatch(settings: Settings) -> Finding:
+    options, resolution = settings.options, settings.resolution
+    layer, where = resolution.sources["agentName"]
+    if options.agent_name:
+        return _good(
+            "dispatch",
+            f"explicit: jobs come only for the name {options.agent_name!r} ({where or layer}), "
+            "by CreateDispatch or a token's room configuration",
+        )
+    each = {"room": "every new room", "publisher": "every publisher", "participant": "every participant"}
+    return _good("dispatch", f"automatic: {each[options.server_type]} gets the agent (no agentName)")
+
+
+def _watched(config: RunConfig, settings: Settings, manifest: Manifest | None) -> Finding:
+    if not config.watch:
+        return Finding("saves", Level.WARNING, "are not watched (--no-watch)", "press r after a save")
+    sources = Sources(config.agent, cwd=config.cwd, globs=config.watch_globs)
+    if manifest is not None:
+        sources.learn(manifest.roots, manifest.files)
+    snapshot = sources.read()
+    modules, others = len(snapshot.modules), len(snapshot.others)
+    return _good(
+        "saves", f"{modules} {'module' if modules == 1 else 'modules'} and {others} other files watched"
+    )
