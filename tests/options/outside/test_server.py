@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 from livekit.protocol.room import CreateRoomRequest
 
@@ -17,8 +16,11 @@ from tests.cli.support import Run, agent_tui
 pytestmark = pytest.mark.real
 
 AGENT = """
+import base64, json
+
 async def entry(ctx):
-    print("token", ctx.token)
+    claims = ctx.token.split(".")[1]
+    print("claims", json.dumps(json.loads(base64.urlsafe_b64decode(claims + "=="))["video"]))
     print("of", ctx.job.participant.identity if ctx.job.participant else "nobody")
 """
 
