@@ -1,5 +1,6 @@
 """Job types and permissions on a server: who gives jobs, and what is in their tokens."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
