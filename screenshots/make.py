@@ -14,7 +14,8 @@ import resvg_py
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
 from agent_tui.model.state import AppState
-from agent_tui.options.envfiles import Environment, read_environment
+from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.tui.app import AgentTuiApp
@@ -42,6 +43,13 @@ async def main() -> None:
     await picture("dashboard-light", work / "agent.py", (120, 40), _busy, dispatch=3, theme="textual-light")
     await picture("broken", work / "broken.py", (120, 40), lambda state: state.generation.failed > 0)
     await picture("help", work / "agent.py", (120, 40), lambda state: bool(state.worker.worker_id), press="?")
+    tuned = work / "tuned"
+    tuned.mkdir(exist_ok=True)
+    (tuned / "agent.py").write_text((work / "agent.py").read_text())
+    (tuned / "agent-tui.toml").write_text('agentName = "helpdesk"\nnumIdleProcesses = 2\n')
+    await picture(
+        "options", tuned / "agent.py", (120, 40), lambda state: bool(state.generation.current), press="E"
+    )
 
 
 def _busy(state: AppState) -> bool:
@@ -95,7 +103,7 @@ async def picture(
 
 
 def _environment(agent: Path, environ: dict[str, str]) -> Environment:
-    return read_environment(agent, agent.parent, environ)
+    return read_surroundings(agent, agent.parent, environ)
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ def test_every_option_is_either_edited_or_told() -> None:
 
 
 def test_secrets_are_masked_and_sources_are_told() -> None:
-    text = next_start(resolution(apiSecret="s3cr3t-value", port="8081")).plain
+    text = next_start(resolution(apiSecret="s3cr3t-value", deployment="blue")).plain
     assert "s3cr3t-value" not in text
     assert "•••" in text
-    assert "--port" in text
+    assert "--deployment" in text
 
 
 def test_values_from_outside_are_only_text() -> None:

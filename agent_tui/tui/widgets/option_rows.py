@@ -57,7 +57,7 @@ def note(option: Option, resolution: Resolution) -> Content:
 
 def next_start(resolution: Resolution) -> Content:
     """The options that only another start changes, each with value, source and help."""
-    parts = [Content.styled("── only at the next start ──", MUTED)]
+    parts = [Content.styled("── not at once: E opens all options ──", MUTED)]
     for option in NEXT_START:
         value = one_line(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)
