@@ -1,10 +1,14 @@
 """The command: `agent-tui [AGENT] [options]`, and the commands that are called by name."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from agent_tui.model.errors import ExitCode, UserError
+
+COMMANDS = ("run", "options", "doctor", "server")
+"""Each is a module here, with a command of that name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,15 +34,10 @@ def _run(arguments: list[str]) -> int:
     # Imported here, so that Ctrl+C finds us ready from the first moment on.
     import click
 
-    from agent_tui.cli.doctor import doctor
-    from agent_tui.cli.options import options
-    from agent_tui.cli.run import run
-    from agent_tui.cli.server import server
-
-    commands = {"run": run, "options": options, "doctor": doctor, "server": server}
-    name = arguments.pop(0) if arguments and arguments[0] in commands else "run"
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    command: click.Command = getattr(importlib.import_module(f"agent_tui.cli.{name}"), name)
     try:
-        code: int | None = commands[name].main(
+        code: int | None = command.main(
             arguments,
             prog_name="agent-tui" if name == "run" else f"agent-tui {name}",
             standalone_mode=False,

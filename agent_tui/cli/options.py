@@ -91,13 +91,12 @@ def options(
 
 
 def _as_table(resolution: Resolution) -> Iterator[str]:
-    here = f"{Path.cwd()}{os.sep}"
     rows = [("option", "value", "source", "a change")]
     for option in OPTIONS:
         layer, where = resolution.sources[option.name]
         value = resolution.value(option)
         shown = "all, not hidden" if value == Permissions() else resolution.written(option.name)
-        rows.append((option.name, shown or "–", (where or layer).replace(here, ""), str(option.applies)))
+        rows.append((option.name, shown or "–", where or layer, str(option.applies)))
         if option.name == "agentName":
             rows.append(("agentNameIsEnv", str(resolution.agent_name_is_env).lower(), "derived", "–"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

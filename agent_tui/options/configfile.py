@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_tui.options.declare import BY_NAME
-from agent_tui.options.envfiles import Environment, project_root, read_environment
+from agent_tui.options.envfiles import Environment, near, project_root, read_environment
 from agent_tui.options.resolve import Given, OptionError
 
 NAME = "agent-tui.toml"
@@ -60,13 +60,13 @@ def read_surroundings(
     if file is None:
         return environment
     try:
-        values = read_config(file, environment.variables)
+        values = read_config(file, environment.variables, cwd)
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
     return replace(environment, config=values, config_file=file.path)
 
 
-def read_config(file: ConfigFile, environ: Mapping[str, Given]) -> dict[str, Given]:
+def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None = None) -> dict[str, Given]:
     """What the file sets, by option name, each with file and line; `${NAME}` is the environment's value.
 
     Raises OptionError for a file that cannot be read, an unknown option or a variable that is not set.
@@ -87,7 +87,7 @@ def read_config(file: ConfigFile, environ: Mapping[str, Given]) -> dict[str, Giv
     lines = dict(_lines(text, file.table))
     values: dict[str, Given] = {}
     for name, raw in table.items():
-        where = f"{file.path}:{lines.get(name, 1)}"
+        where = f"{near(file.path, cwd) if cwd else file.path}:{lines.get(name, 1)}"
         if name not in BY_NAME:
             raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
         values[name] = Given(_expanded(raw, environ, name, where), where)

@@ -42,6 +42,11 @@ def project_root(agent_file: Path) -> Path | None:
     return None
 
 
+def near(path: Path, cwd: Path) -> Path:
+    """The path as somebody in the working folder would write it."""
+    return path.relative_to(cwd) if path.is_relative_to(cwd) else path
+
+
 def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
     """The files in falling precedence: the agent's folder, the project's root, the working folder."""
     seen: set[Path] = set()
@@ -70,7 +75,7 @@ def read_environment(agent_file: Path, cwd: Path, environ: Mapping[str, str]) ->
         files.append(path)
         for name, value in values.items():
             if value is not None and name not in variables:
-                variables[name] = Given(value, f"{name} in {path}:{lines.get(name, 1)}")
+                variables[name] = Given(value, f"{name} in {near(path, cwd)}:{lines.get(name, 1)}")
     return Environment(variables, tuple(files), tuple(problems))
 
 

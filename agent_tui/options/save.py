@@ -35,7 +35,7 @@ def keepable(option: Option, value: object, environ: Mapping[str, Given]) -> str
     if not option.kind.secret or not value or (given is not None and given.raw == value):
         return ""
     why = f"{given.where} holds another value" if given else f"{name} is not set"
-    return f"{option.name} is not saved ({why}): set {name} in .env, or save secrets in clear"
+    return f"{option.name} is not saved ({why}): set {name} in .env, or save it in clear"
 
 
 def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool = False) -> None:

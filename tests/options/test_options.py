@@ -167,7 +167,7 @@ def test_the_process_environment_beats_files_and_sources_name_the_line(
     write(tmp_path / ".env", "# a comment\n\nA=1\nexport B='two words'\nC=${A}x\n")
     environment = read_environment(agent, tmp_path, {"A": "0"})
     assert environment.plain == {"A": "0", "B": "two words", "C": "0x"}
-    assert environment.variables["B"].where == f"B in {tmp_path}/.env:4"
+    assert environment.variables["B"].where == "B in .env:4"
     assert environment.variables["A"].where == "A in the environment"
 
 

@@ -142,6 +142,23 @@ async def test_a_secret_is_hidden_until_it_is_asked_for_and_never_in_the_differe
         assert not field.password
 
 
+async def test_secrets_are_saved_in_clear_only_after_a_question() -> None:
+    async with page() as (engine, pilot, shown):
+        clear = shown.query_one("#options-clear", Button)
+        assert not clear.display
+        row(shown, "apiSecret").query_one(Input).value = "another-secret"
+        await pilot.pause()
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert clear.display
+        await pilot.press("ctrl+g")
+        await pilot.pause()
+        assert edits(engine)[1:] == []
+        await pilot.press("y")
+        await pilot.pause()
+        assert edits(engine)[1:] == [cmd.SaveOptions(clear_secrets=True)]
+
+
 async def test_what_waits_for_the_next_start_says_so() -> None:
     async with page() as (_, pilot, shown):
         row(shown, "production").query_one(Select).value = "true"

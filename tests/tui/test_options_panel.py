@@ -176,6 +176,14 @@ async def test_nothing_can_be_edited_before_the_options_are_known_or_after_the_e
         assert app.asked == []
 
 
+async def test_port_zero_tells_the_real_one() -> None:
+    async with panel() as (app, pilot):
+        app.panel.show_options(resolution())
+        app.panel.show(replace(AppState(), http_url="http://127.0.0.1:40123"), 0.0)
+        await pilot.pause()
+        assert "http://127.0.0.1:40123 in use" in app.note("port")
+
+
 async def test_the_idle_count_goes_by_its_buttons_and_quick_ones_add_up() -> None:
     async with panel() as (app, pilot):
         await pilot.click("#option-more")

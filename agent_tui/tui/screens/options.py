@@ -15,6 +15,7 @@ from agent_tui.engine.settings import Settings
 from agent_tui.model import commands as cmd
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import MASK
+from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.text import MUTED, one_line
 from agent_tui.tui.widgets.draft_controls import Control, control_for
 from agent_tui.tui.widgets.option_rows import check, note
@@ -132,6 +133,7 @@ class OptionsPage(ModalScreen[None]):
         Binding("ctrl+s", "apply", "Apply", priority=True),
         Binding("ctrl+z", "undo", "Undo", priority=True),
         Binding("ctrl+w", "save", "Save", priority=True),
+        Binding("ctrl+g", "save_in_clear", "Save secrets in clear", priority=True),
         Binding("ctrl+x", "export", "Export", priority=True),
         Binding("down", "app.focus_next", show=False),
         Binding("up", "app.focus_previous", show=False),
@@ -162,6 +164,7 @@ class OptionsPage(ModalScreen[None]):
             with Horizontal(id="options-buttons"):
                 yield Button(Content("Undo"), id="options-undo", compact=True)
                 yield Button(Content("Export"), id="options-export", compact=True)
+                yield Button(Content("Secrets in clear (Ctrl+G)"), id="options-clear", compact=True)
                 yield Button(Content("Save"), id="options-save", compact=True)
                 yield Button(Content("Apply"), id="options-apply", variant="primary", compact=True)
 
@@ -201,6 +204,26 @@ class OptionsPage(ModalScreen[None]):
             self._say("apply the edits first (Ctrl+S)", failed=True)
         else:
             self._start(cmd.SaveOptions())
+
+    @on(Button.Pressed, "#options-clear")
+    def action_save_in_clear(self) -> None:
+        """Secrets too, in a file that only its owner reads."""
+        if self._secrets:
+            self.run_worker(self._save_in_clear(), group="options")
+
+    async def _save_in_clear(self) -> None:
+        names = ", ".join(self._secrets)
+        if await self.app.push_screen_wait(Confirm(f"write {names} in clear into a file for you only?")):
+            await self._command(cmd.SaveOptions(clear_secrets=True))
+
+    @property
+    def _secrets(self) -> list[str]:
+        """Secrets that were edited and are not saved."""
+        return [
+            name
+            for name, row in self._rows.items()
+            if row.option.kind.secret and name in self._settings().edits
+        ]
 
     @on(Button.Pressed, "#options-export")
     def action_export(self) -> None:
@@ -246,5 +269,6 @@ class OptionsPage(ModalScreen[None]):
             content = Content.styled("nothing edited", MUTED)
         self.query_one("#options-diff", Static).update(content)
         self.query_one("#options-apply", Button).disabled = not edits
+        self.query_one("#options-clear", Button).display = bool(self._secrets)
         self.query_one("#options-undo", Button).disabled = not self._settings().history
         self.query_one("#options-save", Button).disabled = not self._settings().edits

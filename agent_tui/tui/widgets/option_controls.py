@@ -46,6 +46,8 @@ class OptionRow(Vertical):
         self._painted = Content()
         self._usual = Content()
         self._reason = ""
+        self._fact = ""
+        self._resolution: Resolution | None = None
 
     def controls(self) -> tuple[Widget, ...]:
         """The widgets beside the name; each kind of row has its own."""
@@ -68,9 +70,18 @@ class OptionRow(Vertical):
         """Takes the options in force."""
         if self.edit.take(effective(self.option, resolution)):
             self._reason = ""
-        self._usual = note(self.option, resolution)
+        self._resolution = resolution
+        self._usual = note(self.option, resolution, self._fact)
         self.refresh_control()
         self.refresh_note()
+
+    def tell(self, fact: str) -> None:
+        """Says what came of the value."""
+        if fact == self._fact:
+            return
+        self._fact = fact
+        if self._resolution is not None:
+            self.take(self._resolution)
 
     def fail(self, text: str) -> None:
         """What was asked for was not taken: the old value is back, with the reason."""

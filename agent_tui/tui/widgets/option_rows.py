@@ -6,7 +6,7 @@ from textual.content import Content
 
 from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Option
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import MASK, Given, OptionError, Resolution, convert
+from agent_tui.options.resolve import DEFAULT, MASK, Given, OptionError, Resolution, convert
 from agent_tui.tui.text import MUTED, cell, one_line
 
 NAME_WIDTH = 25
@@ -49,10 +49,12 @@ def edited(resolution: Resolution) -> int:
     return sum(layer == "edited" for layer, _ in resolution.sources.values())
 
 
-def note(option: Option, resolution: Resolution) -> Content:
-    """The line below an option: its source and what it is for."""
-    style = MUTED if resolution.sources[option.name][0] == "default" else "$text-accent"
-    return Content.assemble((source(option, resolution), style), (f" · {option.help}", MUTED))
+def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
+    """The line below an option: its source, what came of it, and what it is for."""
+    style = MUTED if resolution.sources[option.name] == (DEFAULT, "") else "$text-accent"
+    return Content.assemble(
+        (source(option, resolution), style), (f"{fact and ' · '}{fact}"), (f" · {option.help}", MUTED)
+    )
 
 
 def next_start(resolution: Resolution) -> Content:

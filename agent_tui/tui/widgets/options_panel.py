@@ -60,7 +60,8 @@ class OptionsPanel(VerticalScroll):
             self.show_options(self._resolution)
 
     def show(self, state: AppState, now: float) -> None:
-        """Nothing can be edited any more once the end has begun."""
+        """Nothing can be edited any more once the end has begun; port 0 is another one in fact."""
+        self._rows["port"].tell(f"{state.http_url} in use" if state.http_url else "")
         if bool(state.stopping) != self._stopping:
             self._stopping = bool(state.stopping)
             self._enable()

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.real
 
 def sources(case: Case) -> list[str]:
     """Where the option can be set from."""
-    return [*BY_NAME[case.option].environment, ".env", "config", "flag", *(["code"] if case.code else [])]
+    option = BY_NAME[case.option]
+    variables = [each for each in (*option.environment, option.forced_by) if each]
+    return [*variables, ".env", "config", "flag", *(["code"] if case.code else [])]
 
 
 ALL = [pytest.param(case, source, id=f"{case.option}-{source}") for case in CASES for source in sources(case)]

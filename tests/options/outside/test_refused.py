@@ -63,10 +63,10 @@ async def test_a_bad_value_is_refused_in_one_line(name: str, source: str, tmp_pa
         environ[variable], where = value, f"{variable} in the environment"
     elif source == ".env":
         (tmp_path / ".env").write_text(f'\n{variable}="{value}"\n')
-        where = f"{variable} in {tmp_path / '.env'}:2"
+        where = f"{variable} in .env:2"
     elif source == "config":
         (tmp_path / "agent-tui.toml").write_text(f"# no\n{name} = {json.dumps(value)}\n")
-        where = f"{tmp_path / 'agent-tui.toml'}:2"
+        where = "agent-tui.toml:2"
     else:
         where = "" if name == "agent" else option.flag
     if name != "agent":
