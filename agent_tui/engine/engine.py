@@ -133,6 +133,8 @@ class Engine:
                 case cmd.SaveOptions(clear_secrets=clear_secrets):
                     said = await self._editor.save(clear_secrets=clear_secrets)
                     return cmd.CommandResult(True, "; ".join(said))
+                case cmd.DumpStacks(process_id=process_id):
+                    return await self._dump_stacks(process_id)
                 case cmd.RestartJob(job_id=job_id, reason=reason):
                     problem = self._desk.restart(job_id, reason)
                     return cmd.CommandResult(problem is None, problem or reason)
@@ -324,6 +326,13 @@ class Engine:
         if waiting:
             said.append(f"{', '.join(waiting)}: at the next start, once saved")
         return cmd.CommandResult(True, ", ".join(said) or "nothing changed")
+
+    async def _dump_stacks(self, process_id: str) -> cmd.CommandResult:
+        for process in (*self._pool.processes, *self._code.processes):
+            if process.id == process_id:
+                text = self._door.clean(await process.stacks())
+                return cmd.CommandResult(bool(text), text or f"process {process_id} does not tell its stacks")
+        return cmd.CommandResult(False, f"there is no process {process_id} any more")
 
     def _pause_watching(self, paused: bool) -> cmd.CommandResult:
         if not self._config.watch:

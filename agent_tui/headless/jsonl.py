@@ -137,6 +137,15 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     },
     ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
     ev.ProcessChanged: _process,
+    ev.ProcessBlocked: lambda e: {
+        "event": "blocked",
+        "process": e.process_id,
+        "pid": e.pid,
+        "job_id": e.job_id,
+        "seconds": round(e.seconds, 2),
+        "where": e.where,
+        "stacks": e.stacks,
+    },
     ev.MemoryWarned: lambda e: {
         "event": "memory_limit" if e.over_limit else "memory_warning",
         "process": e.process_id,

@@ -100,6 +100,12 @@ def _job_started(e: ev.JobStarted) -> str:
     return f"▶ job {e.job_id} {began} {where}, {temperature}, {since}"
 
 
+def _blocked(e: ev.ProcessBlocked) -> str:
+    job = f", job {e.job_id}" if e.job_id else ""
+    where = f"; it is at {e.where}" if e.where else ""
+    return f"⚠ pid {e.pid}{job}: its event loop has not answered for {e.seconds:.1f} s{where}"
+
+
 def _memory(e: ev.MemoryWarned) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
     over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
@@ -141,6 +147,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
         f"↻ job {e.job_id} leaves generation {e.generation} to start anew: {e.reason}"
     ),
     ev.ProcessChanged: _process,
+    ev.ProcessBlocked: _blocked,
     ev.MemoryWarned: _memory,
     ev.OfferAnswered: _offer_answered,
     ev.JobStarted: _job_started,

@@ -27,6 +27,13 @@ class EndJob:
 
 
 @dataclass(frozen=True, slots=True)
+class DumpStacks:
+    """Asks a process for the stacks of its threads and tasks; the result's text is them."""
+
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RestartJob:
     """Ends a running job in good order and runs it anew, as the same agent, on the current generation."""
 
@@ -76,7 +83,16 @@ class Stop:
 
 
 Command = (
-    Dispatch | EndJob | RestartJob | SetOptions | UndoOptions | SaveOptions | Reload | PauseWatching | Stop
+    Dispatch
+    | EndJob
+    | DumpStacks
+    | RestartJob
+    | SetOptions
+    | UndoOptions
+    | SaveOptions
+    | Reload
+    | PauseWatching
+    | Stop
 )
 
 

@@ -209,6 +209,21 @@ class ProcessPinged:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessBlocked:
+    """A child's event loop does not answer for that many seconds; `stacks` are from that moment.
+
+    `where` is the innermost line that it was in (`agent.py:12 in entry`), empty if that is not known.
+    """
+
+    process_id: str
+    pid: int
+    job_id: str | None
+    seconds: float
+    where: str
+    stacks: str
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryWarned:
     """A process is over jobMemoryWarnMB, or over jobMemoryLimitMB and ended for it (`over_limit`).
 
@@ -385,6 +400,7 @@ Event = (
     | ProcessChanged
     | ProcessMeasured
     | ProcessPinged
+    | ProcessBlocked
     | MemoryWarned
     | OfferReceived
     | OfferAnswered

@@ -189,6 +189,15 @@ def _process_pinged(state: AppState, event: ev.ProcessPinged, ts: float) -> AppS
     return replace(state, processes={**state.processes, event.id: replace(before, ping_ms=event.ms)})
 
 
+def _process_blocked(state: AppState, event: ev.ProcessBlocked, ts: float) -> AppState:
+    """Until it answers a ping again its round trip is what it has been silent for."""
+    before = state.processes.get(event.process_id)
+    if before is None:
+        return state
+    seen = replace(before, ping_ms=event.seconds * 1000)
+    return replace(state, processes={**state.processes, event.process_id: seen})
+
+
 def _memory_warned(state: AppState, event: ev.MemoryWarned, ts: float) -> AppState:
     return replace(state, breaches=(*state.breaches, (ts, event))[-BREACHES:])
 
@@ -317,6 +326,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.ProcessChanged: _process_changed,
     ev.ProcessMeasured: _process_measured,
     ev.ProcessPinged: _process_pinged,
+    ev.ProcessBlocked: _process_blocked,
     ev.MemoryWarned: _memory_warned,
     ev.OfferReceived: _offer,
     ev.OfferAnswered: _offer_answered,

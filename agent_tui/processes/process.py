@@ -7,8 +7,9 @@ from typing import Protocol
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
-from agent_tui.model.events import Event, ProcessChanged, ProcessPinged, ProcessState
+from agent_tui.model.events import Event, ProcessBlocked, ProcessChanged, ProcessPinged, ProcessState
 from agent_tui.processes.paused import is_paused
+from agent_tui.processes.stacks import innermost, place
 from agent_tui.processes.timings import ProcessTimings
 
 Emit = Callable[[Event], None]
@@ -96,6 +97,7 @@ class SupervisedProcess:
         self._channel_closed = False
         self._last_pong = 0.0
         self._told_ping_ms: float | None = None
+        self._stacks: asyncio.Future[str] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -155,6 +157,16 @@ class SupervisedProcess:
             await self._changed(remaining)
         return self._last_pong >= asked
 
+    async def stacks(self) -> str:
+        """The stacks of its threads and tasks, also of a blocked loop; empty if it does not tell."""
+        if self.child is None or self._channel_closed or not self.child.traits.stacks:
+            return ""
+        if self._stacks is None or self._stacks.done():
+            self._stacks = asyncio.get_running_loop().create_future()
+            self.child.send(ch.DumpStacks())
+        done, _ = await asyncio.wait({self._stacks}, timeout=self._timings().stacks_s)
+        return done.pop().result() if done else ""
+
     async def run(self) -> None:
         """Launches the child and stays until it is reaped; never raises for what the child does."""
         try:
@@ -194,8 +206,20 @@ class SupervisedProcess:
                 self.kill(f"the SDK was not imported within {limit:g} s")
         limit = self._timings().initialize_s
         if not await self._until(self._started_or_over, limit):
-            self.kill(f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)")
+            await self._give_up_loading(limit)
         return self._is_ready and self._end_reason is None
+
+    async def _give_up_loading(self, limit: float) -> None:
+        """Says where it hangs, while that can still be seen."""
+        stacks = await self.stacks()
+        if self._started_or_over():
+            return
+        why = f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)"
+        if (found := innermost(stacks)) is not None:
+            file, line, _ = found
+            why = f"{why}; it is at {place(stacks)}"
+            self._failure = ch.Failed(why, stacks, file, line)
+        self.kill(why)
 
     def _started_or_over(self) -> bool:
         return self._is_ready or self._failure is not None or self._end_reason is not None
@@ -288,6 +312,8 @@ class SupervisedProcess:
                 self._acked = True
             case ch.ShuttingDown():
                 self._session_closed = True
+            case ch.Stacks(text=text) if self._stacks is not None and not self._stacks.done():
+                self._stacks.set_result(text)
             case ch.Debugging(attached=attached):
                 self._debugging = attached
             case _:
@@ -301,15 +327,32 @@ class SupervisedProcess:
 
     async def _ping(self) -> None:
         await self._until(lambda: self._is_ready)
+        told = False
         while not self._channel_closed:
             assert self.child is not None
-            self.child.send(ch.Ping(round(self._clock.monotonic() * 1000)))
-            await asyncio.sleep(self._timings().ping_interval_s)
-            limit = self._timings().ping_timeout_s
+            sent = self._clock.monotonic()
+            self.child.send(ch.Ping(round(sent * 1000)))
+            timings = self._timings()
+            await asyncio.sleep(timings.slow_ping_s)
+            answered = self._last_pong >= sent
+            if not answered and not told and not self.held:
+                await self._tell_blocked(sent)
+            told = not answered
+            await asyncio.sleep(timings.ping_interval_s - timings.slow_ping_s)
             if self.held:
                 self._last_pong = self._clock.monotonic()
-            elif self._clock.monotonic() - self._last_pong > limit:
-                self.kill(f"did not answer a ping for {limit:g} s: its event loop is blocked")
+            elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
+                at = f", at {where}" if (where := place(await self.stacks())) else ""
+                limit = f"{timings.ping_timeout_s:g} s"
+                self.kill(f"did not answer a ping for {limit}: its event loop is blocked{at}")
+
+    async def _tell_blocked(self, since: float) -> None:
+        if self.kind not in (ch.ProcessKind.JOB, ch.ProcessKind.CONTROL):
+            return  # a base imports for seconds, which is what it is for
+        stacks = await self.stacks()
+        if self.pid is not None and not self._channel_closed:
+            silent = self._clock.monotonic() - since
+            self._emit(ProcessBlocked(self.id, self.pid, self.job_id, silent, place(stacks), stacks))
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -17,8 +17,12 @@ class ProcessTimings:
     shutdown_s: float = 10.0
     """For the answer to a shutdown request, and again from the closed session to the exit."""
     session_end_s: float = 300.0
-    ping_interval_s: float = 2.5
+    ping_interval_s: float = 1.0
+    slow_ping_s: float = 0.5
+    """A ping this long without its answer is told, with the stacks at that moment."""
     ping_timeout_s: float = 60.0
+    stacks_s: float = 1.0
+    """For a child to print its stacks, which a thread of its own does."""
     debug_poll_s: float = 1.0
     """How often a time-out that a debugger holds up is looked at again."""
 

@@ -95,6 +95,14 @@ ACTIONS: tuple[Action, ...] = (
         footer="End",
     ),
     Action(
+        "stacks",
+        ("s",),
+        "Show stacks",
+        "Show what the selected process does right now, also when its event loop is blocked.",
+        "Test jobs",
+        _serving,
+    ),
+    Action(
         "restart",
         ("R",),
         "Restart job",

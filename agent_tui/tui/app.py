@@ -33,6 +33,7 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
+from agent_tui.tui.screens.stacks import StacksPage
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -324,6 +325,17 @@ class AgentTuiApp(App[int]):
 
     async def do_reload(self) -> None:
         await self._send(cmd.Reload())
+
+    async def do_stacks(self) -> None:
+        process = self._panel(Processes).selected
+        if process is None:
+            self._tell("select a process first")
+            return
+        result = await self._handle.send(cmd.DumpStacks(process.id))
+        if result.ok:
+            await self.push_screen_wait(StacksPage(f"Stacks of {process.kind} {process.pid}", result.text))
+        else:
+            self._tell(result.text, failed=True)
 
     async def do_pause(self) -> None:
         await self._send(cmd.PauseWatching(not self.state.watching.paused))

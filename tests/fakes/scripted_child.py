@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agent_tui.model import child as ch
 
-TRAITS = ch.ChildTraits(stacks=False, reports_loading=True)
+TRAITS = ch.ChildTraits(stacks=True, reports_loading=True)
 
 
 class ScriptedChild:

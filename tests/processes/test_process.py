@@ -18,6 +18,8 @@ QUICK = ProcessTimings(
     shutdown_s=0.05,
     session_end_s=0.05,
     ping_interval_s=0.01,
+    slow_ping_s=0.008,
+    stacks_s=0.05,
     ping_timeout_s=0.05,
     debug_poll_s=0.01,
 )
