@@ -14,7 +14,7 @@ from agent_tui.engine.settings import changes, check_functions, named_functions,
 from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
-from agent_tui.generations.generations import Generation, Generations
+from agent_tui.generations.generations import Generation, Generations, failed
 from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Sources
 from agent_tui.generations.watch import Watch
@@ -28,13 +28,14 @@ from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Plan, Pool
-from agent_tui.processes.process import SupervisedProcess
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess
 from agent_tui.runtimes.headstart import SDK_MODULES, WARM_UP
 from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.worker.load import CpuLoad
 
+BROKEN = "its processes do not become ready"
 NO_FORKS = "processes are forked on Linux only"
 
 
@@ -171,6 +172,11 @@ class AgentCode:
             case _:
                 pass
 
+    def broken(self, number: int, error: ProcessFailed) -> None:
+        """No process of that generation becomes ready: no job is taken until there is another one."""
+        self._registrar().set_full(f"processes of generation {number} do not become ready: {error}")
+        self._context.emit(failed(number, BROKEN, None, error))
+
     def process_ended(self) -> None:
         """A job process is gone: what only its generation needed can go too."""
         used = {process.generation for process in self._pool().processes}
@@ -242,6 +248,7 @@ class AgentCode:
         self._pool().use(generation.plan)
         self.process_ended()
         self._loaded()
+        self._registrar().set_full("")
         self._desk().switched(generation.number, self._context.config.on_reload)
 
     def settled(self, manifest: ch.Manifest, *, template: bool) -> None:

@@ -223,6 +223,7 @@ class Engine:
             became_ready=lambda process: self._sampler.note_baseline(process),
             ended=self._code.process_ended,
             refill_after_s=REFILL_AFTER_S,
+            broken=self._code.broken,
         )
         self._editor = Editor(
             context,
@@ -243,7 +244,7 @@ class Engine:
         )
         self._desk = Desk(
             server=lambda: self._registrar,
-            agent=lambda: self._code.control,
+            agent=lambda: None if self._pool.broken else self._code.control,
             settings=self._host.settings,
             around=self._host,
             clock=clock,

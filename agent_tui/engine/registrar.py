@@ -81,6 +81,7 @@ class Registrar:
         self._by_job: dict[str, Held] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._full = ""
         self._kind = ev.ServerKind.CONFIGURED
 
     async def present(
@@ -110,6 +111,8 @@ class Registrar:
                 self._end(self._current)
             self._current = held
         held.start(self._maker(options, registration, address))
+        if self._full:
+            held.worker.set_draining(True)
 
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
@@ -123,7 +126,16 @@ class Registrar:
     @property
     def trouble(self) -> str | None:
         """Why no jobs come, for the health check."""
-        return self._current.worker.trouble if self._current else "the agent's file has not loaded"
+        if self._current is None:
+            return "the agent's file has not loaded"
+        return self._current.worker.trouble or self._full or None
+
+    def set_full(self, reason: str) -> None:
+        """Reports full, for that reason; no longer with an empty one."""
+        self._full = reason
+        for held in (self._current, self._next):
+            if held is not None:
+                held.worker.set_draining(bool(reason))
 
     def drain(self) -> None:
         """Reports full from now on."""

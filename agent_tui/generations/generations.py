@@ -142,7 +142,7 @@ class Generations:
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
             self._give_up(attempt, "its generation did not load")
-            self._tools.emit(_failed(attempt.number, cause, self._seconds(cause), error))
+            self._tools.emit(failed(attempt.number, cause.text, self._seconds(cause), error))
             return False
         except asyncio.CancelledError:
             if loading.ready.cancelled():
@@ -223,12 +223,13 @@ class Generations:
         return None if cause.saved_at is None else self._tools.clock.monotonic() - cause.saved_at
 
 
-def _failed(
-    number: int, cause: Cause, seconds: float | None, error: ProcessFailed | UserError
+def failed(
+    number: int, cause: str, seconds: float | None, error: ProcessFailed | UserError
 ) -> GenerationFailed:
+    """The event for an error, with the place that it names."""
     failure = error.failure if isinstance(error, ProcessFailed) else None
     if failure is None:
-        return GenerationFailed(number, str(error), None, None, "", cause.text, seconds)
+        return GenerationFailed(number, str(error), None, None, "", cause, seconds)
     return GenerationFailed(
-        number, failure.error, failure.file, failure.line, failure.traceback, cause.text, seconds
+        number, failure.error, failure.file, failure.line, failure.traceback, cause, seconds
     )

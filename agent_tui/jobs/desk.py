@@ -61,7 +61,7 @@ class Desk:
         if self._draining:
             self._decline(job.id, "agent-tui is stopping")
         elif agent is None:
-            self._decline(job.id, "the agent's file has not loaded")
+            self._decline(job.id, "the agent's file has not loaded, or its processes do not become ready")
         else:
             record = JobRecord(job, received_at, generation)
             self._records[job.id] = record

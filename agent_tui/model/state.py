@@ -70,6 +70,11 @@ class GenerationView:
     line: int | None = None
     traceback: str = ""
 
+    @property
+    def is_broken(self) -> bool:
+        """The newest code does not load, or its processes do not become ready."""
+        return self.failed > 0 and self.failed >= self.current
+
 
 @dataclass(frozen=True, slots=True)
 class LoadRecord:

@@ -17,6 +17,9 @@ from agent_tui.model.events import ProcessState
 from agent_tui.processes.process import Emit, ProcessFailed, Relay, SupervisedProcess
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
+BREAK_AFTER = 3
+"""Starts in a row that fail by the code's own fault: after them the generation is given up."""
+
 LEASE_PATIENCE = 2
 """Failed starts that a waiting job sits through before it is failed with the last one's error."""
 
@@ -75,6 +78,7 @@ class Pool:
         ended: Callable[[], None] = lambda: None,
         back_off: BackOff | None = None,
         refill_after_s: float = 0.0,
+        broken: Callable[[int, ProcessFailed], None] = lambda *_: None,
         supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
         self._target = target
@@ -87,6 +91,7 @@ class Pool:
         self._tell_ended = ended
         self._back_off = back_off or BackOff()
         self._refill_after_s = refill_after_s
+        self._tell_broken = broken
         self._supervise = supervise
         self._plan: Plan | None = None
         self._warming: _Warming | None = None
@@ -97,6 +102,7 @@ class Pool:
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
         self._failures = 0
+        self._broken = ""
         self._idle_deaths = 0
         """Processes in a row that died while they waited; a job that was taken ends the row."""
         self._not_before = 0.0
@@ -123,6 +129,11 @@ class Pool:
     def failures(self) -> int:
         """Starts that failed in a row."""
         return self._failures
+
+    @property
+    def broken(self) -> str:
+        """Why the generation was given up: nothing of it is started any more; empty if it was not."""
+        return self._broken
 
     def set_target(self, count: int) -> None:
         """Changes how many processes wait idle, at once."""
@@ -155,6 +166,7 @@ class Pool:
         warming, self._warming = self._warming, None
         self._plan = plan
         self._failures, self._idle_deaths, self._not_before = 0, 0, 0.0
+        self._broken = ""
         took_over = f"generation {plan.generation} took over"
         self._end_idle(lambda process: process.generation != plan.generation, took_over)
         for process in warming.ready if warming is not None and warming.plan is plan else ():
@@ -219,7 +231,7 @@ class Pool:
 
     def _short(self) -> int:
         """Processes that are missing (positive), or idle ones too many (negative)."""
-        if self._plan is None or self._closing:
+        if self._plan is None or self._closing or self._broken:
             return 0
         return self._target + len(self._leases) - len(self._idle) - len(self._starting())
 
@@ -298,6 +310,8 @@ class Pool:
         elif current and not self._closing and isinstance(error, ProcessFailed):
             self._failures += 1
             self._pause(self._failures)
+            if self._failures >= BREAK_AFTER and error.is_codes_fault and not self._broken:
+                self._break(error)
             self._fail_first_waiting(error)
         self._wake.set()
 
@@ -319,6 +333,17 @@ class Pool:
 
     def _pause(self, failures: int) -> None:
         self._not_before = self._clock.monotonic() + self._back_off.after(failures)
+
+    def _break(self, error: ProcessFailed) -> None:
+        """Gives the generation up: the same code fails the same way, and each try costs seconds."""
+        assert self._plan is not None
+        self._broken = str(error)
+        for lease in self._waiting:
+            self._leases.discard(lease)
+            if lease.waiting is not None and not lease.waiting.done():
+                lease.waiting.set_exception(error)
+        self._waiting.clear()
+        self._tell_broken(self._plan.generation, error)
 
     def _fail_first_waiting(self, error: ProcessFailed) -> None:
         if not self._waiting:
@@ -342,6 +367,9 @@ class Pool:
                 self._leases.discard(lease)
                 self._wake.set()
                 return process
+        if self._broken:
+            self._leases.discard(lease)
+            raise ProcessFailed(self._broken)
         lease.waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(lease)
         self._wake.set()

@@ -30,11 +30,15 @@ class ProcessEnd:
 
 
 class ProcessFailed(Exception):
-    """A process did not become ready. `failure` is what the child said, if it could say anything."""
+    """A process did not become ready. `failure` is what the child said, if it could say anything.
 
-    def __init__(self, error: str, failure: ch.Failed | None = None) -> None:
+    `is_codes_fault`: it was started and its code failed, so that another start would as well.
+    """
+
+    def __init__(self, error: str, failure: ch.Failed | None = None, *, is_codes_fault: bool = False) -> None:
         super().__init__(error)
         self.failure = failure
+        self.is_codes_fault = is_codes_fault
 
 
 class JobListener(Protocol):
@@ -385,7 +389,8 @@ class SupervisedProcess:
             )
         )
         if not self.ready.done():
-            self.ready.set_exception(ProcessFailed(end.reason, self._failure))
+            started = self.child is not None
+            self.ready.set_exception(ProcessFailed(end.reason, self._failure, is_codes_fault=started))
             self.ready.exception()  # whoever waits gets it; nobody has to
         if self._listener is not None:
             self._listener.process_ended(end)

@@ -11,7 +11,7 @@ def _always(state: AppState) -> bool:
 
 
 def _broken_while_serving(state: AppState) -> bool:
-    return state.generation.failed > state.generation.current > 0
+    return state.generation.is_broken and state.generation.current > 0
 
 
 def _serving(state: AppState) -> bool:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked
@@ -377,3 +378,22 @@ async def test_what_only_the_file_itself_makes_importable_is_no_reason_to_refuse
         code, run = await finished(file, *TEST_JOBS, 1)
         assert code == 0, run.stderr
         assert any(event["text"] == "found found" for event in run.all("log"))
+
+
+async def test_code_whose_processes_never_become_ready_takes_no_jobs_until_a_save(tmp_path: Path) -> None:
+    file = tmp_path / "agent.py"
+    entry = "async def entry(ctx):\n    ctx.shutdown('done')\n"
+    file.write_text("def prewarm(proc):\n    raise OSError('no model')\n\n" + entry)
+    async with agent_tui(file, "--local", "--json", cwd=tmp_path) as run:
+        failed = await run.until("generation_failed")
+        assert (failed["generation"], failed["error"], failed["line"]) == (1, "OSError: no model", 2)
+        url = (await run.until("http"))["url"]
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert response.status == 503
+            assert "no model" in await response.text()
+        started = len([e for e in run.all("process") if e["kind"] == "job" and e["state"] == "starting"])
+        assert started <= 4
+        file.write_text(entry)
+        await run.until("generation_ready", generation=2)
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert response.status == 200

@@ -194,12 +194,46 @@ async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() 
 
 
 async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
-    nursery = prepared(lambda number: number > 4)
+    nursery = prepared(lambda number: number > 2)
     async with pool_of(nursery, 2) as pool:
         await until(lambda: pool.idle == 2)
-        assert pool.failures == 0
-        # Both of the first two failed; from then on there was one attempt at a time.
-        assert len(nursery.children) == 6
+        assert (pool.failures, pool.broken) == (0, "")
+        assert len(nursery.children) == 4
+
+
+async def test_code_that_keeps_failing_is_given_up_until_there_is_another_generation() -> None:
+    nursery, mended = prepared(lambda number: False), Nursery()
+    async with pool_of(nursery, 2) as pool:
+        await until(lambda: pool.broken)
+        assert pool.broken == "OSError: no model"
+        started = len(nursery.children)
+        assert started in (3, 4)  # two at once, then one at a time
+        with pytest.raises(ProcessFailed, match="OSError: no model"):
+            await pool.lease().take()
+        pool.set_target(5)
+        await asyncio.sleep(0.05)
+        assert len(nursery.children) == started
+        pool.use(Plan(2, mended))
+        await until(lambda: pool.idle == 5)
+        assert pool.broken == ""
+        nursery.children.extend(mended.children)  # so that the fixture counts them all
+
+
+async def test_what_cannot_be_started_is_tried_again_for_ever() -> None:
+    nursery = Nursery()
+    left = iter(range(6))
+
+    async def launch(kind: ch.ProcessKind, process_id: str) -> ScriptedChild:
+        if next(left, None) is not None:
+            raise OSError("too many open files")
+        return await nursery(kind, process_id)
+
+    async with pool_of(nursery, 0) as pool:
+        pool.use(Plan(1, launch))
+        pool.set_target(1)
+        await until(lambda: pool.idle == 1)
+        assert pool.broken == ""
+        nursery.children[:0] = [ScriptedChild(ch.ProcessKind.JOB, "none")] * 6  # counted by the fixture
 
 
 async def test_a_waiting_job_is_failed_with_the_reason_after_two_failures() -> None:

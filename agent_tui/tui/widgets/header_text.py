@@ -86,7 +86,9 @@ def _generation_part(generation: GenerationView) -> Part:
     current: Line = (Span(f"gen {now} "), Span("✓", Tone.GOOD)) if now else ()
     if generation.loading > now:
         change: Line = (Span(f"{generation.loading} "), Span("◌ loading", Tone.WARN))
-    elif generation.failed > now:
+    elif generation.is_broken and generation.failed == now:
+        return part(4, (Span(f"gen {now} "), Span("✗ does not start", Tone.BAD)))
+    elif generation.is_broken:
         change = (Span(f"{generation.failed} "), Span("✗ does not load", Tone.BAD))
     elif now and generation.seconds is not None:
         took = Span(f" {milliseconds(generation.seconds * 1000)}", Tone.DIM)

@@ -132,7 +132,7 @@ class StartPane(Vertical):
 
     def _is_closed(self, state: AppState) -> bool:
         generation = state.generation
-        return generation.failed > generation.current and generation.failed <= self._closed_failure
+        return generation.is_broken and generation.failed <= self._closed_failure
 
     def _put(self, trouble: tuple[Line, ...], steps: tuple[Line, ...], trace: str) -> None:
         for part, lines in ((self._trouble, trouble), (self._steps, steps)):

@@ -63,7 +63,7 @@ def _code(state: AppState) -> Step:
     generation = state.generation
     runtime = " ".join(filter(None, (generation.runtime, generation.sdk_version)))
     name, file = "agent file", PurePath(state.agent).name
-    if generation.failed > generation.current:
+    if generation.is_broken:
         return Step(name, Status.FAILED, generation.error)
     if generation.current:
         return Step(name, Status.DONE, f"{file}, {runtime}" if runtime else file)
@@ -148,7 +148,7 @@ def steps_in_brief(timed: tuple[Step, ...]) -> Line:
 def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
     """What needs the user, if anything: the file before the server."""
     generation, worker = state.generation, state.worker
-    if generation.failed > generation.current:
+    if generation.is_broken:
         return _broken(state)
     if worker.state is Registration.REFUSED:
         return Trouble("The server refuses this worker", worker.reason, "", _credentials(options))
@@ -165,6 +165,9 @@ def _broken(state: AppState) -> Trouble:
         "press r: saves are passed over" if state.watching.paused else "it is loaded at once, r loads it now"
     )
     todo = (f"{mend} and save: {again}",)
+    if generation.failed == generation.current:
+        title = "The agent's processes do not become ready"
+        return Trouble(title, generation.error, place or state.agent, todo, generation.traceback)
     if generation.current:
         todo = (f"generation {generation.current} serves on; e opens the line, g shows all, Esc closes this",)
     title = "The agent's file does not load"
