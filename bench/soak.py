@@ -1,0 +1,180 @@
+"""Whether agent-tui's own memory grows with the jobs that it has run.
+
+Two ways: its desk, pool and state over scripted processes (no process is started, so that many jobs take
+little time), and the whole command with real forks of a native agent on a server. Printed: memory after the
+first tenth of the jobs and at the end, and their ratio.
+
+    python bench/soak.py [--scripted 100000] [--forked 2000]
+"""
+
+import argparse
+import asyncio
+import gc
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from livekit.protocol.agent import Job
+from livekit.protocol.models import Room
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import rig
+
+from agent_tui.engine.bus import Bus
+from agent_tui.model import child as ch
+from agent_tui.model import events as ev
+from agent_tui.model.clock import SystemClock
+from agent_tui.processes.pool import Plan
+from tests.fakes.scripted_child import ScriptedChild
+from tests.jobs.support import Bench
+
+MB = 2**20
+AT_ONCE = 20
+AGENT = "async def entry(ctx):\n    ctx.shutdown('done')\n"
+
+
+class Forgetful:
+    """Makes children that run each job to its end at once; keeps none of them."""
+
+    def __init__(self) -> None:
+        self.children: list[ScriptedChild] = []
+
+    async def __call__(self, kind: ch.ProcessKind, process_id: str) -> ScriptedChild:
+        child = ScriptedChild(kind, process_id)
+        child.answers = self._answer
+        child.say(ch.Loading(), ch.Ready())
+        return child
+
+    @staticmethod
+    def _answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        match message:
+            case ch.Ping(sent_ms=sent):
+                child.say(ch.Pong(sent))
+            case ch.StartJob():
+                child.say(ch.EntryStarted(time.time()), ch.Exiting("done"), ch.ShuttingDown())
+                child.end(0)
+            case ch.Shutdown(reason=reason):
+                child.say(ch.ShutdownAck(), ch.Exiting(reason), ch.ShuttingDown())
+                child.end(0)
+
+
+class Engine(Bench):
+    """The desk and its surroundings, with the state that a screen is painted from."""
+
+    def __init__(self) -> None:
+        super().__init__(Forgetful(), target=2)  # type: ignore[arg-type]
+        self.bus = Bus(SystemClock())
+        self.ended = 0
+        self.desk._emit = self.pool._emit = self._tell  # the lists of the tests' bench keep everything
+
+    def _tell(self, event: ev.Event) -> None:
+        self.bus.publish(event)
+        self.ended += isinstance(event, ev.JobEnded)
+
+    def answer(self, job_id: str, answer: object) -> bool:
+        asyncio.get_running_loop().call_soon(self.desk.assigned, job_id, None, "token")
+        return True
+
+    def update_job(self, *_: object) -> bool:
+        return True
+
+    def outcome(self, *_: object) -> None: ...
+    def over(self, *_: object) -> None: ...
+
+
+async def scripted(count: int) -> tuple[float, float]:
+    """Memory of this process, in MB, after a tenth of the jobs and after all."""
+    engine = Engine()
+    running = asyncio.create_task(engine.pool.run())
+    engine.pool.use(Plan(1, engine.nursery))
+    early = 0.0
+    for number in range(count):
+        engine.desk.offer(Job(id=f"AJ_{number}", room=Room(name=f"room-{number}")), time.time())
+        while number - engine.ended >= AT_ONCE:  # noqa: ASYNC110  it is done within a few turns
+            await asyncio.sleep(0)
+        if number == count // 10:
+            early = own_mb()
+    while engine.ended < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    late = own_mb()
+    await asyncio.gather(engine.desk.close("over"), engine.pool.close("over"))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return early, late
+
+
+def own_mb() -> float:
+    gc.collect()
+    return float(psutil.Process().memory_info().rss / MB)
+
+
+async def forked(count: int) -> tuple[float, float]:
+    """Memory of the command's own process, in MB, after a tenth of the jobs and after all."""
+    from livekit import api
+
+    from agent_tui.local_server.server import LocalServer
+
+    with tempfile.TemporaryDirectory() as name:
+        agent = Path(name) / "agent.py"
+        agent.write_text(AGENT)
+        async with LocalServer(port=0) as server:
+            command = await asyncio.create_subprocess_exec(
+                *rig.HOST,
+                str(agent),
+                *("--json", "--num-idle-processes=4", f"--url={server.url}"),
+                *(f"--api-key={server.api_key}", f"--api-secret={server.api_secret}"),
+                stdout=asyncio.subprocess.PIPE,
+                limit=2**24,
+            )
+            assert command.stdout is not None
+            process = psutil.Process(command.pid)
+            while b'"state": "idle"' not in await command.stdout.readline():
+                pass
+            ended, early, started = 0, 0.0, 0
+            client = api.LiveKitAPI(server.url, server.api_key, server.api_secret)
+            tasks: set[asyncio.Task[object]] = set()
+            while ended < count:
+                while started < count and started - ended < AT_ONCE:
+                    request = api.CreateRoomRequest(name=f"room-{started}")
+                    task = asyncio.create_task(client.room.create_room(request))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    started += 1
+                line = await command.stdout.readline()
+                if b'"job_ended"' in line or b'"job_lost"' in line:
+                    ended += 1
+                    if ended == max(count // 10, 1):
+                        early = process.memory_info().rss / MB
+            late = process.memory_info().rss / MB
+            await client.aclose()
+            command.terminate()
+            await command.communicate()
+            return early, late
+
+
+def tell(what: str, count: int, figures: tuple[float, float], seconds: float) -> None:
+    early, late = figures
+    took = f"{what:<10} {count:>7} jobs in {seconds:6.1f} s"
+    print(f"{took}: {early:6.1f} MB → {late:6.1f} MB, ×{late / early:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--scripted", type=int, default=100_000)
+    parser.add_argument("--forked", type=int, default=2_000)
+    arguments = parser.parse_args()
+    for what, run, count in (
+        ("scripted", scripted, arguments.scripted),
+        ("forked", forked, arguments.forked),
+    ):
+        if count:
+            began = time.monotonic()
+            figures = asyncio.run(run(count))
+            tell(what, count, figures, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    main()
