@@ -48,7 +48,7 @@ def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, Given]
         raw = parameters.get(option.field)
         if raw is None:
             continue
-        given = Given(_from_file(option, raw) if isinstance(raw, str) else raw, option.flag)
+        given = _given(option, raw)
         try:
             convert(option, given)
         except OptionError as error:
@@ -57,11 +57,11 @@ def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, Given]
     return layer
 
 
-def _from_file(option: Option, raw: str) -> str:
-    if not option.kind.secret or not raw.startswith("@"):
-        return raw
+def _given(option: Option, raw: str | bool) -> Given:
+    if isinstance(raw, bool) or not option.kind.secret or not raw.startswith("@"):
+        return Given(raw, option.flag)
     try:
-        return Path(raw[1:]).read_text(encoding="utf-8").strip()
+        return Given(Path(raw[1:]).read_text(encoding="utf-8").strip(), f"{option.flag} {raw}")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"

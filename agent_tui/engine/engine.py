@@ -32,7 +32,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
@@ -186,6 +186,14 @@ class Engine:
         found = self._config.interpreter
         misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
         self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
+        clear = [
+            name
+            for name, given in self._config.flags.items()
+            if BY_NAME[name].kind.secret and given.where == BY_NAME[name].flag
+        ]
+        if clear:
+            what = f"{', '.join(clear)} in clear on the command line can be read by all users of this machine"
+            self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}: give @FILE, or use the environment"))
         for problem in self.settings.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 

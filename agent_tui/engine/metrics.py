@@ -60,6 +60,9 @@ def _families(state: AppState, target: int) -> Iterable[Metric]:
             used = getattr(process, f"{measure}_mb")
             if used is not None:
                 memory.add_metric((str(process.kind), str(process.pid), measure), used * MB)
+        if process.children_mb:
+            labels = (str(process.kind), str(process.pid), "children_rss")
+            memory.add_metric(labels, process.children_mb * MB)
     yield memory
 
     started = CounterMetricFamily("agent_tui_jobs_started", "jobs started", labels=("start",))

@@ -156,6 +156,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "warn_mb": e.warn_mb,
         "limit_mb": e.limit_mb or None,
         "baseline_mb": _mb(e.baseline_mb),
+        "children_mb": _mb(e.children_mb),
+        "uptime_s": round(e.uptime_s, 1),
     },
     ev.OfferReceived: lambda e: {"event": "offer", "job_id": e.job_id, "room": e.room},
     ev.OfferAnswered: lambda e: {

@@ -109,9 +109,11 @@ def _blocked(e: ev.ProcessBlocked) -> str:
 def _memory(e: ev.MemoryWarned) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
     over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
+    started = f" and {e.children_mb:.0f} MB in what it has started" if e.children_mb >= 1 else ""
+    what = "; it is ended" if e.over_limit else "" if e.limit_mb else "; without jobMemoryLimitMB it goes on"
     return (
-        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS), more than "
-        f"{over}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start{'; it is ended' if e.over_limit else ''}"
+        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS){started}, "
+        f"more than {over}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start{what}"
     )
 
 

@@ -198,6 +198,8 @@ class ProcessMeasured:
     rss_mb: float
     uss_mb: float | None = None
     pss_mb: float | None = None
+    children_mb: float = 0.0
+    """RSS of all that it has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,9 @@ class MemoryWarned:
     limit_mb: float
     baseline_mb: float
     over_limit: bool = False
+    children_mb: float = 0.0
+    """RSS of all that the process has started; it counts too."""
+    uptime_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

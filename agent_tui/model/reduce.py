@@ -158,6 +158,7 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         since=ts,
         job_id=event.job_id or (before.job_id if before else None),
         rss_mb=before.rss_mb if before else None,
+        children_mb=before.children_mb if before else 0.0,
         uss_mb=before.uss_mb if before else None,
         pss_mb=before.pss_mb if before else None,
         ping_ms=before.ping_ms if before else None,
@@ -176,6 +177,7 @@ def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> 
     view = replace(
         before,
         rss_mb=event.rss_mb,
+        children_mb=event.children_mb,
         uss_mb=event.uss_mb if event.uss_mb is not None else before.uss_mb,
         pss_mb=event.pss_mb if event.pss_mb is not None else before.pss_mb,
     )

@@ -118,6 +118,7 @@ class ProcessView:
     rss_mb: float | None = None
     uss_mb: float | None = None
     pss_mb: float | None = None
+    children_mb: float = 0.0
     ping_ms: float | None = None
     reason: str | None = None
     exit_code: int | None = None

@@ -5,8 +5,8 @@ read only where they can decide something.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +14,7 @@ import psutil
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
+from agent_tui.processes.descendants import descendants
 from agent_tui.processes.process import SupervisedProcess
 
 MB = 1024 * 1024
@@ -34,20 +35,22 @@ class Memory:
     rss: float
     uss: float | None = None
     pss: float | None = None
+    children: float = 0.0
+    """RSS of all that it has started."""
 
     def over(self, before: "Memory | None") -> "Memory":
         """These figures, and the earlier ones for what was not read this time."""
         if before is None:
             return self
         uss = before.uss if self.uss is None else self.uss
-        return Memory(self.rss, uss, before.pss if self.pss is None else self.pss)
+        return Memory(self.rss, uss, before.pss if self.pss is None else self.pss, self.children)
 
     def by(self, measure: MemoryMeasure) -> float:
-        """The figure that counts, or RSS where that one could not be read."""
+        """The figure that counts, or RSS where that one could not be read; with what it has started."""
         value = {MemoryMeasure.RSS: self.rss, MemoryMeasure.USS: self.uss, MemoryMeasure.PSS: self.pss}[
             measure
         ]
-        return self.rss if value is None else value
+        return (self.rss if value is None else value) + self.children
 
 
 def read_memory(pid: int, *, full: bool) -> Memory | None:
@@ -73,6 +76,7 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 @dataclass(slots=True)
 class _Watched:
     baseline: float
+    since: float = 0.0
     told: Memory | None = None
     warned_at: float | None = None
     warned_mb: float = 0.0
@@ -82,6 +86,8 @@ class _Watched:
         """Whether anybody could see the difference to what was told last."""
         before = self.told
         if before is None or abs(memory.rss - before.rss) >= SEEN_MB:
+            return True
+        if abs(memory.children - before.children) >= SEEN_MB:
             return True
         return any(
             now is not None and (then is None or abs(now - then) >= SEEN_MB)
@@ -94,6 +100,8 @@ class WarnRule:
     """How often to look, and when a warning is repeated: after the cooldown, or with that much more."""
 
     interval_s: float = 1.0
+    near_interval_s: float = 0.25
+    """While a process is near its limit."""
     cooldown_s: float = 120.0
     growth_mb: float = 50.0
 
@@ -115,6 +123,7 @@ class MemorySampler:
         over_limit: Callable[[SupervisedProcess, str], None] = lambda *_: None,
         rule: WarnRule | None = None,
         read: Callable[..., Memory | None] = read_memory,
+        below: Callable[[Iterable[int]], Mapping[int, Sequence[int]]] = descendants,
     ) -> None:
         self._processes = processes
         self._warn_mb = warn_mb
@@ -124,6 +133,9 @@ class MemorySampler:
         self._emit = emit
         self._rule = rule or WarnRule()
         self._read = read
+        self._below = below
+        self._children: Mapping[int, Sequence[int]] = {}
+        self._near_limit = False
         self._watched: dict[str, _Watched] = {}
         self._samples = 0
 
@@ -131,20 +143,25 @@ class MemorySampler:
         """What a process uses that has just become ready: growth is told from here."""
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
-            self._watched[process.id] = _Watched(memory.rss, memory)
+            self._watched[process.id] = _Watched(memory.rss, self._clock.monotonic(), memory)
             self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
 
     async def run(self) -> None:
         """Samples until cancelled."""
         while True:
             self.sample()
-            await asyncio.sleep(self._rule.interval_s)
+            rule = self._rule
+            await asyncio.sleep(rule.near_interval_s if self._near_limit else rule.interval_s)
 
     def sample(self) -> None:
         """Reads every process once and tells what it found."""
         seen = set()
+        processes = tuple(self._processes())
+        if self._samples % FULL_EVERY == 0:
+            self._children = self._below([each.pid for each in processes if each.pid is not None])
         self._samples += 1
-        for process in self._processes():
+        self._near_limit = False
+        for process in processes:
             if process.pid is None or process.child is None:
                 continue
             seen.add(process.id)
@@ -161,15 +178,18 @@ class MemorySampler:
             memory = self._read(pid, full=True)
         if memory is None:
             return
-        watched = self._watched.setdefault(process.id, _Watched(memory.rss))
+        if below := self._children.get(pid):
+            memory = replace(memory, children=self._started(below))
+        watched = self._watched.setdefault(process.id, _Watched(memory.rss, self._clock.monotonic()))
         if watched.news(memory):
             watched.told = memory.over(watched.told)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
+            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children))
         if not process.had_job:
             watched.baseline = memory.rss
         used = memory.by(measure)
         if process.kind is not ProcessKind.JOB:
             return
+        self._near_limit = self._near_limit or 0 < NEAR * limit <= used
         if 0 < limit < used:
             if not watched.over_limit:
                 watched.over_limit = True
@@ -192,7 +212,13 @@ class MemorySampler:
             limit_mb=self._limit_mb(),
             baseline_mb=watched.baseline,
             over_limit=over_limit,
+            children_mb=memory.children,
+            uptime_s=self._clock.monotonic() - watched.since,
         )
+
+    def _started(self, pids: Sequence[int]) -> float:
+        read = (self._read(pid, full=False) for pid in pids)
+        return sum(memory.rss for memory in read if memory is not None)
 
     def _due(self, watched: _Watched, used: float) -> bool:
         if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:

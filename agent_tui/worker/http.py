@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import math
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from agent_tui.model.errors import PortBusyError, UserError
 
@@ -69,7 +72,7 @@ class InfoServer:
     async def start(self) -> None:
         """Listens. Raises `PortBusyError`, or `UserError` for an address that cannot be listened on."""
         sockets = await _listen(self._host, self._port)
-        app = web.Application()
+        app = web.Application(middlewares=[_refuse_other_names(self._host)])
         app.router.add_get("/", self._answer_health)
         app.router.add_get("/worker", self._answer_worker)
         app.router.add_get("/metrics", self._answer_metrics)
@@ -102,6 +105,34 @@ class InfoServer:
     async def _answer_metrics(self, _request: web.Request) -> web.Response:
         text = self._metrics()
         return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
+
+
+def _refuse_other_names(own: str) -> Middleware:
+    """A page in a browser must not reach us under a name of its own that it lets point here."""
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = _host(request.headers.get("Host", "localhost"))
+        if name in ("localhost", own.lower()) or name.endswith(".localhost") or _is_address(name):
+            return await handler(request)
+        return web.Response(status=403, text="ask for localhost or an address")
+
+    return refuse
+
+
+def _host(header: str) -> str:
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.support import EXAMPLES, finished
 from tests.cli.test_reload import Session, serving
 from tests.sdks import each_sdk
 
@@ -215,3 +216,16 @@ async def test_a_second_of_imports_is_spent_once_for_a_generation_not_for_each_j
         )
         assert set((await said_by_jobs(s)).values()) == {"ran"}
         assert len(loads.read_text().split()) == 2  # the control process and the template
+
+
+async def test_a_secret_in_clear_on_the_command_line_is_warned_of_and_a_file_is_not(tmp_path: Path) -> None:
+    secret = "a-secret-that-is-long-enough-for-it"
+    (tmp_path / "secret").write_text(f"{secret}\n")
+    clear, from_file = f"--api-secret={secret}", f"--api-secret=@{tmp_path / 'secret'}"
+    for flag, warned in ((clear, True), (from_file, False)):
+        _, run = await finished(
+            EXAMPLES / "native_agent.py", "--local", "--json", "--exit-when-idle", "--dispatch=1", flag
+        )
+        told = [e["text"] for e in run.all("log") if "in clear on the command line" in e["text"]]
+        assert bool(told) is warned
+        assert secret not in str(run.events)

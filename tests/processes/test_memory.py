@@ -1,6 +1,10 @@
 """The memory sampler with memory and time from the test, and real figures against the kernel's."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -9,6 +13,7 @@ import pytest
 
 from agent_tui.model.child import ChildTraits, MemoryMeasure, ProcessKind
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
+from agent_tui.processes.descendants import descendants
 from agent_tui.processes.memory import FULL_EVERY, Memory, MemorySampler, read_memory
 from tests.fakes.clock import FakeClock
 
@@ -41,6 +46,7 @@ class Bench:
     memory: Memory | None = field(default_factory=lambda: Memory(100.0, 50.0, 60.0))
     clock: FakeClock = field(default_factory=FakeClock)
     events: list[Event] = field(default_factory=list)
+    started: list[int] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,6 +62,7 @@ class Bench:
             clock=self.clock,
             emit=self.events.append,
             read=self.read,
+            below=lambda roots: dict.fromkeys(roots, self.started),
         )
 
     def read(self, pid: int, *, full: bool) -> Memory | None:
@@ -105,6 +112,30 @@ def test_over_the_limit_a_process_is_told_of_and_ended_once() -> None:
     assert bench.ended == [(bench.process.id, "memory limit: 1501 MB used, 1500 MB allowed")]
     assert bench.sample(1700) == []
     assert len(bench.ended) == 1
+
+
+def test_what_a_process_has_started_counts_and_is_told_apart() -> None:
+    bench = Bench(limit=500, started=[101, 102])
+    (breach,) = bench.sample(200)
+    assert (breach.rss_mb, breach.children_mb, breach.over_limit) == (200, 400, True)
+    measured = next(event for event in bench.events if isinstance(event, ProcessMeasured))
+    assert measured.children_mb == 400
+
+
+def test_descendants_are_found_at_any_depth() -> None:
+    sleep = "import time; time.sleep(60)"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleep!r}])"
+    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    try:
+        until = time.monotonic() + 10
+        while not descendants([process.pid])[process.pid] and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(descendants([process.pid])[process.pid]) == 1
+        assert process.pid in descendants([os.getpid()])[os.getpid()]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert descendants([process.pid]) == {process.pid: []}
 
 
 def test_a_limit_below_the_warning_level_needs_no_warning_first() -> None:

@@ -80,6 +80,31 @@ async def test_worker_answers_every_field_of_both_sdks(load: float, shown: float
         await server.close()
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("localhost:1", 200),
+        ("[::1]", 200),
+        ("10.1.2.3:80", 200),
+        ("evil.example", 403),
+        ("evil.example:8081", 403),
+        ("[", 403),
+    ],
+)
+async def test_names_that_others_may_point_here_are_refused(host: str, status: int) -> None:
+    server = make()
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"GET /worker HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    finally:
+        await server.close()
+
+
 async def test_a_busy_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
