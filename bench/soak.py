@@ -67,12 +67,12 @@ class Engine(Bench):
     def __init__(self) -> None:
         super().__init__(Forgetful(), target=2)  # type: ignore[arg-type]
         self.bus = Bus(SystemClock())
-        self.ended = 0
+        self.finished = 0
         self.desk._emit = self.pool._emit = self._tell  # the lists of the tests' bench keep everything
 
     def _tell(self, event: ev.Event) -> None:
         self.bus.publish(event)
-        self.ended += isinstance(event, ev.JobEnded)
+        self.finished += isinstance(event, ev.JobEnded)
 
     def answer(self, job_id: str, answer: object) -> bool:
         asyncio.get_running_loop().call_soon(self.desk.assigned, job_id, None, "token")
@@ -93,11 +93,11 @@ async def scripted(count: int) -> tuple[float, float]:
     early = 0.0
     for number in range(count):
         engine.desk.offer(Job(id=f"AJ_{number}", room=Room(name=f"room-{number}")), time.time())
-        while number - engine.ended >= AT_ONCE:  # noqa: ASYNC110  it is done within a few turns
+        while number - engine.finished >= AT_ONCE:  # noqa: ASYNC110  it is done within a few turns
             await asyncio.sleep(0)
         if number == count // 10:
             early = own_mb()
-    while engine.ended < count:  # noqa: ASYNC110
+    while engine.finished < count:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     late = own_mb()
     await asyncio.gather(engine.desk.close("over"), engine.pool.close("over"))

@@ -1,5 +1,6 @@
 """What static contracts cannot see: what a clean process really imports, and what may stand where."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CHILD = ROOT / "agent_tui/child"
+PACKAGE = ROOT / "agent_tui"
+CHILD = PACKAGE / "child"
 
 
 def imported_by(statement: str) -> set[str]:
@@ -68,3 +70,23 @@ def test_the_child_needs_the_standard_library_only() -> None:
             words = line.split()
             if words[:1] in (["import"], ["from"]) and len(words) > 1 and not words[1].startswith("."):
                 assert words[1].split(".")[0] in allowed, f"{path.name}: {line}"
+
+
+def test_the_host_never_unpickles() -> None:
+    """What a child says may be anybody's: nothing outside `child/` can turn bytes into code."""
+    able = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
+    found = [
+        (path.relative_to(PACKAGE), name)
+        for path in PACKAGE.rglob("*.py")
+        if "child" not in path.relative_to(PACKAGE).parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _imported(node)
+        if name.partition(".")[0] in able
+    ]
+    assert found == []
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

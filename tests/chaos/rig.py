@@ -20,6 +20,7 @@ from livekit.protocol.room import CreateRoomRequest
 
 from agent_tui.engine.api import server_api
 from agent_tui.worker.urls import ServerAddress
+from tests.chaos.proxy import Proxy, proxy
 from tests.cli.support import Run, agent_tui
 from tests.cli.test_servers import KEY, SECRET, free_port
 
@@ -62,6 +63,7 @@ class Chaos:
     port: int
     rng: random.Random
     server: asyncio.subprocess.Process
+    way: Proxy
     done: Counter[str] = field(default_factory=Counter)
     dispatched: int = 0
     numbers: Any = field(default_factory=lambda: itertools.count(1))
@@ -157,6 +159,20 @@ class Chaos:
         await asyncio.sleep(0.5)
         self.server.send_signal(signal.SIGCONT)
 
+    async def cut_connection(self) -> None:
+        self.way.cut()
+
+    async def hang_connection(self) -> None:
+        await self.way.hang(0.6)
+
+    async def fill_descriptors(self) -> None:
+        """For a moment the command can open nothing more."""
+        process = psutil.Process(self.run.process.pid)
+        usual = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 2, usual[1]))
+        await asyncio.sleep(0.4)
+        process.rlimit(psutil.RLIMIT_NOFILE, usual)
+
     async def edit_options(self) -> None:
         self._edit(numIdleProcesses=self.rng.randrange(4), maxRetry=self.rng.randrange(500, 900))
 
@@ -187,6 +203,9 @@ FAULT_NAMES = (
     "unready_save",
     "restart_server",
     "freeze_server",
+    "cut_connection",
+    "hang_connection",
+    "fill_descriptors",
     "edit_options",
 )
 
@@ -217,15 +236,18 @@ async def chaos(folder: Path) -> AsyncIterator[Chaos]:
     server = await start_server(port)
     driver = Path(__file__).parents[1] / "options/outside/driven.py"
     flags = (
-        *("--json", f"--url=ws://127.0.0.1:{port}", f"--api-key={KEY}", f"--api-secret={SECRET}"),
+        *("--json", f"--api-key={KEY}", f"--api-secret={SECRET}"),
         *(f"--num-idle-processes={IDLE}", f"--job-memory-limit-mb={LIMIT_MB}", "--max-retry=1000"),
         "--shutdown-process-timeout=5s",
     )
     made: Chaos | None = None
     try:
-        async with agent_tui(*flags, cwd=folder, program=(driver,)) as run:
+        async with (
+            proxy(port) as way,
+            agent_tui(*flags, f"--url=ws://127.0.0.1:{way.port}", cwd=folder, program=(driver,)) as run,
+        ):
             await run.until("process", kind="job", state="idle", count=IDLE)
-            made = Chaos(run, folder, port, random.Random(SEED), server)
+            made = Chaos(run, folder, port, random.Random(SEED), server, way)
             yield made
     finally:
         last = made.server if made else server

@@ -1,7 +1,10 @@
 """Messages as lines, without any process."""
 
+import base64
 import json
 import math
+import pickle
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -152,3 +155,29 @@ def test_a_job_becomes_plain_data_with_all_defaults() -> None:
     assert data["participant"] is None
     assert data["metadata"] == ""
     json.dumps(data)
+
+
+def test_a_poisoned_manifest_is_only_text(tmp_path: Path) -> None:
+    """The opaque part of a manifest stays opaque: nothing of it runs in the host."""
+    victim = tmp_path / "victim"
+
+    class Poison:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (victim.write_text, ("owned",))
+
+    functions = "pickle:" + base64.b64encode(pickle.dumps(Poison())).decode()
+    value = dict.fromkeys(("has_entry", "has_prewarm", "has_request_func", "has_load_func"), True) | {
+        "runtime": "livekit-agents",
+        "sdk_version": "1.0",
+        "options": {},
+        "inference_runners": [],
+        "functions": functions,
+        "files": [],
+        "load_ms": 1.0,
+    }
+    manifest = decode(encode_line("manifest", value))
+    assert isinstance(manifest, seam.Manifest)
+    assert manifest.functions == functions
+    assert not victim.exists()
+    pickle.loads(base64.b64decode(functions.removeprefix("pickle:")))
+    assert victim.read_text() == "owned"
