@@ -1,6 +1,7 @@
 """One child's life, from start to reaped: stages, pings, the way to end it, and how it ended."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +9,12 @@ from typing import Protocol
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, ProcessBlocked, ProcessChanged, ProcessPinged, ProcessState
+from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.paused import is_paused
 from agent_tui.processes.stacks import innermost, place
 from agent_tui.processes.timings import ProcessTimings
+
+_OOM = OomWatch()
 
 Emit = Callable[[Event], None]
 
@@ -71,6 +75,7 @@ class SupervisedProcess:
         emit: Emit,
         relay: Relay,
         paused: Callable[[int], bool] = is_paused,
+        out_of_memory: Callable[[], bool] = _OOM.happened,
     ) -> None:
         self.id = process_id
         self.kind = kind
@@ -87,6 +92,7 @@ class SupervisedProcess:
         self._emit = emit
         self._relay = relay
         self._paused = paused
+        self._out_of_memory = out_of_memory
         self._listener: JobListener | None = None
         self._debugging = False
         self._failure: ch.Failed | None = None
@@ -363,6 +369,8 @@ class SupervisedProcess:
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
         if self._killed_for is not None:
             reason = self._killed_for
+        elif exit.signal == signal.SIGKILL and self._out_of_memory():
+            reason = "killed by the kernel: out of memory"
         elif self._failure is not None:
             reason = self._failure.error
         elif self._end_reason is not None or self._exiting is not None:

@@ -8,6 +8,7 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
+from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import BackOff, ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
@@ -189,6 +190,21 @@ async def test_a_process_that_dies_by_itself_says_how() -> None:
     run.child.end(None, 11)
     end = await run.end()
     assert end == ProcessEnd("ended by signal 11", None, 11, killed=False)
+
+
+@pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "ended by signal 9")])
+async def test_a_kill_by_the_kernel_is_told_apart(happened: bool, says: str) -> None:
+    run = Run(Nursery())
+    run.process._out_of_memory = lambda: happened
+    await run.process.ready
+    run.child.end(None, 9)
+    assert says in (await run.end()).reason
+
+
+def test_each_kill_of_the_kernel_is_told_once() -> None:
+    count = iter([4, 4, 6, 6, 6])
+    watch = OomWatch(lambda: next(count))
+    assert [watch.happened() for _ in range(4)] == [False, True, True, False]
 
 
 async def test_messages_of_others_are_relayed() -> None:
