@@ -143,8 +143,8 @@ class Engine:
                     return cmd.CommandResult(loaded, "loaded" if loaded else "the file does not load")
                 case cmd.PauseWatching(paused=paused):
                     return self._pause_watching(paused)
-                case cmd.Stop(reason=reason, kill=kill):
-                    await self._stop(reason, kill=kill)
+                case cmd.Stop(reason=reason, kill=kill, drain=drain):
+                    await self._stop(reason, kill=kill, drain=drain)
                     return cmd.CommandResult(True, "stopped")
         except UserError as error:
             return cmd.CommandResult(False, str(error))
@@ -373,7 +373,7 @@ class Engine:
 
     # -- stop ----------------------------------------------------------------------------------------
 
-    async def _stop(self, reason: str, *, kill: bool) -> None:
+    async def _stop(self, reason: str, *, kill: bool, drain: bool = False) -> None:
         if not self.up:
             return
         if kill:
@@ -381,15 +381,15 @@ class Engine:
             self._pool.kill(KILLED)
             self._code.kill(KILLED)
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._stop_all(reason), name="stop")
+            self._stopping = asyncio.create_task(self._stop_all(reason, drain=drain), name="stop")
         await asyncio.shield(self._stopping)
 
-    async def _stop_all(self, reason: str) -> None:
+    async def _stop_all(self, reason: str, *, drain: bool) -> None:
         """Jobs leave their rooms first, then the worker the server, then everything else goes."""
         jobs = len(self._desk.running)
         timings, options = self._context.process_timings(), self.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
-        drain_s = options.drain_timeout / 1000 if options.production and jobs else None
+        drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
         self._registrar.drain()
         self._desk.drain()

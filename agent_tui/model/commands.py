@@ -76,10 +76,11 @@ class PauseWatching:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ends everything; `kill` skips the good order."""
+    """Ends everything; `kill` skips the good order, `drain` lets running jobs finish first (drainTimeout)."""
 
     reason: str
     kill: bool = False
+    drain: bool = False
 
 
 Command = (

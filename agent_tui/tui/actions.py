@@ -48,6 +48,7 @@ _KEY_NAMES = {
     "D": "D",
     "E": "E",
     "N": "N",
+    "Q": "Q",
     "R": "R",
 }
 
@@ -191,6 +192,13 @@ ACTIONS: tuple[Action, ...] = (
         footer="Options",
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
+    Action(
+        "drain",
+        ("Q",),
+        "Quit after the jobs",
+        "Take no more jobs, let the running ones finish (drainTimeout), then leave; q again ends them.",
+        "General",
+    ),
     Action(
         "quit",
         ("q", "ctrl+c"),

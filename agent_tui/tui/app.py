@@ -148,11 +148,11 @@ class AgentTuiApp(App[int]):
         except UserError as error:
             self.exit(error.exit_code, return_code=error.exit_code, message=f"agent-tui: {error}")
 
-    async def stop(self, reason: str, kill: bool) -> None:
+    async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:
         """Ends the engine, in good order or at once; the app leaves when it has ended."""
         self._quitting = True
         if self._engine is not None and self._engine.up:
-            await self._engine.send(cmd.Stop(reason, kill))
+            await self._engine.send(cmd.Stop(reason, kill, drain))
         else:
             if self._engine_task is not None:
                 self._engine_task.cancel()
@@ -380,6 +380,10 @@ class AgentTuiApp(App[int]):
     async def do_help(self) -> None:
         rows = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
         await self.push_screen_wait(Help(rows))
+
+    async def do_drain(self) -> None:
+        if not self._quitting:
+            await self.stop("quit after the jobs", kill=False, drain=True)
 
     async def do_quit(self) -> None:
         await self.stop("quit", self._quitting)

@@ -14,6 +14,7 @@ from agent_tui.model.logs import LogLevel
 
 COMMANDS: dict[str, Callable[[Any], cmd.Command]] = {
     "set": lambda values: cmd.SetOptions(values),
+    "stop": lambda drain: cmd.Stop("told to", drain=drain),
     "undo": lambda _: cmd.UndoOptions(),
     "save": lambda clear: cmd.SaveOptions(clear_secrets=clear),
 }

@@ -41,7 +41,8 @@ async def entry(ctx):
 
     if "SLOW_END" in os.environ:
         ctx.add_shutdown_callback(slow)
-    await asyncio.sleep(0.05 if os.path.exists("short") else STAYS)
+    length = {"short": 0.05, "second": 1.0}
+    await asyncio.sleep(next((length[name] for name in length if os.path.exists(name)), STAYS))
 """
 
 NATIVE = (
@@ -86,14 +87,19 @@ class Rig:
 
     async def command(self, **command: Any) -> str:
         """Sends a command to a driven run; what became of it, as one line."""
-        assert self.run.process.stdin is not None
-        self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self.tell(**command)
         while True:
             found = [e["text"] for e in self.run.all("log") if e["text"].startswith("command ")]
             if len(found) > self.answered:
                 self.answered += 1
                 return str(found[self.answered - 1])
             await self.run.more()
+
+    async def tell(self, **command: Any) -> None:
+        """Sends a command without waiting for what becomes of it."""
+        assert self.run.process.stdin is not None
+        self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self.run.process.stdin.drain()
 
     def terminate(self) -> None:
         self.run.process.send_signal(signal.SIGTERM)

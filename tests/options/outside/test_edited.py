@@ -140,3 +140,16 @@ async def test_fifty_changes_under_load_lose_no_job(name: str, tmp_path: Path) -
 
 def test_every_live_option_is_changed_under_load() -> None:
     assert {option.name for option in OPTIONS if option.applies is Applies.LIVE} == set(LIVE)
+
+
+@pytest.mark.parametrize(("drain", "status"), [(True, "success"), (False, "terminated")])
+async def test_a_stop_lets_jobs_finish_when_it_is_told_to(drain: bool, status: str, tmp_path: Path) -> None:
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.run.until("generation_ready")
+        (tmp_path / "second").touch()
+        worker = await rig.recorder.registered()
+        assert await rig.recorder.offer(worker, "AJ_1")
+        await rig.run.until("job_started")
+        await rig.tell(stop=drain)
+        assert (await rig.run.until("job_ended"))["status"] == status
+        assert await rig.run.end() == 0
