@@ -241,7 +241,7 @@ BROKEN = {
     "raises": ("\n\nraise ValueError('at import')\n", "ValueError: at import", 3),
     "exits": ("import sys\nsys.exit(3)\n", "SystemExit", 2),
     "no entry": ("x = 1\n", "has no entry function", None),
-    "hangs": ("import time\ntime.sleep(3600)\n", "initializeProcessTimeout", None),
+    "hangs": ("import time\ntime.sleep(3600)\n", "initializeProcessTimeout", 2),
     "prewarm": (NATIVE + "def prewarm(proc):\n    raise KeyError('model')\n", "KeyError: 'model'", 13),
     "kills itself": ("import os\nos.kill(os.getpid(), 9)\n", "signal 9", None),
     "deleted": (None, "No such file", None),
