@@ -50,11 +50,13 @@ reference to their variable.
 - `logLevel` works (the JavaScript SDK never reads the option).
 - `numIdleProcesses` 0 and `port` 0 are values, in production too; without one it is 1 in development, since none
   idle costs the first job seconds.
-- `loadThreshold` 0.7 of production is kept, and a load of NaN counts as full, not as free.
+- `loadThreshold` 0.7 of production is kept. A load of NaN is told and the last load kept, and a load function that
+  raises or hangs ends nothing.
 - Durations are checked: no negative, endless or huge ones that kill every process at once.
 - `permissions.canPublishSources` is sent.
 - `maxRetry` 0 says why it gave up.
-- `drainTimeout` counts in production only, where a stop lets running jobs finish; 0 waits without limit.
+- `drainTimeout` counts in production, where a stop lets running jobs finish, and for `Q` on the screen; 0 waits
+  without limit.
 - `workerToken` goes on the URL and leaves no `loadFunc` and `loadThreshold` of one's own; that is said once.
 - `jobMemoryLimitMB` ends the job in good order first and kills what is left after 2 s.
 
