@@ -55,6 +55,8 @@ def test_what_opens_over_it(snap_compare: Compare, key: str) -> None:
     async def opened(pilot: Pilot[Any]) -> None:
         await shown(pilot)
         await pilot.press(key)
+        await until(lambda: key == "slash" or len(app.screen_stack) > 1)
+        await pilot.wait_for_scheduled_animations()
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=(120, 40), run_before=opened)
