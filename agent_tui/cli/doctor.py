@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agent_tui.cli.agent_file import find_agent
-from agent_tui.cli.flags import given_flags, option_flags
+from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
@@ -22,15 +22,7 @@ _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
 @click.argument("agent", required=False)
 @click.option("--local", is_flag=True, help="As a run with --local: the embedded server.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Options from that file in place of agent-tui.toml or pyproject.toml.",
-)
-@click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+@source_flags
 @option_flags
 def doctor(
     agent: str | None,

@@ -16,6 +16,20 @@ TRUTH = kinds.truth().words
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def source_flags(command: F) -> F:
+    """Adds what every command that reads an agent's options takes: which file, which interpreter."""
+    config = click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Options from that file in place of agent-tui.toml or pyproject.toml.",
+    )
+    python = click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+    return config(python(command))
+
+
 def option_flags(command: F) -> F:
     """Adds one flag per declared option."""
     for option in reversed(OPTIONS):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from agent_tui.cli.agent_file import find_agent
-from agent_tui.cli.flags import given_flags, option_flags
+from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import OPTIONS, Basis
@@ -36,15 +36,7 @@ from agent_tui.runtimes.interpreter import find_interpreter
     default=None,
     help="What differs from the defaults, as text for that.",
 )
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Options from that file in place of agent-tui.toml or pyproject.toml.",
-)
-@click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+@source_flags
 @option_flags
 def options(
     agent: str | None,

@@ -13,7 +13,7 @@ import click
 
 from agent_tui import __version__
 from agent_tui.cli.agent_file import find_agent
-from agent_tui.cli.flags import given_flags, option_flags
+from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import OnReload, StartMethod
@@ -48,15 +48,7 @@ TEST_JOB_LENGTH_S = 10.0
 )
 @click.option("--job-length", metavar="DURATION", default=None, help="End test jobs that go on for longer.")
 @click.option("--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server.")
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Options from that file in place of agent-tui.toml or pyproject.toml.",
-)
-@click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+@source_flags
 @click.option("--no-watch", is_flag=True, help="Do not load saves.")
 @click.option(
     "--watch", "watch_globs", metavar="GLOB", multiple=True, help="Load saves of these files too; repeatable."

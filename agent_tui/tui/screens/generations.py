@@ -3,14 +3,11 @@
 from pathlib import PurePath
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.state import AppState, LoadRecord
+from agent_tui.tui.screens.text_page import TextPage
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, milliseconds, one_line, to_contents
 
@@ -65,46 +62,10 @@ def _short(path: str) -> str:
     return "/".join(PurePath(path).parts[-2:]) if "/" in path else path
 
 
-class GenerationsPage(ModalScreen[None]):
+class GenerationsPage(TextPage):
     """The list as it was when it was opened; Esc, g or q closes it."""
 
-    DEFAULT_CSS = """
-    GenerationsPage {
-        align: center middle;
-
-        #generations-box {
-            width: 100%; max-width: 130; height: auto; max-height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
-            scrollbar-size-vertical: 1;
-        }
-        Static { width: 1fr; height: auto; }
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,g,q", "close", "Close"),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("g", "close", show=False)]
 
     def __init__(self, state: AppState) -> None:
-        super().__init__()
-        self._lines = load_lines(state)
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="generations-box") as box:
-            box.border_title = "Generations"
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
-            yield Static(to_contents(self._lines), markup=False)
-
-    def on_mount(self) -> None:
-        self.query_one("#generations-box").focus()
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one("#generations-box").scroll_relative(y=lines, animate=False)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+        super().__init__("Generations", to_contents(load_lines(state)))

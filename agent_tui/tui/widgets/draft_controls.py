@@ -1,5 +1,6 @@
 """The controls of the options page: each holds an option's value as text, whatever it looks like."""
 
+from abc import abstractmethod
 from typing import Any
 
 from textual import events, on
@@ -7,7 +8,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Select
 
 from agent_tui.options.declare import Option
@@ -35,13 +35,13 @@ class Control(Horizontal):
         """The user changed the text."""
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """The value as one would type it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, text: str) -> None:
         """Shows another value; tells nobody."""
-        raise NotImplementedError
 
 
 class TextControl(Control):
@@ -177,8 +177,3 @@ def control_for(option: Option, function_names: tuple[str, ...]) -> Control:
     if option.kind.words:
         return ChoiceControl({word: word for word in option.kind.words})
     return TextControl(option)
-
-
-def inner(control: Control) -> Widget:
-    """What of it takes the focus first."""
-    return control.query("Input, Select, Checkbox").first()

@@ -1,0 +1,57 @@
+"""A page of lines to read and scroll."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.visual import VisualType
+from textual.widgets import Static
+
+
+class TextPage(ModalScreen[None]):
+    """Lines as they were when it was opened; Esc or q closes it."""
+
+    DEFAULT_CSS = """
+    TextPage {
+        align: center middle;
+
+        #page-box {
+            width: 100%; max-width: 130; height: auto; max-height: 100%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+            scrollbar-size-vertical: 1;
+        }
+        Static { width: 1fr; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, lines: VisualType) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="page-box") as box:
+            box.border_title = Content(self._title)
+            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            yield Static(self._lines, markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#page-box").focus()
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#page-box").scroll_relative(y=lines, animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

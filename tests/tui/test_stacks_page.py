@@ -1,0 +1,52 @@
+"""Keys that ask the engine: the stacks of the selected process, and leaving after the jobs."""
+
+from agent_tui.model import commands as cmd
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.stacks import StacksPage
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+
+
+def app_of(engine: FakeEngine) -> AgentTuiApp:
+    async def make() -> FakeEngine:
+        return engine
+
+    return AgentTuiApp(make, now=engine.clock.time)
+
+
+async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_text() -> None:
+    engine = FakeEngine()
+    app = app_of(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        histories.idle(engine)
+        await pilot.pause(0.1)
+        engine.results.append(cmd.CommandResult(True, "Thread MainThread:\n  [bold]x[/] \x1b[31m"))
+        await pilot.press("s")
+        await pilot.pause()
+        assert cmd.DumpStacks("p1") in engine.commands
+        assert isinstance(app.screen, StacksPage)
+        assert "[bold]x[/]" in str(app.screen.query_one("#page-box Static").render())
+        await pilot.press("s")
+        await pilot.pause()
+        assert not isinstance(app.screen, StacksPage)
+
+
+async def test_leaving_after_the_jobs_is_asked_for_once_and_then_at_once() -> None:
+    engine = FakeEngine()
+    engine.obedient = False
+    app = app_of(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        histories.idle(engine)
+        await pilot.pause(0.1)
+        await pilot.press("Q")
+        await pilot.pause()
+        await pilot.press("Q")
+        await pilot.pause()
+        await pilot.press("q")
+        await pilot.pause()
+        stops = [each for each in engine.commands if isinstance(each, cmd.Stop)]
+        assert stops == [
+            cmd.Stop("quit after the jobs", drain=True),
+            cmd.Stop("quit", kill=True),
+        ]
+        engine.obedient = True
