@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -57,6 +60,41 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
         os.getpid(),
     )
     return None
+
+
+async def wait_for_client(port: int) -> None:
+    """Waits on loopback for a debugger; 0 does not wait. The loop lives on, so that the job can be ended.
+
+    Where debugpy is missing or the port is taken the job goes on without, and says so.
+    """
+    if not port:
+        return
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # its advice on frozen modules is not ours
+    try:
+        debugpy: Any = importlib.import_module("debugpy")
+    except ImportError:
+        _log.warning("--debug: the agent's environment has no debugpy; the job goes on (pip install debugpy)")
+        return
+    try:
+        debugpy.listen(("127.0.0.1", port))
+    except Exception as error:
+        _log.warning("--debug: port %d cannot be had (%s); the job goes on without a debugger", port, error)
+        return
+    _log.warning("waiting for a debugger on 127.0.0.1:%d (pid %d)", port, os.getpid())
+    came = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        debugpy.wait_for_client()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(came.set)
+
+    threading.Thread(target=wait, name="agent-tui debugger", daemon=True).start()
+    try:
+        await came.wait()
+    finally:
+        debugpy.wait_for_client.cancel()
+    _log.info("a debugger is attached")
 
 
 def install_hook() -> None:

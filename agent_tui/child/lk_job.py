@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, preparing
+from . import debugging, loading, preparing
 from .lk_bridge import Bridge, QuietHandler, only_known
 from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_mode, set_up_logging
 
@@ -157,8 +157,9 @@ def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
     async def watched(context: Any) -> Any:
         link.loop = asyncio.get_running_loop()
         link.on_host_lost = _cancel_later(link.loop, asyncio.current_task())
-        link.say("entry_started", at=time.time())
         try:
+            await debugging.wait_for_client(link.debug_port)
+            link.say("entry_started", at=time.time())
             return await entry(context)
         except asyncio.CancelledError:
             if not link.host_lost:

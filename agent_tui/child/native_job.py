@@ -9,7 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, native
+from . import debugging, loading, native
 from .native_control import MODULE
 
 if TYPE_CHECKING:
@@ -139,8 +139,9 @@ class _JobProcess:
             _log.exception("leaving the room failed")
 
     async def _enter(self, context: native.Context) -> None:
-        self._link.say("entry_started", at=time.time())
         try:
+            await debugging.wait_for_client(self._link.debug_port)
+            self._link.say("entry_started", at=time.time())
             result = self._agent.entry(context)
             if inspect.isawaitable(result):
                 await result

@@ -64,6 +64,8 @@ class Link:
         self.records.speak_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The agent's event loop, whose tasks are part of the stacks."""
+        self.debug_port = 0
+        """Where the job waits for a debugger before its entry function is called; 0 for none."""
         self.host_lost = False
         self.on_host_lost: Callable[[], None] = lambda: None
         """Called in the reading thread when the host went, after the listener got a `Shutdown`."""
@@ -101,6 +103,8 @@ class Link:
         if case == "dump_stacks":
             self.say("stacks", text=stacks(self.loop))
             return
+        if case == "start_job":
+            self.debug_port = value.pop("debug_port")
         with self._lock:
             if self._listener is None:
                 self._early.append((case, value))

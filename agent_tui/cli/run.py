@@ -15,6 +15,7 @@ from agent_tui import __version__
 from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.cli.signals import StopSignals
+from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
@@ -27,6 +28,9 @@ from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.engine import Engine
+
+DEBUG_PORT = 5678
+"""Where editors look for debugpy."""
 
 TEST_JOB_LENGTH_S = 10.0
 """For test jobs that nothing else would end: no media and so no room that closes, and nobody watching."""
@@ -65,6 +69,24 @@ TEST_JOB_LENGTH_S = 10.0
     default="auto",
     help="How job processes start: auto (the default), fork, template or spawn.",
 )
+@click.option(
+    "--memory-measure",
+    metavar="MEASURE",
+    default="auto",
+    help="What counts against the memory options: rss, pss, uss, or auto (the default; as the SDK counts).",
+)
+@click.option(
+    "--debug",
+    "debug_port",
+    metavar="[PORT]",
+    is_flag=False,
+    flag_value=str(DEBUG_PORT),
+    default=None,
+    help=f"Each job waits for debugpy on loopback before it begins; port {DEBUG_PORT} unless given.",
+)
+@click.option(
+    "--no-watchdogs", is_flag=True, help="Ends no process for being silent or slow to load, debugged or not."
+)
 @option_flags
 @click.version_option(__version__, prog_name="agent-tui", message="%(prog)s %(version)s")
 def run(
@@ -82,6 +104,9 @@ def run(
     watch_globs: tuple[str, ...],
     on_reload: str,
     start_method: str,
+    memory_measure: str,
+    debug_port: str | None,
+    no_watchdogs: bool,
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
@@ -93,6 +118,8 @@ def run(
 
     policy = _checked("--on-reload", on_reload, kinds.choice(*OnReload))
     method = _checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
+    measure = _checked("--memory-measure", memory_measure, kinds.choice("auto", *MemoryMeasure))
+    port = 0 if debug_port is None else _checked("--debug", debug_port, kinds.whole(1, 65_535))
 
     environment = read_surroundings(file, cwd, environ, config_file)
     screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
@@ -119,6 +146,9 @@ def run(
         on_reload=OnReload(policy),
         start_method=None if method == "auto" else StartMethod(method),
         learned=learned.place(environ, interpreter.path, file),
+        debug_port=port,
+        watchdogs=not no_watchdogs,
+        memory_measure=None if measure == "auto" else MemoryMeasure(measure),
         job_length_s=length,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
@@ -33,6 +34,12 @@ class RunConfig:
     """None: chosen by looking."""
     learned: Path | None = None
     """Where what was found out about the agent is kept for the next run."""
+    debug_port: int = 0
+    """On loopback, where each job waits for a debugger; 0 for none."""
+    watchdogs: bool = True
+    """Whether processes are ended that are silent or load for too long."""
+    memory_measure: MemoryMeasure | None = None
+    """What counts as memory used; None: as the SDK of the agent's file counts."""
     job_length_s: float | None = None
     """Ends test jobs that go on for longer."""
     unattended_job_length_s: float | None = None

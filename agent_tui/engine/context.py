@@ -30,8 +30,9 @@ class Context:
     def process_timings(self) -> ProcessTimings:
         """Time-outs under the options in force."""
         options = self.settings.options
-        return ProcessTimings(
+        timings = ProcessTimings(
             initialize_s=options.initialize_process_timeout / 1000,
             shutdown_s=options.shutdown_process_timeout / 1000,
             session_end_s=options.session_end_timeout / 1000,
         )
+        return timings if self.config.watchdogs else timings.without_watchdogs()

@@ -1,7 +1,6 @@
 """Checks of everything that a run needs, each with what to do where it does not hold."""
 
 import asyncio
-import email.utils
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,11 +22,9 @@ from agent_tui.options.urls import shown_url
 from agent_tui.runtimes.detect import NATIVE
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Registered, Registration
+from agent_tui.worker.skew import SKEW_S, describe, skew_s
 from agent_tui.worker.urls import ServerAddress, is_loopback
 from agent_tui.worker.worker import Worker
-
-SKEW_S = 30.0
-"""A token of a clock this wrong is not valid yet, or no more, soon."""
 
 PATIENCE_S = 12.0
 NAME = "agent-tui-doctor"
@@ -209,16 +206,18 @@ async def _clock(address: ServerAddress) -> Finding:
             session.get(url) as response,
         ):
             date = response.headers.get("Date", "")
-        skew = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         return Finding(
             "clock", Level.WARNING, f"the server's time is not known: {error}", "nothing, if it works"
         )
+    skew = skew_s(date, time.time())
+    if skew is None:
+        return Finding("clock", Level.WARNING, "the server does not tell its time", "nothing, if it works")
     if abs(skew) > SKEW_S:
         return Finding(
             "clock",
             Level.BAD,
-            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's",
+            describe(skew),
             "set it right (timedatectl set-ntp true): tokens are refused",
         )
     return _good("clock", f"agrees with the server's within {max(abs(skew), 1):.0f} s")

@@ -263,6 +263,7 @@ class Engine:
             warn_mb=lambda: self.options.job_memory_warn_mb,
             limit_mb=lambda: self.options.job_memory_limit_mb,
             over_limit=self._over_memory_limit,
+            measure=lambda: self._config.memory_measure,
             clock=clock,
             emit=emit,
         )

@@ -44,9 +44,9 @@ class JobHost:
 
     def settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room."""
-        server = self._context.server
+        server, debug_port = self._context.server, self._context.config.debug_port
         address = server.address
-        return JobSettings(address.url, not server.chosen.media, address.api_secret)
+        return JobSettings(address.url, not server.chosen.media, address.api_secret, debug_port)
 
     def lease(self) -> Lease:
         return self._pool().lease()

@@ -151,6 +151,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "process": e.process_id,
         "pid": e.pid,
         "job_id": e.job_id,
+        "used_mb": _mb(e.used_mb),
+        "measure": e.measure,
         "rss_mb": _mb(e.rss_mb),
         "uss_mb": _mb(e.uss_mb),
         "warn_mb": e.warn_mb,

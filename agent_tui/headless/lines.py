@@ -109,11 +109,12 @@ def _blocked(e: ev.ProcessBlocked) -> str:
 def _memory(e: ev.MemoryWarned) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
     over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
-    started = f" and {e.children_mb:.0f} MB in what it has started" if e.children_mb >= 1 else ""
+    started = f", {e.children_mb:.0f} MB of it in what it has started" if e.children_mb >= 1 else ""
     what = "; it is ended" if e.over_limit else "" if e.limit_mb else "; without jobMemoryLimitMB it goes on"
+    used = f"{e.used_mb:.0f} MB ({e.measure.upper()})"
     return (
-        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {e.rss_mb:.0f} MB (RSS){started}, "
-        f"more than {over}; {e.rss_mb - e.baseline_mb:+.0f} MB since its start{what}"
+        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {used}{started}, "
+        f"more than {over}; {e.used_mb - e.baseline_mb:+.0f} MB since its start{what}"
     )
 
 

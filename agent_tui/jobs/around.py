@@ -61,3 +61,5 @@ class JobSettings:
     fake_job: bool
     api_secret: str = field(default="", repr=False)
     """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
+    debug_port: int = 0
+    """Where a job waits for a debugger; 0 for none."""

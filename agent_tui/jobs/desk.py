@@ -278,17 +278,19 @@ class Desk:
         record.launched_at = self._clock.time()
         record.stage = Stage.RUNNING
         run.begin()
+        settings = self._settings()
         start = ch.StartJob(
             record.job.SerializeToString(),
             record.accept,
             record.url,
             record.token,
             record.worker_id,
-            self._settings().fake_job,
+            settings.fake_job,
             record.received_at,
             record.accepted_at,
             record.assigned_at,
             record.launched_at,
+            settings.debug_port,
         )
         self._around.launched(record)
         process.start_job(start, record.id, run)

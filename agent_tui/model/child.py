@@ -75,6 +75,8 @@ class StartJob:
     accepted_at: float
     assigned_at: float
     launched_at: float
+    debug_port: int = 0
+    """On loopback, where a debugger is waited for before the entry function is called; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

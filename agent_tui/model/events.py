@@ -6,7 +6,7 @@ An event says what is so, once, when it became so. The public JSON form is made 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent_tui.model.child import ProcessKind
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 
 
@@ -229,12 +229,15 @@ class ProcessBlocked:
 class MemoryWarned:
     """A process is over jobMemoryWarnMB, or over jobMemoryLimitMB and ended for it (`over_limit`).
 
-    Sizes in MB; `baseline_mb` is from before its first job.
+    Sizes in MB. `used_mb` is what counts, by `measure` and with what the process has started; so is
+    `baseline_mb`, from before its first job.
     """
 
     process_id: str
     pid: int
     job_id: str | None
+    used_mb: float
+    measure: MemoryMeasure
     rss_mb: float
     uss_mb: float | None
     warn_mb: float

@@ -75,7 +75,7 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 
 @dataclass(slots=True)
 class _Watched:
-    baseline: float
+    baseline: Memory
     since: float = 0.0
     told: Memory | None = None
     warned_at: float | None = None
@@ -109,7 +109,8 @@ class WarnRule:
 class MemorySampler:
     """Samples the processes that `processes` names, every `interval_s`; warns of job processes.
 
-    `over_limit` is called once for a job process over the limit; 0 means no warning, no limit.
+    `over_limit` is called once for a job process over the limit; 0 means no warning, no limit. `measure`
+    says which figure counts, None that the kind of child decides.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class MemorySampler:
         emit: Callable[[Event], None],
         limit_mb: Callable[[], float] = lambda: 0.0,
         over_limit: Callable[[SupervisedProcess, str], None] = lambda *_: None,
+        measure: Callable[[], MemoryMeasure | None] = lambda: None,
         rule: WarnRule | None = None,
         read: Callable[..., Memory | None] = read_memory,
         below: Callable[[Iterable[int]], Mapping[int, Sequence[int]]] = descendants,
@@ -129,6 +131,7 @@ class MemorySampler:
         self._warn_mb = warn_mb
         self._limit_mb = limit_mb
         self._over_limit = over_limit
+        self._measure = measure
         self._clock = clock
         self._emit = emit
         self._rule = rule or WarnRule()
@@ -143,7 +146,7 @@ class MemorySampler:
         """What a process uses that has just become ready: growth is told from here."""
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
-            self._watched[process.id] = _Watched(memory.rss, self._clock.monotonic(), memory)
+            self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
             self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
 
     async def run(self) -> None:
@@ -165,7 +168,7 @@ class MemorySampler:
             if process.pid is None or process.child is None:
                 continue
             seen.add(process.id)
-            self._sample(process, process.pid, process.child.traits.memory)
+            self._sample(process, process.pid, self._measure() or process.child.traits.memory)
         for process_id in self._watched.keys() - seen:
             del self._watched[process_id]
 
@@ -180,12 +183,12 @@ class MemorySampler:
             return
         if below := self._children.get(pid):
             memory = replace(memory, children=self._started(below))
-        watched = self._watched.setdefault(process.id, _Watched(memory.rss, self._clock.monotonic()))
+        watched = self._watched.setdefault(process.id, _Watched(memory, self._clock.monotonic()))
         if watched.news(memory):
             watched.told = memory.over(watched.told)
             self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children))
         if not process.had_job:
-            watched.baseline = memory.rss
+            watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
         if process.kind is not ProcessKind.JOB:
             return
@@ -193,24 +196,35 @@ class MemorySampler:
         if 0 < limit < used:
             if not watched.over_limit:
                 watched.over_limit = True
-                self._emit(self._breach(process, pid, memory, watched, over_limit=True))
-                self._over_limit(process, f"memory limit: {used:.0f} MB used, {limit:g} MB allowed")
+                self._emit(self._breach(process, pid, memory, watched, measure, over_limit=True))
+                self._over_limit(
+                    process, f"memory limit: {used:.0f} MB used ({measure}), {limit:g} MB allowed"
+                )
         elif 0 < warn < used and self._due(watched, used):
             watched.warned_at, watched.warned_mb = self._clock.monotonic(), used
-            self._emit(self._breach(process, pid, memory, watched, over_limit=False))
+            self._emit(self._breach(process, pid, memory, watched, measure, over_limit=False))
 
     def _breach(
-        self, process: SupervisedProcess, pid: int, memory: Memory, watched: _Watched, *, over_limit: bool
+        self,
+        process: SupervisedProcess,
+        pid: int,
+        memory: Memory,
+        watched: _Watched,
+        measure: MemoryMeasure,
+        *,
+        over_limit: bool,
     ) -> MemoryWarned:
         return MemoryWarned(
             process.id,
             pid,
             process.job_id,
+            memory.by(measure),
+            measure,
             memory.rss,
             memory.uss,
             warn_mb=self._warn_mb(),
             limit_mb=self._limit_mb(),
-            baseline_mb=watched.baseline,
+            baseline_mb=watched.baseline.by(measure),
             over_limit=over_limit,
             children_mb=memory.children,
             uptime_s=self._clock.monotonic() - watched.since,

@@ -97,7 +97,7 @@ class PythonRuntime:
     ) -> None:
         """`environ` is the whole environment that the file is to see; without `modules` the project's own
         come from the disk. `log_level`: records below it are not sent. The first fresh process is the child
-        that `head_start` has under way. Raises OSError.
+        that `head_start` has under way.
         """
         self.name = name
         self._command = child_command(interpreter, cwd, dict(environ))
@@ -110,21 +110,19 @@ class PythonRuntime:
         self._head_start = head_start
         self._over = False
         self._modules = modules
-        self._snapshot = None if modules is None else SnapshotFile(modules)
+        self._snapshot: SnapshotFile | None = None
 
     def serve(self, modules: Mapping[str, bytes]) -> None:
-        """From here on children get these modules of the project's own. Raises OSError."""
+        """From here on children get these modules of the project's own."""
         if self._over or modules == self._modules:
             return
-        before, self._modules, self._snapshot = self._snapshot, modules, SnapshotFile(modules)
-        if before is not None:
-            before.close()
+        self._modules = modules
+        self._drop_snapshot()
 
     def close(self) -> None:
         """Gives the modules up: nothing is launched any more. Children that are there keep theirs."""
         self._over = True
-        if self._snapshot is not None:
-            self._snapshot.close()
+        self._drop_snapshot()
 
     async def launch(
         self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
@@ -137,6 +135,7 @@ class PythonRuntime:
         process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
         try:
             self._raise_if_over()
+            snapshot = self._written_snapshot()
         except OSError:
             process.kill()
             await process.wait()
@@ -151,9 +150,9 @@ class PythonRuntime:
             "log_level": self._log_level,
             "functions": functions,
             "environ": self._environ,
-            "snapshot": self._snapshot is not None,
+            "snapshot": snapshot is not None,
         }
-        fds = () if self._snapshot is None else (self._snapshot.fd,)
+        fds = () if snapshot is None else (snapshot.fd,)
         child.send_line(encode_line("orders", orders | asdict(self._settings())), fds)
         return child
 
@@ -165,6 +164,17 @@ class PythonRuntime:
         orders |= {"process_id": process_id, "file": "", "log_level": self._log_level, "environ": {}}
         base.send_line(encode_line("orders", orders | asdict(self._settings()) | {"snapshot": False}))
         return base
+
+    def _written_snapshot(self) -> SnapshotFile | None:
+        """Written at the first launch that needs it, so that its OSError is one of that launch."""
+        if self._snapshot is None and self._modules is not None:
+            self._snapshot = SnapshotFile(self._modules)
+        return self._snapshot
+
+    def _drop_snapshot(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.close()
+            self._snapshot = None
 
     def _raise_if_over(self) -> None:
         if self._over:

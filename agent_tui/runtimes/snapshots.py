@@ -13,7 +13,7 @@ class SnapshotFile:
     """Contents by absolute path, in one descriptor that children get a copy of."""
 
     def __init__(self, modules: Mapping[str, bytes]) -> None:
-        """Raises OSError."""
+        """Raises OSError, with nothing left open."""
         places: dict[str, tuple[int, int]] = {}
         offset = 0
         for path, content in modules.items():
@@ -21,11 +21,15 @@ class SnapshotFile:
             offset += len(content)
         index = json.dumps(places, separators=(",", ":")).encode("ascii")
         self.fd = _nameless()
-        with os.fdopen(os.dup(self.fd), "wb") as file:
-            file.write(f"{len(index):{HEAD}}".encode("ascii"))
-            file.write(index)
-            for content in modules.values():
-                file.write(content)
+        try:
+            with os.fdopen(os.dup(self.fd), "wb") as file:
+                file.write(f"{len(index):{HEAD}}".encode("ascii"))
+                file.write(index)
+                for content in modules.values():
+                    file.write(content)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Ours only; children have their own. Can be called again."""

@@ -23,12 +23,13 @@ _LOGGER.propagate = False
 
 
 class LinkRefusedError(Exception):
-    """The server answered the upgrade with something else: HTTP status and body."""
+    """The server answered the upgrade with something else: HTTP status and body, and its time (`Date`)."""
 
-    def __init__(self, status: int, body: str) -> None:
+    def __init__(self, status: int, body: str, date: str = "") -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
+        self.date = date
 
 
 class LinkFailedError(Exception):
@@ -99,8 +100,9 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Link:
             logger=_LOGGER,
         )
     except InvalidStatus as refused:
-        body = refused.response.body or b""
-        raise LinkRefusedError(refused.response.status_code, bytes(body).decode(errors="replace")) from None
+        answer = refused.response
+        body = bytes(answer.body or b"").decode(errors="replace")
+        raise LinkRefusedError(answer.status_code, body, answer.headers.get("Date", "")) from None
     except (
         OSError,
         WebSocketException,

@@ -7,6 +7,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from agent_tui.options.urls import shown_url
+from agent_tui.worker.skew import SKEW_S, describe
 
 CREDENTIALS_REFUSED = frozenset({401, 403})
 
@@ -47,17 +48,20 @@ _STATUS: dict[int, str] = {
 }
 
 
-def explain_refusal(status: int, body: str, url: str, api_key: str) -> str:
+def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float | None = None) -> str:
     """One line for an HTTP answer other than 101: what the server found wrong and where to look.
 
     `body` is the answer's text; of `url` the query is not shown, of a long `api_key` only the beginning,
-    since a secret may have been put in its place.
+    since a secret may have been put in its place. `skew` is how many seconds this machine's clock is ahead of
+    the server's: refused credentials are put down to it when it is large.
     """
     said = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
     why = _STATUS.get(status)
     if status in CREDENTIALS_REFUSED:
         found = (text for pattern, text in _CREDENTIALS if re.search(pattern, said.lower()))
         why = next(found, "refuses the credentials: " + _KEY + " and --api-secret / LIVEKIT_API_SECRET")
+        if skew is not None and abs(skew) > SKEW_S:
+            why = f"{why}; {describe(skew)}"
     elif status >= 500:
         why = "is in trouble or its proxy cannot reach it"
     elif why is None:

@@ -11,11 +11,11 @@ class Timings:
     """From the start of an attempt to the finished websocket handshake."""
     register_timeout_s: float = 10.0
     """From the registration to the server's answer; the server's own limit is as long (protocol §4)."""
-    ping_interval_s: float = 2.5
-    suspect_after_s: float = 5.0
-    """A ping this long without its answer makes the link suspect."""
-    dead_after_s: float = 15.0
-    """A ping this long without its answer ends the link."""
+    ping_interval_s: float = 1.5
+    suspect_after_s: float = 3.25
+    """A ping this long without its answer makes the link suspect: with the wait for that ping within 5 s."""
+    dead_after_s: float = 13.0
+    """A ping this long without its answer ends the link: with the wait for that ping within 15 s."""
     load_interval_s: float = 2.5
     measure_timeout_s: float = 2.0
     stable_after_s: float = 10.0

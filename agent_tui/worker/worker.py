@@ -31,6 +31,7 @@ from agent_tui.worker.messages import (
 from agent_tui.worker.protocol import WorkerProtocol
 from agent_tui.worker.refusals import CREDENTIALS_REFUSED, explain_refusal, explain_unreachable
 from agent_tui.worker.session import Session
+from agent_tui.worker.skew import skew_s
 from agent_tui.worker.timings import Timings
 from agent_tui.worker.tokens import worker_token
 from agent_tui.worker.urls import ServerAddress, worker_url
@@ -230,7 +231,8 @@ class Worker:
             async with limit:
                 link = await self._connect(self._url, headers)
         except LinkRefusedError as refused:
-            line = explain_refusal(refused.status, refused.body, self._url, self._server.api_key)
+            skew = skew_s(refused.date, self._clock.time())
+            line = explain_refusal(refused.status, refused.body, self._url, self._server.api_key, skew)
             return _Ended(line, refused=refused.status in CREDENTIALS_REFUSED)
         except LinkFailedError as failed:
             return _Ended(str(failed))

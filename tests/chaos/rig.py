@@ -173,6 +173,21 @@ class Chaos:
         await asyncio.sleep(0.4)
         process.rlimit(psutil.RLIMIT_NOFILE, usual)
 
+    async def fill_disk(self) -> None:
+        """No file takes another byte: an editor truncates the agent, and options cannot be saved."""
+        process = psutil.Process(self.run.process.pid)
+        usual = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (0, usual[1]))
+        (self.folder / "agent.py").write_text("")
+        self._edit(maxRetry=self.rng.randrange(500, 900))
+        self._command("save", False)
+        await asyncio.sleep(0.4)
+        process.rlimit(psutil.RLIMIT_FSIZE, usual)
+        await self.save()
+
+    async def save_options(self) -> None:
+        self._command("save", False)
+
     async def edit_options(self) -> None:
         self._edit(numIdleProcesses=self.rng.randrange(4), maxRetry=self.rng.randrange(500, 900))
 
@@ -181,9 +196,11 @@ class Chaos:
         self._edit(numIdleProcesses=IDLE)
 
     def _edit(self, **values: int) -> None:
+        self._command("set", {name: str(value) for name, value in values.items()})
+
+    def _command(self, name: str, value: object) -> None:
         assert self.run.process.stdin is not None
-        command = {"set": {name: str(value) for name, value in values.items()}}
-        self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.run.process.stdin.write(json.dumps({name: value}).encode() + b"\n")
 
 
 FAULT_NAMES = (
@@ -206,6 +223,8 @@ FAULT_NAMES = (
     "cut_connection",
     "hang_connection",
     "fill_descriptors",
+    "fill_disk",
+    "save_options",
     "edit_options",
 )
 

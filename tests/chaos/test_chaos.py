@@ -2,13 +2,19 @@
 
 import asyncio
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
+from livekit.protocol.agent import JobStatus
+from livekit.protocol.room import ListRoomsRequest
 
+from agent_tui.engine.api import server_api
+from agent_tui.worker.urls import ServerAddress
 from tests.chaos.rig import FAULT_NAMES, FAULTS, IDLE, PAUSE_S, SEED, Chaos, chaos, memory_mb
+from tests.cli.test_servers import KEY, SECRET
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120 + 4 * FAULTS)]
 
@@ -40,9 +46,36 @@ async def test_what_must_hold_holds(tmp_path: Path) -> None:
             f"memory {early:.0f} MB → {late:.0f} MB, descriptors {fds} → {psutil.Process(pid).num_fds()}\n"
         )
         every_accepted_job_has_one_end(under)
+        what_is_told_is_what_is_there(under)
+        assert await running_at_the_server(under) == []
+        tomllib.loads(
+            (tmp_path / "agent-tui.toml").read_text() if (tmp_path / "agent-tui.toml").exists() else ""
+        )
+        assert list(tmp_path.glob(".agent-tui.toml*")) == []
         assert len(psutil.Process(pid).children(recursive=True)) <= IDLE + 3  # base, control, and a template
         assert psutil.Process(pid).num_fds() <= fds + 8
         assert late < early * 1.25 + 5
+
+
+def what_is_told_is_what_is_there(under: Chaos) -> None:
+    """The processes that the events leave alive are those that the kernel knows, each with its state."""
+    last = {event["id"]: event for event in under.run.all("process")}
+    told = {event["pid"] for event in last.values() if event["state"] != "ended"}
+    there = {child.pid for child in psutil.Process(under.run.process.pid).children(recursive=True)}
+    assert told == there
+
+
+async def running_at_the_server(under: Chaos) -> list[str]:
+    """Jobs that the server takes for running."""
+    address = ServerAddress(f"ws://127.0.0.1:{under.port}", KEY, SECRET)
+    found = []
+    async with server_api(address, "", 5) as client:
+        rooms = (await client.room.list_rooms(ListRoomsRequest())).rooms
+    for room in rooms:
+        async with server_api(address, room.name, 5) as client:
+            for dispatch in await client.agent_dispatch.list_dispatch(room.name):
+                found += [job.id for job in dispatch.state.jobs if job.state.status == JobStatus.JS_RUNNING]
+    return found
 
 
 async def read_on(under: Chaos) -> None:

@@ -151,6 +151,16 @@ async def test_a_prewarm_that_hangs_is_killed_at_its_limit() -> None:
     assert "initializeProcessTimeout (0.3 s)" in run.all("job_ended")[0]["reason"]
 
 
+async def test_without_watchdogs_a_slow_prewarm_may_take_its_time(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(
+        "import time\n\ndef prewarm(proc):\n    time.sleep(0.8)\n\n"
+        "async def entry(ctx):\n    ctx.shutdown('done')\n"
+    )
+    flags = ("--initialize-process-timeout", "300ms", "--no-watchdogs")
+    code, run = await finished("agent.py", *TEST_JOBS, 1, *flags, cwd=tmp_path)
+    assert code == 0, run.stderr
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

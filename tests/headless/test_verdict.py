@@ -8,7 +8,7 @@ import pytest
 from agent_tui.headless import jsonl, lines
 from agent_tui.headless.run import HeadlessOptions, Verdict
 from agent_tui.model import events as ev
-from agent_tui.model.child import ProcessKind
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.model.reduce import reduce
@@ -145,7 +145,7 @@ EVERY: list[ev.Event] = [
     ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, None, 1),
     ended("a"),
     ev.JobLost("a", "why"),
-    ev.MemoryWarned("p1", 1, None, 1200.0, None, 1000.0, 0.0, 100.0),
+    ev.MemoryWarned("p1", 1, None, 1200.0, MemoryMeasure.RSS, 1200.0, None, 1000.0, 0.0, 100.0),
     ev.OptionsChanged({"numIdleProcesses": (1, 2)}),
     ev.Stopping("quit", 0, 10.0),
     ev.Stopped("quit"),

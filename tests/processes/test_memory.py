@@ -41,6 +41,7 @@ class Bench:
     """A sampler over one process whose memory the test sets."""
 
     measure: MemoryMeasure = MemoryMeasure.RSS
+    wanted: MemoryMeasure | None = None
     warn: float = 1000.0
     limit: float = 0.0
     memory: Memory | None = field(default_factory=lambda: Memory(100.0, 50.0, 60.0))
@@ -59,6 +60,7 @@ class Bench:
             warn_mb=lambda: self.warn,
             limit_mb=lambda: self.limit,
             over_limit=lambda process, why: self.ended.append((process.id, why)),
+            measure=lambda: self.wanted,
             clock=self.clock,
             emit=self.events.append,
             read=self.read,
@@ -109,9 +111,23 @@ def test_over_the_limit_a_process_is_told_of_and_ended_once() -> None:
     assert not bench.sample(1500)[0].over_limit
     (breach,) = bench.sample(1501)
     assert (breach.over_limit, breach.limit_mb) == (True, 1500)
-    assert bench.ended == [(bench.process.id, "memory limit: 1501 MB used, 1500 MB allowed")]
+    assert bench.ended == [(bench.process.id, "memory limit: 1501 MB used (rss), 1500 MB allowed")]
     assert bench.sample(1700) == []
     assert len(bench.ended) == 1
+
+
+@pytest.mark.parametrize(("wanted", "used", "baseline"), [(None, 1200, 200), (MemoryMeasure.PSS, 1100, 110)])
+def test_what_counts_is_the_runtimes_measure_unless_another_is_set(
+    wanted: MemoryMeasure | None, used: float, baseline: float
+) -> None:
+    bench = Bench(wanted=wanted)
+    bench.sample(200, uss=90, pss=110)
+    while bench.full_reads == 0:
+        bench.sample(200, uss=90, pss=110)
+    bench.process.had_job = True
+    (warning,) = bench.sample(1200, uss=1050, pss=1100)
+    assert (warning.measure, warning.used_mb) == (wanted or MemoryMeasure.RSS, used)
+    assert (warning.baseline_mb, warning.rss_mb) == (baseline, 1200)
 
 
 def test_what_a_process_has_started_counts_and_is_told_apart() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent_tui.model import events as ev
-from agent_tui.model.child import ProcessKind
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 from tests.fakes.engine import FakeEngine
 
@@ -75,7 +75,9 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
         engine.log(f"user said hello in {room}", process=f"p{number}")
         engine.clock.advance(1.0)
     engine.publish(
-        ev.MemoryWarned("p1", 8123, "AJ_k3Lm9QxTzW2a", 1012.0, 640.0, 1000.0, 0.0, 131.0),
+        ev.MemoryWarned(
+            "p1", 8123, "AJ_k3Lm9QxTzW2a", 1012.0, MemoryMeasure.RSS, 1012.0, 640.0, 1000.0, 0.0, 131.0
+        ),
         process(
             "p3", 8125, ev.ProcessState.ENDED, job_id="AJ_r7Tt2MmN5cXd", reason="ValueError: no", exit_code=0
         ),

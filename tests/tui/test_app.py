@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
+from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.actions import ACTIONS, keys_document
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.processes import Processes
@@ -200,7 +201,7 @@ async def test_text_from_outside_is_only_ever_text(text: str) -> None:
         ev.WorkerDisconnected(text, 1.0, 1),
         ev.WorkerRegistered(text, text, ev.ServerKind.EMBEDDED, text, text),
         ev.GenerationFailed(2, text, text, 3, text),
-        ev.MemoryWarned("p9", 9, text, 1.0, 1.0, 1.0, 0.0, 1.0),
+        ev.MemoryWarned("p9", 9, text, 1.0, MemoryMeasure.RSS, 1.0, 1.0, 1.0, 0.0, 1.0),
         ev.JobLost(text, text),
         ev.Stopping(text, 1, 10.0),
     )

@@ -6,6 +6,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from agent_tui.model import events as ev
+from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_lines
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -17,7 +18,7 @@ def texts(engine: FakeEngine) -> list[str]:
 
 
 def warned(job: str | None, mb: float, uss: float | None = None) -> ev.MemoryWarned:
-    return ev.MemoryWarned("p1", 8123, job, mb, uss, 1000.0, 0.0, 131.0)
+    return ev.MemoryWarned("p1", 8123, job, mb, MemoryMeasure.RSS, mb, uss, 1000.0, 0.0, 131.0)
 
 
 def test_none_when_there_is_none() -> None:

@@ -338,11 +338,11 @@ def test_a_server_that_answers_pings_is_never_suspect() -> None:
     assert play(ready(), until=120.0, answer_before=120.0) == []
 
 
-def test_a_server_that_falls_silent_is_suspect_after_5_and_dead_after_15_seconds() -> None:
-    # The first ping without an answer goes out at 30 s.
-    happened = play(ready(), until=120.0, answer_before=30.0)
-    assert [(at, type(event)) for at, event in happened] == [(35.0, Suspect), (45.0, Dead)]
-    assert happened[0][1] == Suspect(5.0)
+def test_a_server_that_falls_silent_is_suspect_within_5_and_dead_within_15_seconds() -> None:
+    # It falls silent just after its answer to the ping of 28.5 s.
+    happened = play(ready(), until=120.0, answer_before=29.0)
+    assert [(at, type(event)) for at, event in happened] == [(33.25, Suspect), (43.0, Dead)]
+    assert happened[0][1] == Suspect(3.25)
 
 
 @given(st.floats(0, 1e6))
@@ -351,7 +351,7 @@ def test_every_deadline_that_passes_means_something(start: float) -> None:
     machine.register(start)
     machine.receive(registered().SerializeToString(), start, wall=start)
     machine.events_received()
-    for _ in range(20):  # 6 pings, a suspicion and the end, each at a deadline of its own
+    for _ in range(20):  # 9 pings, a suspicion and the end, each at a deadline of its own
         now = machine.next_deadline()
         if now is None:
             break
@@ -363,16 +363,16 @@ def test_every_deadline_that_passes_means_something(start: float) -> None:
 def test_a_late_answer_recovers_the_link() -> None:
     machine = ready()
     play(machine, until=9.0)
-    assert feed(machine, pong(2500), now=9.0) == [Recovered()]
+    assert feed(machine, pong(6000), now=9.0) == [Recovered()]
     assert feed(machine, pong(7500), now=9.0) == []
     assert play(machine, until=60.0, answer_before=60.0) == []
 
 
 def test_answers_that_stay_late_do_not_recover_the_link() -> None:
     machine = ready()
-    play(machine, until=10.0)  # pings at 2.5, 5.0, 7.5 and 10.0
-    assert feed(machine, pong(2500), now=10.5) == []
-    assert feed(machine, pong(10_000), now=10.6) == [Recovered()]
+    play(machine, until=10.0)  # pings each 1.5 s, the last at 9.0
+    assert feed(machine, pong(1500), now=10.5) == []
+    assert feed(machine, pong(9000), now=10.6) == [Recovered()]
 
 
 @pytest.mark.parametrize("stamp", [0, -1, 1])

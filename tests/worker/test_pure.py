@@ -23,6 +23,7 @@ from agent_tui.worker import status
 from agent_tui.worker.backoff import pause_s
 from agent_tui.worker.messages import WorkerStatus
 from agent_tui.worker.refusals import explain_refusal, explain_unreachable
+from agent_tui.worker.skew import skew_s
 from agent_tui.worker.timings import Timings
 from agent_tui.worker.tokens import TOKEN_LIFE_S, worker_token
 from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
@@ -295,3 +296,18 @@ def test_a_measure_that_is_no_load_is_mended_and_named(value: float, load: float
     judged = status.judge(status.Measured(0.4), value)
     assert judged.load == load
     assert (judged.problem is not None) is is_problem
+
+
+@pytest.mark.parametrize(
+    ("skew", "said"), [(412.3, "412 s ahead of"), (-95.0, "95 s behind"), (3.0, ""), (None, "")]
+)
+def test_a_refusal_tells_how_wrong_the_clock_is(skew: float | None, said: str) -> None:
+    line = explain_refusal(401, "token is expired (exp)", "ws://h", "devkey", skew)
+    assert said in line
+    assert ("this machine's clock is" in line) == bool(said)
+
+
+def test_the_clock_of_a_server_is_read_from_its_answer() -> None:
+    assert skew_s("Tue, 24 Nov 2026 12:00:00 GMT", 1795521612.5) == pytest.approx(12.5, abs=0.01)
+    assert skew_s("", 0.0) is None
+    assert skew_s("yesterday", 0.0) is None

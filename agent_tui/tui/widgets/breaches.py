@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import MemoryWarned
 from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, grouped, one_line, to_contents
@@ -28,16 +29,20 @@ def _line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     where = clip(one_line(job.room if job else warned.job_id or "no job"), 24)
     allowed = warned.limit_mb if warned.over_limit else warned.warn_mb
-    over = f" {grouped(warned.rss_mb)} MB > {grouped(allowed)} MB"
-    uss = f" (uss {grouped(warned.uss_mb)})" if warned.uss_mb is not None else ""
+    over = f" {warned.measure} {grouped(warned.used_mb)} MB > {grouped(allowed)} MB"
+    figures = {MemoryMeasure.RSS: warned.rss_mb, MemoryMeasure.USS: warned.uss_mb}
+    others = [
+        f"{each} {grouped(mb)}" for each, mb in figures.items() if each != warned.measure and mb is not None
+    ]
+    beside = f" ({', '.join(others)})" if others else ""
     limit = f", limit {grouped(warned.limit_mb)}" if warned.limit_mb > 0 and not warned.over_limit else ""
-    grown = warned.rss_mb - warned.baseline_mb
+    grown = warned.used_mb - warned.baseline_mb
     return (
         Span(time.strftime("%H:%M:%S", time.localtime(ts)), Tone.DIM),
         Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),
         Span(f" {warned.pid} {where}"),
         Span(over, Tone.STRONG),
-        Span(f", {'+' if grown >= 0 else '−'}{grouped(abs(grown))} since start{uss}{limit}", Tone.DIM),
+        Span(f", {'+' if grown >= 0 else '−'}{grouped(abs(grown))} since start{beside}{limit}", Tone.DIM),
     )
 
 
