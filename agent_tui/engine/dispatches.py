@@ -12,6 +12,7 @@ from livekit.protocol.agent_dispatch import CreateAgentDispatchRequest, RoomAgen
 from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
 
 from agent_tui.engine.api import server_api
+from agent_tui.engine.no_job import Standing, never_offered, taken_elsewhere
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.urls import ServerAddress
@@ -29,6 +30,8 @@ class DispatchTimings:
     """Seconds until a dispatch without an offer counts as lost: it is kept nowhere (worker-protocol §6.5)."""
 
     offer_s: float = 10.0
+    look_s: float = 1.5
+    """When it is first looked at whether another worker took it."""
     clean_up_s: float = 1.0
 
 
@@ -42,7 +45,7 @@ class _Dispatch:
     """We made up the room's name: it is ours to delete."""
     address: ServerAddress
     id: str = ""
-    watch: asyncio.TimerHandle | None = None
+    watch: "asyncio.Task[None] | None" = None
 
 
 class Dispatches:
@@ -53,10 +56,12 @@ class Dispatches:
         *,
         clock: Clock,
         emit: Callable[[Event], None],
+        standing: Callable[[], Standing],
         timings: DispatchTimings | None = None,
     ) -> None:
         self._clock = clock
         self._emit = emit
+        self._standing = standing
         self._timings = timings or DispatchTimings()
         self._dispatches: list[_Dispatch] = []
         self._rooms: dict[str, ServerAddress] = {}
@@ -71,8 +76,7 @@ class Dispatches:
         """
         name = room or f"test-{secrets.token_hex(4)}"
         dispatch = _Dispatch(name, self._clock.time(), not room, address)
-        loop = asyncio.get_running_loop()
-        dispatch.watch = loop.call_later(self._timings.offer_s, self._unoffered, dispatch)
+        dispatch.watch = asyncio.create_task(self._watch(dispatch), name=f"dispatch into {name}")
         self._dispatches.append(dispatch)
         if dispatch.ours:
             self._rooms[name] = address
@@ -143,10 +147,26 @@ class Dispatches:
                 return dispatch
         return next((each for each in self._dispatches if each.room == job.room.name and not each.id), None)
 
-    def _unoffered(self, dispatch: _Dispatch) -> None:
+    async def _watch(self, dispatch: _Dispatch) -> None:
+        """Tells the dispatch lost, unless its job is offered meanwhile."""
+        first = min(self._timings.look_s, self._timings.offer_s)
+        await asyncio.sleep(first)
+        why = await self._taken_elsewhere(dispatch)
+        if not why:
+            await asyncio.sleep(self._timings.offer_s - first)
+            why = await self._taken_elsewhere(dispatch)
+        dispatch.watch = None
         self._end(dispatch)
-        why = f"the server offered no job within {self._timings.offer_s:g} s"
-        self._emit(JobLost(dispatch.room, why))
+        self._emit(JobLost(dispatch.room, why or never_offered(self._standing(), self._timings.offer_s)))
+
+    async def _taken_elsewhere(self, dispatch: _Dispatch) -> str:
+        with contextlib.suppress(Exception):  # a server that does not answer has told of it elsewhere
+            async with server_api(dispatch.address, dispatch.room, self._timings.clean_up_s) as api:
+                listed = await api.agent_dispatch.list_dispatch(dispatch.room)
+            return taken_elsewhere(
+                [each for each in listed if not dispatch.id or each.id == dispatch.id], self._standing()
+            )
+        return ""
 
     def _end(self, dispatch: _Dispatch) -> None:
         if dispatch.watch is not None:

@@ -19,6 +19,7 @@ from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
+from agent_tui.engine.no_job import Standing
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
 from agent_tui.engine.settings import Settings, available_cores, overruled
@@ -203,7 +204,7 @@ class Engine:
         context = self._context = Context(
             self._config, clock, emit, self._first, self._store, self._intake, server
         )
-        self._dispatches = Dispatches(clock=clock, emit=emit)
+        self._dispatches = Dispatches(clock=clock, emit=emit, standing=self._standing)
         self._code = AgentCode(
             context,
             pool=lambda: self._pool,
@@ -283,6 +284,16 @@ class Engine:
         if not server.chosen.media:
             self._bus.publish(ev.Notice(LogLevel.INFO, NO_MEDIA))
         return server
+
+    def _standing(self) -> Standing:
+        options = self.options
+        return Standing(
+            self._registrar.worker_ids,
+            self._registrar.trouble,
+            options.agent_name,
+            options.server_type,
+            self._bus.state.worker.reported_load,
+        )
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         self._host.unassigned(job, why)

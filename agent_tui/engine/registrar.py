@@ -158,6 +158,11 @@ class Registrar:
     def worker_id(self) -> str | None:
         return self._current.worker.worker_id if self._current else None
 
+    @property
+    def worker_ids(self) -> frozenset[str]:
+        """Those of all registrations that stand."""
+        return frozenset(held.worker.worker_id for held in self._all() if held.worker.worker_id)
+
     def worker_id_for(self, job_id: str) -> str | None:
         """The id under which that job came."""
         held = self._by_job.get(job_id)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -22,6 +23,7 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 CLOSE_TIMEOUT_S = 0.25
+PROBE_S = 0.5
 PROTOCOL_VERSION = 1
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_PORT = 65535
@@ -71,7 +73,10 @@ class InfoServer:
 
     async def start(self) -> None:
         """Listens. Raises `PortBusyError`, or `UserError` for an address that cannot be listened on."""
-        sockets = await _listen(self._host, self._port)
+        try:
+            sockets = await _listen(self._host, self._port)
+        except PortBusyError as busy:
+            raise PortBusyError(_busy(self._host, self._port, await _who_listens(self._port))) from busy
         app = web.Application(middlewares=[_refuse_other_names(self._host)])
         app.router.add_get("/", self._answer_health)
         app.router.add_get("/worker", self._answer_worker)
@@ -165,10 +170,28 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
         return sockets
 
 
+async def _who_listens(port: int) -> str:
+    """What answers there, if it is a worker too."""
+    limit = aiohttp.ClientTimeout(total=PROBE_S)
+    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError, AttributeError):
+        async with (
+            aiohttp.ClientSession(timeout=limit) as session,
+            session.get(f"http://127.0.0.1:{port}/worker") as response,
+        ):
+            told = await response.json()
+            name = str(told["agent_name"])[:100] if told.get("worker_type") else None
+            if name is not None:
+                return f"another worker ({name!r})" if name else "another worker (without a name)"
+    return "another program"
+
+
+def _busy(host: str, port: int, who: str) -> str:
+    at = f"{host or '*'}:{port}"
+    return f"{at} is in use by {who}: choose another with --port, or --port 0 for any free one"
+
+
 def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:
     at = f"{host or '*'}:{port}"
     if error is not None and error.errno == errno.EADDRINUSE:
-        return PortBusyError(
-            f"{at} is in use by another program: choose another with --port, or --port 0 for any free one"
-        )
+        return PortBusyError(_busy(host, port, "another program"))
     return UserError(f"cannot listen on {at}: {error.strerror if error else 'no address'} (--host, --port)")

@@ -11,11 +11,13 @@ from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 
 from agent_tui.engine.api import server_api
 from agent_tui.engine.dispatches import Dispatches, DispatchTimings
+from agent_tui.engine.no_job import Standing
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.scripted_child import until
+from tests.local_server.wire import registered
 
 
 class Bench:
@@ -23,8 +25,16 @@ class Bench:
         self.address = ServerAddress(server.url, server.api_key, server.api_secret)
         self.events: list[Event] = []
         self.dispatches = Dispatches(
-            clock=SystemClock(), emit=self.events.append, timings=DispatchTimings(offer_s=offer_s)
+            clock=SystemClock(),
+            emit=self.events.append,
+            standing=lambda: Standing(
+                frozenset({"AW_ours"}), self.trouble, "bob", self.server_type, self.load
+            ),
+            timings=DispatchTimings(offer_s=offer_s, look_s=0.05),
         )
+        self.trouble: str | None = None
+        self.server_type = "room"
+        self.load = 0.0
 
     async def make(self, name: str = "", room: str = "") -> str:
         return await self.dispatches.make(self.address, name, "", room, "")
@@ -84,3 +94,37 @@ async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
         assert [event.why for event in bench.lost()] == ["declined"]
         assert not bench.dispatches.is_ours(first)
         assert bench.dispatches.dispatched_at(first) is None
+
+
+async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker() -> None:
+    async with LocalServer() as server:
+        bench = Bench(server, offer_s=30.0)
+        async with registered(server, now=SystemClock().time(), agent_name="bob") as other:
+            taking = asyncio.create_task(other.take())
+            await bench.make("bob")
+            await taking
+            await until(bench.lost)
+        await bench.dispatches.close()
+        (lost,) = bench.lost()
+        assert "another worker took it: AW_" in lost.why
+        assert "--agent-name" in lost.why
+
+
+@pytest.mark.parametrize(
+    ("trouble", "server_type", "load", "said"),
+    [
+        ("not connected to livekit: backing off", "room", 0.0, "not connected to livekit"),
+        (None, "publisher", 0.0, "when somebody publishes in the room"),
+        (None, "participant", 0.0, "when somebody joins the room"),
+        (None, "room", 0.8, "tells a load of 0.80"),
+        (None, "room", 0.0, "offered no job within 0.2 s"),
+    ],
+)
+async def test_a_dispatch_without_an_offer_is_lost_for_the_reason_that_can_be_seen(
+    trouble: str | None, server_type: str, load: float, said: str
+) -> None:
+    async with bench_of(offer_s=0.2) as bench:
+        bench.trouble, bench.server_type, bench.load = trouble, server_type, load
+        await bench.make("bob")
+        await until(bench.lost)
+        assert said in bench.lost()[0].why

@@ -117,6 +117,16 @@ async def test_a_busy_port_is_one_line() -> None:
         await server.close()
 
 
+async def test_a_port_that_another_worker_has_says_so() -> None:
+    first = make()
+    await first.start()
+    try:
+        with pytest.raises(PortBusyError, match=r"is in use by another worker \('bot'\)"):
+            await make(port=first.port).start()
+    finally:
+        await first.close()
+
+
 @pytest.mark.parametrize("host", ["192.0.2.77", "nowhere.invalid"])
 async def test_an_address_that_is_not_ours_is_one_line(host: str) -> None:
     with pytest.raises(UserError, match=r"--host") as raised:
