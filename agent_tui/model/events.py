@@ -192,7 +192,7 @@ class ProcessChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProcessMeasured:
-    """One sample of a process: MB (2**20 bytes), CPU in percent of one core, ping round trip in ms."""
+    """One sample of a process: MB (2**20 bytes), CPU in percent of one core."""
 
     id: str
     rss_mb: float
@@ -200,6 +200,8 @@ class ProcessMeasured:
     pss_mb: float | None = None
     children_mb: float = 0.0
     """RSS of all that it has started."""
+    cpu_pct: float | None = None
+    """Since the sample before; None in the first."""
 
 
 @dataclass(frozen=True, slots=True)

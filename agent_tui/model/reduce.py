@@ -161,6 +161,7 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         children_mb=before.children_mb if before else 0.0,
         uss_mb=before.uss_mb if before else None,
         pss_mb=before.pss_mb if before else None,
+        cpu_pct=before.cpu_pct if before else None,
         ping_ms=before.ping_ms if before else None,
         reason=event.reason,
         exit_code=event.exit_code,
@@ -178,6 +179,7 @@ def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> 
         before,
         rss_mb=event.rss_mb,
         children_mb=event.children_mb,
+        cpu_pct=event.cpu_pct if event.cpu_pct is not None else before.cpu_pct,
         uss_mb=event.uss_mb if event.uss_mb is not None else before.uss_mb,
         pss_mb=event.pss_mb if event.pss_mb is not None else before.pss_mb,
     )

@@ -119,6 +119,7 @@ class ProcessView:
     uss_mb: float | None = None
     pss_mb: float | None = None
     children_mb: float = 0.0
+    cpu_pct: float | None = None
     ping_ms: float | None = None
     reason: str | None = None
     exit_code: int | None = None

@@ -50,6 +50,7 @@ _KEY_NAMES = {
     "N": "N",
     "Q": "Q",
     "R": "R",
+    "S": "S",
 }
 
 ACTIONS: tuple[Action, ...] = (
@@ -100,7 +101,7 @@ ACTIONS: tuple[Action, ...] = (
         ("s",),
         "Show stacks",
         "Show what the selected process does right now, also when its event loop is blocked.",
-        "Test jobs",
+        "Processes",
         _serving,
     ),
     Action(
@@ -108,6 +109,13 @@ ACTIONS: tuple[Action, ...] = (
         ("R",),
         "Restart job",
         "Run the selected process's job anew on the current code, as the same agent.",
+        "Processes",
+    ),
+    Action(
+        "sort",
+        ("S",),
+        "Sort",
+        "Sort the processes by the next column; a click on a column's head sorts by that one.",
         "Processes",
     ),
     Action(

@@ -291,6 +291,9 @@ class AgentTuiApp(App[int]):
             return None
         return job
 
+    async def do_sort(self) -> None:
+        self._panel(Processes).sort_by_next()
+
     async def do_more_idle(self) -> None:
         await self._change_idle(+1)
 

@@ -71,7 +71,7 @@ class Bench:
         if full:
             self.full_reads += 1
             return self.memory
-        return None if self.memory is None else Memory(self.memory.rss)
+        return None if self.memory is None else Memory(self.memory.rss, cpu_s=self.memory.cpu_s)
 
     def sample(self, rss: float, uss: float = 1.0, pss: float = 1.0) -> list[MemoryWarned]:
         self.memory = Memory(rss, uss, pss)
@@ -201,3 +201,25 @@ def test_measured_events_carry_what_was_read() -> None:
     bench = Bench()
     bench.sample(900, 10, 20)
     assert bench.events == [ProcessMeasured("p1", 900, 10, 20)]
+
+
+def test_cpu_is_told_as_a_share_of_a_core_since_the_sample_before() -> None:
+    bench = Bench()
+    told = []
+    for used in (3.0, 3.5, 3.5, 3.502):
+        bench.memory = Memory(100.0, 50.0, 60.0, cpu_s=used)
+        bench.sampler.sample()
+        bench.clock.advance(1.0)
+        told.append(bench.events[-1])
+    assert [event.cpu_pct for event in told if isinstance(event, ProcessMeasured)] == [None, 50.0, 0.0, 0.0]
+    assert len(bench.events) == 3  # the last change cannot be seen
+
+
+def test_cpu_time_agrees_with_the_kernels_clock() -> None:
+    memory = read_memory(os.getpid(), full=False)
+    assert memory is not None
+    assert memory.cpu_s is not None
+    assert memory.cpu_s == pytest.approx(time.process_time(), abs=0.05)
+    assert memory.rss == pytest.approx(
+        int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20, rel=0.02
+    )

@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
-from agent_tui.tui.widgets.process_rows import ENDED_SHOWN, layout, ordered, row, signal_name
+from agent_tui.tui.widgets.process_rows import ENDED_SHOWN, Order, layout, ordered, row, signal_name
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -33,6 +33,7 @@ def test_a_process_with_a_job_shows_its_room() -> None:
         "room": "demo-1",
         "uss": "25M",
         "rss": "301M",
+        "cpu": "–",
         "ping": "1ms",
         "up": "0:03",
         "why": "",
@@ -177,6 +178,35 @@ async def test_the_cursor_stays_with_the_process_that_was_chosen() -> None:
         engine.publish(histories.process("p9", 9000, JOB, job_id="AJ_r7Tt2MmN5cXd"))
         show(table, engine)
         assert table.selected.id == "p2"
+
+
+async def test_a_click_on_a_head_sorts_by_it_then_the_other_way_then_not_at_all() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(100, 20)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        await pilot.pause()
+        table.move_cursor(row=1)
+        chosen = table.selected
+        usual = [line[0] for line in shown_rows(table)]
+        orders = []
+        for _ in range(3):
+            table.sort_by("rss")
+            orders.append([line[0] for line in shown_rows(table)][:4])
+            assert table.selected == chosen
+        assert orders[0] == ["8124", "8123", "8126", "8100"]
+        assert orders[1] == orders[0][::-1]
+        assert orders[2] == usual[:4]
+        table.sort_by("room")
+        assert [line[0] for line in shown_rows(table)] == usual
+
+
+def test_the_next_column_is_one_that_is_shown() -> None:
+    assert Order().chosen("rss").label("rss") == "▼rss"
+    assert Order("rss").chosen("rss").label("rss") == "▲rss"
+    assert Order("rss", descending=False).chosen("rss") == Order()
 
 
 async def test_until_one_is_chosen_the_cursor_is_on_the_first_job() -> None:

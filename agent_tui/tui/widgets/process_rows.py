@@ -1,6 +1,7 @@
 """The process table's rows and columns. Pure functions."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent_tui.model.child import ProcessKind
@@ -32,6 +33,7 @@ COLUMNS = (
     Column("room", 10, 1, 28),
     Column("uss", 5, 4, 5, right=True),
     Column("rss", 5, 2, 5, right=True),
+    Column("cpu", 4, 8, 4, right=True),
     Column("ping", 5, 7, 5, right=True),
     Column("up", 7, 3, 7, right=True),
     Column("why", 16, 9, 80),
@@ -58,9 +60,43 @@ def layout(width: int) -> tuple[tuple[Column, int], ...]:
     return tuple((column, widths[column.key]) for column in kept)
 
 
-def ordered(state: AppState) -> list[ProcessView]:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By which column the live processes are sorted; without one by what they do."""
+
+    column: str = ""
+    descending: bool = True
+
+    def chosen(self, column: str) -> "Order":
+        """After somebody has chosen that column: the largest first, then the smallest, then none again."""
+        if column not in SORTED_BY:
+            return self
+        if column != self.column:
+            return Order(column)
+        return Order(column, descending=False) if self.descending else Order()
+
+    def label(self, column: str) -> str:
+        """The column's head."""
+        return f"{'▼' if self.descending else '▲'}{column}" if column == self.column else column
+
+
+SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
+    "pid": lambda p: p.pid or 0,
+    "gen": lambda p: p.generation,
+    "uss": lambda p: p.uss_mb or 0.0,
+    "rss": lambda p: p.rss_mb or 0.0,
+    "cpu": lambda p: p.cpu_pct or 0.0,
+    "ping": lambda p: p.ping_ms or 0.0,
+    "up": lambda p: -p.started,
+}
+"""What a column is sorted by."""
+
+
+def ordered(state: AppState, order: Order = Order()) -> list[ProcessView]:  # noqa: B008  it is frozen
     """Live processes first: those with a job, idle ones, starting ones, services; then the last ended."""
     live = sorted(state.live_processes, key=lambda p: (_rank(p), p.started, p.id))
+    if order.column:
+        live.sort(key=SORTED_BY[order.column], reverse=order.descending)
     ended = [p for p in state.processes.values() if p.state is ProcessState.ENDED]
     ended.sort(key=lambda p: p.since, reverse=True)
     return live + ended[:ENDED_SHOWN]
@@ -80,6 +116,7 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
     ended = process.state is ProcessState.ENDED
     tone = Tone.DIM if ended or process.kind is not ProcessKind.JOB else Tone.PLAIN
     service = "" if process.kind is ProcessKind.JOB else process.kind.value
+    cpu = NONE if process.cpu_pct is None else f"{process.cpu_pct:.0f}%"
     ping = NONE if process.ping_ms is None else f"{process.ping_ms:.0f}ms"
     up = (process.since if ended else now) - process.started
     at_rest = process.state is not ProcessState.JOB and not ended
@@ -91,6 +128,7 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
         "room": Span(one_line(job.room) if job else "", tone),
         "uss": Span(megabytes(process.uss_mb), tone),
         "rss": Span(megabytes(process.rss_mb), tone),
+        "cpu": Span("" if ended else cpu, tone),
         "ping": Span("" if ended else ping, tone),
         "up": Span(minutes(up) if at_rest else stopwatch(up), tone),
         "why": Span(one_line(process.reason or ""), tone),

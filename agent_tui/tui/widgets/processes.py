@@ -12,7 +12,7 @@ from textual.widgets import DataTable
 
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, ProcessView
-from agent_tui.tui.widgets.process_rows import Column, Row, layout, ordered, row
+from agent_tui.tui.widgets.process_rows import SORTED_BY, Column, Order, Row, layout, ordered, row
 from agent_tui.tui.widgets.text import Span, Tone, pad
 
 PAINT_S = 0.5
@@ -75,6 +75,7 @@ class Processes(DataTable[Text]):
         self._cells: dict[str, Row] = {}
         self._placed: str | None = None
         self._chosen: str | None = None
+        self._by = Order()
 
     def show(self, state: AppState, now: float) -> None:
         """Shows the state, at most twice a second; `now` is in Unix seconds."""
@@ -88,6 +89,24 @@ class Processes(DataTable[Text]):
         """The process under the cursor as it is now."""
         process_id = self._under_cursor()
         return None if process_id is None else self._state.processes.get(process_id)
+
+    def sort_by(self, column: str) -> None:
+        """Sorts the live processes by that column; chosen again the other way round, then not at all."""
+        self._by = self._by.chosen(column)
+        self._columns_shown = ()
+        self._paint()
+
+    def sort_by_next(self) -> None:
+        """Sorts by the next column that is shown, after the last by none."""
+        shown = ["", *(column.key for column, _ in self._columns_shown if column.key in SORTED_BY)]
+        place = shown.index(self._by.column) if self._by.column in shown else 0
+        self._by = Order(shown[(place + 1) % len(shown)])
+        self._columns_shown = ()
+        self._paint()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        event.stop()
+        self.sort_by(event.column_key.value or "")
 
     def action_request_end(self) -> None:
         """Asks for the end of the selected process's job."""
@@ -114,7 +133,7 @@ class Processes(DataTable[Text]):
             return
         self._painted = self._now
         self._note_choice()
-        processes = ordered(self._state)
+        processes = ordered(self._state, self._by)
         rows = {process.id: row(process, self._state, self._now) for process in processes}
         if columns != self._columns_shown:
             self._lay_out(columns)
@@ -125,7 +144,7 @@ class Processes(DataTable[Text]):
         self.clear(columns=True)
         self._columns_shown, self._cells, self._order = columns, {}, ()
         for column, width in columns:
-            label = Text(pad(column.key, width, right=column.right), no_wrap=True)
+            label = Text(pad(self._by.label(column.key), width, right=column.right), no_wrap=True)
             self.add_column(label, width=width + 1, key=column.key)
 
     def _put(self, rows: dict[str, Row]) -> None:
