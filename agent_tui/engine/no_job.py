@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from agent_tui.worker.status import TARGET_LOAD
+from agent_tui.model.gate import TARGET_LOAD
 
 
 @dataclass(frozen=True, slots=True)

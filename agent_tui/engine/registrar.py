@@ -204,6 +204,8 @@ class Registrar:
                 self._kind,
                 event.server_version,
                 held.registration.agent_name,
+                event.region,
+                event.node_id,
             )
         )
         self._id_changed()

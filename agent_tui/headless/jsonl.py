@@ -100,6 +100,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "server": e.server.value,
         "server_version": e.server_version,
         "agent_name": e.agent_name,
+        "region": e.region,
+        "node_id": e.node_id,
     },
     ev.WorkerDisconnected: lambda e: {
         "event": "disconnected",

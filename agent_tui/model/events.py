@@ -92,6 +92,8 @@ class WorkerRegistered:
     server: ServerKind
     server_version: str
     agent_name: str
+    region: str = ""
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
         worker_id=event.worker_id,
         agent_name=event.agent_name,
         server=f"{event.server} {event.server_version}",
+        region=event.region,
+        node_id=event.node_id,
         since=ts,
         reconnects=before.reconnects + (1 if before.worker_id else 0),
         reason="",
@@ -72,7 +74,17 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
 
 def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> AppState:
     phase = Registration.OFFLINE if event.retry_in_s is None else Registration.BACKING_OFF
-    worker = replace(state.worker, state=phase, since=ts, reason=event.reason, retry_in_s=event.retry_in_s)
+    before = state.worker
+    first = before.state is not phase  # later attempts fail for reasons of their own
+    worker = replace(
+        before,
+        state=phase,
+        since=ts,
+        reason=event.reason,
+        retry_in_s=event.retry_in_s,
+        last_loss=event.reason if first else before.last_loss,
+        lost_at=ts if first else before.lost_at,
+    )
     return replace(state, worker=worker)
 
 

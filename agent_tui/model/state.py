@@ -45,9 +45,14 @@ class WorkerView:
     worker_id: str = ""
     agent_name: str = ""
     server: str = ""
+    region: str = ""
+    node_id: str = ""
     since: float = 0.0
     reconnects: int = 0
     reason: str = ""
+    last_loss: str = ""
+    """Why the connection was lost last, also when it is back."""
+    lost_at: float = 0.0
     retry_in_s: float | None = None
     measured_load: float = 0.0
     reported_load: float = 0.0

@@ -185,6 +185,13 @@ ACTIONS: tuple[Action, ...] = (
         "Agent",
     ),
     Action(
+        "worker",
+        ("i",),
+        "Worker",
+        "Show where the worker stands: server, region, reconnects and why, load and offers, addresses.",
+        "General",
+    ),
+    Action(
         "options",
         ("O",),
         "Options",

@@ -20,7 +20,7 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView, Registration
-from agent_tui.options.declare import Basis
+from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
@@ -34,6 +34,7 @@ from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.screens.worker import WorkerPage, worker_lines
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -201,7 +202,7 @@ class AgentTuiApp(App[int]):
     def _show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""
         state, now = self.state, self._now()
-        options = self._engine.resolution.options if self._engine is not None else DEFAULTS
+        options = self._options
         start, header = self._panel(StartPane), self._panel(Header)
         if not header.is_attached:
             return  # the app is leaving
@@ -355,6 +356,9 @@ class AgentTuiApp(App[int]):
         file, line = (failed.file, failed.line) if failed.failed else (None, None)
         open_in_editor(self, Path(file or self.state.agent), line or 1)
 
+    async def do_worker(self) -> None:
+        await self.push_screen_wait(WorkerPage(lambda: worker_lines(self.state, self._options, self._now())))
+
     async def do_options(self) -> None:
         dashboard = self.screen_stack[0]
         if dashboard.has_class("-narrow"):
@@ -393,6 +397,10 @@ class AgentTuiApp(App[int]):
 
     # -- what panels ask for ---------------------------------------------------------------------------
 
+    @on(Header.Clicked)
+    def header_clicked(self) -> None:
+        self.run_worker(self.do_worker(), group="actions")
+
     @on(OptionsPanel.Edited)
     def edited(self, event: OptionsPanel.Edited) -> None:
         self.run_worker(self._set_option(event.name, event.value), group="actions")
@@ -414,6 +422,10 @@ class AgentTuiApp(App[int]):
         self.run_worker(self._guarded(self.do_end), group="actions")
 
     # -- helpers -----------------------------------------------------------------------------------------
+
+    @property
+    def _options(self) -> ServerOptions:
+        return self._engine.resolution.options if self._engine is not None else DEFAULTS
 
     @property
     def _handle(self) -> Handle:

@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from agent_tui.model.gate import TARGET_LOAD
 from agent_tui.worker.messages import WorkerStatus
-
-TARGET_LOAD = 0.7
-"""From here on the server passes a lone worker by, whatever its status (worker-protocol §6.1)."""
 
 FULL_LOAD = 1.0
 """The server makes no difference between loads above this one (worker-protocol §6.1)."""

@@ -52,8 +52,11 @@ def test_registration_and_its_troubles() -> None:
     assert state.worker.state is Registration.SUSPECT
     state = run(ev.WorkerDisconnected("gone", 2.0, 1), state=state)
     assert (state.worker.state, state.worker.reason) == (Registration.BACKING_OFF, "gone")
+    state = run(ev.WorkerDisconnected("no route", 4.0, 2), state=state)
+    assert (state.worker.reason, state.worker.last_loss) == ("no route", "gone")
     state = run(registered, state=state)
     assert (state.worker.reconnects, state.worker.reason) == (1, "")
+    assert state.worker.last_loss == "gone"
     assert run(ev.WorkerRefused("no"), state=state).worker.state is Registration.REFUSED
     assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is Registration.OFFLINE
 

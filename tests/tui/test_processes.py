@@ -197,7 +197,7 @@ async def test_a_click_on_a_head_sorts_by_it_then_the_other_way_then_not_at_all(
             orders.append([line[0] for line in shown_rows(table)][:4])
             assert table.selected == chosen
         assert orders[0] == ["8124", "8123", "8126", "8100"]
-        assert orders[1] == orders[0][::-1]
+        assert orders[1] == ["8126", "8100", "8123", "8124"]  # the first two are not measured yet
         assert orders[2] == usual[:4]
         table.sort_by("room")
         assert [line[0] for line in shown_rows(table)] == usual

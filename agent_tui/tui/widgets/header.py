@@ -1,6 +1,7 @@
 """The two lines on top: which code, registered where, and what it does and costs."""
 
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from agent_tui.model.state import AppState
@@ -26,6 +27,12 @@ class Header(Widget):
         color: $foreground;
     }
     """
+
+    class Clicked(Message):
+        """Somebody wants to know more."""
+
+    def on_click(self) -> None:
+        self.post_message(self.Clicked())
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

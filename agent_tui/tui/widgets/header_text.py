@@ -126,7 +126,8 @@ def _standing(state: AppState, now: float) -> Part:
 def _online(worker: WorkerView, now: float) -> Part:
     good = worker.state is Registration.REGISTERED
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server does not answer", Tone.WARN)
-    up = Span(f" {duration(now - worker.since)}")
+    again = f" ↻{worker.reconnects}" if worker.reconnects else ""
+    up = Span(f" {duration(now - worker.since)}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 

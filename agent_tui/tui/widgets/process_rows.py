@@ -92,7 +92,10 @@ SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
 """What a column is sorted by."""
 
 
-def ordered(state: AppState, order: Order = Order()) -> list[ProcessView]:  # noqa: B008  it is frozen
+AS_THEY_WORK = Order()
+
+
+def ordered(state: AppState, order: Order = AS_THEY_WORK) -> list[ProcessView]:
     """Live processes first: those with a job, idle ones, starting ones, services; then the last ended."""
     live = sorted(state.live_processes, key=lambda p: (_rank(p), p.started, p.id))
     if order.column:

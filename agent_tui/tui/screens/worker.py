@@ -1,0 +1,120 @@
+"""Where the worker stands: all that the header has no room for, in lines that stay true while open."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from agent_tui.model.gate import TARGET_LOAD
+from agent_tui.model.state import AppState, Registration, WorkerView
+from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
+from agent_tui.tui.screens.text_page import TextPage
+from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line, to_contents
+
+REPAINT_S = 0.5
+
+_WORDS = {
+    Registration.REGISTERED: ("● registered", Tone.GOOD),
+    Registration.SUSPECT: ("◐ registered, but the server does not answer", Tone.WARN),
+    Registration.CONNECTING: ("◌ connecting", Tone.WARN),
+    Registration.BACKING_OFF: ("○ not registered, tried again soon", Tone.BAD),
+    Registration.REFUSED: ("✗ refused: mend url, key or secret (E), or press r", Tone.BAD),
+    Registration.OFFLINE: ("✗ offline, not tried again: press r", Tone.BAD),
+}
+
+
+def worker_lines(state: AppState, options: ServerOptions, now: float) -> tuple[Line, ...]:
+    """A block each for the registration, the load that decides about offers, and where things are."""
+    return (*_registration(state, now), (), *_offers(state, options), (), *_places(state))
+
+
+def _registration(state: AppState, now: float) -> list[Line]:
+    worker, (words, tone) = state.worker, _WORDS[state.worker.state]
+    lines: list[Line] = [(Span(words, tone), Span(f"  for {duration(now - worker.since)}", Tone.DIM))]
+    if worker.reason:
+        lines.append(_fact("because", worker.reason))
+    if worker.worker_id:
+        lines.append(_fact("worker id", worker.worker_id))
+    if state.server is not None:
+        remote = ", REMOTE: other people may be served there" if state.server.remote else ""
+        media = "" if state.server.media else " (no media: nobody can be in its rooms)"
+        lines.append(
+            _fact("server", f"{shown_url(state.server.url)}, {state.server.kind.value}{remote}{media}")
+        )
+    lines.append(_fact("version", worker.server or "–"))
+    if worker.region or worker.node_id:
+        lines.append(_fact("region", f"{worker.region or '–'}, node {worker.node_id or '–'}"))
+    lines.append(_fact("reconnects", _reconnects(worker)))
+    return lines
+
+
+def _reconnects(worker: WorkerView) -> str:
+    if not worker.last_loss:
+        return str(worker.reconnects)
+    at = time.strftime("%H:%M:%S", time.localtime(worker.lost_at))
+    return f"{worker.reconnects}, last lost at {at}: {worker.last_loss}"
+
+
+def _offers(state: AppState, options: ServerOptions) -> list[Line]:
+    worker = state.worker
+    full = options.load_threshold <= worker.measured_load
+    threshold = "∞" if math.isinf(options.load_threshold) else f"{options.load_threshold:g}"
+    name = (
+        f"as {options.agent_name!r}" if options.agent_name else "without a name: every new room asks for it"
+    )
+    told = f"{worker.reported_load:.2f} told to the server"
+    lines = [
+        _fact("offered", f"{options.server_type} jobs, {name}"),
+        _fact(
+            "load", f"{worker.measured_load:.2f} measured, {told}; full from {threshold} on (loadThreshold)"
+        ),
+    ]
+    if full or worker.reported_load >= TARGET_LOAD:
+        why = (
+            "the load is over the threshold"
+            if full
+            else f"the server passes over workers at {TARGET_LOAD:g} or more"
+        )
+        lines.append((Span("  ▲ no offers now: ", Tone.WARN), Span(why)))
+    if state.generation.is_broken and state.generation.failed == state.generation.current:
+        lines.append((Span("  ▲ no offers now: ", Tone.WARN), Span(one_line(state.generation.error))))
+    return lines
+
+
+def _places(state: AppState) -> list[Line]:
+    found = (
+        ("agent", state.agent),
+        ("interpreter", state.interpreter),
+        ("health", state.http_url and f"{state.http_url} (also /worker and /metrics)"),
+        ("agent-tui", state.version),
+    )
+    return [_fact(name, value) for name, value in found if value]
+
+
+def _fact(name: str, value: str) -> Line:
+    return (Span(f"  {name:<12}", Tone.DIM), Span(one_line(value)))
+
+
+class WorkerPage(TextPage):
+    """The lines, made anew while the page is open; Esc, i or q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
+
+    def __init__(self, lines: Callable[[], tuple[Line, ...]]) -> None:
+        super().__init__("Worker", to_contents(lines()))
+        self._make = lines
+        self._shown = lines()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(REPAINT_S, self._repaint)
+
+    def _repaint(self) -> None:
+        lines = self._make()
+        if lines != self._shown:
+            self._shown = lines
+            self.query_one(Static).update(to_contents(lines))

@@ -1,0 +1,82 @@
+"""The page that says where the worker stands."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent_tui.model import events as ev
+from agent_tui.tui.app import DEFAULTS
+from agent_tui.tui.screens.worker import WorkerPage, worker_lines
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.test_app import screen
+from tests.tui.test_header import HOSTILE
+
+
+def text(engine: FakeEngine, **options: object) -> str:
+    lines = worker_lines(engine.bus.state, replace(DEFAULTS, **options), engine.clock.time())  # type: ignore[arg-type]
+    return "\n".join("".join(span.text for span in line) for line in lines)
+
+
+def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(
+        ev.WorkerDisconnected("the server hung up", 1.0, 1),
+        ev.WorkerDisconnected("nothing listens", 2.0, 2),
+        ev.WorkerRegistered("AW_2", "ws://x", ev.ServerKind.FOUND, "1.13.5", "", "eu", "ND_1"),
+    )
+    shown = text(engine)
+    for wanted in (
+        "● registered",
+        "AW_2",
+        "local 1.13.5",
+        "eu, node ND_1",
+        "1, last lost at",
+        "the server hung up",
+    ):
+        assert wanted in shown
+    assert "nothing listens" not in shown
+
+
+@pytest.mark.parametrize(
+    ("load", "options", "said"),
+    [
+        ((0.2, 0.0), {}, ""),
+        ((0.9, 0.0), {"load_threshold": 0.8}, "the load is over the threshold"),
+        ((0.75, 0.75), {"load_threshold": 0.9}, "the server passes over workers at 0.7 or more"),
+    ],
+)
+def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object], said: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.LoadMeasured(*load))
+    shown = text(engine, **options)
+    assert ("no offers now" in shown) == bool(said)
+    assert said in shown
+
+
+def test_code_that_is_given_up_takes_no_offers() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.GenerationFailed(1, "OSError: no model", None, None, ""))
+    assert "no offers now: OSError: no model" in text(engine)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_it_opens_follows_what_happens_and_shows_text_as_text(hostile: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.click("#header")
+        await pilot.pause()
+        assert isinstance(app.screen, WorkerPage)
+        engine.publish(ev.WorkerDisconnected(hostile, 1.0, 1))
+        await pilot.pause(0.2)
+        app._paint()
+        app.screen._repaint()
+        assert "not registered" in str(app.screen.query_one("#page-box Static").render())
+        assert "\x1b" not in app.export_screenshot()
+        await pilot.press("i")
+        await pilot.pause()
+        assert not isinstance(app.screen, WorkerPage)
