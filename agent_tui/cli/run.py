@@ -28,6 +28,7 @@ from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.engine import Engine
+    from agent_tui.options.envfiles import Environment
 
 DEBUG_PORT = 5678
 """Where editors look for debugpy."""
@@ -154,7 +155,7 @@ def run(
     )
     try:
         if screen:
-            return asyncio.run(_run_screen(config, count, allow_remote))
+            return asyncio.run(_run_screen(config, count, allow_remote, environment))
         return asyncio.run(_run_headless(config, count, allow_remote, as_json, exit_when_idle))
     finally:
         head_start.discard()
@@ -169,8 +170,14 @@ def _prepare(
     return runtime, interpreter, HeadStart(runtime, interpreter.path, cwd, environ, imports)
 
 
-async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> int:
+async def _run_screen(
+    config: "RunConfig", dispatch: int, allow_remote: str, environment: "Environment"
+) -> int:
+    from agent_tui.tui.actions import ACTIONS
     from agent_tui.tui.app import AgentTuiApp
+    from agent_tui.tui.preferences import read_preferences
+
+    preferences = read_preferences(environment.screen, str(environment.config_file), ACTIONS)
 
     async def make_engine() -> "Engine":
         # After the first frame, and in a thread, so that the screen lives meanwhile.
@@ -178,7 +185,13 @@ async def _run_screen(config: "RunConfig", dispatch: int, allow_remote: str) -> 
         made: Engine = engine.Engine(config)
         return made
 
-    app = AgentTuiApp(make_engine, agent=str(config.agent), dispatch=dispatch, confirmed_host=allow_remote)
+    app = AgentTuiApp(
+        make_engine,
+        agent=str(config.agent),
+        dispatch=dispatch,
+        confirmed_host=allow_remote,
+        preferences=preferences,
+    )
     with StopSignals(app.stop) as signals:
         code = await app.run_async()
         failed = app.return_code or ExitCode.OK  # of a screen that broke; ending the engine is no excuse

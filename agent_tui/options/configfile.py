@@ -16,6 +16,9 @@ NAME = "agent-tui.toml"
 PYPROJECT = "pyproject.toml"
 TABLE = ("tool", "agent-tui")
 
+SCREEN = "screen"
+"""A table of the file that holds no options: how the screen is to be."""
+
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 _KEY = re.compile(
@@ -60,10 +63,17 @@ def read_surroundings(
     if file is None:
         return environment
     try:
+        table, lines = _read_table(file)
         values = read_config(file, environment.variables, cwd)
+        screen = table.get(SCREEN, {})
+        if not isinstance(screen, dict):
+            at = f"{near(file.path, cwd)}:{lines.get(SCREEN, 1)}"
+            raise OptionError(
+                f"{SCREEN} = {screen!r} ({at}) is not a table; write [{SCREEN}], then theme = …"
+            )
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
-    return replace(environment, config=values, config_file=file.path)
+    return replace(environment, config=values, config_file=file.path, screen=screen)
 
 
 def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None = None) -> dict[str, Given]:
@@ -71,6 +81,20 @@ def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None
 
     Raises OptionError for a file that cannot be read, an unknown option or a variable that is not set.
     """
+    table, lines = _read_table(file)
+    values: dict[str, Given] = {}
+    for name, raw in table.items():
+        if name == SCREEN:
+            continue
+        where = f"{near(file.path, cwd) if cwd else file.path}:{lines.get(name, 1)}"
+        if name not in BY_NAME:
+            raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
+        values[name] = Given(_expanded(raw, environ, name, where), where)
+    return values
+
+
+def _read_table(file: ConfigFile) -> tuple[dict[str, Any], dict[str, int]]:
+    """What the file holds for us, and the line of each key. Raises OptionError."""
     try:
         text = file.path.read_text(encoding="utf-8")
         table: Any = tomllib.loads(text)
@@ -84,14 +108,7 @@ def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None
         raise OptionError(
             f"{file.path}: {'.'.join(file.table)} is not a table of options; write name = value"
         )
-    lines = dict(_lines(text, file.table))
-    values: dict[str, Given] = {}
-    for name, raw in table.items():
-        where = f"{near(file.path, cwd) if cwd else file.path}:{lines.get(name, 1)}"
-        if name not in BY_NAME:
-            raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
-        values[name] = Given(_expanded(raw, environ, name, where), where)
-    return values
+    return table, dict(_lines(text, file.table))
 
 
 def _names_table(path: Path) -> bool:

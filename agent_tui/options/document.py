@@ -7,6 +7,16 @@ from agent_tui.options.declare import OPTIONS, Basis, Option
 from agent_tui.options.permissions import Permissions
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+_KEYS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_SCREEN = {
+    "description": "How the screen is to be.",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "theme": {"type": "string"},
+        "keys": {"type": "object", "additionalProperties": _KEYS},
+    },
+}
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 
 
@@ -20,7 +30,8 @@ def schema() -> dict[str, Any]:
         "properties": {
             option.name: {"description": option.help, "anyOf": [dict(option.kind.schema), _VARIABLE]}
             for option in OPTIONS
-        },
+        }
+        | {"screen": _SCREEN},
     }
 
 

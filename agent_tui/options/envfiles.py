@@ -27,6 +27,8 @@ class Environment:
     config: Mapping[str, Given] = field(default_factory=dict)
     config_file: Path | None = None
     config_problem: str = ""
+    screen: Mapping[str, object] = field(default_factory=dict)
+    """The config file's table `[screen]`, as it stands there: only the screen knows what may be in it."""
 
     @property
     def plain(self) -> dict[str, str]:

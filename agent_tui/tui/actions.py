@@ -51,6 +51,7 @@ _KEY_NAMES = {
     "Q": "Q",
     "R": "R",
     "S": "S",
+    "f12": "F12",
 }
 
 ACTIONS: tuple[Action, ...] = (
@@ -205,6 +206,13 @@ ACTIONS: tuple[Action, ...] = (
         "Edit every option in a form: applied as one step, undone, saved to agent-tui.toml or exported.",
         "General",
         footer="Options",
+    ),
+    Action(
+        "picture",
+        ("f12",),
+        "Picture",
+        "Save a picture of the screen (SVG) to the working folder, with secrets masked.",
+        "General",
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(

@@ -26,6 +26,8 @@ from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.palette import ActionProvider
+from agent_tui.tui.picture import masked, save, secrets
+from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
@@ -76,7 +78,8 @@ class AgentTuiApp(App[int]):
             action.footer or action.title,
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
-            priority=key.startswith("ctrl+"),
+            priority=key.startswith(("ctrl+", "f1")),  # over what has the focus and over pages
+            id=action.name,
         )
         for action in ACTIONS
         for key in action.keys
@@ -89,6 +92,7 @@ class AgentTuiApp(App[int]):
         agent: str = "",
         dispatch: int = 0,
         confirmed_host: str = "",
+        preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         now: Callable[[], float] = time.time,
     ) -> None:
         """`agent` is the file's path for the first frame, before there is an engine to tell of it.
@@ -96,6 +100,12 @@ class AgentTuiApp(App[int]):
         `dispatch` test jobs are made once the worker is ready.
         """
         super().__init__()
+        self.actions = remapped(ACTIONS, preferences.keys)
+        """The registry, with keys as they are here."""
+        self.register_theme(HIGH_CONTRAST)
+        self.set_keymap(preferences.keymap)
+        if preferences.theme:
+            self.theme = preferences.theme
         self._make_engine = make_engine
         self._now = now
         self._engine: Handle | None = None
@@ -384,8 +394,17 @@ class AgentTuiApp(App[int]):
         settings = self._handle.settings
         await self.push_screen_wait(ExportPage(settings.resolution, settings.basis))
 
+    async def do_picture(self) -> None:
+        hidden = secrets(self._engine.resolution) if self._engine is not None else ()
+        svg = masked(self.export_screenshot(title="agent-tui"), hidden)
+        try:
+            path = await asyncio.to_thread(save, svg, Path.cwd())
+        except OSError as error:
+            raise UserError(f"the picture is not saved: {error}") from None
+        self._tell(f"saved as {path.name}, secrets masked")
+
     async def do_help(self) -> None:
-        rows = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
+        rows = [(action.shown_keys, action.title, action.help, action.group) for action in self.actions]
         await self.push_screen_wait(Help(rows))
 
     async def do_drain(self) -> None:

@@ -1,0 +1,40 @@
+"""A picture of the screen as a file, with nothing secret in it."""
+
+import time
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from agent_tui.options.declare import OPTIONS
+from agent_tui.options.resolve import MASK, Resolution
+
+SHORTEST = 8
+"""Of the secrets that are looked for: a development server's `secret` is a word like any other."""
+
+
+def secrets(resolution: Resolution) -> tuple[str, ...]:
+    """The secrets in force, longest first."""
+    found = {str(resolution.value(option)) for option in OPTIONS if option.kind.secret}
+    return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
+
+
+def masked(svg: str, hidden: Iterable[str]) -> str:
+    """The picture without these texts, however it spells them."""
+    for secret in hidden:
+        for spelled in {secret, escape(secret), escape(secret).replace(" ", "&#160;")}:
+            svg = svg.replace(spelled, MASK)
+    return svg
+
+
+def save(svg: str, folder: Path) -> Path:
+    """Writes the picture under a name that was free. Raises OSError."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(100):
+        path = folder / f"agent-tui-{stamp}{f'-{number}' if number else ''}.svg"
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(svg)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"too many pictures in {folder}")

@@ -1,0 +1,132 @@
+"""`[screen]` of the config file: themes and keys; and pictures with secrets masked."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model import commands as cmd
+from agent_tui.model.errors import UserError
+from agent_tui.options.configfile import ConfigFile, read_surroundings
+from agent_tui.tui import picture
+from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+
+
+def read(**table: object) -> Preferences:
+    return read_preferences(table, "agent-tui.toml", ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"thema": "x"}, "screen.thema (agent-tui.toml) is not known"),
+        ({"theme": "pink"}, "is no theme: give one of"),
+        ({"theme": 3}, "is no theme"),
+        ({"keys": "w"}, "is not a table"),
+        ({"keys": {"fly": "w"}}, "screen.keys.fly (agent-tui.toml) is no action"),
+        ({"keys": {"reload": ""}}, "is no key"),
+        ({"keys": {"reload": [1]}}, "is no key"),
+        ({"keys": {"reload": "d"}}, "'d' is the key of dispatch and reload"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(table: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        read(**table)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_keys_may_be_swapped_and_several() -> None:
+    chosen = read(keys={"reload": ["d", "f5"], "dispatch": "r", "more_idle": "*"}).keys
+    by_name = {action.name: action.keys for action in remapped(ACTIONS, chosen)}
+    assert (by_name["reload"], by_name["dispatch"]) == (("d", "f5"), ("r",))
+    assert by_name["more_idle"] == ("asterisk",)
+
+
+async def test_a_key_of_ones_own_does_it_and_the_usual_one_no_more() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+
+    async def make() -> FakeEngine:
+        return engine
+
+    app = AgentTuiApp(make, preferences=read(keys={"reload": "f5"}, theme="high-contrast"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app._bridge is not None)
+        app._paint()
+        await pilot.press("r")
+        await pilot.press("f5")
+        await pilot.pause()
+        assert engine.commands == [cmd.Reload()]
+        assert app.theme == "high-contrast"
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "f5" in str(app.screen.query_one("Static").render())
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_every_theme_shows_the_dashboard(theme: str) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+
+    async def make() -> FakeEngine:
+        return engine
+
+    app = AgentTuiApp(make, preferences=Preferences(theme))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: app._bridge is not None)
+        app._paint()
+        await pilot.pause()
+        assert "registered" in app.export_screenshot()
+
+
+def test_the_table_is_no_option_and_reaches_the_screen_as_it_stands(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    (tmp_path / "agent-tui.toml").write_text(
+        'agentName = "bob"\n[screen]\ntheme = "nord"\n[screen.keys]\nreload = "f5"\n'
+    )
+    found = read_surroundings(agent, tmp_path, {})
+    assert found.config_problem == ""
+    assert list(found.config) == ["agentName"]
+    assert found.screen == {"theme": "nord", "keys": {"reload": "f5"}}
+    (tmp_path / "agent-tui.toml").write_text("screen = 3\n")
+    assert "agent-tui.toml:1) is not a table" in read_surroundings(agent, tmp_path, {}).config_problem
+    assert ConfigFile(tmp_path / "agent-tui.toml").table == ()
+
+
+def test_a_picture_holds_no_secret_however_it_is_spelled() -> None:
+    svg = "<text>s3cr&amp;t&#160;word and again s3cr&amp;t word</text>"
+    assert picture.masked(svg, ["s3cr&t word"]) == "<text>••• and again •••</text>"
+
+
+async def test_f12_saves_what_is_seen_over_a_page_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = FakeEngine()
+    histories.busy(engine)
+
+    async def make() -> FakeEngine:
+        return engine
+
+    app = AgentTuiApp(make)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app._bridge is not None)
+        app._paint()
+        await pilot.press("f12")
+        await pilot.press("question_mark")
+        await pilot.pause()
+        await pilot.press("f12")
+        await until(lambda: len(list(tmp_path.glob("agent-tui-*.svg"))) == 2)
+        dashboard, help = sorted(tmp_path.glob("agent-tui-*.svg"), key=lambda path: path.stat().st_mtime_ns)
+        assert "registered" in dashboard.read_text()
+        assert "Keys" in help.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        picture.save("<svg/>", tmp_path / "nowhere")
