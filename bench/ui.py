@@ -7,9 +7,11 @@ frame is the first full picture that the terminal gets: the header's text is in 
 """
 
 import argparse
+import json
 import signal
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,7 +53,9 @@ def main() -> None:
     show("exec → screen mode, bare Textual", bare)
     show("exec → registered shown", registered)
     show("q → ended", quits)
-    at_rest(options.settle_s, options.idle_s)
+    at_rest("at rest", COMMAND, options.settle_s, options.idle_s)
+    at_rest("with 10 idle", [*COMMAND, "--num-idle-processes", "10"], options.settle_s, options.idle_s)
+    under_change(options.idle_s)
 
 
 def show(name: str, values: list[float]) -> None:
@@ -59,15 +63,35 @@ def show(name: str, values: list[float]) -> None:
     print(f"{name:34} {statistics.median(values):.3f} s  ({spread})")
 
 
-def at_rest(settle: float, seconds: float) -> None:
+def under_change(seconds: float) -> None:
+    """50 job processes that change each second, as `screen_load.py` makes them up."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [
+            sys.executable,
+            str(ROOT / "bench/screen_load.py"),
+            str(result),
+            "--seconds",
+            f"{seconds:g}",
+        ]
+        Terminal(command).process.wait(60)
+        found = json.loads(result.read_text())
+    print(f"{'CPU, 50 processes changing':34} {found['cpu_pct']:.1f} % of a core over {seconds:g} s")
+    print(
+        f"{'a tick of the screen':34} {found['median_ms']:.1f} ms, p95 {found['p95_ms']:.1f}, "
+        f"max {found['max_ms']:.1f} (n={found['ticks']})"
+    )
+
+
+def at_rest(what: str, command: list[str], settle: float, seconds: float) -> None:
     """CPU and memory of the host process with nothing to do."""
-    terminal = Terminal(COMMAND)
+    terminal = Terminal(command)
     terminal.until(b"AW_")
     host = psutil.Process(terminal.process.pid)
     time.sleep(settle)
     host.cpu_percent()
     time.sleep(seconds)
-    print(f"{'CPU at rest':34} {host.cpu_percent():.1f} % of a core over {seconds:g} s")
+    print(f"{f'CPU {what}':34} {host.cpu_percent():.1f} % of a core over {seconds:g} s")
     print(f"{'memory of the host (RSS)':34} {host.memory_info().rss / 2**20:.0f} MB")
     terminal.press(b"q")
     terminal.process.wait()

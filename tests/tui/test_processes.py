@@ -203,6 +203,27 @@ async def test_a_click_on_a_head_sorts_by_it_then_the_other_way_then_not_at_all(
         assert [line[0] for line in shown_rows(table)] == usual
 
 
+async def test_rows_out_of_sight_are_true_when_they_come_into_sight() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    for number in range(60):
+        engine.publish(histories.process(f"x{number:02}", 5000 + number, IDLE))
+    app = Host()
+    async with app.run_test(size=(100, 12)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        await pilot.pause()
+        for number in range(60):
+            engine.publish(ev.ProcessMeasured(f"x{number:02}", 700.0))
+        show(table, engine, later=1.0)
+        assert sum("700M" in line for line in shown_rows(table)) < 20
+        table.scroll_to(y=45, animate=False)
+        await pilot.pause()
+        await pilot.pause()
+        first = int(table.scroll_y)
+        assert all("700M" in line for line in shown_rows(table)[first : first + 8])
+
+
 def test_the_next_column_is_one_that_is_shown() -> None:
     assert Order().chosen("rss").label("rss") == "▼rss"
     assert Order("rss").chosen("rss").label("rss") == "▲rss"
@@ -241,9 +262,10 @@ async def test_changes_are_gathered_for_half_a_second() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     app = Host()
-    async with app.run_test(size=(80, 24)):
+    async with app.run_test(size=(80, 24)) as pilot:
         table = app.query_one(Processes)
         show(table, engine)
+        await pilot.pause()
         engine.publish(histories.process("p1", 8123, JOB, job_id="AJ_1"))
         show(table, engine, 0.1)
         assert shown_rows(table)[0][2] == "○ idle"
@@ -257,9 +279,10 @@ async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
-    async with app.run_test(size=(80, 24)):
+    async with app.run_test(size=(80, 24)) as pilot:
         table = app.query_one(Processes)
         show(table, engine)
+        await pilot.pause()
         updated: list[tuple[str, str]] = []
         monkeypatch.setattr(table, "update_cell", lambda r, c, v, **k: updated.append((r, c)))
         table.show(engine.bus.state, engine.clock.time())

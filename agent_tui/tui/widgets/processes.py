@@ -137,8 +137,9 @@ class Processes(DataTable[Text]):
         rows = {process.id: row(process, self._state, self._now) for process in processes}
         if columns != self._columns_shown:
             self._lay_out(columns)
-        self._put(rows)
+        self._add_and_remove(rows)
         self._arrange(tuple(rows))
+        self._update(rows)
 
     def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
         self.clear(columns=True)
@@ -147,18 +148,30 @@ class Processes(DataTable[Text]):
             label = Text(pad(self._by.label(column.key), width, right=column.right), no_wrap=True)
             self.add_column(label, width=width + 1, key=column.key)
 
-    def _put(self, rows: dict[str, Row]) -> None:
+    def _add_and_remove(self, rows: dict[str, Row]) -> None:
         for gone in self._cells.keys() - rows.keys():
             self.remove_row(gone)
-        for process_id, cells in rows.items():
-            before = self._cells.get(process_id)
-            if before is None:
-                self.add_row(*self._texts(process_id, cells), key=process_id)
+            del self._cells[gone]
+        for process_id in rows.keys() - self._cells.keys():
+            cells = self._cells[process_id] = rows[process_id]
+            self.add_row(*self._texts(process_id, cells), key=process_id)
+
+    def _update(self, rows: dict[str, Row]) -> None:
+        """Only what can be seen: a changed cell costs much, and there may be fifty processes."""
+        first = int(self.scroll_y)
+        for process_id in self._order[first : first + self.size.height]:
+            before, cells = self._cells[process_id], rows[process_id]
+            if before == cells:
                 continue
             for (column, _), text in zip(self._columns_shown, self._texts(process_id, cells), strict=True):
                 if before[column.key] != cells[column.key]:
                     self.update_cell(process_id, column.key, text)
-        self._cells = rows
+            self._cells[process_id] = cells
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if int(old_value) != int(new_value):
+            self.call_after_refresh(self._paint)  # rows that come into sight may be old
 
     def _arrange(self, order: tuple[str, ...]) -> None:
         """Puts the rows into order and the cursor back to its process, or on top if none was chosen."""
