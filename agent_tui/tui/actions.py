@@ -239,9 +239,9 @@ def keys_document() -> str:
     """docs/keys.md."""
     lines = ["# Keys", "", "Made from the registry in `agent_tui/tui/actions.py`.", ""]
     for group in dict.fromkeys(action.group for action in ACTIONS):
-        lines += [f"## {group}", "", "| key | | |", "|---|---|---|"]
+        lines += [f"## {group}", "", "| key | | | name |", "|---|---|---|---|"]
         lines += [
-            f"| `{action.shown_keys.replace(' ', '` `')}` | {action.title} | {action.help} |"
+            f"| `{action.shown_keys.replace(' ', '` `')}` | {action.title} | {action.help} | `{action.name}` |"
             for action in ACTIONS
             if action.group == group
         ]

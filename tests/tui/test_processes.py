@@ -115,9 +115,9 @@ def test_columns_fit_and_the_most_needed_stay(width: int) -> None:
     assert [column.key for column, _ in columns][:2] in (["pid", "state"], ["pid", "gen"])
 
 
-def test_at_72_cells_everything_but_the_reason_is_there() -> None:
+def test_at_72_cells_everything_but_ping_and_the_reason_is_there() -> None:
     keys = [column.key for column, _ in layout(72)]
-    assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "ping", "up"]
+    assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "cpu", "up"]
     assert "why" in [column.key for column, _ in layout(100)]
 
 

@@ -33,8 +33,8 @@ COLUMNS = (
     Column("room", 10, 1, 28),
     Column("uss", 5, 4, 5, right=True),
     Column("rss", 5, 2, 5, right=True),
-    Column("cpu", 4, 8, 4, right=True),
-    Column("ping", 5, 7, 5, right=True),
+    Column("cpu", 4, 7, 4, right=True),
+    Column("ping", 5, 8, 5, right=True),
     Column("up", 7, 3, 7, right=True),
     Column("why", 16, 9, 80),
 )
