@@ -240,17 +240,18 @@ def keys_document() -> str:
     lines = ["# Keys", "", "Made from the registry in `agent_tui/tui/actions.py`.", ""]
     for group in dict.fromkeys(action.group for action in ACTIONS):
         lines += [f"## {group}", "", "| key | | | name |", "|---|---|---|---|"]
-        lines += [
-            f"| `{action.shown_keys.replace(' ', '` `')}` | {action.title} | {action.help} | `{action.name}` |"
-            for action in ACTIONS
-            if action.group == group
-        ]
+        lines += [_key_row(action) for action in ACTIONS if action.group == group]
         lines.append("")
     lines += [
         "`Ctrl+P` opens the palette, which finds each of these by its name; `Tab` goes from panel to panel.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _key_row(action: Action) -> str:
+    keys = " ".join(f"`{key}`" for key in action.shown_keys.split())
+    return f"| {keys} | {action.title} | {action.help} | `{action.name}` |"
 
 
 if __name__ == "__main__":
