@@ -177,3 +177,8 @@ def _raw(value: object) -> object:
 def available_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def starting_at_once() -> int:
+    """How many job processes the pool starts at the same time."""
+    return max(available_cores(), 2)

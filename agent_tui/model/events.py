@@ -200,6 +200,8 @@ class ProcessMeasured:
     pss_mb: float | None = None
     children_mb: float = 0.0
     """RSS of all that it has started."""
+    cpu_s: float | None = None
+    """Processor seconds since its start; None where only RSS was read."""
 
 
 @dataclass(frozen=True, slots=True)

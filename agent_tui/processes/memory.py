@@ -37,13 +37,16 @@ class Memory:
     pss: float | None = None
     children: float = 0.0
     """RSS of all that it has started."""
+    cpu_s: float | None = None
+    """Processor seconds since its start; read together with USS and PSS."""
 
     def over(self, before: "Memory | None") -> "Memory":
         """These figures, and the earlier ones for what was not read this time."""
         if before is None:
             return self
         uss = before.uss if self.uss is None else self.uss
-        return Memory(self.rss, uss, before.pss if self.pss is None else self.pss, self.children)
+        pss = before.pss if self.pss is None else self.pss
+        return Memory(self.rss, uss, pss, self.children, self.cpu_s)
 
     def by(self, measure: MemoryMeasure) -> float:
         """The figure that counts, or RSS where that one could not be read; with what it has started."""
@@ -56,21 +59,24 @@ class Memory:
 def read_memory(pid: int, *, full: bool) -> Memory | None:
     """A process's memory now; None when it is gone. `full` adds USS and PSS."""
     try:
-        rss = psutil.Process(pid).memory_info().rss / MB
+        process = psutil.Process(pid)
+        rss = process.memory_info().rss / MB
+        used = process.cpu_times() if full else None
     except psutil.Error:
         return None
+    cpu_s = None if used is None else used.user + used.system
     if not full:
         return Memory(rss)
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:
-        return Memory(rss)
+        return Memory(rss, cpu_s=cpu_s)
     kilobytes: dict[str, int] = {}
     for line in rollup.splitlines()[1:]:
         name, _, value = line.partition(":")
         kilobytes[name] = int(value.split()[0])
     uss = kilobytes.get("Private_Clean", 0) + kilobytes.get("Private_Dirty", 0)
-    return Memory(rss, uss / 1024, kilobytes.get("Pss", 0) / 1024)
+    return Memory(rss, uss / 1024, kilobytes.get("Pss", 0) / 1024, cpu_s=cpu_s)
 
 
 @dataclass(slots=True)
@@ -147,7 +153,26 @@ class MemorySampler:
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
             self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
+            self._tell(process, memory)
+
+    def measure_all(self) -> int:
+        """Reads every process in full and tells what it found, changed or not; how many that were."""
+        count = 0
+        for process in tuple(self._processes()):
+            memory = self._read(process.pid, full=True) if process.pid is not None else None
+            if memory is not None:
+                count += 1
+                watched = self._watched.get(process.id)
+                if watched is not None:
+                    memory = replace(memory, children=watched.told.children if watched.told else 0.0)
+                    watched.told = memory
+                self._tell(process, memory)
+        return count
+
+    def _tell(self, process: SupervisedProcess, memory: Memory) -> None:
+        self._emit(
+            ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children, memory.cpu_s)
+        )
 
     async def run(self) -> None:
         """Samples until cancelled."""
@@ -186,7 +211,7 @@ class MemorySampler:
         watched = self._watched.setdefault(process.id, _Watched(memory, self._clock.monotonic()))
         if watched.news(memory):
             watched.told = memory.over(watched.told)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children))
+            self._tell(process, memory)
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
