@@ -124,8 +124,8 @@ class Engine:
                 case cmd.EndJob(job_id=job_id, reason=reason):
                     found = self._desk.end(job_id, ev.JobStatus.TERMINATED, reason)
                     return cmd.CommandResult(found, reason if found else f"no job {job_id} runs here")
-                case cmd.SetOptions(values=values):
-                    return await self._edit(lambda settings: settings.edited(values))
+                case cmd.SetOptions(values=values, undoable=undoable):
+                    return await self._edit(lambda settings: settings.edited(values, undoable=undoable))
                 case cmd.UndoOptions():
                     return await self._edit(Settings.undone)
                 case cmd.SaveOptions(clear_secrets=clear_secrets):

@@ -66,10 +66,11 @@ class RestartJob:
 @dataclass(frozen=True, slots=True)
 class SetOptions:
     """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
-    None takes an edit back.
+    None takes an edit back. What is not `undoable` is no step of its own for UndoOptions.
     """
 
     values: Mapping[str, str | None]
+    undoable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
