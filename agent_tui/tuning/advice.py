@@ -1,12 +1,14 @@
 """Advice: the smallest count of idle processes that meets a target, how sure that is, and why."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
+from agent_tui.tuning.loads import Load
 from agent_tui.tuning.model import PoolRule, this_machines_rule
 from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
-from agent_tui.tuning.stats import next_hits, wilson
+from agent_tui.tuning.stats import mean, next_hits, wilson
 from agent_tui.tuning.target import Target
 
 SURE = 0.9
@@ -14,6 +16,9 @@ SURE = 0.9
 
 AS_GOOD = 0.05
 """… or no larger count would do better by more than this."""
+
+NEARLY_ALL = 0.9
+"""From this share of what the pool can start a load is too fast to speak of a steady state."""
 
 LIKELY = 0.5
 """But nothing is advised that would miss it more often than not."""
@@ -72,7 +77,8 @@ def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) ->
         _candidate(result, target, fitted, count, result.runs_of(count)) for count in result.measured
     )
     chosen = choose(candidates)
-    return Advice(target, chosen, candidates, tuple(_lines(target, chosen, candidates)))
+    lines = [*_lines(target, chosen, candidates), *_starts_line(result.load, fitted)]
+    return Advice(target, chosen, candidates, tuple(lines))
 
 
 def choose(candidates: Sequence[Candidate]) -> int | None:
@@ -148,6 +154,20 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
         if smaller.met and smaller.sure is not None
     ]
     return lines
+
+
+def _starts_line(load: Load, fitted: Fitted | None) -> list[str]:
+    """Where jobs come about as fast as processes can be made ready, or faster, idle ones only delay it."""
+    rate = load.mean_rate
+    if fitted is None or math.isinf(rate):
+        return []
+    each_s, at_once = mean(fitted.warm_ups_s) or 0.0, fitted.rule.starts_at_once
+    if each_s <= 0 or rate < NEARLY_ALL * at_once / each_s:
+        return []
+    return [
+        f"  note: {rate:g} jobs a second come, and {at_once / each_s:.2g} processes become ready at most "
+        f"({at_once} start at once, {each_s:.2g} s each): however many are idle, in the long run they run out"
+    ]
 
 
 def _idle(candidate: Candidate) -> str:

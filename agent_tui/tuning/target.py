@@ -15,7 +15,7 @@ _WARM = re.compile(rf"warm\s*(>=|>|at least|over|above)\s*{_NUMBER}\s*%", re.IGN
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """At least `share` of the jobs (more, if `above`) enter in under `limit_ms` from their dispatch.
+    """At least `share` of the jobs (more, if `above`) enter within `limit_ms` of their dispatch.
 
     Without a limit: find a process warm. A lost job misses every target.
     """
@@ -32,7 +32,7 @@ class Target:
         return f"p{self.share * 100:.10g}<{self.limit_ms:.10g}ms"
 
     def hit(self, latency_ms: float, warm: bool) -> bool:
-        """Whether one job is as it should be; `latency_ms` from dispatch to entry, infinite for a lost one."""
+        """Whether one job is as it should be; `latency_ms` is infinite for a lost one."""
         return warm if self.limit_ms is None else latency_ms < self.limit_ms
 
     def met(self, hits: int, jobs: int) -> bool:
