@@ -55,7 +55,7 @@ async def stir(engine: FakeEngine, processes: int, rng: random.Random) -> None:
         for number in range(processes):
             rss = 300 + rng.random() * 50
             engine.publish(
-                ev.ProcessMeasured(f"j{number}", rss, rss / 9, rss / 3, 0.0, rng.random() * 20),
+                ev.ProcessMeasured(f"j{number}", rss, rss / 9, rss / 3, 0.0, None, rng.random() * 20),
                 ev.ProcessPinged(f"j{number}", rng.random() * 9),
             )
             await asyncio.sleep(1 / processes)

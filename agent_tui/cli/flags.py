@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options import kinds
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import Given, OptionError, convert
@@ -80,3 +80,11 @@ def _given(option: Option, raw: str | bool) -> Given:
         raise UserError(
             f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"
         ) from None
+
+
+def checked(flag: str, raw: str, kind: kinds.Kind) -> Any:
+    """The value of a flag that is no option. Raises UserError for one that its kind does not take."""
+    try:
+        return kind.convert(raw)
+    except ValueError as error:
+        raise UserError(f"{flag}: {raw!r} {error}; give {kind.expects}", ExitCode.USAGE) from None

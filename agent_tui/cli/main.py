@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agent_tui.model.errors import ExitCode, UserError
 
-COMMANDS = ("run", "options", "doctor", "server")
+COMMANDS = ("run", "options", "doctor", "server", "tune")
 """Each is a module here, with a command of that name."""
 
 

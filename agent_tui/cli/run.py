@@ -7,16 +7,16 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from agent_tui import __version__
 from agent_tui.cli.agent_file import find_agent
-from agent_tui.cli.flags import given_flags, option_flags, source_flags
+from agent_tui.cli.flags import checked, given_flags, option_flags, source_flags
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.errors import ExitCode
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.configfile import read_surroundings
@@ -41,7 +41,9 @@ TEST_JOB_LENGTH_S = 10.0
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
     "3 no server or refused credentials, 129, 130 and 143 by signal. `agent-tui options` prints the options "
-    "in force, `agent-tui doctor` checks what a run needs, `agent-tui server` is the embedded server alone.",
+    "in force, `agent-tui doctor` checks what a run needs, `agent-tui tune` measures how many "
+    "idle processes are enough, "
+    "`agent-tui server` is the embedded server alone.",
 )
 @click.argument("agent", required=False)
 @click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says.")
@@ -114,19 +116,19 @@ def run(
     flags = given_flags(options)
     cwd, environ = Path.cwd(), dict(os.environ)
     file, flags["agent"] = find_agent(agent, cwd, environ, config_file)
-    count = _checked("--dispatch", dispatch, kinds.whole(0, 10_000))
-    length = None if job_length is None else _checked("--job-length", job_length, kinds.duration(1)) / 1000
+    count = checked("--dispatch", dispatch, kinds.whole(0, 10_000))
+    length = None if job_length is None else checked("--job-length", job_length, kinds.duration(1)) / 1000
 
-    policy = _checked("--on-reload", on_reload, kinds.choice(*OnReload))
-    method = _checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
-    measure = _checked("--memory-measure", memory_measure, kinds.choice("auto", *MemoryMeasure))
-    port = 0 if debug_port is None else _checked("--debug", debug_port, kinds.whole(1, 65_535))
+    policy = checked("--on-reload", on_reload, kinds.choice(*OnReload))
+    method = checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
+    measure = checked("--memory-measure", memory_measure, kinds.choice("auto", *MemoryMeasure))
+    port = 0 if debug_port is None else checked("--debug", debug_port, kinds.whole(1, 65_535))
 
     environment = read_surroundings(file, cwd, environ, config_file)
     screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     with ThreadPoolExecutor(1) as beside:
         # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
-        preparing = beside.submit(_prepare, file, cwd, environment.plain, python)
+        preparing = beside.submit(prepare, file, cwd, environment.plain, python)
         if screen:
             importlib.import_module("agent_tui.tui.app")
         runtime, interpreter, head_start = preparing.result()
@@ -161,9 +163,10 @@ def run(
         head_start.discard()
 
 
-def _prepare(
+def prepare(
     file: Path, cwd: Path, environ: Mapping[str, str], python: str | None
 ) -> tuple[str, Interpreter, HeadStart]:
+    """Which kind of file it is, its interpreter, and a child there that imports the SDK already."""
     runtime = detect(file)
     interpreter = find_interpreter(file, runtime, environ, python)
     imports = learned.recall(learned.place(environ, interpreter.path, file)).imports
@@ -230,10 +233,3 @@ async def _run_headless(
         except asyncio.CancelledError:
             code = ExitCode.INTERRUPTED
     return code if signals.exit_code is None else signals.exit_code
-
-
-def _checked(flag: str, raw: str, kind: kinds.Kind) -> Any:
-    try:
-        return kind.convert(raw)
-    except ValueError as error:
-        raise UserError(f"{flag}: {raw!r} {error}; give {kind.expects}", ExitCode.USAGE) from None

@@ -14,7 +14,10 @@ from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
 from agent_tui.engine.api import server_api
 from agent_tui.engine.no_job import Standing, never_offered, taken_elsewhere
 from agent_tui.model.clock import Clock
+from agent_tui.model.commands import Dispatch, DispatchBy
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
+from agent_tui.worker.messages import PretendedParticipant
 from agent_tui.worker.urls import ServerAddress
 
 API_S = 10.0
@@ -35,6 +38,15 @@ class DispatchTimings:
     clean_up_s: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where test dispatches go, and for which agent: as the options have it."""
+
+    address: ServerAddress
+    agent_name: str
+    deployment: str
+
+
 @dataclass(slots=True, eq=False)
 class _Dispatch:
     """One test dispatch, from when it was made until its outcome was told."""
@@ -44,6 +56,7 @@ class _Dispatch:
     ours: bool
     """We made up the room's name: it is ours to delete."""
     address: ServerAddress
+    length_s: float | None = None
     id: str = ""
     watch: "asyncio.Task[None] | None" = None
 
@@ -57,45 +70,47 @@ class Dispatches:
         clock: Clock,
         emit: Callable[[Event], None],
         standing: Callable[[], Standing],
+        simulate: Callable[[str, PretendedParticipant | None], bool] = lambda *_: False,
         timings: DispatchTimings | None = None,
     ) -> None:
+        """`simulate` asks the server to offer a job for a room to this worker; False: not registered."""
         self._clock = clock
         self._emit = emit
         self._standing = standing
+        self._simulate = simulate
         self._timings = timings or DispatchTimings()
         self._dispatches: list[_Dispatch] = []
         self._rooms: dict[str, ServerAddress] = {}
         self._told: deque[str] = deque(maxlen=TOLD)
+        self._deleting: set[asyncio.Task[None]] = set()
 
-    async def make(
-        self, address: ServerAddress, agent_name: str, deployment: str, room: str, metadata: str
-    ) -> str:
-        """One dispatch: CreateDispatch for a name, a new room without one. Returns the room's name.
+    async def make(self, to: Destination, room: str, command: Dispatch) -> str:
+        """One dispatch: CreateDispatch for a name, a new room without one, or a simulated job.
 
-        Raises what livekit-api and aiohttp raise.
+        Returns the room's name, made up for an empty `room`. Raises UserError for what cannot be simulated,
+        and what livekit-api and aiohttp raise.
         """
-        name = room or f"test-{secrets.token_hex(4)}"
-        dispatch = _Dispatch(name, self._clock.time(), not room, address)
+        name, address = room or f"test-{secrets.token_hex(4)}", to.address
+        dispatch = _Dispatch(name, self._clock.time(), not room, address, command.length_s)
         dispatch.watch = asyncio.create_task(self._watch(dispatch), name=f"dispatch into {name}")
         self._dispatches.append(dispatch)
         if dispatch.ours:
             self._rooms[name] = address
         try:
-            async with server_api(address, name, API_S) as api:
-                if agent_name:
-                    made = await api.agent_dispatch.create_dispatch(
-                        CreateAgentDispatchRequest(
-                            agent_name=agent_name, room=name, metadata=metadata, deployment=deployment
-                        )
-                    )
-                    dispatch.id = made.id
-                else:
-                    await api.room.create_room(_room_for_anyone(name, metadata, deployment))
+            if command.by is DispatchBy.SIMULATE:
+                self._ask_to_simulate(name, command)
+            else:
+                dispatch.id = await _ask_to_dispatch(to, name, command)
         except BaseException:
             self._end(dispatch)
             raise
-        self._emit(Dispatched(name, agent_name, dispatch.id or None))
+        self._emit(Dispatched(name, to.agent_name, dispatch.id or None))
         return name
+
+    def _ask_to_simulate(self, room: str, command: Dispatch) -> None:
+        participant = pretended(command)
+        if not self._simulate(room, participant):
+            raise UserError("a simulated job needs a registered worker: this one is not registered now")
 
     def dispatched_at(self, job: Job) -> float | None:
         """When the dispatch was made that this job came from; None if not from here."""
@@ -106,6 +121,11 @@ class Dispatches:
         """Whether the job came from a dispatch made here."""
         return self._of(job) is not None
 
+    def length_s(self, job: Job) -> float | None:
+        """How long the job may last by its dispatch; None if that did not say."""
+        dispatch = self._of(job)
+        return dispatch.length_s if dispatch else None
+
     def offered(self, job: Job) -> None:
         """The server offers the job: its dispatch has arrived."""
         dispatch = self._of(job)
@@ -113,10 +133,16 @@ class Dispatches:
             dispatch.watch.cancel()
 
     def over(self, job: Job) -> None:
-        """The job has ended, and that was told."""
+        """The job has ended, and that was told. The room goes with it if both were for a load only."""
         dispatch = self._of(job)
-        if dispatch is not None:
-            self._end(dispatch)
+        if dispatch is None:
+            return
+        self._end(dispatch)
+        address = self._rooms.pop(dispatch.room, None) if dispatch.length_s is not None else None
+        if address is not None:
+            task = asyncio.create_task(self._delete_quietly(dispatch.room, address), name="delete a room")
+            self._deleting.add(task)
+            task.add_done_callback(self._deleting.discard)
 
     def lost(self, job: Job, why: str) -> None:
         """No worker took the job, and why; told once for each."""
@@ -132,13 +158,14 @@ class Dispatches:
         for dispatch in tuple(self._dispatches):
             self._end(dispatch)
         rooms, self._rooms = self._rooms, {}
-        with contextlib.suppress(Exception):  # the server may be gone, and with it the rooms
-            async with asyncio.timeout(self._timings.clean_up_s):
-                await asyncio.gather(*(self._delete(room, at) for room, at in rooms.items()))
+        last = (self._delete_quietly(room, address) for room, address in rooms.items())
+        await asyncio.gather(*last, *self._deleting)
 
-    async def _delete(self, room: str, address: ServerAddress) -> None:
-        async with server_api(address, room, self._timings.clean_up_s) as api:
-            await api.room.delete_room(DeleteRoomRequest(room=room))
+    async def _delete_quietly(self, room: str, address: ServerAddress) -> None:
+        with contextlib.suppress(Exception):  # the server may be gone, and with it the room
+            async with asyncio.timeout(self._timings.clean_up_s):
+                async with server_api(address, room, self._timings.clean_up_s) as api:
+                    await api.room.delete_room(DeleteRoomRequest(room=room))
 
     def _of(self, job: Job) -> _Dispatch | None:
         """By the dispatch's id where both are known, else the oldest in that room that is not over."""
@@ -175,9 +202,43 @@ class Dispatches:
             self._dispatches.remove(dispatch)
 
 
-def _room_for_anyone(name: str, metadata: str, deployment: str) -> CreateRoomRequest:
+def pretended(command: Dispatch) -> PretendedParticipant | None:
+    """Whom a simulated job is about. Raises UserError for what such a job cannot carry."""
+    if command.identity:
+        return PretendedParticipant(command.identity, command.metadata, command.attributes)
+    if command.metadata or command.attributes:
+        raise UserError(
+            "a simulated job carries no metadata or attributes of its own: give an identity, "
+            "and they are that participant's"
+        )
+    return None
+
+
+async def _ask_to_dispatch(to: Destination, room: str, command: Dispatch) -> str:
+    """The dispatch's id; empty for a new room."""
+    async with server_api(to.address, room, API_S) as api:
+        if not to.agent_name:
+            await api.room.create_room(_room_for_anyone(to, room, command))
+            return ""
+        made = await api.agent_dispatch.create_dispatch(
+            CreateAgentDispatchRequest(
+                agent_name=to.agent_name,
+                room=room,
+                metadata=command.metadata,
+                deployment=to.deployment,
+                attributes=dict(command.attributes),
+            )
+        )
+        return made.id
+
+
+def _room_for_anyone(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:
     """A new room: it asks for the agents without a name by itself (worker-protocol §11.1)."""
-    request = CreateRoomRequest(name=name, empty_timeout=ROOM_TIMEOUT_S, departure_timeout=ROOM_TIMEOUT_S)
-    if metadata or deployment:
-        request.agents.append(RoomAgentDispatch(metadata=metadata, deployment=deployment))
+    request = CreateRoomRequest(name=room, empty_timeout=ROOM_TIMEOUT_S, departure_timeout=ROOM_TIMEOUT_S)
+    if command.metadata or command.attributes or to.deployment:
+        request.agents.append(
+            RoomAgentDispatch(
+                metadata=command.metadata, attributes=dict(command.attributes), deployment=to.deployment
+            )
+        )
     return request

@@ -13,7 +13,7 @@ from agent_tui.engine.announcer import LogAnnouncer
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
-from agent_tui.engine.dispatches import Dispatches
+from agent_tui.engine.dispatches import Destination, Dispatches
 from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.guards import remote_refusal
@@ -22,7 +22,7 @@ from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.no_job import Standing
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
-from agent_tui.engine.settings import Settings, available_cores, overruled
+from agent_tui.engine.settings import Settings, available_cores, overruled, starting_at_once
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.door import Door
@@ -36,14 +36,11 @@ from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
-from agent_tui.processes.pool import Pool
+from agent_tui.processes.pool import REFILL_AFTER_S, Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.detect import NATIVE
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.worker.http import WorkerInfo
-
-REFILL_AFTER_S = 0.02
-"""After an accepted job; a warm one's entry function is reached within a few milliseconds."""
 
 MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
@@ -127,13 +124,16 @@ class Engine:
                 case cmd.EndJob(job_id=job_id, reason=reason):
                     found = self._desk.end(job_id, ev.JobStatus.TERMINATED, reason)
                     return cmd.CommandResult(found, reason if found else f"no job {job_id} runs here")
-                case cmd.SetOptions(values=values):
-                    return await self._edit(lambda settings: settings.edited(values))
+                case cmd.SetOptions(values=values, undoable=undoable):
+                    return await self._edit(lambda settings: settings.edited(values, undoable=undoable))
                 case cmd.UndoOptions():
                     return await self._edit(Settings.undone)
                 case cmd.SaveOptions(clear_secrets=clear_secrets):
                     said = await self._editor.save(clear_secrets=clear_secrets)
                     return cmd.CommandResult(True, "; ".join(said))
+                case cmd.MeasureMemory():
+                    measured = self._sampler.measure_all()
+                    return cmd.CommandResult(True, f"{measured} processes measured")
                 case cmd.DumpStacks(process_id=process_id):
                     return await self._dump_stacks(process_id)
                 case cmd.RestartJob(job_id=job_id, reason=reason):
@@ -204,7 +204,12 @@ class Engine:
         context = self._context = Context(
             self._config, clock, emit, self._first, self._store, self._intake, server
         )
-        self._dispatches = Dispatches(clock=clock, emit=emit, standing=self._standing)
+        self._dispatches = Dispatches(
+            clock=clock,
+            emit=emit,
+            standing=self._standing,
+            simulate=lambda room, participant: self._registrar.simulate_job(room, participant),
+        )
         self._code = AgentCode(
             context,
             pool=lambda: self._pool,
@@ -224,7 +229,7 @@ class Engine:
         )
         self._pool = Pool(
             target=0,
-            starting_at_once=max(available_cores(), 2),
+            starting_at_once=starting_at_once(),
             timings=context.process_timings,
             clock=clock,
             emit=emit,
@@ -321,19 +326,16 @@ class Engine:
         refusal = remote_refusal(server.chosen, command.confirmed_host, "a test dispatch")
         if refusal is not None:
             return cmd.CommandResult(False, refusal, refused=True)
-        dispatches = (
-            self._dispatches.make(
-                server.address, options.agent_name, options.deployment, room, command.metadata
-            )
-            for room in _room_names(command)
-        )
+        to = Destination(server.address, options.agent_name, options.deployment)
+        dispatches = (self._dispatches.make(to, room, command) for room in _room_names(command))
         made = await asyncio.gather(*dispatches, return_exceptions=True)
         failures = [result for result in made if isinstance(result, BaseException)]
+        rooms = tuple(result for result in made if isinstance(result, str))
         if failures:
             text = f"{len(failures)} of {len(made)} dispatches failed: {failures[0]}"
             self._bus.publish(ev.Notice(LogLevel.ERROR, text))
-            return cmd.CommandResult(False, text)
-        return cmd.CommandResult(True, ", ".join(str(room) for room in made))
+            return cmd.CommandResult(False, text, rooms=rooms)
+        return cmd.CommandResult(True, ", ".join(rooms), rooms=rooms)
 
     async def _edit(self, change: Callable[[Settings], Settings]) -> cmd.CommandResult:
         before = self.settings

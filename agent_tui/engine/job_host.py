@@ -63,7 +63,7 @@ class JobHost:
         self._changed()
 
     def entered(self, record: JobRecord) -> None:
-        length = self._job_length()
+        length = self._job_length(record)
         if length is not None and record.id not in self._ends and self._dispatches.is_ours(record.job):
             reason = f"job length of {length:g} s reached"
             loop = asyncio.get_running_loop()
@@ -99,8 +99,10 @@ class JobHost:
                 await self._context.intake.drained(process_id)
         self._context.store.assign(process_id, None)
 
-    def _job_length(self) -> float | None:
-        config = self._context.config
+    def _job_length(self, record: JobRecord) -> float | None:
+        config, asked = self._context.config, self._dispatches.length_s(record.job)
+        if asked is not None:
+            return asked
         if config.job_length_s is None and not self._context.server.chosen.media:
             return config.unattended_job_length_s
         return config.job_length_s

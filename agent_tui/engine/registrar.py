@@ -22,6 +22,7 @@ from agent_tui.worker.messages import (
     JobProgress,
     JobType,
     Offer,
+    PretendedParticipant,
     Registered,
     Registration,
     Reject,
@@ -177,6 +178,10 @@ class Registrar:
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
         held = self._by_job.get(job_id, self._current)
         return held is not None and held.worker.update_job(job_id, progress, error)
+
+    def simulate_job(self, room: str, participant: PretendedParticipant | None) -> bool:
+        """Asks the server to offer a job to the registration that stands. False: there is none."""
+        return self._current is not None and self._current.worker.simulate_job(room, participant)
 
     def job_over(self, job_id: str) -> None:
         """Nothing more will be said of that job."""

@@ -88,8 +88,8 @@ class Settings:
         }
         return replace(self, environment=environment, code=code)
 
-    def edited(self, values: Mapping[str, str | None]) -> "Settings":
-        """With these edits; None takes an option's edit back.
+    def edited(self, values: Mapping[str, str | None], *, undoable: bool = True) -> "Settings":
+        """With these edits; None takes an option's edit back. Undoing passes over what is not `undoable`.
 
         Raises UserError for an unknown option or a value that its option does not take.
         """
@@ -105,7 +105,8 @@ class Settings:
                 convert(BY_NAME[name], edits[name])
             except OptionError as error:
                 raise UserError(str(error)) from None
-        return replace(self, edits=edits, history=(*self.history, self.edits))
+        history = (*self.history, self.edits) if undoable else self.history
+        return replace(self, edits=edits, history=history)
 
     def undone(self) -> "Settings":
         """Without the last edits. Raises UserError when there are none."""
@@ -177,3 +178,8 @@ def _raw(value: object) -> object:
 def available_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def starting_at_once() -> int:
+    """How many job processes the pool starts at the same time."""
+    return max(available_cores(), 2)

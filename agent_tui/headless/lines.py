@@ -131,6 +131,22 @@ def _stopping(e: ev.Stopping) -> str:
 
 _MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
 
+BRIEF = (
+    ev.Starting,
+    ev.ServerChosen,
+    ev.WorkerRegistered,
+    ev.WorkerDisconnected,
+    ev.WorkerRefused,
+    ev.GenerationReady,
+    ev.GenerationFailed,
+    ev.JobLost,
+    ev.MemoryWarned,
+    ev.Notice,
+    ev.Stopping,
+)
+"""What is told where the run's own lines count: not each process and job."""
+
+
 _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
     ev.InterpreterChosen: lambda e: (

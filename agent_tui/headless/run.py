@@ -5,9 +5,9 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.guards import remote_refusal
@@ -16,7 +16,7 @@ from agent_tui.headless import jsonl, lines
 from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.errors import ExitCode
+from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 
@@ -30,6 +30,24 @@ class HeadlessOptions:
     exit_when_idle: bool = False
     watch: bool = True
     confirmed_host: str = ""
+    ready_within_s: float | None = None
+    """Leaves with an error when the agent is not ready by then."""
+
+
+class Work(Protocol):
+    """What is done once the agent is ready, in place of single test jobs; then it is time to leave."""
+
+    async def run(self, say: Callable[[str], None]) -> ExitCode:
+        """`say` prints a line for people; it prints nothing in a run that speaks JSON."""
+        ...
+
+    def last_lines(self) -> Sequence[str]:
+        """For people, once everything has ended."""
+        ...
+
+    def last_event(self) -> dict[str, Any] | None:
+        """The last line of a run that speaks JSON."""
+        ...
 
 
 @dataclass(slots=True)
@@ -37,6 +55,8 @@ class Verdict:
     """Follows the stream and says when to leave, and with which exit code."""
 
     options: HeadlessOptions
+    tests: bool = False
+    """Whether test jobs will be made, by whatever means."""
     rooms: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     bad: bool = False
@@ -57,7 +77,7 @@ class Verdict:
     def hear(self, event: ev.Event) -> ExitCode | None:
         """The exit code once it is time to leave."""
         match event:
-            case ev.ServerChosen() if self.options.dispatch:
+            case ev.ServerChosen() if self.options.dispatch or self.tests:
                 self.refusal = remote_refusal(event, self.options.confirmed_host, "a test dispatch")
                 if self.refusal is not None:
                     return ExitCode.USAGE
@@ -120,20 +140,26 @@ class Verdict:
 
 
 class Printer:
-    """Gives events, and the log lines that they announce, their form."""
+    """Gives events, and the log lines that they announce, their form; `brief` leaves most lines out."""
 
-    def __init__(self, engine: Handle, write: Callable[[str], None], *, json: bool) -> None:
+    def __init__(
+        self, engine: Handle, write: Callable[[str], None], *, json: bool, brief: bool = False
+    ) -> None:
         self._engine = engine
         self._write = write
         self._json = json
+        self._brief = brief and not json
         self._seq = itertools.count(1)
 
     def print(self, stamped: ev.Stamped) -> None:
         """One event."""
         if isinstance(stamped.event, ev.LogsAdded):
             for log in self._engine.logs(stamped.event.first, stamped.event.end):
-                if log.level >= self._engine.log_level:
+                least = max(self._engine.log_level, LogLevel.ERROR) if self._brief else self._engine.log_level
+                if log.level >= least:
                     self._out(jsonl.log_line(log) if self._json else lines.log_to_line(log), log.ts)
+            return
+        if self._brief and not isinstance(stamped.event, lines.BRIEF):
             return
         self._out(jsonl.event(stamped.event) if self._json else lines.to_line(stamped), stamped.ts)
 
@@ -141,6 +167,18 @@ class Printer:
         """One line of the printer's own."""
         now = time.time()
         self.print(ev.Stamped(0, now, ev.Notice(LogLevel.WARN, text)))
+
+    def say(self, text: str) -> None:
+        """One line for people; nothing where programs read."""
+        if not self._json:
+            self._write(text)
+
+    def last(self, work: Work) -> None:
+        """What comes of the work, after everything else."""
+        if (event := work.last_event()) is not None and self._json:
+            self._out(event, time.time())
+        for line in work.last_lines():
+            self.say(line)
 
     def _out(self, form: dict[str, Any] | str | None, ts: float) -> None:
         if isinstance(form, dict):
@@ -152,15 +190,16 @@ class Printer:
 class Headless:
     """One headless run over an engine that has not started yet."""
 
-    def __init__(self, engine: Handle, options: HeadlessOptions) -> None:
+    def __init__(self, engine: Handle, options: HeadlessOptions, work: Work | None = None) -> None:
         self._engine = engine
         self._options = options
-        self._verdict = Verdict(options)
+        self._work = work
+        self._verdict = Verdict(options, tests=work is not None)
         self._loop = asyncio.get_running_loop()
         # JSON is UTF-8 wherever it is read; lines for people follow their terminal.
         encoding = "utf-8" if options.json else sys.stdout.encoding or "utf-8"
         self._writer = Writer(sys.stdout.fileno(), encoding, self._cannot_write)
-        self._printer = Printer(engine, self._writer.write, json=options.json)
+        self._printer = Printer(engine, self._writer.write, json=options.json, brief=work is not None)
         self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -173,11 +212,14 @@ class Headless:
         printing = asyncio.create_task(self._print(self._engine.subscribe()), name="headless")
         try:
             async with self._engine:
+                if self._options.ready_within_s is not None:
+                    self._loop.call_later(self._options.ready_within_s, self._give_up)
                 futures: set[asyncio.Future[Any]] = {printing, self._decided}
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-                if self._dispatching is not None:
-                    self._dispatching.cancel()
+                await self._end_work()
             await printing
+            if self._work is not None:
+                self._printer.last(self._work)
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
@@ -220,8 +262,29 @@ class Headless:
 
     def _dispatch_when_ready(self) -> None:
         self._verdict.target_is_zero = self._engine.resolution.options.num_idle_processes == 0
-        if self._options.dispatch and self._dispatching is None and self._verdict.ready:
+        if self._dispatching is not None or not self._verdict.ready:
+            return
+        if self._work is not None:
+            self._dispatching = asyncio.create_task(self._do(self._work), name="work")
+        elif self._options.dispatch:
             self._dispatching = asyncio.create_task(self._dispatch(), name="test dispatches")
+
+    async def _do(self, work: Work) -> None:
+        try:
+            self._decide(await work.run(self._printer.say))
+        except UserError as error:
+            self._verdict.refusal = str(error)
+            self._decide(error.exit_code)
+
+    async def _end_work(self) -> None:
+        if self._dispatching is not None:
+            self._dispatching.cancel()
+            await asyncio.gather(self._dispatching, return_exceptions=True)
+
+    def _give_up(self) -> None:
+        if self._dispatching is None and not self._decided.done():
+            self._verdict.load_error = f"not ready within {self._options.ready_within_s:g} s"
+            self._decide(ExitCode.JOB_FAILED)
 
     async def _dispatch(self) -> None:
         command = cmd.Dispatch(self._options.dispatch, confirmed_host=self._options.confirmed_host)

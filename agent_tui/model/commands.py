@@ -1,7 +1,15 @@
 """What a front end may ask of the engine. Each command gets exactly one `CommandResult`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DispatchBy(StrEnum):
+    """How a test job comes to be: by the server's own dispatching, or offered to this worker alone."""
+
+    SERVER = "server"
+    SIMULATE = "simulate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,12 +18,26 @@ class Dispatch:
 
     `room` is a prefix when `count` > 1 or empty. On a server that is not local it needs
     `confirmed_host` to be that server's host.
+
+    Simulated (`by`) the server offers the job to this worker alone, whatever its load. Such a job has no
+    metadata or attributes of its own: both are then those of a pretended participant called `identity`,
+    which makes it a job of type publisher.
     """
 
     count: int = 1
     room: str = ""
     metadata: str = ""
     confirmed_host: str = ""
+    by: DispatchBy = DispatchBy.SERVER
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""
+    length_s: float | None = None
+    """Ends these jobs when they go on for longer; None: as long as test jobs of this run may last."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """Reads the memory of all processes now, and in full; `ProcessMeasured` tells of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +66,11 @@ class RestartJob:
 @dataclass(frozen=True, slots=True)
 class SetOptions:
     """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
-    None takes an edit back.
+    None takes an edit back. What is not `undoable` is no step of its own for UndoOptions.
     """
 
     values: Mapping[str, str | None]
+    undoable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +108,7 @@ class Stop:
 
 Command = (
     Dispatch
+    | MeasureMemory
     | EndJob
     | DumpStacks
     | RestartJob
@@ -99,8 +123,12 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a command: one line for people either way. `refused` tells that a guard said no."""
+    """What became of a command: one line for people either way. `refused` tells that a guard said no.
+
+    `rooms` are those of the test dispatches that were made, also when others failed.
+    """
 
     ok: bool
     text: str = ""
     refused: bool = False
+    rooms: tuple[str, ...] = ()

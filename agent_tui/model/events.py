@@ -202,6 +202,8 @@ class ProcessMeasured:
     pss_mb: float | None = None
     children_mb: float = 0.0
     """RSS of all that it has started."""
+    cpu_s: float | None = None
+    """Processor seconds since its start."""
     cpu_pct: float | None = None
     """Since the sample before; None in the first."""
 

@@ -189,7 +189,25 @@ class MemorySampler:
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
             self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
+            self._tell(process, memory)
+
+    def measure_all(self) -> int:
+        """Reads every process in full and tells what it found, changed or not; how many that were."""
+        count = 0
+        for process in tuple(self._processes()):
+            memory = self._read(process.pid, full=True) if process.pid is not None else None
+            if memory is not None:
+                count += 1
+                watched = self._watched.get(process.id)
+                if watched is not None:
+                    memory = replace(memory, children=watched.told.children if watched.told else 0.0)
+                    watched.told = memory
+                self._tell(process, memory)
+        return count
+
+    def _tell(self, process: SupervisedProcess, memory: Memory, cpu_pct: float | None = None) -> None:
+        sizes = (memory.rss, memory.uss, memory.pss, memory.children)
+        self._emit(ProcessMeasured(process.id, *sizes, memory.cpu_s, cpu_pct))
 
     async def run(self) -> None:
         """Samples until cancelled."""
@@ -230,7 +248,7 @@ class MemorySampler:
         cpu = watched.cpu(memory, now)
         if watched.news(memory, cpu):
             watched.told, watched.told_cpu = memory.over(watched.told), cpu
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children, cpu))
+            self._tell(process, memory, cpu)
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)

@@ -17,6 +17,9 @@ from agent_tui.model.events import ProcessState
 from agent_tui.processes.process import Emit, ProcessFailed, Relay, SupervisedProcess
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
+REFILL_AFTER_S = 0.02
+"""After an accepted job; a warm one's entry function is reached within a few milliseconds."""
+
 BREAK_AFTER = 3
 """Starts in a row that fail by the code's own fault: after them the generation is given up."""
 

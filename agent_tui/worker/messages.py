@@ -3,6 +3,7 @@
 Jobs stay the protocol's own `livekit.protocol.agent.Job`; it is plain data already.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -36,6 +37,15 @@ class JobProgress(IntEnum):
     RUNNING = 1
     SUCCESS = 2
     FAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PretendedParticipant:
+    """Whom a simulated job is about; the server passes it on as it is (worker-protocol §10)."""
+
+    identity: str
+    metadata: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

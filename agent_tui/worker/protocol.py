@@ -20,6 +20,7 @@ from agent_tui.worker.messages import (
     Event,
     JobProgress,
     Offer,
+    PretendedParticipant,
     Registered,
     Registration,
     Reject,
@@ -150,14 +151,16 @@ class WorkerProtocol:
         update = agent.UpdateJobStatus(job_id=job_id, status=f"JS_{progress.name}", error=error)
         self._send(agent.WorkerMessage(update_job=update))
 
-    def simulate_job(self, room: str, participant_identity: str = "") -> None:
+    def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> None:
         """Asks the server to offer this worker a job for a room. Without a room it would crash (§10)."""
         self._require_registered("a simulated job")
         if not room:
             raise ValueError("a simulated job needs a room's name")
         request = agent.SimulateJobRequest(room=models.Room(name=room))
-        if participant_identity:
-            request.participant.identity = participant_identity
+        if participant is not None:
+            request.participant.identity = participant.identity
+            request.participant.metadata = participant.metadata
+            request.participant.attributes.update(participant.attributes)
         self._send(agent.WorkerMessage(simulate_job=request))
 
     def ping(self, now: float) -> None:

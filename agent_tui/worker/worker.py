@@ -20,6 +20,7 @@ from agent_tui.worker.messages import (
     Event,
     JobProgress,
     Offer,
+    PretendedParticipant,
     Recovered,
     Registered,
     Registration,
@@ -176,7 +177,7 @@ class Worker:
         session.touch()
         return True
 
-    def simulate_job(self, room: str, participant_identity: str = "") -> bool:
+    def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> bool:
         """Asks the server to offer a job for a room to this very worker. False: not registered.
 
         Raises `ValueError` without a room's name.
@@ -184,7 +185,7 @@ class Worker:
         session = self._session
         if session is None or not session.machine.registered:
             return False
-        session.machine.simulate_job(room, participant_identity)
+        session.machine.simulate_job(room, participant)
         session.touch()
         return True
 

@@ -10,10 +10,11 @@ from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 
 from agent_tui.engine.api import server_api
-from agent_tui.engine.dispatches import Dispatches, DispatchTimings
+from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings
 from agent_tui.engine.no_job import Standing
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import SystemClock
+from agent_tui.model.commands import Dispatch
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.scripted_child import until
@@ -37,7 +38,7 @@ class Bench:
         self.load = 0.0
 
     async def make(self, name: str = "", room: str = "") -> str:
-        return await self.dispatches.make(self.address, name, "", room, "")
+        return await self.dispatches.make(Destination(self.address, name, ""), room, Dispatch())
 
     async def rooms(self) -> set[str]:
         async with server_api(self.address, "", 5.0) as api:

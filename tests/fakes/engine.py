@@ -61,7 +61,7 @@ class FakeEngine:
         if self.refuse:
             return cmd.CommandResult(False, self.refuse)
         if isinstance(command, cmd.SetOptions):
-            self.settings = self.settings.edited(command.values)
+            self.settings = self.settings.edited(command.values, undoable=command.undoable)
         if isinstance(command, cmd.UndoOptions):
             self.settings = self.settings.undone()
         if isinstance(command, cmd.Stop) and self.obedient:

@@ -223,3 +223,17 @@ def test_cpu_time_agrees_with_the_kernels_clock() -> None:
     assert memory.rss == pytest.approx(
         int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20, rel=0.02
     )
+
+
+def test_all_are_read_in_full_when_that_is_asked_for_changed_or_not() -> None:
+    bench = Bench(started=[101])
+    bench.sample(900, 10, 20)
+    before = bench.full_reads
+    bench.events.clear()
+    assert bench.sampler.measure_all() == 1
+    assert bench.full_reads == before + 1
+    (event,) = bench.events
+    assert isinstance(event, ProcessMeasured)
+    assert (event.rss_mb, event.uss_mb, event.pss_mb, event.children_mb) == (900, 10, 20, 900)
+    bench.memory = None
+    assert bench.sampler.measure_all() == 0

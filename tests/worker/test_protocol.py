@@ -18,6 +18,7 @@ from agent_tui.worker.messages import (
     JobProgress,
     JobType,
     Offer,
+    PretendedParticipant,
     Recovered,
     Registered,
     Registration,
@@ -183,11 +184,13 @@ def test_trap_17_no_simulated_job_without_a_room() -> None:
         machine.simulate_job("")
     assert sent(machine) == []
     machine.simulate_job("demo")
-    machine.simulate_job("demo", "caller")
+    machine.simulate_job("demo", PretendedParticipant("caller", "of theirs", {"tier": "gold"}))
     alone, joined = sent(machine)
     assert alone.simulate_job.room.name == "demo"
     assert not alone.simulate_job.HasField("participant")
-    assert joined.simulate_job.participant.identity == "caller"
+    participant = joined.simulate_job.participant
+    assert (participant.identity, participant.metadata) == ("caller", "of theirs")
+    assert dict(participant.attributes) == {"tier": "gold"}
 
 
 def test_trap_18_default_permissions_let_the_agent_work() -> None:

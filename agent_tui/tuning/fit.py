@@ -1,0 +1,101 @@
+"""The model with a sweep's own figures, and what it predicts: for the runs measured, and for new ones."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent_tui.tuning.loads import Load
+from agent_tui.tuning.model import PoolRule, simulate
+from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
+from agent_tui.tuning.target import Target
+
+REPLICATES = 400
+"""New runs that are simulated for each count …"""
+
+JOBS_SIMULATED = 40_000
+"""… or as many as have this many jobs together, but not fewer than 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the model takes from a sweep. `other_ms` is the latency without the wait for a process."""
+
+    warm_ups_s: tuple[float, ...]
+    other_warm_ms: tuple[float, ...]
+    other_cold_ms: tuple[float, ...]
+    lost_share: float
+    rule: PoolRule
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """For a new run of the load with other luck, at one count.
+
+    `attained` is the mean share of jobs that hit the target, `low`…`high` holds it in 95 of 100 runs, and
+    `met` is the share of runs that meet the target.
+    """
+
+    attained: float
+    low: float
+    high: float
+    met: float
+
+
+def fit(result: SweepResult, rule: PoolRule) -> Fitted | None:
+    """What the sweep tells the model; None when no process was started or no job entered."""
+    jobs = jobs_of(result.runs)
+    warm_ups = tuple(each for run in result.runs for each in run.warm_ups_s)
+    warm = tuple(job.latency_ms for job in jobs if not job.lost and job.warm)
+    cold = tuple(job.latency_ms - (job.wait_ms or 0.0) for job in jobs if not job.lost and not job.warm)
+    if not warm_ups or not (warm or cold):
+        return None
+    lost = sum(bool(job.lost) for job in jobs) / len(jobs)
+    return Fitted(warm_ups, warm or cold, cold or warm, lost, rule)
+
+
+def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int = 1) -> float | None:
+    """The share of jobs that find a process warm, predicted for these very arrivals; None without any."""
+    rng = random.Random(seed)
+    arrivals = [run.arrivals_s for run in runs if run.arrivals_s]
+    jobs = sum(map(len, arrivals))
+    if not jobs:
+        return None
+    times = max(min(REPLICATES, JOBS_SIMULATED // jobs), 20)
+    warm = sum(
+        wait is None
+        for _ in range(times)
+        for offsets in arrivals
+        for wait in simulate(offsets, count, fitted.warm_ups_s, fitted.rule, rng)
+    )
+    return warm / (jobs * times) * (1 - fitted.lost_share)
+
+
+def predict(fitted: Fitted, count: int, load: Load, target: Target, seed: int = 1) -> Prediction:
+    """New runs of that load: other arrivals, warm-up times and latencies drawn from those measured.
+
+    Each new run draws from a resample of what was measured, so that few measurements mean wide intervals.
+    """
+    rng = random.Random(seed)
+    times = max(min(REPLICATES, JOBS_SIMULATED // load.jobs), 100)
+    hits = [_hits(fitted, count, load.reseeded(rng.getrandbits(32)), target, rng) for _ in range(times)]
+    hits.sort()
+    return Prediction(
+        sum(hits) / (times * load.jobs),
+        hits[int(times * 0.025)] / load.jobs,
+        hits[min(int(times * 0.975), times - 1)] / load.jobs,
+        sum(target.met(each, load.jobs) for each in hits) / times,
+    )
+
+
+def _hits(fitted: Fitted, count: int, load: Load, target: Target, rng: random.Random) -> int:
+    warm_ups, warm, cold = (
+        rng.choices(values, k=len(values))
+        for values in (fitted.warm_ups_s, fitted.other_warm_ms, fitted.other_cold_ms)
+    )
+    hits = 0
+    for wait in simulate(load.offsets(), count, warm_ups, fitted.rule, rng):
+        if rng.random() < fitted.lost_share:
+            continue
+        latency = rng.choice(warm) if wait is None else rng.choice(cold) + wait * 1000
+        hits += target.hit(latency, wait is None)
+    return hits

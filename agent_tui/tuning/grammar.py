@@ -1,0 +1,51 @@
+"""What people write for a sweep: `2/s`, `1-5/s`, `0-4`, `0,1,2,4`. Pure; raises ValueError.
+
+The error's text follows the value: "is not a rate".
+"""
+
+import math
+import re
+
+RATE_EXPECTS = "jobs per time such as 2/s, 30/m or 0.5/s; for a ramp two of them, 1-5/s"
+COUNTS_EXPECTS = "counts of idle processes such as 0-4 or 0,1,2,4"
+MOST_IDLE = 256
+"""What numIdleProcesses takes."""
+
+_PER_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = r"([0-9]*\.?[0-9]+)"
+_RATE = re.compile(rf"\s*{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*(?:/\s*(s|m|h))?\s*", re.IGNORECASE)
+
+
+def parse_rate(text: str) -> tuple[float, float | None]:
+    """Jobs a second, and those at the end of a ramp if a range was written. Without a unit: a second."""
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError("is not a rate")
+    unit = _PER_S[(match[3] or "s").lower()]
+    rate, end = float(match[1]) / unit, None if match[2] is None else float(match[2]) / unit
+    if not all(each > 0 and math.isfinite(each) for each in (rate, end) if each is not None):
+        raise ValueError("is no rate above 0")
+    return rate, end
+
+
+def rate_text(rate: float, end: float | None = None) -> str:
+    """The rate as `parse_rate` takes it back, in the unit that reads best."""
+    unit = next((name for name, size in _PER_S.items() if rate * size >= 0.1), "h")
+    scale = _PER_S[unit]
+    return f"{rate * scale:g}" + ("" if end is None else f"-{end * scale:g}") + f"/{unit}"
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """The counts in order, each once."""
+    found: set[int] = set()
+    for part in text.split(","):
+        low, dash, high = (piece.strip() for piece in part.partition("-"))
+        if not (low.isascii() and low.isdigit() and (not dash or (high.isascii() and high.isdigit()))):
+            raise ValueError("is not a list of counts")
+        first, last = int(low), int(high) if dash else int(low)
+        if last > MOST_IDLE:
+            raise ValueError(f"is above {MOST_IDLE}")
+        if last < first:
+            raise ValueError("is a range that ends before it begins")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))

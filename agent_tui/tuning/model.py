@@ -1,0 +1,116 @@
+"""A model of the pool, simulated: which jobs find a process warm, and how long the others wait.
+
+The mechanism is that of `processes/pool.py` (docs/tuning.md says it in full): `count` processes are kept
+idle; each job takes one, and another is started in its place once no offer was accepted for a moment;
+only so many start at once; what became ready goes to the job that waits for longest.
+"""
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent_tui.engine.settings import starting_at_once
+from agent_tui.processes.pool import REFILL_AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRule:
+    """What of the pool's rule decides about waiting."""
+
+    starts_at_once: int
+    refill_after_s: float = REFILL_AFTER_S
+
+
+def this_machines_rule() -> PoolRule:
+    """The rule as the pool follows it here."""
+    return PoolRule(starting_at_once())
+
+
+class PoolModel:
+    """`count` idle processes at first; `arrive` and `ready` as time goes on."""
+
+    def __init__(self, count: int, warm_up: Callable[[], float], rule: PoolRule) -> None:
+        self._count = count
+        self._warm_up = warm_up
+        self._rule = rule
+        self._idle = count
+        self._starting: list[float] = []
+        """When each becomes ready; a heap."""
+        self._waiting: deque[tuple[int, float]] = deque()
+        self._refill_at = -math.inf
+
+    def run(self, arrivals: Sequence[float]) -> list[float | None]:
+        """Seconds that each job waits for a process; None for one that finds it warm."""
+        waits: list[float | None] = [None] * len(arrivals)
+        for number, at in enumerate(arrivals):
+            self._advance(at, waits)
+            self._refill_at = at + self._rule.refill_after_s
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._waiting.append((number, at))
+            self._start(at)
+        self._advance(math.inf, waits)
+        return waits
+
+    def _advance(self, until: float, waits: list[float | None]) -> None:
+        """Everything that happens before that time, in order."""
+        while True:
+            ready = self._starting[0] if self._starting else math.inf
+            refill = self._refill_at if self._held_back() else math.inf
+            now = min(ready, refill)
+            if now > until or now == math.inf:
+                return
+            if ready <= refill:
+                heapq.heappop(self._starting)
+                if self._waiting:
+                    number, since = self._waiting.popleft()
+                    waits[number] = now - since
+                else:
+                    self._idle += 1
+                self._start(now)
+            else:
+                self._refill_at = -math.inf
+                self._start(now)
+
+    def _held_back(self) -> bool:
+        """Whether something would be started if the moment after the last accepted job were over."""
+        return (
+            self._refill_at > -math.inf
+            and self._short() > 0
+            and len(self._starting) < self._rule.starts_at_once
+        )
+
+    def _short(self) -> int:
+        return self._count + len(self._waiting) - self._idle - len(self._starting)
+
+    def _start(self, now: float) -> None:
+        short = self._short()
+        if now < self._refill_at:
+            short -= self._count
+        for _ in range(min(short, self._rule.starts_at_once - len(self._starting))):
+            heapq.heappush(self._starting, now + self._warm_up())
+
+
+def simulate(
+    arrivals: Sequence[float], count: int, warm_ups: Sequence[float], rule: PoolRule, rng: random.Random
+) -> list[float | None]:
+    """What each job waits for, with warm-up times drawn from those; None for a job that finds it warm."""
+    return PoolModel(count, lambda: rng.choice(warm_ups), rule).run(arrivals)
+
+
+def poisson_warm_share(rate: float, count: int, warm_up_s: float, refill_after_s: float = 0.0) -> float:
+    """The share of jobs that find a process warm, by the formula: Poisson arrivals, unlimited starts.
+
+    The processes on their way are then Poisson with mean rate times lead time, whatever the lead time's
+    distribution, and an arrival sees them as they are at any time: warm if fewer than `count` are missing.
+    """
+    missing = rate * (warm_up_s + refill_after_s)
+    term, total = math.exp(-missing), 0.0
+    for number in range(count):
+        total += term
+        term *= missing / (number + 1)
+    return min(total, 1.0)

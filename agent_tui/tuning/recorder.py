@@ -1,0 +1,193 @@
+"""Reads one run's measures out of the stream of events: a fold, without time of its own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.state import AppState
+from agent_tui.tuning.loads import Load
+from agent_tui.tuning.results import IdleMemory, JobMeasure, RunMeasure
+
+
+@dataclass(slots=True)
+class _Job:
+    room: str
+    offered: float
+    accepted: float | None = None
+    given: float | None = None
+    started: ev.JobStarted | None = None
+    over: str | None = None
+    """How it ended, or why it was lost."""
+
+
+class Recorder:
+    """Hears every event of a run from its start on. Which rooms are its own is told when they are made.
+
+    `idle` are the processes that wait at the start; times of events are Unix seconds.
+    """
+
+    def __init__(self, count: int, repeat: int, load: Load, started: float, idle: Iterable[str]) -> None:
+        self._count = count
+        self._repeat = repeat
+        self._load = load
+        self._started = started
+        self._idle = set(idle)
+        self._series = [(0.0, len(self._idle))]
+        self._missing_since: float | None = None
+        self._refills: list[float] = []
+        self._starting: dict[str, float] = {}
+        self._warm_ups: list[float] = []
+        self._unmeasured: set[str] = set()
+        self._cpu: list[float] = []
+        self._jobs: dict[str, _Job] = {}
+        self._lost_rooms: dict[str, str] = {}
+        self._dispatched: dict[str, float] = {}
+        self._never_made: list[tuple[float, str]] = []
+
+    # -- what it hears --------------------------------------------------------------------------------
+
+    def dispatched(self, rooms: Iterable[str], at: float) -> None:
+        """Test jobs were dispatched into these rooms, at that time."""
+        for room in rooms:
+            self._dispatched[room] = at
+
+    def not_dispatched(self, at: float, why: str) -> None:
+        """A dispatch failed: a job lost."""
+        self._never_made.append((at, why))
+
+    def hear(self, stamped: ev.Stamped) -> None:
+        """One event, in order."""
+        match stamped.event:
+            case ev.ProcessChanged(kind=ProcessKind.JOB) as changed:
+                self._process(changed, stamped.ts)
+            case ev.ProcessMeasured(id=name, cpu_s=float(cpu_s)) if name in self._unmeasured:
+                self._unmeasured.discard(name)
+                self._cpu.append(cpu_s)
+            case ev.OfferReceived(job_id=job_id, room=room):
+                self._jobs[job_id] = _Job(room, stamped.ts)
+            case ev.OfferAnswered(job_id=job_id, accepted=accepted) if job_id in self._jobs:
+                self._jobs[job_id].accepted = stamped.ts if accepted else None
+            case ev.JobStarted(job_id=job_id) as started if job_id in self._jobs:
+                self._jobs[job_id].started = started
+            case ev.JobEnded(job_id=job_id, reason=reason) if job_id in self._jobs:
+                self._jobs[job_id].over = reason or "ended"
+            case ev.JobLost(room=room, why=why, job_id=lost):
+                self._lost_rooms[room] = why
+                if lost in self._jobs:
+                    self._jobs[lost].over = why
+            case _:
+                pass
+
+    def _process(self, event: ev.ProcessChanged, ts: float) -> None:
+        if event.state is ev.ProcessState.STARTING:
+            self._starting[event.id] = ts
+            return
+        began = self._starting.pop(event.id, None)
+        if event.state is ev.ProcessState.IDLE:
+            if began is not None:
+                self._warm_ups.append(max(ts - began, 0.0))
+                self._unmeasured.add(event.id)
+            self._idle.add(event.id)
+        else:
+            self._unmeasured.discard(event.id)
+            self._idle.discard(event.id)
+            if event.state is ev.ProcessState.JOB and event.job_id in self._jobs:
+                self._jobs[event.job_id].given = ts
+        self._note_idle(ts)
+
+    def _note_idle(self, ts: float) -> None:
+        count = len(self._idle)
+        if count != self._series[-1][1]:
+            self._series.append((max(ts - self._started, 0.0), count))
+        if count < self._count and self._missing_since is None:
+            self._missing_since = ts
+        elif count >= self._count and self._missing_since is not None:
+            self._refills.append(ts - self._missing_since)
+            self._missing_since = None
+
+    # -- what it knows --------------------------------------------------------------------------------
+
+    @property
+    def made(self) -> int:
+        """Jobs that were dispatched, or could not be."""
+        return len(self._dispatched) + len(self._never_made)
+
+    @property
+    def settled(self) -> int:
+        """Of these, how many are over."""
+        over = {job.room for job in self._jobs.values() if job.over is not None} | self._lost_rooms.keys()
+        return len(over & self._dispatched.keys()) + len(self._never_made)
+
+    def measure(self, memory: tuple[IdleMemory, ...], *, complete: bool) -> RunMeasure:
+        """The run as far as it has come. Jobs that were neither entered nor lost yet are left out."""
+        by_room = {job.room: job for job in self._jobs.values()}
+        jobs = [self._job(room, at, by_room.get(room)) for room, at in self._dispatched.items()]
+        jobs += [JobMeasure("", at - self._started, lost=why) for at, why in self._never_made]
+        return RunMeasure(
+            self._count,
+            self._repeat,
+            self._load,
+            tuple(sorted((job for job in jobs if job is not None), key=lambda job: job.at_s)),
+            tuple(self._warm_ups),
+            tuple(self._cpu),
+            tuple(self._refills),
+            memory,
+            tuple(self._series),
+            tuple(sorted(at - self._started for at in self._dispatched.values())),
+            sum(job.room not in self._dispatched for job in self._jobs.values()),
+            complete,
+        )
+
+    def _job(self, room: str, at: float, job: _Job | None) -> JobMeasure | None:
+        at_s = at - self._started
+        if job is None or job.started is None:
+            why = self._lost_rooms.get(room) or (job.over if job is not None else None)
+            return None if why is None else JobMeasure(room, at_s, lost=why)
+        started, dispatch_ms = job.started, job.started.dispatch_to_entry_ms
+        if dispatch_ms is None:
+            return None
+        wait_ms = 0.0
+        if not started.warm and job.given is not None and job.accepted is not None:
+            wait_ms = max(job.given - job.accepted, 0.0) * 1000
+        return JobMeasure(
+            room,
+            at_s,
+            dispatch_ms,
+            dispatch_ms - started.offer_to_entry_ms,
+            started.offer_to_entry_ms,
+            wait_ms,
+            started.warm,
+            started.process_id,
+        )
+
+
+def idle_processes(state: AppState) -> list[str]:
+    """Ids of the processes that wait for a job."""
+    return [
+        each.id
+        for each in state.live_processes
+        if each.kind is ProcessKind.JOB and each.state is ev.ProcessState.IDLE
+    ]
+
+
+def idle_memory(state: AppState) -> tuple[IdleMemory, ...]:
+    """What was last read of each process that waits for a job."""
+    return tuple(
+        IdleMemory(view.pid, view.rss_mb, view.uss_mb, view.pss_mb)
+        for view in (state.processes[name] for name in idle_processes(state))
+        if view.pid is not None and view.rss_mb is not None
+    )
+
+
+def unsettled(state: AppState, count: int) -> str:
+    """What keeps the pool from having `count` idle processes and nothing else to do; empty if nothing."""
+    if state.generation.is_broken:
+        return f"the newest code does not work: {state.generation.error}"
+    if jobs := len(state.live_jobs):
+        return f"{jobs} jobs are not over"
+    states = [each.state for each in state.live_processes if each.kind is ProcessKind.JOB]
+    idle = states.count(ev.ProcessState.IDLE)
+    if idle != count or len(states) != count:
+        return f"{idle} of {count} processes idle, {len(states) - idle} starting or ending"
+    return ""

@@ -1,0 +1,102 @@
+"""The table of a sweep, for people and for programs. Pure."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from agent_tui.tuning.advice import Advice
+from agent_tui.tuning.results import Change, Row
+
+_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("idle", "num_idle_processes", "d"),
+    ("jobs", "jobs", "d"),
+    ("lost", "lost", "d"),
+    ("p50 ms", "p50_ms", ".1f"),
+    ("p95 ms", "p95_ms", ".1f"),
+    ("p99 ms", "p99_ms", ".1f"),
+    ("warm", "warm_hit_rate", ".0%"),
+    ("refill ms", "refill_p50_ms", ".0f"),
+    ("warm-up ms", "warm_up_p50_ms", ".0f"),
+    ("USS MB", "idle_uss_mb", ".1f"),
+    ("PSS MB", "idle_pss_mb", ".1f"),
+)
+"""Heading, field of `Row`, format. The memory is that of all idle processes together."""
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row as text, in the order of `headings`."""
+    return tuple(_cell(getattr(row, name), form) for _, name, form in _COLUMNS)
+
+
+def headings() -> tuple[str, ...]:
+    """What stands above the columns."""
+    return tuple(heading for heading, _, _ in _COLUMNS)
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """Lines for people, aligned."""
+    lines: list[Sequence[str]] = [headings(), *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+
+
+def advice_form(advice: Advice) -> dict[str, Any]:
+    """The advice as it stands in `tune_result`; without one that can be given its figures are null."""
+    chosen = advice.chosen
+    return {
+        "num_idle_processes": advice.count,
+        "target": advice.target.text or str(advice.target),
+        "predicted": _round(chosen.predicted) if chosen else None,
+        "measured": _round(chosen.measured) if chosen else None,
+        "confidence": [_round(each) for each in chosen.confidence] if chosen else None,
+        "sure": _round(chosen.sure) if chosen else None,
+        "text": " ".join(line.strip() for line in advice.lines),
+    }
+
+
+def row_form(row: Row, advice: Advice) -> dict[str, Any]:
+    """A row as it stands in `tune_result`, with what the model predicted for it."""
+    form: dict[str, Any] = {each.name: _round(getattr(row, each.name)) for each in fields(Row)}
+    candidate = next(
+        (each for each in advice.candidates if each.num_idle_processes == row.num_idle_processes), None
+    )
+    if candidate is not None:
+        form |= {
+            "predicted_warm_hit_rate": _round(candidate.warm_predicted),
+            "attained": _round(candidate.measured),
+            "attained_interval": [_round(each) for each in candidate.interval],
+            "predicted": _round(candidate.predicted),
+            "confidence": [_round(each) for each in candidate.confidence],
+            "sure": _round(candidate.sure),
+        }
+    return form
+
+
+def _round(value: float | None) -> float | int | None:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def comparison(changes: Sequence[Change], since: float) -> list[str]:
+    """How this sweep differs from an earlier one, which began at `since` (Unix seconds)."""
+    if not changes:
+        return []
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+    return [
+        f"compared with {day}, the same load:",
+        *(
+            f"  {each.num_idle_processes} idle: "
+            f"p95 {_from_to(each.before.p95_ms, each.now.p95_ms, '.1f')} ms, "
+            f"warm {_from_to(each.before.warm_hit_rate, each.now.warm_hit_rate, '.0%')}, "
+            f"USS {_from_to(each.before.idle_uss_mb, each.now.idle_uss_mb, '.1f')} MB"
+            for each in changes
+        ),
+    ]
+
+
+def _from_to(before: float | None, now: float | None, form: str) -> str:
+    return f"{_cell(before, form)} → {_cell(now, form)}"

@@ -1,0 +1,161 @@
+"""Sweeps on disk: everything as JSON, the table as CSV, and how a sweep compares with the one before it."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from agent_tui.tuning.advice import Advice
+from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.tuning.report import advice_form
+from agent_tui.tuning.results import Change, IdleMemory, JobMeasure, Row, RunMeasure, SweepResult, rows
+
+VERSION = 1
+_INTEGERS = ("num_idle_processes", "jobs", "lost")
+
+
+def folder(environ: Mapping[str, str], agent: str) -> Path:
+    """Where an agent file's sweeps are kept: under the user's state folder."""
+    given = Path(environ.get("XDG_STATE_HOME") or "")
+    state = given if given.is_absolute() else Path(environ.get("HOME") or Path.home()) / ".local/state"
+    file = Path(agent).resolve()
+    key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return state / "agent-tui" / "sweeps" / f"{file.stem}-{key}"
+
+
+def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:
+    """Writes both files and returns their names. Raises OSError."""
+    place.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(result.started))
+    base = place / stamp
+    number = 1
+    while base.with_suffix(".json").exists():  # two within a second
+        number += 1
+        base = place / f"{stamp}-{number}"
+    names = base.with_suffix(".json"), base.with_suffix(".csv")
+    _write(names[1], rows_to_csv(rows(result)))
+    _write(names[0], json.dumps(to_form(result, advice), indent=1) + "\n")
+    return names
+
+
+def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
+    """The sweeps that are kept there, newest first; files that are none are passed over.
+
+    `before`: only those that started before that time.
+    """
+    found = []
+    for path in place.glob("*.json") if place.is_dir() else ():
+        try:
+            found.append(from_form(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
+    kept = [result for result in found if before is None or result.started < before]
+    return sorted(kept, key=lambda result: result.started, reverse=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """As a whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+# -- forms -----------------------------------------------------------------------------------------------
+
+
+def to_form(result: SweepResult, advice: Advice | None = None) -> dict[str, Any]:
+    """All of a sweep, as JSON can hold it."""
+    form = {"version": VERSION, **asdict(result), "rows": [asdict(each) for each in rows(result)]}
+    if advice is not None:
+        form["advice"] = advice_form(advice)
+    return form
+
+
+def from_form(form: Mapping[str, Any]) -> SweepResult:
+    """Takes `to_form`'s form back. Raises ValueError, TypeError or KeyError for another one."""
+    if form["version"] != VERSION:
+        raise ValueError(f"version {form['version']} is not known here")
+    return SweepResult(
+        form["agent"],
+        form["agent_name"],
+        form["started"],
+        _load(form["load"]),
+        tuple(form["counts"]),
+        form["repeat"],
+        tuple(map(_run, form["runs"])),
+        form["ended"],
+    )
+
+
+def _load(form: Mapping[str, Any]) -> Load:
+    return Load(**{**form, "pattern": Pattern(form["pattern"])})
+
+
+def _run(form: Mapping[str, Any]) -> RunMeasure:
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in form.items()
+        if name not in ("load", "jobs", "memory", "idle")
+    }
+    return RunMeasure(
+        **plain,
+        load=_load(form["load"]),
+        jobs=tuple(JobMeasure(**each) for each in form["jobs"]),
+        memory=tuple(IdleMemory(**each) for each in form["memory"]),
+        idle=tuple((at, count) for at, count in form["idle"]),
+    )
+
+
+def rows_to_csv(table: Iterable[Row]) -> str:
+    """A heading and a line for each row; what is not known is empty."""
+    text = io.StringIO()
+    names = [each.name for each in fields(Row)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(each) for each in table)
+    return text.getvalue()
+
+
+def rows_from_csv(text: str) -> tuple[Row, ...]:
+    """Takes `rows_to_csv`'s text back. Raises ValueError or TypeError for another one."""
+    return tuple(
+        Row(**{name: _number(name, value) for name, value in line.items()})
+        for line in csv.DictReader(io.StringIO(text))
+    )
+
+
+def _number(name: str, value: str) -> Any:
+    if name in _INTEGERS:
+        return int(value)
+    return float(value) if value else None
+
+
+# -- comparing -------------------------------------------------------------------------------------------
+
+
+def compare(now: SweepResult, before: SweepResult) -> tuple[Change, ...]:
+    """The counts that both have measured."""
+    old = {each.num_idle_processes: each for each in rows(before)}
+    return tuple(
+        Change(each.num_idle_processes, old[each.num_idle_processes], each)
+        for each in rows(now)
+        if each.num_idle_processes in old
+    )
+
+
+def comparable(now: SweepResult, sweeps: Sequence[SweepResult]) -> SweepResult | None:
+    """The newest of these sweeps that had the same load but for its seed and length; None without one."""
+    return next((each for each in sweeps if _kind(each.load) == _kind(now.load)), None)
+
+
+def _kind(load: Load) -> tuple[object, ...]:
+    return load.pattern, load.rate, load.end_rate, load.job_length_s

@@ -1,0 +1,299 @@
+"""The sweep: the same load at several counts of idle processes, each from a steady state.
+
+It needs of the engine what front ends have of it, `Handle`, and changes one option while it lasts:
+numIdleProcesses, which afterwards is what it was.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from agent_tui.engine.handle import Handle
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.tuning.loads import Load, seed_of_repeat
+from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
+from agent_tui.tuning.results import IdleMemory, Row, RunMeasure, SweepResult, rows
+from agent_tui.tuning.watching import Watcher
+
+OPTION = "numIdleProcesses"
+RELOADED = "the code was loaded anew meanwhile: what was measured is the old code's"
+
+
+class SweepError(Exception):
+    """Why a sweep cannot go on, in one line. What was measured before is in the sweep's `result`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTimings:
+    """Seconds."""
+
+    settle_s: float = 90.0
+    """For the pool to come to rest at a count, jobs of others included."""
+    quiet_s: float = 0.2
+    """At rest, before the load begins."""
+    read_s: float = 2.0
+    """For the memory of the idle processes to be read."""
+    tail_s: float = 60.0
+    """For the last jobs to be over, on top of their length."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What to measure: the load at each of `counts`, `repeat` times with a seed each."""
+
+    load: Load
+    counts: tuple[int, ...]
+    repeat: int = 1
+    confirmed_host: str = ""
+    """Of the remote server that may be tested on."""
+
+
+class Phase(StrEnum):
+    """What a sweep is doing."""
+
+    FIRST_JOB = "first job"
+    SETTLING = "settling"
+    RUNNING = "running"
+    RESTORING = "restoring"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a sweep stands, whole each time, so that a screen can draw itself from the last one.
+
+    `run` and `jobs` count from 0: how many are finished of `runs` and `jobs_of`.
+    """
+
+    phase: Phase
+    runs: int
+    jobs_of: int
+    run: int = 0
+    count: int | None = None
+    """Idle processes of the run that is under way, or made ready."""
+    repeat: int = 0
+    jobs: int = 0
+    waits_for: str = ""
+    """While it settles: what keeps it."""
+    rows: tuple[Row, ...] = ()
+    """The table so far."""
+    finished: RunMeasure | None = None
+    """The run that this progress tells the end of; only in one progress each."""
+
+
+@dataclass
+class Sweep:
+    """One sweep; `run` once. `tell` hears of every step, in the loop's own thread."""
+
+    engine: Handle
+    plan: SweepPlan
+    tell: Callable[[Progress], None] = lambda _: None
+    clock: Clock = field(default_factory=SystemClock)
+    timings: SweepTimings = field(default_factory=SweepTimings)
+
+    def __post_init__(self) -> None:
+        self._watcher = Watcher(self.engine)
+        self._stop = ""
+        self._stopping = asyncio.Event()
+        self._sends: set[asyncio.Task[None]] = set()
+        state, plan = self._watcher.state, self.plan
+        self._generation = state.generation.current
+        name = self.engine.resolution.options.agent_name
+        self.result = SweepResult(state.agent, name, self.clock.time(), plan.load, plan.counts, plan.repeat)
+        """What was measured so far."""
+        runs = len(plan.counts) * plan.repeat
+        self.progress = Progress(Phase.FIRST_JOB, runs, plan.load.jobs)
+
+    def stop(self, reason: str) -> None:
+        """Ends the sweep; what was measured so far is kept, and numIdleProcesses is restored."""
+        self._stop = self._stop or reason
+        self._stopping.set()
+        self._watcher.wake()
+
+    async def run(self) -> SweepResult:
+        """Measures everything, or as much as it comes to. Raises SweepError when it could not even begin."""
+        edit = self.engine.settings.edits.get(OPTION)
+        before = None if edit is None else str(edit.raw)
+        watching = asyncio.create_task(self._watcher.run(), name="sweep's events")
+        try:
+            await self._measure_all()
+        except SweepError as error:
+            if not self.result.runs:
+                raise
+            self._stop = self._stop or str(error)
+        finally:
+            self._say(Phase.RESTORING)
+            await self._restore(before)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self.result = replace(self.result, ended=self._stop)
+        self._say(Phase.DONE)
+        return self.result
+
+    async def _measure_all(self) -> None:
+        """Counts change fastest, so that what changes on the machine meanwhile meets all of them."""
+        await self._first_job()
+        for repeat in range(self.plan.repeat):
+            for count in self.plan.counts:
+                if self._stop:
+                    return
+                await self._settle(count)
+                if self._stop:
+                    return
+                await self._run(count, repeat)
+
+    # -- the parts ------------------------------------------------------------------------------------
+
+    async def _first_job(self) -> None:
+        """One job that is not measured: it shows that jobs come, and loads what only the first one needs."""
+        self._say(Phase.FIRST_JOB, waits_for="the first job")
+        load = self.plan.load
+        recorder = Recorder(0, 0, load, self.clock.time(), ())
+        self._watcher.hear = recorder.hear
+        await self._send(recorder)
+        await self._await_jobs(recorder)
+        lost = [job.lost for job in recorder.measure((), complete=True).jobs if job.lost]
+        if lost and not self._stop:
+            raise SweepError(f"the first job was lost: {lost[0]}")
+
+    async def _settle(self, count: int) -> None:
+        """Waits until `count` processes are idle and nothing else goes on, and measures them."""
+        self._say(Phase.SETTLING, count=count)
+        await self._set(str(count))
+        watcher = self._watcher
+
+        def settled() -> bool:
+            waits_for = unsettled(watcher.state, count)
+            if waits_for and waits_for != self.progress.waits_for:
+                self._say(Phase.SETTLING, count=count, waits_for=waits_for)
+            return bool(self._stop) or not waits_for or watcher.state.generation.is_broken
+
+        await watcher.until(settled, self.timings.settle_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timings.quiet_s):
+                await self._stopping.wait()
+        why = watcher.trouble or unsettled(watcher.state, count)
+        if why and not self._stop:
+            raise SweepError(f"with {count} idle processes the pool did not come to rest: {why}")
+        if watcher.state.generation.current != self._generation and self.result.runs:
+            raise SweepError(RELOADED)
+        self._generation = watcher.state.generation.current
+
+    async def _run(self, count: int, repeat: int) -> None:
+        memory = await self._idle_memory()
+        load = self.plan.load.reseeded(seed_of_repeat(self.plan.load.seed, repeat))
+        recorder = Recorder(count, repeat, load, self.clock.time(), idle_processes(self._watcher.state))
+        told = -1
+
+        def hear(stamped: ev.Stamped) -> None:
+            nonlocal told
+            recorder.hear(stamped)
+            if recorder.settled != told:
+                told = recorder.settled
+                self._say(Phase.RUNNING, count=count, repeat=repeat, jobs=told)
+
+        self._watcher.hear = hear
+        self._say(Phase.RUNNING, count=count, repeat=repeat)
+        await self._dispatch_all(load, recorder)
+        await self._await_jobs(recorder)
+        self._watcher.hear = None
+        if self._watcher.state.generation.current != self._generation:
+            raise SweepError(RELOADED)
+        complete = not self._stop and recorder.settled >= load.jobs
+        run = recorder.measure(memory, complete=complete)
+        if run.jobs:
+            self.result = replace(self.result, runs=(*self.result.runs, run))
+            self._say(Phase.RUNNING, count=count, repeat=repeat, jobs=len(run.jobs), finished=run)
+        if self._watcher.trouble:
+            raise SweepError(self._watcher.trouble)
+
+    async def _idle_memory(self) -> tuple[IdleMemory, ...]:
+        """As it is now: what was told before may be seconds old."""
+        read: set[str] = set()
+        watcher = self._watcher
+
+        def hear(stamped: ev.Stamped) -> None:
+            if isinstance(stamped.event, ev.ProcessMeasured):
+                read.add(stamped.event.id)
+
+        watcher.hear = hear
+        await self.engine.send(cmd.MeasureMemory())
+        await watcher.until(
+            lambda: bool(self._stop) or read.issuperset(idle_processes(watcher.state)), self.timings.read_s
+        )
+        return idle_memory(watcher.state)
+
+    async def _dispatch_all(self, load: Load, recorder: Recorder) -> None:
+        """Each job at its time, however long the dispatches before it take."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for offset in load.offsets():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(start + offset):
+                    await self._stopping.wait()
+            if self._stop:
+                break
+            task = asyncio.create_task(self._send(recorder), name="a load's dispatch")
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+        await asyncio.gather(*self._sends)
+
+    async def _send(self, recorder: Recorder) -> None:
+        at = self.clock.time()
+        result = await self.engine.send(
+            cmd.Dispatch(confirmed_host=self.plan.confirmed_host, length_s=self.plan.load.job_length_s)
+        )
+        if result.refused:
+            raise SweepError(result.text)
+        if result.ok:
+            recorder.dispatched(result.rooms, at)
+        else:
+            recorder.not_dispatched(at, result.text)
+        self._watcher.wake()
+
+    async def _await_jobs(self, recorder: Recorder) -> None:
+        limit_s = self.plan.load.job_length_s + self.timings.tail_s
+        await self._watcher.until(lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s)
+
+    async def _set(self, value: str | None) -> None:
+        result = await self.engine.send(cmd.SetOptions({OPTION: value}, undoable=False))
+        if not result.ok:
+            raise SweepError(f"{OPTION} could not be set to {value}: {result.text}")
+
+    async def _restore(self, before: str | None) -> None:
+        """Whatever happened; if agent-tui is ending, nothing is left to restore."""
+        self._watcher.hear = None
+        for task in tuple(self._sends):
+            task.cancel()
+        await asyncio.gather(*self._sends, return_exceptions=True)
+        with contextlib.suppress(SweepError):
+            await self._set(before)
+
+    def _say(
+        self,
+        phase: Phase,
+        *,
+        count: int | None = None,
+        repeat: int = 0,
+        jobs: int = 0,
+        waits_for: str = "",
+        finished: RunMeasure | None = None,
+    ) -> None:
+        table = rows(self.result) if finished is not None or phase is Phase.DONE else self.progress.rows
+        self.progress = Progress(
+            phase,
+            self.progress.runs,
+            self.plan.load.jobs,
+            len(self.result.runs),
+            count,
+            repeat,
+            jobs,
+            waits_for,
+            table,
+            finished,
+        )
+        self.tell(self.progress)

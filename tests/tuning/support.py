@@ -1,0 +1,48 @@
+"""Sweeps as they could have been measured, made from the model itself or by hand."""
+
+import random
+
+from agent_tui.tuning.loads import Load
+from agent_tui.tuning.model import PoolRule, simulate
+from agent_tui.tuning.results import IdleMemory, JobMeasure, RunMeasure, SweepResult
+
+RULE = PoolRule(starts_at_once=2)
+
+
+def run_of(count: int, load: Load, warm_up_s: float, *, base_ms: float = 5.0, repeat: int = 0) -> RunMeasure:
+    """A run in a world that is as the model says: warm jobs take `base_ms`, others wait on top of it."""
+    arrivals = load.offsets()
+    waits = simulate(arrivals, count, (warm_up_s,), RULE, random.Random(load.seed))
+    jobs = tuple(
+        JobMeasure(
+            f"room-{number}",
+            at,
+            base_ms + (wait or 0.0) * 1000,
+            1.0,
+            base_ms - 1 + (wait or 0.0) * 1000,
+            (wait or 0.0) * 1000,
+            wait is None,
+            f"p{number}",
+        )
+        for number, (at, wait) in enumerate(zip(arrivals, waits, strict=True))
+    )
+    return RunMeasure(
+        count,
+        repeat,
+        load,
+        jobs,
+        warm_ups_s=(warm_up_s,) * len(jobs),
+        warming_cpu_s=(0.02,),
+        refills_s=(warm_up_s + 0.02,),
+        memory=tuple(IdleMemory(100 + n, 30.0, 4.0, 8.0) for n in range(count)),
+        idle=((0.0, count), (arrivals[0], max(count - 1, 0))),
+        arrivals_s=arrivals,
+    )
+
+
+def sweep_of(
+    load: Load, warm_up_s: float = 0.3, counts: tuple[int, ...] = (0, 1, 2, 3, 4), *, base_ms: float = 5.0
+) -> SweepResult:
+    """A whole sweep of that world."""
+    runs = tuple(run_of(count, load, warm_up_s, base_ms=base_ms) for count in counts)
+    return SweepResult("/project/agent.py", "bob", 1_000.0, load, counts, 1, runs)

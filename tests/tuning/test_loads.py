@@ -1,0 +1,69 @@
+"""Arrivals: as many as asked for, in order, as the pattern says, and the same for the same seed."""
+
+import itertools
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_tui.tuning.loads import Load, Pattern, seed_of_repeat
+
+RATES = st.floats(0.01, 1000)
+LOADS = st.builds(
+    Load,
+    jobs=st.integers(1, 200),
+    rate=RATES,
+    pattern=st.sampled_from(Pattern),
+    end_rate=RATES,
+    seed=st.integers(0, 2**31),
+)
+
+
+@given(LOADS)
+def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(load: Load) -> None:
+    offsets = load.offsets()
+    assert len(offsets) == load.jobs
+    assert list(offsets) == sorted(offsets)
+    assert offsets[0] >= 0
+    assert offsets == load.offsets()
+
+
+def test_a_burst_is_all_at_once_and_a_steady_load_is_even() -> None:
+    assert Load(3, pattern=Pattern.BURST).offsets() == (0, 0, 0)
+    assert Load(4, 2, Pattern.STEADY).offsets() == (0, 0.5, 1, 1.5)
+
+
+def test_poisson_arrivals_have_exponential_gaps_of_the_rate_and_other_seeds_have_others() -> None:
+    load = Load(20_000, 5, seed=3)
+    offsets = load.offsets()
+    gaps = [after - before for before, after in itertools.pairwise(offsets)]
+    assert statistics.mean(gaps) == pytest.approx(0.2, rel=0.03)
+    assert statistics.pstdev(gaps) == pytest.approx(0.2, rel=0.05)
+    assert load.reseeded(4).offsets() != offsets
+    assert seed_of_repeat(3, 0) == 3 != seed_of_repeat(3, 1)
+
+
+@pytest.mark.parametrize(("rate", "end"), [(1.0, 9.0), (9.0, 1.0), (4.0, 4.0)])
+def test_a_ramp_goes_from_one_rate_to_the_other(rate: float, end: float) -> None:
+    load = Load(100_000, rate, Pattern.RAMP, end)
+    offsets = load.offsets()
+    assert 9 / (offsets[9] - offsets[0]) == pytest.approx(rate, rel=0.06)
+    assert 9 / (offsets[-1] - offsets[-10]) == pytest.approx(end, rel=0.06)
+    assert offsets[-1] == pytest.approx(load.span_s, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"jobs": 0},
+        {"jobs": 1, "rate": 0},
+        {"jobs": 1, "rate": float("inf")},
+        {"jobs": 1, "pattern": Pattern.RAMP},
+        {"jobs": 1, "pattern": Pattern.RAMP, "end_rate": 0},
+        {"jobs": 1, "job_length_s": 0},
+    ],
+)
+def test_what_is_no_load_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        Load(**bad)  # type: ignore[arg-type]
