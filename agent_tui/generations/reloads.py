@@ -79,6 +79,8 @@ class Reloads:
         self._asked: list[_Asked] = []
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
+        self._served: dict[str, bytes] = {}
+        """The modules of the load that is under way, once it is known which."""
         self._history = History()
         self._back: Kept | None = None
         """What runs, while a roll back made that something else than what is on disk."""
@@ -175,6 +177,7 @@ class Reloads:
             if self._back is not None and not (forced or changed):
                 return await self._load_kept(self._back, str(packages))
             cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
+            self._served = {}
             complete = functools.partial(self._complete, snapshot)
             loading = self._generations.begin(snapshot.modules, cause, complete)
             try:
@@ -309,10 +312,13 @@ class Reloads:
     def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
         """The modules with those that only loading showed to belong to the agent."""
         self._sources.learn(manifest.roots, manifest.files)
-        return {**self._sources.read().modules, **snapshot.modules}
+        self._served = {**self._sources.read().modules, **snapshot.modules}
+        return self._served
 
     def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
-        return replace(snapshot, modules={**self._sources.read().modules, **snapshot.modules})
+        """What it was given; for one that did not load also what there is by now."""
+        modules = self._served or {**self._sources.read().modules, **snapshot.modules}
+        return replace(snapshot, modules=modules)
 
     def _watch_all(self) -> None:
         if self._watch is not None:
