@@ -36,6 +36,8 @@ def difference(before: Kept, after: Kept, folder: str, *, most_lines: int = MOST
     added, removed = _count(lines)
     files = len(differing(before.snapshot, after.snapshot))
     head = f"generation {after.number} against {before.number}"
+    if not before.good:
+        head += ", which did not load"
     if not files:
         return f"{head}: no file of the agent differs"
     head = f"{head}: {files} file{'' if files == 1 else 's'}, +{added} -{removed} lines"

@@ -20,12 +20,16 @@ from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
 from agent_tui.tui.widgets.load_text import diff_lines, failure_lines, first_change
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
+Compared = tuple[int, int | None]
+"""A load, and the one that it is compared with; None for the one before it."""
+
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "↑ ↓ choose · Enter to the text · b roll back · e edit · r reload · Esc"
+KEYS = "↑ ↓ choose · Enter reads · c compare · b roll back · e edit · r reload · Esc"
 STEP_COLUMNS = 3
 """How many steps stand beside each other on a narrow terminal."""
 
+ROLLED_BACK = "rolled back to {}: the next save or r loads what is on disk"
 BACK = "Its code is loaded as a new generation. Files stay as they are; the next save or r loads them."
 
 
@@ -62,6 +66,7 @@ class GenerationsPage(ModalScreen[None]):
         Binding("enter,tab", "other_pane", show=False, priority=True),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown,space", "scroll(1)", show=False),
+        Binding("c", "compare", "Compare with what serves"),
         Binding("b", "roll_back", "Roll back"),
         Binding("e", "edit", "Edit"),
         Binding("r", "reload", "Reload"),
@@ -74,8 +79,9 @@ class GenerationsPage(ModalScreen[None]):
         self._edit = edit
         self._state = AppState()
         self._now = 0.0
-        self._diffs: dict[int, str] = {}
-        self._asked: tuple[int, bool | None] | None = None
+        self._diffs: dict[Compared, str] = {}
+        self._with_current = False
+        self._asked: tuple[Compared, bool | None] | None = None
         self._problem = ""
         self._list = LoadList(id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
@@ -103,26 +109,32 @@ class GenerationsPage(ModalScreen[None]):
         """Takes the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
         if self.is_mounted:
+            back = state.generation.rolled_back_to
+            title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
+            self.query_one("#loads-box").border_title = title
             self._list.show(state)
             self._selected()
 
     @on(LoadList.Selected)
     def _selected(self) -> None:
+        """Asks for the diff of what is selected now, unless it is known."""
         entry = self._list.selected
-        if entry is not None and entry.key != self._asked:
-            self._asked, self._problem = entry.key, ""
+        if entry is not None and (self._compared(entry), entry.key[1]) != self._asked:
+            compared = self._compared(entry)
+            self._asked, self._problem = (compared, entry.key[1]), ""
             self.query_one("#loads-text").scroll_home(animate=False)
-            if entry.record is not None and entry.number not in self._diffs:
-                self.run_worker(self._ask(entry.number), group="diff", exclusive=True)
+            if entry.record is not None and compared not in self._diffs:
+                self.run_worker(self._ask(compared), group="diff", exclusive=True)
         self._paint()
 
-    async def _ask(self, number: int) -> None:
-        try:
-            result = await self._send(cmd.DiffGeneration(number))
-        except UserError as error:
-            result = cmd.CommandResult(False, str(error))
+    def _compared(self, entry: Entry) -> Compared:
+        current = self._state.generation.current
+        return entry.number, current if self._with_current and entry.number != current else None
+
+    async def _ask(self, compared: Compared) -> None:
+        result = await self._answer(cmd.DiffGeneration(*compared))
         if result.ok:
-            self._diffs[number] = result.text
+            self._diffs[compared] = result.text
         else:
             self._problem = result.text
         self._paint()
@@ -145,7 +157,7 @@ class GenerationsPage(ModalScreen[None]):
         lines: tuple[Line, ...] = ()
         if entry.record is not None and not entry.record.good:
             lines = (*failure_lines(entry.record, width), ())
-        diff = self._diffs.get(entry.number)
+        diff = self._diffs.get(self._compared(entry))
         if diff is not None:
             return (*lines, *diff_lines(diff, width))
         return (*lines, (Span(self._problem, Tone.DIM),))
@@ -169,6 +181,11 @@ class GenerationsPage(ModalScreen[None]):
         text = self.query_one("#loads-text")
         text.scroll_relative(y=pages * max(text.size.height - 1, 1), animate=False)
 
+    def action_compare(self) -> None:
+        """With what serves, and so with what a roll back would change; again with the load before."""
+        self._with_current = not self._with_current
+        self._selected()
+
     def action_edit(self) -> None:
         """The line that failed, or the first that was changed, or the agent's file."""
         agent, entry = Path(self._state.agent), self._list.selected
@@ -176,7 +193,7 @@ class GenerationsPage(ModalScreen[None]):
         place = agent, 1
         if record is not None and record.file:
             place = agent.parent / record.file, record.line or 1
-        elif entry is not None and (change := first_change(self._diffs.get(entry.number, ""))):
+        elif entry is not None and (change := first_change(self._diffs.get((entry.number, None), ""))):
             place = agent.parent / change[0], change[1]
         try:
             self._edit(*place)
@@ -201,11 +218,16 @@ class GenerationsPage(ModalScreen[None]):
             await self._command(cmd.RollBack(number))
 
     async def _command(self, command: cmd.Command) -> None:
-        try:
-            result = await self._send(command)
-        except UserError as error:
-            result = cmd.CommandResult(False, str(error))
+        result = await self._answer(command)
         self._tell(result.text, failed=not result.ok)
+        if result.ok:
+            self._list.select_newest()
+
+    async def _answer(self, command: cmd.Command) -> cmd.CommandResult:
+        try:
+            return await self._send(command)
+        except UserError as error:
+            return cmd.CommandResult(False, str(error))
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
         self.notify(text, severity="error" if failed else "information", markup=False)

@@ -61,6 +61,10 @@ class LoadList(VerticalScroll):
             self._index = keys.index(before.key) if before.key in keys else len(keys) - 1
         self._paint()
 
+    def select_newest(self) -> None:
+        """Goes to the first row, and stays with the newest from there on."""
+        self._select(0)
+
     def action_select(self, by: int) -> None:
         """Selects the row so many below."""
         self._select(self._index + by)

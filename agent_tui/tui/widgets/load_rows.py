@@ -195,7 +195,7 @@ def step_lines(record: LoadRecord, columns: int = 1) -> tuple[Line, ...]:
     """A bar for each step that there was, so many beside each other; the longest one's is whole."""
     taken = record.steps.taken
     most = max((ms for _, ms in taken), default=0.0) or 1.0
-    width = BAR if columns == 1 else BAR // 4
+    width = BAR if columns == 1 else BAR // 5
     cells = [_step(name, ms, ms / most, width) for name, ms in taken]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     return tuple((Span("  "), *(span for cell in row for span in cell)) for row in rows)
@@ -205,7 +205,7 @@ def _step(name: str, ms: float, share: float, width: int) -> Line:
     return (
         Span(f"{STEPS[name]:<12}", Tone.DIM),
         Span(f"{bar(share, width):<{width}}"),
-        Span(f"{milliseconds(ms):>7}  "),
+        Span(f"{milliseconds(ms):>7} "),
     )
 
 
