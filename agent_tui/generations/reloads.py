@@ -223,6 +223,7 @@ class Reloads:
         ran = self._history.keep(Kept(loading.attempt.number, snapshot, loaded, number))
         if loaded:
             self._back = None if is_on_disk else ran
+        self._stirred.set()  # a save from before it, or from meanwhile, was not looked at
         return loaded
 
     async def _settle(self, loading: Loading, snapshot: Snapshot, began: float) -> bool:

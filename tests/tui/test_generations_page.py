@@ -97,7 +97,7 @@ def test_loads_that_were_overtaken_are_told_where_they_went() -> None:
     assert [(each.number, each.overtook) for each in entries(state)] == [(6, (5,)), (4, (2, 3)), (1, ())]
     loading, newest, _ = entries(state)
     assert "is loading\n  cause    v/tools.py was saved" in text(fact_lines(loading, state, 0.0))
-    assert "overtook 2 to 3, which were still loading" in text(fact_lines(newest, state, 0.0))
+    assert "overtook 2 to 3, saved again while loading" in text(fact_lines(newest, state, 0.0))
 
 
 def test_a_generation_that_is_given_up_has_two_rows() -> None:
@@ -153,7 +153,7 @@ def test_what_runs_is_told_not_to_be_what_is_on_disk() -> None:
     newest, *_ = entries(state)
     said = text(fact_lines(newest, state, 0.0))
     assert "cause    roll back to 1" in said
-    assert "that of generation 1: not what is on disk, until the next save or r" in said
+    assert "that of generation 1, not what is on disk" in said
     later = state_of(ready(1), ready(3, rolled_back_to=1), ready(4))
     assert "not what is on disk" not in text(fact_lines(entries(later)[1], later, 0.0))
 
@@ -193,7 +193,7 @@ def test_the_first_change_of_a_file_that_is_there() -> None:
 def test_a_long_line_keeps_its_sign_in_each_row() -> None:
     rows = folded("+" + "漢" * 30, 20)
     assert all(each.startswith("+") for each in rows)
-    assert "".join(each.removeprefix("+").removeprefix("⋮ ") for each in rows) == "漢" * 30
+    assert "".join(each.removeprefix("+").removeprefix("… ") for each in rows) == "漢" * 30
     assert folded("", 20) == [""]
 
 

@@ -25,7 +25,7 @@ Compared = tuple[int, int | None]
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "↑ ↓ choose · Enter reads · c compare · b roll back · e edit · r reload · Esc"
+KEYS = "↑ ↓ · Enter reads · c compare · b roll back · e edit · r reload · Esc"
 STEP_COLUMNS = 3
 """How many steps stand beside each other on a narrow terminal."""
 

@@ -141,8 +141,7 @@ def _files(paths: tuple[str, ...]) -> str:
 def _rolled_back(record: LoadRecord, state: AppState) -> Line:
     if record.number != state.generation.current:
         return _fact("code", f"that of generation {record.rolled_back_to}")
-    until = "not what is on disk, until the next save or r"
-    return _fact("code", f"that of generation {record.rolled_back_to}: {until}", Tone.WARN)
+    return _fact("code", f"that of generation {record.rolled_back_to}, not what is on disk", Tone.WARN)
 
 
 def _overtook(entry: Entry) -> tuple[Line, ...]:
@@ -150,8 +149,7 @@ def _overtook(entry: Entry) -> tuple[Line, ...]:
         return ()
     first, *rest = entry.overtook
     which = f"{first} to {rest[-1]}" if rest else f"{first}"
-    were = "were" if rest else "was"
-    return (_fact("overtook", f"{which}, which {were} still loading when a later save came"),)
+    return (_fact("overtook", f"{which}, saved again while loading"),)
 
 
 def memory(processes: list[ProcessView]) -> str:
@@ -204,8 +202,8 @@ def step_lines(record: LoadRecord, columns: int = 1) -> tuple[Line, ...]:
 def _step(name: str, ms: float, share: float, width: int) -> Line:
     return (
         Span(f"{STEPS[name]:<12}", Tone.DIM),
-        Span(f"{bar(share, width):<{width}}"),
-        Span(f"{milliseconds(ms):>7} "),
+        Span(f"{bar(share, width):<{width}}", Tone.DIM),
+        Span(f"{milliseconds(ms):>6}  "),
     )
 
 

@@ -62,7 +62,7 @@ def folded(text: str, width: int) -> list[str]:
     sign = clean[:1] if clean[:1] in ("+", "-") else " "
     first, *rest = chop_cells(clean, max(width, 8)) or [""]
     more = chop_cells("".join(rest), max(width - 3, 8)) if rest else []
-    return [first, *(f"{sign}⋮ {each}" for each in more)]
+    return [first, *(f"{sign}… {each}" for each in more)]
 
 
 def first_change(diff: str) -> tuple[str, int] | None:
