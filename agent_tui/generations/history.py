@@ -47,6 +47,11 @@ class History:
             del self._kept[0]
         return kept
 
+    @property
+    def newest(self) -> Kept | None:
+        """The last load; but not a roll back that failed."""
+        return next((each for each in reversed(self._kept) if each.counts), None)
+
     def to_load(self, number: int) -> Kept:
         """A good load, to be loaded again. Raises UserError if it is not kept or did not load."""
         kept = self._find(number)

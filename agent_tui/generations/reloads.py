@@ -203,12 +203,13 @@ class Reloads:
         snapshot = replace(self._last, modules=kept.snapshot.modules)  # the environment is the one of now
         number = kept.back_to or kept.number
         is_on_disk = snapshot.modules.items() <= self._sources.read().modules.items()
-        before = self._back.snapshot if self._back is not None else self._last
+        before = self._history.newest
+        assert before is not None
         loading = self._generations.begin(
             snapshot.modules,
             Cause(
                 cause or f"roll back to {number}",
-                changed=tuple(str(path) for path in differing(before, snapshot)),
+                changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
                 back_to=0 if is_on_disk else number,
             ),
             lambda manifest: snapshot.modules,
@@ -293,11 +294,17 @@ class Reloads:
     def _cause(
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
-        ran = changed if self._back is None else differing(self._back.snapshot, snapshot)
-        names = tuple(str(each) for each in ran)
+        names = tuple(map(str, self._since_the_load_before(changed, snapshot)))
         if forced:
             return Cause(forced, None, names)
         return Cause(str(changed[0] if changed else packages), self._saved_at(changed), names)
+
+    def _since_the_load_before(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
+        """What differs from it, when `changed` is what differs from the disk as it was last loaded."""
+        before = self._history.newest
+        if before is None or not before.back_to:
+            return changed
+        return differing(before.snapshot, snapshot)
 
     def _saved_at(self, changed: tuple[Path, ...]) -> float:
         """When the last of them was saved, by the clock that counts from then on."""

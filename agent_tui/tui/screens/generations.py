@@ -86,7 +86,8 @@ class GenerationsPage(ModalScreen[None]):
         self._list = LoadList(id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
         self._text = Static(markup=False)
-        self._shown: dict[Static, tuple[Line, ...]] = {}
+        self._facts_shown: tuple[Line, ...] = ()
+        self._text_shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         with Vertical(id="loads-box") as box:
@@ -149,23 +150,23 @@ class GenerationsPage(ModalScreen[None]):
         facts = fact_lines(entry, self._state, self._now)
         if entry.record is not None:
             facts += step_lines(entry.record, STEP_COLUMNS if narrow else 1)
-        self._put(self._facts, facts)
-        self._put(self._text, self._text_lines(entry))
-
-    def _text_lines(self, entry: Entry) -> tuple[Line, ...]:
+        if facts != self._facts_shown:
+            self._facts_shown = facts
+            self._facts.update(to_contents(facts))
         width = self.query_one("#loads-text").scrollable_content_region.width
+        diff = self._diffs.get(self._compared(entry))
+        shown = (entry, width, diff, self._problem)
+        if shown != self._text_shown:  # a diff of thousands of lines is not made anew each second
+            self._text_shown = shown
+            self._text.update(to_contents(self._text_lines(entry, diff, width)))
+
+    def _text_lines(self, entry: Entry, diff: str | None, width: int) -> tuple[Line, ...]:
         lines: tuple[Line, ...] = ()
         if entry.record is not None and not entry.record.good:
             lines = (*failure_lines(entry.record, width), ())
-        diff = self._diffs.get(self._compared(entry))
         if diff is not None:
             return (*lines, *diff_lines(diff, width))
         return (*lines, (Span(self._problem, Tone.DIM),))
-
-    def _put(self, part: Static, lines: tuple[Line, ...]) -> None:
-        if lines != self._shown.get(part):
-            self._shown[part] = lines
-            part.update(to_contents(lines))
 
     # -- keys ----------------------------------------------------------------------------------------------
 
