@@ -129,6 +129,14 @@ class AgentCode:
         """Loads it again now; False when it does not load."""
         return await self._reloads.reload()
 
+    async def roll_back(self, number: int) -> bool:
+        """Loads an earlier generation's code again; False when it does not load. Raises UserError."""
+        return await self._reloads.roll_back(number)
+
+    async def diff(self, number: int, against: int | None) -> str:
+        """What changed from one load to another. Raises UserError if one of them is not kept."""
+        return await self._reloads.diff(number, against, str(self._context.config.agent.absolute().parent))
+
     async def register(self) -> None:
         """Registers under the options in force, where that is not what stands. Raises UserError."""
         options, server = self._context.settings.options, self._context.server

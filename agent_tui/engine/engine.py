@@ -142,6 +142,12 @@ class Engine:
                 case cmd.Reload():
                     loaded = await self._code.reload()
                     return cmd.CommandResult(loaded, "loaded" if loaded else "the file does not load")
+                case cmd.RollBack(generation=number):
+                    return await self._roll_back(number)
+                case cmd.DiffGeneration(number=number, against=against):
+                    diff = await self._code.diff(number, against)
+                    # line by line, so that no escape sequence takes the lines after it away
+                    return cmd.CommandResult(True, "\n".join(map(self._door.clean, diff.split("\n"))))
                 case cmd.PauseWatching(paused=paused):
                     return self._pause_watching(paused)
                 case cmd.Stop(reason=reason, kill=kill, drain=drain):
@@ -356,6 +362,17 @@ class Engine:
                 text = self._door.clean(await process.stacks())
                 return cmd.CommandResult(bool(text), text or f"process {process_id} does not tell its stacks")
         return cmd.CommandResult(False, f"there is no process {process_id} any more")
+
+    async def _roll_back(self, number: int) -> cmd.CommandResult:
+        if not await self._code.roll_back(number):
+            why = self._bus.state.generation.error
+            return cmd.CommandResult(False, f"generation {number} does not load any more: {why}")
+        view = self._bus.state.generation
+        if not view.rolled_back_to:
+            return cmd.CommandResult(True, f"generation {number} runs again, as {view.current}")
+        until = "the next save or r loads" if self._config.watch else "r loads"
+        text = f"rolled back to {number}, as generation {view.current}: {until} what is on disk"
+        return cmd.CommandResult(True, text)
 
     def _pause_watching(self, paused: bool) -> cmd.CommandResult:
         if not self._config.watch:

@@ -8,6 +8,7 @@ from typing import Protocol
 from agent_tui.generations.bases import Base, Bases
 from agent_tui.generations.control import Control, ControlTimings
 from agent_tui.generations.methods import Choice, choose, worth_a_template
+from agent_tui.generations.steps import StepTimes
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import StartMethod
@@ -61,9 +62,11 @@ class Attempt:
         tools: Tools,
         *,
         expect_template: bool,
+        steps: StepTimes,
     ) -> None:
         self.number = number
         self.manifest: ch.Manifest | None = None
+        self.steps = steps
         self._runtime = runtime
         self._environ = environ
         self._tools = tools
@@ -95,9 +98,21 @@ class Attempt:
             self._base = await self._tools.bases.get(self._environ)
         if self._expect_template and self._base is not None:
             self._start_template(self._base)
-        self.manifest = await self.control.start()
+        try:
+            self.manifest = await self.control.start()
+        finally:
+            self._end_steps()
         self._runtime.serve(complete(self.manifest))
         return self.manifest
+
+    def _end_steps(self) -> None:
+        """The control process has loaded the file, or could not."""
+        process = self.control.process
+        if process is None or process.loading_at is None:
+            self.steps.end("control")
+            return
+        self.steps.end("control", process.loading_at)
+        self.steps.end("load")
 
     async def choose(self) -> Choice:
         """How its job processes come to be; they are launched from then on. Call it after `load`."""

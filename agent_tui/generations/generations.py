@@ -8,9 +8,17 @@ from typing import Protocol
 from agent_tui.generations.attempt import Attempt, Complete, Runtime, Tools
 from agent_tui.generations.control import Control
 from agent_tui.generations.methods import Choice, worth_a_template
+from agent_tui.generations.steps import StepTimes
 from agent_tui.model import child as ch
+from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import GenerationFailed, GenerationLoading, GenerationReady
+from agent_tui.model.events import (
+    NO_STEPS,
+    GenerationFailed,
+    GenerationLoading,
+    GenerationReady,
+    LoadSteps,
+)
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
 
@@ -21,12 +29,15 @@ OVERTAKEN = "a later save overtook it"
 class Cause:
     """Why something is loaded: the file that was saved (or "start", "reload"), when, and all that differs.
 
-    `saved_at` is monotonic.
+    `saved_at` is monotonic, and so is `seen_at`, when that was seen.
     """
 
     text: str
     saved_at: float | None = None
     changed: tuple[str, ...] = ()
+    seen_at: float | None = None
+    back_to: int = 0
+    """The generation whose code it is, if that is not what is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,7 @@ class Generations:
             environ,
             self._tools,
             expect_template=self._expect_template,
+            steps=_steps_until_now(cause, self._tools.clock),
         )
         self._attempts[attempt.number] = attempt
         ready = asyncio.create_task(self._prepare(attempt, complete), name=f"load {attempt.number}")
@@ -139,10 +151,13 @@ class Generations:
         try:
             choice = await asyncio.shield(loading.ready)
             if self.current is None or self.current.number != attempt.number:
+                attempt.steps.end("quiet")
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
             self._give_up(attempt, "its generation did not load")
-            self._tools.emit(failed(attempt.number, cause.text, self._seconds(cause), error))
+            self._tools.emit(
+                failed(attempt.number, cause.text, self._seconds(cause), error, attempt.steps.taken)
+            )
             return False
         except asyncio.CancelledError:
             if loading.ready.cancelled():
@@ -162,6 +177,8 @@ class Generations:
                 choice.reason,
                 manifest.load_ms,
                 cause.changed,
+                attempt.steps.taken,
+                cause.back_to,
             )
         )
         self._tools.bases.learn(manifest.imports)
@@ -192,7 +209,10 @@ class Generations:
             await self._switch(attempt)
             return await attempt.choose()
         choice = await attempt.choose()
-        await self._host.warm(attempt.plan, manifest, idle)
+        try:
+            await self._host.warm(attempt.plan, manifest, idle)
+        finally:
+            attempt.steps.end("warm")
         return choice
 
     async def _switch(self, attempt: Attempt) -> None:
@@ -200,6 +220,7 @@ class Generations:
         await self._host.apply(attempt.manifest)
         before, self.current = self.current, Generation(attempt.number, attempt.manifest, attempt)
         self._host.switched(self.current)
+        attempt.steps.end("switch")
         if before is not None:
             self._retire(before.attempt, f"generation {attempt.number} took over")
 
@@ -223,13 +244,28 @@ class Generations:
         return None if cause.saved_at is None else self._tools.clock.monotonic() - cause.saved_at
 
 
+def _steps_until_now(cause: Cause, clock: Clock) -> StepTimes:
+    """What came before a load begins: the save was seen, and the files were read."""
+    if cause.seen_at is None:
+        return StepTimes(clock)
+    steps = StepTimes(clock, cause.seen_at if cause.saved_at is None else cause.saved_at)
+    if cause.saved_at is not None:
+        steps.end("seen", cause.seen_at)
+    steps.end("read")
+    return steps
+
+
 def failed(
-    number: int, cause: str, seconds: float | None, error: ProcessFailed | UserError
+    number: int,
+    cause: str,
+    seconds: float | None,
+    error: ProcessFailed | UserError,
+    steps: LoadSteps = NO_STEPS,
 ) -> GenerationFailed:
     """The event for an error, with the place that it names."""
     failure = error.failure if isinstance(error, ProcessFailed) else None
     if failure is None:
-        return GenerationFailed(number, str(error), None, None, "", cause, seconds)
+        return GenerationFailed(number, str(error), None, None, "", cause, seconds, steps)
     return GenerationFailed(
-        number, failure.error, failure.file, failure.line, failure.traceback, cause, seconds
+        number, failure.error, failure.file, failure.line, failure.traceback, cause, seconds, steps
     )

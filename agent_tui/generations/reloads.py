@@ -2,23 +2,30 @@
 
 A load begins with the first sign of a save and is committed once it has been quiet for a moment; a later save
 starts it over. Only content counts: what is the same again, or belongs to nothing that runs, does nothing.
+
+A roll back loads what was kept of an earlier load and looks at no file: what counts as a save after it is
+still what differs from the disk as it was last loaded.
 """
 
 import asyncio
 import contextlib
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent_tui.generations.diffs import difference
 from agent_tui.generations.generations import Cause, Generations, Loading
+from agent_tui.generations.history import History, Kept
 from agent_tui.generations.loops import LoopBreaker
 from agent_tui.generations.sources import Snapshot, Sources, differing
 from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice, WatchingChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.process import Emit
@@ -31,6 +38,14 @@ PATIENCE_S = 5.0
 
 FRESH_S = 2.0
 """A file's own time says when it was saved, if it is not older than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Somebody waits for a load: of what is on disk, or of what was kept."""
+
+    done: "asyncio.Future[bool]"
+    kept: Kept | None = None
 
 
 class Reloads:
@@ -61,9 +76,14 @@ class Reloads:
         self._paused = False
         self._stirred = asyncio.Event()
         self._stirred_at = self._loaded_at = 0.0
-        self._asked: list[asyncio.Future[bool]] = []
+        self._asked: list[_Asked] = []
         self._last: Snapshot | None = None
-        """What the last load was made of, whether or not it went well."""
+        """What was on disk at the last load of it, whether or not it went well."""
+        self._served: dict[str, bytes] = {}
+        """The modules of the load that is under way, once it is known which."""
+        self._history = History()
+        self._back: Kept | None = None
+        """What runs, while a roll back made that something else than what is on disk."""
 
     async def run(self) -> None:
         """Loads, and stays to load again."""
@@ -86,10 +106,23 @@ class Reloads:
         if self._breaker.passed_over:
             self._breaker.forget()
             self._tell_watching()
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._asked.append(future)
-        self._stirred.set()
-        return await future
+        return await self._ask(None)
+
+    async def roll_back(self, number: int) -> bool:
+        """Loads what was kept of a generation as the next one; False when it does not load any more.
+
+        Raises UserError if it is not kept, did not load, or is the one that serves.
+        """
+        kept = self._history.to_load(number)
+        current = self._generations.current
+        if current is not None and current.number == number:
+            raise UserError(f"generation {number} is the one that serves")
+        return await self._ask(kept)
+
+    async def diff(self, number: int, against: int | None, folder: str) -> str:
+        """What changed from the load before, or from another one. Raises UserError if one is not kept."""
+        before, after = self._history.pair(number, against)
+        return await asyncio.to_thread(difference, before, after, folder)
 
     def pause(self, paused: bool) -> None:
         """Passes saves over until it is called with False; then loads what changed meanwhile."""
@@ -107,15 +140,26 @@ class Reloads:
             text = f"saves cannot be seen ({error}): press r after a save, or start agent-tui again"
             self._emit(Notice(LogLevel.WARN, text))
 
+    async def _ask(self, kept: Kept | None) -> bool:
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.append(_Asked(done, kept))
+        self._stirred.set()
+        return await done
+
     async def _answer(self) -> None:
-        asked, self._asked = self._asked, []
+        """Loads what was asked for first, for all who asked for the same before anything else was."""
+        wanted = self._asked[0].kept
+        asked = list(itertools.takewhile(lambda each: each.kept is wanted, self._asked))
+        del self._asked[: len(asked)]
+        if self._asked:
+            self._stirred.set()
         loaded = False
         try:
-            loaded = await self._round("reload")
+            loaded = await (self._round("reload") if wanted is None else self._load_kept(wanted))
         finally:
-            for future in asked:
-                if not future.done():
-                    future.set_result(loaded)
+            for each in asked:
+                if not each.done.done():
+                    each.done.set_result(loaded)
 
     # -- one round ------------------------------------------------------------------------------------
 
@@ -123,13 +167,17 @@ class Reloads:
         """Loads what is on disk, from the start again as long as saves follow; False when that failed."""
         began = self._clock.monotonic()
         while True:
+            seen_at = self._clock.monotonic()
             snapshot = self._sources.read()
             self._watch_all()
             changed = self._noted(self._changed(snapshot), aftermath=not forced)
             packages = self._packages_changed()
             if not (forced or changed or packages):
                 return True
-            cause = self._cause(forced, changed, packages)
+            if self._back is not None and not (forced or changed):
+                return await self._load_kept(self._back, str(packages))
+            cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
+            self._served = {}
             complete = functools.partial(self._complete, snapshot)
             loading = self._generations.begin(snapshot.modules, cause, complete)
             try:
@@ -143,8 +191,41 @@ class Reloads:
             self._loaded_at = time.time()
             self._last = self._loaded_from(snapshot)
             loaded = await self._generations.commit(loading)
+            self._history.keep(Kept(loading.attempt.number, self._last, loaded))
+            if loaded:
+                self._back = None
             self._watch_all()
             return loaded
+
+    async def _load_kept(self, kept: Kept, cause: str = "") -> bool:
+        """Loads what was kept, beside what serves as ever; saves that come meanwhile are the next round's."""
+        assert self._last is not None
+        snapshot = replace(self._last, modules=kept.snapshot.modules)  # the environment is the one of now
+        number = kept.back_to or kept.number
+        is_on_disk = snapshot.modules.items() <= self._sources.read().modules.items()
+        before = self._history.newest
+        assert before is not None
+        loading = self._generations.begin(
+            snapshot.modules,
+            Cause(
+                cause or f"roll back to {number}",
+                changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
+                back_to=0 if is_on_disk else number,
+            ),
+            lambda manifest: snapshot.modules,
+        )
+        try:
+            await asyncio.wait({loading.ready})
+        except BaseException:
+            await self._generations.discard(loading, "agent-tui ends")
+            raise
+        self._loaded_at = time.time()
+        loaded = await self._generations.commit(loading)
+        ran = self._history.keep(Kept(loading.attempt.number, snapshot, loaded, number))
+        if loaded:
+            self._back = None if is_on_disk else ran
+        self._stirred.set()  # a save from before it, or from meanwhile, was not looked at
+        return loaded
 
     async def _settle(self, loading: Loading, snapshot: Snapshot, began: float) -> bool:
         """Waits until it is loaded and quiet; True when a later save made it worthless first."""
@@ -210,12 +291,20 @@ class Reloads:
         except OSError:
             return False
 
-    def _cause(self, forced: str, changed: tuple[Path, ...], packages: Path | None) -> Cause:
-        names = tuple(str(each) for each in changed)
+    def _cause(
+        self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
+    ) -> Cause:
+        names = tuple(map(str, self._since_the_load_before(changed, snapshot)))
         if forced:
             return Cause(forced, None, names)
-        first = names[0] if names else str(packages)
-        return Cause(first, self._saved_at(changed), names)
+        return Cause(str(changed[0] if changed else packages), self._saved_at(changed), names)
+
+    def _since_the_load_before(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
+        """What differs from it, when `changed` is what differs from the disk as it was last loaded."""
+        before = self._history.newest
+        if before is None or not before.back_to:
+            return changed
+        return differing(before.snapshot, snapshot)
 
     def _saved_at(self, changed: tuple[Path, ...]) -> float:
         """When the last of them was saved, by the clock that counts from then on."""
@@ -231,10 +320,13 @@ class Reloads:
     def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
         """The modules with those that only loading showed to belong to the agent."""
         self._sources.learn(manifest.roots, manifest.files)
-        return {**self._sources.read().modules, **snapshot.modules}
+        self._served = {**self._sources.read().modules, **snapshot.modules}
+        return self._served
 
     def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
-        return replace(snapshot, modules={**self._sources.read().modules, **snapshot.modules})
+        """What it was given; for one that did not load also what there is by now."""
+        modules = self._served or {**self._sources.read().modules, **snapshot.modules}
+        return replace(snapshot, modules=modules)
 
     def _watch_all(self) -> None:
         if self._watch is not None:

@@ -58,6 +58,11 @@ def _mb(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
+def _steps(steps: ev.LoadSteps) -> dict[str, float]:
+    """Milliseconds by step, in order; a step that there was not is missing."""
+    return {name: round(ms, 2) for name, ms in steps.taken}
+
+
 def _process(e: ev.ProcessChanged) -> dict[str, Any]:
     body: dict[str, Any] = {
         "event": "process",
@@ -129,6 +134,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "start_reason": e.start_reason,
         "load_ms": _ms(e.load_ms),
         "changed": e.changed,
+        "steps": _steps(e.steps),
+        "rolled_back_to": e.rolled_back_to or None,
     },
     ev.GenerationFailed: lambda e: {
         "event": "generation_failed",
@@ -139,6 +146,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "traceback": e.traceback,
         "cause": e.cause,
         "seconds": None if e.seconds is None else round(e.seconds, 4),
+        "steps": _steps(e.steps),
     },
     ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
     ev.ProcessChanged: _process,

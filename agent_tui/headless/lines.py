@@ -49,7 +49,8 @@ def _generation_ready(e: ev.GenerationReady) -> str:
     sdk = f" {e.sdk_version}" if e.sdk_version else ""
     took = f", {e.seconds * 1000:.0f} ms after the save" if e.seconds is not None else ""
     why = f" ({e.start_reason})" if e.start_reason else ""
-    return f"✓ generation {e.generation} is ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}"
+    back = f"; rolled back to {e.rolled_back_to}, until the next save" if e.rolled_back_to else ""
+    return f"✓ generation {e.generation} is ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}{back}"
 
 
 def _generation_failed(e: ev.GenerationFailed) -> str:

@@ -91,6 +91,23 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class RollBack:
+    """Loads the code of an earlier generation as a new one; files stay, and the next save or `Reload` loads
+    what is on disk.
+    """
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiffGeneration:
+    """Asks what changed from the load before, or from `against`; the result's text is a unified diff."""
+
+    number: int
+    against: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PauseWatching:
     """Loads no saves until it is sent again with False; then what changed meanwhile is loaded."""
 
@@ -116,6 +133,8 @@ Command = (
     | UndoOptions
     | SaveOptions
     | Reload
+    | RollBack
+    | DiffGeneration
     | PauseWatching
     | Stop
 )

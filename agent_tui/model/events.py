@@ -3,7 +3,7 @@
 An event says what is so, once, when it became so. The public JSON form is made in `headless/`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from agent_tui.model.child import MemoryMeasure, ProcessKind
@@ -136,6 +136,35 @@ class GenerationLoading:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSteps:
+    """How long the steps of a load took, in milliseconds, in their order; None for one that there was not."""
+
+    seen: float | None = None
+    """From the save until it was seen."""
+    read: float | None = None
+    """Reading the files."""
+    control: float | None = None
+    """Until the control process began to load them."""
+    load: float | None = None
+    """Loading, in the control process."""
+    warm: float | None = None
+    """Until idle processes were warm; the first generation serves before."""
+    quiet: float | None = None
+    """Waiting whether a further save follows."""
+    switch: float | None = None
+    """Taking its options, registering, and the switch."""
+
+    @property
+    def taken(self) -> tuple[tuple[str, float], ...]:
+        """Name and milliseconds of those that there were, in order."""
+        named = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return tuple((name, ms) for name, ms in named if ms is not None)
+
+
+NO_STEPS = LoadSteps()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationReady:
     """Jobs now start on this generation. `seconds` counts from the save that caused it, if one did."""
 
@@ -151,6 +180,9 @@ class GenerationReady:
     """How long the agent's own file took to load, in milliseconds."""
     changed: tuple[str, ...] = ()
     """The files that differ from the generation before, deleted ones too."""
+    steps: LoadSteps = NO_STEPS
+    rolled_back_to: int = 0
+    """The generation whose code this is, while that is not what is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +199,8 @@ class GenerationFailed:
     traceback: str
     cause: str = ""
     seconds: float | None = None
+    steps: LoadSteps = NO_STEPS
+    """Those that it came through, with the one that failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ def _load(state: AppState, event: ev.LoadMeasured, ts: float) -> AppState:
 
 
 def _generation_loading(state: AppState, event: ev.GenerationLoading, ts: float) -> AppState:
-    return replace(state, generation=replace(state.generation, loading=event.generation))
+    view = replace(state.generation, loading=event.generation, loading_cause=event.cause)
+    return replace(state, generation=view)
 
 
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
@@ -115,6 +116,7 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
         start_method=event.start_method.value,
         start_reason=event.start_reason,
         seconds=event.seconds,
+        rolled_back_to=event.rolled_back_to,
     )
     record = LoadRecord(
         event.generation,
@@ -126,6 +128,8 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
         start_reason=event.start_reason,
         load_ms=event.load_ms,
         changed=event.changed,
+        steps=event.steps,
+        rolled_back_to=event.rolled_back_to,
     )
     return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
 
@@ -150,6 +154,7 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
         file=event.file,
         line=event.line,
         traceback=event.traceback,
+        steps=event.steps,
     )
     return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
 

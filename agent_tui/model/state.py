@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.events import JobStatus, MemoryWarned, ProcessState, ServerChosen
+from agent_tui.model.events import NO_STEPS, JobStatus, LoadSteps, MemoryWarned, ProcessState, ServerChosen
 
 
 class Registration(StrEnum):
@@ -68,7 +68,10 @@ class GenerationView:
     start_method: str = ""
     start_reason: str = ""
     seconds: float | None = None
+    rolled_back_to: int = 0
+    """The generation whose code runs, while that is not what is on disk."""
     loading: int = 0
+    loading_cause: str = ""
     failed: int = 0
     error: str = ""
     file: str | None = None
@@ -98,6 +101,8 @@ class LoadRecord:
     file: str | None = None
     line: int | None = None
     traceback: str = ""
+    steps: LoadSteps = NO_STEPS
+    rolled_back_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)

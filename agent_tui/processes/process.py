@@ -85,6 +85,8 @@ class SupervisedProcess:
         self.had_job = False
         self.child: ch.Child | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loading_at: float | None = None
+        """When it began to load the agent's file, monotonic."""
         self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
         self._launch = launch
         self._timings = timings
@@ -298,6 +300,7 @@ class SupervisedProcess:
         match message:
             case ch.Loading():
                 self._loading = True
+                self.loading_at = self._clock.monotonic()
             case ch.Ready():
                 self._is_ready = True
                 self._last_pong = self._clock.monotonic()

@@ -167,7 +167,7 @@ ACTIONS: tuple[Action, ...] = (
         "generations",
         ("g",),
         "Generations",
-        "Show each load of the agent's code: what changed, how long it took, what failed.",
+        "Show each load of the agent's code: what changed, how long it took, why it failed; roll back.",
         "Agent",
     ),
     Action(

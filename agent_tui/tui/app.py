@@ -226,6 +226,9 @@ class AgentTuiApp(App[int]):
             self._panel(Breaches).show(state, now)
             self._panel(DispatchPanel).show(state, now)
             self._panel(OptionsPanel).show(state, now)
+            for screen in self.screen_stack:
+                if isinstance(screen, GenerationsPage):
+                    screen.show(state, now)
 
     def _panel(self, kind: type[P]) -> P:
         """The one panel of that kind, found once: a search walks the whole screen."""
@@ -355,7 +358,11 @@ class AgentTuiApp(App[int]):
         await self._send(cmd.PauseWatching(not self.state.watching.paused))
 
     async def do_generations(self) -> None:
-        await self.push_screen_wait(GenerationsPage(self.state))
+        page = GenerationsPage(
+            lambda command: self._handle.send(command), lambda file, line: open_in_editor(self, file, line)
+        )
+        page.show(self.state, self._now())
+        await self.push_screen_wait(page)
 
     async def do_close_trouble(self) -> None:
         self._panel(StartPane).close()

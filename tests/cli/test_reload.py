@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -88,12 +88,17 @@ class Session:
 
 
 @asynccontextmanager
-async def serving(agent: Path, *more: str, environ: dict[str, str] | None = None) -> AsyncIterator[Session]:
+async def serving(
+    agent: Path,
+    *more: str,
+    environ: dict[str, str] | None = None,
+    program: Sequence[object] = ("-m", "agent_tui"),
+) -> AsyncIterator[Session]:
     """agent-tui on that file, warm and registered."""
     async with LocalServer(keys={"devkey": SECRET}) as server:
         place = ("--json", "--url", server.url, "--api-key", "devkey", "--api-secret", SECRET)
         async with (
-            agent_tui(agent, *place, *more, environ=environ) as run,
+            agent_tui(agent, *place, *more, environ=environ, program=program) as run,
             api.LiveKitAPI(f"http{server.url[2:]}", "devkey", SECRET) as client,
         ):
             session = Session(run, client)

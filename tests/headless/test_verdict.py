@@ -1,5 +1,6 @@
 """When the front end without a screen leaves, and with which exit code."""
 
+import dataclasses
 import json
 import typing
 
@@ -117,7 +118,7 @@ PUBLIC = {
     "starting": set(),
     "registered": {"worker_id", "url", "server", "agent_name"},
     "disconnected": {"reason", "retry_in_s"},
-    "generation_ready": {"generation", "seconds", "cause", "runtime", "start_method"},
+    "generation_ready": {"generation", "seconds", "cause", "runtime", "start_method", "steps"},
     "generation_failed": {"generation", "error", "file", "line"},
     "process": {"id", "pid", "kind", "state", "generation"},
     "offer": {"job_id", "room"},
@@ -161,6 +162,24 @@ def test_json_lines_keep_the_contract() -> None:
         assert list(parsed)[:3] == ["event", "ts", "seq"]
         seen[parsed["event"]] = set(parsed)
     assert {name for name, fields in PUBLIC.items() if not fields <= seen[name]} == set()
+
+
+def test_the_steps_of_a_load_and_a_roll_back() -> None:
+    steps = ev.LoadSteps(seen=12.3456, read=0.0, load=9.0)
+    ready = dataclasses.replace(READY, steps=steps, rolled_back_to=4)
+    body = jsonl.event(ready)
+    assert body is not None
+    assert list(body["steps"].items()) == [("seen", 12.35), ("read", 0.0), ("load", 9.0)]
+    assert body["rolled_back_to"] == 4
+    line = lines.to_line(ev.Stamped(1, 0.0, ready))
+    assert line is not None
+    assert line.endswith("; rolled back to 4, until the next save")
+    body = jsonl.event(READY)
+    assert body is not None
+    assert (body["steps"], body["rolled_back_to"]) == ({}, None)
+    body = jsonl.event(ev.GenerationFailed(1, "SyntaxError", None, None, "", steps=steps))
+    assert body is not None
+    assert body["steps"]["load"] == 9.0
 
 
 def test_an_ended_process_says_how() -> None:

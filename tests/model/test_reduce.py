@@ -69,6 +69,28 @@ def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
     assert run(ready, failed, dataclasses.replace(ready, generation=3)).generation.failed == 0
 
 
+def test_a_roll_back_is_so_until_the_next_good_load() -> None:
+    ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
+    back = dataclasses.replace(ready, generation=3, cause="roll back to 1", rolled_back_to=1)
+    state = run(ready, back, ev.GenerationFailed(4, "SyntaxError", None, None, ""))
+    assert state.generation.rolled_back_to == 1
+    assert [each.rolled_back_to for each in state.loads] == [0, 1, 0]
+    state = run(dataclasses.replace(ready, generation=5), state=state)
+    assert state.generation.rolled_back_to == 0
+
+
+def test_what_is_loading_and_how_long_the_steps_took() -> None:
+    steps = ev.LoadSteps(read=1.0, control=2.0)
+    ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN, steps=steps)
+    state = run(ready, ev.GenerationLoading(2, "agent.py"))
+    assert (state.generation.loading, state.generation.loading_cause) == (2, "agent.py")
+    failed = ev.GenerationFailed(2, "SyntaxError", None, None, "", steps=ev.LoadSteps(read=3.0))
+    assert [each.steps.taken for each in run(failed, state=state).loads] == [
+        (("read", 1.0), ("control", 2.0)),
+        (("read", 3.0),),
+    ]
+
+
 def test_a_job_from_offer_to_end_with_totals() -> None:
     state = run(
         ev.OfferReceived("AJ_1", "demo", "", 1),

@@ -67,6 +67,16 @@ def test_a_reload_shows_both_generations() -> None:
     assert "gen 3 ✓ 41 ms" in shown(engine)[0]
 
 
+def test_what_runs_is_said_not_to_be_what_is_on_disk() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(replace(histories.READY, generation=3, rolled_back_to=1))
+    assert "↶ rolled back to 1: the next save or r loads the disk" in shown(engine)[0]
+    assert "↶ rolled back to 1" in text(left_parts(engine.bus.state), 60)
+    engine.publish(replace(histories.READY, generation=4))
+    assert "rolled back" not in shown(engine)[0]
+
+
 def test_the_next_attempt_is_counted_down() -> None:
     engine = FakeEngine()
     histories.disconnected(engine)

@@ -1,71 +1,234 @@
-"""Every load of the agent's code so far, newest first."""
+"""Every load of the agent's code: what changed, how long each step took, what runs on it, why it failed."""
 
-from pathlib import PurePath
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import ClassVar
 
+from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
 
-from agent_tui.logs.sanitise import sanitise
-from agent_tui.model.state import AppState, LoadRecord
-from agent_tui.tui.screens.text_page import TextPage
-from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, milliseconds, one_line, to_contents
+from agent_tui.model import commands as cmd
+from agent_tui.model.errors import UserError
+from agent_tui.model.state import AppState
+from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.widgets.load_list import LoadList
+from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
+from agent_tui.tui.widgets.load_text import diff_lines, failure_lines, first_change
+from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
-FILES_SHOWN = 6
-TRACE_LINES = 40
+Compared = tuple[int, int | None]
+"""A load, and the one that it is compared with; None for the one before it."""
+
+Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
+
+KEYS = "↑ ↓ · Enter reads · c compare · b roll back · e edit · r reload · Esc"
+STEP_COLUMNS = 3
+"""How many steps stand beside each other on a narrow terminal."""
+
+ROLLED_BACK = "rolled back to {}: the next save or r loads what is on disk"
+BACK = "Its code is loaded as a new generation. Files stay as they are; the next save or r loads them."
 
 
-def load_lines(state: AppState) -> tuple[Line, ...]:
-    """One block for each load, newest first; the one that serves is marked."""
-    if not state.loads:
-        return ((Span("nothing has been loaded yet", Tone.DIM),),)
-    lines: list[Line] = []
-    for record in reversed(state.loads):
-        lines += [*_block(record, serves=record.number == state.generation.current), ()]
-    return tuple(lines[:-1])
+class GenerationsPage(ModalScreen[None]):
+    """Follows what is loaded while it is open; Esc, g or q closes it."""
 
+    DEFAULT_CSS = """
+    GenerationsPage {
+        align: center middle;
 
-def _block(record: LoadRecord, *, serves: bool) -> list[Line]:
-    mark = Span("✓ ", Tone.GOOD) if record.good else Span("✗ ", Tone.BAD)
-    what = "serves" if serves else "was ready" if record.good else "does not load"
-    took = "" if record.seconds is None else f", {milliseconds(record.seconds * 1000)} after the save"
-    lines: list[Line] = [
-        (
-            mark,
-            Span(f"generation {record.number} ", Tone.STRONG),
-            Span(f"{what}{took}"),
-            Span(f"  {clock(record.ts, millis=False)}", Tone.DIM),
-        ),
-        _fact("cause", _short(record.cause)),
+        #loads-box {
+            width: 100%; max-width: 160; height: 100%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+        }
+        #loads-top { layout: horizontal; height: auto; max-height: 45%; }
+        #loads-list { width: 1fr; height: auto; max-height: 100%; }
+        #loads-facts { width: 53; height: auto; padding-left: 2; }
+        #loads-text {
+            height: 1fr; border-top: solid $primary; scrollbar-size-vertical: 1;
+            &:focus { border-top: heavy $accent; }
+        }
+        #loads-text > Static { height: auto; }
+        &.-narrow #loads-top { layout: vertical; max-height: 75%; }
+        &.-narrow #loads-list { width: 100%; max-height: 5; }
+        &.-narrow #loads-facts { width: 100%; padding-left: 0; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,g", "close", "Close"),
+        Binding("enter,tab", "other_pane", show=False, priority=True),
+        Binding("pageup", "scroll(-1)", show=False),
+        Binding("pagedown,space", "scroll(1)", show=False),
+        Binding("c", "compare", "Compare with what serves"),
+        Binding("b", "roll_back", "Roll back"),
+        Binding("e", "edit", "Edit"),
+        Binding("r", "reload", "Reload"),
     ]
-    if record.changed:
-        names = ", ".join(_short(path) for path in record.changed[:FILES_SHOWN])
-        more = len(record.changed) - FILES_SHOWN
-        lines.append(_fact("changed", names + (f" and {more} more" if more > 0 else "")))
-    if record.good:
-        lines.append(_fact("start", f"{record.start_method}: {record.start_reason}"))
-        return lines
-    place = f"{record.file}:{record.line}" if record.line else record.file or ""
-    lines.append((Span("  error     ", Tone.DIM), Span(one_line(record.error), Tone.BAD)))
-    if place:
-        lines.append(_fact("where", place))
-    trace = sanitise(record.traceback).strip("\n").split("\n")[-TRACE_LINES:]
-    return lines + [(Span(f"    {each}"),) for each in trace if each]
 
+    def __init__(self, send: Send, edit: Callable[[Path, int], None]) -> None:
+        """`edit` opens a file at a line. Raises UserError."""
+        super().__init__()
+        self._send = send
+        self._edit = edit
+        self._state = AppState()
+        self._now = 0.0
+        self._diffs: dict[Compared, str] = {}
+        self._with_current = False
+        self._asked: tuple[Compared, bool | None] | None = None
+        self._problem = ""
+        self._list = LoadList(id="loads-list")
+        self._facts = Static(id="loads-facts", markup=False)
+        self._text = Static(markup=False)
+        self._facts_shown: tuple[Line, ...] = ()
+        self._text_shown: tuple[object, ...] = ()
 
-def _fact(name: str, value: str) -> Line:
-    return (Span(f"  {name:<10}", Tone.DIM), Span(one_line(value)))
+    def compose(self) -> ComposeResult:
+        with Vertical(id="loads-box") as box:
+            box.border_title = "Generations"
+            box.border_subtitle = KEYS
+            with Container(id="loads-top"):
+                yield self._list
+                yield self._facts
+            with VerticalScroll(id="loads-text"):
+                yield self._text
 
+    def on_mount(self) -> None:
+        self._list.focus()
+        self.show(self._state, self._now)
 
-def _short(path: str) -> str:
-    """A file by its folder and name; words stay as they are."""
-    return "/".join(PurePath(path).parts[-2:]) if "/" in path else path
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint)
 
+    def show(self, state: AppState, now: float) -> None:
+        """Takes the state; `now` is in Unix seconds."""
+        self._state, self._now = state, now
+        if self.is_mounted:
+            back = state.generation.rolled_back_to
+            title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
+            self.query_one("#loads-box").border_title = title
+            self._list.show(state)
+            self._selected()
 
-class GenerationsPage(TextPage):
-    """The list as it was when it was opened; Esc, g or q closes it."""
+    @on(LoadList.Selected)
+    def _selected(self) -> None:
+        """Asks for the diff of what is selected now, unless it is known."""
+        entry = self._list.selected
+        if entry is not None and (self._compared(entry), entry.key[1]) != self._asked:
+            compared = self._compared(entry)
+            self._asked, self._problem = (compared, entry.key[1]), ""
+            self.query_one("#loads-text").scroll_home(animate=False)
+            if entry.record is not None and compared not in self._diffs:
+                self.run_worker(self._ask(compared), group="diff", exclusive=True)
+        self._paint()
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("g", "close", show=False)]
+    def _compared(self, entry: Entry) -> Compared:
+        current = self._state.generation.current
+        return entry.number, current if self._with_current and entry.number != current else None
 
-    def __init__(self, state: AppState) -> None:
-        super().__init__("Generations", to_contents(load_lines(state)))
+    async def _ask(self, compared: Compared) -> None:
+        result = await self._answer(cmd.DiffGeneration(*compared))
+        if result.ok:
+            self._diffs[compared] = result.text
+        else:
+            self._problem = result.text
+        self._paint()
+
+    # -- painting ------------------------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        entry = self._list.selected
+        if entry is None or not self.is_attached:
+            return
+        narrow = self.has_class("-narrow")
+        facts = fact_lines(entry, self._state, self._now)
+        if entry.record is not None:
+            facts += step_lines(entry.record, STEP_COLUMNS if narrow else 1)
+        if facts != self._facts_shown:
+            self._facts_shown = facts
+            self._facts.update(to_contents(facts))
+        width = self.query_one("#loads-text").scrollable_content_region.width
+        diff = self._diffs.get(self._compared(entry))
+        shown = (entry, width, diff, self._problem)
+        if shown != self._text_shown:  # a diff of thousands of lines is not made anew each second
+            self._text_shown = shown
+            self._text.update(to_contents(self._text_lines(entry, diff, width)))
+
+    def _text_lines(self, entry: Entry, diff: str | None, width: int) -> tuple[Line, ...]:
+        lines: tuple[Line, ...] = ()
+        if entry.record is not None and not entry.record.good:
+            lines = (*failure_lines(entry.record, width), ())
+        if diff is not None:
+            return (*lines, *diff_lines(diff, width))
+        return (*lines, (Span(self._problem, Tone.DIM),))
+
+    # -- keys ----------------------------------------------------------------------------------------------
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_other_pane(self) -> None:
+        """From the list to the text, and back."""
+        text = self.query_one("#loads-text")
+        (self._list if text.has_focus else text).focus()
+
+    def action_scroll(self, pages: int) -> None:
+        text = self.query_one("#loads-text")
+        text.scroll_relative(y=pages * max(text.size.height - 1, 1), animate=False)
+
+    def action_compare(self) -> None:
+        """With what serves, and so with what a roll back would change; again with the load before."""
+        self._with_current = not self._with_current
+        self._selected()
+
+    def action_edit(self) -> None:
+        """The line that failed, or the first that was changed, or the agent's file."""
+        agent, entry = Path(self._state.agent), self._list.selected
+        record = entry.record if entry is not None else None
+        place = agent, 1
+        if record is not None and record.file:
+            place = agent.parent / record.file, record.line or 1
+        elif entry is not None and (change := first_change(self._diffs.get((entry.number, None), ""))):
+            place = agent.parent / change[0], change[1]
+        try:
+            self._edit(*place)
+        except UserError as error:
+            self._tell(str(error), failed=True)
+
+    def action_reload(self) -> None:
+        self.run_worker(self._command(cmd.Reload()), group="load")
+
+    def action_roll_back(self) -> None:
+        """To the selected one, once that was confirmed."""
+        entry = self._list.selected
+        if entry is None or entry.record is None or not entry.record.good:
+            self._tell("only a generation that did load can be rolled back to", failed=True)
+        elif entry.number == self._state.generation.current:
+            self._tell(f"generation {entry.number} is the one that serves", failed=True)
+        else:
+            self.run_worker(self._roll_back(entry.number), group="load")
+
+    async def _roll_back(self, number: int) -> None:
+        if await self.app.push_screen_wait(Confirm(f"Roll back to generation {number}?", BACK)):
+            await self._command(cmd.RollBack(number))
+
+    async def _command(self, command: cmd.Command) -> None:
+        result = await self._answer(command)
+        self._tell(result.text, failed=not result.ok)
+        if result.ok:
+            self._list.select_newest()
+
+    async def _answer(self, command: cmd.Command) -> cmd.CommandResult:
+        try:
+            return await self._send(command)
+        except UserError as error:
+            return cmd.CommandResult(False, str(error))
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        self.notify(text, severity="error" if failed else "information", markup=False)

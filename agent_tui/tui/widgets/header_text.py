@@ -63,6 +63,10 @@ def left_parts(state: AppState) -> tuple[Part, ...]:
     parts = [_file_part(state.agent), _generation_part(state.generation)]
     if state.watching.paused:
         parts.append(part(1, (Span("‖ saves passed over", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
+    if back := state.generation.rolled_back_to:
+        until = Span(": the next save or r loads the disk", Tone.DIM)
+        said = Span(f"↶ rolled back to {back}", Tone.WARN)
+        parts.append(Part(((8, (said, until)), (1, (said,)))))
     runtime = " ".join(filter(None, (state.generation.runtime, state.generation.sdk_version)))
     if runtime:
         parts.append(part(6, (Span(one_line(runtime, 40), Tone.DIM),)))

@@ -23,6 +23,7 @@ class Tone(StrEnum):
     GOOD = "$text-success"
     WARN = "bold $text-warning"
     BAD = "bold $text-error"
+    GONE = "$text-error"
     LOUD = "bold auto on $warning"
 
 

@@ -16,6 +16,9 @@ COMMANDS: dict[str, Callable[[Any], cmd.Command]] = {
     "set": lambda values: cmd.SetOptions(values),
     "stop": lambda drain: cmd.Stop("told to", drain=drain),
     "undo": lambda _: cmd.UndoOptions(),
+    "roll_back": lambda number: cmd.RollBack(number),
+    "diff": lambda numbers: cmd.DiffGeneration(*numbers),
+    "reload": lambda _: cmd.Reload(),
     "save": lambda clear: cmd.SaveOptions(clear_secrets=clear),
 }
 

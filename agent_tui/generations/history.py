@@ -1,0 +1,110 @@
+"""The modules of the last loads, kept so that they can be compared and loaded again."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from agent_tui.generations.sources import Snapshot
+from agent_tui.model.errors import UserError
+
+MOST_GOOD = 20
+MOST_KEPT = 40
+"""With those that did not load: they are compared, never loaded again."""
+
+MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one load was made of, and what became of it."""
+
+    number: int
+    snapshot: Snapshot
+    good: bool
+    back_to: int = 0
+    """The generation whose modules these are, if it was rolled back to."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether later loads are compared with it: a roll back that failed never was anybody's code."""
+        return self.good or not self.back_to
+
+
+class History:
+    """Remembers loads, oldest first. Content that did not change from one to the next is held once."""
+
+    def __init__(self, *, most_good: int = MOST_GOOD, most_bytes: int = MOST_BYTES) -> None:
+        """The last one is kept however large it is."""
+        self._most_good = most_good
+        self._most_bytes = most_bytes
+        self._kept: list[Kept] = []
+
+    def keep(self, kept: Kept) -> Kept:
+        """Takes a load that is over, and gives up the oldest where there is too much; returns it as held."""
+        if self._kept:
+            kept = replace(kept, snapshot=_sharing(kept.snapshot, self._kept[-1].snapshot))
+        self._kept.append(kept)
+        while len(self._kept) > 1 and self._is_too_much():
+            del self._kept[0]
+        return kept
+
+    @property
+    def newest(self) -> Kept | None:
+        """The last load; but not a roll back that failed."""
+        return next((each for each in reversed(self._kept) if each.counts), None)
+
+    def to_load(self, number: int) -> Kept:
+        """A good load, to be loaded again. Raises UserError if it is not kept or did not load."""
+        kept = self._find(number)
+        if not kept.good:
+            raise UserError(f"generation {number} did not load: there is nothing to roll back to")
+        return kept
+
+    def pair(self, number: int, against: int | None = None) -> tuple[Kept, Kept]:
+        """A load and the one to compare it with: `against`, or the one before it. Raises UserError."""
+        kept = self._find(number)
+        if against is not None:
+            return self._find(against), kept
+        before = [each for each in self._kept if each.number < number and each.counts]
+        if not before:
+            first = "was the first" if number == 1 else "is the oldest that is kept"
+            raise UserError(f"generation {number} {first}: there is nothing to compare it with")
+        return before[-1], kept
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of all that is kept, what follows one another and is the same counted once."""
+        if not self._kept:
+            return 0
+        whole = sum(map(len, self._kept[0].snapshot.modules.values()))
+        return whole + sum(_new_bytes(before, after) for before, after in pairwise(self._kept))
+
+    def _is_too_much(self) -> bool:
+        good = sum(each.good for each in self._kept)
+        return good > self._most_good or len(self._kept) > MOST_KEPT or self.held_bytes > self._most_bytes
+
+    def _find(self, number: int) -> Kept:
+        for each in self._kept:
+            if each.number == number:
+                return each
+        if not self._kept or number > self._kept[-1].number or number < 1:
+            raise UserError(f"there is no generation {number}")
+        oldest = self._kept[0].number
+        if number < oldest:
+            raise UserError(f"generation {number} is not kept any more: {oldest} is the oldest that is")
+        raise UserError(f"generation {number} never was: a later save overtook it")
+
+
+def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
+    """The same, with the objects of the one before where the content is equal."""
+    old = before.modules
+    modules = {
+        path: old[path] if old.get(path) == content else content for path, content in snapshot.modules.items()
+    }
+    return replace(snapshot, modules=modules)
+
+
+def _new_bytes(before: Kept, after: Kept) -> int:
+    old = before.snapshot.modules
+    return sum(
+        len(content) for path, content in after.snapshot.modules.items() if old.get(path) is not content
+    )

@@ -1,0 +1,203 @@
+"""Rolling back to an earlier generation, and asking what changed: real files, real processes."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import ROOT
+from tests.cli.test_reload import METHODS, NATIVE, Session, agent, serving
+
+pytestmark = pytest.mark.real
+
+__all__ = ["agent"]  # the fixture
+
+DRIVEN = ROOT / "tests/options/outside/driven.py"
+
+
+class Driven:
+    """A session whose engine takes commands on stdin."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.run = session, session.run
+        self._answered = 0
+
+    async def command(self, **command: object) -> str:
+        """What became of it, as one text."""
+        assert self.run.process.stdin is not None
+        self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self.run.process.stdin.drain()
+        self._answered += 1
+        while len(found := [e["text"] for e in self._said]) < self._answered:
+            await self.run.more()
+        return str(found[self._answered - 1])
+
+    @property
+    def _said(self) -> list[dict[str, str]]:
+        return [e for e in self.run.all("log") if e["text"].startswith("command ")]
+
+
+@asynccontextmanager
+async def driven(agent: Path, *more: str) -> AsyncIterator[Driven]:
+    async with serving(agent, *more, program=(DRIVEN,)) as session:
+        yield Driven(session)
+
+
+def version(name: str) -> str:
+    return NATIVE.replace('"one"', f'"{name}"')
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, method: str) -> None:
+    async with driven(agent, "--start-method", method) as d:
+        agent.write_text(version("two"))
+        await d.session.ready(2)
+        before = agent.stat()
+        said = await d.command(roll_back=1)
+        assert said == (
+            "command done: rolled back to 1, as generation 3: the next save or r loads what is on disk"
+        )
+        ready = await d.session.ready(3)
+        assert (ready["cause"], ready["rolled_back_to"]) == ("roll back to 1", 1)
+        assert (ready["changed"], ready["seconds"]) == ([str(agent)], None)
+        assert (await d.session.job("back"))["generation"] == 3
+        await d.session.printed("entered on one")
+        assert (agent.read_text(), agent.stat().st_mtime_ns) == (version("two"), before.st_mtime_ns)
+        await asyncio.sleep(1.5)  # everything is looked at each second, and finds nothing new
+        assert len(d.run.all("generation_ready")) == 3
+        agent.write_text(version("four"))
+        ready = await d.session.ready(4)
+        assert (ready["cause"], ready["rolled_back_to"]) == (str(agent), None)
+        assert (await d.session.job("forward"))["generation"] == 4
+        await d.session.printed("entered on four")
+
+
+async def test_the_same_text_saved_again_is_no_save_and_a_reload_loads_the_disk(agent: Path) -> None:
+    async with driven(agent) as d:
+        agent.write_text(version("two"))
+        await d.session.ready(2)
+        await d.command(roll_back=1)
+        agent.write_text(version("two"))
+        await asyncio.sleep(1.5)
+        assert len(d.run.all("generation_ready")) == 3
+        assert await d.command(reload=True) == "command done: loaded"
+        ready = await d.session.ready(4)
+        assert (ready["rolled_back_to"], ready["changed"]) == (None, [str(agent)])
+        assert '-VERSION = "one"\n+VERSION = "two"' in await d.command(diff=[4])
+
+
+async def test_a_broken_save_is_rolled_back_from_and_then_mended(agent: Path) -> None:
+    async with driven(agent) as d:
+        agent.write_text(version("two"))
+        await d.session.ready(2)
+        agent.write_text("broken =\n")
+        await d.run.until("generation_failed")
+        await d.command(roll_back=1)
+        await d.session.ready(4)
+        agent.write_text("broken = =\n")
+        await d.run.until("generation_failed", 2)
+        assert (await d.session.job("still back"))["generation"] == 4
+        agent.write_text(version("six"))
+        await d.session.ready(6)
+
+
+LAZY = """
+async def entry(ctx):
+    from tools import later
+    print("lazily", later.VALUE, flush=True)
+    later.fails()
+"""
+
+
+async def test_what_was_kept_is_what_is_imported_and_what_tracebacks_show(tmp_path: Path) -> None:
+    agent, tools = tmp_path / "agent.py", tmp_path / "tools"
+    tools.mkdir()
+    (tools / "__init__.py").touch()
+    (tools / "later.py").write_text(
+        "VALUE = 'old'\ndef fails():\n    raise RuntimeError('in the old line')\n"
+    )
+    agent.write_text(LAZY)
+    async with driven(agent) as d:
+        agent.write_text("async def entry(ctx):\n    pass\n")
+        shutil.rmtree(tools)
+        await d.session.ready(2)
+        await d.command(roll_back=1)
+        job = await d.session.job("again")
+        await d.session.printed("lazily old")
+        end = await d.run.until("job_ended", job_id=job["job_id"])
+        assert end["reason"] == "RuntimeError: in the old line"
+        [crash] = [e["text"] for e in d.run.all("log") if "Traceback" in e["text"]]
+        assert "raise RuntimeError('in the old line')" in crash
+
+
+async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
+    agent, needed = tmp_path / "agent.py", tmp_path / "needed.txt"
+    reads = f"open({str(needed)!r}).close()\n"
+    needed.touch()
+    agent.write_text(reads + NATIVE)
+    async with driven(agent) as d:
+        agent.write_text(version("two"))
+        await d.session.ready(2)
+        needed.unlink()
+        said = await d.command(roll_back=1)
+        assert said.startswith("command refused: generation 1 does not load any more: FileNotFoundError")
+        failed = await d.run.until("generation_failed")
+        assert (failed["generation"], failed["cause"], failed["line"]) == (3, "roll back to 1", 1)
+        assert (await d.session.job("on"))["generation"] == 2
+        agent.write_text(version("four"))
+        await d.session.ready(4)
+        diff = await d.command(diff=[4])
+        assert diff.startswith("command done: generation 4 against 2: 1 file, +1 -1 lines\n--- agent.py\n")
+
+
+async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
+    async with driven(agent) as d:
+        agent.write_text("broken =\n")
+        await d.run.until("generation_failed")
+        assert await d.command(roll_back=1) == "command refused: generation 1 is the one that serves"
+        assert "generation 2 did not load" in await d.command(roll_back=2)
+        assert await d.command(roll_back=9) == "command refused: there is no generation 9"
+        assert await d.command(diff=[9]) == "command refused: there is no generation 9"
+        assert "was the first" in await d.command(diff=[1])
+        assert len(d.run.all("generation_ready")) == 1
+
+
+async def test_to_what_is_on_disk_is_no_difference_to_the_disk(agent: Path) -> None:
+    async with driven(agent) as d:
+        agent.write_text(version("two"))
+        await d.session.ready(2)
+        agent.write_text(NATIVE)
+        await d.session.ready(3)
+        assert await d.command(roll_back=1) == "command done: generation 1 runs again, as 4"
+        assert (await d.session.ready(4))["rolled_back_to"] is None
+
+
+async def test_the_steps_of_a_save_add_up_to_what_it_took(agent: Path) -> None:
+    async with driven(agent) as d:
+        first = await d.session.ready(1)
+        assert {"read", "control", "load", "switch"} <= set(first["steps"])
+        agent.write_text(version("two"))
+        ready = await d.session.ready(2)
+        assert list(ready["steps"]) == ["seen", "read", "control", "load", "warm", "quiet", "switch"]
+        assert all(ms >= 0 for ms in ready["steps"].values())
+        assert sum(ready["steps"].values()) == pytest.approx(ready["seconds"] * 1000, abs=2)
+        agent.write_text("broken =\n")
+        failed = await d.run.until("generation_failed")
+        assert list(failed["steps"])[-1] == "load"
+
+
+async def test_a_diff_tells_no_secret(agent: Path) -> None:
+    async with driven(agent) as d:
+        agent.write_text(NATIVE + 'KEY = "a-secret-that-is-long-enough-for-anybody"\n')
+        (agent.parent / ".env").write_text("TOKEN=hush\n")
+        await d.session.ready(2)
+        await asyncio.sleep(0.3)
+        last = d.run.all("generation_ready")[-1]["generation"]
+        diff = await d.command(diff=[last, 1])
+        assert '+KEY = "•••"' in diff
+        assert "=== .env is new: its content is not kept" in diff
+        assert "hush" not in diff

@@ -1,0 +1,187 @@
+"""What is loaded when: saves, reloads and roll backs beside each other, over scripted children."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent_tui.generations.reloads import Reloads
+from agent_tui.generations.sources import Sources
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import GenerationFailed, GenerationReady
+from tests.fakes.scripted_child import until
+
+from .support import World, refused, world
+
+
+class Desktop:
+    """An agent's file, and what loads it; `look()` is what a watcher does each second."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.file = folder / "agent.py"
+        self.installed: list[Path] = []
+        self.save("one")
+        self.reloads = Reloads(
+            world.generations,
+            Sources(self.file, cwd=folder),
+            None,
+            packages=tuple,
+            packages_changed=lambda: self.installed.pop() if self.installed else None,
+            clock=SystemClock(),
+            emit=world.events.append,
+            quiet_s=0.0,
+        )
+
+    def save(self, text: str) -> None:
+        self.file.write_text(f"# {text}\n")
+
+    def look(self) -> None:
+        self.reloads.pause(False)
+
+    @property
+    def loaded(self) -> list[GenerationReady]:
+        return [event for event in self.world.events if isinstance(event, GenerationReady)]
+
+    @property
+    def served(self) -> str:
+        """The text of the file in the generation that was loaded last."""
+        modules = self.world.served[-1]
+        assert isinstance(modules, dict)
+        return str(modules[str(self.file)].decode()).strip("# \n")
+
+    async def load(self, text: str) -> None:
+        self.save(text)
+        count = len(self.loaded)
+        self.look()
+        await until(lambda: len(self.loaded) == count + 1)
+
+    async def nothing_is_loaded(self) -> None:
+        count = len(self.loaded)
+        for _ in range(3):
+            self.look()
+            await asyncio.sleep(0.02)
+        assert len(self.loaded) == count
+
+
+@asynccontextmanager
+async def desktop(folder: Path) -> AsyncIterator[Desktop]:
+    async with world(idle=0) as w:
+        made = Desktop(w, folder)
+        running = asyncio.create_task(made.reloads.run())
+        try:
+            await until(lambda: made.loaded)
+            yield made
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        assert await d.reloads.roll_back(1)
+        assert (d.served, d.loaded[-1].rolled_back_to) == ("one", 1)
+        await d.nothing_is_loaded()
+        await d.load("three")
+        assert (d.served, d.loaded[-1].rolled_back_to) == ("three", 0)
+        assert d.loaded[-1].changed == (str(d.file),)
+
+
+async def test_what_was_saved_while_it_was_rolled_back_is_loaded_after_it(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        asked = asyncio.create_task(d.reloads.roll_back(1))
+        await asyncio.sleep(0)
+        d.save("three")
+        d.look()
+        assert await asked
+        await until(lambda: len(d.loaded) == 4)
+        assert [each.rolled_back_to for each in d.loaded] == [0, 0, 1, 0]
+        assert d.served == "three"
+
+
+async def test_saves_that_are_passed_over_wait_behind_a_roll_back(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        d.reloads.pause(True)
+        d.save("three")
+        assert await d.reloads.roll_back(1)
+        assert d.served == "one"
+        d.reloads.pause(False)
+        await until(lambda: len(d.loaded) == 4)
+        assert d.served == "three"
+
+
+async def test_other_packages_load_what_was_rolled_back_to_again(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        await d.reloads.roll_back(1)
+        d.installed.append(Path("/site-packages"))
+        d.look()
+        await until(lambda: len(d.loaded) == 4)
+        last = d.loaded[-1]
+        assert (d.served, last.cause, last.rolled_back_to) == ("one", "/site-packages", 1)
+        await d.nothing_is_loaded()
+
+
+async def test_what_is_asked_for_at_once_is_done_in_order(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        asked = (d.reloads.roll_back(1), d.reloads.reload(), d.reloads.reload(), d.reloads.roll_back(1))
+        assert all(await asyncio.gather(*asked))
+        assert [each.cause for each in d.loaded[2:]] == ["roll back to 1", "reload", "roll back to 1"]
+        assert d.served == "one"
+
+
+async def test_a_roll_back_to_a_roll_back_names_where_the_code_is_from(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        await d.reloads.roll_back(1)
+        await d.load("four")
+        assert await d.reloads.roll_back(3)
+        assert (d.loaded[-1].cause, d.loaded[-1].rolled_back_to) == ("roll back to 1", 1)
+
+
+async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        d.world.refuse = refused
+        assert not await d.reloads.roll_back(1)
+        [event] = d.world.told(GenerationFailed)
+        assert isinstance(event, GenerationFailed)
+        assert (event.generation, event.cause) == (3, "roll back to 1")
+        d.world.refuse = lambda manifest: None
+        current = d.world.generations.current
+        assert current is not None
+        assert current.number == 2
+        await d.nothing_is_loaded()
+        await d.load("four")
+        assert (await d.reloads.diff(4, None, str(tmp_path))).startswith("generation 4 against 2")
+
+
+async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        with pytest.raises(UserError, match="generation 1 is the one that serves"):
+            await d.reloads.roll_back(1)
+        with pytest.raises(UserError, match="there is no generation 2"):
+            await d.reloads.roll_back(2)
+        with pytest.raises(UserError, match="generation 1 was the first"):
+            await d.reloads.diff(1, None, str(tmp_path))
+        await d.nothing_is_loaded()
+
+
+async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        await d.load("two")
+        assert (await d.reloads.diff(2, None, str(tmp_path))).split("\n") == [
+            "generation 2 against 1: 1 file, +1 -1 lines",
+            "--- agent.py",
+            "+++ agent.py",
+            "@@ -1 +1 @@",
+            "-# one",
+            "+# two",
+        ]
