@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from agent_tui.logs.store import CAPACITY
+from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState

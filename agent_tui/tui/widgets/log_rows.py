@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from agent_tui.logs.store import CAPACITY
+from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 
 MAX_ROWS = 200

@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from agent_tui.logs.store import CAPACITY
+from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.tui.widgets.log_rows import LogRows
 from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, match_place, row_parts
