@@ -1,7 +1,6 @@
 """A whole log record, wrapped, over everything else."""
 
 import json
-import time
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,6 +12,7 @@ from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.logs import LogLine
+from agent_tui.tui.widgets.log_export import date
 from agent_tui.tui.widgets.log_text import HOST, clock
 from agent_tui.tui.widgets.text import one_line
 
@@ -69,9 +69,10 @@ def record_head(line: LogLine) -> str:
     """What is known of a line besides its text, one fact a row."""
     process = line.source.process_id
     facts: list[tuple[str, str]] = [
-        ("time", f"{_date(line.ts)}{clock(line.ts, millis=True)}"),
+        ("time", f"{date(line.ts)}{clock(line.ts, millis=True)}"),
         ("from", f"process {process}, {line.source.stream}" if process else HOST),
         ("job", line.job_id or ""),
+        ("generation", str(line.generation or "")),
         ("logger", line.logger),
         *((str(name), _plain(value)) for name, value in line.fields.items()),
     ]
@@ -82,10 +83,3 @@ def record_head(line: LogLine) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _date(ts: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d ", time.localtime(ts))
-    except (ValueError, OverflowError, OSError):
-        return ""
