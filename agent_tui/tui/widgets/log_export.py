@@ -62,7 +62,7 @@ def default_name(now: float) -> str:
 
 
 def write(name: str, lines: Iterable[LogLine], *, overwrite: bool = False) -> tuple[Path, int]:
-    """Writes the lines into a file; tells its whole path and how many. One that is half written does not stay.
+    """Writes the lines into a file; tells its whole path and how many. None stays half written.
 
     Raises OSError, FileExistsError if there is one of that name and it is not to be overwritten; ValueError
     and RuntimeError for what cannot be a name.

@@ -274,27 +274,33 @@ class LogPane(Vertical):
         self._time.open()
 
     @on(Input.Submitted, "PromptInput")
-    def _go_to_time(self, event: Input.Submitted) -> None:
+    def _time_typed(self, event: Input.Submitted) -> None:
         event.stop()
+        wrong = self._go_to_time(event.value)
+        if wrong:
+            self._time.say(wrong)
+            self._time.field.action_select_all()  # so that it can be typed anew
+        else:
+            self._time.close(self._view)
+
+    def _go_to_time(self, typed: str) -> str:
+        """Goes to the first shown line from that time on, or as near as there is one; tells what is wrong."""
         view, rows = self._view, self._view.rows
         here = view.current
         if here is None:
-            self._time.say("there are no lines to go to")
-            return
+            return "there are no lines to go to"
         oldest, newest = rows.at(0)[0].ts, rows.at(len(rows) - 1)[0].ts
         try:
-            ts = parse_time(event.value, here.ts, oldest, newest)
+            ts = parse_time(typed, here.ts, oldest, newest)
         except BadTime as error:
-            self._time.say(str(error))
-            return
+            return str(error)
         row = rows.row_at_time(ts)
         view.go_to(row)
         if row >= len(rows):
-            self._time.say(f"nothing is so new: the newest line shown is of {clock(newest, millis=False)}")
-        elif row == 0 and ts < oldest:
-            self._time.say(f"nothing is so old: the oldest line shown is of {clock(oldest, millis=False)}")
-        else:
-            self._time.close(view)
+            return f"nothing is so new: the newest line shown is of {clock(newest, millis=False)}"
+        if row == 0 and ts < oldest:
+            return f"nothing is so old: the oldest line shown is of {clock(oldest, millis=False)}"
+        return ""
 
     # -- filters, folds, copies ----------------------------------------------------------------------------
 

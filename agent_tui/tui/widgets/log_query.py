@@ -2,6 +2,7 @@
 
 import re
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def parse(typed: str) -> Query:
         return NOTHING
     capitals = any(char.isupper() for char in re.sub(r"\\.", "", expression, flags=re.DOTALL))
     try:
-        return Query(typed, re.compile(expression, re.MULTILINE | (0 if capitals else re.IGNORECASE)))
+        with warnings.catch_warnings():  # `[[` may mean something else one day
+            warnings.simplefilter("ignore")
+            return Query(typed, re.compile(expression, re.MULTILINE | (0 if capitals else re.IGNORECASE)))
     except (re.error, OverflowError, RecursionError) as error:
         raise BadQuery(f"no regular expression: {error}") from None
 
