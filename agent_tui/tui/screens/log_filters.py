@@ -35,7 +35,7 @@ class LogFilters(ModalScreen[None]):
             background: $surface;
         }
         #filters-level { height: 1; margin-bottom: 1; }
-        #filters-level Static { width: 9; }
+        #filters-word { width: 9; }
         #filters-level Select { width: 1fr; }
         OptionList { height: auto; max-height: 100%; border: none; padding: 0; background: $surface; }
     }
@@ -61,7 +61,7 @@ class LogFilters(ModalScreen[None]):
             box.border_title = "Log lines shown"
             box.border_subtitle = "Enter chooses · Backspace shows all · Esc closes"
             with Horizontal(id="filters-level"):
-                yield Static("Level", markup=False)
+                yield Static("Level", id="filters-word", markup=False)
                 yield Select(words, value=value, allow_blank=False, compact=True)
             yield OptionList(*self._options(), compact=True)
 

@@ -52,22 +52,11 @@ def choices(state: AppState, chosen: Chosen) -> Iterator[tuple[str, tuple[Chip, 
     """What can be chosen, by heading: what is known and what is chosen already."""
     jobs = [job for job in reversed(list(state.jobs.values())) if job.process_id]
     known = {*state.processes, *state.jobs, ""}
-    yield (
-        "Jobs",
-        tuple(
-            Chip(
-                f"{OWNER}{job.id}",
-                f"{short_id(job.id)}  {clip(one_line(job.room), 30)}  gen {job.generation}",
-            )
-            for job in jobs
-        ),
-    )
+    named = [f"{short_id(job.id)}  {clip(one_line(job.room), 30)}{_of(job.generation)}" for job in jobs]
+    yield "Jobs", tuple(Chip(f"{OWNER}{job.id}", label) for job, label in zip(jobs, named, strict=True))
     processes = [
-        Chip(
-            f"{OWNER}{process.id}",
-            f"{owner_label(process.id, state)}  {process.kind} gen {process.generation}",
-        )
-        for process in state.processes.values()
+        Chip(f"{OWNER}{each.id}", f"{owner_label(each.id, state)}  {each.kind}{_of(each.generation)}")
+        for each in state.processes.values()
     ]
     others = [Chip(f"{OWNER}{owner}", short_id(owner)) for owner in sorted(chosen.owners - known)]
     yield "Processes", (*processes, *others, Chip(OWNER, f"{HOST} itself"))
@@ -77,3 +66,7 @@ def choices(state: AppState, chosen: Chosen) -> Iterator[tuple[str, tuple[Chip, 
         "Generations",
         tuple(Chip(f"{GENERATION}{number}", f"generation {number}") for number in sorted(numbers) if number),
     )
+
+
+def _of(generation: int) -> str:
+    return f", generation {generation}" if generation else ""
