@@ -458,3 +458,14 @@ def test_the_record_names_its_origin_and_its_fields_safely() -> None:
     ):
         assert fact in head
     assert "\x1b" not in head
+
+
+def test_the_record_of_a_json_line_and_of_a_traceback_tells_what_is_in_them() -> None:
+    head = record_head(line(0, '{"msg": "hi", "user": {"id": 3}, "bad\\u0007": "[/x]"}'))
+    assert all(fact in head for fact in ("msg   hi", 'user  {"id": 3}', "bad   [/x]"))
+    head = record_head(
+        line(0, 'Traceback\n  File "a.py", line 3, in f\n    x\n  File "/b c.py", line 12, in g\nE')
+    )
+    assert "at    /b c.py:12" in head
+    for text in ("{no", "{" * 100_000, '["a"]', "[" * 100_000, '{"a":' * 50_000, "{}"):
+        assert "time  " in record_head(line(0, text))
