@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -44,6 +45,26 @@ class Terminal:
                         f"{text!r} was never shown:\n{self._written[-2000:].decode(errors='replace')}"
                     )
             return time.perf_counter() - self.begin
+
+    def mark(self) -> int:
+        """Where what is written from now on begins."""
+        with self._news:
+            return len(self._written)
+
+    def shown_after(self, mark: int, text: bytes, limit_s: float = 20.0) -> float:
+        """`time.perf_counter()` when the text was written after that mark; raises SystemExit if it is not."""
+        deadline = time.monotonic() + limit_s
+        with self._news:
+            while self._written.find(text, mark) < 0:
+                if not self._news.wait(deadline - time.monotonic()):
+                    raise SystemExit(f"{text!r} was not shown within {limit_s:g} s")
+            return time.perf_counter()
+
+    def text_after(self, mark: int) -> str:
+        """What was written after that mark, without escape sequences."""
+        with self._news:
+            text = self._written[mark:].decode(errors="replace")
+        return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
 
     def press(self, key: bytes) -> None:
         os.write(self._host, key)

@@ -19,6 +19,7 @@ class LogAnnouncer:
         self._loop = asyncio.get_running_loop()
         self._told = store.end
         self._timer: asyncio.TimerHandle | None = None
+        self._woken = False
         store.on_added(self._added)
 
     def close(self) -> None:
@@ -27,6 +28,9 @@ class LogAnnouncer:
         self.tell()
 
     def _added(self) -> None:
+        if self._woken:
+            return  # a tell is on its way and will see what was added
+        self._woken = True
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
             self._loop.call_soon_threadsafe(self._tell_soon)
 
@@ -39,6 +43,7 @@ class LogAnnouncer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._woken = False  # before the look: what comes after it wakes anew
         end = self._store.end
         if end > self._told:
             first, self._told = self._told, end

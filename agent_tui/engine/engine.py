@@ -319,6 +319,8 @@ class Engine:
     def _publish(self, event: ev.Event) -> None:
         """Log lines come before the event that they led to."""
         self._announcer.tell()
+        if isinstance(event, ev.ProcessChanged):
+            self._store.introduce(event.id, event.generation)
         self._bus.publish(event)
 
     def _tell_live(self) -> None:

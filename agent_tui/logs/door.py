@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from agent_tui.logs.sanitise import MAX_LINE, sanitise
 
 MASK = "•••"
+MAX_DEPTH = 8
+"""Of a record's fields; what lies deeper is kept as text."""
+
 SHORTEST_SECRET = 12
 """Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
 
@@ -29,3 +32,15 @@ class Door:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return _TOKEN.sub(MASK, text) if "eyJ" in text else text
+
+    def clean_value(self, value: object, depth: int = MAX_DEPTH) -> object:
+        """A record's field: the texts of lists and objects are cleaned as well."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, (list, tuple, dict)) and not depth:
+            return self.clean(str(value))
+        if isinstance(value, dict):
+            return {self.clean(str(name)): self.clean_value(each, depth - 1) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.clean_value(each, depth - 1) for each in value]
+        return value

@@ -142,8 +142,8 @@ class LogIntake:
             self._tell_dropped(pipe)
             pipe.window, pipe.used = now, 0
         room = max(self._allowance.lines - pipe.used, 0)
-        for line in lines[:room]:
-            self._store.add(pipe.source, LogLevel.INFO, line.decode("utf-8", "replace"))
+        texts = [line.decode("utf-8", "replace") for line in lines[:room]]
+        self._store.add_many(pipe.source, LogLevel.INFO, texts)
         pipe.used += min(len(lines), room)
         pipe.dropped += max(len(lines) - room, 0)
 

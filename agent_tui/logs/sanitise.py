@@ -21,6 +21,8 @@ def sanitise(text: str, limit: int = MAX_LINE) -> str:
 
     A carriage return starts its line over, as a terminal would show it (progress bars).
     """
+    if len(text) <= limit and text.isprintable():
+        return text  # as nearly every line is
     if len(text) > 4 * limit:
         text = text[: 4 * limit]
         cut = True

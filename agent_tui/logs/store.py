@@ -1,27 +1,30 @@
 """The ring of log lines: written from any thread, announced by index, pulled by range."""
 
 import threading
-from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable
 
 from agent_tui.logs.door import Door
+from agent_tui.logs.ring import CAPACITY, MAX_BYTES, Ring
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 
-CAPACITY = 50_000
+MAX_KNOWN = 10_000
+"""Processes whose generation is remembered: many more than live at a time."""
 
 
 class LogStore:
-    """Keeps the last `capacity` lines. Indexes never repeat, so a reader knows what it missed."""
+    """Keeps the newest lines. Indexes never repeat, so a reader knows what it missed."""
 
-    def __init__(self, clock: Clock, capacity: int = CAPACITY, door: Door | None = None) -> None:
+    def __init__(
+        self, clock: Clock, capacity: int = CAPACITY, door: Door | None = None, *, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._door = door or Door()
         self._clock = clock
-        self._lines: deque[LogLine] = deque(maxlen=capacity)
-        self._end = 0
+        self._ring = Ring(capacity, max_bytes)
+        self._first = self._end = 0  # the ring's, read without its lock: each is whole at any moment
         self._dropped = 0
         self._jobs: dict[str, str] = {}
+        self._generations: dict[str, int] = {}
         self._lock = threading.Lock()
         self._on_added: Callable[[], None] = _nothing
 
@@ -37,7 +40,7 @@ class LogStore:
     @property
     def first(self) -> int:
         """Index of the oldest line that is still kept."""
-        return self._end - len(self._lines)
+        return self._first
 
     @property
     def dropped(self) -> int:
@@ -52,6 +55,13 @@ class LogStore:
             else:
                 self._jobs[process_id] = job_id
 
+    def introduce(self, process_id: str, generation: int) -> None:
+        """From now on that process's lines are of this generation of the agent's code."""
+        with self._lock:
+            self._generations[process_id] = generation
+            if len(self._generations) > MAX_KNOWN:
+                del self._generations[next(iter(self._generations))]
+
     def add(
         self,
         source: LogSource,
@@ -63,19 +73,18 @@ class LogStore:
         fields: dict[str, object] | None = None,
     ) -> None:
         """Stores one line, sanitised."""
-        clean = self._door.clean(text)
-        stamp = self._clock.time() if ts is None else ts
-        shown = {
-            self._door.clean(name): self._door.clean(value) if isinstance(value, str) else value
-            for name, value in (fields or {}).items()
-        }
-        with self._lock:
-            job_id = self._jobs.get(source.process_id)
-            self._lines.append(
-                LogLine(self._end, stamp, level, source, job_id, clean, self._door.clean(logger), shown)
-            )
-            self._end += 1
-        self._on_added()
+        door = self._door
+        shown = {door.clean(name): door.clean_value(value) for name, value in (fields or {}).items()}
+        logger = door.clean(logger) if logger else ""
+        self._store(
+            source, level, (door.clean(text),), self._clock.time() if ts is None else ts, logger, shown
+        )
+
+    def add_many(self, source: LogSource, level: LogLevel, texts: Iterable[str]) -> None:
+        """Stores lines that came together, sanitised; they are announced once."""
+        clean = [self._door.clean(text) for text in texts]
+        if clean:
+            self._store(source, level, clean, self._clock.time(), "", {})
 
     def drop(self, source: LogSource, count: int) -> None:
         """Counts lines that were read but not stored, and says so in their place."""
@@ -87,8 +96,28 @@ class LogStore:
     def pull(self, first: int, end: int) -> tuple[LogLine, ...]:
         """The kept lines with first ≤ index < end, in order."""
         with self._lock:
-            oldest = self._end - len(self._lines)
-            return tuple(islice(self._lines, max(first - oldest, 0), max(end - oldest, 0)))
+            return tuple(self._ring.between(first, end))
+
+    def _store(
+        self,
+        source: LogSource,
+        level: LogLevel,
+        texts: Iterable[str],
+        ts: float,
+        logger: str,
+        fields: dict[str, object],
+    ) -> None:
+        with self._lock:
+            job_id = self._jobs.get(source.process_id)
+            generation = self._generations.get(source.process_id, 0)
+            self._ring.extend(
+                [
+                    LogLine(index, ts, level, source, job_id, text, logger, fields, generation)
+                    for index, text in enumerate(texts, self._ring.end)
+                ]
+            )
+            self._first, self._end = self._ring.first, self._ring.end
+        self._on_added()
 
 
 def _nothing() -> None:

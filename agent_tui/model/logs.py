@@ -56,6 +56,8 @@ class LogLine:
     """May hold several lines (a traceback); no control characters but the newline."""
     logger: str = ""
     fields: dict[str, object] = field(default_factory=dict)
+    generation: int = 0
+    """Of the agent's code in that process; 0 where it is of none, as with the host's lines."""
 
 
 class LogSink(Protocol):

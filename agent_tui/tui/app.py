@@ -332,6 +332,27 @@ class AgentTuiApp(App[int]):
     async def do_find_previous(self) -> None:
         self._panel(LogPane).find_previous()
 
+    async def do_only_found(self) -> None:
+        self._panel(LogPane).toggle_only_found()
+
+    async def do_log_filters(self) -> None:
+        self._panel(LogPane).choose_filters()
+
+    async def do_go_to_time(self) -> None:
+        self._panel(LogPane).start_time()
+
+    async def do_fold(self) -> None:
+        self._panel(LogPane).fold()
+
+    async def do_fold_all(self) -> None:
+        self._panel(LogPane).fold_all()
+
+    async def do_copy_lines(self) -> None:
+        self._panel(LogPane).copy()
+
+    async def do_export_logs(self) -> None:
+        self._panel(LogPane).export()
+
     async def do_level(self) -> None:
         levels = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR]
         higher = [level for level in levels if level > self._handle.log_level]
@@ -430,10 +451,6 @@ class AgentTuiApp(App[int]):
     @on(OptionsPanel.Edited)
     def edited(self, event: OptionsPanel.Edited) -> None:
         self.run_worker(self._set_option(event.name, event.value), group="actions")
-
-    @on(LogPane.LevelChanged)
-    def level_changed(self, event: LogPane.LevelChanged) -> None:
-        self.run_worker(self._set_option("logLevel", event.level.label), group="actions")
 
     @on(DispatchPanel.AgainRequested)
     def again_requested(self) -> None:

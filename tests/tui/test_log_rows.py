@@ -1,22 +1,26 @@
 """What the log pane shows, with no screen: the mirror, the filters, find, and texts."""
 
 import math
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.tui.screens.log_record import record_head
-from agent_tui.tui.widgets.log_rows import MAX_ROWS, Change, LogRows, row_count
+from agent_tui.tui.widgets.log_index import MAX_ROWS, LogFilter
+from agent_tui.tui.widgets.log_query import NOTHING, BadQuery, Query, parse, toggled
+from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, Change, LogRows
 from agent_tui.tui.widgets.log_text import (
+    Chip,
     Columns,
     Role,
     Title,
     columns,
+    fold_cells,
     match_place,
-    next_level,
     owner_label,
     owner_of,
     row_parts,
@@ -35,6 +39,18 @@ def line(
     ts: float = 0.0,
 ) -> LogLine:
     return LogLine(index, ts, level, LogSource(process, LogStream.STDOUT), job, text)
+
+
+def show(rows: LogRows, **changes: object) -> None:
+    """Changes the filter and waits for the scan."""
+    rows.request(replace(rows.filter, **changes))  # type: ignore[arg-type]
+    while not rows.work():
+        assert rows.scanned is not None
+    rows.swap()
+
+
+def find(rows: LogRows, typed: str, **changes: object) -> None:
+    show(rows, query=parse(typed), **changes)
 
 
 def texts(rows: LogRows) -> list[str]:
@@ -67,12 +83,18 @@ def test_a_gap_means_that_the_store_evicted_all_that_is_here() -> None:
 def test_level_and_owner_filter_what_is_here_and_what_comes() -> None:
     rows = LogRows(LogLevel.DEBUG)
     rows.add([line(0, "a", LogLevel.DEBUG), line(1, "b", process="p2", job="J"), line(2, "c", process="")])
-    rows.filter(LogLevel.INFO, None)
+    show(rows, level=LogLevel.INFO)
     assert texts(rows) == ["b", "c"]
-    for owner, shown in (("J", ["b"]), ("p2", ["b"]), ("", ["c"]), ("p1", [])):
-        rows.filter(LogLevel.INFO, owner)
+    for owners, shown in (
+        ({"J"}, ["b"]),
+        ({"p2"}, ["b"]),
+        ({""}, ["c"]),
+        ({"", "J"}, ["b", "c"]),
+        ({"p1"}, []),
+    ):
+        show(rows, owners=frozenset(owners))
         assert texts(rows) == shown
-    rows.filter(LogLevel.DEBUG, "p1")
+    show(rows, level=LogLevel.DEBUG, owners=frozenset({"p1"}))
     rows.add([line(3, "d", LogLevel.TRACE), line(4, "e")])
     assert texts(rows) == ["a", "e"]
 
@@ -83,54 +105,225 @@ def test_level_and_owner_filter_what_is_here_and_what_comes() -> None:
 def test_find_minds_capitals_only_when_some_are_typed(needle: str, found: int) -> None:
     rows = LogRows()
     rows.add([line(0, "boom [/b]"), line(1, "Boom xzy"), line(2, "a\nBOOM"), line(3, "quiet")])
-    rows.find(needle)
+    find(rows, needle)
     assert (rows.found, len(rows)) == (found, 5)
 
 
 def test_matches_are_gone_through_in_a_circle_and_evicted_with_their_lines() -> None:
     rows = LogRows(capacity=6)
     rows.add([line(i, "boom" if i % 2 else "no") for i in range(6)])
-    rows.find("boom")
+    find(rows, "boom")
     assert [rows.match_after(i) for i in (0, 1, 5, 99)] == [1, 3, 1, 1]
     assert [rows.match_before(i) for i in (5, 1, 0, 99)] == [3, 5, 5, 5]
     assert [rows.rank(i) for i in (1, 2, 5)] == [1, 0, 3]
     rows.add([line(i, "boom") for i in range(6, 9)])
     assert (rows.found, rows.rank(3)) == (5, 1)
-    rows.find("boom", only_matches=True)
+    find(rows, "boom", only_matches=True)
     assert texts(rows) == ["boom"] * 5
-    rows.find("", only_matches=True)
+    find(rows, "", only_matches=True)
     assert (len(rows), rows.match_after(0)) == (6, None)
 
 
-@given(
-    st.lists(st.lists(st.tuples(st.sampled_from(["a", "a b", "b\na\na", ""]), st.sampled_from(LogLevel)))),
+LINES = st.tuples(
+    st.sampled_from(["a", "A b", "b\na\na", "", "[/a]\n1\n2\n3", "1\n2\n3\n4\nb"]),
     st.sampled_from(LogLevel),
-    st.sampled_from(["", "a", "b"]),
+    st.sampled_from(["p1", "p2", ""]),
+    st.integers(0, 2),
 )
-def test_batches_show_what_one_scan_of_the_kept_lines_would(
-    batches: list[list[tuple[str, LogLevel]]], level: LogLevel, needle: str
+FILTERS = st.builds(
+    LogFilter,
+    level=st.sampled_from(LogLevel),
+    owners=st.sampled_from([frozenset(), frozenset({"p1"}), frozenset({"J", ""})]),
+    generations=st.sampled_from([frozenset(), frozenset({1}), frozenset({1, 2})]),
+    query=st.sampled_from([NOTHING, parse("a"), parse("A"), parse("re:^b|[/]"), parse("re:x*")]),
+    only_matches=st.booleans(),
+    folded=st.booleans(),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(LINES, max_size=6)),
+        st.tuples(st.just("lose"), st.integers(1, 20)),
+        st.tuples(st.just("filter"), FILTERS),
+        st.tuples(st.just("work"), st.integers(0, 4)),
+        st.tuples(st.just("fold"), st.integers(0, 9)),
+    ),
+    max_size=30,
+)
+
+
+def plain(
+    lines: list[LogLine], shown: LogFilter, toggled: set[int]
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """What a walk over all lines would show and find."""
+    rows: list[tuple[int, int]] = []
+    found: list[int] = []
+    for each in lines:
+        if each.level < shown.level or (shown.generations and each.generation not in shown.generations):
+            continue
+        if shown.owners and not shown.owners & {each.source.process_id, each.job_id}:
+            continue
+        pattern = shown.query.pattern
+        if pattern is not None and pattern.search(each.text):
+            found.append(each.index)
+        elif pattern is not None and shown.only_matches:
+            continue
+        lines_of = each.text.count("\n") + 1
+        folded = lines_of >= 4 and shown.folded != (each.index in toggled)
+        rows += [(each.index, part) for part in range(2 if folded else lines_of)]
+    return rows, found
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.integers(1, 12))
+def test_the_index_is_what_a_walk_over_all_lines_would_show(
+    steps: list[tuple[str, object]], capacity: int
 ) -> None:
-    rows, again = LogRows(level, capacity=5), LogRows(level, capacity=5)
-    rows.find(needle)
-    kept: list[LogLine] = []
-    for batch in batches:
-        new = [line(rows.end + i, text, severity) for i, (text, severity) in enumerate(batch)]
-        before = len(rows)
-        kept = [*kept, *new][-5:]
-        change = rows.add(new)
-        assert len(rows) == before - change.rows_evicted + sum(
-            row_count(each.text) for each in new if each.level >= level
-        )
-    again.add(kept)
-    again.find(needle)
-    assert texts(rows) == texts(again)
-    assert rows.found == again.found
+    rows, kept, end = LogRows(LogLevel.INFO, capacity), list[LogLine](), 0
+    shown, wanted, toggled, pending = rows.filter, rows.filter, set[int](), set[int]()
+    for what, value in steps:
+        if what == "add":
+            assert isinstance(value, list)
+            new = [
+                replace(
+                    line(end + i, text, level, process, "J" if process == "p2" else None), generation=number
+                )
+                for i, (text, level, process, number) in enumerate(value)
+            ]
+            end += len(new)
+            before, kept = len(rows), [*kept, *new][-capacity:]
+            gone = rows.add(new).rows_evicted
+            assert gone == before - sum(
+                1 for row in range(len(rows)) if rows.at(row)[0].index < end - len(new)
+            )
+        elif what == "lose":  # the store evicted what was never pulled
+            assert isinstance(value, int)
+            end += value
+            new = [line(end)]
+            end, kept = end + 1, new
+            rows.add(new)
+        elif what == "filter":
+            assert isinstance(value, LogFilter)
+            rows.request(value)
+            wanted = value
+            pending = set(toggled) if wanted.folded == shown.folded else set()
+        elif what == "work":
+            assert isinstance(value, int)
+            if rows.work(value * 8):
+                rows.swap()
+                shown, toggled = wanted, pending
+        elif kept:
+            assert isinstance(value, int)
+            each = kept[value % len(kept)]
+            if rows.toggle_fold(each):
+                toggled ^= {each.index}
+                if rows.scanned is not None and wanted.folded == shown.folded:
+                    pending ^= {each.index}
+        assert (rows.first, rows.end) == (kept[0].index if kept else rows.first, end)
+        expected, found = plain(kept, shown, toggled)
+        assert [(at.index, part) for at, part in map(rows.at, range(len(rows)))] == expected
+        assert rows.found == len(found)
+        assert [index for index in range(end) if rows.rank(index)] == found
+        assert rows.filter == (wanted if rows.scanned is not None else shown)
+    while rows.scanned is not None:
+        if rows.work(8):
+            rows.swap()
+            shown, toggled = wanted, pending
+    assert rows.filter == shown
+    assert [(at.index, part) for at, part in map(rows.at, range(len(rows)))] == plain(kept, shown, toggled)[0]
+
+
+def test_very_many_lines_at_once_show_the_newest_and_a_scan_brings_the_others() -> None:
+    rows = LogRows()
+    rows.add([line(i, f"{i}") for i in range(AT_ONCE + 1)])
+    assert (len(rows), rows.scanned) == (SLICE, 0)
+    assert rows.at(len(rows) - 1)[0].index == AT_ONCE
+    assert [rows.work() for _ in range(3)] == [False, False, True]
+    rows.swap()
+    assert len(rows) == AT_ONCE + 1
+
+
+def test_a_scan_tells_how_far_it_is_and_what_was_shown_stays() -> None:
+    rows = LogRows()
+    rows.add([line(i, f"{i}") for i in range(100)])
+    rows.request(replace(rows.filter, query=parse("9"), only_matches=True))
+    assert not rows.work(40)
+    assert (rows.scanned, len(rows), rows.query) == (40, 100, parse("9"))
+    rows.add([line(100, "99")])
+    assert (len(rows), rows.work(60), rows.work(1)) == (101, False, True)
+    rows.swap()
+    assert (rows.scanned, rows.found) == (None, 20)
+
+
+@pytest.mark.parametrize("only", [True, False])
+@pytest.mark.parametrize("when", ["scan", "add"])
+def test_a_regular_expression_that_takes_forever_is_given_up(when: str, only: bool) -> None:
+    rows = LogRows()
+    slow = "x" * 40 + "!"
+    rows.add([line(0, "a"), *([line(1, slow)] if when == "scan" else [])])
+    rows.request(replace(rows.filter, query=parse("re:(x+x+)+y"), only_matches=only))
+    if when == "add":
+        assert rows.work()
+        rows.swap()
+        assert rows.add([line(1, slow)]).records_added == 1
+    else:
+        assert not rows.work()
+    assert rows.gave_up
+    assert not rows.query
+    assert rows.work()
+    rows.swap()
+    assert (texts(rows), rows.found) == (["a", slow], 0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("re:^f.o$", True),
+        ("re:FOO", False),
+        (r"re:\Wfoo|\Sar", True),
+        ("re:b$", False),
+        ("f.o", False),
+        ("bar", True),
+        ("re:", False),
+        ("", False),
+    ],
+)
+def test_what_a_query_finds(typed: str, found: bool) -> None:
+    assert parse(typed).matches("foo\nbar") is found
+
+
+@pytest.mark.parametrize(
+    "typed", ["re:(", "re:[", "re:*", "re:(?P<", "re:a{99999999999}", "re:" + "(" * 5000]
+)
+def test_what_is_no_regular_expression_is_told_in_one_line(typed: str) -> None:
+    with pytest.raises(BadQuery, match="no regular expression: ") as raised:
+        parse(typed)
+    assert "\n" not in str(raised.value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_query_or_refused(typed: str) -> None:
+    try:
+        query = parse("re:" + typed)
+    except BadQuery:
+        return
+    assert toggled(toggled(typed)) == typed or typed.startswith("re:")
+    assert all(low < high for low, high in query.spans("some text\nand more"))
+
+
+@given(st.text(min_size=1, max_size=5), st.text(max_size=40))
+def test_a_plain_query_finds_exactly_its_text(typed: str, text: str) -> None:
+    query = parse(typed) if not typed.startswith("re:") else Query()
+    if typed != typed.lower():
+        assert query.matches(text) == (typed in text)
+    assert query.matches(f"<{typed}>") or not query
 
 
 def test_a_record_of_many_lines_ends_with_their_count() -> None:
     rows = LogRows()
     text = "\n".join(map(str, range(1000)))
     rows.add([line(0, text)])
+    assert len(rows) == 2, "it is folded"
+    show(rows, folded=False)
     assert len(rows) == MAX_ROWS
     last = row_parts(line(0, text), MAX_ROWS - 1, Columns())
     assert last[-1] == ("… 801 more lines, Enter shows all", Role.QUIET)
@@ -167,28 +360,32 @@ def test_a_stamp_that_is_no_time_is_shown_as_none(ts: float) -> None:
 
 
 def test_what_was_found_stands_out_as_it_is_written() -> None:
-    parts = row_parts(line(0, "a [b] A [B] c"), 0, Columns(), "[b]")
+    parts = row_parts(line(0, "a [b] A [B] c"), 0, Columns(), parse("[b]"))
     assert [text for text, role in parts if role is Role.FOUND] == ["[b]", "[B]"]
     assert "".join(text for text, _ in parts).endswith("a [b] A [B] c")
-    assert match_place(line(0, "x\n漢 boom"), "boom", Columns(aligned=False)) == (1, 8, 12)
+    assert match_place(line(0, "x\n漢 boom"), parse("boom"), Columns(aligned=False)) == (1, 8, 12)
 
 
-def test_levels_go_round() -> None:
-    assert [next_level(level).label for level in LogLevel] == [
-        "debug",
-        "info",
-        "warn",
-        "error",
-        "debug",
-        "debug",
-    ]
+def test_a_folded_record_has_its_first_and_its_last_line() -> None:
+    record = line(0, "Traceback\n  File\n    code\nBoom: no")
+    folded = row_parts(record, 1, Columns(), parse("boom"), folded=True)
+    assert "".join(text for text, _ in folded).strip() == "▸ 2 lines  Boom: no"
+    assert ("▸ 2 lines  ", Role.FOLD) in folded
+    assert ("Boom", Role.FOUND) in folded
+    for layout in (Columns(), Columns(aligned=False)):
+        row = "".join(text for text, _ in row_parts(record, 1, layout))
+        assert row.strip() == "▾   File"
+        assert {row[cell] for cell in fold_cells(record, layout, folded=False)} == {"▾", " "}
+        row = "".join(text for text, _ in row_parts(record, 1, layout, folded=True))
+        cells = fold_cells(record, layout, folded=True)
+        assert row[cells.start : cells.stop] == "▸ 2 lines"
+    assert not fold_cells(line(0, "a\nb"), Columns(), folded=False)
 
 
 def test_the_owner_filter_is_named_by_what_people_know() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     state = engine.bus.state
-    assert owner_label(None, state) == "all"
     assert owner_label("p1", state) == "p1 pid 8123"
     assert owner_label("AJ_k3Lm9QxTzW2a", state) == "AJ_k3Lm9… demo-1"
     assert owner_label("", None) == "agent-tui"
@@ -202,7 +399,7 @@ def written(title: Title, width: int) -> str:
 def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> None:
     title = Title(
         LogLevel.INFO,
-        owner="p1 pid 8123",
+        (Chip("owner:p1", "p1 pid 8123"),),
         needle="boom",
         rank=2,
         found=17,
@@ -215,18 +412,25 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
         "Logs | info ▾ | p1 pid 8123 × | /boom 2/17"
         " | ⚠ 5 000 dropped | 50 000 lines | ‖ held +1 234 new  f follows"
     )
-    assert written(title, 80) == "Logs | info ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ held +1 234 new  f follows"
-    assert written(title, 30) == "info ▾ | ‖ held +1 234 new  f follows"
+    assert written(title, 94) == (
+        "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ held +1 234 new  f follows"
+    )
+    assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ held +1 234 new  f follows"
+    assert "2 filters ▾" in written(replace(title, chips=title.chips * 2), 60)
 
 
 @pytest.mark.parametrize(
     ("title", "part"),
     [
-        (Title(LogLevel.WARN), "Logs | warn ▾ | all | / find | 0 lines | ● follow"),
+        (Title(LogLevel.WARN), "Logs | warn ▾ | all ▾ | / find | 0 lines | ● follow"),
+        (Title(LogLevel.INFO, (Chip("a", "gen 2"), Chip("b", "warn+"))), "info ▾ | gen 2 × | warn+ × | /"),
         (Title(LogLevel.INFO, needle="x"), "/x not found"),
         (Title(LogLevel.INFO, needle="x", found=3), "/x 3 found"),
+        (Title(LogLevel.INFO, needle="x", found=3, scanned=40), "/x searching… 40 %"),
+        (Title(LogLevel.INFO, scanned=40), "filtering… 40 %"),
         (Title(LogLevel.INFO, needle="x", found=3, only_matches=True), "/x 3 found only"),
         (Title(LogLevel.INFO, follow=False), "‖ held  f follows"),
+        (Title(LogLevel.INFO, picked=12), "12 selected y | ● follow"),
     ],
 )
 def test_what_the_title_says(title: Title, part: str) -> None:
@@ -254,3 +458,14 @@ def test_the_record_names_its_origin_and_its_fields_safely() -> None:
     ):
         assert fact in head
     assert "\x1b" not in head
+
+
+def test_the_record_of_a_json_line_and_of_a_traceback_tells_what_is_in_them() -> None:
+    head = record_head(line(0, '{"msg": "hi", "user": {"id": 3}, "bad\\u0007": "[/x]"}'))
+    assert all(fact in head for fact in ("msg   hi", 'user  {"id": 3}', "bad   [/x]"))
+    head = record_head(
+        line(0, 'Traceback\n  File "a.py", line 3, in f\n    x\n  File "/b c.py", line 12, in g\nE')
+    )
+    assert "at    /b c.py:12" in head
+    for text in ("{no", "{" * 100_000, '["a"]', "[" * 100_000, '{"a":' * 50_000, "{}"):
+        assert "time  " in record_head(line(0, text))

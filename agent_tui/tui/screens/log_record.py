@@ -1,7 +1,7 @@
 """A whole log record, wrapped, over everything else."""
 
 import json
-import time
+import re
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,8 +13,11 @@ from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.logs import LogLine
+from agent_tui.tui.widgets.log_export import date
 from agent_tui.tui.widgets.log_text import HOST, clock
 from agent_tui.tui.widgets.text import one_line
+
+_FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d+)', re.MULTILINE)
 
 
 class LogRecord(ModalScreen[None]):
@@ -69,23 +72,35 @@ def record_head(line: LogLine) -> str:
     """What is known of a line besides its text, one fact a row."""
     process = line.source.process_id
     facts: list[tuple[str, str]] = [
-        ("time", f"{_date(line.ts)}{clock(line.ts, millis=True)}"),
+        ("time", f"{date(line.ts)}{clock(line.ts, millis=True)}"),
         ("from", f"process {process}, {line.source.stream}" if process else HOST),
         ("job", line.job_id or ""),
+        ("generation", str(line.generation or "")),
         ("logger", line.logger),
-        *((str(name), _plain(value)) for name, value in line.fields.items()),
+        ("at", _place(line.text)),
+        *((str(name), _plain(value)) for name, value in (json_fields(line.text) | line.fields).items()),
     ]
     known = [(one_line(name), sanitise(value)) for name, value in facts if value]
     width = min(max(len(name) for name, _ in known), 20)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
 
 
+def json_fields(text: str) -> dict[str, object]:
+    """What a line that is one JSON object holds, as some loggers write them; nothing for any other."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _place(text: str) -> str:
+    """The innermost file and line of a traceback."""
+    frames = _FRAME.findall(text)
+    return ":".join(frames[-1]) if frames else ""
+
+
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _date(ts: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d ", time.localtime(ts))
-    except (ValueError, OverflowError, OSError):
-        return ""

@@ -1,17 +1,22 @@
-"""The two bars of the log pane: the title line above the lines and the field for finding below."""
+"""The bars of the log pane: the title line above the lines, and fields below them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from agent_tui.model.logs import LogLevel
+from agent_tui.tui.widgets.log_query import toggled
 from agent_tui.tui.widgets.log_text import TITLE_ROLES, Piece, Title, title_pieces
+from agent_tui.tui.widgets.text import one_line
 
 
 class LogTitle(Widget):
@@ -69,18 +74,27 @@ class LogTitle(Widget):
             self.post_message(self.Clicked(str(name)))
 
 
-class FindInput(Input):
-    """The text to find; leaves the list keys to the lines."""
+class PromptInput(Input):
+    """A field in a bar of its own; leaves the list keys to the lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]
+
+    class Left(Message):
+        """Escape was pressed."""
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+
+class FindInput(PromptInput):
+    """The text to find."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "End find", show=False),
         Binding("up", "go(-1)", "Found before", show=False),
         Binding("down", "go(1)", "Found next", show=False),
         Binding("ctrl+o", "only", "Only found lines", show=False),
+        Binding("ctrl+r", "regex", "Regular expression", show=False),
     ]
-
-    class Left(Message):
-        """Finding is over."""
 
     @dataclass
     class Go(Message):
@@ -91,11 +105,70 @@ class FindInput(Input):
     class OnlyToggled(Message):
         """Only found lines, or all."""
 
-    def action_leave(self) -> None:
-        self.post_message(self.Left())
-
     def action_go(self, step: int) -> None:
         self.post_message(self.Go(step))
 
     def action_only(self) -> None:
         self.post_message(self.OnlyToggled())
+
+    def action_regex(self) -> None:
+        """A regular expression, or a text again."""
+        before, at = len(self.value), self.cursor_position
+        self.value = toggled(self.value)
+        self.cursor_position = max(at + len(self.value) - before, 0)
+
+
+class LogPrompt(Horizontal):
+    """A word, a field, and what can be done or what was wrong."""
+
+    DEFAULT_CSS = """
+    LogPrompt {
+        display: none;
+        height: 1;
+        background: $panel;
+        & > .prompt-word { width: auto; text-style: bold; }
+        & > Input { width: 1fr; min-width: 12; }
+        & > .prompt-help { width: auto; max-width: 70%; height: 1; color: $text-muted; padding: 0 1; }
+        &.-open { display: block; }
+        &.-failed > .prompt-help { color: $text-error; }
+        &.-narrow > .prompt-help { display: none; }
+        &.-failed > .prompt-help { display: block; }
+    }
+    """
+
+    def __init__(self, word: str, field: PromptInput, help: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self.field = field
+        self._word, self._help = word, help
+        self._told = Static(help, classes="prompt-help", markup=False)
+        self._before: Widget | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(f" {self._word} ", classes="prompt-word", markup=False)
+        yield self.field
+        yield self._told
+
+    @property
+    def is_open(self) -> bool:
+        return self.has_class("-open")
+
+    def open(self) -> None:
+        """Shows the bar; keys go to its field."""
+        if not self.is_open:
+            self._before = self.screen.focused
+        self.say("")
+        self.add_class("-open")
+        self.field.focus()
+
+    def close(self, then: Widget, *, back: bool = False) -> None:
+        """Takes the bar away. Keys go to that widget if they came here, `back` to where they went before."""
+        focused, before = self.field.has_focus, self._before
+        self.remove_class("-open")
+        self.say("")
+        if focused:
+            (before if back and before is not None and before.is_attached else then).focus()
+
+    def say(self, wrong: str) -> None:
+        """What is wrong, in one line; empty shows the help again."""
+        self.set_class(bool(wrong), "-failed")
+        self._told.update(Content(one_line(wrong, 200) or self._help))

@@ -1,29 +1,35 @@
-"""The log pane: a title line, the lines, and a field for finding text in them."""
+"""The log pane: a title line, the lines, and fields for finding text or a time in them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
-from agent_tui.logs.store import CAPACITY
+from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
+from agent_tui.tui.screens.log_export import LogExport
+from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
-from agent_tui.tui.widgets.log_bars import FindInput, LogTitle
-from agent_tui.tui.widgets.log_text import Title, next_level, owner_label
+from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput
+from agent_tui.tui.widgets.log_choices import Chosen, chips, without
+from agent_tui.tui.widgets.log_export import MAX_COPIED, as_text
+from agent_tui.tui.widgets.log_query import NOTHING, BadQuery, parse
+from agent_tui.tui.widgets.log_text import Title, clock
+from agent_tui.tui.widgets.log_time import EXAMPLES, BadTime, parse_time
 from agent_tui.tui.widgets.log_view import LogView
-
-if TYPE_CHECKING:
-    from textual.widget import Widget
+from agent_tui.tui.widgets.text import grouped
 
 Pull = Callable[[int, int], tuple[LogLine, ...]]
-FIND_HELP = "Enter keeps · Esc ends · ↑↓ goes on · Ctrl+O only found lines"
+FIND_HELP = "↑↓ goes on · Ctrl+O only found · Ctrl+R regex · Esc ends"
+TIME_HELP = f"{EXAMPLES} · Esc closes"
+TOO_SLOW = "this regular expression takes too long on these lines: it is no longer looked for"
 
 
 class LogPane(Vertical):
@@ -33,24 +39,8 @@ class LogPane(Vertical):
     LogPane {
         min-height: 3;
         &:focus-within > LogTitle { background: $primary-muted; }
-        & > #log-find {
-            display: none;
-            height: 1;
-            background: $panel;
-            & > #log-find-word { width: 7; text-style: bold; }
-            & > FindInput { width: 1fr; }
-            & > #log-find-help { width: auto; color: $text-muted; padding: 0 1; }
-        }
-        &.-finding > #log-find { display: block; }
-        &.-narrow #log-find-help { display: none; }
     }
     """
-
-    @dataclass
-    class LevelChanged(Message):
-        """The user wants lines from this level on. The pane itself changes when `level` is set."""
-
-        level: LogLevel
 
     def __init__(
         self,
@@ -67,31 +57,37 @@ class LogPane(Vertical):
         """
         super().__init__(id=id, classes=classes)
         self._pull = pull
+        self._level = level
+        self._chosen = Chosen()
         self._title = LogTitle()
         self._view = LogView(level, capacity)
-        self._input = FindInput(compact=True, select_on_focus=False, placeholder="text in the lines shown")
+        self._find_field = FindInput(
+            compact=True, select_on_focus=False, placeholder="text in the lines shown, or re:…"
+        )
+        self._find = LogPrompt("Find", self._find_field, FIND_HELP, id="log-find")
+        self._time = LogPrompt("Go to", PromptInput(compact=True), TIME_HELP, id="log-time")
         self._state: AppState | None = None
         self._dropped = 0
-        self._before_find: tuple[Widget | None, bool, int | None] = (None, True, None)
+        self._origin: tuple[bool, int | None] = (True, None)
+        self._when_scanned: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
         yield self._title
         yield self._view
-        with Horizontal(id="log-find"):
-            yield Static(" Find ", id="log-find-word", markup=False)
-            yield self._input
-            yield Static(FIND_HELP, id="log-find-help", markup=False)
+        yield self._find
+        yield self._time
 
     def on_mount(self) -> None:
         self._retitle()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < 100, "-narrow")
+        for prompt in (self._find, self._time):
+            prompt.set_class(event.size.width < 100, "-narrow")
 
     # -- what the app tells ------------------------------------------------------------------------------
 
     def show(self, state: AppState, now: float) -> None:
-        """Takes over lines that nobody announced (those before the subscription), and the owner's name."""
+        """Takes over lines that nobody announced (those before the subscription), and the owners' names."""
         if state is self._state:
             return
         self._state = state
@@ -108,23 +104,44 @@ class LogPane(Vertical):
 
     @property
     def level(self) -> LogLevel:
-        """Lines below this level are not shown."""
-        return self._view.rows.level
+        """The option: lines below this level are never shown."""
+        return self._level
 
     @level.setter
     def level(self, level: LogLevel) -> None:
-        if level is not self.level:
-            self._view.filter(level, self.owner)
+        if level is not self._level:
+            self._level = level
+            self._choose(self._chosen)
+
+    @property
+    def chosen(self) -> Chosen:
+        """What this view is narrowed to. Set it to narrow it."""
+        return self._chosen
+
+    @chosen.setter
+    def chosen(self, chosen: Chosen) -> None:
+        if chosen != self._chosen:
+            self._choose(chosen)
 
     @property
     def owner(self) -> str | None:
-        """Only lines of this process or job (by id; the host's is empty); None shows all."""
-        return self._view.rows.owner
+        """The only process or job whose lines are shown (by id, empty for the host); None for more."""
+        return next(iter(self._chosen.owners)) if len(self._chosen.owners) == 1 else None
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
-        if owner != self.owner:
-            self._view.filter(self.level, owner)
+        self.chosen = replace(self._chosen, owners=frozenset(() if owner is None else (owner,)))
+
+    def _choose(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        shown = replace(
+            self._view.rows.filter,
+            level=max(self._level, chosen.level or self._level),
+            owners=chosen.owners,
+            generations=chosen.generations,
+        )
+        self._view.request(shown)
+        self._retitle()
 
     @property
     def follow(self) -> bool:
@@ -137,34 +154,27 @@ class LogPane(Vertical):
 
     @property
     def needle(self) -> str:
-        """The text that is looked for; empty when none is."""
-        return self._view.rows.needle
+        """What is looked for, as it was typed; empty when nothing is."""
+        return self._view.rows.query.typed
 
-    # -- what keys do ------------------------------------------------------------------------------------
-
-    def cycle_level(self) -> None:
-        """Asks for the next level."""
-        self.post_message(self.LevelChanged(next_level(self.level)))
+    # -- find --------------------------------------------------------------------------------------------
 
     def start_find(self) -> None:
         """Opens the field for the text to find."""
-        if not self.has_class("-finding"):
-            self._before_find = (self.screen.focused, self.follow, self._view.bottom)
-        self.add_class("-finding")
-        self._input.focus()
+        if not self._find.is_open:
+            self._origin = (self.follow, self._view.bottom)
+        self._time.close(self._view)
+        self._find.open()
 
     def end_find(self) -> None:
         """Nothing is looked for any more; what was before the find is again."""
-        focused, followed, _ = self._before_find
-        leaving = self._input.has_focus
-        self.remove_class("-finding")
-        with self._input.prevent(Input.Changed):
-            self._input.value = ""
-        self._view.find("", False)
-        if followed:
+        self._find.close(self._view, back=True)
+        with self._find_field.prevent(Input.Changed):
+            self._find_field.value = ""
+        self._when_scanned = None
+        self._view.request(replace(self._view.rows.filter, query=NOTHING, only_matches=False))
+        if self._origin[0]:
             self.follow = True
-        if leaving:
-            (focused if focused is not None and focused.is_attached else self._view).focus()
 
     def find_next(self) -> None:
         """Goes to the next line that was found, after the newest to the oldest."""
@@ -174,11 +184,22 @@ class LogPane(Vertical):
         """Goes to the line that was found before, after the oldest to the newest."""
         self._go(-1)
 
+    def toggle_only_found(self) -> None:
+        """Shows only the lines that were found, or all again."""
+        if not self.needle:
+            self.start_find()
+            return
+        shown = self._view.rows.filter
+        self._view.request(replace(shown, only_matches=not shown.only_matches))
+
     def _go(self, step: int) -> None:
         if not self.needle:
             self.start_find()
             return
         view, rows = self._view, self._view.rows
+        if rows.scanned is not None:  # not all is found yet
+            self._when_scanned = partial(self._go, step)
+            return
         if view.selected is not None:
             start = view.selected
         else:
@@ -187,35 +208,35 @@ class LogPane(Vertical):
         if index is not None:
             view.reveal(index)
 
-    # -- messages of the parts ---------------------------------------------------------------------------
+    def _show_latest_found(self) -> None:
+        """The found line that is nearest before where the find began."""
+        origin = self._origin[1]
+        index = None if origin is None else self._view.rows.match_before(origin + 1)
+        if index is not None:
+            self._view.reveal(index)
 
-    @on(Input.Changed)
+    @on(Input.Changed, "FindInput")
     def _search(self, event: Input.Changed) -> None:
         event.stop()
-        self._view.find(event.value, self._view.rows.only_matches)
-        _, followed, origin = self._before_find
-        if event.value and origin is not None:
-            index = self._view.rows.match_before(origin + 1)
-            if index is not None:
-                self._view.reveal(index)
-        elif not event.value and followed:
+        try:
+            query = parse(event.value)
+        except BadQuery as error:
+            self._find.say(str(error))
+            return
+        self._find.say("")
+        self._when_scanned = self._show_latest_found if query else None
+        shown = self._view.rows.filter
+        self._view.request(replace(shown, query=query, only_matches=shown.only_matches and bool(query)))
+        if not query and self._origin[0]:
             self.follow = True
 
-    @on(Input.Submitted)
+    @on(Input.Submitted, "FindInput")
     def _keep(self, event: Input.Submitted) -> None:
         event.stop()
-        if not event.value:
+        if not self.needle:
             self.end_find()
-            return
-        self.remove_class("-finding")
-        self._view.focus()
-
-    @on(FindInput.Left)
-    @on(LogView.Released)
-    def _leave(self, event: Message) -> None:
-        event.stop()
-        if self.needle or isinstance(event, FindInput.Left):
-            self.end_find()
+        elif not self._find.has_class("-failed"):
+            self._find.close(self._view)
 
     @on(FindInput.Go)
     def _go_on(self, event: FindInput.Go) -> None:
@@ -226,8 +247,111 @@ class LogPane(Vertical):
     @on(FindInput.OnlyToggled)
     def _toggle_only(self, event: FindInput.OnlyToggled) -> None:
         event.stop()
-        if self.needle:
-            self._view.find(self.needle, not self._view.rows.only_matches)
+        self.toggle_only_found()
+
+    @on(LogView.Scanned)
+    def _scanned(self, event: LogView.Scanned) -> None:
+        event.stop()
+        then, self._when_scanned = self._when_scanned, None
+        if then is not None:
+            then()
+
+    @on(LogView.GaveUp)
+    def _gave_up(self, event: LogView.GaveUp) -> None:
+        event.stop()
+        self._when_scanned = None
+        if self._find.is_open:
+            self._find.say(TOO_SLOW)
+        else:
+            self._tell(TOO_SLOW, failed=True)
+
+    # -- a time --------------------------------------------------------------------------------------------
+
+    def start_time(self) -> None:
+        """Opens the field for the time to go to."""
+        self._find.close(self._view)
+        self._time.field.value = ""
+        self._time.open()
+
+    @on(Input.Submitted, "PromptInput")
+    def _time_typed(self, event: Input.Submitted) -> None:
+        event.stop()
+        wrong = self._go_to_time(event.value)
+        if wrong:
+            self._time.say(wrong)
+            self._time.field.action_select_all()  # so that it can be typed anew
+        else:
+            self._time.close(self._view)
+
+    def _go_to_time(self, typed: str) -> str:
+        """Goes to the first shown line from that time on, or as near as there is one; tells what is wrong."""
+        view, rows = self._view, self._view.rows
+        here = view.current
+        if here is None:
+            return "there are no lines to go to"
+        oldest, newest = rows.at(0)[0].ts, rows.at(len(rows) - 1)[0].ts
+        try:
+            ts = parse_time(typed, here.ts, oldest, newest)
+        except BadTime as error:
+            return str(error)
+        row = rows.row_at_time(ts)
+        view.go_to(row)
+        if row >= len(rows):
+            return f"nothing is so new: the newest line shown is of {clock(newest, millis=False)}"
+        if row == 0 and ts < oldest:
+            return f"nothing is so old: the oldest line shown is of {clock(oldest, millis=False)}"
+        return ""
+
+    # -- filters, folds, copies ----------------------------------------------------------------------------
+
+    def choose_filters(self) -> None:
+        """Opens the choice of level, processes, jobs and generations; it takes effect at once."""
+
+        def choose(chosen: Chosen) -> None:
+            self.chosen = chosen
+
+        state = self._state or AppState()
+        self.app.push_screen(LogFilters(state, self._level, self._chosen, choose))
+
+    def fold(self) -> None:
+        """Folds or unfolds the selected record, else the lowest in view."""
+        self._view.action_fold()
+
+    def fold_all(self) -> None:
+        """Folds all long records, or unfolds all."""
+        self._view.fold_all()
+
+    def copy(self) -> None:
+        """Copies the selected lines as text."""
+        picked = self._view.picked
+        if picked is None:
+            self._tell("select lines first: ↑↓, with Shift held for more, or the mouse", failed=True)
+            return
+        lines = self._view.rows.shown(*picked)
+        text = "\n".join(map(as_text, lines))
+        if len(text) > MAX_COPIED:
+            self._tell("this is too much for a clipboard: X writes the lines into a file", failed=True)
+            return
+        self.app.copy_to_clipboard(text)
+        self._tell(f"copied: {grouped(len(lines))} line{'' if len(lines) == 1 else 's'}")
+
+    def export(self) -> None:
+        """Asks for a file and writes what is shown into it."""
+        self.app.push_screen(LogExport(self._view.rows.shown))
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        self.notify(text, severity="error" if failed else "information", markup=False)
+
+    # -- messages of the parts ---------------------------------------------------------------------------
+
+    @on(PromptInput.Left)
+    @on(LogView.Released)
+    def _leave(self, event: Message) -> None:
+        event.stop()
+        if self._time.is_open and self._time.field.has_focus:
+            self._time.close(self._view, back=True)
+        elif self.needle or self._find.is_open:
+            self.end_find()
 
     @on(LogView.Opened)
     def _open(self, event: LogView.Opened) -> None:
@@ -242,27 +366,34 @@ class LogPane(Vertical):
     @on(LogTitle.Clicked)
     def _clicked(self, event: LogTitle.Clicked) -> None:
         event.stop()
-        if event.name == "level":
-            self.cycle_level()
-        elif event.name == "owner":
-            self.owner = None
-        elif event.name == "find":
-            self.start_find()
-        elif event.name == "follow":
+        actions: dict[str, Callable[[], None]] = {
+            "filter": self.choose_filters,
+            "find": self.start_find,
+            "copy": self.copy,
+        }
+        if event.name == "follow":
             self.follow = not self.follow
+        elif event.name in actions:
+            actions[event.name]()
+        else:
+            self.chosen = without(self._chosen, event.name)
 
     def _retitle(self) -> None:
-        rows = self._view.rows
+        view, rows = self._view, self._view.rows
+        picked = view.picked
+        several = picked is not None and picked[0] != picked[1]
         self._title.show(
             Title(
-                level=rows.level,
-                owner=owner_label(rows.owner, self._state),
-                needle=rows.needle,
-                only_matches=rows.only_matches,
-                rank=0 if self._view.selected is None else rows.rank(self._view.selected),
+                level=self._level,
+                chips=chips(self._chosen, self._state),
+                needle=rows.query.typed,
+                only_matches=rows.filter.only_matches,
+                rank=0 if view.selected is None else rows.rank(view.selected),
                 found=rows.found,
-                follow=self._view.follow,
-                unseen=self._view.unseen,
+                scanned=rows.scanned,
+                picked=rows.count(*picked) if several and picked is not None else 0,
+                follow=view.follow,
+                unseen=view.unseen,
                 dropped=self._dropped,
                 lines=rows.end - rows.first,
             )

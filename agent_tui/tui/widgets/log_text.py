@@ -1,6 +1,5 @@
 """What stands in one row of the log pane, and in its title: pairs of a text and the part it plays."""
 
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from rich.cells import cell_len
 
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.log_rows import MAX_ROWS
+from agent_tui.tui.widgets.log_index import MAX_ROWS, SHORTEST_FOLD, line_count
+from agent_tui.tui.widgets.log_query import NOTHING, Query
 from agent_tui.tui.widgets.text import clip, grouped, one_line, pad
 
 HOST = "agent-tui"
 OWNER_WIDTH = len(HOST)
-LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
 
 class Role(StrEnum):
@@ -31,6 +30,7 @@ class Role(StrEnum):
     WARN_WORD = "warn-word"
     ERROR_WORD = "error-word"
     FOUND = "found"
+    FOLD = "fold"
     TITLE = "title"
     KEY = "key"
     GOOD = "good"
@@ -70,11 +70,6 @@ def columns(width: int) -> Columns:
     return Columns(millis=width >= 100, owner=width >= 60, aligned=width >= 100)
 
 
-def next_level(level: LogLevel) -> LogLevel:
-    """The level that `l` goes to: up to error, then from debug again."""
-    return next((each for each in LEVELS if each > level), LEVELS[0])
-
-
 def short_id(name: str) -> str:
     """An id from outside in at most nine cells."""
     return clip(one_line(name), OWNER_WIDTH)
@@ -95,20 +90,27 @@ def clock(ts: float, millis: bool) -> str:
 
 
 def row_parts(
-    line: LogLine, part: int, layout: Columns, needle: str = "", *, selected: bool = False
+    line: LogLine,
+    part: int,
+    layout: Columns,
+    query: Query = NOTHING,
+    *,
+    selected: bool = False,
+    folded: bool = False,
 ) -> Parts:
     """One row of a line: the first with its columns, the others indented."""
     texts = line.text.rstrip("\n").split("\n")
     word, body = _ROLES[line.level]
-    text = texts[part] if part < len(texts) else ""
+    mark = ("▌" if selected else " ", Role.MARK)
+    if part and folded:
+        count = f"▸ {len(texts) - 2} lines  "
+        return [mark, (_blank(layout), Role.MARK), (count, Role.FOLD), *found(texts[-1], body, query)]
     if part == MAX_ROWS - 1 and len(texts) > MAX_ROWS:
-        return [
-            (" " * _indent(layout), Role.MARK),
-            (f"… {len(texts) - part} more lines, Enter shows all", Role.QUIET),
-        ]
-    mark = ("▸" if selected else " ", Role.MARK)
+        more = f"… {len(texts) - part} more lines, Enter shows all"
+        return [mark, (_blank(layout), Role.MARK), (more, Role.QUIET)]
+    text = texts[part] if part < len(texts) else ""
     if part:
-        return [mark, (" " * (_indent(layout) - 1), Role.MARK), *found(text, body, needle)]
+        return [mark, *_margin(part, len(texts), layout), *found(text, body, query)]
     owner = owner_of(line)
     return [
         mark,
@@ -116,7 +118,7 @@ def row_parts(
         (line.level.name, word),
         (" " * (6 - len(line.level.name)), Role.MARK),
         *([(pad(owner, OWNER_WIDTH + 2), Role.OWNER)] if layout.owner else []),
-        *found(text, body, needle),
+        *found(text, body, query),
     ]
 
 
@@ -124,35 +126,50 @@ def _indent(layout: Columns) -> int:
     return layout.prefix if layout.aligned else 5
 
 
-def _pattern(needle: str) -> re.Pattern[str]:
-    return re.compile(re.escape(needle), re.IGNORECASE if needle == needle.lower() else re.NOFLAG)
+def _blank(layout: Columns) -> str:
+    """What stands between the mark and the text of a further row."""
+    return " " * (_indent(layout) - 1)
 
 
-def match_place(line: LogLine, needle: str, layout: Columns) -> tuple[int, int, int]:
-    """Where a line holds the text first: its row, and the cells there from and up to which it stands."""
+def _margin(part: int, count: int, layout: Columns) -> Parts:
+    """The second row of a long record that is not folded has the sign that folds it."""
+    if part == 1 and count >= SHORTEST_FOLD:
+        return [(_blank(layout)[2:], Role.MARK), ("▾ ", Role.FOLD)]
+    return [(_blank(layout), Role.MARK)]
+
+
+def fold_cells(line: LogLine, layout: Columns, *, folded: bool) -> range:
+    """The cells of a record's second row that fold or unfold it."""
+    count = line_count(line.text)
+    if count < SHORTEST_FOLD:
+        return range(0)
+    start = _indent(layout)
+    return range(start, start + len(f"▸ {count - 2} lines")) if folded else range(start - 2, start)
+
+
+def match_place(line: LogLine, query: Query, layout: Columns) -> tuple[int, int, int]:
+    """Where a line holds what is looked for first: its row if it is not folded, and the cells there."""
     for part, text in enumerate(line.text.split("\n")[:MAX_ROWS]):
-        if match := _pattern(needle).search(text):
-            start = (_indent(layout) if part else layout.prefix) + cell_len(text[: match.start()])
-            return part, start, start + cell_len(match.group())
+        for low, high in query.spans(text):
+            start = (_indent(layout) if part else layout.prefix) + cell_len(text[:low])
+            return part, start, start + cell_len(text[low:high])
     return 0, 0, 0
 
 
-def found(text: str, role: Role, needle: str) -> Parts:
+def found(text: str, role: Role, query: Query) -> Parts:
     """The text with what was looked for standing out."""
-    if not needle:
-        return [(text, role)]
     parts: Parts = []
     end = 0
-    for match in _pattern(needle).finditer(text):
-        parts += [(text[end : match.start()], role), (match.group(), Role.FOUND)]
-        end = match.end()
-    return [part for part in [*parts, (text[end:], role)] if part[0]]
+    for low, high in query.spans(text):
+        parts += [(text[end:low], role), (text[low:high], Role.FOUND)]
+        end = high
+    return [part for part in parts if part[0]] + (
+        [(text[end:], role)] if end < len(text) or not parts else []
+    )
 
 
-def owner_label(owner: str | None, state: AppState | None) -> str:
-    """The owner filter as people read it: a job with its room, a process with its pid."""
-    if owner is None:
-        return "all"
+def owner_label(owner: str, state: AppState | None) -> str:
+    """The owner of lines as people read it: a job with its room, a process with its pid."""
     name = short_id(owner) or HOST
     if state is not None and owner in state.jobs:
         return f"{name} {clip(one_line(state.jobs[owner].room), 24)}"
@@ -162,15 +179,27 @@ def owner_label(owner: str | None, state: AppState | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Chip:
+    """A filter that is in force, which a click takes away: its name in messages, and what it says."""
+
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Title:
     """What the pane's title line tells."""
 
     level: LogLevel
-    owner: str = "all"
+    chips: tuple[Chip, ...] = ()
     needle: str = ""
     only_matches: bool = False
     rank: int = 0
     found: int = 0
+    scanned: int | None = None
+    """How much of a scan is done, in percent; None without one."""
+    picked: int = 0
+    """How many lines a range of selected ones has; 0 or 1 is none."""
     follow: bool = True
     unseen: int = 0
     dropped: int = 0
@@ -188,36 +217,44 @@ class Piece:
 
 def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
     """The title's left and right pieces that fit into so many cells."""
+    count = len(title.chips)
+    chips = [Piece(chip.name, ((f"{chip.label} ×", Role.KEY),), 5) for chip in title.chips]
+    short = Piece("filter", ((f"{count} filter{'s' if count > 1 else ''} ▾", Role.KEY),), 0)
     left = [
-        Piece("", (("Logs", Role.TITLE),), 3),
-        Piece("level", ((f"{title.level.label} ▾", Role.KEY),), 0),
-        Piece("owner", ((title.owner if title.owner == "all" else f"{title.owner} ×", Role.KEY),), 4),
-        Piece("find", tuple(_find(title)), 2),
+        Piece("", (("Logs", Role.TITLE),), 4),
+        Piece("filter", ((f"{title.level.label} ▾", Role.KEY),), 0),
+        *(chips or [Piece("filter", (("all ▾", Role.KEY),), 3)]),
+        Piece("find", tuple(_find(title)), 2 if title.needle or title.scanned is not None else 3),
     ]
     right = [
-        Piece("", ((f"{grouped(title.lines)} lines", Role.QUIET),), 5),
+        Piece("", ((f"{grouped(title.lines)} lines", Role.QUIET),), 6),
         Piece("follow", tuple(_follow(title)), 0),
     ]
+    if title.picked > 1:
+        right[0] = Piece("copy", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 2)
     if title.dropped:
         right.insert(0, Piece("", ((f"⚠ {grouped(title.dropped)} dropped", Role.WARN_WORD),), 1))
-    for goes in (5, 4, 3, 2, 1):
+    for goes in (6, 5, 4, 3, 2, 1):
         if _cells(left) + _cells(right) + 1 <= width:
             break
+        if goes == 5 and chips:
+            left.insert(left.index(chips[0]), short)
         left = [piece for piece in left if piece.goes != goes]
         right = [piece for piece in right if piece.goes != goes]
     return left, right
 
 
 def _find(title: Title) -> Parts:
+    progress = "" if title.scanned is None else f"{title.scanned} %"
     if not title.needle:
-        return [("/ ", Role.KEY), ("find", Role.QUIET)]
+        return (
+            [(f"filtering… {progress}", Role.TEXT)] if progress else [("/ ", Role.KEY), ("find", Role.QUIET)]
+        )
     needle = clip(one_line(title.needle), 20)
     count = f"{title.rank}/{title.found}" if title.rank else f"{title.found} found"
     only = " only" if title.only_matches else ""
-    return [
-        (f"/{needle}", Role.FOUND),
-        (f" {count if title.found else 'not found'}{only}", Role.TEXT),
-    ]
+    told = f"searching… {progress}" if progress else (count if title.found else "not found")
+    return [(f"/{needle}", Role.FOUND), (f" {told}{only}", Role.TEXT)]
 
 
 def _follow(title: Title) -> Parts:

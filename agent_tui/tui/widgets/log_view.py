@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,17 +14,32 @@ from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
-from textual.selection import Selection
 from textual.strip import Strip
 
-from agent_tui.logs.store import CAPACITY
+from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.tui.widgets.log_rows import LogRows
-from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, match_place, row_parts
+from agent_tui.tui.widgets.log_index import LogFilter
+from agent_tui.tui.widgets.log_query import TooSlow, time_limit
+from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
+from agent_tui.tui.widgets.log_text import (
+    ROW_ROLES,
+    Columns,
+    Role,
+    columns,
+    fold_cells,
+    match_place,
+    row_parts,
+)
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
 
 CACHED_ROWS = 1024
 STEP = 8
 """Columns that one press of ← or → goes."""
+
+SLICE_S = 0.005
+"""Between the slices of a scan keys are heard and rows are painted."""
 
 _STYLES: dict[Role, str] = {role: f"log--{role}" for role in ROW_ROLES}
 
@@ -32,6 +47,7 @@ _STYLES: dict[Role, str] = {role: f"log--{role}" for role in ROW_ROLES}
 class LogView(ScrollView, can_focus=True):
     """A Line API view of `LogRows`. Follows the end until somebody scrolls or selects."""
 
+    ALLOW_SELECT = False  # whole lines are selected here
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_STYLES.values(), "log--selected"}
     DEFAULT_CSS = """
     LogView {
@@ -50,17 +66,21 @@ class LogView(ScrollView, can_focus=True):
         & > .log--warn-word { color: $text-warning; text-style: bold; }
         & > .log--error-word { color: $text-error; text-style: bold reverse; }
         & > .log--found { color: $text; background: $warning-muted; text-style: bold underline; }
+        & > .log--fold { color: $text-accent; }
         & > .log--selected { background: $panel; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "select(-1)", "Line up", show=False),
         Binding("down", "select(1)", "Line down", show=False),
+        Binding("shift+up", "extend(-1)", "Select upwards", show=False),
+        Binding("shift+down", "extend(1)", "Select downwards", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "oldest", "Oldest line", show=False),
         Binding("end", "follow", "Follow", show=False),
         Binding("enter", "open", "Whole record", show=False),
+        Binding("space", "fold", "Fold or unfold", show=False),
         Binding("escape", "release", "Clear find", show=False),
     ]
 
@@ -76,6 +96,12 @@ class LogView(ScrollView, can_focus=True):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LogView.Changed)
 
+    class Scanned(Message):
+        """What was asked for is shown now."""
+
+    class GaveUp(Message):
+        """A regular expression took too long and is no longer looked for."""
+
     class Released(Message):
         """Escape was pressed in the lines."""
 
@@ -86,7 +112,9 @@ class LogView(ScrollView, can_focus=True):
         """Shown lines that came since the view left the end."""
         self._follow = True
         self._selected: int | None = None
+        self._anchor: int | None = None
         self._placing = False
+        self._scan: Timer | None = None
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(CACHED_ROWS)
         self._columns = Columns()
         self._plain: Style | None = None
@@ -99,21 +127,47 @@ class LogView(ScrollView, can_focus=True):
         change = self.rows.add(lines)
         if not self._follow:
             self.unseen += change.records_added
-        if self._selected is not None and self._selected < self.rows.first:
-            self._selected = None
+        first = self.rows.first
+        if self._selected is not None and self._selected < first:
+            self._selected = self._anchor = None
+        elif self._anchor is not None:
+            self._anchor = max(self._anchor, first)
         self._place(self.scroll_y - change.rows_evicted)
         if change.records_added or change.rows_evicted:
             self.post_message(self.Changed())
+        self._look_after_scan()
 
-    def filter(self, level: LogLevel, owner: str | None) -> None:
-        """Changes what is shown and keeps the place."""
-        with self._place_kept():
-            self.rows.filter(level, owner)
+    def request(self, wanted: LogFilter) -> None:
+        """Changes what is shown and what is looked for, and keeps the place; of many lines in slices."""
+        self.rows.request(wanted)
+        self._forget()
+        self._look_after_scan(AT_ONCE)
 
-    def find(self, needle: str, only_matches: bool) -> None:
-        """Looks for a text and keeps the place."""
-        with self._place_kept():
-            self.rows.find(needle, only_matches)
+    def _look_after_scan(self, count: int = 0) -> None:
+        """Goes on with a scan: its first lines at once, the others from a timer. Tells when it is over."""
+        if self.rows.scanned is not None and self.rows.work(count):
+            with self._place_kept():
+                self.rows.swap()
+            self.post_message(self.Scanned())
+        self._tell_given_up()
+        scanning = self.rows.scanned is not None
+        if not scanning and self._scan is not None:
+            self._scan.stop()
+            self._scan = None
+        elif scanning and self._scan is None and self.is_attached:
+            self._scan = self.set_interval(SLICE_S, self._go_on)
+        if scanning:
+            self.post_message(self.Changed())
+            self.refresh()
+
+    def _go_on(self) -> None:
+        self._look_after_scan(SLICE)
+
+    def _tell_given_up(self) -> None:
+        if self.rows.gave_up:
+            self.rows.gave_up = False
+            self._forget()
+            self.post_message(self.GaveUp())
 
     @contextmanager
     def _place_kept(self) -> Iterator[None]:
@@ -156,7 +210,7 @@ class LogView(ScrollView, can_focus=True):
     @follow.setter
     def follow(self, follow: bool) -> None:
         if follow:
-            self._selected = None
+            self._selected = self._anchor = None
             self._scroll_aside(0)
         if follow != self._follow:
             self._follow, self.unseen = follow, 0
@@ -165,11 +219,23 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def selected(self) -> int | None:
-        """Index of the selected line."""
+        """Index of the selected line, of several the one that moves."""
         return self._selected
 
-    def select(self, index: int) -> None:
-        """Selects a line and brings it into view; following ends."""
+    @property
+    def picked(self) -> tuple[int, int] | None:
+        """Indexes of the first and the last selected line."""
+        if self._selected is None:
+            return None
+        anchor = self._selected if self._anchor is None else self._anchor
+        return min(anchor, self._selected), max(anchor, self._selected)
+
+    def select(self, index: int, *, extend: bool = False) -> None:
+        """Selects a line, or all from the one selected first to it; it comes into view, following ends."""
+        if not extend:
+            self._anchor = None
+        elif self._anchor is None:
+            self._anchor = self._selected if self._selected is not None else index
         self._selected = index
         self.follow = False
         row, behind = self.rows.row_of(index), self.rows.row_after(index)
@@ -187,12 +253,20 @@ class LogView(ScrollView, can_focus=True):
         if line is None:
             return
         region, top = self.scrollable_content_region, int(self.scroll_y)
-        part, start, end = match_place(line, self.rows.needle, self._columns)
+        part, start, end = match_place(line, self.rows.query, self._columns)
+        if part and self.rows.is_folded(line):
+            self.toggle_fold(line)
         row = self.rows.row_of(index) + part
         self.select(index)
         if not top <= row < top + region.height:
             self._place(row - region.height // 2)
         self._scroll_aside(0 if end < region.width else min(start, end + STEP - region.width))
+
+    def go_to(self, row: int) -> None:
+        """Selects the line of a row, which comes to the top of the view where there is enough behind it."""
+        if len(self.rows):
+            self._select_row(row)
+            self._place(row)
 
     def _scroll_aside(self, x: int) -> None:
         if x != self.scroll_x:
@@ -206,6 +280,12 @@ class LogView(ScrollView, can_focus=True):
         row = int(self.scroll_y) + max(self.scrollable_content_region.height, 1) - 1
         return self.rows.at(min(row, len(self.rows) - 1))[0].index
 
+    @property
+    def current(self) -> LogLine | None:
+        """The selected line, or else the lowest one in view."""
+        index = self._selected if self._selected is not None else self.bottom
+        return None if index is None else self.rows.line(index)
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Whoever scrolls away from the end leaves following; whoever scrolls back to it follows again."""
         super().watch_scroll_y(old_value, new_value)
@@ -213,7 +293,7 @@ class LogView(ScrollView, can_focus=True):
             self._follow, self.unseen = not self._follow, 0
             self.post_message(self.Changed())
 
-    # -- keys and mouse --------------------------------------------------------------------------------
+    # -- keys ------------------------------------------------------------------------------------------
 
     def action_select(self, step: int) -> None:
         """One line up or down; down from the newest follows again."""
@@ -229,6 +309,16 @@ class LogView(ScrollView, can_focus=True):
         else:
             self.follow = True
 
+    def action_extend(self, step: int) -> None:
+        """One line more, or one less on the way back."""
+        start = self._selected if self._selected is not None else self.bottom
+        if start is None:
+            return
+        if self._selected is None:
+            self.select(start)
+        row = self.rows.row_of(start) - 1 if step < 0 else self.rows.row_after(start)
+        self._select_row(row, extend=True)
+
     def action_page(self, pages: int) -> None:
         """A page up or down; the selection goes along."""
         height = max(self.scrollable_content_region.height - 1, 1)
@@ -239,9 +329,9 @@ class LogView(ScrollView, can_focus=True):
             if pages < 0:
                 self._place(self.scroll_y - height)
 
-    def _select_row(self, row: int) -> None:
+    def _select_row(self, row: int, *, extend: bool = False) -> None:
         if len(self.rows):
-            self.select(self.rows.at(min(max(row, 0), len(self.rows) - 1))[0].index)
+            self.select(self.rows.at(min(max(row, 0), len(self.rows) - 1))[0].index, extend=extend)
 
     def action_oldest(self) -> None:
         self._select_row(0)
@@ -251,10 +341,23 @@ class LogView(ScrollView, can_focus=True):
 
     def action_open(self) -> None:
         """Opens the selected record, or else the lowest one in view."""
-        index = self._selected if self._selected is not None else self.bottom
-        line = None if index is None else self.rows.line(index)
-        if line is not None:
+        if (line := self.current) is not None:
             self.post_message(self.Opened(line))
+
+    def action_fold(self) -> None:
+        """Folds or unfolds that record."""
+        if (line := self.current) is not None:
+            self.toggle_fold(line)
+
+    def toggle_fold(self, line: LogLine) -> None:
+        """Folds or unfolds a record that is long enough; the place is kept."""
+        with self._place_kept():
+            self.rows.toggle_fold(line)
+
+    def fold_all(self) -> None:
+        """Folds all long records, or unfolds all of them."""
+        self.rows.fold_all(not self.rows.filter.folded)
+        self._look_after_scan(AT_ONCE)
 
     def action_release(self) -> None:
         self.post_message(self.Released())
@@ -265,14 +368,42 @@ class LogView(ScrollView, can_focus=True):
     def action_scroll_right(self) -> None:
         self.scroll_to(x=self.scroll_x + STEP, animate=False)
 
+    # -- the mouse -------------------------------------------------------------------------------------
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Selects a line; with Shift held, all from the selected one to it."""
+        row = int(self.scroll_y) + event.y
+        if event.button == 1 and row < len(self.rows):
+            self.capture_mouse()
+            self._select_row(row, extend=event.shift)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Dragging selects a range; beyond the edge it scrolls."""
+        if self.app.mouse_captured is not self or not event.button:
+            return
+        row = min(max(int(self.scroll_y) + event.y, 0), len(self.rows) - 1)
+        if row >= 0 and self.rows.at(row)[0].index != self._selected:
+            self._select_row(row, extend=True)
+
+    def on_mouse_up(self) -> None:
+        if self.app.mouse_captured is self:
+            self.release_mouse()
+
     def on_click(self, event: events.Click) -> None:
-        """A click selects a line, a second one opens it."""
+        """A click on the sign of a fold works it; a second click opens the record."""
         row = int(self.scroll_y) + event.y
         if row >= len(self.rows):
             return
-        line, _ = self.rows.at(row)
-        self.select(line.index)
-        if event.chain == 2:
+        line, part = self.rows.at(row)
+        cell = event.x + int(self.scroll_x)
+        dragged = self.picked is not None and self.picked[0] != self.picked[1]
+        if (
+            part == 1
+            and not dragged
+            and cell in fold_cells(line, self._columns, folded=self.rows.is_folded(line))
+        ):
+            self.toggle_fold(line)
+        elif event.chain == 2:
             self.post_message(self.Opened(line))
 
     # -- painting --------------------------------------------------------------------------------------
@@ -281,6 +412,7 @@ class LogView(ScrollView, can_focus=True):
         self._columns = columns(self.scrollable_content_region.width)
         self._forget()
         self._place(self.scroll_y)
+        self._look_after_scan()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -299,24 +431,31 @@ class LogView(ScrollView, can_focus=True):
                 self._empty(width) if y == 0 and not len(self.rows) else Strip.blank(width, self._fill(False))
             )
         line, part = self.rows.at(row)
-        fill = self._fill(line.index == self._selected)
-        strip = self._strip(line, part, width)
-        if (selection := self.text_selection) is not None and (span := selection.get_span(row)):
-            strip = self._with_selection(strip, span)
+        selected = self._is_selected(line)
+        fill = self._fill(selected)
+        strip = self._strip(line, part, width, selected)
         if strip.cell_length > scroll_x + width:
             end = Strip([Segment("›", self._style(Role.MARK) + Style(bgcolor=fill.bgcolor))], 1)
             strip = Strip.join([strip.crop_extend(scroll_x, scroll_x + width - 1, fill), end])
         elif scroll_x:
             strip = strip.crop_extend(scroll_x, scroll_x + width, fill)
-        return strip.apply_offsets(scroll_x, row)
+        return strip
 
-    def _strip(self, line: LogLine, part: int, width: int) -> Strip:
+    def _is_selected(self, line: LogLine) -> bool:
+        picked = self.picked
+        return picked is not None and picked[0] <= line.index <= picked[1]
+
+    def _strip(self, line: LogLine, part: int, width: int, selected: bool) -> Strip:
         """A whole row, at least so wide."""
-        selected = line.index == self._selected
         key = (line.index, part, selected)
         strip = self._strips.get(key)
         if strip is None:
-            parts = row_parts(line, part, self._columns, self.rows.needle, selected=selected)
+            query, folded = self.rows.query, self.rows.is_folded(line)
+            try:
+                with time_limit(query):
+                    parts = row_parts(line, part, self._columns, query, selected=selected, folded=folded)
+            except TooSlow:
+                parts = row_parts(line, part, self._columns, selected=selected, folded=folded)
             fill = self._fill(selected)
             over = Style(bgcolor=fill.bgcolor) if selected else Style.null()
             segments = [
@@ -341,35 +480,5 @@ class LogView(ScrollView, can_focus=True):
         if self.rows.end == 0:
             text = "no log lines yet"
         else:
-            text = (
-                f"none of {self.rows.end - self.rows.first} lines is shown: see level, owner and find above"
-            )
+            text = f"none of {self.rows.end - self.rows.first} lines is shown: see the filters and find above"
         return Strip([Segment(f" {text}", self._style(Role.QUIET))]).crop_extend(0, width, self._fill(False))
-
-    # -- selecting text with the mouse -------------------------------------------------------------------
-
-    def _with_selection(self, strip: Strip, span: tuple[int, int]) -> Strip:
-        """Marks characters start ≤ i < end of a row; an end of -1 is the row's."""
-        style = Style(bgcolor=self.screen.get_component_rich_style("screen--selection").bgcolor)
-        start, end = span
-        segments: list[Segment] = []
-        at = 0
-        for text, base, _ in strip:
-            low, high = max(start - at, 0), len(text) if end == -1 else min(max(end - at, 0), len(text))
-            for piece, over in ((text[:low], None), (text[low:high], style), (text[max(low, high) :], None)):
-                if piece:
-                    segments.append(Segment(piece, (base or Style()) + over if over else base))
-            at += len(text)
-        return Strip(segments)
-
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text; only rows that it touches are made."""
-        picked: list[str] = []
-        first = selection.start.y if selection.start is not None else 0
-        last = selection.end.y if selection.end is not None else len(self.rows) - 1
-        for row in range(max(first, 0), min(last, len(self.rows) - 1) + 1):
-            if (span := selection.get_span(row)) is not None:
-                line, part = self.rows.at(row)
-                text = "".join(text for text, _ in row_parts(line, part, self._columns))
-                picked.append(text[span[0] : None if span[1] == -1 else span[1]].rstrip())
-        return "\n".join(picked), "\n"

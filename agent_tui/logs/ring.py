@@ -1,0 +1,96 @@
+"""The newest lines, bounded in count and in bytes. Not locked: its owner sees to that."""
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from agent_tui.model.logs import LogLine
+
+CAPACITY = 200_000
+MAX_BYTES = 128 * 2**20
+"""What the kept lines may weigh, by `weight`: long lines take the place of many short ones."""
+
+LINE_BYTES = 280
+"""About what a line takes besides its text, its places in the ring and in a front end's index included."""
+
+FIELD_BYTES = 80
+
+
+def weight(line: LogLine) -> int:
+    """About how many bytes of memory a line takes."""
+    size = LINE_BYTES + sys.getsizeof(line.text)
+    return size + _field_bytes(line.fields) if line.fields else size
+
+
+def _field_bytes(fields: Mapping[str, object]) -> int:
+    size = 0
+    waiting: list[object] = [fields]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        size += FIELD_BYTES + (len(value) if isinstance(value, str) else 0)
+    return size
+
+
+class Ring:
+    """Lines by their index. Two rings of the same bounds that were given the same lines keep the same."""
+
+    def __init__(self, capacity: int = CAPACITY, max_bytes: int = MAX_BYTES) -> None:
+        self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._lines: list[LogLine | None] = []
+        self._head = 0
+        self._bytes = 0
+        self.first = 0
+        """Index of the oldest line that is kept."""
+
+    def __len__(self) -> int:
+        return len(self._lines) - self._head
+
+    @property
+    def end(self) -> int:
+        """Index of the next line."""
+        return self.first + len(self)
+
+    @property
+    def bytes(self) -> int:
+        """What the kept lines weigh."""
+        return self._bytes
+
+    def extend(self, lines: Iterable[LogLine]) -> None:
+        """Adds the next lines; the oldest go for them. The newest stays, whatever it weighs."""
+        for line in lines:
+            self._lines.append(line)
+            self._bytes += weight(line)
+        while len(self) > self._capacity or (self._bytes > self._max_bytes and len(self) > 1):
+            self._evict()
+        if self._head > 4096 and self._head > len(self):  # seldom, so that it costs next to nothing a line
+            del self._lines[: self._head]
+            self._head = 0
+
+    def restart(self, first: int) -> None:
+        """Forgets all; the next line has this index."""
+        self._lines.clear()
+        self._head = self._bytes = 0
+        self.first = first
+
+    def _evict(self) -> None:
+        oldest = self._lines[self._head]
+        assert oldest is not None
+        self._lines[self._head] = None
+        self._bytes -= weight(oldest)
+        self._head += 1
+        self.first += 1
+
+    def line(self, index: int) -> LogLine | None:
+        """A line by its index, None when it is not here."""
+        return self._lines[self._head + index - self.first] if self.first <= index < self.end else None
+
+    def between(self, first: int, end: int) -> list[LogLine]:
+        """The kept lines with first ≤ index < end, in order."""
+        low, high = max(first, self.first) - self.first, min(end, self.end) - self.first
+        kept = self._lines[self._head + low : self._head + high] if low < high else []
+        return kept  # type: ignore[return-value]  # None stands only before the head

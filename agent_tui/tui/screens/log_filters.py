@@ -1,0 +1,110 @@
+"""Which log lines are shown: a choice of level, jobs, processes and generations, over everything else."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Select, Static
+from textual.widgets.option_list import Option
+
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.log_choices import LEVEL, LEVELS, Chosen, chips, choices, toggle
+
+ALL = "all"
+
+
+class LogFilters(ModalScreen[None]):
+    """Each choice takes effect at once. Esc closes."""
+
+    DEFAULT_CSS = """
+    LogFilters {
+        align: center middle;
+
+        #filters-box {
+            width: 64; max-width: 100%; height: auto; max-height: 90%;
+            padding: 0 1;
+            border: round $primary;
+            border-title-color: $text;
+            border-subtitle-color: $text-muted;
+            background: $surface;
+        }
+        #filters-level { height: 1; margin-bottom: 1; }
+        #filters-word { width: 9; }
+        #filters-level Select { width: 1fr; }
+        OptionList { height: auto; max-height: 100%; border: none; padding: 0; background: $surface; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,F", "close", "Close", show=False),
+        Binding("backspace,delete", "clear", "Show all", show=False),
+    ]
+
+    def __init__(
+        self, state: AppState, level: LogLevel, chosen: Chosen, choose: Callable[[Chosen], None]
+    ) -> None:
+        """`level` is the option's: the view shows nothing below it."""
+        super().__init__()
+        self._state, self._level, self._chosen, self._choose = state, level, chosen, choose
+
+    def compose(self) -> ComposeResult:
+        words = [(f"as the option logLevel: {self._level.label}", ALL)]
+        words += [(f"{level.label} and above", level.label) for level in LEVELS if level > self._level]
+        shown = self._chosen.level
+        value = shown.label if shown is not None and shown > self._level else ALL
+        with Vertical(id="filters-box") as box:
+            box.border_title = "Log lines shown"
+            box.border_subtitle = "Enter chooses · Backspace shows all · Esc closes"
+            with Horizontal(id="filters-level"):
+                yield Static("Level", id="filters-word", markup=False)
+                yield Select(words, value=value, allow_blank=False, compact=True)
+            yield OptionList(*self._options(), compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).focus()
+
+    def _options(self) -> list[Option]:
+        """Headings and what stands below them; what is chosen is ticked."""
+        ticked = {chip.name for chip in chips(self._chosen, None)}
+        options: list[Option] = []
+        for heading, rows in choices(self._state, self._chosen):
+            if rows:
+                options.append(Option(Content.styled(heading, "bold"), disabled=True))
+            for chip in rows:
+                mark = "✓" if chip.name in ticked else " "
+                options.append(Option(Content(f" {mark} {chip.label}"), id=chip.name))
+        return options
+
+    @on(Select.Changed)
+    def _level_chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        level = None if event.value == ALL else LogLevel[str(event.value).upper()]
+        if level is not self._chosen.level:
+            off = f"{LEVEL}{self._chosen.level.label}" if self._chosen.level is not None else ""
+            self._take(toggle(self._chosen, f"{LEVEL}{level.label}" if level is not None else off))
+
+    @on(OptionList.OptionSelected)
+    def _toggled(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self._take(toggle(self._chosen, event.option_id))
+
+    def action_clear(self) -> None:
+        """Shows all lines again."""
+        self._take(Chosen())
+        self.query_one(Select).value = ALL
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def _take(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self._choose(chosen)
+        rows = self.query_one(OptionList)
+        for index, option in enumerate(self._options()):
+            rows.replace_option_prompt_at_index(index, option.prompt)

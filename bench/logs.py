@@ -1,0 +1,138 @@
+"""The log pane under a flood: key to paint on a real terminal, what is lost, and what it costs.
+
+Runs a native agent on a pseudo terminal of 120×40; its job prints so many lines a second for some seconds.
+Meanwhile keys are pressed, each with something on the screen that only this key can bring, and the time to
+it is taken: leaving the end and going back to it, opening the find field and closing it, the help page.
+At the end the pane tells how many lines it has and how many were dropped; afterwards a text is looked for
+in all lines that are kept.
+
+    python bench/logs.py [--rate 10000] [--seconds 10] [--pause-ms 60]
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from terminal import Terminal
+
+from agent_tui.tui.widgets.text import percentile
+
+AGENT = """
+import asyncio, sys, time
+async def request_func(req):
+    await req.accept()
+async def entry(ctx):
+    begin, done, late = time.perf_counter(), 0, 0
+    while done < {rate} * {seconds}:
+        due = min(int((time.perf_counter() - begin) * {rate}), {rate} * {seconds})
+        sys.stdout.write("".join(f"flood {{n}} " + "word " * 15 + "\\n" for n in range(done, due)))
+        sys.stdout.flush()
+        done = due
+        await asyncio.sleep(0.01)
+    print(f"over: {{done}} lines in {{time.perf_counter() - begin:.1f}} s", flush=True)
+    await asyncio.sleep(600)
+"""
+KEYS = (
+    ("Home: away from the end", b"\x1b[H", "‖ held", b""),
+    ("f: follow again", b"f", "● follow", b""),
+    ("/: the find field", b"/", "in the lines shown, or", b"\x1b"),
+)
+"""What is pressed, what only that brings, and what takes it away again."""
+
+PAGES = (("F: a page opens over all", b"F", "Log lines shown", b"\x1b"),)
+"""The same for what paints the whole screen anew."""
+
+WARM_UP_S = 1.0
+CLOSING_S = 0.8
+"""An Esc within 0.1 s before a key would be Alt, and what closes is painted before the next key is taken."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rate", type=int, default=10_000, help="lines a second")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--pause-ms", type=int, default=60, help="between a paint and the next key")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        agent = Path(folder) / "agent.py"
+        agent.write_text(AGENT.format(rate=options.rate, seconds=options.seconds))
+        terminal = Terminal([sys.executable, "-m", "agent_tui", str(agent), "--local"])
+        try:
+            measure(terminal, options.rate, options.seconds, options.pause_ms / 1000)
+        finally:
+            terminal.process.terminate()
+            terminal.process.wait()
+
+
+def measure(terminal: Terminal, rate: int, seconds: int, pause_s: float) -> None:
+    terminal.until(b"AW_")
+    time.sleep(2.0)
+    host = psutil.Process(terminal.process.pid)
+    for key in (b"/", b"x", b"\r", b"\x1b", b"f"):  # so that the lines have the keys
+        terminal.press(key)
+        time.sleep(0.3)
+    mark = terminal.mark()
+    terminal.press(b"d")
+    terminal.shown_after(mark, b"flood ")
+    time.sleep(WARM_UP_S)
+    host.cpu_percent()
+    print(f"{rate} lines/s:")
+    report(press_all(terminal, time.perf_counter() + seconds - WARM_UP_S - 0.5, pause_s))
+    print(f"{'CPU of the host':34} {host.cpu_percent():.0f} % of a core")
+    terminal.shown_after(mark, b"over: ")
+    time.sleep(1.0)
+    for what, found in (
+        ("lines kept", r"(\d{1,3}(?: \d{3})*) lines  "),
+        ("lines dropped", r"⚠ ([\d ]+) dropped"),
+    ):
+        values = re.findall(found, terminal.text_after(mark))
+        print(f"{what:34} {values[-1].strip() if values else 0}")
+    print("afterwards, with nothing to do:")
+    report(press_all(terminal, time.perf_counter() + 4.0, pause_s))
+    search(terminal, "word flood")
+    search(terminal, "re:flood .*wordy")
+    print(f"{'memory of the host (RSS)':34} {host.memory_info().rss / 2**20:.0f} MB")
+
+
+def press_all(terminal: Terminal, until: float, pause_s: float) -> dict[str, list[float]]:
+    """Presses all keys in turn; milliseconds from each to what it brings."""
+    taken: dict[str, list[float]] = {}
+    while time.perf_counter() < until:
+        for name, key, shown, back in (*KEYS, *KEYS, *KEYS, *PAGES):
+            mark, begin = terminal.mark(), time.perf_counter()
+            terminal.press(key)
+            taken.setdefault(name, []).append((terminal.shown_after(mark, shown.encode()) - begin) * 1000)
+            time.sleep(pause_s)
+            if back:
+                terminal.press(back)
+                time.sleep(CLOSING_S)
+    return taken
+
+
+def report(taken: dict[str, list[float]]) -> None:
+    every = [value for name, *_ in KEYS for value in taken[name]]
+    for name, values in (*taken.items(), ("keys of the pane", every)):
+        p50, p95 = statistics.median(values), percentile(values, 0.95)
+        print(f"  {name:32} p50 {p50:.0f} ms, p95 {p95:.0f} ms, worst {max(values):.0f} ms (n={len(values)})")
+
+
+def search(terminal: Terminal, typed: str, told: bytes = b"not found") -> None:
+    """Looks for what is in no line; seconds from the last key until it is told."""
+    terminal.press(b"/")
+    time.sleep(0.3)
+    terminal.press(typed[:-1].encode())
+    time.sleep(3.0)
+    mark, begin = terminal.mark(), time.perf_counter()
+    terminal.press(typed[-1].encode())
+    print(f"{'search for ' + typed:34} {terminal.shown_after(mark, told) - begin:.2f} s")
+    terminal.press(b"\x1b")
+    time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()
