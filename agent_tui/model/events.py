@@ -37,6 +37,34 @@ class JobStatus(StrEnum):
     TERMINATED = "terminated"
 
 
+class EndedBy(StrEnum):
+    """What ended a process, or a job and with it its process. The value is how the JSON form names it."""
+
+    ORDER = "order"
+    """It ended by itself in good order, or as it was asked to."""
+    CRASH = "crash"
+    """The entry function raised."""
+    LOADING = "loading"
+    """The file did not load or prewarm failed."""
+    INIT_TIMEOUT = "init_timeout"
+    """Loading and prewarm took longer than initializeProcessTimeout."""
+    EXIT = "exit"
+    """The process went by itself, with an exit code."""
+    SIGNAL = "signal"
+    OUT_OF_MEMORY = "out_of_memory"
+    """The kernel killed it for want of memory."""
+    MEMORY_LIMIT = "memory_limit"
+    """It was over jobMemoryLimitMB."""
+    UNRESPONSIVE = "unresponsive"
+    """It answered no ping, or did not end when it was asked to, and was killed."""
+    KILLED = "killed"
+    """Whoever runs agent-tui wanted everything ended at once."""
+    NO_PROCESS = "no_process"
+    """The process could not be started, or the job got none."""
+    SERVER = "server"
+    """The server ended the job."""
+
+
 class OnReload(StrEnum):
     """What becomes of a running job when a new generation takes over."""
 
@@ -177,7 +205,7 @@ class WatchingChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProcessChanged:
-    """A process entered a state. The last three say how it ended and are None before."""
+    """A process entered a state. The last four say how it ended and are None before."""
 
     id: str
     pid: int | None
@@ -188,11 +216,12 @@ class ProcessChanged:
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessMeasured:
-    """One sample of a process: MB (2**20 bytes), CPU in percent of one core, ping round trip in ms."""
+    """One sample of a process: MB (2**20 bytes)."""
 
     id: str
     rss_mb: float
@@ -200,6 +229,8 @@ class ProcessMeasured:
     pss_mb: float | None = None
     children_mb: float = 0.0
     """RSS of all that it has started."""
+    used_mb: float | None = None
+    """What counts against the warning level and the limit, as in `MemoryWarned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +330,18 @@ class JobStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class JobConnected:
+    """The agent joined its room, so many milliseconds after its entry function was called.
+
+    Without media that is the SDK's own stand-in for a room.
+    """
+
+    job_id: str
+    room: str
+    entry_to_connected_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobRestarting:
     """A running job ends its process in good order, to run anew on the current generation.
 
@@ -314,7 +357,10 @@ class JobRestarting:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none."""
+    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none.
+
+    `exit_code` and `signal` are its process's, None while that is not known.
+    """
 
     job_id: str
     room: str
@@ -323,6 +369,11 @@ class JobEnded:
     status: JobStatus
     reason: str
     seconds: float
+    ended_by: EndedBy = EndedBy.ORDER
+    exit_code: int | None = None
+    signal: int | None = None
+    traceback: str = ""
+    """Of what its code raised; its middle is left out where it is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +465,7 @@ Event = (
     | OfferAnswered
     | JobAssigned
     | JobStarted
+    | JobConnected
     | JobRestarting
     | JobEnded
     | JobLost

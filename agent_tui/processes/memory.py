@@ -147,7 +147,7 @@ class MemorySampler:
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
             self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss))
+            self._emit(_measured(process, memory, memory, self._counts(process)))
 
     async def run(self) -> None:
         """Samples until cancelled."""
@@ -168,7 +168,7 @@ class MemorySampler:
             if process.pid is None or process.child is None:
                 continue
             seen.add(process.id)
-            self._sample(process, process.pid, self._measure() or process.child.traits.memory)
+            self._sample(process, process.pid, self._counts(process))
         for process_id in self._watched.keys() - seen:
             del self._watched[process_id]
 
@@ -186,7 +186,7 @@ class MemorySampler:
         watched = self._watched.setdefault(process.id, _Watched(memory, self._clock.monotonic()))
         if watched.news(memory):
             watched.told = memory.over(watched.told)
-            self._emit(ProcessMeasured(process.id, memory.rss, memory.uss, memory.pss, memory.children))
+            self._emit(_measured(process, memory, watched.told, measure))
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
@@ -230,6 +230,10 @@ class MemorySampler:
             uptime_s=self._clock.monotonic() - watched.since,
         )
 
+    def _counts(self, process: SupervisedProcess) -> MemoryMeasure:
+        """The measure that counts for a process."""
+        return self._measure() or (process.child.traits.memory if process.child else MemoryMeasure.RSS)
+
     def _started(self, pids: Sequence[int]) -> float:
         read = (self._read(pid, full=False) for pid in pids)
         return sum(memory.rss for memory in read if memory is not None)
@@ -238,3 +242,10 @@ class MemorySampler:
         if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:
             return True
         return self._clock.monotonic() - watched.warned_at >= self._rule.cooldown_s
+
+
+def _measured(
+    process: SupervisedProcess, now: Memory, known: Memory, measure: MemoryMeasure
+) -> ProcessMeasured:
+    """A sample as it is told: what was read now, and what counts by all that is known."""
+    return ProcessMeasured(process.id, now.rss, now.uss, now.pss, now.children, known.by(measure))

@@ -71,7 +71,7 @@ async def test_a_context_keeps_its_fields_where_the_log_looks() -> None:
         "url": "u",
         "fake_job": True,
     }
-    context = Context(value, Process(), lambda reason: None)
+    context = Context(value, Process(), lambda reason: None, lambda: None)
     seen = context.log_context_fields
     context.log_context_fields = {"a": 1}
     context.log_context_fields["b"] = 2

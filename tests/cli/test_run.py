@@ -104,6 +104,9 @@ async def test_an_entry_that_raises_is_a_failed_job() -> None:
     (ended,) = run.all("job_ended")
     assert ended["status"] == "failed"
     assert ended["reason"].startswith("ValueError: no idea what to do in")
+    assert ended["ended_by"] == "crash"
+    assert f'File "{AGENTS / "native_raises.py"}", line 5, in entry' in ended["traceback"]
+    assert "ValueError: no idea what to do in" in ended["traceback"]
 
 
 @each_sdk()
@@ -118,6 +121,7 @@ async def test_an_entry_that_raises_under_the_sdk_is_a_failed_job(sdk_python: Pa
     assert code == 1
     (ended,) = run.all("job_ended")
     assert (ended["status"], ended["reason"]) == ("failed", "ValueError: no idea")
+    assert f'File "{agent}", line 5, in entry' in ended["traceback"]
 
 
 async def test_a_job_that_goes_on_is_ended_after_its_length() -> None:
