@@ -66,7 +66,7 @@ def describe_token(token: str) -> str:
         return "not a JSON web token; it is not shown"
     said = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
     said += [f"{name:<9}  {_moment(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
-    return "\n".join([*said, f"claims     {_pretty(_masked(claims))}"])
+    return "\n".join([*said, "claims", *_indented(_pretty(_masked(claims)))])
 
 
 _MOMENTS = {"nbf": "from", "exp": "until"}

@@ -110,7 +110,6 @@ ACTIONS: tuple[Action, ...] = (
         "Jobs",
         "List the running jobs and the last that ended; Enter there, or on a process, opens a job's page.",
         "Processes",
-        footer="Jobs",
     ),
     Action(
         "breaches",

@@ -127,9 +127,8 @@ class JobPage(LivePage):
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
         state, now = self.sight.state(), self.sight.now()
         room = max(width - TIME_LINE_WIDTH - 3, 20)
-        media = state.server is None or state.server.media
         figures = beside(
-            time_line(job, media=media),
+            time_line(job),
             job_memory(job, state, now, self.sight.levels, room),
             TIME_LINE_WIDTH,
             gap=3,

@@ -26,7 +26,7 @@ from agent_tui.tui.widgets.text import (
 )
 
 TIME_LINE_WIDTH = 35
-PLOT_HEIGHT = 10
+PLOT_HEIGHT = 9
 
 _STEPS: tuple[tuple[str, str], ...] = (
     ("dispatch", "dispatched"),
@@ -77,14 +77,15 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
     after = f" after {seconds(job.seconds)}" if job.seconds is not None else ""
     ended = job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
-    words = ", ".join(each for each in (status, ended) if each)
     lines: list[Line] = [
         (
             Span(standing.text, standing.tone),
             Span(f"  room {clip(one_line(job.room), 40)}{after}"),
-            Span(f"  {words}" if words else "", Tone.DIM),
+            Span(f"  {status}" if status else "", Tone.DIM),
         )
     ]
+    if ended:
+        lines.append((Span(f"{'ended':<9}", Tone.DIM), Span(clip(ended, width - 9))))
     if job.reason:
         tone = Tone.BAD if standing.tone is Tone.BAD else Tone.PLAIN
         lines.append((Span(f"{'reason':<9}", Tone.DIM), Span(clip(one_line(job.reason), width - 9), tone)))
@@ -105,7 +106,7 @@ def _process(job: JobView, state: AppState) -> str:
     return ", ".join(facts)
 
 
-def time_line(job: JobView, *, media: bool = True) -> tuple[Line, ...]:
+def time_line(job: JobView) -> tuple[Line, ...]:
     """Each step with the time since the dispatch, or the offer, and since the step before."""
     begun = "dispatch" if job.times.dispatched is not None else "offer"
     head = (
@@ -113,7 +114,7 @@ def time_line(job: JobView, *, media: bool = True) -> tuple[Line, ...]:
         Span(pad(f"since {begun}", 15, right=True) + pad("step", 11, right=True), Tone.DIM),
     )
     lines: list[Line] = [head]
-    stamps = [(_name(name, job, media), getattr(job.times, field)) for name, field in _STEPS]
+    stamps = [(_name(name, job), getattr(job.times, field)) for name, field in _STEPS]
     known = [at for _, at in stamps if at is not None]
     before: float | None = None
     for name, at in stamps:
@@ -131,10 +132,8 @@ def time_line(job: JobView, *, media: bool = True) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _name(name: str, job: JobView, media: bool) -> str:
-    if name == "accepted" and job.phase is JobPhase.DECLINED:
-        return "declined"
-    return "stand-in" if name == "connected" and not media else name
+def _name(name: str, job: JobView) -> str:
+    return "declined" if name == "accepted" and job.phase is JobPhase.DECLINED else name
 
 
 def job_memory(

@@ -26,6 +26,8 @@ class LineList(OptionList):
         text-wrap: nowrap;
         text-overflow: ellipsis;
         &:focus { border: none; background-tint: transparent; }
+        & > .option-list--option-highlighted { background: $primary-muted; text-style: none; }
+        &:focus > .option-list--option-highlighted { background: $primary-muted; text-style: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

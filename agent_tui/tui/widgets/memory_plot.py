@@ -30,7 +30,7 @@ def memory_lines(
     marks: Sequence[Mark] = (),
     write_time: Callable[[float], str] | None = None,
 ) -> tuple[Line, ...]:
-    """A headline and the curve from `start` to `end` (Unix seconds) in `height` rows altogether."""
+    """A headline and the curve from `start` to `end` (Unix seconds) in `height` rows at most."""
     points = _from(curve.points, start)
     if not points:
         return ((Span("Memory", Tone.STRONG), Span("  not measured", Tone.DIM)),)
@@ -50,7 +50,7 @@ def memory_lines(
     picture = plot(
         [Series(held(points, end))],
         width,
-        height - 1,
+        height - 1 - (height - 1) % 2,  # an odd number of rows: the middle one is half of the top
         rules,
         x=Axis(start, max(end, start + 1.0), since),
         y=Axis(0.0, high, lambda mb: megabytes(mb) if mb else "0"),
