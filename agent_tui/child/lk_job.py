@@ -157,6 +157,7 @@ def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
     async def watched(context: Any) -> Any:
         link.loop = asyncio.get_running_loop()
         link.on_host_lost = _cancel_later(link.loop, asyncio.current_task())
+        _watch_connect(link, context)
         try:
             await debugging.wait_for_client(link.debug_port)
             link.say("entry_started", at=time.time())
@@ -171,6 +172,26 @@ def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return watched
+
+
+def _watch_connect(link: Link, context: Any) -> None:
+    """Has the context say once when it has joined its room; sessions join through the same object."""
+    join = getattr(context, "connect", None)
+    if join is None:
+        return
+    told = False
+
+    @functools.wraps(join)
+    async def connect(*args: Any, **kwargs: Any) -> Any:
+        nonlocal told
+        result = await join(*args, **kwargs)
+        if not told:
+            told = True
+            link.say("job_connected", at=time.time())
+        return result
+
+    with contextlib.suppress(AttributeError):  # a context that cannot be watched still runs its job
+        context.connect = connect
 
 
 def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Callable[[], None]:

@@ -123,7 +123,13 @@ class Request:
 class Context:
     """`ctx` of the entry function."""
 
-    def __init__(self, value: dict[str, Any], proc: Process, end: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        value: dict[str, Any],
+        proc: Process,
+        end: Callable[[str], None],
+        joined: Callable[[], None],
+    ) -> None:
         self.job = record(value["job"])
         self.proc = proc
         self.worker_id: str = value["worker_id"]
@@ -134,6 +140,7 @@ class Context:
         self.connected = False
         self._fake = bool(value["fake_job"])
         self._end = end
+        self._joined = joined
         self._room: Any = None
 
     @property
@@ -175,6 +182,7 @@ class Context:
         room = self.room
         await room.connect(self.url, self.token, options=rtc.RoomOptions(**options))
         self.connected = True
+        self._joined()
         room.on("disconnected", lambda *_: self._end("room disconnected"))
 
     async def leave(self) -> None:

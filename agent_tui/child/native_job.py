@@ -116,7 +116,7 @@ class _JobProcess:
         if self._job is not None:
             _log.error("a second job came to this process; it was not started")
             return
-        context = native.Context(value, self._process, self._end)
+        context = native.Context(value, self._process, self._end, self._joined)
         fields = {"job_id": context.job.id, "room": context.job.room.name}
         self._link.records.context[:] = [fields, context.log_context_fields]
         self._job = asyncio.create_task(self._run(context), name="job")
@@ -125,6 +125,9 @@ class _JobProcess:
     def _end(self, reason: str) -> None:
         if not self._reason.done():
             self._reason.set_result(reason)
+
+    def _joined(self) -> None:
+        self._link.say("job_connected", at=time.time())
 
     async def _run(self, context: native.Context) -> None:
         entry = asyncio.create_task(self._enter(context), name="entry")

@@ -45,6 +45,9 @@ from agent_tui.worker.http import WorkerInfo
 MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
 
+DESCRIPTION = 64 * 1024
+"""Characters of what is told of one job: its metadata may be long."""
+
 KILLED = "killed: agent-tui was told to end at once"
 NO_MEDIA = (
     "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
@@ -129,13 +132,17 @@ class Engine:
                 case cmd.UndoOptions():
                     return await self._edit(Settings.undone)
                 case cmd.SaveOptions(clear_secrets=clear_secrets):
-                    said = await self._editor.save(clear_secrets=clear_secrets)
-                    return cmd.CommandResult(True, "; ".join(said))
+                    saved = await self._editor.save(clear_secrets=clear_secrets)
+                    return cmd.CommandResult(True, "; ".join(saved))
                 case cmd.MeasureMemory():
                     measured = self._sampler.measure_all()
                     return cmd.CommandResult(True, f"{measured} processes measured")
                 case cmd.DumpStacks(process_id=process_id):
                     return await self._dump_stacks(process_id)
+                case cmd.DescribeJob(job_id=job_id):
+                    text = self._desk.describe(job_id)
+                    said = self._door.clean(text, DESCRIPTION) if text else f"no job {job_id} is known here"
+                    return cmd.CommandResult(text is not None, said)
                 case cmd.RestartJob(job_id=job_id, reason=reason):
                     problem = self._desk.restart(job_id, reason)
                     return cmd.CommandResult(problem is None, problem or reason)
@@ -311,10 +318,11 @@ class Engine:
 
     def _over_memory_limit(self, process: SupervisedProcess, why: str) -> None:
         """The job leaves its room if it can; what is left after a moment is killed."""
-        if process.job_id is None or not self._desk.end(process.job_id, ev.JobStatus.FAILED, why):
-            process.kill(why)
+        job_id, by = process.job_id, ev.EndedBy.MEMORY_LIMIT
+        if job_id is None or not self._desk.end(job_id, ev.JobStatus.FAILED, why, by):
+            process.kill(why, by)
         else:
-            asyncio.get_running_loop().call_later(MEMORY_GRACE_S, process.kill, why)
+            asyncio.get_running_loop().call_later(MEMORY_GRACE_S, process.kill, why, by)
 
     def _publish(self, event: ev.Event) -> None:
         """Log lines come before the event that they led to."""

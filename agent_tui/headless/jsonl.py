@@ -75,7 +75,7 @@ def _process(e: ev.ProcessChanged) -> dict[str, Any]:
     if e.job_id is not None:
         body["job_id"] = e.job_id
     if e.state is ev.ProcessState.ENDED:
-        body |= {"reason": e.reason, "exit_code": e.exit_code, "signal": e.signal}
+        body |= {"reason": e.reason, "exit_code": e.exit_code, "signal": e.signal, "ended_by": e.ended_by}
     return body
 
 
@@ -194,6 +194,12 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "process": e.process_id,
         "restarts": e.restarts,
     },
+    ev.JobConnected: lambda e: {
+        "event": "job_connected",
+        "job_id": e.job_id,
+        "room": e.room,
+        "entry_to_connected_ms": _ms(e.entry_to_connected_ms),
+    },
     ev.JobRestarting: lambda e: {
         "event": "job_restarting",
         "job_id": e.job_id,
@@ -210,6 +216,10 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "status": e.status.value,
         "reason": e.reason,
         "seconds": round(e.seconds, 3),
+        "ended_by": e.ended_by,
+        "exit_code": e.exit_code,
+        "signal": e.signal,
+        "traceback": e.traceback,
     },
     ev.JobLost: lambda e: {"event": "job_lost", "room": e.room, "why": e.why, "job_id": e.job_id},
     ev.Dispatched: lambda e: {

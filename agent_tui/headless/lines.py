@@ -171,6 +171,9 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.MemoryWarned: _memory,
     ev.OfferAnswered: _offer_answered,
     ev.JobStarted: _job_started,
+    ev.JobConnected: lambda e: (
+        f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry"
+    ),
     ev.JobEnded: lambda e: (
         f"{_MARKS[e.status]} job {e.job_id} {e.status} after {e.seconds:.1f} s: {e.reason}"
     ),

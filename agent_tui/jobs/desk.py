@@ -7,8 +7,9 @@ from collections.abc import Callable
 from livekit.protocol import agent as proto
 
 from agent_tui.jobs.around import Agent, DeskTimings, JobSettings, Server, Surroundings
+from agent_tui.jobs.describe import Descriptions, describe
 from agent_tui.jobs.record import JobRecord, Stage
-from agent_tui.jobs.run import Run, verdict
+from agent_tui.jobs.run import Run, ended_by, shortened, verdict
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
@@ -44,6 +45,7 @@ class Desk:
         self._records: dict[str, JobRecord] = {}
         self._assignments: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._descriptions = Descriptions()
         self._draining = False
 
     # -- from the worker ----------------------------------------------------------------------------
@@ -93,7 +95,8 @@ class Desk:
             record.farewell_due = False
         elif record is not None:
             record.terminated = True
-            self._tell_to_end(record, ev.JobStatus.TERMINATED, "terminated by the server")
+            reason = "terminated by the server"
+            self._tell_to_end(record, ev.JobStatus.TERMINATED, reason, ev.EndedBy.SERVER)
 
     # -- from commands ------------------------------------------------------------------------------
 
@@ -107,12 +110,17 @@ class Desk:
         """Jobs that have a process or wait for one."""
         return tuple(r for r in self._records.values() if r.stage in (Stage.LAUNCHING, Stage.RUNNING))
 
-    def end(self, job_id: str, status: ev.JobStatus, reason: str) -> bool:
+    def describe(self, job_id: str) -> str | None:
+        """The job and its token in words, without secrets; also of the last jobs that are over."""
+        record = self._records.get(job_id)
+        return self._descriptions.of_past(job_id) if record is None else describe(record)
+
+    def end(self, job_id: str, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER) -> bool:
         """Ends a job in good order; False when there is no such job."""
         record = self._records.get(job_id)
         if record is None:
             return False
-        self._tell_to_end(record, status, reason)
+        self._tell_to_end(record, status, reason, by)
         return True
 
     def restart(self, job_id: str, reason: str) -> str | None:
@@ -173,6 +181,7 @@ class Desk:
                     record.lease.release()
         finally:
             record.stage = Stage.OVER
+            self._descriptions.keep(record)
             self._records.pop(record.id, None)
             self._around.over(record)
 
@@ -214,7 +223,7 @@ class Desk:
             return
         self._emit(ev.JobAssigned(record.id, record.room))
         record.stage = Stage.LAUNCHING
-        run = Run(record, self._entered, self._report)
+        run = Run(record, self._entered, self._connected, self._report)
         while (process := await self._take(record)) is not None:
             end = await self._launch(record, process, agent, run)
             if record.restarting is not None and record.told_to_end is None:
@@ -263,6 +272,7 @@ class Desk:
         except ProcessFailed as error:
             if record.told_to_end is None:
                 record.crash = (f"no process: {error}", error.failure.traceback if error.failure else "")
+                record.crashed_by = error.by
             return None
         record.warm = record.lease.warm and record.launches == 0
         return process
@@ -327,6 +337,11 @@ class Desk:
         )
         self._around.entered(record)
 
+    def _connected(self, record: JobRecord, at: float) -> None:
+        assert record.entry_at is not None
+        ms = max(at - record.entry_at, 0.0) * 1000
+        self._emit(ev.JobConnected(record.id, record.room, ms))
+
     def _report(self, record: JobRecord, end: ProcessEnd | None = None) -> None:
         """Tells the server how the job ended, before the agent leaves the room (worker-protocol §8)."""
         if record.reported or record.terminated:
@@ -352,16 +367,22 @@ class Desk:
                 status,
                 reason,
                 max(self._clock.time() - began, 0.0),
+                ended_by(record, end),
+                end.exit_code if end else None,
+                end.signal if end else None,
+                shortened(record.crash[1]) if record.crash else "",
             )
         )
 
-    def _tell_to_end(self, record: JobRecord, status: ev.JobStatus, reason: str) -> None:
+    def _tell_to_end(
+        self, record: JobRecord, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER
+    ) -> None:
         if record.exiting is not None and record.process is not None:
             record.process.shutdown(reason)  # it ended by itself before: that stays how it ended
             return
         if record.told_to_end is not None:
             return
-        record.told_to_end = (status, reason)
+        record.told_to_end, record.told_by = (status, reason), by
         waiting = self._assignments.get(record.id)
         if waiting is not None and not waiting.done():
             waiting.set_result(False)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from livekit.protocol import agent as proto
 
 from agent_tui.model.child import AcceptArguments
-from agent_tui.model.events import JobStatus
+from agent_tui.model.events import EndedBy, JobStatus
 from agent_tui.processes.pool import Lease
 from agent_tui.processes.process import SupervisedProcess
 
@@ -43,6 +43,8 @@ class JobRecord:
     launches: int = 0
     told_to_end: tuple[JobStatus, str] | None = None
     """How a job counts that was ended on purpose, and why."""
+    told_by: EndedBy = EndedBy.ORDER
+    """What ended such a job."""
     terminated: bool = False
     """The server has forgotten the job: it wants no further word on it (worker-protocol §9)."""
     declined: str | None = None
@@ -55,6 +57,8 @@ class JobRecord:
     farewell_due: bool = False
     """The server will end the job once more, for a participant that left to come back."""
     crash: tuple[str, str] | None = None
+    """The error that ended it and its traceback."""
+    crashed_by: EndedBy = EndedBy.CRASH
     exiting: str | None = None
     reported: bool = False
 

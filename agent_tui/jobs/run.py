@@ -7,6 +7,9 @@ from agent_tui.jobs.record import JobRecord
 from agent_tui.model import events as ev
 from agent_tui.processes.process import ProcessEnd
 
+MAX_TRACEBACK = 12_000
+"""Characters of a traceback that go with a job's end."""
+
 
 class Run:
     """Hears what one job's process says and keeps it in the record."""
@@ -15,10 +18,12 @@ class Run:
         self,
         record: JobRecord,
         entered: Callable[[JobRecord], None],
+        connected: Callable[[JobRecord, float], None],
         report: Callable[[JobRecord], None],
     ) -> None:
         self._record = record
         self._entered = entered
+        self._connected = connected
         self._report = report
         self.end: ProcessEnd | None = None
         self.ended: asyncio.Future[ProcessEnd]
@@ -30,6 +35,10 @@ class Run:
         if self._record.entry_at is None:
             self._record.entry_at = at
             self._entered(self._record)
+
+    def connected(self, at: float) -> None:
+        if self._record.entry_at is not None:
+            self._connected(self._record, at)
 
     def crashed(self, error: str, traceback: str) -> None:
         if self._record.restarting is None:
@@ -61,6 +70,26 @@ def verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, st
     if end is None:
         return ev.JobStatus.FAILED, "the job never got a process"
     return ev.JobStatus.FAILED, end.reason
+
+
+def ended_by(record: JobRecord, end: ProcessEnd | None) -> ev.EndedBy:
+    """What ended the job, in the order in which `verdict` looks."""
+    bad = end is not None and (end.killed or end.signal is not None)
+    if record.crash is not None:
+        return record.crashed_by
+    if record.told_to_end is not None and record.told_by is not ev.EndedBy.ORDER:
+        return record.told_by
+    if record.told_to_end is not None or record.exiting is not None:
+        return end.by if end is not None and bad else ev.EndedBy.ORDER
+    return ev.EndedBy.NO_PROCESS if end is None else end.by
+
+
+def shortened(traceback: str) -> str:
+    """A traceback's beginning and end: what was raised stands there, and where."""
+    if len(traceback) <= MAX_TRACEBACK:
+        return traceback
+    head, tail = traceback[: MAX_TRACEBACK // 4], traceback[-MAX_TRACEBACK * 3 // 4 :]
+    return f"{head.rpartition(chr(10))[0]}\n  …\n{tail.partition(chr(10))[2]}"
 
 
 def _how(end: ProcessEnd | None) -> str:

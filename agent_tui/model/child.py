@@ -316,6 +316,13 @@ class EntryStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class JobConnected:
+    """The job's agent joined its room. `at` is Unix seconds by the child's clock."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobCrashed:
     """The job's entry function raised. The child goes on to end in good order."""
 
@@ -384,6 +391,7 @@ FromChild = (
     | Manifest
     | Pong
     | EntryStarted
+    | JobConnected
     | JobCrashed
     | Exiting
     | ShutdownAck

@@ -56,6 +56,13 @@ class DumpStacks:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeJob:
+    """Asks for a job and its token's claims as the server sent them; the result's text holds no secret."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RestartJob:
     """Ends a running job in good order and runs it anew, as the same agent, on the current generation."""
 
@@ -128,6 +135,7 @@ Command = (
     | MeasureMemory
     | EndJob
     | DumpStacks
+    | DescribeJob
     | RestartJob
     | SetOptions
     | UndoOptions

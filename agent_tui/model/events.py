@@ -37,6 +37,34 @@ class JobStatus(StrEnum):
     TERMINATED = "terminated"
 
 
+class EndedBy(StrEnum):
+    """What ended a process, or a job and with it its process. The value is how the JSON form names it."""
+
+    ORDER = "order"
+    """It ended by itself in good order, or as it was asked to."""
+    CRASH = "crash"
+    """The entry function raised."""
+    LOADING = "loading"
+    """The file did not load or prewarm failed."""
+    INIT_TIMEOUT = "init_timeout"
+    """Loading and prewarm took longer than initializeProcessTimeout."""
+    EXIT = "exit"
+    """The process went by itself, with an exit code."""
+    SIGNAL = "signal"
+    OUT_OF_MEMORY = "out_of_memory"
+    """The kernel killed it for want of memory."""
+    MEMORY_LIMIT = "memory_limit"
+    """It was over jobMemoryLimitMB."""
+    UNRESPONSIVE = "unresponsive"
+    """It answered no ping, or did not end when it was asked to, and was killed."""
+    KILLED = "killed"
+    """Whoever runs agent-tui wanted everything ended at once."""
+    NO_PROCESS = "no_process"
+    """The process could not be started, or the job got none."""
+    SERVER = "server"
+    """The server ended the job."""
+
+
 class OnReload(StrEnum):
     """What becomes of a running job when a new generation takes over."""
 
@@ -213,7 +241,7 @@ class WatchingChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProcessChanged:
-    """A process entered a state. The last three say how it ended and are None before."""
+    """A process entered a state. The last four say how it ended and are None before."""
 
     id: str
     pid: int | None
@@ -224,6 +252,7 @@ class ProcessChanged:
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +269,8 @@ class ProcessMeasured:
     """Processor seconds since its start."""
     cpu_pct: float | None = None
     """Since the sample before; None in the first."""
+    used_mb: float | None = None
+    """What counts against the warning level and the limit, as in `MemoryWarned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +370,18 @@ class JobStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class JobConnected:
+    """The agent joined its room, so many milliseconds after its entry function was called.
+
+    Without media that is the SDK's own stand-in for a room.
+    """
+
+    job_id: str
+    room: str
+    entry_to_connected_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobRestarting:
     """A running job ends its process in good order, to run anew on the current generation.
 
@@ -354,7 +397,10 @@ class JobRestarting:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none."""
+    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none.
+
+    `exit_code` and `signal` are its process's, None while that is not known.
+    """
 
     job_id: str
     room: str
@@ -363,6 +409,11 @@ class JobEnded:
     status: JobStatus
     reason: str
     seconds: float
+    ended_by: EndedBy = EndedBy.ORDER
+    exit_code: int | None = None
+    signal: int | None = None
+    traceback: str = ""
+    """Of what its code raised; its middle is left out where it is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,6 +505,7 @@ Event = (
     | OfferAnswered
     | JobAssigned
     | JobStarted
+    | JobConnected
     | JobRestarting
     | JobEnded
     | JobLost

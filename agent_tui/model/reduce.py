@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 from agent_tui.model import dispatches
 from agent_tui.model import events as ev
+from agent_tui.model.curve import Curve, added
 from agent_tui.model.state import (
     AppState,
     GenerationView,
     JobPhase,
+    JobTimes,
     JobView,
     LoadRecord,
     ProcessView,
@@ -183,9 +185,23 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         reason=event.reason,
         exit_code=event.exit_code,
         signal=event.signal,
+        ended_by=event.ended_by,
+        memory=before.memory if before else Curve(),
     )
     processes = {**state.processes, event.id: view}
-    return replace(state, processes=_trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED))
+    after = replace(state, processes=_trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED))
+    if event.state is ev.ProcessState.JOB and event.job_id is not None:
+        return _launched(after, event.job_id, event, ts)
+    return after
+
+
+def _launched(state: AppState, job_id: str, event: ev.ProcessChanged, ts: float) -> AppState:
+    job = state.jobs.get(job_id)
+    if job is None:
+        return state
+    begun = job.times.entered is not None  # a restart: how it began stays
+    times = job.times if begun else replace(job.times, launched=ts)
+    return _job(state, job_id, process_id=event.id, pid=event.pid, times=times)
 
 
 def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> AppState:
@@ -199,6 +215,7 @@ def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> 
         cpu_pct=event.cpu_pct if event.cpu_pct is not None else before.cpu_pct,
         uss_mb=event.uss_mb if event.uss_mb is not None else before.uss_mb,
         pss_mb=event.pss_mb if event.pss_mb is not None else before.pss_mb,
+        memory=before.memory if event.used_mb is None else added(before.memory, ts, event.used_mb),
     )
     return replace(state, processes={**state.processes, event.id: view})
 
@@ -225,7 +242,13 @@ def _memory_warned(state: AppState, event: ev.MemoryWarned, ts: float) -> AppSta
 
 def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
     job = JobView(
-        event.job_id, event.room, JobPhase.OFFERED, ts, event.generation, dispatch_id=event.dispatch_id
+        event.job_id,
+        event.room,
+        JobPhase.OFFERED,
+        ts,
+        event.generation,
+        dispatch_id=event.dispatch_id,
+        times=JobTimes(offered=ts),
     )
     jobs = {**state.jobs, event.job_id: job}
     over = {JobPhase.ENDED, JobPhase.LOST, JobPhase.DECLINED}
@@ -238,11 +261,11 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
 
 def _offer_answered(state: AppState, event: ev.OfferAnswered, ts: float) -> AppState:
     phase = JobPhase.ACCEPTED if event.accepted else JobPhase.DECLINED
-    return _job(state, event.job_id, phase=phase, reason=event.error or "")
+    return _job(_timed(state, event.job_id, answered=ts), event.job_id, phase=phase, reason=event.error or "")
 
 
 def _assigned(state: AppState, event: ev.JobAssigned, ts: float) -> AppState:
-    return _job(state, event.job_id, phase=JobPhase.ASSIGNED)
+    return _job(_timed(state, event.job_id, assigned=ts), event.job_id, phase=JobPhase.ASSIGNED)
 
 
 def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
@@ -258,8 +281,11 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
     totals = replace(
         state.totals, started=state.totals.started + 1, warm=state.totals.warm + (1 if event.warm else 0)
     )
+    entered = _entered(state, event, ts)
+    dispatched = entered - event.dispatch_to_entry_ms / 1000 if event.dispatch_to_entry_ms else None
+    timed = _timed(state, event.job_id, entered=entered, dispatched=dispatched)
     return _job(
-        replace(state, totals=totals),
+        replace(timed, totals=totals),
         event.job_id,
         **now,
         warm=event.warm,
@@ -268,20 +294,41 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
     )
 
 
+def _entered(state: AppState, event: ev.JobStarted, ts: float) -> float:
+    """By the child's own stamp; the event is told a moment later."""
+    job = state.jobs.get(event.job_id)
+    return job.offered + event.offer_to_entry_ms / 1000 if job is not None else ts
+
+
+def _job_connected(state: AppState, event: ev.JobConnected, ts: float) -> AppState:
+    job = state.jobs.get(event.job_id)
+    if job is None or job.times.connected is not None:
+        return state
+    exact = job.times.entered is not None and not job.restarts
+    at = (job.times.entered or 0.0) + event.entry_to_connected_ms / 1000 if exact else ts
+    return _timed(state, event.job_id, connected=at)
+
+
 def _job_restarting(state: AppState, event: ev.JobRestarting, ts: float) -> AppState:
     return _job(state, event.job_id, phase=JobPhase.RESTARTING, reason=event.reason)
 
 
 def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
     totals = replace(state.totals, **{event.status.value: getattr(state.totals, event.status.value) + 1})
+    job = state.jobs.get(event.job_id)
     return _job(
-        replace(state, totals=totals),
+        _timed(replace(state, totals=totals), event.job_id, ended=ts),
         event.job_id,
         phase=JobPhase.ENDED,
         pid=event.pid,
         status=event.status,
         reason=event.reason,
         seconds=event.seconds,
+        ended_by=event.ended_by,
+        exit_code=event.exit_code,
+        signal=event.signal,
+        traceback=event.traceback,
+        memory=state.memory_of(job) if job is not None else Curve(),
     )
 
 
@@ -289,7 +336,9 @@ def _job_lost(state: AppState, event: ev.JobLost, ts: float) -> AppState:
     totals: Totals = replace(state.totals, lost=state.totals.lost + 1)
     followed = dispatches.lost(state.dispatches, state.jobs, event, ts)
     lost = replace(state, totals=totals, dispatches=followed)
-    return lost if event.job_id is None else _job(lost, event.job_id, phase=JobPhase.LOST, reason=event.why)
+    if event.job_id is None:
+        return lost
+    return _job(_timed(lost, event.job_id, ended=ts), event.job_id, phase=JobPhase.LOST, reason=event.why)
 
 
 def _dispatched(state: AppState, event: ev.Dispatched, ts: float) -> AppState:
@@ -315,6 +364,11 @@ def _job(state: AppState, job_id: str, **changes: Any) -> AppState:
     if before is None:
         return state
     return replace(state, jobs={**state.jobs, job_id: replace(before, **changes)})
+
+
+def _timed(state: AppState, job_id: str, **times: float | None) -> AppState:
+    job = state.jobs.get(job_id)
+    return state if job is None else _job(state, job_id, times=replace(job.times, **times))
 
 
 def _trimmed(items: Mapping[K, V], over: Callable[[V], bool]) -> Mapping[K, V]:
@@ -353,6 +407,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.OfferAnswered: _offer_answered,
     ev.JobAssigned: _assigned,
     ev.JobStarted: _job_started,
+    ev.JobConnected: _job_connected,
     ev.JobRestarting: _job_restarting,
     ev.JobEnded: _job_ended,
     ev.JobLost: _job_lost,

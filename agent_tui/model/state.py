@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.events import NO_STEPS, JobStatus, LoadSteps, MemoryWarned, ProcessState, ServerChosen
+from agent_tui.model.curve import Curve
+from agent_tui.model.events import (
+    NO_STEPS,
+    EndedBy,
+    JobStatus,
+    LoadSteps,
+    MemoryWarned,
+    ProcessState,
+    ServerChosen,
+)
 
 
 class Registration(StrEnum):
@@ -134,6 +143,26 @@ class ProcessView:
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    ended_by: EndedBy | None = None
+    memory: Curve = field(default_factory=Curve)
+    """MB by the measure that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobTimes:
+    """When a job came how far, in Unix seconds; None for what did not happen or was not told.
+
+    Those of its first process, where it was restarted. `dispatched` is known of dispatches made here.
+    """
+
+    dispatched: float | None = None
+    offered: float | None = None
+    answered: float | None = None
+    assigned: float | None = None
+    launched: float | None = None
+    entered: float | None = None
+    connected: float | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +184,13 @@ class JobView:
     seconds: float | None = None
     dispatch_id: str = ""
     restarts: int = 0
+    times: JobTimes = field(default_factory=JobTimes)
+    ended_by: EndedBy | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    traceback: str = ""
+    memory: Curve = field(default_factory=Curve)
+    """Its process's when the job ended; a running job's is in `AppState.processes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +249,11 @@ class AppState:
     def is_stale(self, process: ProcessView) -> bool:
         """Whether a process runs its job on code that is no longer current."""
         return process.state is ProcessState.JOB and process.generation < self.generation.current
+
+    def memory_of(self, job: JobView) -> Curve:
+        """The memory of a job's process, of one that is over too."""
+        process = self.processes.get(job.process_id) if job.process_id else None
+        return process.memory if process is not None and process.memory.points else job.memory
 
     @property
     def live_processes(self) -> tuple[ProcessView, ...]:

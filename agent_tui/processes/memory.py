@@ -189,7 +189,7 @@ class MemorySampler:
         memory = self._read(process.pid, full=True) if process.pid is not None else None
         if memory is not None:
             self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
-            self._tell(process, memory)
+            self._emit(_measured(process, memory, memory, self._counts(process)))
 
     def measure_all(self) -> int:
         """Reads every process in full and tells what it found, changed or not; how many that were."""
@@ -202,12 +202,8 @@ class MemorySampler:
                 if watched is not None:
                     memory = replace(memory, children=watched.told.children if watched.told else 0.0)
                     watched.told = memory
-                self._tell(process, memory)
+                self._emit(_measured(process, memory, memory, self._counts(process)))
         return count
-
-    def _tell(self, process: SupervisedProcess, memory: Memory, cpu_pct: float | None = None) -> None:
-        sizes = (memory.rss, memory.uss, memory.pss, memory.children)
-        self._emit(ProcessMeasured(process.id, *sizes, memory.cpu_s, cpu_pct))
 
     async def run(self) -> None:
         """Samples until cancelled."""
@@ -228,7 +224,7 @@ class MemorySampler:
             if process.pid is None or process.child is None:
                 continue
             seen.add(process.id)
-            self._sample(process, process.pid, self._measure() or process.child.traits.memory)
+            self._sample(process, process.pid, self._counts(process))
         for process_id in self._watched.keys() - seen:
             del self._watched[process_id]
 
@@ -248,7 +244,7 @@ class MemorySampler:
         cpu = watched.cpu(memory, now)
         if watched.news(memory, cpu):
             watched.told, watched.told_cpu = memory.over(watched.told), cpu
-            self._tell(process, memory, cpu)
+            self._emit(_measured(process, memory, watched.told, measure, cpu))
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
@@ -292,6 +288,10 @@ class MemorySampler:
             uptime_s=self._clock.monotonic() - watched.since,
         )
 
+    def _counts(self, process: SupervisedProcess) -> MemoryMeasure:
+        """The measure that counts for a process."""
+        return self._measure() or (process.child.traits.memory if process.child else MemoryMeasure.RSS)
+
     def _started(self, pids: Sequence[int]) -> float:
         read = (self._read(pid, full=False) for pid in pids)
         return sum(memory.rss for memory in read if memory is not None)
@@ -300,3 +300,15 @@ class MemorySampler:
         if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:
             return True
         return self._clock.monotonic() - watched.warned_at >= self._rule.cooldown_s
+
+
+def _measured(
+    process: SupervisedProcess,
+    now: Memory,
+    known: Memory,
+    measure: MemoryMeasure,
+    cpu_pct: float | None = None,
+) -> ProcessMeasured:
+    """A sample as it is told: what was read now, and what counts by all that is known."""
+    sizes = (now.rss, now.uss, now.pss, now.children)
+    return ProcessMeasured(process.id, *sizes, now.cpu_s, cpu_pct, known.by(measure))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from agent_tui.model.child import Launch, ProcessKind
 from agent_tui.model.clock import Clock
-from agent_tui.model.events import ProcessState
+from agent_tui.model.events import EndedBy, ProcessState
 from agent_tui.processes.process import Emit, ProcessFailed, Relay, SupervisedProcess
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
@@ -106,6 +106,7 @@ class Pool:
         self._waiting: deque[Lease] = deque()
         self._failures = 0
         self._broken = ""
+        self._broken_by = EndedBy.LOADING
         self._idle_deaths = 0
         """Processes in a row that died while they waited; a job that was taken ends the row."""
         self._not_before = 0.0
@@ -340,7 +341,7 @@ class Pool:
     def _break(self, error: ProcessFailed) -> None:
         """Gives the generation up: the same code fails the same way, and each try costs seconds."""
         assert self._plan is not None
-        self._broken = str(error)
+        self._broken, self._broken_by = str(error), error.by
         for lease in self._waiting:
             self._leases.discard(lease)
             if lease.waiting is not None and not lease.waiting.done():
@@ -372,7 +373,7 @@ class Pool:
                 return process
         if self._broken:
             self._leases.discard(lease)
-            raise ProcessFailed(self._broken)
+            raise ProcessFailed(self._broken, by=self._broken_by)
         lease.waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(lease)
         self._wake.set()

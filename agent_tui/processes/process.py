@@ -8,7 +8,14 @@ from typing import Protocol
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
-from agent_tui.model.events import Event, ProcessBlocked, ProcessChanged, ProcessPinged, ProcessState
+from agent_tui.model.events import (
+    EndedBy,
+    Event,
+    ProcessBlocked,
+    ProcessChanged,
+    ProcessPinged,
+    ProcessState,
+)
 from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.paused import is_paused
 from agent_tui.processes.stacks import innermost, place
@@ -31,17 +38,27 @@ class ProcessEnd:
     exit_code: int | None
     signal: int | None
     killed: bool
+    by: EndedBy = EndedBy.ORDER
 
 
 class ProcessFailed(Exception):
     """A process did not become ready. `failure` is what the child said, if it could say anything.
 
-    `is_codes_fault`: it was started and its code failed, so that another start would as well.
+    `by` is what ended it. `is_codes_fault`: it was started and its code failed, so that another start would
+    as well.
     """
 
-    def __init__(self, error: str, failure: ch.Failed | None = None, *, is_codes_fault: bool = False) -> None:
+    def __init__(
+        self,
+        error: str,
+        failure: ch.Failed | None = None,
+        *,
+        is_codes_fault: bool = False,
+        by: EndedBy = EndedBy.NO_PROCESS,
+    ) -> None:
         super().__init__(error)
         self.failure = failure
+        self.by = by
         self.is_codes_fault = is_codes_fault
 
 
@@ -49,6 +66,7 @@ class JobListener(Protocol):
     """Who runs a job in a process; called on the loop, in the order things happened."""
 
     def entry_started(self, at: float) -> None: ...
+    def connected(self, at: float) -> None: ...
     def crashed(self, error: str, traceback: str) -> None: ...
     def exiting(self, reason: str) -> None: ...
     def process_ended(self, end: ProcessEnd) -> None: ...
@@ -101,6 +119,7 @@ class SupervisedProcess:
         self._exiting: str | None = None
         self._end_reason: str | None = None
         self._killed_for: str | None = None
+        self._killed_by = EndedBy.KILLED
         self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading = False
         self._is_ready = False
@@ -141,10 +160,10 @@ class SupervisedProcess:
             self._end_reason = reason
             self._note_change()
 
-    def kill(self, reason: str) -> None:
+    def kill(self, reason: str, by: EndedBy = EndedBy.KILLED) -> None:
         """Ends the process group now. The first reason stands."""
         if self._killed_for is None:
-            self._killed_for = reason
+            self._killed_for, self._killed_by = reason, by
         if self._end_reason is None:
             self._end_reason = reason
         if self.child is not None:
@@ -184,7 +203,8 @@ class SupervisedProcess:
         try:
             self.child = await self._launch(self.kind, self.id)
         except OSError as error:
-            self._finish(ProcessEnd(f"cannot start: {error}", None, None, killed=False))
+            reason = f"cannot start: {error}"
+            self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
             return
         self._enter(ProcessState.STARTING)
         helpers = [asyncio.create_task(self._read()), asyncio.create_task(self._ping())]
@@ -215,7 +235,7 @@ class SupervisedProcess:
         if self.child.traits.reports_loading:
             limit = self._timings().import_s
             if not await self._until(lambda: self._loading or self._started_or_over(), limit):
-                self.kill(f"the SDK was not imported within {limit:g} s")
+                self.kill(f"the SDK was not imported within {limit:g} s", EndedBy.INIT_TIMEOUT)
         limit = self._timings().initialize_s
         if not await self._until(self._started_or_over, limit):
             await self._give_up_loading(limit)
@@ -231,7 +251,7 @@ class SupervisedProcess:
             file, line, _ = found
             why = f"{why}; it is at {place(stacks)}"
             self._failure = ch.Failed(why, stacks, file, line)
-        self.kill(why)
+        self.kill(why, EndedBy.INIT_TIMEOUT)
 
     def _started_or_over(self) -> bool:
         return self._is_ready or self._failure is not None or self._end_reason is not None
@@ -255,7 +275,8 @@ class SupervisedProcess:
         ladder.append((lambda: False, self._timings().shutdown_s, "exit"))
         for reached, limit, what in ladder:
             if not await self._until(reached, limit):
-                self.kill(f"did not {what} within {limit:g} s of being asked to end")
+                why = f"did not {what} within {limit:g} s of being asked to end"
+                self.kill(why, EndedBy.UNRESPONSIVE)
             if self._killed_for is not None:
                 return
 
@@ -291,7 +312,8 @@ class SupervisedProcess:
                 self._handle(message)
                 self._note_change()
         except Exception as error:
-            self.kill(f"what it said could not be handled: {type(error).__name__}: {error}")
+            why = f"what it said could not be handled: {type(error).__name__}: {error}"
+            self.kill(why, EndedBy.UNRESPONSIVE)
         finally:
             self._channel_closed = True
             self._note_change()
@@ -315,6 +337,8 @@ class SupervisedProcess:
                 self._tell_ping(max(self._last_pong * 1000 - sent, 0.0))
             case ch.EntryStarted(at=at) if self._listener:
                 self._listener.entry_started(at)
+            case ch.JobConnected(at=at) if self._listener:
+                self._listener.connected(at)
             case ch.JobCrashed(error=error, traceback=traceback) if self._listener:
                 self._listener.crashed(error, traceback)
             case ch.Exiting(reason=reason):
@@ -357,7 +381,8 @@ class SupervisedProcess:
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
                 at = f", at {where}" if (where := place(await self.stacks())) else ""
                 limit = f"{timings.ping_timeout_s:g} s"
-                self.kill(f"did not answer a ping for {limit}: its event loop is blocked{at}")
+                why = f"did not answer a ping for {limit}: its event loop is blocked{at}"
+                self.kill(why, EndedBy.UNRESPONSIVE)
 
     async def _tell_blocked(self, since: float) -> None:
         if self.kind not in (ch.ProcessKind.JOB, ch.ProcessKind.CONTROL):
@@ -371,18 +396,19 @@ class SupervisedProcess:
 
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
         if self._killed_for is not None:
-            reason = self._killed_for
+            by, reason = self._killed_by, self._killed_for
         elif exit.signal == signal.SIGKILL and self._out_of_memory():
-            reason = "killed by the kernel: out of memory"
+            by, reason = EndedBy.OUT_OF_MEMORY, "killed by the kernel: out of memory"
         elif self._failure is not None:
-            reason = self._failure.error
+            by, reason = EndedBy.LOADING, self._failure.error
         elif self._end_reason is not None or self._exiting is not None:
+            by = EndedBy.ORDER if exit.signal is None else EndedBy.SIGNAL
             reason = self._exiting or self._end_reason or ""
         elif exit.signal is not None:
-            reason = f"ended by signal {exit.signal}"
+            by, reason = EndedBy.SIGNAL, f"ended by signal {exit.signal}"
         else:
-            reason = f"ended by itself with exit code {exit.exit_code}"
-        return ProcessEnd(reason, exit.exit_code, exit.signal, killed=self._killed_for is not None)
+            by, reason = EndedBy.EXIT, f"ended by itself with exit code {exit.exit_code}"
+        return ProcessEnd(reason, exit.exit_code, exit.signal, self._killed_for is not None, by)
 
     def _finish(self, end: ProcessEnd) -> None:
         self.state = ProcessState.ENDED
@@ -397,11 +423,13 @@ class SupervisedProcess:
                 end.reason,
                 end.exit_code,
                 end.signal,
+                end.by,
             )
         )
         if not self.ready.done():
             started = self.child is not None
-            self.ready.set_exception(ProcessFailed(end.reason, self._failure, is_codes_fault=started))
+            failed = ProcessFailed(end.reason, self._failure, is_codes_fault=started, by=end.by)
+            self.ready.set_exception(failed)
             self.ready.exception()  # whoever waits gets it; nobody has to
         if self._listener is not None:
             self._listener.process_ended(end)

@@ -45,6 +45,7 @@ _KEY_NAMES = {
     "question_mark": "?",
     "ctrl+c": "Ctrl+C",
     "escape": "Esc",
+    "B": "B",
     "D": "D",
     "F": "F",
     "X": "X",
@@ -107,6 +108,20 @@ ACTIONS: tuple[Action, ...] = (
         "Show what the selected process does right now, also when its event loop is blocked.",
         "Processes",
         _serving,
+    ),
+    Action(
+        "job",
+        ("j",),
+        "Jobs",
+        "List the running jobs and the last that ended; Enter there, or on a process, opens a job's page.",
+        "Processes",
+    ),
+    Action(
+        "breaches",
+        ("B",),
+        "Breaches",
+        "Show all memory warnings and limit events with the memory of their processes.",
+        "Processes",
     ),
     Action(
         "restart",

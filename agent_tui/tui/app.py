@@ -28,11 +28,15 @@ from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.picture import masked, save, secrets
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
+from agent_tui.tui.screens.breaches import BreachesPage
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.live_page import Sight
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.stacks import StacksPage
@@ -287,6 +291,18 @@ class AgentTuiApp(App[int]):
         if job is not None:
             await self._send(cmd.EndJob(job.id))
 
+    async def do_job(self) -> None:
+        process = self._panel(Processes).selected
+        await self.push_screen_wait(JobsPage(self._sight, process.job_id if process else None))
+
+    async def do_breaches(self) -> None:
+        await self.push_screen_wait(BreachesPage(self._sight))
+
+    async def _open_job(self, job_id: str | None) -> None:
+        if job_id is None:
+            raise UserError("this process has had no job yet")
+        await self.push_screen_wait(JobPage(self._sight, job_id))
+
     async def do_restart(self) -> None:
         job = await self._selected_job("Restart")
         if job is not None:
@@ -464,6 +480,10 @@ class AgentTuiApp(App[int]):
     def end_requested(self) -> None:
         self.run_worker(self._guarded(self.do_end), group="actions")
 
+    @on(Processes.JobRequested)
+    def job_requested(self, event: Processes.JobRequested) -> None:
+        self.run_worker(self._guarded(lambda: self._open_job(event.job_id)), group="actions")
+
     # -- helpers -----------------------------------------------------------------------------------------
 
     @property
@@ -475,6 +495,10 @@ class AgentTuiApp(App[int]):
         if self._engine is None:
             raise UserError("agent-tui is still starting")
         return self._engine
+
+    @property
+    def _sight(self) -> Sight:
+        return Sight(self._handle, lambda: self.state, self._now)
 
     def _room(self) -> str:
         """The room that a person joins: of the last test job, so that it is always the same one."""

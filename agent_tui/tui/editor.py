@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from textual.app import App
 
@@ -23,7 +24,7 @@ def editor_command(editor: str, file: Path, line: int) -> list[str]:
     return [*words, *(part.format(file=file, line=line) for part in form)]
 
 
-def open_in_editor(app: App[int], file: Path, line: int) -> None:
+def open_in_editor(app: App[Any], file: Path, line: int) -> None:
     """Opens the file in $VISUAL or $EDITOR. Raises UserError when there is none, or it cannot be started."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:

@@ -5,6 +5,7 @@ import logging
 import sys
 import sysconfig
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -71,13 +72,31 @@ async def test_a_context_keeps_its_fields_where_the_log_looks() -> None:
         "url": "u",
         "fake_job": True,
     }
-    context = Context(value, Process(), lambda reason: None)
+    context = Context(value, Process(), lambda reason: None, lambda: None)
     seen = context.log_context_fields
     context.log_context_fields = {"a": 1}
     context.log_context_fields["b"] = 2
     assert seen == {"a": 1, "b": 2}
     with pytest.raises(RuntimeError, match="livekit-server --dev"):
         await context.connect()
+
+
+async def test_a_context_that_joined_its_room_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Room:
+        async def connect(self, url: str, token: str, options: object) -> None:
+            assert (url, token) == ("u", "t")
+
+        def on(self, event: str, callback: object) -> None: ...
+
+    rtc = types.SimpleNamespace(Room=Room, RoomOptions=dict)
+    monkeypatch.setitem(sys.modules, "livekit", types.ModuleType("livekit"))
+    monkeypatch.setitem(sys.modules, "livekit.rtc", rtc)
+    value = {"job": {"room": {"name": "r"}}, "worker_id": "AW", "token": "t", "url": "u", "fake_job": False}
+    said: list[str] = []
+    context = Context(value, Process(), said.append, lambda: said.append("joined"))
+    await context.connect()
+    await context.connect()
+    assert said == ["joined"]
 
 
 # -- failures -------------------------------------------------------------------------------------------

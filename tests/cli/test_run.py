@@ -104,6 +104,9 @@ async def test_an_entry_that_raises_is_a_failed_job() -> None:
     (ended,) = run.all("job_ended")
     assert ended["status"] == "failed"
     assert ended["reason"].startswith("ValueError: no idea what to do in")
+    assert ended["ended_by"] == "crash"
+    assert f'File "{AGENTS / "native_raises.py"}", line 5, in entry' in ended["traceback"]
+    assert "ValueError: no idea what to do in" in ended["traceback"]
 
 
 @each_sdk()
@@ -118,6 +121,25 @@ async def test_an_entry_that_raises_under_the_sdk_is_a_failed_job(sdk_python: Pa
     assert code == 1
     (ended,) = run.all("job_ended")
     assert (ended["status"], ended["reason"]) == ("failed", "ValueError: no idea")
+    assert f'File "{agent}", line 5, in entry' in ended["traceback"]
+
+
+@each_sdk()
+async def test_an_agent_that_joins_its_room_says_so_once(sdk_python: Path, tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import asyncio\nfrom livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
+        "@server.rtc_session()\nasync def entry(ctx):\n    await asyncio.sleep(0.2)\n"
+        "    await ctx.connect()\n    await ctx.connect()\n    ctx.shutdown('said all')\n"
+        "if __name__ == '__main__':\n    cli.run_app(server)\n"
+    )
+    code, run = await finished(agent, *TEST_JOBS, 1, "--python", sdk_python)
+    assert code == 0
+    (connected,) = run.all("job_connected")
+    (ended,) = run.all("job_ended")
+    assert connected["job_id"] == ended["job_id"]
+    assert 200 <= connected["entry_to_connected_ms"] <= ended["seconds"] * 1000
+    assert (ended["ended_by"], ended["exit_code"], ended["traceback"]) == ("order", 0, "")
 
 
 async def test_a_job_that_goes_on_is_ended_after_its_length() -> None:

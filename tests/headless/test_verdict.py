@@ -123,7 +123,9 @@ PUBLIC = {
     "process": {"id", "pid", "kind", "state", "generation"},
     "offer": {"job_id", "room"},
     "job_started": {"job_id", "room", "pid", "generation", "dispatch_to_entry_ms"},
-    "job_ended": {"job_id", "room", "pid", "generation", "status", "reason", "seconds"},
+    "job_connected": {"job_id", "room", "entry_to_connected_ms"},
+    "job_ended": {"job_id", "room", "pid", "generation", "status", "reason", "seconds"}
+    | {"ended_by", "exit_code", "signal", "traceback"},
     "job_lost": {"room", "why"},
     "memory_warning": {"pid", "job_id", "rss_mb", "uss_mb", "limit_mb"},
     "options_changed": set(),
@@ -142,6 +144,7 @@ EVERY: list[ev.Event] = [
     offered("a"),
     ev.WatchingChanged(True, ("/a.py",)),
     ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, float("inf")),
+    ev.JobConnected("AJ_1", "a", 12.0),
     ev.JobRestarting("AJ_1", "a", 1, "new code"),
     ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, None, 1),
     ended("a"),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from agent_tui.jobs.run import MAX_TRACEBACK, shortened
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
+from agent_tui.model.clock import SystemClock
 from agent_tui.worker.messages import JobProgress, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
@@ -224,3 +226,71 @@ async def test_close_ends_running_jobs_in_good_order() -> None:
         end = await bench.ended()
         assert (end.status, end.reason) == ("terminated", "agent-tui ends")
         assert bench.updates[-1][1] is JobProgress.SUCCESS
+
+
+async def test_a_crash_goes_with_the_end_of_its_job() -> None:
+    async with bench_of() as bench:
+        child = await bench.run_job()
+        child.say(ch.JobConnected(SystemClock().time()), ch.JobCrashed("ValueError: no", "Traceback…"))
+        child.say(ch.ShuttingDown(), ch.Exiting("job crashed"))
+        child.end()
+        end = await bench.ended()
+        assert (end.status, end.ended_by, end.exit_code, end.signal) == ("failed", "crash", 0, None)
+        assert end.traceback == "Traceback…"
+        (connected,) = bench.told(ev.JobConnected)
+        assert (connected.job_id, connected.room) == ("AJ_1", "demo")
+        assert 0 <= connected.entry_to_connected_ms < 5000
+
+
+@pytest.mark.parametrize(
+    ("how", "by"),
+    [
+        ("signal", ev.EndedBy.SIGNAL),
+        ("exit", ev.EndedBy.EXIT),
+        ("order", ev.EndedBy.ORDER),
+        ("limit", ev.EndedBy.MEMORY_LIMIT),
+        ("server", ev.EndedBy.SERVER),
+        ("killed", ev.EndedBy.KILLED),
+    ],
+)
+async def test_what_ended_a_job_is_told_apart(how: str, by: ev.EndedBy) -> None:
+    async with bench_of() as bench:
+        child = await bench.run_job()
+        (process,) = (each for each in bench.pool.processes if each.job_id == "AJ_1")
+        if how == "limit":
+            assert bench.desk.end("AJ_1", ev.JobStatus.FAILED, "over", ev.EndedBy.MEMORY_LIMIT)
+        elif how == "server":
+            bench.desk.terminated("AJ_1")
+        elif how == "killed":
+            process.kill("at once")
+        elif how == "order":
+            child.say(ch.ShuttingDown(), ch.Exiting("all said"))
+        child.end(*{"signal": (None, 11), "exit": (3, None)}.get(how, (0, None)))
+        end = await bench.ended()
+        assert end.ended_by is by
+        assert end.exit_code == {"exit": 3, "signal": None}.get(how, end.exit_code)
+        assert end.signal == (11 if how == "signal" else end.signal)
+
+
+async def test_a_job_that_gets_no_process_ends_with_why_there_is_none() -> None:
+    def fails(child: ScriptedChild) -> None:
+        child.say(ch.Loading(), ch.Failed("RuntimeError: no", "Traceback of prewarm"))
+        child.end(1)
+
+    async with bench_of(Nursery(fails), target=0) as bench:
+        bench.offer()
+        await until(lambda: bench.answers)
+        bench.desk.assigned("AJ_1", None, "token")
+        end = await bench.ended()
+        assert (end.status, end.ended_by) == ("failed", ev.EndedBy.LOADING)
+        assert end.traceback == "Traceback of prewarm"
+
+
+def test_a_long_traceback_keeps_both_of_its_ends() -> None:
+    lines = [f"  line {number}" for number in range(5_000)]
+    short = shortened("\n".join(lines))
+    assert len(short) <= MAX_TRACEBACK + 10
+    assert short.startswith("  line 0\n")
+    assert "\n  …\n  line " in short
+    assert short.endswith("  line 4999")
+    assert shortened("a\nb") == "a\nb"

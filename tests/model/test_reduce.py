@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.reduce import HISTORY, reduce
-from agent_tui.model.state import AppState, JobPhase, Registration
+from agent_tui.model.state import AppState, JobPhase, JobTimes, Registration
 
 WORDS = st.sampled_from(["p1", "p2", "AJ_1", "AJ_2", ""])
 
@@ -108,6 +108,87 @@ def test_a_job_from_offer_to_end_with_totals() -> None:
     )
     assert (state.totals.started, state.totals.warm, state.totals.failed) == (1, 1, 1)
     assert state.live_jobs == ()
+
+
+def test_a_job_keeps_when_it_came_how_far() -> None:
+    state = run(
+        ev.OfferReceived("AJ_1", "demo", "", 1),
+        ev.OfferAnswered("AJ_1", accepted=True),
+        ev.JobAssigned("AJ_1", "demo"),
+        process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
+        ev.JobStarted("AJ_1", "demo", "p1", 42, 1, True, 3_500.0, 5_000.0),
+        ev.JobConnected("AJ_1", "demo", 250.0),
+        ev.JobConnected("AJ_1", "demo", 9_000.0),
+        ev.JobEnded("AJ_1", "demo", 42, 1, ev.JobStatus.SUCCESS, "done", 2.0),
+    )
+    assert state.jobs["AJ_1"].times == JobTimes(
+        dispatched=99.5,
+        offered=101.0,
+        answered=102.0,
+        assigned=103.0,
+        launched=104.0,
+        entered=104.5,
+        connected=104.75,
+        ended=108.0,
+    )
+
+
+def test_a_restart_leaves_the_first_times_and_connects_once() -> None:
+    begun = run(
+        ev.OfferReceived("AJ_1", "demo", "", 1),
+        process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
+        ev.JobStarted("AJ_1", "demo", "p1", 42, 1, True, 3_000.0, None),
+    )
+    state = run(
+        ev.JobRestarting("AJ_1", "demo", 1, "new code"),
+        process("p2", ev.ProcessState.JOB, job_id="AJ_1"),
+        ev.JobStarted("AJ_1", "demo", "p2", 43, 2, True, 1.0, None, 1),
+        ev.JobConnected("AJ_1", "demo", 1.0),
+        state=begun,
+    )
+    job = state.jobs["AJ_1"]
+    assert job.process_id == "p2"
+    assert job.times == dataclasses.replace(begun.jobs["AJ_1"].times, connected=104.0)
+
+
+def test_a_job_whose_process_died_before_its_entry_has_the_second_launch() -> None:
+    state = run(
+        ev.OfferReceived("AJ_1", "demo", "", 1),
+        process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
+        process("p2", ev.ProcessState.JOB, job_id="AJ_1"),
+    )
+    job = state.jobs["AJ_1"]
+    assert (job.process_id, job.times.launched, job.times.entered) == ("p2", 103.0, None)
+
+
+def test_an_ended_job_keeps_how_it_ended_and_its_memory_after_its_process_is_forgotten() -> None:
+    state = run(
+        ev.OfferReceived("AJ_1", "demo", "", 1),
+        process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
+        ev.ProcessMeasured("p1", 90.0),
+        ev.ProcessMeasured("p1", 90.0, used_mb=95.0),
+        ev.ProcessMeasured("p1", 91.0, used_mb=96.0),
+        process("p1", ev.ProcessState.ENDED, ended_by=ev.EndedBy.SIGNAL, signal=11),
+        ev.JobEnded(
+            "AJ_1",
+            "demo",
+            42,
+            1,
+            ev.JobStatus.FAILED,
+            "ended by signal 11",
+            1.0,
+            ev.EndedBy.SIGNAL,
+            None,
+            11,
+            "Traceback…",
+        ),
+    )
+    assert state.processes["p1"].ended_by is ev.EndedBy.SIGNAL
+    forgotten = dataclasses.replace(state, processes={})
+    for each in (state, forgotten):
+        job = each.jobs["AJ_1"]
+        assert each.memory_of(job).points == ((104.0, 95.0), (105.0, 96.0))
+        assert (job.ended_by, job.signal, job.traceback) == ("signal", 11, "Traceback…")
 
 
 def test_a_process_keeps_its_figures_and_its_first_time() -> None:

@@ -200,7 +200,7 @@ def test_a_pid_without_a_process_has_no_memory() -> None:
 def test_measured_events_carry_what_was_read() -> None:
     bench = Bench()
     bench.sample(900, 10, 20)
-    assert bench.events == [ProcessMeasured("p1", 900, 10, 20)]
+    assert bench.events == [ProcessMeasured("p1", 900, 10, 20, used_mb=900)]
 
 
 def test_cpu_is_told_as_a_share_of_a_core_since_the_sample_before() -> None:
@@ -237,3 +237,10 @@ def test_all_are_read_in_full_when_that_is_asked_for_changed_or_not() -> None:
     assert (event.rss_mb, event.uss_mb, event.pss_mb, event.children_mb) == (900, 10, 20, 900)
     bench.memory = None
     assert bench.sampler.measure_all() == 0
+
+
+def test_a_sample_that_did_not_read_what_counts_tells_the_last_that_did() -> None:
+    bench = Bench(measure=MemoryMeasure.USS)
+    bench.sample(900, 10, 20)
+    bench.sample(500, 11, 21)
+    assert bench.events[1:] == [ProcessMeasured("p1", 500, None, None, used_mb=10)]

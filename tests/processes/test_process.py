@@ -7,7 +7,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.events import Event, ProcessChanged, ProcessState
+from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
 from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import BackOff, ProcessTimings
@@ -69,6 +69,9 @@ class Listener:
 
     def entry_started(self, at: float) -> None:
         self.heard.append(("entry", at))
+
+    def connected(self, at: float) -> None:
+        self.heard.append(("connected", at))
 
     def crashed(self, error: str, traceback: str) -> None:
         self.heard.append(("crashed", error))
@@ -189,7 +192,7 @@ async def test_a_process_that_dies_by_itself_says_how() -> None:
     await run.process.ready
     run.child.end(None, 11)
     end = await run.end()
-    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False)
+    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False, by=EndedBy.SIGNAL)
 
 
 @pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "ended by signal 9")])

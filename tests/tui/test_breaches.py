@@ -31,9 +31,9 @@ def test_newest_first_with_room_and_growth() -> None:
     engine.publish(warned(None, 1500.0))
     newest, first = texts(engine)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job 1 500 MB > 1 000 MB, \+1 369 since start", newest
+        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1 500 MB > 1 000 MB, \+1 369 since start", newest
     )
-    assert first.endswith("⚠ warning 8123 demo-1 1 012 MB > 1 000 MB, +881 since start (uss 640)")
+    assert first.endswith("⚠ warning 8123 demo-1 rss 1 012 MB > 1 000 MB, +881 since start (uss 640)")
 
 
 def test_many_are_counted() -> None:

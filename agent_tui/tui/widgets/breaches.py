@@ -18,14 +18,15 @@ SHOWN = 100
 def breach_lines(state: AppState) -> tuple[Line, ...]:
     """One line for each breach, the newest first."""
     newest = state.breaches[: -SHOWN - 1 : -1]
-    lines = [_line(ts, warned, state) for ts, warned in newest]
+    lines = [breach_line(ts, warned, state) for ts, warned in newest]
     older = len(state.breaches) - len(newest)
     if older:
         lines.append((Span(f"{older} older", Tone.DIM),))
     return tuple(lines) or ((Span("none", Tone.DIM),),)
 
 
-def _line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
+def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
+    """When, whose, how much, and what was allowed."""
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     where = clip(one_line(job.room if job else warned.job_id or "no job"), 24)
     allowed = warned.limit_mb if warned.over_limit else warned.warn_mb

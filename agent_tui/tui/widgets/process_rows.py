@@ -1,12 +1,12 @@
 """The process table's rows and columns. Pure functions."""
 
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.events import JobStatus, ProcessState
+from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, JobView, ProcessView
+from agent_tui.tui.widgets.endings import process_ended
 from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, minutes, one_line, stopwatch
 
 ENDED_SHOWN = 20
@@ -151,7 +151,7 @@ _STATES = {
 
 def _state(process: ProcessView, job: JobView | None, current: int) -> Span:
     if process.state is ProcessState.ENDED:
-        return ended_how(process, job)
+        return process_ended(process, job)
     if process.state is ProcessState.STARTING and _serves(process, current):
         return Span("● up")
     return _STATES[process.state]
@@ -163,26 +163,3 @@ def _serves(process: ProcessView, current: int) -> bool:
         return False
     loaded = process.generation <= current if process.generation else current > 0
     return process.ping_ms is not None or loaded
-
-
-def ended_how(process: ProcessView, job: JobView | None) -> Span:
-    """How a process ended, by what killed it, else by its exit code, else by how its job went."""
-    if process.signal:
-        return Span(f"✗ {signal_name(process.signal)}", Tone.BAD)
-    if process.exit_code:
-        return Span(f"✗ exit {process.exit_code}", Tone.BAD)
-    if job is not None and job.status is JobStatus.FAILED:
-        return Span("✗ failed", Tone.BAD)
-    if job is not None and job.status is JobStatus.SUCCESS:
-        return Span("✓ done", Tone.DIM)
-    if process.pid is None:
-        return Span("✗ no start", Tone.BAD)
-    return Span("■ ended", Tone.DIM)
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL`, or the number for a signal without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -34,7 +34,10 @@ class Processes(DataTable[Text]):
     """Shows `state.processes`; the cursor stays with its process wherever that process's row goes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("delete", "request_end", "End job", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("delete", "request_end", "End job", show=False),
+        Binding("enter", "request_job", "Open its job", show=False),
+    ]
     DEFAULT_CSS = """
     Processes {
         border: round $panel-lighten-2;
@@ -63,6 +66,12 @@ class Processes(DataTable[Text]):
         """The job of the selected process is to be ended."""
 
         job_id: str
+
+    @dataclass
+    class JobRequested(Message):
+        """The page of the selected process's job is wanted."""
+
+        job_id: str | None
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
@@ -113,6 +122,12 @@ class Processes(DataTable[Text]):
         process = self.selected
         if process is not None and process.job_id and process.state is not ProcessState.ENDED:
             self.post_message(self.EndRequested(process.job_id))
+
+    def action_request_job(self) -> None:
+        """Asks for the page of the job that the selected process has or had."""
+        process = self.selected
+        if process is not None:
+            self.post_message(self.JobRequested(process.job_id))
 
     def on_resize(self, event: events.Resize) -> None:
         self._paint()

@@ -1,0 +1,103 @@
+"""A job and its token in words: what the server sent, without what must not be shown."""
+
+import base64
+import json
+import time
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from agent_tui.jobs.record import JobRecord
+
+KEPT = 200
+"""Jobs that are over and can still be told of; the oldest go first."""
+
+MAX_KEPT = 16_384
+"""Characters of each of those."""
+
+HIDDEN = "•••"
+SECRETS = frozenset({"token", "turn_password"})
+"""Fields of a job, at any depth, whose values are credentials."""
+
+
+class Descriptions:
+    """What is told of the last jobs that are over; their tokens are kept no longer than they."""
+
+    def __init__(self) -> None:
+        self._past: dict[str, str] = {}
+
+    def keep(self, record: JobRecord) -> None:
+        """Keeps a job's description as it is now."""
+        self._past.pop(record.id, None)
+        self._past[record.id] = describe(record)[:MAX_KEPT]
+        while len(self._past) > KEPT:
+            del self._past[next(iter(self._past))]
+
+    def of_past(self, job_id: str) -> str | None:
+        """The description of a job that is over, None when it is not known."""
+        return self._past.get(job_id)
+
+
+def describe(record: JobRecord) -> str:
+    """The token's claims, how the agent joins, and the job as JSON."""
+    job = _masked(MessageToDict(record.job, preserving_proto_field_name=True))
+    return "\n".join(
+        [
+            "Token",
+            *_indented(describe_token(record.token)),
+            "",
+            "Assignment",
+            f"  server  {record.url or 'not assigned yet'}",
+            f"  worker  {record.worker_id or 'not assigned yet'}",
+            "",
+            "Job",
+            *_indented(_pretty(job)),
+        ]
+    )
+
+
+def describe_token(token: str) -> str:
+    """A JSON web token's header and claims. The signature, which makes it a key, is left out."""
+    if not token:
+        return "none yet: the server sends it with the assignment"
+    try:
+        header, claims = (_decoded(part) for part in token.split(".")[:2])
+    except ValueError:  # not base64, not UTF-8, not JSON, not two parts
+        return "not a JSON web token; it is not shown"
+    said = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
+    said += [f"{name:<9}  {_moment(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
+    return "\n".join([*said, "claims", *_indented(_pretty(_masked(claims)))])
+
+
+_MOMENTS = {"nbf": "from", "exp": "until"}
+
+
+def _decoded(part: str) -> dict[str, Any]:
+    try:
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def _moment(at: object) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(at))))
+    except (ValueError, OverflowError, OSError):
+        return "no time"
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: HIDDEN if key in SECRETS else _masked(each) for key, each in value.items()}
+    return [_masked(each) for each in value] if isinstance(value, list) else value
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.split("\n")]

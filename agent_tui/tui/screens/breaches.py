@@ -1,0 +1,127 @@
+"""All memory warnings and limit events, with the memory of the process of the chosen one."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Input, OptionList, Static
+
+from agent_tui.model.state import AppState
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.live_page import LivePage, Sight
+from agent_tui.tui.widgets.breach_text import (
+    Breach,
+    BreachFilter,
+    Kind,
+    breach_memory,
+    filter_line,
+    shown,
+)
+from agent_tui.tui.widgets.breaches import breach_line
+from agent_tui.tui.widgets.line_list import LineList
+from agent_tui.tui.widgets.text import Line, Span, Tone, to_content, to_contents
+
+
+class BreachesPage(LivePage):
+    """A list with filters over a curve; Enter opens the job's page."""
+
+    DEFAULT_CSS = """
+    BreachesPage {
+        #breach-kinds { height: 1; width: 1fr; }
+        #breach-find { height: 1; border: none; padding: 0; background: $panel; }
+        #breach-list { height: 1fr; min-height: 4; margin: 1 0 0 0; }
+        #breach-memory { height: 45%; max-height: 16; margin: 1 0 0 0; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", f"kind({Kind.ALL.value!r})", show=False),
+        Binding("w", f"kind({Kind.WARNINGS.value!r})", show=False),
+        Binding("l", f"kind({Kind.LIMITS.value!r})", show=False),
+        Binding("slash", "find", show=False),
+    ]
+
+    def __init__(self, sight: Sight) -> None:
+        super().__init__(sight)
+        self._filter = BreachFilter()
+        self._breaches: dict[str, Breach] = {}
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="page-box") as box:
+            box.border_title = "Breaches"
+            box.border_subtitle = "Enter opens the job · / finds · Esc closes"
+            yield Static(id="breach-kinds", markup=False)
+            yield Input(placeholder="/ room or pid", id="breach-find")
+            yield LineList(id="breach-list")
+            yield Static(id="breach-memory", markup=False)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(LineList).focus()
+
+    # -- painting ----------------------------------------------------------------------------------------
+
+    def show(self) -> None:
+        if not self.is_mounted:
+            return
+        state = self.sight.state()
+        self._breaches = dict(shown(state, self._filter))
+        rows = [(key, breach_line(ts, warned, state)) for key, (ts, warned) in self._breaches.items()]
+        self.query_one(LineList).show(rows or [("", (_nothing(state),))])
+        kinds = filter_line(self._filter, len(rows), len(state.breaches))
+        self.query_one("#breach-kinds", Static).update(to_content(kinds))
+        self._show_memory()
+
+    def _show_memory(self) -> None:
+        memory = self.query_one("#breach-memory", Static)
+        memory.update(to_contents(self._memory(memory.size.width, memory.size.height)))
+
+    def _memory(self, width: int, height: int) -> tuple[Line, ...]:
+        breach = self._breaches.get(self.query_one(LineList).chosen or "")
+        if breach is None:
+            return ()
+        return breach_memory(breach, self.sight.state(), self.sight.now(), width, height)
+
+    # -- keys --------------------------------------------------------------------------------------------
+
+    def action_kind(self, kind: str) -> None:
+        self._filter = BreachFilter(Kind(kind), self._filter.text)
+        self.show()
+
+    def action_find(self) -> None:
+        self.query_one(Input).focus()
+
+    def action_close(self) -> None:
+        """Out of the text box first, then out of the page."""
+        if self.query_one(Input).has_focus:
+            self.query_one(LineList).focus()
+        else:
+            super().action_close()
+
+    @on(Input.Changed)
+    def text_changed(self, event: Input.Changed) -> None:
+        self._filter = BreachFilter(self._filter.kind, event.value)
+        self.show()
+
+    @on(Input.Submitted)
+    def text_entered(self) -> None:
+        self.query_one(LineList).focus()
+
+    @on(OptionList.OptionHighlighted)
+    def chosen(self) -> None:
+        self._show_memory()
+
+    @on(OptionList.OptionSelected)
+    def opened(self, event: OptionList.OptionSelected) -> None:
+        breach = self._breaches.get(self.query_one(LineList).key_at(event.option_index))
+        if breach is None:
+            return
+        if breach[1].job_id is None:
+            self.notify("this process had no job then", severity="error", markup=False)
+        else:
+            self.app.push_screen(JobPage(self.sight, breach[1].job_id))
+
+
+def _nothing(state: AppState) -> Span:
+    return Span("none passes the filter" if state.breaches else "no process was over a level", Tone.DIM)

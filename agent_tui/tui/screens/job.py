@@ -1,0 +1,185 @@
+"""One job: how it came along, its memory, what it logged, how it ended, what the server sent for it."""
+
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static, Tab, Tabs
+
+from agent_tui.logs.sanitise import sanitise
+from agent_tui.model.commands import DescribeJob
+from agent_tui.model.errors import UserError
+from agent_tui.model.state import JobView
+from agent_tui.tui.editor import open_in_editor
+from agent_tui.tui.screens.live_page import LivePage, Sight
+from agent_tui.tui.widgets.job_text import (
+    TIME_LINE_WIDTH,
+    crash_lines,
+    job_memory,
+    log_lines,
+    log_title,
+    summary_lines,
+    time_line,
+)
+from agent_tui.tui.widgets.plot import beside
+from agent_tui.tui.widgets.source import failing_place
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
+
+if TYPE_CHECKING:
+    from agent_tui.model.logs import LogLine
+
+LOG_LINES = 1_000
+"""Lines of the job that are kept for the page, the newest."""
+
+LOG_TAIL = 8
+"""Of these the overview shows so many."""
+
+OVERVIEW, LOG, SENT = "overview", "log", "sent"
+_TABS = {OVERVIEW: "1 Overview", LOG: "2 Log", SENT: "3 Job and token"}
+
+
+class JobPage(LivePage):
+    """Three tabs over one job, running or over."""
+
+    DEFAULT_CSS = """
+    JobPage {
+        Tabs { height: 2; }
+        #job-scroll { scrollbar-size-vertical: 1; }
+        #job-text { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"tab({name!r})", show=False) for number, name in enumerate(_TABS, 1)),
+        Binding("left", "step(-1)", show=False),
+        Binding("right", "step(1)", show=False),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+        Binding("e", "edit", "Edit", show=False),
+    ]
+
+    def __init__(self, sight: Sight, job_id: str) -> None:
+        super().__init__(sight)
+        self._job_id = job_id
+        self._tab = OVERVIEW
+        self._sent = "asking …"
+        self._log: deque[LogLine] = deque(maxlen=LOG_LINES)
+        self._log_end = 0
+        self._shown: tuple[Line, ...] | None = None
+        self._crash_of = ("", 0)
+        self._crash_shown: tuple[Line, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="page-box") as box:
+            box.border_title = Content(f"Job {clip(one_line(self._job_id), 40)}")
+            box.border_subtitle = "1 2 3 tabs · e edits the failing line · Esc closes"
+            tabs = Tabs(*(Tab(title, id=name) for name, title in _TABS.items()))
+            tabs.can_focus = False
+            yield tabs
+            with VerticalScroll(id="job-scroll"):
+                yield Static(id="job-text", markup=False)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#job-scroll").focus()
+        self.run_worker(self._ask(), group="describe", exclusive=True)
+
+    async def _ask(self) -> None:
+        result = await self.sight.handle.send(DescribeJob(self._job_id))
+        self._sent = result.text
+        self.show()
+
+    # -- painting ----------------------------------------------------------------------------------------
+
+    def show(self) -> None:
+        if not self.is_mounted:
+            return
+        self._pull()
+        text = self.query_one("#job-text", Static)
+        lines = self._lines(self.query_one("#job-scroll", VerticalScroll).scrollable_content_region.width)
+        if lines != self._shown:
+            self._shown = lines
+            text.update(to_contents(lines))
+
+    def _pull(self) -> None:
+        """Takes the log lines that came since the last time."""
+        end = self.sight.state().log_end
+        if end > self._log_end:
+            new = self.sight.handle.logs(self._log_end, end)
+            self._log.extend(line for line in new if line.job_id == self._job_id)
+            self._log_end = end
+
+    def _lines(self, width: int) -> tuple[Line, ...]:
+        if self._tab == SENT:
+            return tuple((Span(line),) for line in sanitise(self._sent, len(self._sent)).split("\n"))
+        if self._tab == LOG:
+            none = ((Span("no log line of this job is kept", Tone.DIM),),)
+            return log_lines(tuple(self._log), width) or none
+        job = self._job
+        if job is None:
+            return ((Span("this job is not known any more: it ended long ago", Tone.DIM),),)
+        return self._overview(job, width)
+
+    def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
+        state, now = self.sight.state(), self.sight.now()
+        room = max(width - TIME_LINE_WIDTH - 3, 20)
+        figures = beside(
+            time_line(job),
+            job_memory(job, state, now, self.sight.levels, room),
+            TIME_LINE_WIDTH,
+            gap=3,
+        )
+        crash = self._crash(job.traceback, width)
+        tail = tuple(self._log)[-LOG_TAIL:]
+        log = (log_title(tuple(self._log), len(tail)), *log_lines(tail, width)) if tail else ()
+        blocks = (summary_lines(job, state, width), figures, crash, log)
+        return tuple(line for block in blocks if block for line in (*block, ()))[:-1]
+
+    def _crash(self, traceback: str, width: int) -> tuple[Line, ...]:
+        """The file is read again only for another traceback or width."""
+        if self._crash_of != (traceback, width):
+            self._crash_of = (traceback, width)
+            self._crash_shown = crash_lines(failing_place(traceback), traceback, width)
+        return self._crash_shown
+
+    @property
+    def _job(self) -> JobView | None:
+        return self.sight.state().jobs.get(self._job_id)
+
+    # -- keys --------------------------------------------------------------------------------------------
+
+    @on(Tabs.TabActivated)
+    def switched(self, event: Tabs.TabActivated) -> None:
+        event.stop()
+        self._tab = event.tab.id or OVERVIEW
+        self.show()
+        scroll = self.query_one("#job-scroll", VerticalScroll)
+        if self._tab == LOG:
+            self.call_after_refresh(scroll.scroll_end, animate=False)
+        else:
+            scroll.scroll_home(animate=False)
+
+    def action_tab(self, name: str) -> None:
+        self.query_one(Tabs).active = name
+
+    def action_step(self, by: int) -> None:
+        names = list(_TABS)
+        self.action_tab(names[(names.index(self._tab) + by) % len(names)])
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#job-scroll").scroll_relative(y=lines, animate=False)
+
+    def action_edit(self) -> None:
+        """Opens the line at which its code failed."""
+        job = self._job
+        place = failing_place(job.traceback) if job is not None else None
+        try:
+            if place is None:
+                raise UserError("no line of this job is known to have failed")
+            open_in_editor(self.app, Path(place.file), place.line)
+        except UserError as error:
+            self.notify(str(error), severity="error", markup=False)

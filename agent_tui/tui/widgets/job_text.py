@@ -1,0 +1,200 @@
+"""What the job page and the list of jobs say. Pure functions."""
+
+from collections.abc import Sequence
+
+from agent_tui.logs.sanitise import sanitise
+from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase, JobTimes, JobView
+from agent_tui.tui.widgets.endings import job_ended, job_standing
+from agent_tui.tui.widgets.log_index import MAX_ROWS, line_count
+from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
+from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
+from agent_tui.tui.widgets.plot import Mark
+from agent_tui.tui.widgets.source import Place, source_lines
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Span,
+    Tone,
+    clip,
+    duration,
+    grouped,
+    one_line,
+    pad,
+    stopwatch,
+    width_of,
+)
+
+TIME_LINE_WIDTH = 35
+PLOT_HEIGHT = 9
+
+_STEPS: tuple[tuple[str, str], ...] = (
+    ("dispatch", "dispatched"),
+    ("offer", "offered"),
+    ("accepted", "answered"),
+    ("assigned", "assigned"),
+    ("process", "launched"),
+    ("entry", "entered"),
+    ("connected", "connected"),
+    ("end", "ended"),
+)
+"""Names of the time line and fields of `JobTimes`, in order."""
+
+_TONES = {
+    Role.MARK: Tone.PLAIN,
+    Role.TEXT: Tone.PLAIN,
+    Role.WARN: Tone.WARN,
+    Role.WARN_WORD: Tone.WARN,
+    Role.ERROR: Tone.BAD,
+    Role.ERROR_WORD: Tone.BAD,
+}
+"""Of log rows; the rest is dim."""
+
+
+def newest_first(state: AppState) -> tuple[JobView, ...]:
+    """All jobs that are known, the last offered on top."""
+    return tuple(sorted(state.jobs.values(), key=lambda job: job.offered, reverse=True))
+
+
+def job_row(job: JobView, now: float, width: int) -> Line:
+    """One job of the list: when, how it stands, room, how long, why."""
+    standing = job_standing(job)
+    room = min(max(width // 4, 10), 30)
+    started = job.times.entered or job.times.launched
+    lasts = job.seconds if job.seconds is not None else now - started if started else None
+    head: Line = (
+        Span(f"{clock(job.offered, millis=False)} ", Tone.DIM),
+        Span(pad(standing.text, 13), standing.tone),
+        Span(pad(one_line(job.room), room) + " "),
+        Span(pad(NONE if lasts is None else stopwatch(lasts), 8, right=True) + "  ", Tone.DIM),
+    )
+    return (*head, Span(clip(one_line(job.reason), max(width - width_of(head), 0)), Tone.DIM))
+
+
+def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
+    """How the job stands, what ended it, and where it runs."""
+    standing = job_standing(job)
+    after = f" after {seconds(job.seconds)}" if job.seconds is not None else ""
+    ended = job_ended(job)
+    status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
+    lines: list[Line] = [
+        (
+            Span(standing.text, standing.tone),
+            Span(f"  room {clip(one_line(job.room), 40)}{after}"),
+            Span(f"  {status}" if status else "", Tone.DIM),
+        )
+    ]
+    if ended:
+        lines.append((Span(f"{'ended':<9}", Tone.DIM), Span(clip(ended, width - 9))))
+    if job.reason:
+        tone = Tone.BAD if standing.tone is Tone.BAD else Tone.PLAIN
+        lines.append((Span(f"{'reason':<9}", Tone.DIM), Span(clip(one_line(job.reason), width - 9), tone)))
+    lines.append((Span(f"{'process':<9}", Tone.DIM), Span(clip(_process(job, state), width - 9))))
+    return tuple(lines)
+
+
+def _process(job: JobView, state: AppState) -> str:
+    if job.process_id is None:
+        return "none yet" if job.phase in LIVE_PHASES else "it never had one"
+    facts = [f"{one_line(job.process_id)} pid {job.pid or NONE}", f"generation {job.generation}"]
+    if job.warm is not None:
+        facts.append("was warm" if job.warm else "was started for it")
+    if job.restarts:
+        facts.append(f"restarted {job.restarts} ×")
+    if job.phase in LIVE_PHASES and 0 < job.generation < state.generation.current:
+        facts.append(f"stale: generation {state.generation.current} is current")
+    return ", ".join(facts)
+
+
+def time_line(job: JobView) -> tuple[Line, ...]:
+    """Each step with the time since the dispatch, or the offer, and since the step before."""
+    begun = "dispatch" if job.times.dispatched is not None else "offer"
+    head = (
+        Span("Time line", Tone.STRONG),
+        Span(pad(f"since {begun}", 15, right=True) + pad("step", 11, right=True), Tone.DIM),
+    )
+    lines: list[Line] = [head]
+    stamps = [(_name(name, job), getattr(job.times, field)) for name, field in _STEPS]
+    known = [at for _, at in stamps if at is not None]
+    before: float | None = None
+    for name, at in stamps:
+        since = NONE if at is None else clock(at, millis=False) if at == known[0] else _ms(at - known[0])
+        step = NONE if at is None or before is None else _ms(at - before)
+        tone = Tone.DIM if at is None else Tone.PLAIN
+        lines.append(
+            (
+                Span(pad(name, 10), tone),
+                Span(pad(since, 14, right=True), tone),
+                Span(pad(step, 11, right=True), Tone.DIM),
+            )
+        )
+        before = at if at is not None else before
+    return tuple(lines)
+
+
+def _name(name: str, job: JobView) -> str:
+    return "declined" if name == "accepted" and job.phase is JobPhase.DECLINED else name
+
+
+def job_memory(
+    job: JobView, state: AppState, now: float, levels: Levels, width: int, height: int = PLOT_HEIGHT
+) -> tuple[Line, ...]:
+    """The memory of the job's process from its launch to its end."""
+    times = job.times
+    end = times.ended if times.ended is not None else now
+    marks = [
+        Mark(ts, Tone.BAD if warned.over_limit else Tone.WARN)
+        for ts, warned in state.breaches
+        if warned.job_id == job.id
+    ]
+    start = begin_of(times, job.offered)
+    return memory_lines(state.memory_of(job), start, end, levels, width, height, marks=marks)
+
+
+def begin_of(times: JobTimes, otherwise: float) -> float:
+    """When the job got its process."""
+    return times.launched or times.entered or otherwise
+
+
+def crash_lines(place: Place | None, traceback: str, width: int) -> tuple[Line, ...]:
+    """The failing line in its file, then the whole traceback."""
+    if not traceback:
+        return ()
+    shown = source_lines(place, width) if place is not None else ()
+    head: Line = (Span("Traceback", Tone.STRONG),)
+    return (*shown, *(((),) if shown else ()), head, *_plain(traceback))
+
+
+def _plain(text: str) -> tuple[Line, ...]:
+    """Lines of a text from outside, their indentation kept."""
+    return tuple((Span(f"  {line}"),) for line in sanitise(text).rstrip("\n").split("\n"))
+
+
+def log_lines(lines: Sequence[LogLine], width: int) -> tuple[Line, ...]:
+    """Log lines as the log pane shows them, without the owner: it is always this job."""
+    layout = Columns(millis=width >= 100, owner=False, aligned=width >= 100)
+    return tuple(
+        tuple(Span(text, _TONES.get(role, Tone.DIM)) for text, role in row_parts(line, row, layout))
+        for line in lines
+        for row in range(min(line_count(line.text), MAX_ROWS))
+    )
+
+
+def log_title(lines: Sequence[LogLine], shown: int) -> Line:
+    """How many lines there are, and how many of them failed or warned."""
+    bad = sum(line.level >= LogLevel.WARN for line in lines)
+    more = f"  the last {shown} of {grouped(len(lines))} lines" if len(lines) > shown else ""
+    loud = f"  {bad} warnings and errors" if bad else ""
+    return (Span("Log", Tone.STRONG), Span(more, Tone.DIM), Span(loud, Tone.WARN))
+
+
+def _ms(seconds_: float) -> str:
+    ms = seconds_ * 1000
+    if abs(ms) < 10:
+        return f"{ms:.1f} ms"
+    return f"{grouped(ms)} ms" if abs(ms) < 100_000 else duration(seconds_)
+
+
+def seconds(length: float) -> str:
+    """A job's length: tenths as long as they say something."""
+    return f"{length:.1f} s" if length < 60 else duration(length)

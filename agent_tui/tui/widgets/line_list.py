@@ -1,0 +1,72 @@
+"""A list of lines to choose from; the cursor stays with its line when others come and go."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from agent_tui.tui.widgets.text import Line, to_content
+
+Rows = Sequence[tuple[str, Line]]
+"""Keys, each once, and the line of each."""
+
+
+class LineList(OptionList):
+    """Shows rows; what is chosen is known by its key."""
+
+    DEFAULT_CSS = """
+    LineList {
+        height: 1fr;
+        border: none;
+        padding: 0;
+        background: transparent;
+        scrollbar-size-vertical: 1;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+        &:focus { border: none; background-tint: transparent; }
+        & > .option-list--option-highlighted { background: $primary-muted; text-style: none; }
+        &:focus > .option-list--option-highlighted { background: $primary-muted; text-style: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False, compact=True)
+        self._keys: tuple[str, ...] = ()
+        self._rows: tuple[Line, ...] = ()
+
+    @property
+    def chosen(self) -> str | None:
+        """The key of the line under the cursor."""
+        at = self.highlighted
+        return self._keys[at] if at is not None and at < len(self._keys) else None
+
+    def choose(self, key: str) -> None:
+        """Puts the cursor there, if there is such a line."""
+        if key in self._keys:
+            self.highlighted = self._keys.index(key)
+
+    def key_at(self, index: int) -> str:
+        """The key of a line by its place."""
+        return self._keys[index]
+
+    def show(self, rows: Rows) -> None:
+        """Shows these rows, the cursor on the same key or else on the first."""
+        keys, lines = tuple(key for key, _ in rows), tuple(line for _, line in rows)
+        if keys == self._keys:
+            for at, (line, before) in enumerate(zip(lines, self._rows, strict=True)):
+                if line != before:
+                    self.replace_option_prompt_at_index(at, to_content(line))
+            self._rows = lines
+            return
+        chosen = self.chosen
+        self._keys, self._rows = keys, lines
+        self.clear_options()
+        self.add_options(Option(to_content(line)) for line in lines)
+        if keys:
+            self.highlighted = keys.index(chosen) if chosen in keys else 0
