@@ -416,6 +416,8 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
         "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ held +1 234 new  f follows"
     )
     assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ held +1 234 new  f follows"
+    picked = written(replace(title, picked=3, dropped=0, unseen=0), 66)
+    assert picked == "info ▾ | 1 filter ▾ | /boom 2/17 | ‖ held  f follows", "what is found is told first"
     assert "2 filters ▾" in written(replace(title, chips=title.chips * 2), 60)
 
 
