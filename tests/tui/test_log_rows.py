@@ -416,6 +416,8 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
         "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ held +1 234 new  f follows"
     )
     assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ held +1 234 new  f follows"
+    picked = written(replace(title, picked=3, dropped=0, unseen=0), 66)
+    assert picked == "info ▾ | 1 filter ▾ | /boom 2/17 | ‖ held  f follows", "what is found is told first"
     assert "2 filters ▾" in written(replace(title, chips=title.chips * 2), 60)
 
 
@@ -469,3 +471,26 @@ def test_the_record_of_a_json_line_and_of_a_traceback_tells_what_is_in_them() ->
     assert "at    /b c.py:12" in head
     for text in ("{no", "{" * 100_000, '["a"]', "[" * 100_000, '{"a":' * 50_000, "{}"):
         assert "time  " in record_head(line(0, text))
+
+
+def test_what_was_unfolded_stays_so_under_another_filter_and_while_it_is_looked_for() -> None:
+    rows = LogRows()
+    records = [line(0, "a\nb\nc\nd"), line(1, "e\nf\ng\nh")]
+    rows.add(records)
+    assert rows.toggle_fold(records[0])
+    assert len(rows) == 6
+    show(rows, query=parse("e"))
+    assert len(rows) == 6
+    rows.request(replace(rows.filter, query=NOTHING))
+    assert rows.toggle_fold(records[1])
+    assert rows.work()
+    rows.swap()
+    assert len(rows) == 8
+    show(rows, folded=False)
+    assert len(rows) == 8
+    rows.toggle_fold(records[1])
+    assert len(rows) == 6
+    rows.fold_all(True)
+    assert rows.work()
+    rows.swap()
+    assert len(rows) == 4

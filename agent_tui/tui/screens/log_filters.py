@@ -37,7 +37,11 @@ class LogFilters(ModalScreen[None]):
         #filters-level { height: 1; margin-bottom: 1; }
         #filters-word { width: 9; }
         #filters-level Select { width: 1fr; }
-        OptionList { height: auto; max-height: 100%; border: none; padding: 0; background: $surface; }
+        OptionList {
+            height: auto; max-height: 100%;
+            border: none; padding: 0;
+            background: $surface; background-tint: transparent;
+        }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -231,7 +231,7 @@ def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
         Piece("follow", tuple(_follow(title)), 0),
     ]
     if title.picked > 1:
-        right[0] = Piece("copy", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 2)
+        right[0] = Piece("copy", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 3)
     if title.dropped:
         right.insert(0, Piece("", ((f"⚠ {grouped(title.dropped)} dropped", Role.WARN_WORD),), 1))
     for goes in (6, 5, 4, 3, 2, 1):
