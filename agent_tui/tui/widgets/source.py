@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_tui.tui.widgets.text import Line, Span, Tone, one_line
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line
 
 AROUND = 2
 """Lines shown before and after the one that failed."""
@@ -49,18 +49,25 @@ def source_lines(
     place: Place, width: int, read: Callable[[str], str | None] = read_source
 ) -> tuple[Line, ...]:
     """The failing line between its neighbours; it is told when the file is gone or has changed since."""
-    head = (Span(one_line(f"{place.file}:{place.line}", width), Tone.STRONG),)
+    head = (Span(_end_of(one_line(f"{place.file}:{place.line}"), width), Tone.STRONG),)
     text = read(place.file)
     if text is None:
         return (head, (Span("  the file cannot be read any more", Tone.DIM),))
     lines = text.split("\n")
     if place.line > len(lines) or (place.quoted and lines[place.line - 1].strip() != place.quoted):
-        quoted = ((Span(f"  ▸ {one_line(place.quoted, width)}", Tone.BAD),),) if place.quoted else ()
+        quoted = (
+            ((Span(f"  ▸ {clip(one_line(place.quoted), width - 4)}", Tone.BAD),),) if place.quoted else ()
+        )
         return (head, *quoted, (Span("  the file has changed since", Tone.DIM),))
     first = max(place.line - AROUND, 1)
     shown = enumerate(lines[first - 1 : place.line + AROUND], first)
     digits = len(str(place.line + AROUND))
     return (head, *(_numbered(number, line, digits, number == place.line) for number, line in shown))
+
+
+def _end_of(path: str, width: int) -> str:
+    """A long path by its end, where the file's name is."""
+    return path if len(path) <= width else f"…{path[1 - max(width, 2) :]}"
 
 
 def _numbered(number: int, line: str, digits: int, failing: bool) -> Line:

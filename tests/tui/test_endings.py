@@ -1,0 +1,101 @@
+"""Words for every way to end, and the place in the code at which a job failed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.events import EndedBy, JobStatus, ProcessState
+from agent_tui.model.state import JobPhase, JobView, ProcessView
+from agent_tui.tui.widgets.endings import ENDINGS, job_ended, job_standing, process_ended
+from agent_tui.tui.widgets.source import MAX_BYTES, Place, failing_place, read_source, source_lines
+
+RUNNING = JobView("AJ_1", "demo", JobPhase.RUNNING, 0.0, process_id="p1")
+PROCESS = ProcessView("p1", 8, ProcessKind.JOB, ProcessState.ENDED, 1, 0.0, 1.0, "AJ_1")
+
+
+def ended(by: EndedBy, status: JobStatus = JobStatus.FAILED, **more: int) -> JobView:
+    return replace(RUNNING, phase=JobPhase.ENDED, status=status, ended_by=by, **more)  # type: ignore[arg-type]
+
+
+def test_every_way_to_end_looks_different() -> None:
+    assert set(ENDINGS) == set(EndedBy)
+    jobs = [ended(by, exit_code=3, signal=11 if by is EndedBy.SIGNAL else 0) for by in EndedBy]
+    lost = [replace(RUNNING, phase=phase) for phase in (JobPhase.LOST, JobPhase.DECLINED)]
+    shown = [job_standing(job).text for job in (*jobs, *lost, RUNNING)]
+    assert len(set(shown)) == len(shown)
+    assert all(len(text) <= 13 for text in shown)
+    assert len({job_ended(job) for job in jobs}) == len(jobs)
+    assert job_ended(RUNNING) == ""
+
+
+@pytest.mark.parametrize(
+    ("by", "more", "text"),
+    [
+        (EndedBy.OUT_OF_MEMORY, {"signal": 9}, "✗ OOM kill"),
+        (EndedBy.INIT_TIMEOUT, {"signal": 9}, "✗ time-out"),
+        (EndedBy.UNRESPONSIVE, {"signal": 9}, "✗ hung"),
+        (EndedBy.LOADING, {"exit_code": 1}, "✗ not ready"),
+        (EndedBy.SIGNAL, {"signal": 11}, "✗ SIGSEGV"),
+        (EndedBy.EXIT, {"exit_code": 3}, "✗ exit 3"),
+        (EndedBy.ORDER, {"exit_code": 0}, "■ ended"),
+        (None, {"signal": 9}, "✗ SIGKILL"),
+    ],
+)
+def test_a_process_by_what_ended_it(by: EndedBy | None, more: dict[str, int], text: str) -> None:
+    assert process_ended(replace(PROCESS, ended_by=by, **more), None).text == text  # type: ignore[arg-type]
+
+
+def test_a_process_that_went_in_order_shows_its_jobs_end_if_that_was_its_last() -> None:
+    process = replace(PROCESS, ended_by=EndedBy.ORDER, exit_code=0)
+    over = ended(EndedBy.MEMORY_LIMIT)
+    assert process_ended(process, over).text == "✗ limit"
+    assert process_ended(process, replace(over, process_id="p2")).text == "✗ failed"
+    assert process_ended(process, ended(EndedBy.ORDER, JobStatus.SUCCESS)).text == "✓ done"
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/home/ann/agent.py", line 2, in entry
+    look()
+  File "/venv/lib/python3.11/site-packages/x/y.py", line 9, in z
+    raise KeyError
+KeyError
+"""
+
+
+def texts(place: Place, source: str | None, width: int = 80) -> list[str]:
+    return ["".join(span.text for span in line) for line in source_lines(place, width, lambda _: source)]
+
+
+def test_the_place_is_the_innermost_in_the_projects_own_code() -> None:
+    assert failing_place(TRACEBACK) == Place("/home/ann/agent.py", 2, "look()")
+    theirs = TRACEBACK.replace("/home/ann/agent.py", "<string>")
+    assert failing_place(theirs) == Place("/venv/lib/python3.11/site-packages/x/y.py", 9, "raise KeyError")
+    assert failing_place("no traceback") is None
+    assert failing_place("") is None
+
+
+def test_lines_around_the_place_as_they_are_now() -> None:
+    place = Place("/home/ann/agent.py", 2, "look()")
+    assert texts(place, "def f():\n    look()\n    return 1\n4\n5\n") == [
+        "/home/ann/agent.py:2",
+        "    1  def f():",
+        "  ▸ 2      look()",
+        "    3      return 1",
+        "    4  4",
+    ]
+    assert texts(place, "def f():\n    other()\n")[1:] == ["  ▸ look()", "  the file has changed since"]
+    assert texts(place, "one line")[-1] == "  the file has changed since"
+    assert texts(place, None)[1:] == ["  the file cannot be read any more"]
+    assert texts(place, None, 12)[0] == "…/agent.py:2"
+
+
+def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
+    large = tmp_path / "large.py"
+    large.write_bytes(b"x" * (MAX_BYTES + 1))
+    odd = tmp_path / "odd.py"
+    odd.write_bytes(b"\xff = 1\n")
+    assert read_source(str(odd)) == "\ufffd = 1\n"
+    for file in (str(large), str(tmp_path), "/dev/zero", "/none", "/a\0b"):
+        assert read_source(file) is None

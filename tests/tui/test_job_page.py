@@ -1,0 +1,298 @@
+"""The job page, the list of jobs and the breaches page: what keys do, and hostile text as text."""
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.child import MemoryMeasure
+from agent_tui.model.logs import LogLevel
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.breaches import BreachesPage
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.widgets.line_list import LineList
+from agent_tui.tui.widgets.processes import Processes
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+
+from .test_app import HOSTILE, screen
+
+SIZES = [(120, 40), (80, 24)]
+
+
+def crashed(engine: FakeEngine, file: Path) -> None:
+    """A busy screen, and a job whose code raised in line 2 of that file."""
+    histories.busy(engine)
+    traceback = (
+        f'Traceback (most recent call last):\n  File "{file}", line 2, in entry\n    raise ValueError("no")\n'
+        "ValueError: no\n"
+    )
+    engine.publish(
+        ev.Dispatched("salon", "", None),
+        ev.OfferReceived("AJ_c", "salon", "", 1),
+        ev.OfferAnswered("AJ_c", accepted=True),
+        ev.JobAssigned("AJ_c", "salon"),
+        histories.process("p9", 99, ev.ProcessState.JOB, job_id="AJ_c"),
+        ev.JobStarted("AJ_c", "salon", "p9", 99, 1, True, 5.0, 12.0),
+    )
+    for second in range(30):
+        engine.clock.advance(1.0)
+        engine.publish(ev.ProcessMeasured("p9", 40.0 + second, used_mb=40.0 + second))
+    engine.store.assign("p9", "AJ_c")
+    engine.log("about to fail", LogLevel.WARN, "p9")
+    engine.publish(
+        histories.process(
+            "p9", 99, ev.ProcessState.ENDED, job_id="AJ_c", reason="ValueError: no", exit_code=0
+        ),
+        ev.JobEnded(
+            "AJ_c",
+            "salon",
+            99,
+            1,
+            ev.JobStatus.FAILED,
+            "ValueError: no",
+            30.0,
+            ev.EndedBy.CRASH,
+            0,
+            None,
+            traceback,
+        ),
+        warned("p9", 99, "AJ_c", over_limit=True),
+        warned("p4", 8126, None),
+    )
+
+
+def warned(process: str, pid: int, job: str | None, *, over_limit: bool = False) -> ev.MemoryWarned:
+    return ev.MemoryWarned(
+        process, pid, job, 60.0, MemoryMeasure.RSS, 60.0, None, 50.0, 55.0, 40.0, over_limit=over_limit
+    )
+
+
+@pytest.fixture
+def agent_file(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.py"
+    file.write_text('async def entry(ctx):\n    raise ValueError("no")\n')
+    return file
+
+
+async def job_page(app: AgentTuiApp, pilot: Pilot[int], job_id: str) -> JobPage:
+    page = JobPage(app._sight, job_id)
+    app.push_screen(page)
+    await until(lambda: app.screen is page)
+    await pilot.pause()
+    page.show()
+    await pilot.pause()
+    return page
+
+
+def shown(page: JobPage) -> str:
+    return str(page.query_one("#job-text", Static).content)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_crashed_job_tells_all_of_itself(agent_file: Path, size: tuple[int, int]) -> None:
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    async with screen(engine, size) as (app, pilot):
+        engine.results = [cmd.CommandResult(True, 'Job\n  {"room": "salon"}')]
+        page = await job_page(app, pilot, "AJ_c")
+        text = shown(page)
+        for expected in (
+            "✗ crashed  room salon after 30.0 s  failed",
+            "its entry function raised, exit code 0",
+            "p9 pid 99, generation 1, was warm",
+            "69 MB, peak 69",
+            f"/{agent_file.name}:2\n",
+            '▸ 2      raise ValueError("no")',
+            "Traceback (most recent call last):",
+            "about to fail",
+        ):
+            assert expected in text
+        rows = {
+            line.split()[0]: line.split("│")[0].split("┤")[0] for line in text.split("\n") if line.strip()
+        }
+        assert "12 ms" in rows["entry"]
+        assert rows["connected"].split()[1:3] == ["–", "–"]
+        await pilot.press("2")
+        await pilot.pause()
+        assert "about to fail" in shown(page)
+        assert "crashed" not in shown(page)
+        await pilot.press("right")
+        await pilot.pause()
+        assert '{"room": "salon"}' in shown(page)
+        assert cmd.DescribeJob("AJ_c") in engine.commands
+        await pilot.press("right")
+        await pilot.pause()
+        assert "crashed" in shown(page)
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_a_page_that_is_open_goes_on_with_its_job(agent_file: Path) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        page = await job_page(app, pilot, "AJ_Zz81kPpQ0sVb")
+        assert "● running" in shown(page)
+        engine.log("later", process="p2")
+        engine.publish(
+            ev.JobConnected("AJ_Zz81kPpQ0sVb", "demo-2", 321.0),
+            ev.JobEnded("AJ_Zz81kPpQ0sVb", "demo-2", 8124, 1, ev.JobStatus.SUCCESS, "all said", 2.0),
+        )
+
+        def success() -> bool:
+            app._paint()
+            page.show()
+            return "✓ success" in shown(page)
+
+        await until(success)
+        assert "321 ms" in shown(page)
+        assert "later" in shown(page)
+
+
+async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[Path, int]] = []
+    monkeypatch.setattr(
+        "agent_tui.tui.screens.job.open_in_editor", lambda _, file, line: opened.append((file, line))
+    )
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    async with screen(engine) as (app, pilot):
+        await job_page(app, pilot, "AJ_c")
+        await pilot.press("e")
+        assert opened == [(agent_file, 2)]
+        await pilot.press("escape")
+        await job_page(app, pilot, "AJ_Zz81kPpQ0sVb")
+        await pilot.press("e")
+        await until(lambda: any("no line of this job" in each.message for each in app._notifications))
+
+
+async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    async with screen(engine) as (app, pilot):
+        table = app.query_one(Processes)
+        table.focus()
+        await pilot.press("home")
+        selected = table.selected
+        assert selected is not None
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, JobPage))
+        assert isinstance(app.screen, JobPage)
+        assert app.screen._job_id == selected.job_id
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        idle = next(at for at, id in enumerate(table._order) if app.state.processes[id].job_id is None)
+        table.move_cursor(row=idle)
+        await pilot.press("enter")
+        await until(lambda: any("has had no job" in each.message for each in app._notifications))
+        assert len(app.screen_stack) == 1
+
+
+async def test_j_lists_all_jobs_from_the_selected_processs_one_on(agent_file: Path) -> None:
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    async with screen(engine) as (app, pilot):
+        table = app.query_one(Processes)
+        table.focus()
+        await pilot.press("home", "j")
+        await until(lambda: isinstance(app.screen, JobsPage))
+        rows = app.screen.query_one(LineList)
+        await until(lambda: rows.option_count == 4)
+        assert table.selected is not None
+        assert rows.chosen == table.selected.job_id
+        first = str(rows.get_option_at_index(0).prompt)
+        assert "✗ crashed" in first
+        assert first.rstrip().endswith("ValueError: no")
+        await pilot.press("home", "enter")
+        await until(lambda: isinstance(app.screen, JobPage))
+        assert isinstance(app.screen, JobPage)
+        assert app.screen._job_id == "AJ_c"
+        await pilot.press("escape", "escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_a_list_without_jobs_opens_nothing() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("j")
+        await until(lambda: isinstance(app.screen, JobsPage))
+        await until(lambda: app.screen.query_one(LineList).option_count == 1)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, JobsPage)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size: tuple[int, int]) -> None:
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    async with screen(engine, size) as (app, pilot):
+        await pilot.press("B")
+        await until(lambda: isinstance(app.screen, BreachesPage))
+        page = app.screen
+        rows = page.query_one(LineList)
+
+        def pids() -> list[str]:
+            prompts = [str(rows.get_option_at_index(at).prompt) for at in range(rows.option_count)]
+            return [prompt.split()[3] for prompt in prompts if len(prompt.split()) > 5]
+
+        await until(lambda: pids() == ["8126", "99", "8123"])
+        await pilot.press("enter")
+        await until(lambda: any("had no job" in each.message for each in app._notifications))
+        await pilot.press("l")
+        await until(lambda: pids() == ["99"])
+        assert "peak 69" in str(page.query_one("#breach-memory", Static).content)
+        await pilot.press("w")
+        await until(lambda: pids() == ["8126", "8123"])
+        await pilot.press("slash", *"demo-1")
+        await until(lambda: pids() == ["8123"])
+        await pilot.press("escape", "a")
+        assert page.query_one(Input).value == "demo-1"
+        await pilot.press("slash", *(["backspace"] * 6), *"99", "enter")
+        await until(lambda: pids() == ["99"])
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, JobPage))
+        await pilot.press("escape", "escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=["markup", "ansi", "wide", "bidi", "megabyte", "mixed"])
+async def test_text_from_outside_is_only_ever_text_on_these_pages(text: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    job_id = text[:5_000]
+    engine.store.assign("p9", job_id)
+    engine.log(text, process="p9")
+    traceback = f'Traceback…\n  File "/{text[:2000]}", line 2, in {text}\n    {text}\n{text}'
+    engine.publish(
+        ev.OfferReceived(job_id, text, "", 1),
+        histories.process("p9", 9, ev.ProcessState.JOB, job_id=job_id),
+        ev.JobStarted(job_id, text, "p9", 9, 1, True, 1.0, 2.0),
+        ev.ProcessMeasured("p9", 10.0, used_mb=10.0),
+        ev.ProcessMeasured("p9", float("inf"), used_mb=float("nan")),
+        warned("p9", 9, job_id),
+        ev.JobEnded(job_id, text, 9, 1, ev.JobStatus.FAILED, text, 1.0, ev.EndedBy.CRASH, 0, 99, traceback),
+    )
+    async with screen(engine, (80, 24)) as (app, pilot):
+        for key in ("j", "B"):
+            await pilot.press(key)
+            await until(lambda: len(app.screen_stack) == 2)
+            await pilot.pause()
+            assert "\x1b" not in app.export_screenshot()
+            await pilot.press("escape")
+            await until(lambda: len(app.screen_stack) == 1)
+        engine.results = [cmd.CommandResult(True, text)]
+        page = await job_page(app, pilot, job_id)
+        for tab in "123":
+            await pilot.press(tab)
+            await pilot.pause()
+            page.show()
+            assert "\x1b" not in app.export_screenshot()
+        assert app._exception is None
