@@ -166,8 +166,8 @@ def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[Cand
     error = model_error(candidates)
     if error is not None and error > FAITHFUL:
         notes.append(
-            f"  note: predicted and measured warm-hit rates differ by up to {error * 100:.0f} points: something "
-            "else happens here than the model knows; more jobs or --repeat may tell"
+            f"  note: predicted and measured warm-hit rates differ by up to {error * 100:.0f} points: "
+            "something else happens here than the model knows; more jobs or --repeat may tell"
         )
     if others := sum(run.others for run in result.runs):
         notes.append(f"  note: {others} other jobs came meanwhile and took processes")
