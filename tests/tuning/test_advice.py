@@ -11,7 +11,7 @@ from agent_tui.tuning.results import JobMeasure, SweepResult, rows
 from agent_tui.tuning.target import parse_target
 from tests.tuning.support import RULE, run_of, sweep_of
 
-LOAD = Load(100, 2.0, seed=3)
+LOAD = Load(100, 1.5, seed=3)
 P95 = parse_target("p95<50ms")
 
 
