@@ -88,7 +88,7 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
         lines.append((Span(f"{'ended':<9}", Tone.DIM), Span(clip(ended, width - 9))))
     if job.reason:
         tone = Tone.BAD if standing.tone is Tone.BAD else Tone.PLAIN
-        lines.append((Span(f"{'reason':<9}", Tone.DIM), Span(clip(one_line(job.reason), width - 9), tone)))
+        lines.append((Span(f"{'reason':<9}", Tone.DIM), Span(one_line(job.reason), tone)))
     lines.append((Span(f"{'process':<9}", Tone.DIM), Span(clip(_process(job, state), width - 9))))
     return tuple(lines)
 
