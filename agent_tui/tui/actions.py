@@ -50,6 +50,7 @@ _KEY_NAMES = {
     "N": "N",
     "Q": "Q",
     "R": "R",
+    "T": "T",
 }
 
 ACTIONS: tuple[Action, ...] = (
@@ -125,6 +126,38 @@ ACTIONS: tuple[Action, ...] = (
         "One less idle",
         "Keep one process less warm (numIdleProcesses), at once.",
         "Processes",
+        _serving,
+    ),
+    Action(
+        "load",
+        ("b",),
+        "Burst or ramp…",
+        "Make many test jobs: all at once, steady, Poisson or a ramp; the tuning page shows how they fare.",
+        "Tuning",
+        _serving,
+    ),
+    Action(
+        "sweep",
+        ("w",),
+        "Sweep…",
+        "Measure the same load with different counts of idle processes, and get advice which is enough.",
+        "Tuning",
+        _serving,
+    ),
+    Action(
+        "tuning",
+        ("T",),
+        "Tuning",
+        "Show the load or sweep that runs, or what the last one measured; closing the page ends neither.",
+        "Tuning",
+        footer="Tuning",
+    ),
+    Action(
+        "apply_advice",
+        ("a",),
+        "Apply the advice",
+        "Keep as many processes warm as the last sweep advises (numIdleProcesses), at once.",
+        "Tuning",
         _serving,
     ),
     Action(

@@ -1,0 +1,217 @@
+"""Curves drawn with braille dots: each cell is two dots wide and four high. Pure functions."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, width_of
+
+Point = tuple[float, float]
+
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_BLANK = 0x2800
+_RULE = "╌"
+_MARK = "▲"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve, its points in order of x. Points that are no numbers are passed over."""
+
+    points: Sequence[Point]
+    tone: Tone = Tone.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A horizontal line at `y` with a name; it is left out where it is beyond the axis."""
+
+    y: float
+    name: str
+    tone: Tone = Tone.DIM
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place on the x axis."""
+
+    x: float
+    tone: Tone = Tone.WARN
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A range and how its values are written."""
+
+    low: float
+    high: float
+    write: Callable[[float], str] = "{:g}".format
+
+    @property
+    def span(self) -> float:
+        return max(self.high - self.low, 1e-9)
+
+
+def plot(
+    series: Sequence[Series],
+    width: int,
+    height: int,
+    rules: Sequence[Rule] = (),
+    *,
+    x: Axis | None = None,
+    y: Axis | None = None,
+    marks: Sequence[Mark] = (),
+) -> tuple[Line, ...]:
+    """A picture of exactly `width` by `height` cells, the last row being the x axis.
+
+    Without axes these fit what is drawn. Later series are drawn over earlier ones, all over the rules.
+    """
+    drawn = [Series(_real(each.points), each.tone) for each in series]
+    x = x or _fitting([point[0] for each in drawn for point in each.points])
+    y = y or _fitting([*(point[1] for each in drawn for point in each.points), *(rule.y for rule in rules)])
+    rows = max(height - 1, 1)
+    labels = _y_labels(y, rows)
+    gutter = max(len(label) for label in labels) + 1
+    columns = width - gutter - 1
+    if columns < 4 or height < 2:
+        return tuple((Span(" " * max(width, 0)),) for _ in range(max(height, 0)))
+    canvas = _Canvas(columns, rows, x, y)
+    for rule in rules:
+        canvas.rule(rule)
+    for each in drawn:
+        canvas.curve(each)
+    body = [
+        (Span(pad(label, gutter - 1, right=True), Tone.DIM), Span(" ┤" if label else " │", Tone.DIM), *cells)
+        for label, cells in zip(labels, canvas.lines(), strict=True)
+    ]
+    return (*body, (Span(" " * gutter + "└", Tone.DIM), *_x_axis(x, columns, marks)))
+
+
+def held(points: Sequence[Point], until: float) -> tuple[Point, ...]:
+    """Points between which the value stays and then jumps, the last one going on until then."""
+    steps: list[Point] = []
+    for at, value in points:
+        if steps:
+            steps.append((at, steps[-1][1]))
+        steps.append((at, value))
+    if steps and until > steps[-1][0]:
+        steps.append((until, steps[-1][1]))
+    return tuple(steps)
+
+
+def round_up(value: float) -> float:
+    """The next number that is easy to read: 1, 1.5, 2, 3, 4, 5, 6 or 8 and zeros."""
+    if value <= 0 or not math.isfinite(value):
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next((step * unit for step in (1, 1.5, 2, 3, 4, 5, 6, 8) if step * unit >= value), 10 * unit)
+
+
+def beside(left: Sequence[Line], right: Sequence[Line], width: int, gap: int = 2) -> tuple[Line, ...]:
+    """Two blocks next to each other, the left one in `width` cells."""
+    rows = max(len(left), len(right))
+    lines: list[Line] = []
+    for row in range(rows):
+        first = left[row] if row < len(left) else ()
+        blank = Span(" " * max(width - width_of(first) + gap, gap))
+        lines.append((*first, blank, *right[row]) if row < len(right) else first)
+    return tuple(lines)
+
+
+class _Canvas:
+    """Dots and what lies below them."""
+
+    def __init__(self, columns: int, rows: int, x: Axis, y: Axis) -> None:
+        self._columns, self._rows, self._x, self._y = columns, rows, x, y
+        self._dots: dict[tuple[int, int], tuple[int, Tone]] = {}
+        self._ground: dict[tuple[int, int], tuple[str, Tone]] = {}
+
+    def rule(self, rule: Rule) -> None:
+        """Its name stands at the right end, above nothing else."""
+        if not self._y.low <= rule.y <= self._y.high:
+            return
+        row = self._dot_row(rule.y) // 4
+        name = clip(f" {rule.name} ", self._columns - 2)
+        text = _RULE * (self._columns - len(name)) + name
+        self._ground |= {(column, row): (char, rule.tone) for column, char in enumerate(text)}
+
+    def curve(self, series: Series) -> None:
+        """Each column of dots shows all that the curve goes through in it."""
+        for column, (low, high) in enumerate(self._extents(series.points)):
+            if low > high:
+                continue
+            for dot in range(self._dot_row(high), self._dot_row(low) + 1):
+                cell = (column // 2, dot // 4)
+                bits = self._dots.get(cell, (0, series.tone))[0]
+                self._dots[cell] = (bits | _DOTS[column % 2][dot % 4], series.tone)
+
+    def lines(self) -> Iterable[Line]:
+        """The rows, neighbours of one tone in one piece."""
+        for row in range(self._rows):
+            spans: list[Span] = []
+            for column in range(self._columns):
+                text, tone = self._cell(column, row)
+                if spans and spans[-1].tone is tone:
+                    spans[-1] = Span(spans[-1].text + text, tone)
+                else:
+                    spans.append(Span(text, tone))
+            yield tuple(spans)
+
+    def _cell(self, column: int, row: int) -> tuple[str, Tone]:
+        if dots := self._dots.get((column, row)):
+            return chr(_BLANK + dots[0]), dots[1]
+        return self._ground.get((column, row), (" ", Tone.PLAIN))
+
+    def _extents(self, points: Sequence[Point]) -> list[tuple[float, float]]:
+        """The lowest and the highest value in each column of dots; low above high where there is none."""
+        found = [(math.inf, -math.inf)] * (2 * self._columns)
+
+        def note(column: int, value: float) -> None:
+            low, high = found[column]
+            found[column] = min(low, value), max(high, value)
+
+        seen = [(self._dot_column(at), value) for at, value in points if self._x.low <= at <= self._x.high]
+        for column, value in seen:
+            note(column, value)
+        for (first, start), (last, end) in itertools.pairwise(seen):
+            for column in range(first + 1, last):
+                note(column, start + (end - start) * (column - first) / (last - first))
+            if last == first + 1 and start != end:
+                note(last, start)  # a jump is one line, not two pieces
+        return found
+
+    def _dot_column(self, at: float) -> int:
+        return round((at - self._x.low) / self._x.span * (2 * self._columns - 1))
+
+    def _dot_row(self, value: float) -> int:
+        share = (value - self._y.low) / self._y.span
+        return round((1 - min(max(share, 0.0), 1.0)) * (4 * self._rows - 1))
+
+
+def _real(points: Sequence[Point]) -> list[Point]:
+    return [(at, value) for at, value in points if math.isfinite(at) and math.isfinite(value)]
+
+
+def _fitting(values: Sequence[float]) -> Axis:
+    return Axis(min(values), max(values)) if values else Axis(0.0, 1.0)
+
+
+def _y_labels(y: Axis, rows: int) -> list[str]:
+    """Values at the top, at the bottom, and between where there is room."""
+    labelled = {0, rows - 1} if rows < 5 else {0, (rows - 1) // 2, rows - 1}
+    last = max(rows - 1, 1)
+    return [y.write(y.high - y.span * row / last) if row in labelled else "" for row in range(rows)]
+
+
+def _x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
+    """The ends' values and the marks between them."""
+    first, last = x.write(x.low), x.write(x.high)
+    cells: list[tuple[str, Tone]] = [("─", Tone.DIM)] * columns
+    if len(first) + len(last) + 4 <= columns:
+        for at, text in ((1, f"{first} "), (columns - len(last) - 1, f" {last}")):
+            cells[at : at + len(text)] = [(char, Tone.DIM) for char in text]
+    for mark in marks:
+        if x.low <= mark.x <= x.high:
+            cells[round((mark.x - x.low) / x.span * (columns - 1))] = (_MARK, mark.tone)
+    return tuple(Span(text, tone) for text, tone in cells)
