@@ -40,7 +40,10 @@ from agent_tui.tui.screens.live_page import Sight
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.screens.tuning import TuningPage
+from agent_tui.tui.screens.tuning_forms import FIRST_LOAD, FIRST_SWEEP, LoadForm, SweepForm
 from agent_tui.tui.screens.worker import WorkerPage, worker_lines
+from agent_tui.tui.tuner import Tuner
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -98,6 +101,7 @@ class AgentTuiApp(App[int]):
         confirmed_host: str = "",
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         now: Callable[[], float] = time.time,
+        tuner: Tuner | None = None,
     ) -> None:
         """`agent` is the file's path for the first frame, before there is an engine to tell of it.
 
@@ -120,6 +124,9 @@ class AgentTuiApp(App[int]):
         self._first_dispatch = dispatch
         self._last_dispatch = cmd.Dispatch()
         self._confirmed_host = confirmed_host
+        self._tuner = tuner or Tuner()
+        self._tuner.ended = self._tell_tuned
+        self._last_load, self._last_sweep = FIRST_LOAD, FIRST_SWEEP
         self._quitting = False
         self._enabled: tuple[bool, ...] = ()
         self._panels: dict[type[Widget], Widget] = {}
@@ -175,6 +182,7 @@ class AgentTuiApp(App[int]):
 
     async def ended(self) -> None:
         """Returns when the engine has ended, also when the screen went by an error of its own."""
+        await self._tuner.close()
         if self._engine_task is None or self._engine_task.done():
             return
         if self._engine is not None and self._engine.up:
@@ -224,7 +232,7 @@ class AgentTuiApp(App[int]):
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
             start.set_class(state.generation.current > 0, "-serving")
-            header.show(state, now, options)
+            header.show(state, now, options, self._tuner.summary)
             self._panel(Processes).show(state, now)
             self._panel(LogPane).show(state, now)
             self._panel(Breaches).show(state, now)
@@ -270,11 +278,54 @@ class AgentTuiApp(App[int]):
 
     async def _dispatch(self, command: cmd.Dispatch) -> None:
         result = await self._send(replace(command, confirmed_host=self._confirmed_host))
-        if result is not None and result.refused and self.state.server is not None:
-            host = await self.push_screen_wait(RemoteGuard(self.state.server.host, "a test dispatch"))
-            if host is not None:
-                self._confirmed_host = host
-                await self._send(replace(command, confirmed_host=host))
+        if result is not None and result.refused and await self._host_typed("a test dispatch"):
+            await self._send(replace(command, confirmed_host=self._confirmed_host))
+
+    async def _host_typed(self, what: str) -> bool:
+        """Asks for the name of the server, which is remote; whether it was typed."""
+        if self.state.server is None:
+            return False
+        host = await self.push_screen_wait(RemoteGuard(self.state.server.host, what))
+        self._confirmed_host = host or self._confirmed_host
+        return host is not None
+
+    async def _may_load(self, what: str) -> bool:
+        """Whether so many test jobs may be made on this server; asks where that is not clear."""
+        server = self.state.server
+        confirmed = server is not None and (not server.remote or server.host == self._confirmed_host)
+        return confirmed or await self._host_typed(what)
+
+    async def do_load(self) -> None:
+        self._tuner.check_free()
+        load = await self.push_screen_wait(LoadForm(self._last_load))
+        if load is not None:
+            self._last_load = load
+            if await self._may_load(f"{load.jobs} test jobs"):
+                self._tuner.start_load(self._handle, load, self._confirmed_host)
+                await self.do_tuning()
+
+    async def do_sweep(self) -> None:
+        self._tuner.check_free()
+        wish = await self.push_screen_wait(SweepForm(self._last_sweep))
+        if wish is not None:
+            self._last_sweep = wish
+            jobs = wish.plan.load.jobs * len(wish.plan.counts) * wish.plan.repeat
+            if await self._may_load(f"a sweep of {jobs} test jobs"):
+                plan = replace(wish.plan, confirmed_host=self._confirmed_host)
+                self._tuner.start_sweep(self._handle, plan, wish.target)
+                await self.do_tuning()
+
+    async def do_tuning(self) -> None:
+        if isinstance(self.screen, TuningPage):
+            self.screen.show_newest()
+        else:
+            await self.push_screen_wait(TuningPage(self._tuner, lambda: self._options.num_idle_processes))
+
+    async def do_apply_advice(self) -> None:
+        advice = self._tuner.advice
+        if advice is None or advice.count is None:
+            raise UserError("no sweep has advised a count: w starts one")
+        await self._set_idle(advice.count)
 
     async def do_copy_link(self) -> None:
         link = self._handle.join_link(self._room())
@@ -333,7 +384,16 @@ class AgentTuiApp(App[int]):
     async def _change_idle(self, by: int) -> None:
         count = self._handle.resolution.options.num_idle_processes + by
         if 0 <= count <= MAX_IDLE:
-            await self._set_option("numIdleProcesses", str(count))
+            await self._set_idle(count)
+
+    async def _set_idle(self, count: int) -> None:
+        if self._tuner.sweeping:
+            raise UserError("the sweep sets numIdleProcesses itself until it is over")
+        await self._set_option("numIdleProcesses", str(count))
+
+    def _tell_tuned(self, what: str) -> None:
+        if self.is_running and not isinstance(self.screen, TuningPage):
+            self._tell(f"{what}: T shows it")
 
     async def do_owner(self) -> None:
         process, pane = self._panel(Processes).selected, self._panel(LogPane)

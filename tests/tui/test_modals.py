@@ -7,10 +7,19 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from agent_tui.model.commands import Dispatch
+from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.dispatch_form import DispatchForm, count_error, metadata_note, read, room_note
+from agent_tui.tui.screens.dispatch_form import (
+    DispatchForm,
+    attributes_text,
+    count_error,
+    metadata_note,
+    notes,
+    parse_attributes,
+    read,
+    room_note,
+)
 from agent_tui.tui.screens.help import Help, in_groups, key_row, page
 from agent_tui.tui.screens.remote_guard import RemoteGuard, confirms, progress
 
@@ -94,17 +103,54 @@ async def test_the_host_has_to_be_typed() -> None:
 # -- dispatch form ---------------------------------------------------------------------------------------
 
 
+def filled(**values: str) -> dict[str, str]:
+    """The dispatch form's fields; those that are not given are as at first."""
+    empty = dict.fromkeys(("room", "metadata", "attributes", "identity", "length"), "")
+    return {"count": "1", "by": "server", **empty, **values}
+
+
+def wrong(values: dict[str, str]) -> list[str]:
+    """The fields that the form finds fault with."""
+    return [name for name, note in notes(values).items() if note.wrong]
+
+
 @pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "x", "²", "9" * 5000])
 def test_a_bad_count_is_told(text: str) -> None:
     assert count_error(text)
-    assert read(text, "", "") is None
+    assert wrong(filled(count=text)) == ["count"]
 
 
 def test_a_form_reads_as_a_command() -> None:
-    assert read(" 100 ", " demo ", ' {"a": 1}') == Dispatch(100, "demo", ' {"a": 1}')
-    assert read("1", "a\x1bb", "") is None
+    read_ = read(filled(count=" 100 ", room=" demo ", metadata=' {"a": 1}', length="500ms", attributes="a=b"))
+    assert read_ == Dispatch(100, "demo", ' {"a": 1}', attributes={"a": "b"}, length_s=0.5)
+    assert wrong(filled(room="a\x1bb")) == ["room"]
     assert "its own, beginning with demo" in room_note("demo", "2")
     assert "this one" in room_note("demo", "1")
+
+
+@pytest.mark.parametrize("text", ["a", "=b", "a=b, c", "{", "[1]", '{"a": 1}', "{" * 100_000])
+def test_bad_attributes_are_told(text: str) -> None:
+    assert wrong(filled(attributes=text)) == ["attributes"]
+
+
+@pytest.mark.parametrize("attributes", [{}, {"a": "1", "b": ""}, {"a": "1, b=2"}, {"a=": "x"}, {"漢": '"'}])
+def test_attributes_are_written_as_they_are_read(attributes: dict[str, str]) -> None:
+    assert parse_attributes(attributes_text(attributes)) == attributes
+
+
+@pytest.mark.parametrize("text", ["x", "-1s", "0", "1 day"])
+def test_a_bad_length_is_told(text: str) -> None:
+    assert wrong(filled(length=text)) == ["length"]
+
+
+def test_a_simulated_job_carries_only_what_a_participant_has() -> None:
+    assert wrong(filled(by="simulate")) == []
+    assert wrong(filled(by="simulate", metadata="hello")) == ["identity"]
+    assert wrong(filled(by="simulate", attributes="a=b")) == ["identity"]
+    given = filled(by="simulate", metadata="hello", identity="ann")
+    assert wrong(given) == []
+    assert read(given) == Dispatch(metadata="hello", by=DispatchBy.SIMULATE, identity="ann")
+    assert read({**given, "by": "server"}).identity == ""
 
 
 @pytest.mark.parametrize(
@@ -131,6 +177,11 @@ async def test_the_form_is_filled_by_keys() -> None:
     keys = ["2", "0", "tab", *"quick", "tab", *"{}", "enter"]
     assert await answer(DispatchForm(), *keys) == Dispatch(20, "quick", "{}")
     assert await answer(DispatchForm(), "tab", *"demo", click="#form-go") == Dispatch(1, "demo")
+    to_the_way = ["tab"] * 4
+    simulated = Dispatch(by=DispatchBy.SIMULATE, length_s=2.0)
+    assert await answer(DispatchForm(), *to_the_way, "right", "tab", "tab", *"2s", "enter") == simulated
+    assert await answer(DispatchForm(simulated), *to_the_way, "enter") == simulated
+    assert await answer(DispatchForm(simulated), *to_the_way, "left", "space", "enter") == simulated
 
 
 async def test_a_wrong_form_is_not_sent() -> None:

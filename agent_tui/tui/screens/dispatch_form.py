@@ -1,22 +1,25 @@
-"""The form for test dispatches: how many, into which room, with which metadata."""
+"""The form for test dispatches: how many, into which room, with what, made which way, for how long."""
 
 import json
-from typing import ClassVar
+from collections.abc import Mapping
 
-from textual import on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
-
-from agent_tui.logs.sanitise import sanitise
-from agent_tui.model.commands import Dispatch
-from agent_tui.tui.text import PRINTABLE, one_line
+from agent_tui.model.commands import Dispatch, DispatchBy
+from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
+from agent_tui.tui.text import one_line
 
 MOST = 100
 """Test dispatches of one form; bursts and sweeps have their own ways."""
+
+LENGTH_EXPECTS = "a time such as 500ms, 10s or 2m; empty: as long as test jobs may last"
+ATTRIBUTES_EXPECTS = 'key=value, other=value, or a JSON object of texts such as {"a": "1, 2"}'
+WAYS = {
+    DispatchBy.SERVER.value: "server: as a real caller's job comes",
+    DispatchBy.SIMULATE.value: "simulate: offered to this worker alone",
+}
+_WAY_NOTES = {
+    DispatchBy.SERVER: "a new room, or CreateDispatch for an agent with a name",
+    DispatchBy.SIMULATE: "whatever the worker's load; needs no free worker",
+}
 
 
 def count_error(text: str) -> str:
@@ -59,94 +62,100 @@ def metadata_note(text: str) -> str:
     return "sent as it is, valid JSON"
 
 
-def read(count: str, room: str, metadata: str) -> Dispatch | None:
-    """The command, or None while a field is wrong."""
-    if count_error(count) or room_error(room):
-        return None
-    return Dispatch(count=int(count), room=room.strip(), metadata=metadata)
+def parse_attributes(text: str) -> dict[str, str]:
+    """`key=value` pairs with commas between, or a JSON object of texts. Raises ValueError."""
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        try:
+            found = json.loads(stripped)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON") from None
+        if not all(isinstance(value, str) for value in found.values()):
+            raise ValueError("has values that are no texts")
+        return dict(found)
+    pairs = [pair.partition("=") for pair in stripped.split(",") if pair.strip()]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ValueError("is not a list of pairs")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-class DispatchForm(ModalScreen[Dispatch | None]):
+def attributes_text(attributes: Mapping[str, str]) -> str:
+    """The attributes as `parse_attributes` takes them back."""
+    text = ", ".join(f"{key}={value}" for key, value in attributes.items())
+    try:
+        plain = parse_attributes(text) == dict(attributes)
+    except ValueError:
+        plain = False
+    return text if plain else json.dumps(dict(attributes), ensure_ascii=False)
+
+
+def notes(values: Values) -> dict[str, Note]:
+    """The line below each field."""
+    by, identity = DispatchBy(values["by"]), values["identity"].strip()
+    simulated = by is DispatchBy.SIMULATE
+    count, room = count_error(values["count"]), room_error(values["room"])
+    attributes = judged(parse_attributes, values["attributes"], ATTRIBUTES_EXPECTS)
+    if not attributes.wrong:
+        number = len(parse_attributes(values["attributes"]))
+        attributes = Note(f"{number} sent" if number else f"none; {ATTRIBUTES_EXPECTS}")
+    return {
+        "count": Note(count or f"1 to {MOST}", bool(count)),
+        "room": Note(room or room_note(values["room"], values["count"]), bool(room)),
+        "metadata": Note(metadata_note(values["metadata"])),
+        "attributes": attributes,
+        "by": Note(_WAY_NOTES[by]),
+        "identity": _identity_note(values, identity, simulated=simulated),
+        "length": judged(_length, values["length"], LENGTH_EXPECTS),
+    }
+
+
+def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
+    """A simulated job carries things only as those of a participant whom it is about."""
+    if not simulated:
+        return Note("only for a simulated job")
+    if identity:
+        return Note("the job is about this pretended participant, who has metadata and attributes")
+    if values["metadata"].strip() or values["attributes"].strip():
+        return Note("give an identity: a simulated job's metadata and attributes are a participant's", True)
+    return Note("nobody: the job is about the room")
+
+
+def _length(text: str) -> float | None:
+    return seconds(text) if text.strip() else None
+
+
+def read(values: Values) -> Dispatch:
+    """The command of values that no note finds wrong."""
+    by = DispatchBy(values["by"])
+    return Dispatch(
+        int(values["count"]),
+        values["room"].strip(),
+        values["metadata"],
+        by=by,
+        attributes=parse_attributes(values["attributes"]),
+        identity=values["identity"].strip() if by is DispatchBy.SIMULATE else "",
+        length_s=_length(values["length"]),
+    )
+
+
+class DispatchForm(FieldForm[Dispatch]):
     """Begins with the values of `last`; returns a command without a confirmed host, or None."""
 
-    DEFAULT_CSS = """
-    DispatchForm {
-        align: center middle;
-
-        #form-box {
-            width: 72; max-width: 100%; height: auto; max-height: 100%;
-            padding: 1 2 0 2;
-            border: round $primary;
-            border-title-color: $text;
-            background: $surface;
-        }
-        .form-line { height: 1; }
-        .form-label { width: 10; text-style: bold; }
-        Input { width: 1fr; background: $panel; }
-        .form-note { height: auto; margin: 0 0 1 10; color: $text-muted; }
-        .form-note.-wrong { color: $text-error; }
-        #form-buttons { height: auto; align-horizontal: right; }
-        Button { margin-left: 2; }
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel"),
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
-    ]
-
     def __init__(self, last: Dispatch | None = None) -> None:
-        super().__init__()
-        self._last = last or Dispatch()
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="form-box") as box:
-            box.border_title = "Dispatch test jobs"
-            for name, value in (
-                ("count", str(self._last.count)),
-                ("room", self._last.room),
-                ("metadata", self._last.metadata),
-            ):
-                shown = " ".join(sanitise(value).split("\n"))
-                with Horizontal(classes="form-line"):
-                    yield Static(Content(name.capitalize()), classes="form-label", markup=False)
-                    yield Input(shown, id=f"form-{name}", compact=True, restrict=PRINTABLE)
-                yield Static("", id=f"form-{name}-note", classes="form-note", markup=False)
-            with Horizontal(id="form-buttons"):
-                yield Button(Content("Cancel (Esc)"), id="form-cancel")
-                yield Button(Content("Dispatch (Enter)"), id="form-go", variant="primary")
-
-    def on_mount(self) -> None:
-        self.query_one("#form-count").focus()
-        self._check()
-
-    @property
-    def _values(self) -> tuple[str, str, str]:
-        count, room, metadata = (
-            self.query_one(f"#form-{name}", Input).value for name in ("count", "room", "metadata")
+        last = last or Dispatch()
+        fields = (
+            Field("count", "Count", str(last.count)),
+            Field("room", "Room", last.room),
+            Field("metadata", "Metadata", last.metadata),
+            Field("attributes", "Attributes", attributes_text(last.attributes)),
+            Field("by", "Made by", last.by.value, WAYS),
+            Field("identity", "Identity", last.identity),
+            Field("length", "Job length", "" if last.length_s is None else f"{last.length_s:g}s"),
         )
-        return count, room, metadata
+        super().__init__("Dispatch test jobs", fields, "Dispatch")
 
-    @on(Input.Changed)
-    def _check(self) -> None:
-        count, room, metadata = self._values
-        self._note("count", count_error(count), f"1 to {MOST}")
-        self._note("room", room_error(room), room_note(room, count))
-        self._note("metadata", "", metadata_note(metadata))
-        self.query_one("#form-go", Button).disabled = read(*self._values) is None
+    def notes(self, values: Values) -> Mapping[str, Note]:
+        return notes(values)
 
-    def _note(self, name: str, error: str, otherwise: str) -> None:
-        note = self.query_one(f"#form-{name}-note", Static)
-        note.update(Content(f"✗ {error}" if error else otherwise))
-        note.set_class(bool(error), "-wrong")
-
-    @on(Input.Submitted)
-    @on(Button.Pressed, "#form-go")
-    def _submit(self) -> None:
-        command = read(*self._values)
-        if command is not None:
-            self.dismiss(command)
-
-    @on(Button.Pressed, "#form-cancel")
-    def action_cancel(self) -> None:
-        self.dismiss(None)
+    def read(self, values: Values) -> Dispatch:
+        return read(values)

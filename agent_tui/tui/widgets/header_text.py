@@ -103,6 +103,11 @@ def _generation_part(generation: GenerationView) -> Part:
     return Part(((4, (*current, Span(", "), *change)), (3, short)) if now else ((3, short),))
 
 
+def tuning_parts(running: str) -> tuple[Part, ...]:
+    """The load or sweep that is under way; nothing if none is."""
+    return (part(1, (Span(f"◌ {running}", Tone.WARN),)),) if running else ()
+
+
 def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
     """Where it stands with the server, and which server that is."""
     standing = _standing(state, now)

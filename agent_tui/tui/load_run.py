@@ -1,0 +1,126 @@
+"""One load of test jobs while the screen watches: each dispatched at its time, and what became of it."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from agent_tui.engine.handle import Handle
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.clock import Clock
+from agent_tui.tuning.loads import Load
+from agent_tui.tuning.recorder import Recorder, idle_processes
+from agent_tui.tuning.results import RunMeasure
+from agent_tui.tuning.watching import Watcher
+
+TAIL_S = 60.0
+"""For the last jobs to be over, on top of their length."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """A load as it stands. `counts` are the values of numIdleProcesses, from which second on each."""
+
+    measure: RunMeasure
+    counts: tuple[tuple[float, int], ...]
+    elapsed_s: float
+    running: bool
+    ended: str = ""
+    """Why it ended before all jobs were over; empty if it did not."""
+
+
+class LoadRun:
+    """Runs once. numIdleProcesses may change meanwhile: that is what one watches it for."""
+
+    def __init__(self, engine: Handle, load: Load, clock: Clock, confirmed_host: str = "") -> None:
+        self._engine = engine
+        self._load = load
+        self._clock = clock
+        self._host = confirmed_host
+        self._watcher = Watcher(engine)
+        self._watcher.hear = self._hear
+        self._started = clock.time()
+        self._over_at: float | None = None
+        count = self._wanted
+        idle = idle_processes(self._watcher.state)
+        self._recorder = Recorder(count, 0, load, self._started, idle)
+        self._counts = [(0.0, count)]
+        self._stop = ""
+        self._stopping = asyncio.Event()
+        self._sends: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> bool:
+        return self._over_at is None
+
+    @property
+    def view(self) -> LoadView:
+        """As of now, or of its end."""
+        now = self._clock.time() if self._over_at is None else self._over_at
+        measure = self._recorder.measure((), complete=not self.running and not self._stop)
+        return LoadView(measure, tuple(self._counts), now - self._started, self.running, self._stop)
+
+    @property
+    def progress(self) -> str:
+        """How far it is, short."""
+        return f"load {self._recorder.made}/{self._load.jobs}"
+
+    def stop(self, reason: str) -> None:
+        """No more jobs are dispatched; those that run end by themselves."""
+        self._stop = self._stop or reason
+        self._stopping.set()
+        self._watcher.wake()
+
+    async def run(self) -> None:
+        """Dispatches everything and waits until all jobs are over."""
+        watching = asyncio.create_task(self._watcher.run(), name="load's events")
+        recorder = self._recorder
+        try:
+            await self._dispatch_all()
+            limit_s = self._load.job_length_s + TAIL_S
+            done = await self._watcher.until(
+                lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
+            )
+            if not done:
+                self._stop = self._stop or self._watcher.trouble or "the last jobs are not over"
+        finally:
+            self._over_at = self._clock.time()
+            for task in (watching, *self._sends):
+                task.cancel()
+            await asyncio.gather(watching, *self._sends, return_exceptions=True)
+
+    async def _dispatch_all(self) -> None:
+        """Each job at its time, however long the dispatches before it take."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for offset in self._load.offsets():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(start + offset):
+                    await self._stopping.wait()
+            if self._stop:
+                break
+            task = asyncio.create_task(self._send(), name="a load's dispatch")
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+        await asyncio.gather(*self._sends)
+
+    async def _send(self) -> None:
+        at = self._clock.time()
+        command = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s)
+        result = await self._engine.send(command)
+        if result.refused:
+            self.stop(result.text)
+        elif result.ok:
+            self._recorder.dispatched(result.rooms, at)
+        else:
+            self._recorder.not_dispatched(at, result.text)
+        self._watcher.wake()
+
+    @property
+    def _wanted(self) -> int:
+        return self._engine.resolution.options.num_idle_processes
+
+    def _hear(self, stamped: ev.Stamped) -> None:
+        self._recorder.hear(stamped)
+        if self._wanted != self._counts[-1][1]:
+            self._counts.append((max(stamped.ts - self._started, 0.0), self._wanted))

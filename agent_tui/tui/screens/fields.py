@@ -1,0 +1,208 @@
+"""A form of a few fields: each has a line below that says what it leads to, or what is wrong with it."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from agent_tui.logs.sanitise import sanitise
+from agent_tui.options import kinds
+from agent_tui.tui.text import PRINTABLE, one_line
+
+T = TypeVar("T")
+
+Values = Mapping[str, str]
+"""Field's name → what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field. With `choices` (what it holds → words for people) it takes nothing else."""
+
+    name: str
+    label: str
+    value: str = ""
+    choices: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The line below a field; while one of them is `wrong` the form cannot be sent."""
+
+    text: str
+    wrong: bool = False
+
+
+def judged(parse: Callable[[str], object], text: str, expects: str, good: str = "") -> Note:
+    """What a parser says that raises ValueError with words to follow the value; `good` if it says nothing."""
+    try:
+        parse(text)
+    except ValueError as error:
+        shown = one_line(text.strip(), 20)
+        return Note(f"{shown} {error}: give {expects}" if shown else f"give {expects}", wrong=True)
+    return Note(good or expects)
+
+
+def seconds(text: str) -> float:
+    """A duration such as `500ms` or `2s`, in seconds. Raises ValueError."""
+    value = kinds.duration(1).convert(text)
+    assert isinstance(value, (int, float))
+    return value / 1000
+
+
+class Choice(Static, can_focus=True):
+    """One of a few texts; left, right, space or a click goes to another one."""
+
+    DEFAULT_CSS = """
+    Choice {
+        width: 1fr; height: 1;
+        background: $panel;
+        &:focus { background: $primary-muted; text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "go(-1)", show=False),
+        Binding("right,space", "go(1)", show=False),
+        Binding("enter", "submit", show=False),
+    ]
+
+    class Changed(Message):
+        """Another text was chosen."""
+
+    class Submitted(Message):
+        """The form is to be sent."""
+
+    def __init__(self, choices: Mapping[str, str], value: str, *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._choices = dict(choices)
+        self.value = value if value in choices else next(iter(choices))
+
+    def on_mount(self) -> None:
+        self._draw()
+
+    def action_go(self, by: int) -> None:
+        names = list(self._choices)
+        self.value = names[(names.index(self.value) + by) % len(names)]
+        self._draw()
+        self.post_message(self.Changed())
+
+    def action_submit(self) -> None:
+        self.post_message(self.Submitted())
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.action_go(1)
+
+    def _draw(self) -> None:
+        self.update(Content(f" ◂ {self._choices[self.value]} ▸"))
+
+
+class FieldForm(ModalScreen[T | None]):
+    """Returns what `read` makes of the fields when it is sent, None when it is not."""
+
+    DEFAULT_CSS = """
+    FieldForm {
+        align: center middle;
+
+        #form-box {
+            width: 76; max-width: 100%; height: auto; max-height: 100%;
+            padding: 1 2 0 2;
+            border: round $primary;
+            border-title-color: $text;
+            background: $surface;
+        }
+        #form-fields { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+        .form-line { height: 1; }
+        .form-label { width: 12; text-style: bold; }
+        Input { width: 1fr; background: $panel; }
+        .form-note { height: auto; margin: 0 0 0 12; color: $text-muted; }
+        .form-note.-wrong { color: $text-error; }
+        #form-buttons { height: 3; align-horizontal: right; }
+        Button { margin-left: 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel"),
+        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+    ]
+
+    def __init__(self, title: str, fields: Sequence[Field], go: str) -> None:
+        """`go` is the word on the button that sends it."""
+        super().__init__()
+        self._title, self._fields, self._go = title, tuple(fields), go
+
+    @abstractmethod
+    def notes(self, values: Values) -> Mapping[str, Note]:
+        """The line below each field."""
+
+    @abstractmethod
+    def read(self, values: Values) -> T:
+        """What the form asks for; called while no note is wrong."""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="form-box") as box:
+            box.border_title = self._title
+            with VerticalScroll(id="form-fields", can_focus=False):
+                for field in self._fields:
+                    with Horizontal(classes="form-line"):
+                        yield Static(Content(field.label), classes="form-label", markup=False)
+                        yield self._control(field)
+                    yield Static("", id=f"form-{field.name}-note", classes="form-note", markup=False)
+            with Horizontal(id="form-buttons"):
+                yield Button(Content("Cancel (Esc)"), id="form-cancel")
+                yield Button(Content(f"{self._go} (Enter)"), id="form-go", variant="primary")
+
+    @staticmethod
+    def _control(field: Field) -> Input | Choice:
+        name = f"form-{field.name}"
+        if field.choices is not None:
+            return Choice(field.choices, field.value, id=name)
+        shown = " ".join(sanitise(field.value).split("\n"))
+        return Input(shown, id=name, compact=True, restrict=PRINTABLE)
+
+    def on_mount(self) -> None:
+        self.query_one(f"#form-{self._fields[0].name}").focus()
+        self._check()
+
+    @property
+    def values(self) -> Values:
+        """What the fields hold now."""
+        found = {}
+        for field in self._fields:
+            control = self.query_one(f"#form-{field.name}")
+            assert isinstance(control, (Input, Choice))
+            found[field.name] = control.value
+        return found
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _check(self) -> None:
+        notes = self.notes(self.values)
+        for field in self._fields:
+            note = notes[field.name]
+            shown = self.query_one(f"#form-{field.name}-note", Static)
+            shown.update(Content(f"✗ {note.text}" if note.wrong else note.text))
+            shown.set_class(note.wrong, "-wrong")
+        self.query_one("#form-go", Button).disabled = any(note.wrong for note in notes.values())
+
+    @on(Input.Submitted)
+    @on(Choice.Submitted)
+    @on(Button.Pressed, "#form-go")
+    def _submit(self) -> None:
+        values = self.values
+        if not any(note.wrong for note in self.notes(values).values()):
+            self.dismiss(self.read(values))
+
+    @on(Button.Pressed, "#form-cancel")
+    def action_cancel(self) -> None:
+        self.dismiss(None)

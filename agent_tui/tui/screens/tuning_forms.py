@@ -1,0 +1,156 @@
+"""The forms for a load of test jobs, and for a sweep of such loads over counts of idle processes."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent_tui.options import kinds
+from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
+from agent_tui.tui.widgets.text import duration
+from agent_tui.tuning.grammar import COUNTS_EXPECTS, RATE_EXPECTS, parse_counts, parse_rate, rate_text
+from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.tuning.sweep import SweepPlan
+from agent_tui.tuning.target import EXPECTS, Target, parse_target
+
+PATTERNS = {
+    Pattern.BURST.value: "all at once",
+    Pattern.STEADY.value: "steady: evenly spaced",
+    Pattern.POISSON.value: "Poisson: as calls of many people come",
+    Pattern.RAMP.value: "ramp: from one rate to another",
+}
+JOBS = kinds.whole(1, 10_000)
+REPEAT = kinds.whole(1, 100)
+SEED = kinds.whole(0, 2**31 - 1)
+LENGTH_EXPECTS = "a time such as 500ms or 2s; a job is ended after it"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepWish:
+    """What the sweep's form asks for."""
+
+    plan: SweepPlan
+    target: Target
+
+
+FIRST_LOAD = Load(10, 2.0, Pattern.BURST, job_length_s=2.0)
+FIRST_SWEEP = SweepWish(SweepPlan(Load(50, 2.0), (0, 1, 2, 3, 4)), parse_target("p95<50ms"))
+
+
+def counts_text(counts: Sequence[int]) -> str:
+    """Counts as `parse_counts` takes them back: `0-4`, `0,1,4`."""
+    runs = [
+        [number for _, number in group]
+        for _, group in itertools.groupby(enumerate(counts), lambda pair: pair[1] - pair[0])
+    ]
+    return ",".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(number) for number in run) for run in runs
+    )
+
+
+def rate_note(text: str, pattern: Pattern) -> Note:
+    """Whether the rate goes with the pattern."""
+    note = judged(parse_rate, text, RATE_EXPECTS)
+    if note.wrong:
+        return note
+    _, end = parse_rate(text)
+    if pattern is Pattern.BURST:
+        return Note("not needed: they all come at once")
+    if pattern is Pattern.RAMP and end is None:
+        return Note("a ramp goes from one rate to another: give two of them, such as 1-5/s", wrong=True)
+    if pattern is not Pattern.RAMP and end is not None:
+        return Note("two rates are a ramp's: give one, such as 2/s", wrong=True)
+    return Note("jobs per time: 2/s, 30/m, 0.5/s" if end is None else "from the first rate to the second")
+
+
+def load_fields(load: Load) -> tuple[Field, ...]:
+    """The fields that say what a load is."""
+    return (
+        Field("jobs", "Jobs", str(load.jobs)),
+        Field("pattern", "Arrivals", load.pattern.value, PATTERNS),
+        Field("rate", "Rate", rate_text(load.rate, load.end_rate)),
+        Field("length", "Job length", f"{load.job_length_s:g}s"),
+        Field("seed", "Seed", str(load.seed)),
+    )
+
+
+def load_notes(values: Values) -> dict[str, Note]:
+    """The line below each of these fields."""
+    return {
+        "jobs": judged(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
+        "pattern": Note("left and right choose"),
+        "rate": rate_note(values["rate"], Pattern(values["pattern"])),
+        "length": judged(seconds, values["length"], LENGTH_EXPECTS),
+        "seed": judged(SEED.convert, values["seed"], SEED.expects, "the same seed makes the same arrivals"),
+    }
+
+
+def read_load(values: Values) -> Load:
+    """The load of values that no note finds wrong."""
+    rate, end = parse_rate(values["rate"])
+    pattern = Pattern(values["pattern"])
+    return Load(
+        _whole(JOBS, values["jobs"]),
+        rate,
+        pattern,
+        end if pattern is Pattern.RAMP else None,
+        seconds(values["length"]),
+        _whole(SEED, values["seed"]),
+    )
+
+
+def _whole(kind: kinds.Kind, text: str) -> int:
+    """Takes what the kind takes, `1e3` too."""
+    value = kind.convert(text)
+    assert isinstance(value, int)
+    return value
+
+
+class LoadForm(FieldForm[Load]):
+    """Begins with `last`."""
+
+    def __init__(self, last: Load) -> None:
+        super().__init__("A load of test jobs", load_fields(last), "Start")
+
+    def notes(self, values: Values) -> Mapping[str, Note]:
+        notes = load_notes(values)
+        if not any(note.wrong for note in notes.values()):
+            load = read_load(values)
+            span = "at once" if load.pattern is Pattern.BURST else f"within {duration(load.span_s)}, about"
+            notes["jobs"] = Note(f"test jobs, {span}")
+        return notes
+
+    def read(self, values: Values) -> Load:
+        return read_load(values)
+
+
+class SweepForm(FieldForm[SweepWish]):
+    """Begins with `last`; returns a plan without a confirmed host."""
+
+    def __init__(self, last: SweepWish) -> None:
+        jobs, *rest = load_fields(last.plan.load)
+        fields = (
+            Field("counts", "Idle counts", counts_text(last.plan.counts)),
+            Field("target", "Target", last.target.text or str(last.target)),
+            jobs,
+            Field("repeat", "Repeat", str(last.plan.repeat)),
+            *rest,
+        )
+        super().__init__("Sweep over counts of idle processes", fields, "Start")
+
+    def notes(self, values: Values) -> Mapping[str, Note]:
+        notes = {
+            **load_notes(values),
+            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS),
+            "target": judged(parse_target, values["target"], EXPECTS),
+            "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs of each count"),
+        }
+        if not any(note.wrong for note in notes.values()):
+            plan = self.read(values).plan
+            runs = len(plan.counts) * plan.repeat
+            at_least = duration(runs * (plan.load.span_s + plan.load.job_length_s))
+            notes["repeat"] = Note(f"runs of each count: {runs} runs in all, {at_least} at least")
+        return notes
+
+    def read(self, values: Values) -> SweepWish:
+        plan = SweepPlan(read_load(values), parse_counts(values["counts"]), _whole(REPEAT, values["repeat"]))
+        return SweepWish(plan, parse_target(values["target"]))

@@ -1,0 +1,282 @@
+"""What the tuning page says of a sweep: its table, curves, a histogram, the advice. Pure functions."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent_tui.tui.tuner import SweepView
+from agent_tui.tui.widgets.live_rows import load_text
+from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
+from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
+from agent_tui.tuning.report import comparison
+from agent_tui.tuning.results import Row, jobs_of, rows
+from agent_tui.tuning.stats import histogram, percentile
+from agent_tui.tuning.store import compare
+from agent_tui.tuning.sweep import Phase, Progress
+
+BINS = 8
+LABEL = 16
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table. Where there is no room the highest `gives_way` goes first, 0 never."""
+
+    heading: str
+    width: int
+    gives_way: int
+    write: Callable[[SweepView, Row], str]
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
+def spread(view: SweepView, count: int) -> str:
+    """The p95 of the repeat that had the lowest, and of the one that had the highest."""
+    runs = view.result.runs_of(count)
+    found = [percentile([job.latency_ms for job in run.jobs], 95) for run in runs if run.jobs]
+    real = [each for each in found if each is not None and math.isfinite(each)]
+    return f"{_ms(min(real))}…{_ms(max(real))}" if len(real) > 1 else NONE
+
+
+def _since(view: SweepView, row: Row) -> str:
+    """How much the p95 differs from the sweep before."""
+    if view.before is None:
+        return NONE
+    old = next(
+        (each for each in rows(view.before) if each.num_idle_processes == row.num_idle_processes), None
+    )
+    if old is None or old.p95_ms is None or row.p95_ms is None:
+        return NONE
+    return f"{row.p95_ms - old.p95_ms:+.1f}"
+
+
+def _model(view: SweepView, row: Row) -> str:
+    """The warm share that the model predicts for the same arrivals."""
+    known = {} if view.advice is None else {each.num_idle_processes: each for each in view.advice.candidates}
+    candidate = known.get(row.num_idle_processes)
+    return (
+        NONE if candidate is None or candidate.warm_predicted is None else f"{candidate.warm_predicted:.0%}"
+    )
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("idle", 4, 0, lambda _, row: str(row.num_idle_processes)),
+    Column("jobs", 5, 2, lambda _, row: str(row.jobs)),
+    Column("lost", 4, 5, lambda _, row: str(row.lost) if row.lost else NONE),
+    Column("p50 ms", 6, 0, lambda _, row: _ms(row.p50_ms)),
+    Column("p95 ms", 6, 0, lambda _, row: _ms(row.p95_ms)),
+    Column("p99 ms", 6, 0, lambda _, row: _ms(row.p99_ms)),
+    Column("p95 spread", 11, 4, lambda view, row: spread(view, row.num_idle_processes)),
+    Column("Δp95 before", 11, 6, _since),
+    Column("warm", 5, 0, lambda _, row: f"{row.warm_hit_rate:.0%}"),
+    Column("model", 5, 7, _model),
+    Column("USS", 5, 0, lambda _, row: megabytes(row.idle_uss_mb)),
+    Column("PSS", 5, 1, lambda _, row: megabytes(row.idle_pss_mb)),
+    Column(
+        "refill", 7, 8, lambda _, row: NONE if row.refill_p50_ms is None else milliseconds(row.refill_p50_ms)
+    ),
+)
+
+
+def columns(width: int) -> tuple[Column, ...]:
+    """Those that fit, two cells apart."""
+    shown = list(COLUMNS)
+    while sum(each.width + 2 for each in shown) > width:
+        able = [each for each in shown if each.gives_way]
+        if not able:
+            break
+        shown.remove(max(able, key=lambda each: each.gives_way))
+    return tuple(shown)
+
+
+def progress_text(progress: Progress, plan_repeat: int) -> str:
+    """What the sweep does now, and what it waits for."""
+    match progress.phase:
+        case Phase.FIRST_JOB:
+            return "waits for the first job, which is not counted"
+        case Phase.SETTLING:
+            waits = one_line(progress.waits_for) or "asks for them"
+            return f"makes {progress.count} processes idle: {waits}"
+        case Phase.RUNNING:
+            repeat = f", repeat {progress.repeat + 1} of {plan_repeat}" if plan_repeat > 1 else ""
+            return f"{progress.count} idle{repeat}: {progress.jobs} of {progress.jobs_of} jobs are over"
+        case Phase.RESTORING:
+            return "sets numIdleProcesses back"
+        case Phase.DONE:
+            return "reckons with what was measured"
+
+
+def lines(view: SweepView, selected: int | None, width: int, height: int) -> tuple[Line, ...]:
+    """All of it, the most important first; the pictures take what `height` leaves, within reason."""
+    top = (*head(view), (), *table(view, selected, width), *advice_lines(view), ())
+    rest = (*_compared(view), *_kept(view))
+    if not view.result.runs:
+        return (*top, *rest)
+    bars = bar_lines(view, selected, min(width, 72))
+    room = min(max(height - len(top) - len(bars) - len(rest) - 2, 7), 14)
+    return (*top, *pictures(view, width, room), (), *bars, *((), *rest)[: len(rest) + 1 if rest else 0])
+
+
+def head(view: SweepView) -> tuple[Line, ...]:
+    """How far it is, and of what load."""
+    progress = view.progress
+    far = Span(f"{progress.run}/{progress.runs} runs  ", Tone.STRONG)
+    what = Span(
+        f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
+    )
+    if view.trouble:
+        return ((Span("✗ it could not begin: ", Tone.BAD), Span(one_line(view.trouble), Tone.BAD)), (what,))
+    if view.running:
+        now = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
+        return ((far, _bar(progress), Span("  "), now), (what,))
+    if view.result.ended:
+        early = Span(f"■ ended early: {one_line(view.result.ended)}", Tone.WARN)
+        return ((far, early), (what,))
+    return ((far, Span("✓ all measured", Tone.GOOD)), (what,))
+
+
+def _bar(progress: Progress) -> Span:
+    cells = 20
+    part = progress.jobs / max(progress.jobs_of, 1) if progress.phase is Phase.RUNNING else 0.0
+    full = round(min((progress.run + min(part, 1.0)) / max(progress.runs, 1), 1.0) * cells)
+    return Span("━" * full + "╌" * (cells - full), Tone.GOOD)
+
+
+def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
+    """A row for each count that was measured; the advised one has a star, the selected one a pointer."""
+    shown = columns(width - 4)
+    measured = rows(view.result)
+    if not measured:
+        return ((Span("no run is finished yet", Tone.DIM),),) if view.running else ()
+    heading = "".join(f"  {pad(each.heading, each.width, right=True)}" for each in shown)
+    lines: list[Line] = [(Span(f"   {heading}", Tone.DIM),)]
+    advised = None if view.advice is None else view.advice.count
+    for row in measured:
+        chosen = row.num_idle_processes == selected
+        mark = "▸" if chosen else " "
+        star = "★" if row.num_idle_processes == advised else " "
+        text = "".join(f"  {pad(each.write(view, row), each.width, right=True)}" for each in shown)
+        tone = Tone.GOOD if star == "★" else Tone.STRONG if chosen else Tone.PLAIN
+        lines.append((Span(f"{mark} {star}", tone), Span(text, tone)))
+    return tuple(lines)
+
+
+def advice_lines(view: SweepView) -> tuple[Line, ...]:
+    """What to do, in words, and how to keep it."""
+    advice = view.advice
+    if advice is None:
+        return ()
+    first, *rest = (one_line(line) for line in advice.lines)
+    if advice.count is None:
+        return ((), (Span(first, Tone.WARN),), *((Span(f"  {line}", Tone.DIM),) for line in rest))
+    how = (
+        Span("  a", Tone.STRONG),
+        Span(" sets it now; it stays with "),
+        Span(f"--num-idle-processes {advice.count}", Tone.STRONG),
+        Span(", or in agent-tui.toml by "),
+        Span("E Ctrl+W", Tone.STRONG),
+    )
+    return ((), (Span(f"★ {first}", Tone.GOOD),), *((Span(f"  {line}"),) for line in rest), how)
+
+
+def pictures(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """Latency and memory over the count, side by side."""
+    half = (width - 3) // 2
+    return beside(latency_picture(view, half, height), memory_picture(view, half, height), half, 3)
+
+
+def latency_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """p50, p95 and p99 over the count, with the target's limit."""
+    measured = rows(view.result)
+    kinds = (("p99", "p99_ms", Tone.BAD), ("p95", "p95_ms", Tone.WARN), ("p50", "p50_ms", Tone.GOOD))
+    limit = view.target.limit_ms
+    rules = [] if limit is None else [Rule(limit, one_line(view.target.text or str(view.target), 20))]
+    legend = (
+        *(Span(f"{name} ", tone) for name, _, tone in reversed(kinds)),
+        Span("ms over idle processes", Tone.DIM),
+    )
+    series = [Series(_points(measured, name), tone) for _, name, tone in kinds]
+    return (legend, *_over_counts(series, measured, width, height - 1, rules))
+
+
+def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """What all idle processes together take."""
+    measured = rows(view.result)
+    legend = (Span("PSS ", Tone.WARN), Span("USS ", Tone.GOOD), Span("MB over idle processes", Tone.DIM))
+    series = [
+        Series(_points(measured, name), tone)
+        for name, tone in (("idle_pss_mb", Tone.WARN), ("idle_uss_mb", Tone.GOOD))
+    ]
+    return (legend, *_over_counts(series, measured, width, height - 1, ()))
+
+
+def _points(measured: Sequence[Row], name: str) -> tuple[tuple[float, float], ...]:
+    return tuple(
+        (float(row.num_idle_processes), value)
+        for row in measured
+        if (value := getattr(row, name)) is not None
+    )
+
+
+def _over_counts(
+    series: Sequence[Series], measured: Sequence[Row], width: int, height: int, rules: Sequence[Rule]
+) -> tuple[Line, ...]:
+    counts = [float(row.num_idle_processes) for row in measured] or [0.0]
+    top = max([1.0, *(value for each in series for _, value in each.points)])
+    x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
+    y = Axis(0.0, round_up(top), "{:.3g}".format)
+    marks = [Mark(count, Tone.DIM) for count in counts[1:-1]]
+    return plot(series, width, height, rules, x=x, y=y, marks=marks)
+
+
+def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
+    """How the latencies of one count lie."""
+    if selected is None:
+        return ()
+    jobs = jobs_of(view.result.runs_of(selected))
+    bins = histogram([job.latency_ms for job in jobs], BINS)
+    lost = sum(bool(job.lost) for job in jobs)
+    most = max([lost, *(each.count for each in bins)], default=0)
+    title = (
+        Span(f"{selected} idle", Tone.STRONG),
+        Span(f": {len(jobs)} jobs by ms from dispatch to entry  (↑ ↓ choose)", Tone.DIM),
+    )
+    shown = [(f"{_ms(each.low)}…{_ms(each.high)}", each.count, Tone.GOOD) for each in bins]
+    shown += [("lost", lost, Tone.BAD)] if lost else []
+    return (
+        title,
+        *(
+            (
+                Span(f"{pad(name, LABEL, right=True)} ", Tone.DIM),
+                Span(bar(count, most, width - LABEL - 8), tone),
+                Span(f" {count}"),
+            )
+            for name, count, tone in shown
+        ),
+    )
+
+
+def bar(value: int, most: int, width: int) -> str:
+    """A bar of at most `width` cells; what is not zero can be seen."""
+    eighths = round(value / max(most, 1) * width * 8)
+    if value:
+        eighths = max(eighths, 1)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _compared(view: SweepView) -> tuple[Line, ...]:
+    if view.before is None or view.running:
+        return ()
+    changes = compare(view.result, view.before)
+    return tuple((Span(line, Tone.DIM),) for line in comparison(changes, view.before.started))
+
+
+def _kept(view: SweepView) -> tuple[Line, ...]:
+    if not view.kept:
+        return ()
+    return ((Span(one_line(view.kept), Tone.WARN if view.kept.startswith("not") else Tone.DIM),),)
