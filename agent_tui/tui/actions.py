@@ -81,7 +81,6 @@ ACTIONS: tuple[Action, ...] = (
         "Join the room of the last test job in the browser, always the same room.",
         "Test jobs",
         _serving,
-        footer="Browser",
     ),
     Action(
         "end",
@@ -226,7 +225,6 @@ ACTIONS: tuple[Action, ...] = (
         "Level",
         "Show log lines from the next level on (logLevel), at once.",
         "Logs",
-        footer="Level",
     ),
     Action("follow", ("f",), "Follow", "Go to the newest log line and stay there.", "Logs"),
     Action("reload", ("r",), "Reload", "Load the agent's file again now.", "Agent", footer="Reload"),

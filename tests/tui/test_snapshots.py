@@ -35,11 +35,26 @@ def app_in(state: str) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
     return app, shown
 
 
-@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
-@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
+    """All that was asked for is on the screen."""
+    await pilot.pause()
+    await pilot.wait_for_scheduled_animations()
+    app._paint()
+    await pilot.pause()
+
+
 @pytest.mark.parametrize("state", histories.ALL)
-def test_every_state(snap_compare: Compare, state: str, size: tuple[int, int], theme: str) -> None:
+def test_every_state(snap_compare: Compare, state: str) -> None:
     app, shown = app_in(state)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=shown)
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "high-contrast"])
+@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+def test_the_dashboard_at_every_size_and_theme(
+    snap_compare: Compare, size: tuple[int, int], theme: str
+) -> None:
+    app, shown = app_in("busy")
 
     async def themed(pilot: Pilot[Any]) -> None:
         app.theme = theme
@@ -48,28 +63,48 @@ def test_every_state(snap_compare: Compare, state: str, size: tuple[int, int], t
     assert snap_compare(app, terminal_size=size, run_before=themed)
 
 
-@pytest.mark.parametrize("key", ["question_mark", "D", "slash"])
-def test_what_opens_over_it(snap_compare: Compare, key: str) -> None:
-    app, shown = app_in("busy")
+@pytest.mark.parametrize("state", ["broken", "disconnected", "stale"])
+def test_trouble_has_room_on_a_small_terminal(snap_compare: Compare, state: str) -> None:
+    app, shown = app_in(state)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=shown)
+
+
+PAGES = {
+    "help": ("busy", ["question_mark"]),
+    "dispatch form": ("busy", ["D"]),
+    "burst form": ("busy", ["b"]),
+    "sweep form": ("busy", ["w"]),
+    "tuning": ("busy", ["T"]),
+    "find": ("busy", ["slash"]),
+    "log filters": ("busy", ["F"]),
+    "worker": ("busy", ["i"]),
+    "jobs": ("busy", ["j"]),
+    "job": ("busy", ["j", "enter"]),
+    "breaches": ("busy", ["B"]),
+    "generations": ("stale", ["g"]),
+    "options": ("busy", ["E"]),
+}
+"""A state, and the keys that open the page from there."""
+
+SMALL = ("job", "generations", "tuning", "options")
+
+
+@pytest.mark.parametrize(
+    ("page", "size"),
+    [*((page, SIZES[1]) for page in PAGES), *((page, SIZES[0]) for page in SMALL)],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else f"{value[0]}x{value[1]}",
+)
+def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> None:
+    state, keys = PAGES[page]
+    app, shown = app_in(state)
 
     async def opened(pilot: Pilot[Any]) -> None:
         await shown(pilot)
-        await pilot.press(key)
-        await until(lambda: key == "slash" or len(app.screen_stack) > 1)
-        await pilot.wait_for_scheduled_animations()
-        await pilot.pause()
-
-    assert snap_compare(app, terminal_size=(120, 40), run_before=opened)
-
-
-@pytest.mark.parametrize("size", SIZES[:2], ids=["80x24", "120x40"])
-def test_the_generations_page(snap_compare: Compare, size: tuple[int, int]) -> None:
-    app, shown = app_in("stale")
-
-    async def opened(pilot: Pilot[Any]) -> None:
-        await shown(pilot)
-        await pilot.press("g")
-        await pilot.pause()
+        for key in keys:
+            before = app.screen
+            await pilot.press(key)
+            await until(lambda before=before, key=key: key == "slash" or app.screen is not before)
+            await settled(app, pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=opened)
 

@@ -86,17 +86,19 @@ class GenerationsPage(ModalScreen[None]):
         self._list = LoadList(id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
         self._text = Static(markup=False)
+        self._box = Vertical(id="loads-box")
+        self._scroll = VerticalScroll(id="loads-text")
         self._facts_shown: tuple[Line, ...] = ()
         self._text_shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="loads-box") as box:
+        with self._box as box:
             box.border_title = "Generations"
             box.border_subtitle = KEYS
             with Container(id="loads-top"):
                 yield self._list
                 yield self._facts
-            with VerticalScroll(id="loads-text"):
+            with self._scroll:
                 yield self._text
 
     def on_mount(self) -> None:
@@ -112,7 +114,7 @@ class GenerationsPage(ModalScreen[None]):
         if self.is_mounted:
             back = state.generation.rolled_back_to
             title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
-            self.query_one("#loads-box").border_title = title
+            self._box.border_title = title
             self._list.show(state)
             self._selected()
 
@@ -123,7 +125,7 @@ class GenerationsPage(ModalScreen[None]):
         if entry is not None and (self._compared(entry), entry.key[1]) != self._asked:
             compared = self._compared(entry)
             self._asked, self._problem = (compared, entry.key[1]), ""
-            self.query_one("#loads-text").scroll_home(animate=False)
+            self._scroll.scroll_home(animate=False)
             if entry.record is not None and compared not in self._diffs:
                 self.run_worker(self._ask(compared), group="diff", exclusive=True)
         self._paint()
@@ -153,7 +155,7 @@ class GenerationsPage(ModalScreen[None]):
         if facts != self._facts_shown:
             self._facts_shown = facts
             self._facts.update(to_contents(facts))
-        width = self.query_one("#loads-text").scrollable_content_region.width
+        width = self._scroll.scrollable_content_region.width
         diff = self._diffs.get(self._compared(entry))
         shown = (entry, width, diff, self._problem)
         if shown != self._text_shown:  # a diff of thousands of lines is not made anew each second
@@ -175,11 +177,11 @@ class GenerationsPage(ModalScreen[None]):
 
     def action_other_pane(self) -> None:
         """From the list to the text, and back."""
-        text = self.query_one("#loads-text")
+        text = self._scroll
         (self._list if text.has_focus else text).focus()
 
     def action_scroll(self, pages: int) -> None:
-        text = self.query_one("#loads-text")
+        text = self._scroll
         text.scroll_relative(y=pages * max(text.size.height - 1, 1), animate=False)
 
     def action_compare(self) -> None:

@@ -31,7 +31,10 @@ class Sight:
 
 
 class LivePage(ModalScreen[None]):
-    """Calls `show()` when it opens, twice a second, and when its size changes; Esc or q closes it."""
+    """Calls `show()` when it opens, twice a second, and when its size changes; Esc or q closes it.
+
+    Each page says in `show` what it paints.
+    """
 
     DEFAULT_CSS = """
     LivePage {
@@ -53,7 +56,6 @@ class LivePage(ModalScreen[None]):
 
     def show(self) -> None:
         """Paints what is so now."""
-        raise NotImplementedError
 
     def on_mount(self) -> None:
         self.set_interval(REFRESH_S, self.show)
