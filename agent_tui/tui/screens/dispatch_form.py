@@ -10,8 +10,8 @@ from agent_tui.tui.text import one_line
 MOST = 100
 """Test dispatches of one form; bursts and sweeps have their own ways."""
 
-LENGTH_EXPECTS = "a time such as 500ms, 10s or 2m; empty: as long as test jobs may last"
-ATTRIBUTES_EXPECTS = 'key=value, other=value, or a JSON object of texts such as {"a": "1, 2"}'
+LENGTH_EXPECTS = "500ms, 10s or 2m; empty: as all test jobs"
+ATTRIBUTES_EXPECTS = 'a=1, b=2 or JSON such as {"a": "1, 2"}'
 WAYS = {
     DispatchBy.SERVER.value: "server: as a real caller's job comes",
     DispatchBy.SIMULATE.value: "simulate: offered to this worker alone",
@@ -114,9 +114,9 @@ def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
     if not simulated:
         return Note("only for a simulated job")
     if identity:
-        return Note("the job is about this pretended participant, who has metadata and attributes")
+        return Note("a pretended participant, who has the metadata and attributes")
     if values["metadata"].strip() or values["attributes"].strip():
-        return Note("give an identity: a simulated job's metadata and attributes are a participant's", True)
+        return Note("give a name: metadata and attributes are a participant's", True)
     return Note("nobody: the job is about the room")
 
 

@@ -47,8 +47,9 @@ def judged(parse: Callable[[str], object], text: str, expects: str, good: str = 
     try:
         parse(text)
     except ValueError as error:
-        shown = one_line(text.strip(), 20)
-        return Note(f"{shown} {error}: give {expects}" if shown else f"give {expects}", wrong=True)
+        shown = one_line(text.strip(), 12)
+        why = str(error).partition(",")[0]
+        return Note(f"{shown} {why}: give {expects}" if shown else f"give {expects}", wrong=True)
     return Note(good or expects)
 
 

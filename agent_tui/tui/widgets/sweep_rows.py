@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_tui.tui.tuner import SweepView
-from agent_tui.tui.widgets.live_rows import load_text
+from agent_tui.tui.widgets.live_rows import cut, load_text
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
 from agent_tui.tuning.report import comparison
@@ -201,7 +201,7 @@ def latency_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...
         Span("ms over idle processes", Tone.DIM),
     )
     series = [Series(_points(measured, name), tone) for _, name, tone in kinds]
-    return (legend, *_over_counts(series, measured, width, height - 1, rules))
+    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, rules))
 
 
 def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
@@ -212,7 +212,7 @@ def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]
         Series(_points(measured, name), tone)
         for name, tone in (("idle_pss_mb", Tone.WARN), ("idle_uss_mb", Tone.GOOD))
     ]
-    return (legend, *_over_counts(series, measured, width, height - 1, ()))
+    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, ()))
 
 
 def _points(measured: Sequence[Row], name: str) -> tuple[tuple[float, float], ...]:
@@ -229,7 +229,7 @@ def _over_counts(
     counts = [float(row.num_idle_processes) for row in measured] or [0.0]
     top = max([1.0, *(value for each in series for _, value in each.points)])
     x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
-    y = Axis(0.0, round_up(top), "{:.3g}".format)
+    y = Axis(0.0, round_up(top), "{:.4g}".format)
     marks = [Mark(count, Tone.DIM) for count in counts[1:-1]]
     return plot(series, width, height, rules, x=x, y=y, marks=marks)
 
