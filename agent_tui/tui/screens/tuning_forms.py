@@ -21,9 +21,11 @@ PATTERNS = {
 JOBS = kinds.whole(1, 10_000)
 REPEAT = kinds.whole(1, 100)
 SEED = kinds.whole(0, 2**31 - 1)
-LENGTH_EXPECTS = "500ms, 2s, 1m; a job is ended after it"
+LENGTH_EXPECTS = "500ms, 2s or 1m"
 RATE_EXPECTS = "2/s, 30/m or, for a ramp, 1-5/s"
-COUNTS_EXPECTS = "counts such as 0-4 or 0,1,2,4"
+COUNTS_EXPECTS = "0-4 or 0,2"
+TARGET_EXPECTS = "p95<50ms or warm>99%"
+SEED_EXPECTS = "a whole number such as 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,8 @@ def load_notes(values: Values) -> dict[str, Note]:
         "jobs": judged(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
         "pattern": Note("left and right choose"),
         "rate": rate_note(values["rate"], Pattern(values["pattern"])),
-        "length": judged(seconds, values["length"], LENGTH_EXPECTS),
-        "seed": judged(
-            SEED.convert, values["seed"], "a whole number such as 1", "the same seed makes the same arrivals"
-        ),
+        "length": judged(seconds, values["length"], LENGTH_EXPECTS, "a job is ended after it"),
+        "seed": judged(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed makes the same arrivals"),
     }
 
 
@@ -144,8 +144,8 @@ class SweepForm(FieldForm[SweepWish]):
     def notes(self, values: Values) -> Mapping[str, Note]:
         notes = {
             **load_notes(values),
-            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS),
-            "target": judged(parse_target, values["target"], EXPECTS),
+            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS, "counts to try: 0-4 or 0,1,2,4"),
+            "target": judged(parse_target, values["target"], TARGET_EXPECTS, EXPECTS),
             "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs of each count"),
         }
         if not any(note.wrong for note in notes.values()):
