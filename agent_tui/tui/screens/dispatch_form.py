@@ -10,8 +10,9 @@ from agent_tui.tui.text import one_line
 MOST = 100
 """Test dispatches of one form; bursts and sweeps have their own ways."""
 
-LENGTH_EXPECTS = "a time such as 500ms, 10s or 2m; empty: as long as test jobs may last"
-ATTRIBUTES_EXPECTS = 'key=value, other=value, or a JSON object of texts such as {"a": "1, 2"}'
+LENGTH_EXPECTS = "500ms, 10s, 2m or nothing"
+LENGTH_NOTE = "ended after it; empty: like all test jobs"
+ATTRIBUTES_EXPECTS = 'a=1, b=2 or {"a": "1"}'
 WAYS = {
     DispatchBy.SERVER.value: "server: as a real caller's job comes",
     DispatchBy.SIMULATE.value: "simulate: offered to this worker alone",
@@ -105,7 +106,7 @@ def notes(values: Values) -> dict[str, Note]:
         "attributes": attributes,
         "by": Note(_WAY_NOTES[by]),
         "identity": _identity_note(values, identity, simulated=simulated),
-        "length": judged(_length, values["length"], LENGTH_EXPECTS),
+        "length": judged(_length, values["length"], LENGTH_EXPECTS, LENGTH_NOTE),
     }
 
 
@@ -114,9 +115,9 @@ def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
     if not simulated:
         return Note("only for a simulated job")
     if identity:
-        return Note("the job is about this pretended participant, who has metadata and attributes")
+        return Note("a pretended participant, who has the metadata and attributes")
     if values["metadata"].strip() or values["attributes"].strip():
-        return Note("give an identity: a simulated job's metadata and attributes are a participant's", True)
+        return Note("give a name: metadata and attributes need a participant", True)
     return Note("nobody: the job is about the room")
 
 

@@ -16,9 +16,12 @@ from textual.widgets import Button, Input, Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import kinds
-from agent_tui.tui.text import PRINTABLE, one_line
+from agent_tui.tui.text import PRINTABLE
 
 T = TypeVar("T")
+
+NOTE_WIDTH = 60
+"""Characters of a note that are on one line on a terminal of 80 columns, after its mark."""
 
 Values = Mapping[str, str]
 """Field's name → what it holds."""
@@ -47,8 +50,9 @@ def judged(parse: Callable[[str], object], text: str, expects: str, good: str = 
     try:
         parse(text)
     except ValueError as error:
-        shown = one_line(text.strip(), 20)
-        return Note(f"{shown} {error}: give {expects}" if shown else f"give {expects}", wrong=True)
+        why = f"it {str(error).partition(',')[0]}" if text.strip() else ""
+        whole = f"{why}: give {expects}" if why else f"give {expects}"
+        return Note(whole if len(whole) <= NOTE_WIDTH else why, wrong=True)
     return Note(good or expects)
 
 
@@ -114,7 +118,7 @@ class FieldForm(ModalScreen[T | None]):
         align: center middle;
 
         #form-box {
-            width: 76; max-width: 100%; height: auto; max-height: 100%;
+            width: 80; max-width: 100%; height: auto; max-height: 100%;
             padding: 1 2 0 2;
             border: round $primary;
             border-title-color: $text;

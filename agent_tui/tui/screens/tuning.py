@@ -131,7 +131,8 @@ class TuningPage(ModalScreen[None]):
         tuner = self._tuner
         if self._shown is Shown.SWEEP and tuner.sweep is not None:
             view = tuner.sweep.view
-            return sweep_rows.lines(view, self._count(view.result.measured), width, height)
+            selected = self._count(view.result.measured)
+            return sweep_rows.lines(view, selected, self._wanted(), width, height)
         if tuner.load is not None:
             return live_rows.lines(tuner.load.view, width, height)
         return NOTHING

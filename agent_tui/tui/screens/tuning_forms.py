@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
 from agent_tui.tui.widgets.text import duration
-from agent_tui.tuning.grammar import COUNTS_EXPECTS, RATE_EXPECTS, parse_counts, parse_rate, rate_text
+from agent_tui.tuning.grammar import parse_counts, parse_rate, rate_text
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.sweep import SweepPlan
 from agent_tui.tuning.target import EXPECTS, Target, parse_target
@@ -21,7 +21,11 @@ PATTERNS = {
 JOBS = kinds.whole(1, 10_000)
 REPEAT = kinds.whole(1, 100)
 SEED = kinds.whole(0, 2**31 - 1)
-LENGTH_EXPECTS = "a time such as 500ms or 2s; a job is ended after it"
+LENGTH_EXPECTS = "500ms, 2s or 1m"
+RATE_EXPECTS = "2/s, 30/m or, for a ramp, 1-5/s"
+COUNTS_EXPECTS = "0-4 or 0,2"
+TARGET_EXPECTS = "p95<50ms or warm>99%"
+SEED_EXPECTS = "a whole number such as 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def rate_note(text: str, pattern: Pattern) -> Note:
     if pattern is Pattern.BURST:
         return Note("not needed: they all come at once")
     if pattern is Pattern.RAMP and end is None:
-        return Note("a ramp goes from one rate to another: give two of them, such as 1-5/s", wrong=True)
+        return Note("a ramp goes from one rate to another: give 1-5/s", wrong=True)
     if pattern is not Pattern.RAMP and end is not None:
         return Note("two rates are a ramp's: give one, such as 2/s", wrong=True)
     return Note("jobs per time: 2/s, 30/m, 0.5/s" if end is None else "from the first rate to the second")
@@ -79,8 +83,8 @@ def load_notes(values: Values) -> dict[str, Note]:
         "jobs": judged(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
         "pattern": Note("left and right choose"),
         "rate": rate_note(values["rate"], Pattern(values["pattern"])),
-        "length": judged(seconds, values["length"], LENGTH_EXPECTS),
-        "seed": judged(SEED.convert, values["seed"], SEED.expects, "the same seed makes the same arrivals"),
+        "length": judged(seconds, values["length"], LENGTH_EXPECTS, "a job is ended after it"),
+        "seed": judged(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed makes the same arrivals"),
     }
 
 
@@ -140,8 +144,8 @@ class SweepForm(FieldForm[SweepWish]):
     def notes(self, values: Values) -> Mapping[str, Note]:
         notes = {
             **load_notes(values),
-            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS),
-            "target": judged(parse_target, values["target"], EXPECTS),
+            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS, "counts to try: 0-4 or 0,1,2,4"),
+            "target": judged(parse_target, values["target"], TARGET_EXPECTS, EXPECTS),
             "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs of each count"),
         }
         if not any(note.wrong for note in notes.values()):

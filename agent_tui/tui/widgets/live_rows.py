@@ -157,17 +157,17 @@ def pool_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
         Span("idle processes", Tone.GOOD),
         Span(" · "),
         Span(f"jobs arriving in {size:g} s", Tone.WARN),
-        Span("  ▲ numIdleProcesses changed" if len(view.counts) > 1 else "", Tone.DIM),
+        Span("  ▲ count changed" if len(view.counts) > 1 else "", Tone.DIM),
     )
     drawn = plot(
         [Series(arrived, Tone.WARN), Series(idle, Tone.GOOD)],
         width,
         height - 1,
         x=x,
-        y=Axis(0.0, round_up(top), "{:.3g}".format),
+        y=Axis(0.0, round_up(top), "{:.4g}".format),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
-    return (_cut(legend, width), *drawn)
+    return (cut(legend, width), *drawn)
 
 
 def arrivals(view: LoadView) -> tuple[float, tuple[Point, ...]]:
@@ -192,25 +192,27 @@ def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]
         Span("cold", Tone.BAD),
     )
     top = max([1.0, *(value for _, value in (*warm, *cold))])
-    dots = [
-        Series([point], tone) for points, tone in ((warm, Tone.GOOD), (cold, Tone.BAD)) for point in points
+    stems = [
+        Series([(at, 0.0), (at, value)], tone)
+        for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))
+        for at, value in points
     ]
     drawn = plot(
-        dots,
+        stems,
         width,
         height - 1,
         x=_time_axis(view),
-        y=Axis(0.0, round_up(top), "{:.3g}".format),
+        y=Axis(0.0, round_up(top), "{:.4g}".format),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
-    return (_cut(legend, width), *drawn)
+    return (cut(legend, width), *drawn)
 
 
 def _time_axis(view: LoadView) -> Axis:
     return Axis(0.0, max(view.elapsed_s, 1.0), lambda seconds: f"{seconds:.0f} s")
 
 
-def _cut(line: Sequence[Span], width: int) -> Line:
+def cut(line: Sequence[Span], width: int) -> Line:
     """The line in at most that many cells."""
     left, spans = width, []
     for span in line:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_tui.tui.tuner import SweepView
-from agent_tui.tui.widgets.live_rows import load_text
+from agent_tui.tui.widgets.live_rows import cut, load_text
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
 from agent_tui.tuning.report import comparison
@@ -27,6 +27,8 @@ class Column:
     width: int
     gives_way: int
     write: Callable[[SweepView, Row], str]
+    needed: Callable[[SweepView], bool] = lambda _: True
+    """Whether it has anything to say."""
 
 
 def _ms(value: float | None) -> str:
@@ -64,15 +66,29 @@ def _model(view: SweepView, row: Row) -> str:
     )
 
 
+def _repeats(view: SweepView) -> bool:
+    return view.plan.repeat > 1
+
+
+def _any_lost(view: SweepView) -> bool:
+    return any(job.lost for job in jobs_of(view.result.runs))
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("idle", 4, 0, lambda _, row: str(row.num_idle_processes)),
     Column("jobs", 5, 2, lambda _, row: str(row.jobs)),
-    Column("lost", 4, 5, lambda _, row: str(row.lost) if row.lost else NONE),
+    Column("lost", 4, 5, lambda _, row: str(row.lost) if row.lost else NONE, _any_lost),
     Column("p50 ms", 6, 0, lambda _, row: _ms(row.p50_ms)),
     Column("p95 ms", 6, 0, lambda _, row: _ms(row.p95_ms)),
     Column("p99 ms", 6, 0, lambda _, row: _ms(row.p99_ms)),
-    Column("p95 spread", 11, 4, lambda view, row: spread(view, row.num_idle_processes)),
-    Column("Δp95 before", 11, 6, _since),
+    Column(
+        "p95 spread",
+        11,
+        4,
+        lambda view, row: spread(view, row.num_idle_processes),
+        lambda view: view.plan.repeat > 1,
+    ),
+    Column("Δp95 before", 11, 6, _since, lambda view: view.before is not None),
     Column("warm", 5, 0, lambda _, row: f"{row.warm_hit_rate:.0%}"),
     Column("model", 5, 7, _model),
     Column("USS", 5, 0, lambda _, row: megabytes(row.idle_uss_mb)),
@@ -83,9 +99,9 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def columns(width: int) -> tuple[Column, ...]:
-    """Those that fit, two cells apart."""
-    shown = list(COLUMNS)
+def columns(view: SweepView, width: int) -> tuple[Column, ...]:
+    """Those that have something to say and fit, two cells apart."""
+    shown = [each for each in COLUMNS if each.needed(view)]
     while sum(each.width + 2 for each in shown) > width:
         able = [each for each in shown if each.gives_way]
         if not able:
@@ -111,9 +127,9 @@ def progress_text(progress: Progress, plan_repeat: int) -> str:
             return "reckons with what was measured"
 
 
-def lines(view: SweepView, selected: int | None, width: int, height: int) -> tuple[Line, ...]:
+def lines(view: SweepView, selected: int | None, wanted: int, width: int, height: int) -> tuple[Line, ...]:
     """All of it, the most important first; the pictures take what `height` leaves, within reason."""
-    top = (*head(view), (), *table(view, selected, width), *advice_lines(view), ())
+    top = (*head(view), (), *table(view, selected, width), *advice_lines(view, wanted), ())
     rest = (*_compared(view), *_kept(view))
     if not view.result.runs:
         return (*top, *rest)
@@ -149,7 +165,7 @@ def _bar(progress: Progress) -> Span:
 
 def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
     """A row for each count that was measured; the advised one has a star, the selected one a pointer."""
-    shown = columns(width - 4)
+    shown = columns(view, width - 4)
     measured = rows(view.result)
     if not measured:
         return ((Span("no run is finished yet", Tone.DIM),),) if view.running else ()
@@ -166,20 +182,25 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
     return tuple(lines)
 
 
-def advice_lines(view: SweepView) -> tuple[Line, ...]:
-    """What to do, in words, and how to keep it."""
+def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
+    """What to do, in words, and how to keep it; `wanted` is numIdleProcesses as it is."""
     advice = view.advice
     if advice is None:
         return ()
     first, *rest = (one_line(line) for line in advice.lines)
     if advice.count is None:
         return ((), (Span(first, Tone.WARN),), *((Span(f"  {line}", Tone.DIM),) for line in rest))
+    if wanted == advice.count:
+        now: Line = (Span("  ✓ it is in force", Tone.GOOD),)
+    else:
+        now = (Span("  a", Tone.STRONG), Span(" sets it now"))
     how = (
-        Span("  a", Tone.STRONG),
-        Span(" sets it now; it stays with "),
+        *now,
+        Span("; to keep it: "),
         Span(f"--num-idle-processes {advice.count}", Tone.STRONG),
-        Span(", or in agent-tui.toml by "),
+        Span(", or "),
         Span("E Ctrl+W", Tone.STRONG),
+        Span(" into agent-tui.toml"),
     )
     return ((), (Span(f"★ {first}", Tone.GOOD),), *((Span(f"  {line}"),) for line in rest), how)
 
@@ -201,7 +222,7 @@ def latency_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...
         Span("ms over idle processes", Tone.DIM),
     )
     series = [Series(_points(measured, name), tone) for _, name, tone in kinds]
-    return (legend, *_over_counts(series, measured, width, height - 1, rules))
+    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, rules))
 
 
 def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
@@ -212,7 +233,7 @@ def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]
         Series(_points(measured, name), tone)
         for name, tone in (("idle_pss_mb", Tone.WARN), ("idle_uss_mb", Tone.GOOD))
     ]
-    return (legend, *_over_counts(series, measured, width, height - 1, ()))
+    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, ()))
 
 
 def _points(measured: Sequence[Row], name: str) -> tuple[tuple[float, float], ...]:
@@ -229,7 +250,7 @@ def _over_counts(
     counts = [float(row.num_idle_processes) for row in measured] or [0.0]
     top = max([1.0, *(value for each in series for _, value in each.points)])
     x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
-    y = Axis(0.0, round_up(top), "{:.3g}".format)
+    y = Axis(0.0, round_up(top), "{:.4g}".format)
     marks = [Mark(count, Tone.DIM) for count in counts[1:-1]]
     return plot(series, width, height, rules, x=x, y=y, marks=marks)
 

@@ -1,0 +1,244 @@
+"""What the tuning page says, as text: figures, tables, curves, at every width and with hostile names."""
+
+import dataclasses
+
+import pytest
+
+from agent_tui.tui.load_run import LoadView
+from agent_tui.tui.tuner import SweepView
+from agent_tui.tui.widgets import live_rows, sweep_rows
+from agent_tui.tui.widgets.text import Line, width_of
+from agent_tui.tuning.advice import advise
+from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.tuning.results import JobMeasure, RunMeasure
+from agent_tui.tuning.sweep import Phase, Progress, SweepPlan
+from agent_tui.tuning.target import Target, parse_target
+from tests.tuning.support import sweep_of
+
+LOAD = Load(40, 2.0)
+TARGET = parse_target("p95<50ms")
+HOSTILE = "[/x][bold]\x1b[31mred 漢字 \u202eabc"
+
+
+def text(lines: tuple[Line, ...]) -> str:
+    return "\n".join("".join(span.text for span in line) for line in lines)
+
+
+def row_of(lines: tuple[Line, ...], start: str) -> list[str]:
+    """The cells of the first line that begins with that."""
+    line = next(each for each in text(lines).split("\n") if each.startswith(start))
+    return line.removeprefix(start).split()
+
+
+def entered(at_s: float, ms: float, *, warm: bool = True) -> JobMeasure:
+    return JobMeasure("room", at_s, ms, 1.0, ms - 1.0, 0.0, warm, "p1")
+
+
+def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended: str = "") -> LoadView:
+    """Before the change all jobs were cold, after it warm; one was lost and one still waits."""
+    jobs = (
+        entered(1.0, 300.0, warm=False),
+        entered(2.0, 310.0, warm=False),
+        JobMeasure("gone", 4.0, lost="no worker"),
+        entered(6.0, 5.0),
+        entered(7.0, 6.0),
+    )
+    arrivals = (1.0, 2.0, 4.0, 6.0, 7.0, 8.0)
+    measure = RunMeasure(1, 0, Load(10, 1.0), jobs, idle=((0.0, 1), (1.0, 0), (5.5, 3)), arrivals_s=arrivals)
+    return LoadView(measure, counts, 9.0, running=not ended, ended=ended)
+
+
+# -- a load ----------------------------------------------------------------------------------------------
+
+
+def test_before_and_after_a_change_stand_side_by_side() -> None:
+    lines = live_rows.figures(live(), 80)
+    assert row_of(lines, "dispatched") == ["3", "3", "6"]
+    assert row_of(lines, "started") == ["2", "2", "4"]
+    assert row_of(lines, "waiting") == ["0", "1", "1"]
+    assert row_of(lines, "lost") == ["1", "0", "1"]
+    assert row_of(lines, "found idle") == ["0%", "100%", "50%"]
+    assert row_of(lines, "p50 to entry") == ["310", "ms", "5", "ms", "300", "ms"]
+    assert row_of(lines, "p95 to entry") == ["lost", "6", "ms", "lost"]
+    assert "1 idle" in text(lines[:1])
+    assert "3 idle now" in text(lines[:1])
+
+
+def test_the_newest_columns_stay_where_there_is_little_room() -> None:
+    counts = tuple((float(number), number) for number in range(12))
+    heads = text(live_rows.figures(live(counts=counts), 80)[:1])
+    assert "11 idle now" in heads
+    assert "together" in heads
+    assert " 1 idle" not in heads
+
+
+def test_nothing_measured_yet_is_no_figure() -> None:
+    view = LoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)
+    lines = live_rows.lines(view, 80, 24)
+    assert row_of(lines, "p99 to entry") == ["–"]
+    assert "0/40 dispatched" in text(lines)
+
+
+def test_arrivals_are_counted_in_pieces_that_fit() -> None:
+    size, steps = live_rows.arrivals(live())
+    assert size == 1.0
+    assert sum(value for at, value in dict(steps).items() if at % 1 == 0) >= 6
+    assert live_rows.arrivals(dataclasses.replace(live(), elapsed_s=600.0))[0] == 10.0
+
+
+def test_the_pictures_tell_of_the_change_and_of_warm_and_cold() -> None:
+    picture = text(live_rows.pictures(live(), 120, 12))
+    assert "▲" in picture
+    assert "count changed" in picture
+    assert "count changed" not in text(live_rows.pictures(live(counts=((0.0, 1),)), 120, 12))
+
+
+# -- a sweep ---------------------------------------------------------------------------------------------
+
+
+def sweep_view(
+    *, target: Target = TARGET, running: bool = False, before: bool = True, ended: str = ""
+) -> SweepView:
+    result = dataclasses.replace(sweep_of(LOAD), ended=ended)
+    return SweepView(
+        SweepPlan(LOAD, result.counts),
+        target,
+        Progress(Phase.DONE, 5, 40, 5),
+        result,
+        running,
+        None if running else advise(result, target),
+        sweep_of(LOAD, base_ms=7.0) if before else None,
+        "" if running else "kept in /state/sweeps/x.json and .csv",
+    )
+
+
+def test_the_table_has_a_row_for_each_count_and_a_star_at_the_advised_one() -> None:
+    view = sweep_view()
+    assert view.advice is not None
+    lines = text(sweep_rows.table(view, 0, 116)).split("\n")
+    assert len(lines) == 6
+    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm model USS PSS refill"
+    assert " ".join(lines[0].split()) == heading
+    (starred,) = [line for line in lines if "★" in line]
+    assert starred.split()[1] == str(view.advice.count)
+    assert lines[1].startswith("▸")
+    assert "-2.0" in lines[5]  # 5 ms against the 7 ms of before
+
+
+def test_columns_give_way_but_never_what_one_came_for() -> None:
+    view = sweep_view()
+    for width in (30, 76, 116):
+        names = [each.heading for each in sweep_rows.columns(view, width)]
+        assert {"idle", "p50 ms", "p95 ms", "p99 ms", "warm", "USS"} <= set(names)
+    assert "model" not in [each.heading for each in sweep_rows.columns(view, 74)]
+    assert "PSS" in [each.heading for each in sweep_rows.columns(view, 74)]
+
+
+def test_columns_that_have_nothing_to_say_are_not_there() -> None:
+    view = sweep_view(before=False)
+    names = [each.heading for each in sweep_rows.columns(view, 200)]
+    assert not {"lost", "p95 spread", "Δp95 before"} & set(names)
+    run = view.result.runs[0]
+    jobs = (*run.jobs, JobMeasure("gone", 1.0, lost="no"))
+    lost = dataclasses.replace(view.result, runs=(dataclasses.replace(run, jobs=jobs),))
+    full = dataclasses.replace(
+        view, result=lost, before=view.result, plan=dataclasses.replace(view.plan, repeat=2)
+    )
+    assert len(sweep_rows.columns(full, 200)) == len(sweep_rows.COLUMNS)
+
+
+def test_the_spread_is_that_of_the_repeats() -> None:
+    once = sweep_view()
+    assert sweep_rows.spread(once, 4) == "–"
+    slower = dataclasses.replace(sweep_of(LOAD, base_ms=9.0).runs[-1], repeat=1)
+    twice = dataclasses.replace(
+        once, result=dataclasses.replace(once.result, runs=(*once.result.runs, slower))
+    )
+    assert sweep_rows.spread(twice, 4) == "5.0…9.0"
+
+
+def test_the_advice_says_how_to_apply_and_how_to_keep_it() -> None:
+    view = sweep_view()
+    assert view.advice is not None
+    said = text(sweep_rows.advice_lines(view, 0))
+    assert f"advice: {view.advice.count} idle for p95<50ms" in said
+    assert f"--num-idle-processes {view.advice.count}" in said
+    assert "a sets it now" in said
+    assert "✓ it is in force" in text(sweep_rows.advice_lines(view, view.advice.count or 0))
+    none = text(sweep_rows.advice_lines(sweep_view(target=parse_target("p95<1ms")), 1))
+    assert "no count that was measured meets p95<1ms" in none
+    assert "sets it now" not in none
+
+
+def test_what_it_waits_for_is_said() -> None:
+    settling = Progress(Phase.SETTLING, 10, 40, 3, count=2, waits_for="1 of 2 processes idle")
+    assert sweep_rows.progress_text(settling, 1) == "makes 2 processes idle: 1 of 2 processes idle"
+    running = Progress(Phase.RUNNING, 10, 40, 3, count=2, repeat=1, jobs=7)
+    assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs are over"
+    assert "3/10 runs" in text(
+        sweep_rows.head(dataclasses.replace(sweep_view(running=True), progress=running))
+    )
+
+
+def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
+    assert "ended early: cancelled" in text(sweep_rows.head(sweep_view(ended="cancelled")))
+    lost = dataclasses.replace(sweep_view(), trouble="the first job was lost: no worker")
+    assert "could not begin: the first job was lost" in text(sweep_rows.head(lost))
+
+
+def test_the_histogram_counts_every_job_and_the_lost_ones() -> None:
+    view = sweep_view()
+    run = view.result.runs[0]
+    jobs = (*run.jobs[:-1], JobMeasure("gone", 1.0, lost="no"))
+    result = dataclasses.replace(view.result, runs=(dataclasses.replace(run, jobs=jobs),))
+    title, *bars = sweep_rows.bar_lines(dataclasses.replace(view, result=result), 0, 72)
+    assert "0 idle: 40 jobs" in text((title,))
+    assert sum(int(text((line,)).split()[-1]) for line in bars) == 40
+    assert text((bars[-1],)).split()[0] == "lost"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, ""), (1, "▏"), (500, "█████"), (1000, "█" * 10)])
+def test_a_bar_is_as_long_as_its_share_and_never_vanishes(value: int, expected: str) -> None:
+    assert sweep_rows.bar(value, 1000, 10) == expected
+
+
+def test_the_comparison_and_the_place_come_last() -> None:
+    said = text(sweep_rows.lines(sweep_view(), 2, 1, 116, 40))
+    assert "the same load" in said
+    assert said.endswith("kept in /state/sweeps/x.json and .csv")
+
+
+@pytest.mark.parametrize("width", [20, 78, 118, 198])
+def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
+    view = sweep_view()
+    lines = [
+        *live_rows.pictures(live(), width, 10),
+        *live_rows.figures(live(), max(width, 41)),
+        *sweep_rows.pictures(view, width, 10),
+        *sweep_rows.table(view, 2, max(width, 60)),
+    ]
+    assert all(width_of(line) <= max(width, 60) for line in lines)
+
+
+def test_text_from_outside_is_one_line_of_text() -> None:
+    view = dataclasses.replace(
+        sweep_view(ended=HOSTILE),
+        kept=HOSTILE,
+        target=dataclasses.replace(TARGET, text=HOSTILE),
+        progress=Progress(Phase.SETTLING, 5, 40, waits_for=HOSTILE),
+    )
+    said = text(
+        (
+            *sweep_rows.lines(view, 2, 1, 116, 40),
+            *sweep_rows.head(dataclasses.replace(view, trouble=HOSTILE)),
+            *sweep_rows.head(dataclasses.replace(view, running=True)),
+            *live_rows.lines(live(ended=HOSTILE), 116, 40),
+        )
+    )
+    assert "[/x][bold]" in said
+    assert not any(char in said for char in ("\x1b", "\u202e"))
+
+
+def test_a_load_reads_as_one_says_it() -> None:
+    assert live_rows.load_text(Load(10, pattern=Pattern.BURST)) == "10 jobs at once, each 1 s"
+    assert live_rows.load_text(Load(10, 1.0, Pattern.RAMP, 5.0)) == "10 jobs, ramp 1-5/s, each 1 s"
