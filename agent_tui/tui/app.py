@@ -1,11 +1,11 @@
 """The screen: composes the panels, paints what the stream tells, turns keys into commands."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import ClassVar, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -18,32 +18,15 @@ from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
-from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.model.state import LIVE_PHASES, AppState, JobView, Registration
+from agent_tui.model.logs import LogLine
+from agent_tui.model.state import AppState, Registration
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
-from agent_tui.tui.editor import open_in_editor
+from agent_tui.tui.follower import Follower
 from agent_tui.tui.palette import ActionProvider
-from agent_tui.tui.picture import masked, save, secrets
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
-from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.dispatch_form import DispatchForm
-from agent_tui.tui.screens.export import ExportPage
-from agent_tui.tui.screens.generations import GenerationsPage
-from agent_tui.tui.screens.help import Help
-from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.jobs import JobsPage
-from agent_tui.tui.screens.live_page import Sight
-from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.remote_guard import RemoteGuard
-from agent_tui.tui.screens.stacks import StacksPage
-from agent_tui.tui.screens.tuning import TuningPage
-from agent_tui.tui.screens.tuning_forms import FIRST_LOAD, FIRST_SWEEP, LoadForm, SweepForm
-from agent_tui.tui.screens.worker import WorkerPage, worker_lines
-from agent_tui.tui.tuner import Tuner
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -52,6 +35,10 @@ from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 
+if TYPE_CHECKING:  # what the first frame does not need
+    from agent_tui.tui.doing import Doing
+    from agent_tui.tui.tuner import Tuner
+
 PAINT_S = 0.1
 CLOCK_TICKS = 10
 """Every so many ticks what counts seconds is painted, though nothing happened."""
@@ -59,7 +46,6 @@ CLOCK_TICKS = 10
 SETTLE_TICKS = 6
 """Ticks after a change in which panels that paint at most twice a second catch up with it."""
 
-MAX_IDLE = 256
 DEFAULTS = resolve((), Basis()).options
 """Until there is an engine."""
 
@@ -101,7 +87,7 @@ class AgentTuiApp(App[int]):
         confirmed_host: str = "",
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         now: Callable[[], float] = time.time,
-        tuner: Tuner | None = None,
+        tuner: "Tuner | None" = None,
     ) -> None:
         """`agent` is the file's path for the first frame, before there is an engine to tell of it.
 
@@ -115,19 +101,18 @@ class AgentTuiApp(App[int]):
         if preferences.theme:
             self.theme = preferences.theme
         self._make_engine = make_engine
-        self._now = now
+        self.now = now
         self._engine: Handle | None = None
         self._bridge: Bridge | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self.state = AppState(agent=agent)
         """What the screen shows, as of the last paint."""
         self._first_dispatch = dispatch
-        self._last_dispatch = cmd.Dispatch()
-        self._confirmed_host = confirmed_host
-        self._tuner = tuner or Tuner()
-        self._tuner.ended = self._tell_tuned
-        self._last_load, self._last_sweep = FIRST_LOAD, FIRST_SWEEP
-        self._quitting = False
+        self.confirmed_host = confirmed_host
+        """The remote server whose name was typed."""
+        self._given_tuner = tuner
+        self._tuner: Tuner | None = None
+        self.quitting = False
         self._enabled: tuple[bool, ...] = ()
         self._panels: dict[type[Widget], Widget] = {}
         self._ticks = 0
@@ -149,7 +134,7 @@ class AgentTuiApp(App[int]):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._show()
+        self.show()
         self.set_interval(PAINT_S, self._paint)
         self.call_after_refresh(self._start)
 
@@ -163,8 +148,8 @@ class AgentTuiApp(App[int]):
             self._bridge = Bridge(self._engine.subscribe)
             following = asyncio.create_task(self._bridge.run(), name="stream")
             async with self._engine:
-                self._panel(OptionsPanel).show_options(self._engine.resolution)
-                self._panel(LogPane).level = self._engine.log_level
+                self.show_options()
+                await asyncio.to_thread(importlib.import_module, "agent_tui.tui.doing")
                 await following
             self.exit(ExitCode.OK)
         except UserError as error:
@@ -172,7 +157,7 @@ class AgentTuiApp(App[int]):
 
     async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:
         """Ends the engine, in good order or at once; the app leaves when it has ended."""
-        self._quitting = True
+        self.quitting = True
         if self._engine is not None and self._engine.up:
             await self._engine.send(cmd.Stop(reason, kill, drain))
         else:
@@ -182,7 +167,8 @@ class AgentTuiApp(App[int]):
 
     async def ended(self) -> None:
         """Returns when the engine has ended, also when the screen went by an error of its own."""
-        await self._tuner.close()
+        if self._tuner is not None:
+            await self._tuner.close()
         if self._engine_task is None or self._engine_task.done():
             return
         if self._engine is not None and self._engine.up:
@@ -213,36 +199,36 @@ class AgentTuiApp(App[int]):
         if self._settling < 0 and self._ticks % CLOCK_TICKS:
             return  # only what counts seconds could look different
         if logs is not None:
-            self._panel(LogPane).added(logs)
-        self._show()
+            self.panel(LogPane).added(logs)
+        self.show()
         if changed:
             self._refresh_keys()
         if self._first_dispatch and _ready(self.state):
             count, self._first_dispatch = self._first_dispatch, 0
-            self.run_worker(self._guarded(lambda: self._dispatch(cmd.Dispatch(count))), group="actions")
+            self.run_worker(self._guarded(lambda: self.doing.jobs.make(cmd.Dispatch(count))), group="actions")
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""
-        state, now = self.state, self._now()
-        options = self._options
-        start, header = self._panel(StartPane), self._panel(Header)
+        state, now = self.state, self.now()
+        options = self.in_force
+        start, header = self.panel(StartPane), self.panel(Header)
         if not header.is_attached:
             return  # the app is leaving
         with self.batch_update():
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
             start.set_class(state.generation.current > 0, "-serving")
-            header.show(state, now, options, self._tuner.summary)
-            self._panel(Processes).show(state, now)
-            self._panel(LogPane).show(state, now)
-            self._panel(Breaches).show(state, now)
-            self._panel(DispatchPanel).show(state, now)
-            self._panel(OptionsPanel).show(state, now)
-            for screen in self.screen_stack:
-                if isinstance(screen, GenerationsPage):
-                    screen.show(state, now)
+            header.show(state, now, options, self._tuner.summary if self._tuner else "")
+            self.panel(Processes).show(state, now)
+            self.panel(LogPane).show(state, now)
+            self.panel(Breaches).show(state, now)
+            self.panel(DispatchPanel).show(state, now)
+            self.panel(OptionsPanel).show(state, now)
+            for screen in self.screen_stack[1:]:
+                if isinstance(screen, Follower):
+                    screen.follow(state, now)
 
-    def _panel(self, kind: type[P]) -> P:
+    def panel(self, kind: type[P]) -> P:
         """The one panel of that kind, found once: a search walks the whole screen."""
         if kind not in self._panels:
             self._panels[kind] = self.screen_stack[0].query_one(kind)
@@ -259,326 +245,107 @@ class AgentTuiApp(App[int]):
 
     async def action_act(self, name: str) -> None:
         """Runs an action of the registry; what it waits for holds nothing else up."""
-        self.run_worker(self._guarded(getattr(self, f"do_{name}")), group="actions", exclusive=False)
+        self._do(name)
+
+    def _do(self, name: str) -> None:
+        self.run_worker(self._guarded(self.doing.of(name)), group="actions", exclusive=False)
 
     async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
         except UserError as error:
-            self._tell(str(error), failed=True)
-
-    async def do_dispatch(self) -> None:
-        await self._dispatch(self._last_dispatch)
-
-    async def do_dispatch_form(self) -> None:
-        command = await self.push_screen_wait(DispatchForm(self._last_dispatch))
-        if command is not None:
-            self._last_dispatch = command
-            await self._dispatch(command)
-
-    async def _dispatch(self, command: cmd.Dispatch) -> None:
-        result = await self._send(replace(command, confirmed_host=self._confirmed_host))
-        if result is not None and result.refused and await self._host_typed("a test dispatch"):
-            await self._send(replace(command, confirmed_host=self._confirmed_host))
-
-    async def _host_typed(self, what: str) -> bool:
-        """Asks for the name of the server, which is remote; whether it was typed."""
-        if self.state.server is None:
-            return False
-        host = await self.push_screen_wait(RemoteGuard(self.state.server.host, what))
-        self._confirmed_host = host or self._confirmed_host
-        return host is not None
-
-    async def _may_load(self, what: str) -> bool:
-        """Whether so many test jobs may be made on this server; asks where that is not clear."""
-        server = self.state.server
-        confirmed = server is not None and (not server.remote or server.host == self._confirmed_host)
-        return confirmed or await self._host_typed(what)
-
-    async def do_load(self) -> None:
-        self._tuner.check_free()
-        load = await self.push_screen_wait(LoadForm(self._last_load))
-        if load is not None:
-            self._last_load = load
-            if await self._may_load(f"{load.jobs} test jobs"):
-                self._tuner.start_load(self._handle, load, self._confirmed_host)
-                await self.do_tuning()
-
-    async def do_sweep(self) -> None:
-        self._tuner.check_free()
-        wish = await self.push_screen_wait(SweepForm(self._last_sweep))
-        if wish is not None:
-            self._last_sweep = wish
-            jobs = wish.plan.load.jobs * len(wish.plan.counts) * wish.plan.repeat
-            if await self._may_load(f"a sweep of {jobs} test jobs"):
-                plan = replace(wish.plan, confirmed_host=self._confirmed_host)
-                self._tuner.start_sweep(self._handle, plan, wish.target)
-                await self.do_tuning()
-
-    async def do_tuning(self) -> None:
-        if isinstance(self.screen, TuningPage):
-            self.screen.show_newest()
-        else:
-            await self.push_screen_wait(TuningPage(self._tuner, lambda: self._options.num_idle_processes))
-
-    async def do_apply_advice(self) -> None:
-        advice = self._tuner.advice
-        if advice is None or advice.count is None:
-            raise UserError("no sweep has advised a count: w starts one")
-        await self._set_idle(advice.count)
-
-    async def do_copy_link(self) -> None:
-        link = self._handle.join_link(self._room())
-        self.copy_to_clipboard(link.link)
-        self._tell(f"copied: a link into {link.room}, with a token for one hour")
-
-    async def do_open_link(self) -> None:
-        link = self._handle.join_link(self._room())
-        self.open_url(link.link)
-        self._tell(f"opening {link.room} in the browser")
-
-    async def do_end(self) -> None:
-        job = await self._selected_job("End")
-        if job is not None:
-            await self._send(cmd.EndJob(job.id))
-
-    async def do_job(self) -> None:
-        process = self._panel(Processes).selected
-        await self.push_screen_wait(JobsPage(self._sight, process.job_id if process else None))
-
-    async def do_breaches(self) -> None:
-        await self.push_screen_wait(BreachesPage(self._sight))
-
-    async def _open_job(self, job_id: str | None) -> None:
-        if job_id is None:
-            raise UserError("this process has had no job yet")
-        await self.push_screen_wait(JobPage(self._sight, job_id))
-
-    async def do_restart(self) -> None:
-        job = await self._selected_job("Restart")
-        if job is not None:
-            await self._send(cmd.RestartJob(job.id))
-
-    async def _selected_job(self, what: str) -> JobView | None:
-        """The selected process's job; asks first where people may be in its room."""
-        process = self._panel(Processes).selected
-        job = self.state.jobs.get(process.job_id) if process is not None and process.job_id else None
-        if job is None or job.phase not in LIVE_PHASES:
-            self._tell("no running job is selected: choose its process in the table", failed=True)
-            return None
-        server = self.state.server
-        live = server is not None and server.media
-        if live and not await self.push_screen_wait(Confirm(f"{what} job {job.id} in room {job.room}?")):
-            return None
-        return job
-
-    async def do_sort(self) -> None:
-        self._panel(Processes).sort_by_next()
-
-    async def do_more_idle(self) -> None:
-        await self._change_idle(+1)
-
-    async def do_less_idle(self) -> None:
-        await self._change_idle(-1)
-
-    async def _change_idle(self, by: int) -> None:
-        count = self._handle.resolution.options.num_idle_processes + by
-        if 0 <= count <= MAX_IDLE:
-            await self._set_idle(count)
-
-    async def _set_idle(self, count: int) -> None:
-        if self._tuner.sweeping:
-            raise UserError("the sweep sets numIdleProcesses itself until it is over")
-        await self._set_option("numIdleProcesses", str(count))
-
-    def _tell_tuned(self, what: str) -> None:
-        if self.is_running and not isinstance(self.screen, TuningPage):
-            self._tell(f"{what}: T shows it")
-
-    async def do_owner(self) -> None:
-        process, pane = self._panel(Processes).selected, self._panel(LogPane)
-        pane.owner = None if process is None or pane.owner == process.id else process.id
-
-    async def do_find(self) -> None:
-        self._panel(LogPane).start_find()
-
-    async def do_find_next(self) -> None:
-        self._panel(LogPane).find_next()
-
-    async def do_find_previous(self) -> None:
-        self._panel(LogPane).find_previous()
-
-    async def do_only_found(self) -> None:
-        self._panel(LogPane).toggle_only_found()
-
-    async def do_log_filters(self) -> None:
-        self._panel(LogPane).choose_filters()
-
-    async def do_go_to_time(self) -> None:
-        self._panel(LogPane).start_time()
-
-    async def do_fold(self) -> None:
-        self._panel(LogPane).fold()
-
-    async def do_fold_all(self) -> None:
-        self._panel(LogPane).fold_all()
-
-    async def do_copy_lines(self) -> None:
-        self._panel(LogPane).copy()
-
-    async def do_export_logs(self) -> None:
-        self._panel(LogPane).export()
-
-    async def do_level(self) -> None:
-        levels = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR]
-        higher = [level for level in levels if level > self._handle.log_level]
-        await self._set_option("logLevel", (higher or levels)[0].label)
-
-    async def do_follow(self) -> None:
-        self._panel(LogPane).follow = True
-
-    async def do_reload(self) -> None:
-        await self._send(cmd.Reload())
-
-    async def do_stacks(self) -> None:
-        process = self._panel(Processes).selected
-        if process is None:
-            self._tell("select a process first")
-            return
-        result = await self._handle.send(cmd.DumpStacks(process.id))
-        if result.ok:
-            await self.push_screen_wait(StacksPage(f"Stacks of {process.kind} {process.pid}", result.text))
-        else:
-            self._tell(result.text, failed=True)
-
-    async def do_pause(self) -> None:
-        await self._send(cmd.PauseWatching(not self.state.watching.paused))
-
-    async def do_generations(self) -> None:
-        page = GenerationsPage(
-            lambda command: self._handle.send(command), lambda file, line: open_in_editor(self, file, line)
-        )
-        page.show(self.state, self._now())
-        await self.push_screen_wait(page)
-
-    async def do_close_trouble(self) -> None:
-        self._panel(StartPane).close()
-        self._show()
-
-    async def do_edit(self) -> None:
-        failed = self.state.generation
-        file, line = (failed.file, failed.line) if failed.failed else (None, None)
-        open_in_editor(self, Path(file or self.state.agent), line or 1)
-
-    async def do_worker(self) -> None:
-        await self.push_screen_wait(WorkerPage(lambda: worker_lines(self.state, self._options, self._now())))
-
-    async def do_options(self) -> None:
-        dashboard = self.screen_stack[0]
-        if dashboard.has_class("-narrow"):
-            dashboard.toggle_class("-options")
-        if dashboard.has_class("-options") or not dashboard.has_class("-narrow"):
-            self._panel(OptionsPanel).focus()
-        else:
-            self._panel(Processes).focus()
-
-    async def do_all_options(self) -> None:
-        handle = self._handle
-        await self.push_screen_wait(
-            OptionsPage(lambda: handle.settings, handle.function_names, self._edit, self._export)
-        )
-
-    async def _edit(self, command: cmd.Command) -> cmd.CommandResult:
-        result = await self._handle.send(command)
-        self._panel(OptionsPanel).show_options(self._handle.resolution)
-        self._panel(LogPane).level = self._handle.log_level
-        return result
-
-    async def _export(self) -> None:
-        settings = self._handle.settings
-        await self.push_screen_wait(ExportPage(settings.resolution, settings.basis))
-
-    async def do_picture(self) -> None:
-        hidden = secrets(self._engine.resolution) if self._engine is not None else ()
-        svg = masked(self.export_screenshot(title="agent-tui"), hidden)
-        try:
-            path = await asyncio.to_thread(save, svg, Path.cwd())
-        except OSError as error:
-            raise UserError(f"the picture is not saved: {error}") from None
-        self._tell(f"saved as {path.name}, secrets masked")
-
-    async def do_help(self) -> None:
-        rows = [(action.shown_keys, action.title, action.help, action.group) for action in self.actions]
-        await self.push_screen_wait(Help(rows))
-
-    async def do_drain(self) -> None:
-        if not self._quitting:
-            await self.stop("quit after the jobs", kill=False, drain=True)
-
-    async def do_quit(self) -> None:
-        await self.stop("quit", self._quitting)
+            self.tell(str(error), failed=True)
 
     # -- what panels ask for ---------------------------------------------------------------------------
 
     @on(Header.Clicked)
     def header_clicked(self) -> None:
-        self.run_worker(self.do_worker(), group="actions")
+        self._do("worker")
 
     @on(OptionsPanel.Edited)
     def edited(self, event: OptionsPanel.Edited) -> None:
-        self.run_worker(self._set_option(event.name, event.value), group="actions")
+        self.run_worker(self.set_option(event.name, event.value), group="actions")
 
     @on(DispatchPanel.AgainRequested)
     def again_requested(self) -> None:
-        self.run_worker(self._guarded(self.do_dispatch), group="actions")
+        self._do("dispatch")
 
     @on(DispatchPanel.FormRequested)
     def form_requested(self) -> None:
-        self.run_worker(self._guarded(self.do_dispatch_form), group="actions")
+        self._do("dispatch_form")
 
     @on(Processes.EndRequested)
     def end_requested(self) -> None:
-        self.run_worker(self._guarded(self.do_end), group="actions")
+        self._do("end")
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
-        self.run_worker(self._guarded(lambda: self._open_job(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.doing.jobs.open(event.job_id)), group="actions")
 
     # -- helpers -----------------------------------------------------------------------------------------
 
     @property
-    def _options(self) -> ServerOptions:
+    def in_force(self) -> ServerOptions:
         return self._engine.resolution.options if self._engine is not None else DEFAULTS
 
     @property
-    def _handle(self) -> Handle:
+    def handle(self) -> Handle:
         if self._engine is None:
             raise UserError("agent-tui is still starting")
         return self._engine
 
+    @cached_property
+    def doing(self) -> "Doing":
+        """What the actions do."""
+        from agent_tui.tui.doing import Doing
+
+        return Doing(self)
+
     @property
-    def _sight(self) -> Sight:
-        return Sight(self._handle, lambda: self.state, self._now)
+    def tuner(self) -> "Tuner":
+        """What is being tuned; made when it is first asked for."""
+        from agent_tui.tui.tuner import Tuner
 
-    def _room(self) -> str:
-        """The room that a person joins: of the last test job, so that it is always the same one."""
-        return self._panel(DispatchPanel).last_room or "agent-tui"
+        if self._tuner is None:
+            self._tuner = self._given_tuner or Tuner()
+            self._tuner.ended = self._tell_tuned
+        return self._tuner
 
-    async def _set_option(self, name: str, value: str) -> None:
-        result = await self._send(cmd.SetOptions({name: value}), quiet=True)
-        panel = self._panel(OptionsPanel)
-        if result is not None and not result.ok:
-            panel.failed(name, result.text)
-        panel.show_options(self._handle.resolution)
-        self._panel(LogPane).level = self._handle.log_level
+    def _tell_tuned(self, what: str) -> None:
+        if self.is_running and len(self.screen_stack) == 1:
+            self.tell(f"{what}: T shows it")
 
-    async def _send(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult | None:
-        result = await self._handle.send(command)
+    async def host_typed(self, what: str) -> bool:
+        """Asks for the name of the server, which is remote; whether it was typed."""
+        from agent_tui.tui.screens.remote_guard import RemoteGuard
+
+        if self.state.server is None:
+            return False
+        host = await self.push_screen_wait(RemoteGuard(self.state.server.host, what))
+        self.confirmed_host = host or self.confirmed_host
+        return host is not None
+
+    def show_options(self) -> None:
+        """Shows the options in force, after an edit."""
+        self.panel(OptionsPanel).show_options(self.handle.resolution)
+        self.panel(LogPane).level = self.handle.log_level
+
+    async def set_option(self, name: str, value: str) -> None:
+        """Edits one option at once; what is wrong is said at its field."""
+        result = await self.ask(cmd.SetOptions({name: value}), quiet=True)
+        if not result.ok:
+            self.panel(OptionsPanel).failed(name, result.text)
+        self.show_options()
+
+    async def ask(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult:
+        """Sends a command and says what came of it, success only unless `quiet`."""
+        result = await self.handle.send(command)
         if not result.refused and not (quiet and result.ok):
-            self._tell(result.text, failed=not result.ok)
+            self.tell(result.text, failed=not result.ok)
         return result
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
+    def tell(self, text: str, *, failed: bool = False) -> None:
+        """Shows one line for a moment."""
         self.notify(text, severity="error" if failed else "information", markup=False)
 
 

@@ -1,6 +1,7 @@
 """How the screen looks in each of its states; `pytest tests/tui --snapshot-update` takes them anew."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,10 @@ def app_in(state: str) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
         await pilot.pause()
 
     return app, shown
+
+
+def _opened(app: AgentTuiApp, key: str, depth: int) -> bool:
+    return key == "slash" or len(app.screen_stack) > depth
 
 
 async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
@@ -101,9 +106,9 @@ def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> 
     async def opened(pilot: Pilot[Any]) -> None:
         await shown(pilot)
         for key in keys:
-            before = app.screen
+            depth = len(app.screen_stack)
             await pilot.press(key)
-            await until(lambda before=before, key=key: key == "slash" or app.screen is not before)
+            await until(partial(_opened, app, key, depth))
             await settled(app, pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=opened)

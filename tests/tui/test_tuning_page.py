@@ -237,7 +237,7 @@ async def test_a_sweep_gives_advice_that_one_key_applies(tmp_path: Path) -> None
     engine = pool()
     tuner = tuner_of(engine, tmp_path)
     async with screen(engine, tuner) as (app, pilot):
-        app._last_sweep = SweepWish(SweepPlan(BURST, (0, 1, 4)), TARGET)
+        app.doing.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 1, 4)), TARGET)
         await pilot.press("a")
         await pilot.pause()
         assert any("no sweep has advised" in each.message for each in app._notifications)
@@ -272,7 +272,7 @@ async def test_closing_ends_nothing_and_escape_asks(tmp_path: Path) -> None:
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
         assert tuner.sweeping
-        app._show()
+        app.show()
         await pilot.pause()
         assert "sweep" in app.export_screenshot()
         await pilot.press("T")

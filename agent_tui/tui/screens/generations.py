@@ -14,6 +14,7 @@ from textual.widgets import Static
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
+from agent_tui.tui.follower import Follower
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
@@ -33,7 +34,7 @@ ROLLED_BACK = "rolled back to {}: the next save or r loads what is on disk"
 BACK = "Its code is loaded as a new generation. Files stay as they are; the next save or r loads them."
 
 
-class GenerationsPage(ModalScreen[None]):
+class GenerationsPage(Follower, ModalScreen[None]):
     """Follows what is loaded while it is open; Esc, g or q closes it."""
 
     DEFAULT_CSS = """
@@ -103,12 +104,12 @@ class GenerationsPage(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self._list.focus()
-        self.show(self._state, self._now)
+        self.follow(self._state, self._now)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint)
 
-    def show(self, state: AppState, now: float) -> None:
+    def follow(self, state: AppState, now: float) -> None:
         """Takes the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
         if self.is_mounted:

@@ -1,0 +1,13 @@
+"""What every group of actions has."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent_tui.tui.app import AgentTuiApp
+
+
+class Group:
+    """Actions over one app: they render nothing themselves, but open pages and send commands."""
+
+    def __init__(self, app: "AgentTuiApp") -> None:
+        self.app = app
