@@ -79,6 +79,7 @@ class GenerationsPage(ModalScreen[None]):
         self._edit = edit
         self._state = AppState()
         self._now = 0.0
+        self._composed = False
         self._diffs: dict[Compared, str] = {}
         self._with_current = False
         self._asked: tuple[Compared, bool | None] | None = None
@@ -100,6 +101,7 @@ class GenerationsPage(ModalScreen[None]):
                 yield self._text
 
     def on_mount(self) -> None:
+        self._composed = True
         self._list.focus()
         self.show(self._state, self._now)
 
@@ -109,7 +111,7 @@ class GenerationsPage(ModalScreen[None]):
     def show(self, state: AppState, now: float) -> None:
         """Takes the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
-        if self.is_mounted:
+        if self._composed and self.is_attached:
             back = state.generation.rolled_back_to
             title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
             self.query_one("#loads-box").border_title = title
