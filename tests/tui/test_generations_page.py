@@ -27,6 +27,7 @@ from agent_tui.tui.widgets.load_text import (
 )
 from agent_tui.tui.widgets.text import Line, Tone, width_of
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 
 DIFF = """generation 2 against 1: 2 files, +2 -2 lines
@@ -75,11 +76,24 @@ async def page_over(
         await pilot.pause(0.1)
         app._paint()
         await pilot.press("g")
+        await until(lambda: engine.commands)  # the diff of the newest
         await pilot.pause()
         page = app.screen
         assert isinstance(page, GenerationsPage)
         yield app, page, pilot
     await app.ended()
+
+
+async def asked(engine: FakeEngine, count: int) -> None:
+    """So many commands came."""
+    await until(lambda: len(engine.commands) >= count)
+
+
+async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[int]) -> None:
+    """What was published is on the screen."""
+    await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
+    app._paint()
+    await pilot.pause()
 
 
 # -- rows and facts ---------------------------------------------------------------------------------------
@@ -243,8 +257,9 @@ async def test_arrows_choose_and_each_diff_is_asked_for_once() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
-        await pilot.press("down", "down", "down", "up", "up")
-        await pilot.pause()
+        for number, key in enumerate(("down", "down", "down", "up", "up"), 2):
+            await pilot.press(key)
+            await asked(engine, min(number, 3))
         assert engine.commands == [cmd.DiffGeneration(3), cmd.DiffGeneration(2), cmd.DiffGeneration(1)]
         assert "generation 3 does not load" in said(page, "#loads-facts")
         await pilot.press("end")
@@ -280,15 +295,13 @@ async def test_a_load_that_happens_while_you_look_appears() -> None:
 
         async def happens(event: ev.Event) -> str:
             engine.publish(event)
-            await pilot.pause(0.05)
-            app._paint()
-            await pilot.pause()
+            await painted(app, engine, pilot)
             return said(page, "#loads-facts")
 
         assert "generation 2 is loading" in await happens(ev.GenerationLoading(2, "/v/agent.py"))
         assert cmd.DiffGeneration(2) not in engine.commands
         assert "generation 2 serves" in await happens(ready(2, cause="/v/agent.py"))
-        assert engine.commands[-1] == cmd.DiffGeneration(2)
+        await until(lambda: engine.commands[-1] == cmd.DiffGeneration(2))
         await pilot.press("down")
         assert "generation 1 was ready" in await happens(ready(3, cause="/v/agent.py"))
         assert "●   3" in said(page, "#loads-list Static")
@@ -309,12 +322,9 @@ async def test_a_roll_back_is_confirmed_first_and_then_seen() -> None:
         await pilot.press("b")
         await pilot.pause()
         await pilot.press("y")
-        await pilot.pause()
-        assert cmd.RollBack(1) in engine.commands
+        await until(lambda: cmd.RollBack(1) in engine.commands)
         engine.publish(ready(4, cause="roll back to 1", rolled_back_to=1))
-        await pilot.pause(0.05)
-        app._paint()
-        await pilot.pause()
+        await painted(app, engine, pilot)
         assert "generation 4 serves" in said(page, "#loads-facts")
         assert "rolled back to 1: the next save or r" in str(page.query_one("#loads-box").border_title)
 
@@ -336,25 +346,26 @@ async def test_r_reloads_and_what_went_wrong_is_told() -> None:
     async with page_over(engine) as (app, _, pilot):
         engine.results = [cmd.CommandResult(False, "the [file] does not load")]
         await pilot.press("r")
-        await pilot.pause()
+        await until(lambda: app._notifications)
         assert engine.commands[-1] == cmd.Reload()
-        assert any(each.message == "the [file] does not load" for each in app._notifications)
+        assert [each.message for each in app._notifications] == ["the [file] does not load"]
 
 
 async def test_c_compares_with_what_serves_and_back() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
-        await pilot.press("down", "down", "c")
-        await pilot.pause()
+        for number, key in enumerate(("down", "down", "c"), 2):
+            await pilot.press(key)
+            await asked(engine, number)
         assert engine.commands[-1] == cmd.DiffGeneration(1, 2)
         await pilot.press("up")  # that one serves: it is compared with the one before it
         await pilot.pause()
         assert "generation 2 serves" in said(page, "#loads-facts")
         await pilot.press("down", "c")
         await pilot.pause()
-        asked = [each for each in engine.commands if isinstance(each, cmd.DiffGeneration)]
-        assert [(each.number, each.against) for each in asked] == [(3, None), (2, None), (1, None), (1, 2)]
+        diffs = [each for each in engine.commands if isinstance(each, cmd.DiffGeneration)]
+        assert [(each.number, each.against) for each in diffs] == [(3, None), (2, None), (1, None), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -379,8 +390,9 @@ async def test_e_opens_what_failed_or_was_changed_first(
     first = cmd.CommandResult(False, "generation 1 was the first")
     engine.results = [cmd.CommandResult(True, "…"), cmd.CommandResult(True, DIFF), first]
     async with page_over(engine) as (_, _, pilot):
-        for _ in range(presses):
+        for number in range(presses):
             await pilot.press("down")
+            await asked(engine, number + 2)
             await pilot.pause()
         await pilot.press("e")
         await pilot.pause()

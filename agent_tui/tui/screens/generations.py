@@ -80,6 +80,7 @@ class GenerationsPage(Follower, ModalScreen[None]):
         self._edit = edit
         self._state = AppState()
         self._now = 0.0
+        self._composed = False
         self._diffs: dict[Compared, str] = {}
         self._with_current = False
         self._asked: tuple[Compared, bool | None] | None = None
@@ -103,6 +104,7 @@ class GenerationsPage(Follower, ModalScreen[None]):
                 yield self._text
 
     def on_mount(self) -> None:
+        self._composed = True
         self._list.focus()
         self.follow(self._state, self._now)
 
@@ -112,7 +114,7 @@ class GenerationsPage(Follower, ModalScreen[None]):
     def follow(self, state: AppState, now: float) -> None:
         """Takes the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
-        if self.is_mounted:
+        if self._composed and self.is_attached:
             back = state.generation.rolled_back_to
             title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
             self._box.border_title = title
