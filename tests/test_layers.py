@@ -27,6 +27,8 @@ def imported_by(statement: str) -> set[str]:
     [
         "agent_tui.cli.main",
         "agent_tui.headless.run",
+        "agent_tui.headless.tune",
+        "agent_tui.tuning.sweep",
         "agent_tui.engine.engine",
         "agent_tui.local_server.server",
         "agent_tui.worker.worker",

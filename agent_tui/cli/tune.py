@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,9 +198,18 @@ async def _run(config: "RunConfig", wanted: Wanted, began: float, allow_remote: 
             running.cancel()
         await engine.send(Stop(reason, kill))
 
+    killing = asyncio.create_task(_kill_at(began, wanted.seconds, stop), name="--seconds")
     with StopSignals(stop) as signals:
         try:
             code = await running
         except asyncio.CancelledError:
             code = ExitCode.INTERRUPTED
+    killing.cancel()
     return code if signals.exit_code is None else signals.exit_code
+
+
+async def _kill_at(began: float, seconds: float | None, stop: Callable[[str, bool], Awaitable[None]]) -> None:
+    """What has not ended in good order by then is ended."""
+    if seconds is not None:
+        await asyncio.sleep(began + seconds - time.monotonic())
+        await stop("--seconds are over", True)

@@ -155,7 +155,7 @@ class Printer:
         """One event."""
         if isinstance(stamped.event, ev.LogsAdded):
             for log in self._engine.logs(stamped.event.first, stamped.event.end):
-                least = max(self._engine.log_level, LogLevel.WARN) if self._brief else self._engine.log_level
+                least = max(self._engine.log_level, LogLevel.ERROR) if self._brief else self._engine.log_level
                 if log.level >= least:
                     self._out(jsonl.log_line(log) if self._json else lines.log_to_line(log), log.ts)
             return

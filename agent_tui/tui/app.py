@@ -114,6 +114,7 @@ class AgentTuiApp(App[int]):
         self._last_load, self._last_sweep = FIRST_LOAD, FIRST_SWEEP
         self._quitting = False
         self._enabled: tuple[bool, ...] = ()
+        self._shown_options: ServerOptions | None = None
         self._panels: dict[type[Widget], Widget] = {}
         self._ticks = 0
         self._settling = 0
@@ -223,6 +224,9 @@ class AgentTuiApp(App[int]):
             self._panel(Breaches).show(state, now)
             self._panel(DispatchPanel).show(state, now)
             self._panel(OptionsPanel).show(state, now)
+            if self._engine is not None and options is not self._shown_options:
+                self._shown_options = options  # others edit too: a sweep, a save of the config file
+                self._panel(OptionsPanel).show_options(self._engine.resolution)
 
     def _panel(self, kind: type[P]) -> P:
         """The one panel of that kind, found once: a search walks the whole screen."""

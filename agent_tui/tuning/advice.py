@@ -17,6 +17,9 @@ SURE = 0.9
 AS_GOOD = 0.05
 """… or no larger count would do better by more than this."""
 
+FAITHFUL = 0.05
+"""So far apart predicted and measured warm-hit rates may be without a word."""
+
 NEARLY_ALL = 0.9
 """From this share of what the pool can start a load is too fast to speak of a steady state."""
 
@@ -62,12 +65,13 @@ class Advice:
     @property
     def model_error(self) -> float | None:
         """By how much predicted and measured warm-hit rates differ at most, over the counts."""
-        errors = [
-            abs(each.warm_measured - each.warm_predicted)
-            for each in self.candidates
-            if each.warm_predicted is not None
-        ]
-        return max(errors) if errors else None
+        return model_error(self.candidates)
+
+
+def model_error(candidates: Sequence[Candidate]) -> float | None:
+    """By how much predicted and measured warm-hit rates differ at most; None without a prediction."""
+    predicted = [each for each in candidates if each.warm_predicted is not None]
+    return max((abs(each.warm_measured - (each.warm_predicted or 0.0)) for each in predicted), default=None)
 
 
 def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) -> Advice:
@@ -77,8 +81,8 @@ def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) ->
         _candidate(result, target, fitted, count, result.runs_of(count)) for count in result.measured
     )
     chosen = choose(candidates)
-    lines = [*_lines(target, chosen, candidates), *_starts_line(result.load, fitted)]
-    return Advice(target, chosen, candidates, tuple(lines))
+    lines = (*_lines(target, chosen, candidates), *_notes(result, fitted, candidates))
+    return Advice(target, chosen, candidates, lines)
 
 
 def choose(candidates: Sequence[Candidate]) -> int | None:
@@ -154,6 +158,20 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
         if smaller.met and smaller.sure is not None
     ]
     return lines
+
+
+def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[Candidate]) -> list[str]:
+    """What takes something from the advice's worth."""
+    notes = _starts_line(result.load, fitted)
+    error = model_error(candidates)
+    if error is not None and error > FAITHFUL:
+        notes.append(
+            f"  note: predicted and measured warm-hit rates differ by up to {error * 100:.0f} points: "
+            "something else happens here than the model knows; more jobs or --repeat may tell"
+        )
+    if others := sum(run.others for run in result.runs):
+        notes.append(f"  note: {others} other jobs came meanwhile and took processes")
+    return notes
 
 
 def _starts_line(load: Load, fitted: Fitted | None) -> list[str]:

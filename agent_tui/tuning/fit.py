@@ -12,8 +12,11 @@ from agent_tui.tuning.target import Target
 REPLICATES = 400
 """New runs that are simulated for each count …"""
 
-JOBS_SIMULATED = 40_000
+JOBS_SIMULATED = 20_000
 """… or as many as have this many jobs together, but not fewer than 100."""
+
+ARRIVALS_REPEATED = 10_000
+"""How many jobs are simulated for the warm-hit rate of the arrivals that were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int
     jobs = sum(map(len, arrivals))
     if not jobs:
         return None
-    times = max(min(REPLICATES, JOBS_SIMULATED // jobs), 20)
+    times = max(ARRIVALS_REPEATED // jobs, 20)
     warm = sum(
         wait is None
         for _ in range(times)

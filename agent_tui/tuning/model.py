@@ -99,7 +99,8 @@ def simulate(
     arrivals: Sequence[float], count: int, warm_ups: Sequence[float], rule: PoolRule, rng: random.Random
 ) -> list[float | None]:
     """What each job waits for, with warm-up times drawn from those; None for a job that finds it warm."""
-    return PoolModel(count, lambda: rng.choice(warm_ups), rule).run(arrivals)
+    drawn, many = rng.random, len(warm_ups)
+    return PoolModel(count, lambda: warm_ups[int(drawn() * many)], rule).run(arrivals)
 
 
 def poisson_warm_share(rate: float, count: int, warm_up_s: float, refill_after_s: float = 0.0) -> float:

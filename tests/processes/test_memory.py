@@ -201,3 +201,17 @@ def test_measured_events_carry_what_was_read() -> None:
     bench = Bench()
     bench.sample(900, 10, 20)
     assert bench.events == [ProcessMeasured("p1", 900, 10, 20)]
+
+
+def test_all_are_read_in_full_when_that_is_asked_for_changed_or_not() -> None:
+    bench = Bench(started=[101])
+    bench.sample(900, 10, 20)
+    before = bench.full_reads
+    bench.events.clear()
+    assert bench.sampler.measure_all() == 1
+    assert bench.full_reads == before + 1
+    (event,) = bench.events
+    assert isinstance(event, ProcessMeasured)
+    assert (event.rss_mb, event.uss_mb, event.pss_mb, event.children_mb) == (900, 10, 20, 900)
+    bench.memory = None
+    assert bench.sampler.measure_all() == 0

@@ -11,7 +11,7 @@ from agent_tui.tuning.results import JobMeasure, SweepResult, rows
 from agent_tui.tuning.target import parse_target
 from tests.tuning.support import RULE, run_of, sweep_of
 
-LOAD = Load(100, 2.0, seed=3)
+LOAD = Load(100, 1.5, seed=3)
 P95 = parse_target("p95<50ms")
 
 
@@ -106,3 +106,13 @@ def test_the_interval_spans_what_was_measured_and_what_the_model_says() -> None:
     assert low == 0.7
     assert high == 1.0
     assert confidence(40, 40, 40, None)[0] > 0.85
+
+
+def test_what_makes_the_advice_worth_less_is_told() -> None:
+    good = sweep_of(LOAD)
+    assert not [line for line in advise(good, P95, RULE).lines if "note:" in line]
+    runs = tuple(replace(run, others=2, warm_ups_s=(0.05,)) for run in good.runs)
+    notes = [line for line in advise(replace(good, runs=runs), P95, RULE).lines if "note:" in line]
+    assert len(notes) == 2
+    assert "points" in notes[0]
+    assert "10 other jobs" in notes[1]

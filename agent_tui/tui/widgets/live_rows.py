@@ -164,7 +164,7 @@ def pool_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
         width,
         height - 1,
         x=x,
-        y=Axis(0.0, round_up(top), "{:.4g}".format),
+        y=Axis(0.0, round_up(top), plain),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
     return (cut(legend, width), *drawn)
@@ -202,10 +202,15 @@ def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]
         width,
         height - 1,
         x=_time_axis(view),
-        y=Axis(0.0, round_up(top), "{:.4g}".format),
+        y=Axis(0.0, round_up(top), plain),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
     return (cut(legend, width), *drawn)
+
+
+def plain(value: float) -> str:
+    """A number on an axis."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _time_axis(view: LoadView) -> Axis:

@@ -77,10 +77,10 @@ def plot(
     if columns < 4 or height < 2:
         return tuple((Span(" " * max(width, 0)),) for _ in range(max(height, 0)))
     canvas = _Canvas(columns, rows, x, y)
-    for rule in rules:
-        canvas.rule(rule)
     for each in drawn:
         canvas.curve(each)
+    for rule in rules:
+        canvas.rule(rule)
     body = [
         (Span(pad(label, gutter - 1, right=True), Tone.DIM), Span(" ┤" if label else " │", Tone.DIM), *cells)
         for label, cells in zip(labels, canvas.lines(), strict=True)
@@ -128,12 +128,16 @@ class _Canvas:
         self._ground: dict[tuple[int, int], tuple[str, Tone]] = {}
 
     def rule(self, rule: Rule) -> None:
-        """Its name stands at the right end, above nothing else."""
+        """Below the curves, its name at the end where it can be read, or nowhere. Drawn after the curves."""
         if not self._y.low <= rule.y <= self._y.high:
             return
         row = self._dot_row(rule.y) // 4
         name = clip(f" {rule.name} ", self._columns - 2)
-        text = _RULE * (self._columns - len(name)) + name
+        line = _RULE * (self._columns - len(name))
+        right = range(len(line), self._columns)
+        places = ((right, line + name), (range(len(name)), name + line))
+        free = (text for cells, text in places if not any((cell, row) in self._dots for cell in cells))
+        text = next(free, _RULE * self._columns)
         self._ground |= {(column, row): (char, rule.tone) for column, char in enumerate(text)}
 
     def curve(self, series: Series) -> None:
@@ -208,10 +212,16 @@ def _x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
     """The ends' values and the marks between them."""
     first, last = x.write(x.low), x.write(x.high)
     cells: list[tuple[str, Tone]] = [("─", Tone.DIM)] * columns
+    marked = {
+        round((mark.x - x.low) / x.span * (columns - 1)): mark.tone
+        for mark in marks
+        if x.low <= mark.x <= x.high
+    }
     if len(first) + len(last) + 4 <= columns:
         for at, text in ((1, f"{first} "), (columns - len(last) - 1, f" {last}")):
-            cells[at : at + len(text)] = [(char, Tone.DIM) for char in text]
-    for mark in marks:
-        if x.low <= mark.x <= x.high:
-            cells[round((mark.x - x.low) / x.span * (columns - 1))] = (_MARK, mark.tone)
+            place = range(at, at + len(text))
+            if not marked.keys() & set(place):  # half a label is none
+                cells[place.start : place.stop] = [(char, Tone.DIM) for char in text]
+    for column, tone in marked.items():
+        cells[column] = (_MARK, tone)
     return tuple(Span(text, tone) for text, tone in cells)
