@@ -192,11 +192,7 @@ def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]
         Span("cold", Tone.BAD),
     )
     top = max([1.0, *(value for _, value in (*warm, *cold))])
-    stems = [
-        Series([(at, 0.0), (at, value)], tone)
-        for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))
-        for at, value in points
-    ]
+    stems = [Series(_stems(points), tone) for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))]
     drawn = plot(
         stems,
         width,
@@ -206,6 +202,11 @@ def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
     return (cut(legend, width), *drawn)
+
+
+def _stems(points: Sequence[Point]) -> tuple[Point, ...]:
+    """A line up to each point and down again, all of them one curve: there may be thousands."""
+    return tuple(each for at, value in points for each in ((at, 0.0), (at, value), (at, 0.0)))
 
 
 def plain(value: float) -> str:

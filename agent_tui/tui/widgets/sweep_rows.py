@@ -141,7 +141,8 @@ def lines(view: SweepView, selected: int | None, wanted: int, width: int, height
 def head(view: SweepView) -> tuple[Line, ...]:
     """How far it is, and of what load."""
     progress = view.progress
-    far = Span(f"{progress.run}/{progress.runs} runs  ", Tone.STRONG)
+    whole = sum(run.complete for run in view.result.runs)
+    far = Span(f"{whole}/{progress.runs} runs  ", Tone.STRONG)
     what = Span(
         f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
