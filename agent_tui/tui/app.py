@@ -278,8 +278,9 @@ class AgentTuiApp(App[int]):
     async def _may_load(self, what: str) -> bool:
         """Whether so many test jobs may be made on this server; asks where that is not clear."""
         server = self.state.server
-        confirmed = server is not None and (not server.remote or server.host == self._confirmed_host)
-        return confirmed or await self._host_typed(what)
+        if server is None:
+            raise UserError("no server is in use yet")
+        return not server.remote or server.host == self._confirmed_host or await self._host_typed(what)
 
     async def do_load(self) -> None:
         self._tuner.check_free()

@@ -57,7 +57,7 @@ def test_before_and_after_a_change_stand_side_by_side() -> None:
     assert row_of(lines, "started") == ["2", "2", "4"]
     assert row_of(lines, "waiting") == ["0", "1", "1"]
     assert row_of(lines, "lost") == ["1", "0", "1"]
-    assert row_of(lines, "found idle") == ["0%", "100%", "50%"]
+    assert row_of(lines, "warm") == ["0%", "100%", "50%"]
     assert row_of(lines, "p50 to entry") == ["310", "ms", "5", "ms", "300", "ms"]
     assert row_of(lines, "p95 to entry") == ["lost", "6", "ms", "lost"]
     assert "1 idle" in text(lines[:1])

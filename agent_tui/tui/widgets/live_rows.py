@@ -25,7 +25,7 @@ _MEASURES = (
     "started",
     "waiting",
     "lost",
-    "found idle",
+    "warm",
     "p50 to entry",
     "p95 to entry",
     "p99 to entry",
