@@ -114,6 +114,7 @@ class AgentTuiApp(App[int]):
         self._tuner: Tuner | None = None
         self.quitting = False
         self._enabled: tuple[bool, ...] = ()
+        self._shown_options: ServerOptions | None = None
         self._panels: dict[type[Widget], Widget] = {}
         self._ticks = 0
         self._settling = 0
@@ -224,6 +225,9 @@ class AgentTuiApp(App[int]):
             self.panel(Breaches).show(state, now)
             self.panel(DispatchPanel).show(state, now)
             self.panel(OptionsPanel).show(state, now)
+            if self._engine is not None and options is not self._shown_options:
+                self._shown_options = options  # others edit too: a sweep, a save of the config file
+                self.panel(OptionsPanel).show_options(self._engine.resolution)
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
                     screen.follow(state, now)

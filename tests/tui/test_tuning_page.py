@@ -24,6 +24,7 @@ from agent_tui.tui.screens.tuning_forms import (
 )
 from agent_tui.tui.tuner import LEAVING, Tuner
 from agent_tui.tui.widgets.header_text import tuning_parts
+from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tuning.grammar import parse_counts
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.store import earlier, folder
@@ -324,6 +325,18 @@ async def test_leaving_ends_a_sweep_and_keeps_what_was_measured(tmp_path: Path) 
     assert tuner.current is None
     assert tuner.sweep is not None
     assert tuner.sweep.view.kept.startswith("kept in ")
+
+
+async def test_the_options_panel_shows_what_a_sweep_sets(tmp_path: Path) -> None:
+    engine = pool()
+    tuner = tuner_of(engine, tmp_path)
+    async with screen(engine, tuner) as (app, _):
+        tuner.start_sweep(engine, SweepPlan(ENDLESS, (3,)), TARGET)
+        await until(lambda: engine.dispatches >= 2)
+        app.show()
+        shown = app.query_one(OptionsPanel)._resolution
+        assert shown is not None
+        assert shown.options.num_idle_processes == 3
 
 
 def test_the_header_says_what_is_under_way() -> None:

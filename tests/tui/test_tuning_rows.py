@@ -57,7 +57,7 @@ def test_before_and_after_a_change_stand_side_by_side() -> None:
     assert row_of(lines, "started") == ["2", "2", "4"]
     assert row_of(lines, "waiting") == ["0", "1", "1"]
     assert row_of(lines, "lost") == ["1", "0", "1"]
-    assert row_of(lines, "found idle") == ["0%", "100%", "50%"]
+    assert row_of(lines, "warm") == ["0%", "100%", "50%"]
     assert row_of(lines, "p50 to entry") == ["310", "ms", "5", "ms", "300", "ms"]
     assert row_of(lines, "p95 to entry") == ["lost", "6", "ms", "lost"]
     assert "1 idle" in text(lines[:1])
@@ -173,15 +173,18 @@ def test_the_advice_says_how_to_apply_and_how_to_keep_it() -> None:
 def test_what_it_waits_for_is_said() -> None:
     settling = Progress(Phase.SETTLING, 10, 40, 3, count=2, waits_for="1 of 2 processes idle")
     assert sweep_rows.progress_text(settling, 1) == "makes 2 processes idle: 1 of 2 processes idle"
-    running = Progress(Phase.RUNNING, 10, 40, 3, count=2, repeat=1, jobs=7)
+    running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)
     assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs are over"
-    assert "3/10 runs" in text(
+    assert "5/10 runs" in text(
         sweep_rows.head(dataclasses.replace(sweep_view(running=True), progress=running))
     )
 
 
 def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
-    assert "ended early: cancelled" in text(sweep_rows.head(sweep_view(ended="cancelled")))
+    view = sweep_view(ended="cancelled")
+    runs = (*view.result.runs[:-1], dataclasses.replace(view.result.runs[-1], complete=False))
+    view = dataclasses.replace(view, result=dataclasses.replace(view.result, runs=runs))
+    assert "4/5 runs  ■ ended early: cancelled" in text(sweep_rows.head(view))
     lost = dataclasses.replace(sweep_view(), trouble="the first job was lost: no worker")
     assert "could not begin: the first job was lost" in text(sweep_rows.head(lost))
 

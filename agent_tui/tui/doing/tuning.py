@@ -39,7 +39,9 @@ class TuningActions(Group):
     async def _may(self, what: str) -> bool:
         """Whether so many test jobs may be made on this server; asks where that is not clear."""
         server = self.app.state.server
-        confirmed = server is not None and (not server.remote or server.host == self.app.confirmed_host)
+        if server is None:
+            raise UserError("no server is in use yet")
+        confirmed = not server.remote or server.host == self.app.confirmed_host
         return confirmed or await self.app.host_typed(what)
 
     async def tuning(self) -> None:

@@ -62,7 +62,7 @@ class TuningPage(ModalScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Close"),
+        Binding("escape", "back", "Close/end"),
         Binding("T,q", "close", "Close", show=False),
         Binding("b", "app.act('load')", "Load…"),
         Binding("w", "app.act('sweep')", "Sweep…"),
@@ -85,6 +85,8 @@ class TuningPage(ModalScreen[None]):
         self._shown: Shown | None = None
         self._selected: int | None = None
         self._painted = Content()
+        self._seen: tuple[object, ...] | None = None
+        """What a sweep's lines were made of: making them sorts all of its jobs."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="tuning-box", can_focus=False) as box:
@@ -114,10 +116,20 @@ class TuningPage(ModalScreen[None]):
         width, height = box.scrollable_content_region.width, box.size.height
         if width <= 0:
             return
-        content = to_contents(self.lines(width, height))
-        if not content.is_same(self._painted):
-            self._painted = content
-            self.query_one("#tuning-lines", Static).update(content)
+        if self._shown is Shown.SWEEP and self._tuner.sweep is not None:
+            seen = (self._tuner.sweep.view, self._selected, self._wanted(), width, height)
+        else:
+            seen = None  # a load's clock runs
+        if seen is None or seen != self._seen:
+            self._seen = seen
+            content = to_contents(self.lines(width, height))
+            if not content.is_same(self._painted):
+                self._painted = content
+                self.query_one("#tuning-lines", Static).update(content)
+        self._paint_frame(box)
+
+    def _paint_frame(self, box: VerticalScroll) -> None:
+        """What the border says."""
         now = self._tuner.summary
         title = f"Tuning · {now}" if now else "Tuning"
         if box.border_title != title:

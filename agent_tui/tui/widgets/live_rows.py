@@ -25,7 +25,7 @@ _MEASURES = (
     "started",
     "waiting",
     "lost",
-    "found idle",
+    "warm",
     "p50 to entry",
     "p95 to entry",
     "p99 to entry",
@@ -164,7 +164,7 @@ def pool_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
         width,
         height - 1,
         x=x,
-        y=Axis(0.0, round_up(top), "{:.4g}".format),
+        y=Axis(0.0, round_up(top), plain),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
     return (cut(legend, width), *drawn)
@@ -192,20 +192,26 @@ def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]
         Span("cold", Tone.BAD),
     )
     top = max([1.0, *(value for _, value in (*warm, *cold))])
-    stems = [
-        Series([(at, 0.0), (at, value)], tone)
-        for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))
-        for at, value in points
-    ]
+    stems = [Series(_stems(points), tone) for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))]
     drawn = plot(
         stems,
         width,
         height - 1,
         x=_time_axis(view),
-        y=Axis(0.0, round_up(top), "{:.4g}".format),
+        y=Axis(0.0, round_up(top), plain),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
     return (cut(legend, width), *drawn)
+
+
+def _stems(points: Sequence[Point]) -> tuple[Point, ...]:
+    """A line up to each point and down again, all of them one curve: there may be thousands."""
+    return tuple(each for at, value in points for each in ((at, 0.0), (at, value), (at, 0.0)))
+
+
+def plain(value: float) -> str:
+    """A number on an axis."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _time_axis(view: LoadView) -> Axis:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_tui.tui.tuner import SweepView
-from agent_tui.tui.widgets.live_rows import cut, load_text
+from agent_tui.tui.widgets.live_rows import cut, load_text, plain
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
 from agent_tui.tuning.report import comparison
@@ -141,7 +141,8 @@ def lines(view: SweepView, selected: int | None, wanted: int, width: int, height
 def head(view: SweepView) -> tuple[Line, ...]:
     """How far it is, and of what load."""
     progress = view.progress
-    far = Span(f"{progress.run}/{progress.runs} runs  ", Tone.STRONG)
+    whole = sum(run.complete for run in view.result.runs)
+    far = Span(f"{whole}/{progress.runs} runs  ", Tone.STRONG)
     what = Span(
         f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
@@ -206,7 +207,9 @@ def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
 
 
 def pictures(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """Latency and memory over the count, side by side."""
+    """Latency and memory over the count, side by side; one count makes no curve."""
+    if len(view.result.measured) < 2:
+        return ()
     half = (width - 3) // 2
     return beside(latency_picture(view, half, height), memory_picture(view, half, height), half, 3)
 
@@ -250,7 +253,7 @@ def _over_counts(
     counts = [float(row.num_idle_processes) for row in measured] or [0.0]
     top = max([1.0, *(value for each in series for _, value in each.points)])
     x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
-    y = Axis(0.0, round_up(top), "{:.4g}".format)
+    y = Axis(0.0, round_up(top), plain)
     marks = [Mark(count, Tone.DIM) for count in counts[1:-1]]
     return plot(series, width, height, rules, x=x, y=y, marks=marks)
 
