@@ -4,12 +4,14 @@ python screenshots/make.py          # SVG and PNG, needs the dev dependencies an
 """
 
 import asyncio
+import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import resvg_py
+from textual.pilot import Pilot
 
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
@@ -19,6 +21,9 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.tuning.sweep import SweepPlan
+from agent_tui.tuning.target import parse_target
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples/native_agent.py"
@@ -28,8 +33,26 @@ BROKEN = '''"""An agent with a colon missing."""
 async def entry(ctx)
     await ctx.connect()
 '''
+CRASHING = '''"""An agent whose look-up fails."""
+
+import asyncio
+
+MENU = {"soup": 4}
+
+
+async def entry(ctx):
+    await asyncio.sleep(2)
+    order(ctx.job.room.name)
+
+
+def order(dish):
+    return MENU[dish]
+'''
 SIZES = {"": (120, 40), "-80x24": (80, 24)}
 LIMIT_S = 20.0
+SWEEP_S = 180.0
+
+Act = Callable[[AgentTuiApp, Pilot[int]], Awaitable[None]]
 
 
 async def main() -> None:
@@ -43,6 +66,7 @@ async def main() -> None:
     await picture("dashboard-light", work / "agent.py", (120, 40), _busy, dispatch=3, theme="textual-light")
     await picture("broken", work / "broken.py", (120, 40), lambda state: state.generation.failed > 0)
     await picture("help", work / "agent.py", (120, 40), lambda state: bool(state.worker.worker_id), press="?")
+    await pages(work)
     tuned = work / "tuned"
     tuned.mkdir(exist_ok=True)
     (tuned / "agent.py").write_text((work / "agent.py").read_text())
@@ -50,6 +74,51 @@ async def main() -> None:
     await picture(
         "options", tuned / "agent.py", (120, 40), lambda state: bool(state.generation.current), press="E"
     )
+
+
+async def pages(work: Path) -> None:
+    """What opens over the dashboard, each with something in it."""
+    crashing = work / "crashing.py"
+    crashing.write_text(CRASHING)
+    await picture("job", crashing, (120, 40), lambda state: state.totals.failed > 0, dispatch=1, act=_job)
+    saved = work / "saved.py"
+    saved.write_text(EXAMPLE.read_text())
+    await picture("generations", saved, (120, 40), _registered, act=functools.partial(_save, saved))
+    await picture("worker", work / "agent.py", (120, 40), _registered, press="i")
+    await picture(
+        "tuning", HERE.parent / "examples/tuning_prewarm_300ms.py", (120, 40), _registered, act=_sweep
+    )
+
+
+async def _job(app: AgentTuiApp, pilot: Pilot[int]) -> None:
+    await pilot.press("j")
+    await pilot.pause(0.3)
+    await pilot.press("enter")
+    await pilot.pause(0.7)
+
+
+async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
+    changed = EXAMPLE.read_text().replace("Servus", "Grüß Gott")
+    await asyncio.to_thread(file.write_text, changed)
+    while app.state.generation.current < 2:
+        await pilot.pause(0.05)
+    await pilot.press("g")
+    await pilot.pause(0.7)
+
+
+async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
+    """A real one: it takes a minute."""
+    load = Load(24, Pattern.POISSON, 3.0, job_length_s=1.0, seed=7)
+    app.tuner.start_sweep(app.handle, SweepPlan(load, (0, 1, 2, 3)), parse_target("p95<100ms"))
+    async with asyncio.timeout(SWEEP_S):
+        while app.tuner.sweeping:
+            await pilot.pause(0.2)
+    await pilot.press("T")
+    await pilot.pause(1.0)
+
+
+def _registered(state: AppState) -> bool:
+    return state.worker.worker_id != "" and state.generation.current > 0
 
 
 def _busy(state: AppState) -> bool:
@@ -65,8 +134,9 @@ async def picture(
     dispatch: int = 0,
     theme: str = "textual-dark",
     press: str = "",
+    act: Act | None = None,
 ) -> None:
-    """Runs the app until its state is as wanted, then saves what it shows."""
+    """Runs the app until its state is as wanted, presses or does something, and saves what it shows."""
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     runtime = detect(agent)
     config = RunConfig(
@@ -88,6 +158,8 @@ async def picture(
             while not when(app.state):
                 await pilot.pause(0.05)
         await pilot.pause(1.0)
+        if act is not None:
+            await act(app, pilot)
         if press:
             await pilot.press(press)
             await pilot.pause(0.3)

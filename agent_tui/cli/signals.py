@@ -32,6 +32,8 @@ class StopSignals:
         return None if self.first is None else 128 + self.first
 
     def _received(self, number: signal.Signals) -> None:
+        if number is self.first is signal.SIGHUP:
+            return  # a terminal that goes away often says so twice
         kill = self.first is not None
         self.first = self.first or number
         reason = f"{signal.Signals(number).name} received"

@@ -11,6 +11,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.driver import Driver
 from textual.widget import Widget
 from textual.widgets import Footer
 
@@ -118,6 +119,12 @@ class AgentTuiApp(App[int]):
         self._panels: dict[type[Widget], Widget] = {}
         self._ticks = 0
         self._settling = 0
+
+    def get_driver_class(self) -> type[Driver]:
+        from agent_tui.tui.terminal import Terminal
+
+        usual = super().get_driver_class()
+        return Terminal if usual in Terminal.__bases__ else usual
 
     # -- life ----------------------------------------------------------------------------------------
 

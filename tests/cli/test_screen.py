@@ -36,10 +36,15 @@ main(sys.argv[1:])
 """
 
 
+def _take_terminal() -> None:
+    """In the child: its terminal becomes the one that its session hangs on."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A command on a pseudo terminal of its own."""
 
-    def __init__(self, command: list[str], size: tuple[int, int]) -> None:
+    def __init__(self, command: list[str], size: tuple[int, int], controlling: bool) -> None:
         self.mark = f"agent-tui-test-{uuid.uuid4()}"
         self.host, self.client = pty.openpty()
         fcntl.ioctl(self.client, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
@@ -52,6 +57,7 @@ class Terminal:
             stderr=self.client,
             cwd=ROOT,
             start_new_session=True,
+            preexec_fn=_take_terminal if controlling else None,
             env={
                 "HOME": "/nonexistent",
                 "PATH": "/usr/bin:/bin",
@@ -69,22 +75,30 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.host, keys)
 
+    def close(self) -> None:
+        """As when its window is closed. Can be called again."""
+        host, self.host = self.host, -1
+        if host >= 0:
+            os.close(host)
+
     def ended(self) -> bool:
         self.shows(b"")
         return self.process.poll() is not None
 
 
 @contextmanager
-def terminal(*arguments: str, size: tuple[int, int] = (120, 40), program: str = "") -> Iterator[Terminal]:
+def terminal(
+    *arguments: str, size: tuple[int, int] = (120, 40), program: str = "", controlling: bool = False
+) -> Iterator[Terminal]:
     start = ["-c", program] if program else ["-m", "agent_tui"]
-    running = Terminal([sys.executable, *start, *arguments], size)
+    running = Terminal([sys.executable, *start, *arguments], size, controlling)
     try:
         yield running
     finally:
         if running.process.poll() is None:
             os.killpg(running.process.pid, signal.SIGKILL)
             running.process.wait()
-        os.close(running.host)
+        running.close()
         os.close(running.client)
 
 
@@ -131,6 +145,16 @@ async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, co
         await until(running.ended, limit_s=10)
         assert running.process.returncode == code
         await assert_clean(running)
+
+
+@pytest.mark.parametrize("controlling", [True, False])
+async def test_a_terminal_that_is_closed_ends_everything(controlling: bool) -> None:
+    with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
+        await until(lambda: running.shows(b"Servus"), limit_s=20)
+        running.close()
+        await until(lambda: running.process.poll() is not None, limit_s=15)
+        assert running.process.returncode in (129, -signal.SIGHUP)
+        await until(lambda: marked(running.mark) == [], limit_s=5)
 
 
 async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
