@@ -108,7 +108,7 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
     """A real one: it takes a minute."""
-    load = Load(24, Pattern.POISSON, 3.0, job_length_s=1.0, seed=7)
+    load = Load(24, 3.0, Pattern.POISSON, job_length_s=1.0, seed=7)
     app.tuner.start_sweep(app.handle, SweepPlan(load, (0, 1, 2, 3)), parse_target("p95<100ms"))
     async with asyncio.timeout(SWEEP_S):
         while app.tuner.sweeping:

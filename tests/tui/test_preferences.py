@@ -10,6 +10,7 @@ from agent_tui.options.configfile import ConfigFile, read_surroundings
 from agent_tui.tui import picture
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.doing import Doing
 from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -130,3 +131,11 @@ async def test_f12_saves_what_is_seen_over_a_page_too(
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         picture.save("<svg/>", tmp_path / "nowhere")
+
+
+def test_every_action_is_done_by_one_group() -> None:
+    doing = Doing(AgentTuiApp(FakeEngine))  # type: ignore[arg-type]
+    groups = (doing.jobs, doing.logs, doing.agent, doing.tuning, doing.screen)
+    found = {action.name: sum(hasattr(group, action.name) for group in groups) for action in ACTIONS}
+    assert set(found.values()) == {1}
+    assert all(callable(doing.of(action.name)) for action in ACTIONS)
