@@ -84,7 +84,6 @@ async def pages(work: Path) -> None:
     saved = work / "saved.py"
     saved.write_text(EXAMPLE.read_text())
     await picture("generations", saved, (120, 40), _registered, act=functools.partial(_save, saved))
-    await picture("worker", work / "agent.py", (120, 40), _registered, press="i")
     await picture(
         "tuning", HERE.parent / "examples/tuning_prewarm_300ms.py", (120, 40), _registered, act=_sweep
     )

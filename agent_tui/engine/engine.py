@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Self
 
 from livekit.protocol.agent import Job, JobType
@@ -13,16 +13,16 @@ from agent_tui.engine.announcer import LogAnnouncer
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
-from agent_tui.engine.dispatches import Destination, Dispatches
+from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
-from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.no_job import Standing
+from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
-from agent_tui.engine.settings import Settings, available_cores, overruled, starting_at_once
+from agent_tui.engine.settings import Settings, available_cores, starting_at_once
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.door import Door
@@ -44,9 +44,6 @@ from agent_tui.worker.http import WorkerInfo
 
 MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
-
-DESCRIPTION = 64 * 1024
-"""Characters of what is told of one job: its metadata may be long."""
 
 KILLED = "killed: agent-tui was told to end at once"
 NO_MEDIA = (
@@ -121,45 +118,10 @@ class Engine:
         if not self.up:
             return cmd.CommandResult(False, "agent-tui is not up")
         try:
-            match command:
-                case cmd.Dispatch():
-                    return await self._dispatch(command)
-                case cmd.EndJob(job_id=job_id, reason=reason):
-                    found = self._desk.end(job_id, ev.JobStatus.TERMINATED, reason)
-                    return cmd.CommandResult(found, reason if found else f"no job {job_id} runs here")
-                case cmd.SetOptions(values=values, undoable=undoable):
-                    return await self._edit(lambda settings: settings.edited(values, undoable=undoable))
-                case cmd.UndoOptions():
-                    return await self._edit(Settings.undone)
-                case cmd.SaveOptions(clear_secrets=clear_secrets):
-                    saved = await self._editor.save(clear_secrets=clear_secrets)
-                    return cmd.CommandResult(True, "; ".join(saved))
-                case cmd.MeasureMemory():
-                    measured = self._sampler.measure_all()
-                    return cmd.CommandResult(True, f"{measured} processes measured")
-                case cmd.DumpStacks(process_id=process_id):
-                    return await self._dump_stacks(process_id)
-                case cmd.DescribeJob(job_id=job_id):
-                    text = self._desk.describe(job_id)
-                    said = self._door.clean(text, DESCRIPTION) if text else f"no job {job_id} is known here"
-                    return cmd.CommandResult(text is not None, said)
-                case cmd.RestartJob(job_id=job_id, reason=reason):
-                    problem = self._desk.restart(job_id, reason)
-                    return cmd.CommandResult(problem is None, problem or reason)
-                case cmd.Reload():
-                    loaded = await self._code.reload()
-                    return cmd.CommandResult(loaded, "loaded" if loaded else "the file does not load")
-                case cmd.RollBack(generation=number):
-                    return await self._roll_back(number)
-                case cmd.DiffGeneration(number=number, against=against):
-                    diff = await self._code.diff(number, against)
-                    # line by line, so that no escape sequence takes the lines after it away
-                    return cmd.CommandResult(True, "\n".join(map(self._door.clean, diff.split("\n"))))
-                case cmd.PauseWatching(paused=paused):
-                    return self._pause_watching(paused)
-                case cmd.Stop(reason=reason, kill=kill, drain=drain):
-                    await self._stop(reason, kill=kill, drain=drain)
-                    return cmd.CommandResult(True, "stopped")
+            if isinstance(command, cmd.Stop):
+                await self._stop(command.reason, kill=command.kill, drain=command.drain)
+                return cmd.CommandResult(True, "stopped")
+            return await self._orders.carry_out(command)
         except UserError as error:
             return cmd.CommandResult(False, str(error))
 
@@ -286,6 +248,17 @@ class Engine:
             clock=clock,
             emit=emit,
         )
+        self._orders = Orders(
+            context,
+            self._bus,
+            self._door,
+            desk=self._desk,
+            code=self._code,
+            pool=self._pool,
+            editor=self._editor,
+            sampler=self._sampler,
+            dispatches=self._dispatches,
+        )
 
     async def _find_server(self, options: ServerOptions) -> Server:
         """Finds or starts the server; its secrets are masked in every log line from here on."""
@@ -335,60 +308,7 @@ class Engine:
         draining = self._stopping is not None
         self._code.tell_live(self._registrar.worker_id, self._desk.running, draining=draining)
 
-    # -- commands ------------------------------------------------------------------------------------
-
-    async def _dispatch(self, command: cmd.Dispatch) -> cmd.CommandResult:
-        server, options = self._context.server, self.options
-        refusal = remote_refusal(server.chosen, command.confirmed_host, "a test dispatch")
-        if refusal is not None:
-            return cmd.CommandResult(False, refusal, refused=True)
-        to = Destination(server.address, options.agent_name, options.deployment)
-        dispatches = (self._dispatches.make(to, room, command) for room in _room_names(command))
-        made = await asyncio.gather(*dispatches, return_exceptions=True)
-        failures = [result for result in made if isinstance(result, BaseException)]
-        rooms = tuple(result for result in made if isinstance(result, str))
-        if failures:
-            text = f"{len(failures)} of {len(made)} dispatches failed: {failures[0]}"
-            self._bus.publish(ev.Notice(LogLevel.ERROR, text))
-            return cmd.CommandResult(False, text, rooms=rooms)
-        return cmd.CommandResult(True, ", ".join(rooms), rooms=rooms)
-
-    async def _edit(self, change: Callable[[Settings], Settings]) -> cmd.CommandResult:
-        before = self.settings
-        changed = await self._editor.apply(change)
-        if changed:
-            self._bus.publish(ev.OptionsChanged(changed))
-        for line in overruled(before, self.settings):
-            self._bus.publish(ev.Notice(LogLevel.WARN, line))
-        said = [f"{name} = {new}" for name, (_, new) in changed.items()]
-        waiting = [name for name, given in self.settings.later.items() if before.later.get(name) != given]
-        if waiting:
-            said.append(f"{', '.join(waiting)}: at the next start, once saved")
-        return cmd.CommandResult(True, ", ".join(said) or "nothing changed")
-
-    async def _dump_stacks(self, process_id: str) -> cmd.CommandResult:
-        for process in (*self._pool.processes, *self._code.processes):
-            if process.id == process_id:
-                text = self._door.clean(await process.stacks())
-                return cmd.CommandResult(bool(text), text or f"process {process_id} does not tell its stacks")
-        return cmd.CommandResult(False, f"there is no process {process_id} any more")
-
-    async def _roll_back(self, number: int) -> cmd.CommandResult:
-        if not await self._code.roll_back(number):
-            why = self._bus.state.generation.error
-            return cmd.CommandResult(False, f"generation {number} does not load any more: {why}")
-        view = self._bus.state.generation
-        if not view.rolled_back_to:
-            return cmd.CommandResult(True, f"generation {number} runs again, as {view.current}")
-        until = "the next save or r loads" if self._config.watch else "r loads"
-        text = f"rolled back to {number}, as generation {view.current}: {until} what is on disk"
-        return cmd.CommandResult(True, text)
-
-    def _pause_watching(self, paused: bool) -> cmd.CommandResult:
-        if not self._config.watch:
-            return cmd.CommandResult(False, "saves are not watched (--no-watch): press r to load one")
-        self._code.pause_watching(paused)
-        return cmd.CommandResult(True, "saves are passed over" if paused else "saves are loaded again")
+    # -- over HTTP ------------------------------------------------------------------------------------
 
     def _health(self) -> str | None:
         return self._registrar.trouble if self.up else "starting"
@@ -470,10 +390,3 @@ class Engine:
             text = f"agent-tui's own {task.get_name()} failed: {type(error).__name__}: {error}"
             self._bus.publish(ev.Notice(LogLevel.ERROR, text))
             self._ending = asyncio.create_task(self._stop(text, kill=False), name="end after a failure")
-
-
-def _room_names(command: cmd.Dispatch) -> list[str]:
-    """One name per dispatch: the given one, numbered if it serves several; empty for one to be made up."""
-    if not command.room or command.count == 1:
-        return [command.room] * command.count
-    return [f"{command.room}-{number}" for number in range(1, command.count + 1)]
