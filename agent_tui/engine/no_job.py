@@ -25,9 +25,9 @@ def taken_elsewhere(dispatches: Iterable[Any], standing: Standing) -> str:
         for job in dispatch.state.jobs:
             worker = job.state.worker_id
             if worker and worker not in standing.ids:
-                name = f"the name {standing.agent_name!r}" if standing.agent_name else "no name"
+                name = f"as {standing.agent_name!r}" if standing.agent_name else "without a name"
                 return (
-                    f"another worker took it: {worker} is registered with {name} too; "
+                    f"another worker took it: {worker} is registered {name} too; "
                     "end that one, or give this one a name of its own with --agent-name"
                 )
     return ""
