@@ -111,8 +111,7 @@ class AgentTuiApp(App[int]):
         self._first_dispatch = dispatch
         self.confirmed_host = confirmed_host
         """The remote server whose name was typed."""
-        self._given_tuner = tuner
-        self._tuner: Tuner | None = None
+        self._tuner = tuner
         self.quitting = False
         self._enabled: tuple[bool, ...] = ()
         self._shown_options: ServerOptions | None = None
@@ -318,8 +317,8 @@ class AgentTuiApp(App[int]):
         from agent_tui.tui.tuner import Tuner
 
         if self._tuner is None:
-            self._tuner = self._given_tuner or Tuner()
-            self._tuner.ended = self._tell_tuned
+            self._tuner = Tuner()
+        self._tuner.ended = self._tell_tuned
         return self._tuner
 
     def _tell_tuned(self, what: str) -> None:

@@ -3,7 +3,9 @@
 from agent_tui.model import commands as cmd
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 
 
@@ -19,12 +21,11 @@ async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_tex
     app = app_of(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         histories.idle(engine)
-        await pilot.pause(0.1)
+        await until(lambda: app.panel(Processes).selected is not None)
         engine.results.append(cmd.CommandResult(True, "Thread MainThread:\n  [bold]x[/] \x1b[31m"))
         await pilot.press("s")
-        await pilot.pause()
+        await until(lambda: isinstance(app.screen, StacksPage))
         assert cmd.DumpStacks("p1") in engine.commands
-        assert isinstance(app.screen, StacksPage)
         assert "[bold]x[/]" in str(app.screen.query_one("#page-box Static").render())
         await pilot.press("s")
         await pilot.pause()
