@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from agent_tui.tui.app import AgentTuiApp
 from tests.fakes.engine import FakeEngine
@@ -44,6 +45,8 @@ async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
     """All that was asked for is on the screen."""
     await pilot.pause()
     await pilot.wait_for_scheduled_animations()
+    for field in app.screen.query(Input):
+        field.cursor_blink = False  # half of the time it could not be seen
     app._paint()
     await pilot.pause()
 
