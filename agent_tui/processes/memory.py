@@ -25,8 +25,8 @@ FULL_EVERY = 5
 SEEN_MB = 0.5
 """A smaller change is not told: every event is a repaint."""
 
-SEEN_CPU = 1.0
-"""Percent of a core."""
+SEEN_CPU = 2.5
+"""Percent of a core; the kernel counts in ticks, which are one percent of a second."""
 
 NEAR = 0.8
 """From this share of the warning level or the limit on, the measure that counts is read, not only RSS."""
