@@ -90,11 +90,10 @@ PAGES = {
     "job": ("busy", ["j", "enter"]),
     "breaches": ("busy", ["B"]),
     "generations": ("stale", ["g"]),
-    "options": ("busy", ["E"]),
 }
 """A state, and the keys that open the page from there."""
 
-SMALL = ("job", "generations", "tuning", "options")
+SMALL = ("job", "generations", "tuning")
 
 
 @pytest.mark.parametrize(
