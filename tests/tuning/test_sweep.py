@@ -13,7 +13,6 @@ from agent_tui.tuning.recorder import Recorder
 from agent_tui.tuning.results import SweepResult, rows
 from agent_tui.tuning.sweep import OPTION, Phase, Progress, Sweep, SweepError, SweepPlan, SweepTimings
 from tests.fakes.engine import FakeEngine
-from tests.fakes.scripted_child import until
 
 LOAD = Load(4, pattern=Pattern.BURST)
 QUICK = SweepTimings(settle_s=5.0, quiet_s=0.0, read_s=5.0, tail_s=5.0)
@@ -34,6 +33,9 @@ class PoolEngine(FakeEngine):
         self.numbers = 0
         self.lose: Callable[[int], str] = lambda _: ""
         """Why the n-th dispatch is lost; empty: it is not."""
+        self.hang_after: int | None = None
+        """From that many dispatches on, the server does not answer another."""
+        self.hanging = asyncio.Event()
         self.dispatches = 0
         self.publish(ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.FORK))
         self.refill(1)
@@ -48,6 +50,9 @@ class PoolEngine(FakeEngine):
             case cmd.MeasureMemory():
                 self.publish(*(ev.ProcessMeasured(name, 30.0, 4.0, 8.0) for name in self.idle))
             case cmd.Dispatch():
+                if self.hang_after is not None and self.dispatches >= self.hang_after:
+                    self.hanging.set()
+                    await asyncio.Event().wait()
                 return self.dispatch()
         return result
 
@@ -170,9 +175,9 @@ async def test_stopped_within_a_run_it_keeps_the_jobs_that_were_entered() -> Non
 async def test_cancelled_it_puts_the_option_back() -> None:
     engine = PoolEngine()
     made = sweep(engine, 3)
-    engine.lose = lambda number: "" if number == 1 else "never"
+    engine.hang_after = 1
     running = asyncio.create_task(made.run())
-    await until(lambda: engine.dispatches >= 2)
+    await engine.hanging.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
