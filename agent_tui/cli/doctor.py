@@ -2,18 +2,15 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import click
 
-from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
+from agent_tui.cli.hosted import HostedFile
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
 from agent_tui.runtimes.detect import detect
-from agent_tui.runtimes.interpreter import find_interpreter
 
 _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
 
@@ -55,24 +52,22 @@ def doctor(
             tell(finding)
 
     given = given_flags(flags)
-    cwd, environ = Path.cwd(), dict(os.environ)
     try:
-        file, given["agent"] = find_agent(agent, cwd, environ, config_file)
-        environment = read_surroundings(file, cwd, environ, config_file)
-        runtime = detect(file)
-        settings = Settings(environment, given, Basis(runtime, cores=available_cores()))
+        file = HostedFile.find(agent, given, config_file, python)
+        runtime = detect(file.path)
+        settings = Settings(file.environment, file.flags, Basis(runtime, cores=available_cores()))
         settings.resolution  # noqa: B018  what does not resolve is told before anything is started
-        interpreter = find_interpreter(file, runtime, environment.plain, python)
+        interpreter = file.interpreter(runtime)
     except UserError as error:
         tell(Finding("start", Level.BAD, str(error), "nothing else can be checked before"))
         return ExitCode.JOB_FAILED
     config = RunConfig(
-        agent=file,
-        cwd=cwd,
-        read_environment=lambda: environment,
+        agent=file.path,
+        cwd=file.cwd,
+        read_environment=lambda: file.environment,
         runtime=runtime,
         interpreter=interpreter,
-        flags=given,
+        flags=file.flags,
         local=local,
     )
     asyncio.run(run(config, settings))

@@ -1,12 +1,14 @@
 """Flags made from the declared options, and what was given on the command line as a layer of values."""
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import Given, OptionError, convert
@@ -14,6 +16,8 @@ from agent_tui.options.resolve import Given, OptionError, convert
 TRUTH = kinds.truth().words
 
 F = TypeVar("F", bound=Callable[..., Any])
+E = TypeVar("E", bound=StrEnum)
+Taken = Callable[[click.Context, click.Parameter, str | None], Any]
 
 
 def source_flags(command: F) -> F:
@@ -28,6 +32,28 @@ def source_flags(command: F) -> F:
     )
     python = click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
     return config(python(command))
+
+
+def hosting_flags(command: F) -> F:
+    """Adds what every command that hosts an agent file takes, and all options."""
+    flags = (
+        click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says."),
+        click.option(
+            "--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server."
+        ),
+        click.option(
+            "--start-method",
+            metavar="METHOD",
+            callback=one_of(StartMethod, or_auto=True),
+            default="auto",
+            help="How job processes start: auto (the default), fork, template or spawn.",
+        ),
+        source_flags,
+        option_flags,
+    )
+    for flag in reversed(flags):
+        command = flag(command)
+    return command
 
 
 def option_flags(command: F) -> F:
@@ -82,9 +108,40 @@ def _given(option: Option, raw: str | bool) -> Given:
         ) from None
 
 
-def checked(flag: str, raw: str, kind: kinds.Kind) -> Any:
-    """The value of a flag that is no option. Raises UserError for one that its kind does not take."""
-    try:
-        return kind.convert(raw)
-    except ValueError as error:
-        raise UserError(f"{flag}: {raw!r} {error}; give {kind.expects}", ExitCode.USAGE) from None
+def taken(convert: Callable[[str], Any], expects: str) -> Taken:
+    """Click's callback for a flag that is no option; what it takes is what `convert` returns.
+
+    `convert` raises ValueError with what is wrong; `expects` completes the sentence "give …".
+    """
+
+    def callback(_context: click.Context, flag: click.Parameter, raw: str | None) -> Any:
+        if raw is None:
+            return None
+        try:
+            return convert(raw)
+        except ValueError as error:
+            text = f"{flag.opts[0]}: {raw!r} {error}; give {expects}"
+            raise UserError(text, ExitCode.USAGE) from None
+
+    return callback
+
+
+def of_kind(kind: kinds.Kind) -> Taken:
+    """A value as options of that kind take it."""
+    return taken(kind.convert, kind.expects)
+
+
+def seconds_of(kind: kinds.Kind) -> Taken:
+    """A duration, in seconds."""
+    return taken(lambda raw: kind.convert(raw) / 1000, kind.expects)  # type: ignore[operator]
+
+
+def one_of(words: type[E], *, or_auto: bool = False) -> Taken:
+    """One of the enumeration's words, in any case; with `or_auto` also `auto`, which is None."""
+    kind = kinds.choice(*(["auto"] if or_auto else []), *words)
+
+    def convert(raw: str) -> E | None:
+        word = str(kind.convert(raw))
+        return None if word == "auto" else words(word)
+
+    return taken(convert, kind.expects)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,17 +11,15 @@ from typing import Any
 
 import click
 
-from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
+from agent_tui.cli.hosted import HostedFile
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import OPTIONS, Basis
 from agent_tui.options.document import schema_text
 from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Resolution
 from agent_tui.runtimes.detect import detect
-from agent_tui.runtimes.interpreter import find_interpreter
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -55,18 +52,19 @@ def options(
     from agent_tui.engine.settings import Settings, available_cores, check_functions
 
     given = given_flags(flags)
-    cwd, environ = Path.cwd(), dict(os.environ)
-    file, given["agent"] = find_agent(agent, cwd, environ, config_file)
-    environment = read_surroundings(file, cwd, environ, config_file)
-    runtime = detect(file)
+    file = HostedFile.find(agent, given, config_file, python)
+    environment = file.environment
+    runtime = detect(file.path)
     basis = Basis(runtime, cores=available_cores())
-    settings = Settings(environment, given, basis)
+    settings = Settings(environment, file.flags, basis)
     production = settings.options.production
-    interpreter = find_interpreter(file, runtime, environment.plain, python)
+    interpreter = file.interpreter(runtime)
     code = ExitCode.OK
     try:
         manifest = asyncio.run(
-            manifest_of(runtime, interpreter.path, file, cwd, environment.plain, production=production)
+            manifest_of(
+                runtime, interpreter.path, file.path, file.cwd, environment.plain, production=production
+            )
         )
         settings = settings.loaded(environment, manifest)
         check_functions(settings.resolution, manifest)

@@ -2,28 +2,22 @@
 
 import asyncio
 import importlib
-import os
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from agent_tui import __version__
-from agent_tui.cli.agent_file import find_agent
-from agent_tui.cli.flags import checked, given_flags, option_flags, source_flags
+from agent_tui.cli.flags import given_flags, hosting_flags, of_kind, one_of, seconds_of
+from agent_tui.cli.hosted import HostedFile
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
-from agent_tui.options.configfile import read_surroundings
-from agent_tui.runtimes import learned
-from agent_tui.runtimes.detect import detect
-from agent_tui.runtimes.headstart import HeadStart
-from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
@@ -46,16 +40,26 @@ TEST_JOB_LENGTH_S = 10.0
     "`agent-tui server` is the embedded server alone.",
 )
 @click.argument("agent", required=False)
-@click.option("--local", is_flag=True, help="Use the embedded server, whatever the environment says.")
 @click.option("--headless", is_flag=True, help="Lines instead of the screen; the default without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout; headless.")
-@click.option("--dispatch", metavar="N", default="0", help="Make N test jobs once ready.")
+@click.option(
+    "--dispatch",
+    metavar="N",
+    callback=of_kind(kinds.whole(0, 10_000)),
+    default="0",
+    help="Make N test jobs once ready.",
+)
 @click.option(
     "--exit-when-idle", is_flag=True, help="Leave when the jobs ended; 1 if one failed or was lost."
 )
-@click.option("--job-length", metavar="DURATION", default=None, help="End test jobs that go on for longer.")
-@click.option("--allow-remote", metavar="HOST", default="", help="Allow test jobs on that remote server.")
-@source_flags
+@click.option(
+    "--job-length",
+    "job_length_s",
+    metavar="DURATION",
+    callback=seconds_of(kinds.duration(1)),
+    default=None,
+    help="End test jobs that go on for longer.",
+)
 @click.option("--no-watch", is_flag=True, help="Do not load saves.")
 @click.option(
     "--watch", "watch_globs", metavar="GLOB", multiple=True, help="Load saves of these files too; repeatable."
@@ -63,18 +67,14 @@ TEST_JOB_LENGTH_S = 10.0
 @click.option(
     "--on-reload",
     metavar="KEEP",
+    callback=one_of(OnReload),
     default=OnReload.KEEP.value,
     help="Running jobs at a reload: keep (the default; they finish on old code), restart or end.",
 )
 @click.option(
-    "--start-method",
-    metavar="METHOD",
-    default="auto",
-    help="How job processes start: auto (the default), fork, template or spawn.",
-)
-@click.option(
     "--memory-measure",
     metavar="MEASURE",
+    callback=one_of(MemoryMeasure, or_auto=True),
     default="auto",
     help="What counts against the memory options: rss, pss, uss, or auto (the default; as the SDK counts).",
 )
@@ -82,6 +82,7 @@ TEST_JOB_LENGTH_S = 10.0
     "--debug",
     "debug_port",
     metavar="[PORT]",
+    callback=of_kind(kinds.whole(1, 65_535)),
     is_flag=False,
     flag_value=str(DEBUG_PORT),
     default=None,
@@ -90,87 +91,57 @@ TEST_JOB_LENGTH_S = 10.0
 @click.option(
     "--no-watchdogs", is_flag=True, help="Ends no process for being silent or slow to load, debugged or not."
 )
-@option_flags
+@hosting_flags
 @click.version_option(__version__, prog_name="agent-tui", message="%(prog)s %(version)s")
 def run(
     agent: str | None,
-    local: bool,
     headless: bool,
     as_json: bool,
-    dispatch: str,
+    dispatch: int,
     exit_when_idle: bool,
-    job_length: str | None,
+    job_length_s: float | None,
     allow_remote: str,
     config_file: Path | None,
     python: str | None,
+    local: bool,
     no_watch: bool,
     watch_globs: tuple[str, ...],
-    on_reload: str,
-    start_method: str,
-    memory_measure: str,
-    debug_port: str | None,
+    on_reload: OnReload,
+    start_method: StartMethod | None,
+    memory_measure: MemoryMeasure | None,
+    debug_port: int | None,
     no_watchdogs: bool,
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
-    flags = given_flags(options)
-    cwd, environ = Path.cwd(), dict(os.environ)
-    file, flags["agent"] = find_agent(agent, cwd, environ, config_file)
-    count = checked("--dispatch", dispatch, kinds.whole(0, 10_000))
-    length = None if job_length is None else checked("--job-length", job_length, kinds.duration(1)) / 1000
-
-    policy = checked("--on-reload", on_reload, kinds.choice(*OnReload))
-    method = checked("--start-method", start_method, kinds.choice("auto", *StartMethod))
-    measure = checked("--memory-measure", memory_measure, kinds.choice("auto", *MemoryMeasure))
-    port = 0 if debug_port is None else checked("--debug", debug_port, kinds.whole(1, 65_535))
-
-    environment = read_surroundings(file, cwd, environ, config_file)
+    file = HostedFile.find(agent, given_flags(options), config_file, python)
     screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
     with ThreadPoolExecutor(1) as beside:
         # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
-        preparing = beside.submit(prepare, file, cwd, environment.plain, python)
+        preparing = beside.submit(file.run_config)
         if screen:
             importlib.import_module("agent_tui.tui.app")
-        runtime, interpreter, head_start = preparing.result()
-
-    from agent_tui.engine.config import RunConfig
-
-    config = RunConfig(
-        agent=file,
-        cwd=cwd,
-        read_environment=lambda: read_surroundings(file, cwd, environ, config_file),
-        runtime=runtime,
-        interpreter=interpreter,
-        head_start=head_start,
-        flags=flags,
+        usual = preparing.result()
+    config = replace(
+        usual,
         local=local,
         watch=not no_watch and not exit_when_idle,
         watch_globs=watch_globs,
-        on_reload=OnReload(policy),
-        start_method=None if method == "auto" else StartMethod(method),
-        learned=learned.place(environ, interpreter.path, file),
-        debug_port=port,
+        on_reload=on_reload,
+        start_method=start_method,
+        debug_port=debug_port or 0,
         watchdogs=not no_watchdogs,
-        memory_measure=None if measure == "auto" else MemoryMeasure(measure),
-        job_length_s=length,
+        memory_measure=memory_measure,
+        job_length_s=job_length_s,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
     )
     try:
         if screen:
-            return asyncio.run(_run_screen(config, count, allow_remote, environment))
-        return asyncio.run(_run_headless(config, count, allow_remote, as_json, exit_when_idle))
+            return asyncio.run(_run_screen(config, dispatch, allow_remote, file.environment))
+        return asyncio.run(_run_headless(config, dispatch, allow_remote, as_json, exit_when_idle))
     finally:
-        head_start.discard()
-
-
-def prepare(
-    file: Path, cwd: Path, environ: Mapping[str, str], python: str | None
-) -> tuple[str, Interpreter, HeadStart]:
-    """Which kind of file it is, its interpreter, and a child there that imports the SDK already."""
-    runtime = detect(file)
-    interpreter = find_interpreter(file, runtime, environ, python)
-    imports = learned.recall(learned.place(environ, interpreter.path, file)).imports
-    return runtime, interpreter, HeadStart(runtime, interpreter.path, cwd, environ, imports)
+        if config.head_start is not None:
+            config.head_start.discard()
 
 
 async def _run_screen(

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from agent_tui.cli.flags import of_kind
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import UserError
 from agent_tui.options import kinds
@@ -13,20 +14,23 @@ from agent_tui.options import kinds
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", metavar="N", default="7880", show_default=True, help="Port; 0 picks a free one.")
+@click.option(
+    "--port",
+    metavar="N",
+    callback=of_kind(kinds.whole(0, 65_535, " (0 picks a free one)")),
+    default="7880",
+    show_default=True,
+    help="Port; 0 picks a free one.",
+)
 @click.option("--api-key", metavar="TEXT", default=None, help="API key; a random one without it.")
 @click.option("--api-secret", metavar="TEXT", default=None, help="API secret; a random one without it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
-def server(host: str, port: str, api_key: str | None, api_secret: str | None, as_json: bool) -> int:
+def server(host: str, port: int, api_key: str | None, api_secret: str | None, as_json: bool) -> int:
     """Runs the embedded local server by itself: workers, rooms and dispatches, without media."""
-    try:
-        number = kinds.whole(0, 65_535, " (0 picks a free one)").convert(port)
-    except ValueError as error:
-        raise UserError(f"--port: {port!r} {error}; give a whole number from 0 to 65535") from None
     if (api_key is None) != (api_secret is None):
         raise UserError("--api-key and --api-secret go together: give both or neither")
     keys = {api_key: api_secret} if api_key and api_secret else None
-    return asyncio.run(_serve(host, int(str(number)), keys, as_json))
+    return asyncio.run(_serve(host, port, keys, as_json))
 
 
 async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: bool) -> int:

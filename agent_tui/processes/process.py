@@ -376,6 +376,8 @@ class SupervisedProcess:
                 await self._tell_blocked(sent)
             told = not answered
             await asyncio.sleep(timings.ping_interval_s - timings.slow_ping_s)
+            if self._last_pong >= sent:
+                continue
             if self.held:
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:

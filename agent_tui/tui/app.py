@@ -45,7 +45,7 @@ CLOCK_TICKS = 10
 """Every so many ticks what counts seconds is painted, though nothing happened."""
 
 SETTLE_TICKS = 6
-"""Ticks after a change in which panels that paint at most twice a second catch up with it."""
+"""So many ticks after a change, panels that paint at most twice a second catch up with it."""
 
 DEFAULTS = resolve((), Basis()).options
 """Until there is an engine."""
@@ -203,8 +203,8 @@ class AgentTuiApp(App[int]):
             self.state, changed, logs = self._bridge.take()
         self._ticks += 1
         self._settling = SETTLE_TICKS if changed else self._settling - 1
-        if self._settling < 0 and self._ticks % CLOCK_TICKS:
-            return  # only what counts seconds could look different
+        if not changed and self._settling != 0 and self._ticks % CLOCK_TICKS:
+            return  # nothing could look different
         if logs is not None:
             self.panel(LogPane).added(logs)
         self.show()

@@ -34,7 +34,7 @@ def test_what_runs_where_and_for_how_long() -> None:
     engine.clock.advance(724)
     left, right, second = shown(engine)
     assert left == "agent-tui  agent.py · gen 1 ✓ · livekit-agents 1.8.9"
-    assert right == "● registered AW_9xKq2L… 12m04s · ws://127.0.0.1:40123 embedded"
+    assert right == "● registered AW_9xKq2L… 12m · ws://127.0.0.1:40123 embedded"
     assert second.startswith("load 0.12 of ∞ · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
     assert second.endswith("mem 108 MB pss")
 

@@ -16,9 +16,9 @@ from agent_tui.tui.widgets.text import (
     Span,
     Tone,
     clip,
-    duration,
     megabytes,
     milliseconds,
+    minutes,
     one_line,
     part,
     percentile,
@@ -136,7 +136,7 @@ def _online(worker: WorkerView, now: float) -> Part:
     good = worker.state is Registration.REGISTERED
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server does not answer", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
-    up = Span(f" {duration(now - worker.since)}{again}")
+    up = Span(f" {minutes(now - worker.since)}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 

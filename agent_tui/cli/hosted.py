@@ -1,0 +1,72 @@
+"""The agent file that a command is about, with all that its line and its surroundings say of it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_tui.cli.agent_file import find_agent
+from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
+from agent_tui.runtimes import learned
+from agent_tui.runtimes.detect import detect
+from agent_tui.runtimes.headstart import HeadStart
+from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
+
+if TYPE_CHECKING:
+    from agent_tui.engine.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class HostedFile:
+    """One agent file. `flags` are options by name."""
+
+    path: Path
+    cwd: Path
+    environ: Mapping[str, str]
+    """Of this process, as it began."""
+    flags: Mapping[str, Given]
+    config_file: Path | None
+    """Only if one was named."""
+    python: str | None
+    environment: Environment
+    """Of the agent, as it is now."""
+
+    @classmethod
+    def find(
+        cls, agent: str | None, flags: Mapping[str, Given], config_file: Path | None, python: str | None
+    ) -> "HostedFile":
+        """Raises UserError when there is no such file, or what surrounds it cannot be read."""
+        cwd, environ = Path.cwd(), dict(os.environ)
+        path, named = find_agent(agent, cwd, environ, config_file)
+        environment = read_surroundings(path, cwd, environ, config_file)
+        return cls(path, cwd, environ, {**flags, "agent": named}, config_file, python, environment)
+
+    def read_environment(self) -> Environment:
+        """As it is by now."""
+        return read_surroundings(self.path, self.cwd, self.environ, self.config_file)
+
+    def interpreter(self, runtime: str) -> Interpreter:
+        """Raises UserError when none can run it."""
+        return find_interpreter(self.path, runtime, self.environment.plain, self.python)
+
+    def run_config(self) -> "RunConfig":
+        """A usual run of it. Its `head_start` imports the SDK already: discard it at the end."""
+        from agent_tui.engine.config import RunConfig
+
+        runtime = detect(self.path)
+        interpreter = self.interpreter(runtime)
+        place = learned.place(self.environ, interpreter.path, self.path)
+        imports = learned.recall(place).imports
+        return RunConfig(
+            agent=self.path,
+            cwd=self.cwd,
+            read_environment=self.read_environment,
+            runtime=runtime,
+            interpreter=interpreter,
+            head_start=HeadStart(runtime, interpreter.path, self.cwd, self.environment.plain, imports),
+            flags=self.flags,
+            learned=place,
+        )
