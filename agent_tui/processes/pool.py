@@ -23,6 +23,9 @@ REFILL_AFTER_S = 0.02
 BREAK_AFTER = 3
 """Starts in a row that fail by the code's own fault: after them the generation is given up."""
 
+_COMING = (ProcessState.STARTING, ProcessState.IDLE)
+"""Of a process that nobody has said to be ready yet: its state is a moment ahead of that."""
+
 LEASE_PATIENCE = 2
 """Failed starts that a waiting job sits through before it is failed with the last one's error."""
 
@@ -100,6 +103,8 @@ class Pool:
         self._warming: _Warming | None = None
         self._numbers = itertools.count(1)
         self._processes: dict[str, SupervisedProcess] = {}
+        self._expected: dict[SupervisedProcess, None] = {}
+        """In order, those that were started and of which nobody has said yet that they are ready."""
         self._lives: set[asyncio.Task[None]] = set()
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
@@ -229,8 +234,8 @@ class Pool:
         plan = plan or self._plan
         return [
             process
-            for process in self._processes.values()
-            if plan and process.state is ProcessState.STARTING and process.generation == plan.generation
+            for process in self._expected
+            if plan and process.state in _COMING and process.generation == plan.generation
         ]
 
     def _short(self) -> int:
@@ -280,6 +285,7 @@ class Pool:
             relay=self._relay,
         )
         self._processes[process.id] = process
+        self._expected[process] = None
         life = asyncio.create_task(self._live(process), name=f"process {process.id}")
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
@@ -301,6 +307,7 @@ class Pool:
             self._wake.set()
 
     def _became_ready(self, process: SupervisedProcess, ready: asyncio.Future[None]) -> None:
+        self._expected.pop(process, None)
         error = None if ready.cancelled() else ready.exception()
         current = self._plan is not None and process.generation == self._plan.generation
         if self._warming is not None and process.generation == self._warming.plan.generation:

@@ -77,6 +77,15 @@ async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> No
         assert len(nursery.children) == 3
 
 
+async def test_one_more_than_is_wanted_is_never_started_however_often_one_looks() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 5) as pool:
+        for _ in range(500):
+            pool.set_target(5)
+            await asyncio.sleep(0)
+        assert pool.idle == len(nursery.children) == 5
+
+
 async def test_a_refill_lets_the_job_start_first() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, refill_after_s=0.05) as pool:

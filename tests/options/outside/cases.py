@@ -90,7 +90,8 @@ async def three_idle(rig: Rig) -> None:
     await rig.run.until("process", kind="job", state="idle", count=3)
     idle = {e["pid"] for e in rig.run.all("process") if e["kind"] == "job" and e["state"] == "idle"}
     assert len(idle) == 3
-    assert all(psutil.pid_exists(pid) for pid in idle)
+    gone = [pid for pid in idle if not psutil.pid_exists(pid)]
+    assert not gone, [e for e in rig.run.events if e['event'] != 'log']
 
 
 async def prewarm_is_cut_off(rig: Rig) -> None:
