@@ -7,25 +7,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import one_line
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Page[bool]):
     """Returns True only for a yes. Enter alone says no, as Escape does."""
 
     DEFAULT_CSS = """
     Confirm {
-        align: center middle;
-
         #confirm-box {
             width: 64; max-width: 100%; height: auto; max-height: 100%;
             padding: 1 2;
             border: round $warning;
             border-title-color: $text-warning;
-            background: $surface;
         }
         Static { height: auto; margin-bottom: 1; }
         #confirm-detail { color: $text-muted; }
@@ -46,7 +43,7 @@ class Confirm(ModalScreen[bool]):
         self._question, self._detail, self._yes, self._no = question, detail, yes, no
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="confirm-box") as box:
+        with Vertical(id="confirm-box", classes="page-box") as box:
             box.border_title = "Sure?"
             yield Static(Content(one_line(self._question)), markup=False)
             if self._detail:

@@ -7,28 +7,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Select, Static
 
 from agent_tui.options.declare import Basis
 from agent_tui.options.export import FORMATS
 from agent_tui.options.resolve import Resolution
+from agent_tui.tui.screens.page import Page
 
 
-class ExportPage(ModalScreen[None]):
+class ExportPage(Page[None]):
     """What differs from the defaults, in a form to choose; c copies it."""
 
     DEFAULT_CSS = """
     ExportPage {
-        align: center middle;
-
         #export-box {
             width: 100%; max-width: 110; height: auto; max-height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
         Select { width: 30; margin-bottom: 1; }
         #export-scroll { height: auto; max-height: 24; }
@@ -46,7 +39,7 @@ class ExportPage(ModalScreen[None]):
         self._shown = next(iter(FORMATS))
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="export-box") as box:
+        with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Export"
             box.border_subtitle = "c copies · Esc closes"
             yield Select([(name, name) for name in FORMATS], allow_blank=False, compact=True)

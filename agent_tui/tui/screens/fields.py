@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import kinds
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import PRINTABLE
 
 T = TypeVar("T")
@@ -110,19 +110,14 @@ class Choice(Static, can_focus=True):
         self.update(Content(f" ◂ {self._choices[self.value]} ▸"))
 
 
-class FieldForm(ModalScreen[T | None]):
+class FieldForm(Page[T | None]):
     """Returns what `read` makes of the fields when it is sent, None when it is not."""
 
     DEFAULT_CSS = """
     FieldForm {
-        align: center middle;
-
         #form-box {
             width: 80; max-width: 100%; height: auto; max-height: 100%;
             padding: 1 2 0 2;
-            border: round $primary;
-            border-title-color: $text;
-            background: $surface;
         }
         #form-fields { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         .form-line { height: 1; }
@@ -154,7 +149,7 @@ class FieldForm(ModalScreen[T | None]):
         """What the form asks for; called while no note is wrong."""
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="form-box") as box:
+        with Vertical(id="form-box", classes="page-box") as box:
             box.border_title = self._title
             with VerticalScroll(id="form-fields", can_focus=False):
                 for field in self._fields:

@@ -8,7 +8,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from agent_tui.model import commands as cmd
@@ -16,6 +15,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
 from agent_tui.tui.widgets.load_text import diff_lines, failure_lines, first_change
@@ -34,20 +34,13 @@ ROLLED_BACK = "rolled back to {}: the next save or r loads what is on disk"
 BACK = "Its code is loaded as a new generation. Files stay as they are; the next save or r loads them."
 
 
-class GenerationsPage(Follower, ModalScreen[None]):
+class GenerationsPage(Follower, Page[None]):
     """Follows what is loaded while it is open; Esc, g or q closes it."""
 
     DEFAULT_CSS = """
     GenerationsPage {
-        align: center middle;
-
         #loads-box {
             width: 100%; max-width: 160; height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
         #loads-top { layout: horizontal; height: auto; max-height: 45%; }
         #loads-list { width: 1fr; height: auto; max-height: 100%; }
@@ -88,7 +81,7 @@ class GenerationsPage(Follower, ModalScreen[None]):
         self._list = LoadList(id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
         self._text = Static(markup=False)
-        self._box = Vertical(id="loads-box")
+        self._box = Vertical(id="loads-box", classes="page-box")
         self._scroll = VerticalScroll(id="loads-text")
         self._facts_shown: tuple[Line, ...] = ()
         self._text_shown: tuple[object, ...] = ()

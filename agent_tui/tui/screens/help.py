@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import MUTED
 
 HelpRow = tuple[str, str, str, str]
@@ -53,22 +53,14 @@ def page(rows: Sequence[HelpRow], width: int) -> Content:
     return Content("\n").join(parts)
 
 
-class Help(ModalScreen[None]):
+class Help(Page[None]):
     """A scrollable list of the rows given to it; closed by ?, Esc or q."""
 
     DEFAULT_CSS = """
     Help {
-        align: center middle;
-
         #help-box {
             width: 100; max-width: 100%; height: auto; max-height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
             scrollbar-gutter: stable;
-            scrollbar-size-vertical: 1;
         }
         Static { width: 1fr; height: auto; }
     }
@@ -85,7 +77,7 @@ class Help(ModalScreen[None]):
         self._page = Static("", markup=False)
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help-box") as box:
+        with VerticalScroll(id="help-box", classes="page-box") as box:
             box.border_title = "Keys"
             box.border_subtitle = "↑ ↓ scroll · Esc closes"
             yield self._page

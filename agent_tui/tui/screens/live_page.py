@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from agent_tui.engine.handle import Handle
 from agent_tui.model.state import AppState
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.memory_plot import Levels
 
 REFRESH_S = 0.5
@@ -30,7 +30,7 @@ class Sight:
         return Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
 
 
-class LivePage(ModalScreen[None]):
+class LivePage(Page[None]):
     """Calls `show()` when it opens, twice a second, and when its size changes; Esc or q closes it.
 
     Each page says in `show` what it paints.
@@ -40,11 +40,6 @@ class LivePage(ModalScreen[None]):
     LivePage {
         .page-box {
             width: 100%; height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
     }
     """

@@ -11,29 +11,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from agent_tui.model.logs import LogLine
 from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.log_export import default_name, write
 from agent_tui.tui.widgets.text import grouped, one_line
 
 
-class LogExport(ModalScreen[None]):
+class LogExport(Page[None]):
     """Closes when the file is written; what went wrong is told in one line, and the name can be mended."""
 
     DEFAULT_CSS = """
     LogExport {
-        align: center middle;
-
         #export-box {
             width: 72; max-width: 100%; height: auto;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
         Static { height: auto; color: $text-muted; }
         Static.-failed { color: $text-error; }
@@ -48,7 +41,7 @@ class LogExport(ModalScreen[None]):
         self._writing = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="export-box") as box:
+        with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Write the lines shown into a file"
             box.border_subtitle = "Enter writes · Esc closes"
             yield Input(default_name(time.time()), compact=True, select_on_focus=False)

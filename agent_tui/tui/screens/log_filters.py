@@ -8,31 +8,24 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Select, Static
 from textual.widgets.option_list import Option
 
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.state import AppState
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.log_choices import LEVEL, LEVELS, Chosen, chips, choices, toggle
 
 ALL = "all"
 
 
-class LogFilters(ModalScreen[None]):
+class LogFilters(Page[None]):
     """Each choice takes effect at once. Esc closes."""
 
     DEFAULT_CSS = """
     LogFilters {
-        align: center middle;
-
         #filters-box {
             width: 64; max-width: 100%; height: auto; max-height: 90%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
         #filters-level { height: 1; margin-bottom: 1; }
         #filters-word { width: 9; }
@@ -61,7 +54,7 @@ class LogFilters(ModalScreen[None]):
         words += [(f"{level.label} and above", level.label) for level in LEVELS if level > self._level]
         shown = self._chosen.level
         value = shown.label if shown is not None and shown > self._level else ALL
-        with Vertical(id="filters-box") as box:
+        with Vertical(id="filters-box", classes="page-box") as box:
             box.border_title = "Log lines shown"
             box.border_subtitle = "Enter chooses · Backspace shows all · Esc closes"
             with Horizontal(id="filters-level"):

@@ -8,11 +8,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.logs import LogLine
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.log_export import date
 from agent_tui.tui.widgets.log_text import HOST, clock
 from agent_tui.tui.widgets.text import one_line
@@ -20,23 +20,12 @@ from agent_tui.tui.widgets.text import one_line
 _FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d+)', re.MULTILINE)
 
 
-class LogRecord(ModalScreen[None]):
+class LogRecord(Page[None]):
     """Says when, who, where and what of one line. Esc, Enter or q closes it."""
 
     DEFAULT_CSS = """
     LogRecord {
-        align: center middle;
-        & > Vertical {
-            width: 90%;
-            max-width: 140;
-            height: auto;
-            max-height: 90%;
-            padding: 0 1;
-            background: $surface;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-        }
+        .page-box { width: 90%; max-width: 140; height: auto; max-height: 90%; }
         #record-head { height: auto; color: $text-muted; }
         #record-scroll { scrollbar-size-vertical: 1; height: auto; max-height: 100%; margin: 1 0 0 0; }
         #record-text { height: auto; }
@@ -52,7 +41,7 @@ class LogRecord(ModalScreen[None]):
         self._line = line
 
     def compose(self) -> ComposeResult:
-        with Vertical() as box:
+        with Vertical(classes="page-box") as box:
             box.border_title = f"{self._line.level.name} record"
             box.border_subtitle = "c copies · Esc closes"
             yield Static(Text(record_head(self._line)), id="record-head")

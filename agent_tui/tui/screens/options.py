@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from agent_tui.engine.settings import Settings
@@ -16,6 +15,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import MASK
 from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import MUTED, one_line
 from agent_tui.tui.widgets.draft_controls import Control, control_for
 from agent_tui.tui.widgets.option_rows import check, note
@@ -107,20 +107,13 @@ class DraftRow(Vertical):
         self._note.update(content)
 
 
-class OptionsPage(ModalScreen[None]):
+class OptionsPage(Page[None]):
     """Every option; Ctrl+S applies what was edited, Esc takes it back and then closes."""
 
     DEFAULT_CSS = """
     OptionsPage {
-        align: center middle;
-
         #options-box {
             width: 100%; max-width: 130; height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
         }
         #options-rows { height: 1fr; scrollbar-size-vertical: 1; }
         #options-diff { height: auto; max-height: 6; }
@@ -155,7 +148,7 @@ class OptionsPage(ModalScreen[None]):
         self._failed = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="options-box") as box:
+        with Vertical(id="options-box", classes="page-box") as box:
             box.border_title = "Options"
             box.border_subtitle = "Ctrl+S apply · Ctrl+Z undo · Ctrl+W save · Ctrl+X export · Esc back"
             with VerticalScroll(id="options-rows", can_focus=False):

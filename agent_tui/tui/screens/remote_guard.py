@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import PRINTABLE, one_line
 
 
@@ -28,20 +28,17 @@ def progress(typed: str, host: str) -> str:
     return "… go on typing" if host.lower().startswith(text) else "✗ that is not its name"
 
 
-class RemoteGuard(ModalScreen[str | None]):
+class RemoteGuard(Page[str | None]):
     """Returns the host when it was typed in full, None when the user would rather not."""
 
     DEFAULT_CSS = """
     RemoteGuard {
-        align: center middle;
-
         #guard-box {
             width: 72; max-width: 100%; height: auto; max-height: 100%;
             padding: 0 2 1 2;
             border: heavy $error;
             border-title-color: $text-error;
             border-title-style: bold;
-            background: $surface;
         }
         Static { height: auto; margin-top: 1; }
         #guard-host { background: $error-muted; color: $text-error; text-style: bold; text-align: center; }
@@ -60,7 +57,7 @@ class RemoteGuard(ModalScreen[str | None]):
         self._host, self._what = host, what
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="guard-box") as box:
+        with Vertical(id="guard-box", classes="page-box") as box:
             box.border_title = "⚠ REMOTE SERVER"
             yield Static(Content(f"You asked for {one_line(self._what)} on"), markup=False)
             yield Static(Content(one_line(self._host)), id="guard-host", markup=False)

@@ -6,26 +6,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.visual import VisualType
 from textual.widgets import Static
 
+from agent_tui.tui.screens.page import Page
 
-class TextPage(ModalScreen[None]):
+
+class TextPage(Page[None]):
     """Lines as they were when it was opened; Esc or q closes it."""
 
     DEFAULT_CSS = """
     TextPage {
-        align: center middle;
-
         #page-box {
             width: 100%; max-width: 130; height: auto; max-height: 100%;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
-            scrollbar-size-vertical: 1;
         }
         Static { width: 1fr; height: auto; }
     }
@@ -42,7 +35,7 @@ class TextPage(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="page-box") as box:
+        with VerticalScroll(id="page-box", classes="page-box") as box:
             box.border_title = Content(self._title)
             box.border_subtitle = "↑ ↓ scroll · Esc closes"
             yield Static(self._lines, markup=False)

@@ -8,10 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
 from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.tuner import Tuner
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
@@ -41,7 +41,7 @@ class Shown(StrEnum):
     SWEEP = "sweep"
 
 
-class TuningPage(ModalScreen[None]):
+class TuningPage(Page[None]):
     """Shows what the tuner has. Closing it ends nothing; Esc asks whether what runs should end."""
 
     DEFAULT_CSS = """
@@ -49,15 +49,7 @@ class TuningPage(ModalScreen[None]):
         layout: vertical;
         background: $background;
 
-        #tuning-box {
-            width: 100%; height: 1fr;
-            padding: 0 1;
-            border: round $primary;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-            background: $surface;
-            scrollbar-size-vertical: 1;
-        }
+        #tuning-box { width: 100%; height: 1fr; }
         #tuning-lines { width: 1fr; height: auto; }
     }
     """
@@ -89,7 +81,7 @@ class TuningPage(ModalScreen[None]):
         """What a sweep's lines were made of: making them sorts all of its jobs."""
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="tuning-box", can_focus=False) as box:
+        with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
             box.border_title = "Tuning"
             yield Static("", id="tuning-lines", markup=False)
         yield Footer(compact=True, show_command_palette=False)

@@ -133,11 +133,11 @@ def stopwatch(seconds: float) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """A length of time whose seconds nobody needs after the first minute: `0:41`, `12m`, `3h12m`.
+    """A length of time whose seconds nobody needs after the first minute: `41s`, `12m`, `3h12m`.
 
     What is shown at rest should not change each second: each change renders a whole table anew.
     """
-    return stopwatch(seconds) if seconds < 60 else duration(seconds - seconds % 60).removesuffix("00s")
+    return duration(seconds if seconds < 60 else seconds - seconds % 60).removesuffix("00s")
 
 
 def duration(seconds: float) -> str:
