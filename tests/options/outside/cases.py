@@ -91,7 +91,7 @@ async def three_idle(rig: Rig) -> None:
     idle = {e["pid"] for e in rig.run.all("process") if e["kind"] == "job" and e["state"] == "idle"}
     assert len(idle) == 3
     gone = [pid for pid in idle if not psutil.pid_exists(pid)]
-    assert not gone, [e for e in rig.run.events if e['event'] != 'log']
+    assert not gone, [e for e in rig.run.events if e["event"] != "log"]
 
 
 async def prewarm_is_cut_off(rig: Rig) -> None:
