@@ -1,6 +1,7 @@
 """`agent-tui [AGENT]`: hosts one agent file."""
 
 import asyncio
+import gc
 import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,8 @@ async def _run_screen(
     async def make_engine() -> "Engine":
         # After the first frame, and in a thread, so that the screen lives meanwhile.
         engine = await asyncio.to_thread(importlib.import_module, "agent_tui.engine.engine")
+        # What is there by now stays: collections that looked at it would hold the screen up for 0.1 s.
+        gc.freeze()
         made: Engine = engine.Engine(config)
         return made
 

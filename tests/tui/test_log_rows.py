@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,7 +185,7 @@ def test_the_index_is_what_a_walk_over_all_lines_would_show(
         if what == "add":
             assert isinstance(value, list)
             new = [
-                replace(
+                msgspec.structs.replace(
                     line(end + i, text, level, process, "J" if process == "p2" else None), generation=number
                 )
                 for i, (text, level, process, number) in enumerate(value)

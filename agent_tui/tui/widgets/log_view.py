@@ -34,7 +34,9 @@ from agent_tui.tui.widgets.log_text import (
 if TYPE_CHECKING:
     from textual.timer import Timer
 
-CACHED_ROWS = 1024
+CACHED_ROWS = 128
+"""More than any screen shows; each holds what Textual made of it for the garbage collector to look at."""
+
 STEP = 8
 """Columns that one press of ← or → goes."""
 
