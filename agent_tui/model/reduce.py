@@ -246,7 +246,7 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
         event.room,
         JobPhase.OFFERED,
         ts,
-        event.generation,
+        generation=event.generation,
         dispatch_id=event.dispatch_id,
         times=JobTimes(offered=ts),
     )
@@ -261,7 +261,8 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
 
 def _offer_answered(state: AppState, event: ev.OfferAnswered, ts: float) -> AppState:
     phase = JobPhase.ACCEPTED if event.accepted else JobPhase.DECLINED
-    return _job(_timed(state, event.job_id, answered=ts), event.job_id, phase=phase, reason=event.error or "")
+    answered = _timed(state, event.job_id, answered=ts)
+    return _job(answered, event.job_id, phase=phase, accepted=event.accepted, reason=event.error or "")
 
 
 def _assigned(state: AppState, event: ev.JobAssigned, ts: float) -> AppState:

@@ -173,6 +173,8 @@ class JobView:
     room: str
     phase: JobPhase
     offered: float
+    accepted: bool | None = None
+    """None until the offer was answered."""
     generation: int = 0
     process_id: str | None = None
     pid: int | None = None

@@ -28,6 +28,7 @@ from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
+from agent_tui.tui.text import one_line
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -198,7 +199,7 @@ class AgentTuiApp(App[int]):
 
     def _paint(self) -> None:
         """Takes what the stream brought since the last time, and shows it."""
-        changed, logs = False, None
+        changed, logs, before = False, None, self.state
         if self._bridge is not None:
             self.state, changed, logs = self._bridge.take()
         self._ticks += 1
@@ -210,9 +211,19 @@ class AgentTuiApp(App[int]):
         self.show()
         if changed:
             self._refresh_keys()
+            self._tell_lost(before)
         if self._first_dispatch and _ready(self.state):
             count, self._first_dispatch = self._first_dispatch, 0
             self.run_worker(self._guarded(lambda: self.doing.jobs.make(cmd.Dispatch(count))), group="actions")
+
+    def _tell_lost(self, before: AppState) -> None:
+        """Says why a dispatch was lost, where the panel that shows it has no room."""
+        dashboard = self.screen_stack[0]
+        if self.state.totals.lost == before.totals.lost or not dashboard.has_class("-narrow"):
+            return
+        if news := [each for each in self.state.dispatches if each.lost and each not in before.dispatches]:
+            more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
+            self.tell(one_line(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
 
     def show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""

@@ -12,6 +12,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.actions import ACTIONS, keys_document
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 from tests.fakes.engine import FakeEngine
@@ -235,3 +236,30 @@ async def test_log_lines_arrive_in_the_pane() -> None:
         app._paint()
         await pilot.pause()
         assert "hello" in app.export_screenshot()
+
+
+@pytest.mark.parametrize(("size", "told"), [((80, 24), True), ((120, 40), False)])
+async def test_why_a_dispatch_was_lost_is_told_where_its_panel_has_no_room(
+    size: tuple[int, int], told: bool
+) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine, size) as (app, pilot):
+        engine.publish(
+            ev.Dispatched("salon", "", None),
+            ev.OfferReceived("AJ_d", "salon", "", 1),
+            ev.OfferAnswered("AJ_d", accepted=False),
+            ev.JobLost("salon", "the offer was declined", "AJ_d"),
+        )
+        await until(lambda: app._bridge is not None and app._bridge.state.totals.lost)
+        app._paint()
+        await pilot.pause()
+        assert [each.message for each in app._notifications] == [
+            "no job for salon: the offer was declined"
+        ] * told
+        await pilot.press("j", "enter")
+        await until(lambda: isinstance(app.screen, JobPage))
+        await pilot.pause()
+        picture = app.export_screenshot()
+        assert "declined&#160;" in picture
+        assert "accepted" not in picture

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase, JobTimes, JobView
+from agent_tui.model.state import LIVE_PHASES, AppState, JobTimes, JobView
 from agent_tui.tui.widgets.endings import job_ended, job_standing
 from agent_tui.tui.widgets.log_index import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
@@ -133,7 +133,7 @@ def time_line(job: JobView) -> tuple[Line, ...]:
 
 
 def _name(name: str, job: JobView) -> str:
-    return "declined" if name == "accepted" and job.phase is JobPhase.DECLINED else name
+    return "declined" if name == "accepted" and job.accepted is False else name
 
 
 def job_memory(
