@@ -1,12 +1,17 @@
 """Writing to stdout in a thread: whoever reads us slowly, or not at all, holds nothing up."""
 
+import errno
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
 
 MOST = 100_000
 """Lines that wait for a slow reader; what comes beyond them is counted and dropped."""
+
+LOOK_S = 1.0
+"""How often it is looked whether anybody still reads, while there is nothing to write."""
 
 PATIENCE_S = 0.5
 """At the end, how long no line may be taken before what is left is given up."""
@@ -54,18 +59,26 @@ class Writer:
             self._thread.join(PATIENCE_S)
 
     def _run(self) -> None:
-        while True:
-            with self._news:
-                while not self._waiting and not self._closing:
-                    self._news.wait()
-                if not self._waiting:
-                    return
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 256))]
-            data = ("\n".join(batch) + "\n").encode(self._encoding, "backslashreplace")
-            try:
+        try:
+            while batch := self._next():
+                data = ("\n".join(batch) + "\n").encode(self._encoding, "backslashreplace")
                 while data:
                     data = data[os.write(self._fd, data) :]
                     self._written += 1
-            except OSError as error:
-                self._failed(error)
-                return
+        except OSError as error:
+            self._failed(error)
+
+    def _next(self) -> list[str]:
+        """The next lines; none at the end. Raises BrokenPipeError when nobody is left to read them."""
+        with self._news:
+            while not self._waiting and not self._closing:
+                if not self._news.wait(LOOK_S) and _reader_has_gone(self._fd):
+                    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), 256))]
+
+
+def _reader_has_gone(fd: int) -> bool:
+    """Whether a write would fail for want of a reader; seen without one, as there may be no news for long."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0))

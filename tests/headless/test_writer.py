@@ -1,9 +1,12 @@
 """Writing to somebody who reads slowly, not at all, or no more."""
 
 import os
+import queue
 import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from agent_tui.headless.writer import Writer
 
@@ -64,6 +67,21 @@ def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
         writer.close()
         os.close(full)
         assert errors[1].errno == 28
+
+
+def test_a_reader_that_goes_is_noticed_without_a_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent_tui.headless.writer.LOOK_S", 0.001)
+    told: queue.Queue[OSError] = queue.Queue()
+    read, write = os.pipe()
+    writer = Writer(write, "utf-8", told.put)
+    writer.write("x")
+    assert os.read(read, 10) == b"x\n"
+    with pytest.raises(queue.Empty):
+        told.get(timeout=0.05)
+    os.close(read)
+    assert isinstance(told.get(timeout=5), BrokenPipeError)
+    writer.close()
+    os.close(write)
 
 
 def test_characters_that_the_terminal_cannot_show_are_escaped() -> None:
