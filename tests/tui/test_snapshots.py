@@ -90,10 +90,11 @@ PAGES = {
     "job": ("busy", ["j", "enter"]),
     "breaches": ("busy", ["B"]),
     "generations": ("stale", ["g"]),
+    "options": ("busy", ["E"]),
 }
 """A state, and the keys that open the page from there."""
 
-SMALL = ("job", "generations", "tuning")
+SMALL = ("job", "generations", "tuning", "options")
 
 
 @pytest.mark.parametrize(
