@@ -5,12 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -19,23 +15,15 @@ from textual.strip import Strip
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.tui.widgets.log_index import LogFilter
-from agent_tui.tui.widgets.log_query import TooSlow, time_limit
+from agent_tui.tui.widgets.log_painter import SELECTED, STYLES, LogPainter
 from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
 from agent_tui.tui.widgets.log_text import (
-    ROW_ROLES,
-    Columns,
-    Role,
-    columns,
     fold_cells,
     match_place,
-    row_parts,
 )
 
 if TYPE_CHECKING:
     from textual.timer import Timer
-
-CACHED_ROWS = 128
-"""More than any screen shows; each holds what Textual made of it for the garbage collector to look at."""
 
 STEP = 8
 """Columns that one press of ← or → goes."""
@@ -43,14 +31,12 @@ STEP = 8
 SLICE_S = 0.005
 """Between the slices of a scan keys are heard and rows are painted."""
 
-_STYLES: dict[Role, str] = {role: f"log--{role}" for role in ROW_ROLES}
-
 
 class LogView(ScrollView, can_focus=True):
     """A Line API view of `LogRows`. Follows the end until somebody scrolls or selects."""
 
     ALLOW_SELECT = False  # whole lines are selected here
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*_STYLES.values(), "log--selected"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES.values(), SELECTED}
     DEFAULT_CSS = """
     LogView {
         height: 1fr;
@@ -117,10 +103,7 @@ class LogView(ScrollView, can_focus=True):
         self._anchor: int | None = None
         self._placing = False
         self._scan: Timer | None = None
-        self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(CACHED_ROWS)
-        self._columns = Columns()
-        self._plain: Style | None = None
-        self._chosen: Style | None = None
+        self._painter = LogPainter(self, self.rows)
 
     # -- lines and filters -----------------------------------------------------------------------------
 
@@ -142,7 +125,7 @@ class LogView(ScrollView, can_focus=True):
     def request(self, wanted: LogFilter) -> None:
         """Changes what is shown and what is looked for, and keeps the place; of many lines in slices."""
         self.rows.request(wanted)
-        self._forget()
+        self._painter.forget()
         self._look_after_scan(AT_ONCE)
 
     def _look_after_scan(self, count: int = 0) -> None:
@@ -168,7 +151,7 @@ class LogView(ScrollView, can_focus=True):
     def _tell_given_up(self) -> None:
         if self.rows.gave_up:
             self.rows.gave_up = False
-            self._forget()
+            self._painter.forget()
             self.post_message(self.GaveUp())
 
     @contextmanager
@@ -181,7 +164,7 @@ class LogView(ScrollView, can_focus=True):
         if anchor is not None:
             offset = self.rows.row_of(anchor) - top
         yield
-        self._forget()
+        self._painter.forget()
         self._place(self.rows.row_of(anchor) - offset if anchor is not None else 0)
         self.post_message(self.Changed())
 
@@ -193,7 +176,7 @@ class LogView(ScrollView, can_focus=True):
         if not self.is_attached:
             return
         self._placing = True
-        size = Size(self._columns.prefix + self.rows.width, len(self.rows))
+        size = Size(self._painter.columns.prefix + self.rows.width, len(self.rows))
         if size != self.virtual_size:
             self.virtual_size = size
         target = self.max_scroll_y if self._follow else min(max(top, 0), self.max_scroll_y)
@@ -255,7 +238,7 @@ class LogView(ScrollView, can_focus=True):
         if line is None:
             return
         region, top = self.scrollable_content_region, int(self.scroll_y)
-        part, start, end = match_place(line, self.rows.query, self._columns)
+        part, start, end = match_place(line, self.rows.query, self._painter.columns)
         if part and self.rows.is_folded(line):
             self.toggle_fold(line)
         row = self.rows.row_of(index) + part
@@ -402,7 +385,7 @@ class LogView(ScrollView, can_focus=True):
         if (
             part == 1
             and not dragged
-            and cell in fold_cells(line, self._columns, folded=self.rows.is_folded(line))
+            and cell in fold_cells(line, self._painter.columns, folded=self.rows.is_folded(line))
         ):
             self.toggle_fold(line)
         elif event.chain == 2:
@@ -411,76 +394,17 @@ class LogView(ScrollView, can_focus=True):
     # -- painting --------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        self._columns = columns(self.scrollable_content_region.width)
-        self._forget()
+        self._painter.fit(self.scrollable_content_region.width)
         self._place(self.scroll_y)
         self._look_after_scan()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._strips.clear()
-        self._plain = self._chosen = None
+        self._painter.forget()
 
     def render_line(self, y: int) -> Strip:
-        """One row: cached whole, then cut to what is in view; a row that goes on says so with `›`."""
-        scroll_x, scroll_y = self.scroll_offset
-        row, width = scroll_y + y, self.scrollable_content_region.width
-        if row >= len(self.rows):
-            return (
-                self._empty(width) if y == 0 and not len(self.rows) else Strip.blank(width, self._fill(False))
-            )
-        line, part = self.rows.at(row)
-        selected = self._is_selected(line)
-        fill = self._fill(selected)
-        strip = self._strip(line, part, width, selected)
-        if strip.cell_length > scroll_x + width:
-            end = Strip([Segment("›", self._style(Role.MARK) + Style(bgcolor=fill.bgcolor))], 1)
-            strip = Strip.join([strip.crop_extend(scroll_x, scroll_x + width - 1, fill), end])
-        elif scroll_x:
-            strip = strip.crop_extend(scroll_x, scroll_x + width, fill)
-        return strip
-
-    def _is_selected(self, line: LogLine) -> bool:
-        picked = self.picked
-        return picked is not None and picked[0] <= line.index <= picked[1]
-
-    def _strip(self, line: LogLine, part: int, width: int, selected: bool) -> Strip:
-        """A whole row, at least so wide."""
-        key = (line.index, part, selected)
-        strip = self._strips.get(key)
-        if strip is None:
-            query, folded = self.rows.query, self.rows.is_folded(line)
-            try:
-                with time_limit(query):
-                    parts = row_parts(line, part, self._columns, query, selected=selected, folded=folded)
-            except TooSlow:
-                parts = row_parts(line, part, self._columns, selected=selected, folded=folded)
-            fill = self._fill(selected)
-            over = Style(bgcolor=fill.bgcolor) if selected else Style.null()
-            segments = [
-                Segment(text, self._style(role) + (Style.null() if role is Role.FOUND else over))
-                for text, role in parts
-            ]
-            cells = sum(cell_len(text) for text, _ in parts)
-            segments.append(Segment(" " * (width - cells), fill))
-            strip = self._strips[key] = Strip(segments, max(width, cells))
-        return strip
-
-    def _fill(self, selected: bool) -> Style:
-        """The style of a row where nothing is written; made once, since Textual works it out at each call."""
-        if self._plain is None or self._chosen is None:
-            self._plain, self._chosen = self.rich_style, self.get_component_rich_style("log--selected")
-        return self._chosen if selected else self._plain
-
-    def _style(self, role: Role) -> Style:
-        return self.get_component_rich_style(_STYLES[role])
-
-    def _empty(self, width: int) -> Strip:
-        if self.rows.end == 0:
-            text = "no log lines yet"
-        else:
-            text = f"none of {self.rows.end - self.rows.first} lines is shown: see the filters and find above"
-        return Strip([Segment(f" {text}", self._style(Role.QUIET))]).crop_extend(0, width, self._fill(False))
+        left, top = self.scroll_offset
+        width = self.scrollable_content_region.width
+        if y == 0 and not len(self.rows):
+            return self._painter.empty(width)
+        return self._painter.row(top + y, left, width, self.picked)
