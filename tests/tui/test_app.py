@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -42,8 +43,9 @@ async def screen(
     [*((state, (120, 40)) for state in histories.ALL), ("busy", (80, 24)), ("busy", (200, 60))],
 )
 async def test_every_registered_key_in_every_state(
-    state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # one of the keys saves a picture
     opened: list[str] = []
     monkeypatch.setattr(AgentTuiApp, "open_url", lambda _, url, **__: opened.append(url))
     monkeypatch.delenv("EDITOR", raising=False)
@@ -62,6 +64,7 @@ async def test_every_registered_key_in_every_state(
         assert app._exception is None
         assert any(isinstance(command, cmd.Stop) for command in engine.commands)
         engine.bus.close()
+    assert list(tmp_path.glob("agent-tui-*.svg"))
 
 
 async def test_keys_send_their_commands() -> None:
