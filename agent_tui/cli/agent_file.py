@@ -7,9 +7,9 @@ from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import BY_NAME
 from agent_tui.options.resolve import Given, environment_layers
+from agent_tui.runtimes.detect import JAVASCRIPT
 
 CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
-SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts")
 
 
 def find_agent(
@@ -44,6 +44,6 @@ def _checked(agent: str, folder: Path, where: str) -> Path:
         raise UserError(f"{named} is a folder: name the agent's file in it, as in agent-tui {agent}/agent.py")
     if not path.is_file():
         raise UserError(f"there is no file {named}: name the agent's file, as in agent-tui path/to/agent.py")
-    if path.suffix not in SUFFIXES:
+    if path.suffix != ".py" and path.suffix.lower() not in JAVASCRIPT:  # of which `detect` says more
         raise UserError(f"{named} is not an agent's file: its name should end in .py")
     return path.absolute()

@@ -12,7 +12,7 @@ NATIVE = "native"
 MAX_FILES = 64
 """How many local modules are read to find the SDK behind a thin agent file."""
 
-_JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
+JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
 _SDK = ("livekit.agents", "livekit.plugins")
 
 
@@ -21,7 +21,7 @@ def detect(file: Path) -> str:
 
     Raises UserError for what is no Python file.
     """
-    if file.suffix.lower() in _JAVASCRIPT:
+    if file.suffix.lower() in JAVASCRIPT:
         raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
     if file.is_dir():
         raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")

@@ -63,6 +63,13 @@ def test_code_that_is_given_up_takes_no_offers() -> None:
     assert "no offers now: OSError: no model" in text(engine)
 
 
+def test_while_jobs_are_drained_it_says_so() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(ev.Stopping("quit", 2, 60.0))
+    assert "no offers now: agent-tui is stopping: quit" in text(engine)
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
 async def test_it_opens_follows_what_happens_and_shows_text_as_text(hostile: str) -> None:
     engine = FakeEngine()

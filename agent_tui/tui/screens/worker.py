@@ -73,16 +73,17 @@ def _offers(state: AppState, options: ServerOptions) -> list[Line]:
             "load", f"{worker.measured_load:.2f} measured, {told}; full from {threshold} on (loadThreshold)"
         ),
     ]
-    if full or worker.reported_load >= TARGET_LOAD:
-        why = (
-            "the load is over the threshold"
-            if full
-            else f"the server passes over workers at {TARGET_LOAD:g} or more"
-        )
-        lines.append((Span("  ▲ no offers now: ", Tone.WARN), Span(why)))
-    if state.generation.is_broken and state.generation.failed == state.generation.current:
-        lines.append((Span("  ▲ no offers now: ", Tone.WARN), Span(one_line(state.generation.error))))
-    return lines
+    held = {
+        "the load is over the threshold": full,
+        f"the server passes over workers at {TARGET_LOAD:g} or more": not full
+        and worker.reported_load >= TARGET_LOAD,
+        one_line(f"agent-tui is stopping: {state.stopping}"): state.stopping,
+        one_line(state.generation.error): state.generation.is_broken
+        and state.generation.failed == state.generation.current,
+    }
+    return lines + [
+        (Span("  ▲ no offers now: ", Tone.WARN), Span(why)) for why, holds in held.items() if holds
+    ]
 
 
 def _places(state: AppState) -> list[Line]:

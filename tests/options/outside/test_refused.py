@@ -46,6 +46,7 @@ def test_every_option_has_a_bad_value() -> None:
     assert set(BAD) == set(BY_NAME)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_value_is_refused_in_one_line(name: str, source: str, tmp_path: Path) -> None:
