@@ -107,8 +107,8 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
     """A real one: it takes a minute."""
-    load = Load(24, 3.0, Pattern.POISSON, job_length_s=1.0, seed=7)
-    app.tuner.start_sweep(app.handle, SweepPlan(load, (0, 1, 2, 3)), parse_target("p95<100ms"))
+    load = Load(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
+    app.tuner.start_sweep(app.handle, SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms"))
     async with asyncio.timeout(SWEEP_S):
         while app.tuner.sweeping:
             await pilot.pause(0.2)

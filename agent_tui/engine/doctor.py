@@ -19,7 +19,6 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.runtimes.detect import NATIVE
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Registered, Registration
 from agent_tui.worker.skew import SKEW_S, describe, skew_s
@@ -67,7 +66,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         )
         settings = settings.loaded(settings.environment, manifest)
         check_functions(settings.resolution, manifest)
-        sdk = "native" if config.runtime == NATIVE else f"livekit-agents {manifest.sdk_version}"
+        sdk = f"{config.runtime} {manifest.sdk_version or ''}".rstrip()
         yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")
     except UserError as error:
         yield Finding("agent", Level.BAD, str(error), "mend the file; agent-tui waits for its save")

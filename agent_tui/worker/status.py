@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from agent_tui.model.gate import TARGET_LOAD
+from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.worker.messages import WorkerStatus
 
 FULL_LOAD = 1.0
@@ -38,7 +38,7 @@ def report(measured: float, *, threshold: float, draining: bool, production: boo
     otherwise make the server skip the only worker there is.
     """
     load = min(measured, FULL_LOAD)
-    if draining or measured >= threshold:
+    if draining or is_full(measured, threshold):
         return Report(WorkerStatus.FULL, load)
     return Report(WorkerStatus.AVAILABLE, load if production else 0.0)
 

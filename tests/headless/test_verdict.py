@@ -1,18 +1,12 @@
 """When the front end without a screen leaves, and with which exit code."""
 
-import dataclasses
-import json
-import typing
-
 import pytest
 
-from agent_tui.headless import jsonl, lines
 from agent_tui.headless.run import HeadlessOptions, Verdict
 from agent_tui.model import events as ev
-from agent_tui.model.child import MemoryMeasure, ProcessKind
+from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode
-from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
-from agent_tui.model.reduce import _HANDLERS, reduce
+from agent_tui.model.reduce import reduce
 from agent_tui.model.state import AppState
 
 REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
@@ -112,134 +106,6 @@ def test_test_jobs_wait_for_registration_and_warmth() -> None:
     assert not cold.ready
     cold.hear(REGISTERED)
     assert cold.ready
-
-
-PUBLIC = {
-    "starting": set(),
-    "registered": {"worker_id", "url", "server", "agent_name"},
-    "disconnected": {"reason", "retry_in_s"},
-    "generation_ready": {"generation", "seconds", "cause", "runtime", "start_method", "steps"},
-    "generation_failed": {"generation", "error", "file", "line"},
-    "process": {"id", "pid", "kind", "state", "generation"},
-    "offer": {"job_id", "room"},
-    "job_started": {"job_id", "room", "pid", "generation", "dispatch_to_entry_ms"},
-    "job_connected": {"job_id", "room", "entry_to_connected_ms"},
-    "job_ended": {"job_id", "room", "pid", "generation", "status", "reason", "seconds"}
-    | {"ended_by", "exit_code", "signal", "traceback"},
-    "job_lost": {"room", "why"},
-    "memory_warning": {"pid", "job_id", "rss_mb", "uss_mb", "limit_mb"},
-    "options_changed": set(),
-    "stopping": set(),
-    "stopped": set(),
-}
-"""The contract: events and what their lines hold at least."""
-
-NOISE: tuple[ev.Event, ...] = (
-    ev.GenerationLoading(1, "start"),
-    ev.JobAssigned("AJ_a", "a"),
-    ev.LoadMeasured(0.5, 0.5),
-    ev.LogsAdded(0, 1, 0),
-    ev.ProcessMeasured("p1", 30.0),
-    ev.ProcessPinged("p1", 0.5),
-)
-"""No line is told of these, in neither form."""
-
-EVERY: list[ev.Event] = [
-    ev.Starting("0.1", "agent.py", ""),
-    REGISTERED,
-    ev.WorkerDisconnected("gone", 2.0, 1),
-    READY,
-    ev.GenerationFailed(1, "SyntaxError", "agent.py", 3, "Traceback…"),
-    IDLE,
-    offered("a"),
-    ev.WatchingChanged(True, ("/a.py",)),
-    ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, float("inf")),
-    ev.JobConnected("AJ_1", "a", 12.0),
-    ev.JobRestarting("AJ_1", "a", 1, "new code"),
-    ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, None, 1),
-    ended("a"),
-    ev.JobLost("a", "why"),
-    ev.MemoryWarned("p1", 1, None, 1200.0, MemoryMeasure.RSS, 1200.0, None, 1000.0, 0.0, 100.0),
-    ev.OptionsChanged({"numIdleProcesses": (1, 2)}),
-    ev.Stopping("quit", 0, 10.0),
-    ev.Stopped("quit"),
-    ev.InterpreterChosen("/usr/bin/python3", "3.11.2", "PATH", ()),
-    ev.ServerChosen(ev.ServerKind.EMBEDDED, "ws://127.0.0.1:1", "127.0.0.1", remote=False, media=False),
-    ev.HttpListening("http://127.0.0.1:1"),
-    ev.WorkerRefused("401"),
-    ev.LinkSuspect(suspect=True),
-    ev.OfferAnswered("AJ_a", accepted=False),
-    ev.Dispatched("a", "", None),
-    ev.ProcessBlocked("p1", 1, None, 1.5, "agent.py:3", "Thread…"),
-    ev.Notice(LogLevel.WARN, "a note"),
-    *NOISE,
-]
-"""One of each, some twice."""
-
-
-def test_json_lines_keep_the_contract() -> None:
-    seen = {}
-    for event in EVERY:
-        body = jsonl.event(event)
-        assert (body is None) == (event in NOISE), event
-        if body is not None:
-            parsed = json.loads(jsonl.line(body, 1.5, 7))
-            assert list(parsed)[:3] == ["event", "ts", "seq"]
-            seen[parsed["event"]] = set(parsed)
-    assert {name for name, fields in PUBLIC.items() if not fields <= seen[name]} == set()
-
-
-def test_no_event_is_forgotten() -> None:
-    assert {type(event) for event in EVERY} == set(typing.get_args(ev.Event))
-    held_nowhere = {ev.Notice, ev.OptionsChanged}  # a log line, and what the options themselves say
-    assert {type(event) for event in EVERY} - set(_HANDLERS) == held_nowhere
-
-
-def test_the_steps_of_a_load_and_a_roll_back() -> None:
-    steps = ev.LoadSteps(seen=12.3456, read=0.0, load=9.0)
-    ready = dataclasses.replace(READY, steps=steps, rolled_back_to=4)
-    body = jsonl.event(ready)
-    assert body is not None
-    assert list(body["steps"].items()) == [("seen", 12.35), ("read", 0.0), ("load", 9.0)]
-    assert body["rolled_back_to"] == 4
-    line = lines.to_line(ev.Stamped(1, 0.0, ready))
-    assert line is not None
-    assert line.endswith("; rolled back to 4, until the next save")
-    body = jsonl.event(READY)
-    assert body is not None
-    assert (body["steps"], body["rolled_back_to"]) == ({}, None)
-    body = jsonl.event(ev.GenerationFailed(1, "SyntaxError", None, None, "", steps=steps))
-    assert body is not None
-    assert body["steps"]["load"] == 9.0
-
-
-def test_an_ended_process_says_how() -> None:
-    body = jsonl.event(
-        ev.ProcessChanged("p1", 1, ProcessKind.JOB, ev.ProcessState.ENDED, 1, None, "killed", None, 9)
-    )
-    assert body is not None
-    assert (body["reason"], body["exit_code"], body["signal"]) == ("killed", None, 9)
-
-
-def test_every_event_has_a_form_for_people_or_is_known_to_be_noise() -> None:
-    quiet = {type(event) for event in NOISE} | {ev.OfferReceived}
-    assert set(lines._FORMS) == {type(event) for event in EVERY} - quiet
-    for event in EVERY:
-        assert lines.to_line(ev.Stamped(1, 0.0, event)) or type(event) in quiet
-
-
-def test_log_lines_in_both_forms() -> None:
-    source = LogSource("p1", LogStream.RECORD)
-    log = LogLine(0, 1.5, LogLevel.ERROR, source, "AJ_1", "boom\nTraceback", logger="app")
-    assert jsonl.log_line(log) == {
-        "event": "log",
-        "level": "error",
-        "source": "p1:record",
-        "job_id": "AJ_1",
-        "text": "boom\nTraceback",
-        "logger": "app",
-    }
-    assert lines.log_to_line(log).endswith("ERROR AJ_1            app: boom\n    Traceback")
 
 
 def test_what_was_missed_is_taken_from_a_snapshot() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui.child import lk_capture
 from agent_tui.options.configfile import ConfigFile, named_config, read_config
-from agent_tui.options.declare import BY_NAME, Basis
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.envfiles import read_environment
-from agent_tui.options.export import FORMATS
+from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Given, Layer, Resolution, convert, environment_layers, resolve
 from agent_tui.options.save import keepable, save
@@ -104,3 +105,10 @@ def test_no_export_tells_a_secret() -> None:
 def test_nothing_to_tell_is_no_error() -> None:
     for make in FORMATS.values():
         make(resolve((), Basis()), Basis())
+
+
+def test_what_the_exports_pass_to_an_sdk_it_takes() -> None:
+    # An option that fails here is of neither SDK: it belongs to the lists on top of export.py.
+    taken = {name for name, _ in lk_capture.OPTIONS.values()}
+    of_agents_js_only = {"agent", "production"}
+    assert {option.name for option in OPTIONS} - taken - of_agents_js_only == set(_ENVIRONMENT_ONLY)

@@ -16,7 +16,7 @@ from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.widgets.load_list import LoadList
-from agent_tui.tui.widgets.load_rows import bar, entries, fact_lines, memory, row, step_lines
+from agent_tui.tui.widgets.load_rows import bar, entries, fact_lines, memory, row, short, step_lines
 from agent_tui.tui.widgets.load_text import (
     diff_lines,
     failing_line,
@@ -139,13 +139,29 @@ def test_what_is_known_of_the_one_that_serves_and_of_an_older_one_with_jobs() ->
     failed, current, first = entries(state)
     facts = text(fact_lines(current, state, now))
     assert "● generation 2 serves, 54 ms after the save" in facts
-    assert "changed  voice/agent.py, tools/search.py" in facts
+    assert "changed  agent.py, tools/search.py" in facts
     assert "fork: loading takes 9 ms" in facts
     facts = text(fact_lines(first, state, now))
     assert "jobs     AJ_k3Lm9QxTzW2a in demo-1, 0:07" in facts
     assert "2 with a job" in facts
     assert "memory" not in text(fact_lines(failed, state, now))
     assert "2 jobs" in text((row(first, state, 80, selected=False),))
+
+
+def test_files_are_told_as_seen_from_the_agents_folder() -> None:
+    state = state_of()
+    paths = (
+        "/home/ann/voice/agent.py",
+        "/home/ann/voice/tools/search.py",
+        "/home/ann/shared/text.py",
+        "start",
+    )
+    assert [short(path, state) for path in paths] == [
+        "agent.py",
+        "tools/search.py",
+        "shared/text.py",
+        "start",
+    ]
 
 
 def test_memory_is_the_sum_of_what_all_of_them_have() -> None:

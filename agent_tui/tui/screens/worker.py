@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from agent_tui.model.gate import TARGET_LOAD
+from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
@@ -61,7 +61,7 @@ def _reconnects(worker: WorkerView) -> str:
 
 def _offers(state: AppState, options: ServerOptions) -> list[Line]:
     worker = state.worker
-    full = options.load_threshold <= worker.measured_load
+    full = is_full(worker.measured_load, options.load_threshold)
     threshold = "∞" if math.isinf(options.load_threshold) else f"{options.load_threshold:g}"
     name = (
         f"as {options.agent_name!r}" if options.agent_name else "without a name: every new room asks for it"

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState, ServerChosen
+from agent_tui.model.gate import is_full
 from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
@@ -195,7 +196,7 @@ def _stopping_part(state: AppState, now: float) -> Part:
 def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
     load = _figure("load", f"{worker.measured_load:.2f}")
     of = Span(f" of {'∞' if math.isinf(threshold) else f'{threshold:g}'}", Tone.DIM)
-    if worker.state in ONLINE and worker.measured_load >= threshold:
+    if worker.state in ONLINE and is_full(worker.measured_load, threshold):
         full = Span(" ▲ full", Tone.WARN)
         return part(2, (*load, Span(f" {bars(samples, threshold)}"), of, full), (*load, full))
     drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()

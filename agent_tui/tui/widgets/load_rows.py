@@ -54,9 +54,12 @@ def entries(state: AppState) -> tuple[Entry, ...]:
     return tuple(reversed(found))
 
 
-def short(path: str) -> str:
-    """A file by its folder and name; words stay as they are."""
-    return "/".join(PurePath(path).parts[-2:]) if "/" in path else path
+def short(path: str, state: AppState) -> str:
+    """A file as seen from the agent's folder, others by folder and name; words stay as they are."""
+    if "/" not in path:
+        return path
+    file, folder = PurePath(path), PurePath(state.agent).parent
+    return str(file.relative_to(folder)) if file.is_relative_to(folder) else "/".join(file.parts[-2:])
 
 
 # -- the list ---------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
         Span("▸ " if selected else "  ", tone),
         mark,
         Span(head, tone),
-        Span(pad(one_line(short(cause)), max(width - 3 - len(head) - len(tail), 0)), tone),
+        Span(pad(one_line(short(cause, state)), max(width - 3 - len(head) - len(tail), 0)), tone),
         Span(tail, tone),
     )
 
@@ -105,16 +108,16 @@ def fact_lines(entry: Entry, state: AppState, now: float) -> tuple[Line, ...]:
     mark, what = _standing(entry, state)
     if record is None:
         head: Line = (mark, Span(f" generation {entry.number}", Tone.STRONG), Span(" is loading"))
-        return head, _fact("cause", _words(state.generation.loading_cause)), *_overtook(entry)
+        return head, _fact("cause", _words(state.generation.loading_cause, state)), *_overtook(entry)
     took = "" if record.seconds is None else f", {milliseconds(record.seconds * 1000)} after the save"
     lines = [
         (mark, Span(f" generation {record.number}", Tone.STRONG), Span(f" {what}{took}")),
-        _fact("cause", _words(record.cause)),
+        _fact("cause", _words(record.cause, state)),
     ]
     if record.rolled_back_to:
         lines.append(_rolled_back(record, state))
     if record.changed and record.changed != (record.cause,):
-        lines.append(_fact("changed", _files(record.changed)))
+        lines.append(_fact("changed", _files(record.changed, state)))
     lines += _overtook(entry)
     if record.good:
         lines.append(_fact("start", f"{record.start_method}: {record.start_reason}"))
@@ -129,13 +132,14 @@ def _fact(name: str, value: str, tone: Tone = Tone.PLAIN) -> Line:
     return Span(f"  {name:<9}", Tone.DIM), Span(one_line(value), tone)
 
 
-def _words(cause: str) -> str:
-    return f"{short(cause)} was saved" if "/" in cause else cause
+def _words(cause: str, state: AppState) -> str:
+    return f"{short(cause, state)} was saved" if "/" in cause else cause
 
 
-def _files(paths: tuple[str, ...]) -> str:
+def _files(paths: tuple[str, ...], state: AppState) -> str:
     more = len(paths) - FILES_SHOWN
-    return ", ".join(map(short, paths[:FILES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    shown = ", ".join(short(path, state) for path in paths[:FILES_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _rolled_back(record: LoadRecord, state: AppState) -> Line:
