@@ -20,6 +20,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.histories import ROOT
+from tests.tui.hostile import TEXTS
 
 
 @asynccontextmanager
@@ -181,17 +182,7 @@ async def test_a_display_that_lags_resynchronises() -> None:
         await until(lambda: bridge.resynced == 1 and bridge.state.worker.worker_id)
 
 
-HOSTILE = (
-    "[/x] [bold red]markup[/] [link='http://x']y[/link]",
-    "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J",
-    "漢字かな交じり文 🎉👩‍👩‍👧‍👦 é\u0301",
-    "abc\u202egnp.exe\u2066",
-    "x" * 1_000_000,
-    "\\[escaped] {braces} $variable \x00\x07",
-)
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=["markup", "ansi", "wide", "bidi", "megabyte", "mixed"])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 async def test_text_from_outside_is_only_ever_text(text: str) -> None:
     engine = FakeEngine()
     histories.busy(engine)

@@ -10,7 +10,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_lines
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
-from tests.tui.test_header import HOSTILE
+from tests.tui.hostile import HOSTILE
 
 
 def texts(engine: FakeEngine) -> list[str]:

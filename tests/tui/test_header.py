@@ -14,8 +14,7 @@ from agent_tui.tui.widgets.header_text import LoadHistory, bars, left_parts, rig
 from agent_tui.tui.widgets.text import Part, Span, fit, joined, part, width_of
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
-
-HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;title\x07 漢字 👩‍👩‍👧 \u202eabc\nnext"
+from tests.tui.hostile import HOSTILE
 
 
 def text(parts: tuple[Part, ...], width: int = 400) -> str:

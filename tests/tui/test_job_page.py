@@ -20,7 +20,8 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 
-from .test_app import HOSTILE, screen
+from .hostile import TEXTS
+from .test_app import screen
 
 SIZES = [(120, 40), (80, 24)]
 
@@ -263,7 +264,7 @@ async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size:
         await until(lambda: len(app.screen_stack) == 1)
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=["markup", "ansi", "wide", "bidi", "megabyte", "mixed"])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 async def test_text_from_outside_is_only_ever_text_on_these_pages(text: str) -> None:
     engine = FakeEngine()
     histories.idle(engine)

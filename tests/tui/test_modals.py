@@ -22,8 +22,8 @@ from agent_tui.tui.screens.dispatch_form import (
 )
 from agent_tui.tui.screens.help import Help, in_groups, key_row, page
 from agent_tui.tui.screens.remote_guard import RemoteGuard, confirms, progress
+from tests.tui.hostile import HOSTILE
 
-HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;t\x07 漢字👩‍👩‍👧 \u202eabc"
 UNANSWERED = "unanswered"
 SIZES = [(80, 24), (120, 40), (200, 60)]
 

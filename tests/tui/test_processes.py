@@ -12,7 +12,7 @@ from agent_tui.tui.widgets.process_rows import ENDED_SHOWN, Order, layout, order
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
-from tests.tui.test_header import HOSTILE
+from tests.tui.hostile import HOSTILE
 
 ENDED, IDLE, JOB = ev.ProcessState.ENDED, ev.ProcessState.IDLE, ev.ProcessState.JOB
 

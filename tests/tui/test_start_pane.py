@@ -13,7 +13,7 @@ from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.start_steps import Status, StepTimes, steps, trouble
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
-from tests.tui.test_header import HOSTILE
+from tests.tui.hostile import HOSTILE
 
 
 def statuses(state: AppState, target: int = 1) -> list[Status]:

@@ -13,11 +13,11 @@ from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.results import JobMeasure, RunMeasure
 from agent_tui.tuning.sweep import Phase, Progress, SweepPlan
 from agent_tui.tuning.target import Target, parse_target
+from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 
 LOAD = Load(40, 2.0)
 TARGET = parse_target("p95<50ms")
-HOSTILE = "[/x][bold]\x1b[31mred 漢字 \u202eabc"
 
 
 def text(lines: tuple[Line, ...]) -> str:

@@ -9,8 +9,8 @@ from agent_tui.tui.app import DEFAULTS
 from agent_tui.tui.screens.worker import WorkerPage, worker_lines
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
+from tests.tui.hostile import HOSTILE
 from tests.tui.test_app import screen
-from tests.tui.test_header import HOSTILE
 
 
 def text(engine: FakeEngine, **options: object) -> str:
@@ -70,15 +70,14 @@ def test_while_jobs_are_drained_it_says_so() -> None:
     assert "no offers now: agent-tui is stopping: quit" in text(engine)
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-async def test_it_opens_follows_what_happens_and_shows_text_as_text(hostile: str) -> None:
+async def test_it_opens_follows_what_happens_and_shows_text_as_text() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with screen(engine) as (app, pilot):
         await pilot.click("#header")
         await pilot.pause()
         assert isinstance(app.screen, WorkerPage)
-        engine.publish(ev.WorkerDisconnected(hostile, 1.0, 1))
+        engine.publish(ev.WorkerDisconnected(HOSTILE, 1.0, 1))
         await pilot.pause(0.2)
         app._paint()
         app.screen._repaint()

@@ -1,0 +1,14 @@
+"""Text from outside that would like to be more than text."""
+
+HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;title\x07 漢字 👩\u200d👩\u200d👧 \u202eabc\nnext"
+"""A bit of everything: markup, colours, a title, wide and joined signs, right to left, a second row."""
+
+TEXTS = {
+    "markup": "[/x] [bold red]markup[/] [link='http://x']y[/link]",
+    "ansi": "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J",
+    "wide": "漢字かな交じり文 🎉👩\u200d👩\u200d👧\u200d👦 é\u0301",
+    "bidi": "abc\u202egnp.exe\u2066",
+    "megabyte": "x" * 1_000_000,
+    "mixed": "\\[escaped] {braces} $variable \x00\x07",
+}
+"""One kind each."""
