@@ -165,23 +165,24 @@ def _pass_over(signum: int, frame: object) -> None:
     """The host alone ends children. A handler, unlike SIG_IGN, is not inherited by programs they start."""
 
 
-def _runner(orders: Orders) -> Callable[[Link], None]:
+def _work(runtime: str) -> dict[str, Callable[[Link], object]]:
+    """What processes of that kind of agent file do, by their own kind; a template loads."""
     from . import lk_control, lk_job, native_control, native_job
 
-    table: dict[tuple[str, str], Callable[[Link], None]] = {
-        ("native", "control"): native_control.run,
-        ("native", "job"): native_job.run,
-        ("livekit-agents", "control"): lk_control.run,
-        ("livekit-agents", "job"): lk_job.run,
-        ("livekit-agents", "inference"): lk_job.run_inference,
+    kinds: dict[str, dict[str, Callable[[Link], object]]] = {
+        "native": {
+            "control": native_control.run,
+            "template": native_job.load,
+            "job": native_job.run,
+        },
+        "livekit-agents": {
+            "control": lk_control.run,
+            "template": lk_job.load,
+            "job": lk_job.run,
+            "inference": lk_job.run_inference,
+        },
     }
-    return table[orders.runtime, orders.kind]
-
-
-def _loader(orders: Orders) -> Callable[[Link], object]:
-    from . import lk_job, native_job
-
-    return {"native": native_job.load, "livekit-agents": lk_job.load}[orders.runtime]
+    return kinds[runtime]
 
 
 def _await_orders(channel: Channel, unfit: list[str]) -> Orders:
@@ -219,7 +220,7 @@ def main(fd: int) -> NoReturn:
     link.start()
     code = 0
     try:
-        _runner(link.orders)(link)
+        _work(link.orders.runtime)[link.orders.kind](link)
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException as error:
@@ -268,7 +269,7 @@ def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
     gc.disable()
     try:
         with entropy.watched(drawn):
-            _loader(orders)(link)
+            _work(orders.runtime)[orders.kind](link)
     except BaseException as error:
         link.fail(error)
         channel.flush_here()

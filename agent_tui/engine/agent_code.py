@@ -29,7 +29,7 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
-from agent_tui.runtimes.headstart import SDK_MODULES, WARM_UP
+from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
@@ -69,10 +69,11 @@ class AgentCode:
         self._inference = SharedInference(clock=context.clock, emit=context.emit)
         config = context.config
         self._learned = recall(config.learned) if config.learned else Learned()
+        kind = KINDS[config.runtime]
         self._bases = Bases(
             launch=self._launch_base,
-            sdk=SDK_MODULES.get(config.runtime, ()),
-            warm_up=(*WARM_UP.get(config.runtime, ()), *self._learned.wants),
+            sdk=kind.sdk_modules,
+            warm_up=(*kind.warm_up, *self._learned.wants),
             imports=self._learned.imports,
             timings=context.process_timings,
             clock=context.clock,

@@ -38,7 +38,7 @@ from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool
 from agent_tui.processes.process import SupervisedProcess
-from agent_tui.runtimes.detect import NATIVE
+from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.worker.http import WorkerInfo
 
@@ -142,8 +142,8 @@ class Engine:
             )
             await self._http.listen(options)
             undo.push_async_callback(self._http.close)
-            if self._config.runtime == NATIVE and not self._config.local:
-                require_credentials(options)  # a native file cannot bring them
+            if not (KINDS[self._config.runtime].brings_keys or self._config.local):
+                require_credentials(options)
             self._make_owners(await self._find_server(options))
             undo.pop_all()
         self.up = True

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.runtimes.imports import Import, read_imports
-
-LIVEKIT_AGENTS = "livekit-agents"
-NATIVE = "native"
+from agent_tui.runtimes.kinds import LIVEKIT_AGENTS, NATIVE
 
 MAX_FILES = 64
 """How many local modules are read to find the SDK behind a thin agent file."""

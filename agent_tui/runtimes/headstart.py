@@ -8,17 +8,10 @@ from pathlib import Path
 
 import agent_tui
 from agent_tui.runtimes.channel import encode_line
-from agent_tui.runtimes.detect import LIVEKIT_AGENTS
+from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.spawn import Command, Started, start
 
 CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "main.py"
-
-SDK_MODULES = {LIVEKIT_AGENTS: ("livekit.agents",)}
-"""What every process of an agent needs, by runtime."""
-
-WARM_UP = {LIVEKIT_AGENTS: ("livekit.agents.ipc._preload",)}
-"""What job processes need beside it."""
-
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 """onnxruntime starts a thread when it is imported (fork.md §1). The agent's file sees its own environment."""
@@ -42,7 +35,7 @@ class HeadStart:
     ) -> None:
         """`imports` is what the agent's code is known to import of others. Raises OSError."""
         self._started: Started | None = start(child_command(interpreter, cwd, environ))
-        modules = (*SDK_MODULES.get(runtime, ()), *imports)
+        modules = (*KINDS[runtime].sdk_modules, *imports)
         self._started.sock.sendall(encode_line("prepare", {"modules": modules}))
 
     def take(self) -> Started | None:

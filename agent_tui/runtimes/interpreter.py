@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
-from agent_tui.runtimes.detect import LIVEKIT_AGENTS
 from agent_tui.runtimes.imports import read_imports
+from agent_tui.runtimes.kinds import KINDS
 
 OLDEST = (3, 10)
 """Children need this Python."""
@@ -64,15 +64,12 @@ Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, obje
 """Asks a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
 
 
-SDK_MODULE = "livekit.agents"
-
-
 def needs(file: Path, runtime: str) -> tuple[str, ...]:
-    """Modules without which the file does not load: top-level names, `livekit.agents` for that runtime."""
+    """Modules without which the file does not load: top-level names, and in full the SDK of that runtime."""
     names = {each.module.split(".")[0] for each in read_imports(file) if each.required and not each.level}
     names -= set(sys.stdlib_module_names)
-    if runtime == LIVEKIT_AGENTS:
-        names = (names - {"livekit"}) | {SDK_MODULE}
+    if sdk := KINDS[runtime].sdk:
+        names = (names - {sdk.split(".")[0]}) | {sdk}
     return tuple(sorted(names))
 
 
@@ -131,7 +128,7 @@ def find_interpreter(
             path, version = result
             return Interpreter(path, version, candidate.how, tuple(misses))
         misses.append(result)
-        if result.missing and SDK_MODULE not in result.missing:
+        if result.missing and KINDS[runtime].sdk not in result.missing:
             nearly.append((candidate, result))
     if nearly:
         candidate, miss = min(nearly, key=lambda each: len(each[1].missing))
@@ -208,8 +205,8 @@ def _root(file: Path) -> Path:
 def _none_line(file: Path, runtime: str, wanted: tuple[str, ...], misses: Sequence[Miss]) -> str:
     tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Python was found"
     fewest = min((miss.missing for miss in misses if miss.missing), key=len, default=wanted)
-    package = {"livekit.agents": "livekit-agents"}
-    install = " ".join(package.get(name, name) for name in fewest)
+    kind = KINDS[runtime]
+    install = " ".join(kind.package if name == kind.sdk else name for name in fewest)
     advice = (
         f"install {install} into one of them, or give another with --python" if install else "use --python"
     )

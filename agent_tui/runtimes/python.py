@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_tui.model.child import Child, ChildTraits, FromChild, MemoryMeasure, ProcessKind, ToChild
+from agent_tui.model.child import Child, FromChild, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
 from agent_tui.runtimes.channel import (
@@ -18,19 +18,16 @@ from agent_tui.runtimes.channel import (
     encode,
     encode_line,
 )
-from agent_tui.runtimes.detect import LIVEKIT_AGENTS, NATIVE
 from agent_tui.runtimes.forks import ForkedProcess, ForkServer
 from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
+from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.snapshots import SnapshotFile
 from agent_tui.runtimes.spawn import SpawnedProcess, adopt, start, system_pidfd_open
 
-_TRAITS = {
-    NATIVE: ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS),
-    LIVEKIT_AGENTS: ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.PSS),
-}
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
+"""How a job is told to its child. Beside the table of kinds, because it brings protobuf in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +97,7 @@ class PythonRuntime:
         that `head_start` has under way.
         """
         self.name = name
+        self._kind = KINDS[name]
         self._command = child_command(interpreter, cwd, dict(environ))
         self._environ = dict(environ)
         self._file = file.absolute()
@@ -141,7 +139,7 @@ class PythonRuntime:
             await process.wait()
             raise
         make = ForkServer if kind is ProcessKind.TEMPLATE else LineChild
-        child = make(process, _TRAITS[self.name], self._dialect(process_id))
+        child = make(process, self._kind.traits, self._dialect(process_id))
         orders = {
             "runtime": self.name,
             "kind": str(kind),
@@ -158,7 +156,7 @@ class PythonRuntime:
 
     async def launch_base(self, process_id: str, modules: Sequence[str]) -> ForkServer:
         """A process that has imported those modules of others, nothing of the project's. Raises OSError."""
-        base = ForkServer(self._spawn(process_id), _TRAITS[self.name], self._dialect(process_id))
+        base = ForkServer(self._spawn(process_id), self._kind.traits, self._dialect(process_id))
         base.send_line(encode_line("prepare", {"modules": list(modules)}))
         orders: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
         orders |= {"process_id": process_id, "file": "", "log_level": self._log_level, "environ": {}}

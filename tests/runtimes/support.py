@@ -28,7 +28,7 @@ from agent_tui.model.child import (
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSource
-from agent_tui.runtimes.headstart import SDK_MODULES
+from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.python import PythonRuntime
 
 AGENTS = Path(__file__).resolve().parent.parent / "agents"
@@ -215,7 +215,7 @@ async def launch(
 async def _parents(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
     if method.get() is StartMethod.SPAWN:
         return []
-    base = await run.launch_base("b1", SDK_MODULES.get(run.name, ()))
+    base = await run.launch_base("b1", KINDS[run.name].sdk_modules)
     children.append(base)
     report = await until(base, BaseReport)
     assert report.unfit == ""
