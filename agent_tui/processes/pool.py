@@ -109,6 +109,8 @@ class Pool:
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
+        self._given: set[SupervisedProcess] = set()
+        """Those that a waiting job has got, and has yet to start on."""
         self._failures = 0
         self._broken = ""
         self._broken_by = EndedBy.LOADING
@@ -184,7 +186,7 @@ class Pool:
 
     def _end_idle(self, which: Callable[[SupervisedProcess], bool], reason: str) -> None:
         for process in self.processes:
-            if which(process) and not process.had_job:
+            if which(process) and not process.had_job and process not in self._given:
                 self._forget(process)
                 process.shutdown(reason)
 
@@ -386,11 +388,13 @@ class Pool:
         self._wake.set()
         process = await lease.waiting
         lease.taken = True
+        self._given.discard(process)
         return process
 
     def _give(self, lease: Lease, process: SupervisedProcess) -> None:
         self._leases.discard(lease)
         if lease.waiting is not None and not lease.waiting.done():
+            self._given.add(process)
             lease.waiting.set_result(process)
         else:
             self._idle.append(process)
@@ -405,8 +409,15 @@ class Pool:
             waiting.exception()  # whoever waits gets it; nobody has to
         elif waiting is not None and not lease.taken and not waiting.exception():
             lease.taken = True
-            self._idle.append(waiting.result())  # given in the moment in which the claim was given up
+            self._take_back(waiting.result())  # given in the moment in which the claim was given up
         self._wake.set()
+
+    def _take_back(self, process: SupervisedProcess) -> None:
+        self._given.discard(process)
+        if self._plan is not None and process.generation == self._plan.generation:
+            self._idle.append(process)
+        else:
+            process.shutdown("its generation is no longer current")
 
     def _forget(self, process: SupervisedProcess) -> None:
         if self._warming is not None and process in self._warming.ready:

@@ -267,6 +267,34 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
         process.kill("test over")
 
 
+@pytest.mark.parametrize("released", [False, True])
+async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(released: bool) -> None:
+    nursery = Nursery(prepare=lambda child: None)
+    async with pool_of(nursery, 0) as pool:
+        lease = pool.lease()
+        taking = asyncio.create_task(lease.take())
+        await until(lambda: nursery.children and lease.waiting)
+        give = pool._give
+
+        def give_and_switch(lease: Lease, process: SupervisedProcess) -> None:
+            give(lease, process)
+            pool.use(Plan(2, nursery))
+            if released:
+                taking.cancel()
+                lease.release()
+
+        pool._give = give_and_switch  # type: ignore[method-assign]
+        nursery.children[0].say(ch.Loading(), ch.Ready())
+        if released:
+            await asyncio.gather(taking, return_exceptions=True)
+            await until(lambda: not pool.processes)
+            return
+        process = await taking
+        process.start_job(start_job(), "AJ_1", Listener())
+        await asyncio.sleep(0)
+        assert nursery.children[0].told(ch.Shutdown) == []
+
+
 async def test_idle_processes_that_keep_dying_are_not_replaced_for_ever_at_once() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, back_off=BackOff(first_s=0.2, most_s=0.2)) as pool:
