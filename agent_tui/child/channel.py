@@ -112,13 +112,8 @@ class Channel:
     def start(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
         """Starts the two threads; the callbacks run in the reading one."""
         os.register_at_fork(after_in_child=self._detach)
-        for target, args in ((self._read, (on_message, on_tick, on_end)), (self._write, ())):
-            thread = threading.Thread(
-                target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True
-            )
-            # A debugger that stops all threads must not stop these: they are not the agent's.
-            thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
-            thread.start()
+        own_thread(self._read, on_message, on_tick, on_end)
+        own_thread(self._write)
 
     def send(self, case: str, **value: Any) -> None:
         """Sends a message; it is never dropped while the host lives."""

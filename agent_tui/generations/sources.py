@@ -23,6 +23,11 @@ MOST_FOLDERS = 2000
 RACY_S = 2.0
 """A file this young may change again without a new time; it is read each time, as git does it."""
 
+MOST_DIGESTED = 8 * 2**20
+"""Bytes of a watched file beyond which its time and size stand for its content: reading it would be felt."""
+
+_Stamp = tuple[int, int, int]
+
 _NEVER = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__", "venv"})
 
 
@@ -38,7 +43,7 @@ class Snapshot:
 class _File:
     """A file as it was read. `stamp` is None while it is too young to be trusted."""
 
-    stamp: tuple[int, int, int] | None
+    stamp: _Stamp | None
     content: bytes
     mentions: tuple[Mention, ...] = ()
 
@@ -58,6 +63,7 @@ class Sources:
         env_folders = (Path(first), project_root(agent), cwd.resolve())
         self._env_folders = tuple(dict.fromkeys(str(each) for each in env_folders if each is not None))
         self._cache: dict[str, _File] = {}
+        self._digests: dict[str, tuple[_Stamp | None, bytes]] = {}
         self._listings: dict[str, tuple[int | None, frozenset[str]]] = {}
         self._folders: set[str] = set()
         self.learn(roots, ())
@@ -148,14 +154,13 @@ class Sources:
         """A file's content, read again if it may have changed; None if it cannot be read."""
         try:
             status = os.stat(path)
-            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+            stamp = _stamp(status)
             kept = self._cache.get(path)
             if kept is None or kept.stamp != stamp:
                 content = Path(path).read_bytes()
                 same = kept is not None and kept.content == content
                 found = kept.mentions if same and kept else mentions(content)
-                young = time.time() - status.st_mtime < RACY_S
-                kept = self._cache[path] = _File(None if young else stamp, content, found)
+                kept = self._cache[path] = _File(None if _is_young(status) else stamp, content, found)
         except OSError:
             self._cache.pop(path, None)
             return None
@@ -179,10 +184,28 @@ class Sources:
                     yield path
 
     def _digest(self, path: str) -> bytes:
+        """What a file's content comes to, read again if it may have changed; empty if it cannot be read."""
         try:
-            return hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).digest()
+            status = os.stat(path)
+            stamp = _stamp(status)
+            if status.st_size > MOST_DIGESTED:
+                return repr(stamp).encode()
+            kept = self._digests.get(path)
+            if kept is None or kept[0] != stamp:
+                digest = hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).digest()
+                kept = self._digests[path] = (None if _is_young(status) else stamp, digest)
         except OSError:
+            self._digests.pop(path, None)
             return b""
+        return kept[1]
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _is_young(status: os.stat_result) -> bool:
+    return time.time() - status.st_mtime < RACY_S
 
 
 def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:

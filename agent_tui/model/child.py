@@ -37,8 +37,6 @@ class ChildTraits:
     reports_loading: bool
     """It says when it starts to load the user's file (`Loading`), so that the SDK's import is not counted."""
     memory: MemoryMeasure = MemoryMeasure.RSS
-    ping_needed_every_s: float | None = None
-    """It ends itself when no ping came for this long (agents-js.md §7: 15 s)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class ForkedProcess:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
-        await readable(os.dup(self._pidfd))
+        await readable(self._pidfd)
         code = await self._ended
         if code is None:
             code = await self._reap_orphan()

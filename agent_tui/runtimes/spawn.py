@@ -76,9 +76,13 @@ class SpawnedProcess:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
-        if self._pidfd_open is not None:
+        pidfd = self._own_pidfd()
+        if pidfd is not None:
             # The dead leader stays unreaped here, so its number cannot be another group's yet.
-            await readable(self._pidfd_open(self.pid))
+            try:
+                await readable(pidfd)
+            finally:
+                os.close(pidfd)
             self.kill()
             code = self._popen.wait()
             await reap_session(self.pid)
@@ -88,9 +92,18 @@ class SpawnedProcess:
         self.reaped = True
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
+    def _own_pidfd(self) -> int | None:
+        """None where there are no pidfds, or no descriptor is left: its end has to be seen all the same."""
+        if self._pidfd_open is None:
+            return None
+        try:
+            return self._pidfd_open(self.pid)
+        except OSError:
+            return None
+
 
 async def readable(fd: int) -> None:
-    """Waits until a descriptor (a pidfd: until the process ended) can be read; closes it."""
+    """Waits until a descriptor (a pidfd: until the process ended) can be read."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(fd, _resolve, gone)
@@ -98,7 +111,6 @@ async def readable(fd: int) -> None:
         await gone
     finally:
         loop.remove_reader(fd)
-        os.close(fd)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from agent_tui.model.gate import TARGET_LOAD, is_full
+from agent_tui.model.gate import is_full
 from agent_tui.worker.messages import WorkerStatus
 
 FULL_LOAD = 1.0
@@ -16,11 +16,6 @@ class Report:
 
     status: WorkerStatus
     load: float
-
-    @property
-    def gets_offers(self) -> bool:
-        """Whether the server would offer a job to this worker if it were the only one of its name."""
-        return self.status is WorkerStatus.AVAILABLE and self.load < TARGET_LOAD
 
 
 @dataclass(frozen=True, slots=True)

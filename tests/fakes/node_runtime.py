@@ -29,7 +29,7 @@ from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
 
 SCRIPT = Path(__file__).with_name("node_child.py")
-TRAITS = ChildTraits(stacks=False, reports_loading=False, ping_needed_every_s=15.0)
+TRAITS = ChildTraits(stacks=False, reports_loading=False)
 
 
 def _line(case: str, value: Mapping[str, Any]) -> bytes:

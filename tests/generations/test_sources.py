@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations.sources import Sources
+from agent_tui.generations.sources import MOST_DIGESTED, Sources
 from agent_tui.model.errors import UserError
 
 
@@ -214,6 +214,30 @@ def test_patterns(project: Path) -> None:
     (project / "prompts/deep/a.md").write_text("2")
     (project / "data.json").write_text("{}")
     assert names(found.changed(before), project) == {"prompts/deep/a.md", "data.json"}
+
+
+def test_watched_files_are_not_read_again_each_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset, huge = project / "model.bin", project / "huge.bin"
+    asset.write_bytes(b"one")
+    with huge.open("wb") as file:
+        file.truncate(MOST_DIGESTED + 1)
+    os.utime(asset, (1.0, 1.0))
+    found = sources(project, globs=["*.bin"])
+    before = found.read()
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    assert found.changed(before) == ()
+    asset.write_bytes(b"two")
+    os.utime(huge, (1.0, 1.0))
+    assert found.changed(before) == (huge, asset)
+    assert {asset, huge} & set(read) == {asset}
+    assert read.count(asset) == 1
 
 
 @pytest.mark.parametrize("pattern", ["", "  ", "a\0b"])

@@ -267,20 +267,6 @@ def test_what_is_reported(measured: float, changes: dict[str, Any], wanted: stat
 
 
 @pytest.mark.parametrize(
-    ("report", "offers"),
-    [
-        (status.Report(WorkerStatus.AVAILABLE, 0.69), True),
-        (status.Report(WorkerStatus.AVAILABLE, 0.7), False),
-        (status.Report(WorkerStatus.FULL, 0.1), False),
-    ],
-)
-def test_trap_09_from_the_target_load_on_a_lone_worker_is_passed_by(
-    report: status.Report, offers: bool
-) -> None:
-    assert report.gets_offers is offers
-
-
-@pytest.mark.parametrize(
     ("value", "load", "is_problem"),
     [
         (0.0, 0.0, False),
