@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -13,10 +14,26 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child import debugging, loading, main, owned
+from agent_tui.child import debugging, loading, main, owned, process
 from agent_tui.child.native import Context, NoEntryError, Process, find_agent, record
+from agent_tui.runtimes.kinds import KINDS
 
 CHILD = Path(main.__file__).parent
+PROGRAMS = {"main", "guard"}
+"""Started by themselves."""
+
+
+def test_everything_is_loaded_before_the_agents_file_is() -> None:
+    code = f"import main, sys; main._load_siblings({str(CHILD)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHILD, capture_output=True, text=True, check=True)
+    own = {name.removeprefix(f"{main.PACKAGE}.") for name in done.stdout.split() if main.PACKAGE in name}
+    assert {file.stem for file in CHILD.glob("[!_]*.py")} - PROGRAMS == own - {main.PACKAGE}
+
+
+def test_each_kind_of_agent_file_has_its_work_here() -> None:
+    assert {name: {"control", "template", "job"} - set(process._work(name)) for name in KINDS} == {
+        name: set() for name in KINDS
+    }
 
 
 def test_children_need_only_the_standard_library_and_what_the_agent_has() -> None:

@@ -24,6 +24,7 @@ from agent_tui.model.child import (
     ShuttingDown,
     Stacks,
 )
+from agent_tui.runtimes import kinds
 from agent_tui.runtimes.line_child import LineChild
 
 from ..fakes.node_runtime import launch_node
@@ -50,6 +51,10 @@ FILES = {
     "livekit-agents": {"waits": "sdk_waits.py", "prewarm fails": "sdk_prewarm_fails.py"},
 }
 functions: dict[tuple[str, str], str] = {}
+
+
+def test_no_kind_of_agent_file_is_forgotten() -> None:
+    assert set(FILES) == set(kinds.KINDS)
 
 
 async def functions_of(kind: str, file: str) -> str:
