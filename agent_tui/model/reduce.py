@@ -77,7 +77,8 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
 def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> AppState:
     phase = Registration.OFFLINE if event.retry_in_s is None else Registration.BACKING_OFF
     before = state.worker
-    first = before.state is not phase  # later attempts fail for reasons of their own
+    # Later attempts fail for reasons of their own, and so does the one after which it is given up.
+    first = before.state not in (Registration.BACKING_OFF, Registration.OFFLINE)
     worker = replace(
         before,
         state=phase,

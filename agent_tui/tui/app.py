@@ -28,7 +28,7 @@ from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
-from agent_tui.tui.text import one_line
+from agent_tui.tui.text import brief
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -223,7 +223,7 @@ class AgentTuiApp(App[int]):
             return
         if news := [each for each in self.state.dispatches if each.lost and each not in before.dispatches]:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
-            self.tell(one_line(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
+            self.tell(brief(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
 
     def show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""

@@ -14,8 +14,8 @@ LONGEST = 300
 """Cells of one piece of text from outside in a panel; the log pane has the whole."""
 
 
-def one_line(text: str, longest: int = LONGEST) -> str:
-    """Text from outside as one line that can be put anywhere, cut with an ellipsis."""
+def brief(text: str, longest: int = LONGEST) -> str:
+    """Text from outside as one short line that can be put anywhere, cut with an ellipsis."""
     return whole.clip(whole.one_line(text), longest)
 
 

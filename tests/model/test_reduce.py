@@ -54,6 +54,8 @@ def test_registration_and_its_troubles() -> None:
     assert (state.worker.state, state.worker.reason) == (Registration.BACKING_OFF, "gone")
     state = run(ev.WorkerDisconnected("no route", 4.0, 2), state=state)
     assert (state.worker.reason, state.worker.last_loss) == ("no route", "gone")
+    given_up = run(ev.WorkerDisconnected("still none", None, 3), state=state)
+    assert (given_up.worker.reason, given_up.worker.last_loss) == ("still none", "gone")
     state = run(registered, state=state)
     assert (state.worker.reconnects, state.worker.reason) == (1, "")
     assert state.worker.last_loss == "gone"

@@ -6,6 +6,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 from tests.fakes.engine import FakeEngine
+from tests.tui.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ev.ServerChosen(
@@ -152,6 +153,24 @@ def refused(engine: FakeEngine) -> None:
             "ws://localhost:7880/agent finds the token wrongly signed: the API secret does not belong to the "
             "API key 'devkey', check --api-secret / LIVEKIT_API_SECRET"
         ),
+    )
+
+
+def hostile(engine: FakeEngine, text: str = HOSTILE) -> None:
+    """All that can come from outside is that text."""
+    busy(engine)
+    engine.log(text)
+    engine.publish(
+        ev.Dispatched(text, text, None),
+        ev.OfferReceived("AJ_h", text, "", 1),
+        ev.JobStarted("AJ_h", text, "p9", 9, 1, True, 1.0, 2.0),
+        process("p9", 9, ev.ProcessState.JOB, job_id="AJ_h"),
+        ev.JobEnded("AJ_h", text, 9, 1, ev.JobStatus.FAILED, text, 1.0),
+        ev.WorkerDisconnected(text, 1.0, 1),
+        ev.WorkerRegistered(text, text, ev.ServerKind.EMBEDDED, text, text),
+        ev.GenerationFailed(2, text, text, 3, text),
+        ev.MemoryWarned("p9", 9, text, 1.0, MemoryMeasure.RSS, 1.0, 1.0, 1.0, 0.0, 1.0),
+        ev.JobLost(text, text),
     )
 
 

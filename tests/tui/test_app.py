@@ -10,7 +10,6 @@ from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.actions import ACTIONS, keys_document
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.job import JobPage
@@ -41,7 +40,7 @@ async def screen(
 
 @pytest.mark.parametrize(
     ("state", "size"),
-    [*((state, (120, 40)) for state in histories.ALL), ("busy", (80, 24)), ("busy", (200, 60))],
+    [*((state, (120, 40)) for state in (*histories.ALL, "hostile")), ("busy", (80, 24)), ("busy", (200, 60))],
 )
 async def test_every_registered_key_in_every_state(
     state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -53,11 +52,13 @@ async def test_every_registered_key_in_every_state(
     monkeypatch.delenv("VISUAL", raising=False)
     engine = FakeEngine()
     engine.obedient = False  # so that the keys after the one that quits are pressed too
-    histories.ALL[state](engine)
+    {**histories.ALL, "hostile": histories.hostile}[state](engine)
     async with screen(engine, size) as (app, pilot):
         for key in (key for action in ACTIONS for key in action.keys):
             await pilot.press(key)
             await pilot.pause()
+            if state == "hostile":
+                assert not set("\x1b\x07\u202e") & set(app.export_screenshot()), key
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
                 await pilot.pause()
@@ -185,21 +186,8 @@ async def test_a_display_that_lags_resynchronises() -> None:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 async def test_text_from_outside_is_only_ever_text(text: str) -> None:
     engine = FakeEngine()
-    histories.busy(engine)
-    engine.log(text)
-    engine.publish(
-        ev.Dispatched(text, text, None),
-        ev.OfferReceived("AJ_h", text, "", 1),
-        ev.JobStarted("AJ_h", text, "p9", 9, 1, True, 1.0, 2.0),
-        histories.process("p9", 9, ev.ProcessState.JOB, job_id="AJ_h"),
-        ev.JobEnded("AJ_h", text, 9, 1, ev.JobStatus.FAILED, text, 1.0),
-        ev.WorkerDisconnected(text, 1.0, 1),
-        ev.WorkerRegistered(text, text, ev.ServerKind.EMBEDDED, text, text),
-        ev.GenerationFailed(2, text, text, 3, text),
-        ev.MemoryWarned("p9", 9, text, 1.0, MemoryMeasure.RSS, 1.0, 1.0, 1.0, 0.0, 1.0),
-        ev.JobLost(text, text),
-        ev.Stopping(text, 1, 10.0),
-    )
+    histories.hostile(engine, text)
+    engine.publish(ev.Stopping(text, 1, 10.0))
     async with screen(engine) as (app, pilot):
         engine.clock.advance(1)
         app._paint()

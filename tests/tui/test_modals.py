@@ -216,7 +216,7 @@ async def test_help_closes(key: str) -> None:
 async def test_help_scrolls_where_it_does_not_fit() -> None:
     app = Host(Help(ROWS))  # type: ignore[arg-type]
     async with app.run_test(size=(80, 24)) as pilot:
-        box = app.screen.query_one("#help-box", VerticalScroll)
+        box = app.screen.query_one("#page-box", VerticalScroll)
         assert box.max_scroll_y > 0
         await pilot.press("end")
         await pilot.pause(0.3)

@@ -1,14 +1,36 @@
 """How the screen looks in each of its states; `pytest tests/tui --snapshot-update` takes them anew."""
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input
 
+from agent_tui.tui import screens
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.breaches import BreachesPage
+from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.dispatch_form import DispatchForm
+from agent_tui.tui.screens.export import ExportPage
+from agent_tui.tui.screens.generations import GenerationsPage
+from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.log_export import LogExport
+from agent_tui.tui.screens.log_filters import LogFilters
+from agent_tui.tui.screens.log_record import LogRecord
+from agent_tui.tui.screens.options import OptionsPage
+from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.remote_guard import RemoteGuard
+from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.screens.tuning import TuningPage
+from agent_tui.tui.screens.tuning_forms import LoadForm, SweepForm
+from agent_tui.tui.screens.worker import WorkerPage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -77,24 +99,40 @@ def test_trouble_has_room_on_a_small_terminal(snap_compare: Compare, state: str)
     assert snap_compare(app, terminal_size=(80, 24), run_before=shown)
 
 
-PAGES = {
-    "help": ("busy", ["question_mark"]),
-    "dispatch form": ("busy", ["D"]),
-    "burst form": ("busy", ["b"]),
-    "sweep form": ("busy", ["w"]),
-    "tuning": ("busy", ["T"]),
-    "find": ("busy", ["slash"]),
-    "log filters": ("busy", ["F"]),
-    "worker": ("busy", ["i"]),
-    "jobs": ("busy", ["j"]),
-    "job": ("busy", ["j", "enter"]),
-    "breaches": ("busy", ["B"]),
-    "generations": ("stale", ["g"]),
-    "options": ("busy", ["E"]),
+PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
+    "help": ("busy", ["question_mark"], Help),
+    "dispatch form": ("busy", ["D"], DispatchForm),
+    "burst form": ("busy", ["b"], LoadForm),
+    "sweep form": ("busy", ["w"], SweepForm),
+    "tuning": ("busy", ["T"], TuningPage),
+    "find": ("busy", ["slash"], Screen),
+    "log filters": ("busy", ["F"], LogFilters),
+    "worker": ("busy", ["i"], WorkerPage),
+    "jobs": ("busy", ["j"], JobsPage),
+    "job": ("busy", ["j", "enter"], JobPage),
+    "breaches": ("busy", ["B"], BreachesPage),
+    "generations": ("stale", ["g"], GenerationsPage),
+    "options": ("busy", ["E"], OptionsPage),
+    "export": ("busy", ["E", "ctrl+x"], ExportPage),
+    "stacks": ("busy", ["s"], StacksPage),
 }
-"""A state, and the keys that open the page from there."""
+"""A state, the keys that open the page from there, and what is then on top."""
 
 SMALL = ("job", "generations", "tuning", "options")
+ELSEWHERE = {Confirm, RemoteGuard, LogRecord, LogExport}
+"""Questions, and pages with a time or a path in them, that tests of their own draw."""
+
+
+def test_no_page_is_forgotten() -> None:
+    for module in pkgutil.iter_modules(screens.__path__, f"{screens.__name__}."):
+        importlib.import_module(module.name)
+    taken = {page for _, _, page in PAGES.values()} | ELSEWHERE
+    assert {each for each in _kinds_of(Page) if not each.__subclasses__()} - taken == set()
+
+
+def _kinds_of(page: type[Any]) -> Iterator[type[Any]]:
+    for each in page.__subclasses__():
+        yield from (each, *_kinds_of(each))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +141,7 @@ SMALL = ("job", "generations", "tuning", "options")
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else f"{value[0]}x{value[1]}",
 )
 def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> None:
-    state, keys = PAGES[page]
+    state, keys, kind = PAGES[page]
     app, shown = app_in(state)
 
     async def opened(pilot: Pilot[Any]) -> None:
@@ -113,6 +151,7 @@ def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> 
             await pilot.press(key)
             await until(partial(_opened, app, key, depth))
             await settled(app, pilot)
+        assert isinstance(app.screen, kind)
 
     assert snap_compare(app, terminal_size=size, run_before=opened)
 

@@ -80,7 +80,7 @@ async def test_it_opens_follows_what_happens_and_shows_text_as_text() -> None:
         engine.publish(ev.WorkerDisconnected(HOSTILE, 1.0, 1))
         await pilot.pause(0.2)
         app._paint()
-        app.screen._repaint()
+        app.screen.show()
         assert "not registered" in str(app.screen.query_one("#page-box Static").render())
         assert "\x1b" not in app.export_screenshot()
         await pilot.press("i")

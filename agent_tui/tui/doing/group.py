@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from agent_tui.tui.screens.live_page import Sight
+
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
 
@@ -11,3 +13,8 @@ class Group:
 
     def __init__(self, app: "AgentTuiApp") -> None:
         self.app = app
+
+    @property
+    def sight(self) -> Sight:
+        """What a live page looks at."""
+        return Sight(self.app.handle, lambda: self.app.state, self.app.now)

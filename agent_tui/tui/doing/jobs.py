@@ -11,7 +11,6 @@ from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.jobs import JobsPage
-from agent_tui.tui.screens.live_page import Sight
 from agent_tui.tui.screens.stacks import StacksPage
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.processes import Processes
@@ -91,17 +90,13 @@ class JobActions(Group):
 
     async def job(self) -> None:
         process = self.app.panel(Processes).selected
-        await self.app.push_screen_wait(JobsPage(self._sight, process.job_id if process else None))
+        await self.app.push_screen_wait(JobsPage(self.sight, process.job_id if process else None))
 
     async def open(self, job_id: str | None) -> None:
         """The page of one job."""
         if job_id is None:
             raise UserError("this process has had no job yet")
-        await self.app.push_screen_wait(JobPage(self._sight, job_id))
+        await self.app.push_screen_wait(JobPage(self.sight, job_id))
 
     async def breaches(self) -> None:
-        await self.app.push_screen_wait(BreachesPage(self._sight))
-
-    @property
-    def _sight(self) -> Sight:
-        return Sight(self.app.handle, lambda: self.app.state, self.app.now)
+        await self.app.push_screen_wait(BreachesPage(self.sight))

@@ -10,7 +10,7 @@ from agent_tui.tui.picture import masked, save, secrets
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.worker import WorkerPage, worker_lines
+from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
 
@@ -19,8 +19,7 @@ class ScreenActions(Group):
     """What concerns the screen as a whole."""
 
     async def worker(self) -> None:
-        app = self.app
-        await app.push_screen_wait(WorkerPage(lambda: worker_lines(app.state, app.in_force, app.now())))
+        await self.app.push_screen_wait(WorkerPage(self.sight))
 
     async def options(self) -> None:
         dashboard = self.app.screen_stack[0]

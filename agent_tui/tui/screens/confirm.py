@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import one_line
+from agent_tui.tui.text import brief
 
 
 class Confirm(Page[bool]):
@@ -45,9 +45,9 @@ class Confirm(Page[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(id="confirm-box", classes="page-box") as box:
             box.border_title = "Sure?"
-            yield Static(Content(one_line(self._question)), markup=False)
+            yield Static(Content(brief(self._question)), markup=False)
             if self._detail:
-                yield Static(Content(one_line(self._detail)), id="confirm-detail", markup=False)
+                yield Static(Content(brief(self._detail)), id="confirm-detail", markup=False)
             with Horizontal():
                 yield Button(Content(f"{self._no} (n)"), id="confirm-no", variant="primary")
                 yield Button(Content(f"{self._yes} (y)"), id="confirm-yes", variant="warning")

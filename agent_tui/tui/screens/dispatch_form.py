@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
-from agent_tui.tui.text import one_line
+from agent_tui.tui.text import brief
 
 MOST = 100
 """Test dispatches of one form; bursts and sweeps have their own ways."""
@@ -43,7 +43,7 @@ def room_error(text: str) -> str:
 def room_note(room: str, count: str) -> str:
     """Which rooms there will be."""
     several = not count_error(count) and int(count) > 1
-    name = one_line(room.strip(), 30)
+    name = brief(room.strip(), 30)
     if not name:
         return "a name of its own for each" if several else "a new one with a name of its own"
     return f"each job has its own, beginning with {name}" if several else "this one"

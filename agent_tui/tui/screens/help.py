@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.text_page import TextPage
 from agent_tui.tui.text import MUTED
 
 HelpRow = tuple[str, str, str, str]
@@ -53,50 +52,21 @@ def page(rows: Sequence[HelpRow], width: int) -> Content:
     return Content("\n").join(parts)
 
 
-class Help(Page[None]):
+class Help(TextPage):
     """A scrollable list of the rows given to it; closed by ?, Esc or q."""
 
     DEFAULT_CSS = """
     Help {
-        #help-box {
-            width: 100; max-width: 100%; height: auto; max-height: 100%;
-            scrollbar-gutter: stable;
-        }
-        Static { width: 1fr; height: auto; }
+        #page-box { max-width: 100; scrollbar-gutter: stable; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,escape,q", "close", "Close"),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "close", show=False)]
 
     def __init__(self, rows: Sequence[HelpRow]) -> None:
-        super().__init__()
+        super().__init__("Keys", "")
         self._rows = tuple(rows)
-        self._page = Static("", markup=False)
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help-box", classes="page-box") as box:
-            box.border_title = "Keys"
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
-            yield self._page
-
-    def on_mount(self) -> None:
-        self.query_one("#help-box").focus()
-        self._paint()
 
     def on_resize(self) -> None:
-        self._paint()
-
-    def _paint(self) -> None:
-        box = self.query_one("#help-box", VerticalScroll)
-        width = box.scrollable_content_region.width
+        width = self.query_one(VerticalScroll).scrollable_content_region.width
         if width > 0:
-            self._page.update(page(self._rows, width))
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one("#help-box").scroll_relative(y=lines, animate=False)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+            self.query_one(Static).update(page(self._rows, width))

@@ -51,6 +51,7 @@ class LivePage(Page[None]):
 
     def show(self) -> None:
         """Paints what is so now."""
+        raise NotImplementedError
 
     def on_mount(self) -> None:
         self.set_interval(REFRESH_S, self.show)

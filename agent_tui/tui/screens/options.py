@@ -16,7 +16,7 @@ from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import MASK
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import MUTED, one_line
+from agent_tui.tui.text import MUTED, brief
 from agent_tui.tui.widgets.draft_controls import Control, control_for
 from agent_tui.tui.widgets.option_rows import check, note
 
@@ -33,7 +33,7 @@ def difference(option: Option, before: str, after: str) -> str:
     """One change for people; secrets masked."""
     if option.kind.secret:
         before, after = (MASK if text else "" for text in (before, after))
-    return f"{option.name} {one_line(before, 30) or '–'} → {one_line(after, 30) or '–'} ({option.applies})"
+    return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.applies})"
 
 
 class DraftRow(Vertical):
@@ -95,13 +95,13 @@ class DraftRow(Vertical):
     def refresh_note(self) -> None:
         """The line below: what is wrong, what was before, or source and help."""
         if self.error:
-            content = Content.styled(f"✗ {one_line(self.error)}", "bold $text-error")
+            content = Content.styled(f"✗ {brief(self.error)}", "bold $text-error")
         elif self.edited:
             text = difference(self.option, self.before, self.control.text)
             content = Content.styled(f"● {text}", "$text-warning")
         elif self.option.name in self._settings.later:
             now = self.option.kind.write(self._settings.resolution.value(self.option)) or "–"
-            content = Content.styled(f"at the next start, once saved; now {one_line(now)}", "$text-warning")
+            content = Content.styled(f"at the next start, once saved; now {brief(now)}", "$text-warning")
         else:
             content = note(self.option, self._settings.resolution)
         self._note.update(content)
@@ -245,7 +245,7 @@ class OptionsPage(Page[None]):
             self._refresh()
 
     def _say(self, text: str, *, failed: bool = False) -> None:
-        self._said, self._failed = one_line(text), failed
+        self._said, self._failed = brief(text), failed
         self._refresh()
 
     def _refresh(self) -> None:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import PRINTABLE, one_line
+from agent_tui.tui.text import PRINTABLE, brief
 
 
 def confirms(typed: str, host: str) -> bool:
@@ -59,8 +59,8 @@ class RemoteGuard(Page[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="guard-box", classes="page-box") as box:
             box.border_title = "⚠ REMOTE SERVER"
-            yield Static(Content(f"You asked for {one_line(self._what)} on"), markup=False)
-            yield Static(Content(one_line(self._host)), id="guard-host", markup=False)
+            yield Static(Content(f"You asked for {brief(self._what)} on"), markup=False)
+            yield Static(Content(brief(self._host)), id="guard-host", markup=False)
             yield Static(
                 Content(
                     "It does not run on this machine: other people may be served there, and it may cost "

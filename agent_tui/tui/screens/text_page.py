@@ -1,5 +1,6 @@
-"""A page of lines to read and scroll."""
+"""Pages of lines to read and scroll."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,7 +10,9 @@ from textual.content import Content
 from textual.visual import VisualType
 from textual.widgets import Static
 
+from agent_tui.tui.screens.live_page import REFRESH_S
 from agent_tui.tui.screens.page import Page
+from agent_tui.tui.widgets.text import Line, to_contents
 
 
 class TextPage(Page[None]):
@@ -48,3 +51,23 @@ class TextPage(Page[None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+class LiveTextPage(TextPage):
+    """Lines that are made anew twice a second, and painted where they are others."""
+
+    def __init__(self, title: str, lines: Callable[[], tuple[Line, ...]]) -> None:
+        self._make = lines
+        self._shown = lines()
+        super().__init__(title, to_contents(self._shown))
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(REFRESH_S, self.show)
+
+    def show(self) -> None:
+        """Paints what is so now."""
+        lines = self._make()
+        if lines != self._shown:
+            self._shown = lines
+            self.query_one(Static).update(to_contents(lines))

@@ -1,21 +1,18 @@
 """Where the worker stands: all that the header has no room for, in lines that stay true while open."""
 
 import math
-import time
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.screens.text_page import TextPage
-from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line, to_contents
-
-REPAINT_S = 0.5
+from agent_tui.tui.screens.live_page import Sight
+from agent_tui.tui.screens.text_page import LiveTextPage
+from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line
 
 _WORDS = {
     Registration.REGISTERED: ("● registered", Tone.GOOD),
@@ -55,8 +52,7 @@ def _registration(state: AppState, now: float) -> list[Line]:
 def _reconnects(worker: WorkerView) -> str:
     if not worker.last_loss:
         return str(worker.reconnects)
-    at = time.strftime("%H:%M:%S", time.localtime(worker.lost_at))
-    return f"{worker.reconnects}, last lost at {at}: {worker.last_loss}"
+    return f"{worker.reconnects}, last lost at {clock(worker.lost_at, millis=False)}: {worker.last_loss}"
 
 
 def _offers(state: AppState, options: ServerOptions) -> list[Line]:
@@ -100,22 +96,13 @@ def _fact(name: str, value: str) -> Line:
     return (Span(f"  {name:<12}", Tone.DIM), Span(one_line(value)))
 
 
-class WorkerPage(TextPage):
-    """The lines, made anew while the page is open; Esc, i or q closes it."""
+class WorkerPage(LiveTextPage):
+    """Esc, i or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
 
-    def __init__(self, lines: Callable[[], tuple[Line, ...]]) -> None:
-        super().__init__("Worker", to_contents(lines()))
-        self._make = lines
-        self._shown = lines()
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.set_interval(REPAINT_S, self._repaint)
-
-    def _repaint(self) -> None:
-        lines = self._make()
-        if lines != self._shown:
-            self._shown = lines
-            self.query_one(Static).update(to_contents(lines))
+    def __init__(self, sight: Sight) -> None:
+        super().__init__(
+            "Worker",
+            lambda: worker_lines(sight.state(), sight.handle.resolution.options, sight.now()),
+        )

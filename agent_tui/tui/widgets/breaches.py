@@ -1,7 +1,5 @@
 """The time line of memory warnings and limit breaches, newest first."""
 
-import time
-
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
@@ -9,6 +7,7 @@ from textual.widgets import Static
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import MemoryWarned
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, grouped, one_line, to_contents
 
 SHOWN = 100
@@ -39,7 +38,7 @@ def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     limit = f", limit {grouped(warned.limit_mb)}" if warned.limit_mb > 0 and not warned.over_limit else ""
     grown = warned.used_mb - warned.baseline_mb
     return (
-        Span(time.strftime("%H:%M:%S", time.localtime(ts)), Tone.DIM),
+        Span(clock(ts, millis=False), Tone.DIM),
         Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),
         Span(f" {warned.pid} {where}"),
         Span(over, Tone.STRONG),

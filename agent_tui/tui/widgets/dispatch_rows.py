@@ -6,7 +6,7 @@ from textual.content import Content
 
 from agent_tui.model.events import JobStatus
 from agent_tui.model.state import AppState, DispatchView, JobPhase, JobView
-from agent_tui.tui.text import MUTED, cell, one_line
+from agent_tui.tui.text import MUTED, brief, cell
 from agent_tui.tui.widgets.text import milliseconds
 
 SHOWN = 50
@@ -79,7 +79,7 @@ def row(dispatch: DispatchView, became: Outcome, width: int) -> Content:
     if became.why:
         parts += [
             Content.assemble("\n  ", line.stylize(MUTED))
-            for line in Content(one_line(became.why)).wrap(max(width - 2, 2))
+            for line in Content(brief(became.why)).wrap(max(width - 2, 2))
         ]
     return Content.assemble(*parts)
 

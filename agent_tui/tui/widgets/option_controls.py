@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, Select, Static
 
 from agent_tui.options.declare import LOG_LEVELS, Option
 from agent_tui.options.resolve import Resolution
-from agent_tui.tui.text import PRINTABLE, one_line
+from agent_tui.tui.text import PRINTABLE, brief
 from agent_tui.tui.widgets.option_rows import Edit, check, effective, note, written
 
 
@@ -87,7 +87,7 @@ class OptionRow(Vertical):
         """What was asked for was not taken: the old value is back, with the reason."""
         self.edit.fail()
         self.refresh_control()
-        self.say(one_line(text) or "it was not taken")
+        self.say(brief(text) or "it was not taken")
 
     def say(self, reason: str) -> None:
         """Shows why a value is not taken; an empty reason takes that back."""

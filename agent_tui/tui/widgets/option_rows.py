@@ -7,7 +7,7 @@ from textual.content import Content
 from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Option
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import DEFAULT, MASK, Given, OptionError, Resolution, convert
-from agent_tui.tui.text import MUTED, cell, one_line
+from agent_tui.tui.text import MUTED, brief, cell
 
 NAME_WIDTH = 25
 _FIRST = ("numIdleProcesses", "logLevel", "jobMemoryWarnMB")
@@ -41,7 +41,7 @@ def effective(option: Option, resolution: Resolution) -> object:
 def source(option: Option, resolution: Resolution) -> str:
     """Where the value comes from: `default`, `--port`, `LIVEKIT_URL in .env:3`."""
     layer, where = resolution.sources[option.name]
-    return one_line(where or layer)
+    return brief(where or layer)
 
 
 def edited(resolution: Resolution) -> int:
@@ -61,7 +61,7 @@ def next_start(resolution: Resolution) -> Content:
     """The options that only another start changes, each with value, source and help."""
     parts = [Content.styled("── not at once: E opens all options ──", MUTED)]
     for option in NEXT_START:
-        value = one_line(_seen(option, effective(option, resolution)))
+        value = brief(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)
         parts.append(cell(option.name, NAME_WIDTH) + shown)
         parts.append(note(option, resolution))
@@ -73,7 +73,7 @@ def check(option: Option, text: str) -> str:
     try:
         convert(option, Given(text, "typed"))
     except OptionError as error:
-        return one_line(str(error).removeprefix(f"{option.name}: "))
+        return brief(str(error).removeprefix(f"{option.name}: "))
     return ""
 
 
