@@ -9,8 +9,6 @@ import click
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.cli.hosted import HostedFile
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.options.declare import Basis
-from agent_tui.runtimes.detect import detect
 
 _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
 
@@ -32,7 +30,7 @@ def doctor(
     """Checks what a run of AGENT needs, and says what to do; exit code 1 if something would stop it."""
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.doctor import Finding, Level, examine
-    from agent_tui.engine.settings import Settings, available_cores
+    from agent_tui.engine.settings import Settings
 
     bad = False
 
@@ -54,10 +52,9 @@ def doctor(
     given = given_flags(flags)
     try:
         file = HostedFile.find(agent, given, config_file, python)
-        runtime = detect(file.path)
-        settings = Settings(file.environment, file.flags, Basis(runtime, cores=available_cores()))
+        settings = file.settings()
         settings.resolution  # noqa: B018  what does not resolve is told before anything is started
-        interpreter = file.interpreter(runtime)
+        interpreter = file.interpreter(settings.basis.runtime)
     except UserError as error:
         tell(Finding("start", Level.BAD, str(error), "nothing else can be checked before"))
         return ExitCode.JOB_FAILED
@@ -65,7 +62,7 @@ def doctor(
         agent=file.path,
         cwd=file.cwd,
         read_environment=lambda: file.environment,
-        runtime=runtime,
+        runtime=settings.basis.runtime,
         interpreter=interpreter,
         flags=file.flags,
         local=local,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_tui.cli.agent_file import find_agent
 from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes import learned
@@ -17,6 +18,7 @@ from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
+    from agent_tui.engine.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class HostedFile:
     def read_environment(self) -> Environment:
         """As it is by now."""
         return read_surroundings(self.path, self.cwd, self.environ, self.config_file)
+
+    def settings(self) -> "Settings":
+        """The options in force, but for what its code sets. Raises UserError for what is no agent file."""
+        from agent_tui.engine.settings import Settings, available_cores
+
+        return Settings(self.environment, self.flags, Basis(detect(self.path), cores=available_cores()))
 
     def interpreter(self, runtime: str) -> Interpreter:
         """Raises UserError when none can run it."""

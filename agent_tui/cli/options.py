@@ -19,7 +19,6 @@ from agent_tui.options.document import schema_text
 from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Resolution
-from agent_tui.runtimes.detect import detect
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -49,21 +48,18 @@ def options(
         sys.stdout.write(schema_text())
         return ExitCode.OK
     from agent_tui.engine.inspection import manifest_of
-    from agent_tui.engine.settings import Settings, available_cores, check_functions
+    from agent_tui.engine.settings import check_functions
 
     given = given_flags(flags)
     file = HostedFile.find(agent, given, config_file, python)
-    environment = file.environment
-    runtime = detect(file.path)
-    basis = Basis(runtime, cores=available_cores())
-    settings = Settings(environment, file.flags, basis)
-    production = settings.options.production
-    interpreter = file.interpreter(runtime)
+    environment, settings = file.environment, file.settings()
+    basis, production = settings.basis, settings.options.production
+    interpreter = file.interpreter(basis.runtime)
     code = ExitCode.OK
     try:
         manifest = asyncio.run(
             manifest_of(
-                runtime, interpreter.path, file.path, file.cwd, environment.plain, production=production
+                basis.runtime, interpreter.path, file.path, file.cwd, environment.plain, production=production
             )
         )
         settings = settings.loaded(environment, manifest)
