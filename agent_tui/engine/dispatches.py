@@ -15,6 +15,7 @@ from agent_tui.engine.api import server_api
 from agent_tui.engine.no_job import Standing, never_offered, taken_elsewhere
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch, DispatchBy
+from agent_tui.model.dispatches import origin
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.messages import PretendedParticipant
@@ -57,8 +58,24 @@ class _Dispatch:
     """We made up the room's name: it is ours to delete."""
     address: ServerAddress
     length_s: float | None = None
-    id: str = ""
+    made_id: str = ""
+    """The API's answer, which may come after the offer."""
+    job: Job | None = None
+    """What it was offered as."""
     watch: "asyncio.Task[None] | None" = None
+
+    @property
+    def dispatch_id(self) -> str:
+        """Of a new room's dispatch only its job tells it."""
+        return self.made_id or (self.job.dispatch_id if self.job else "")
+
+    @property
+    def job_id(self) -> str | None:
+        return self.job.id if self.job else None
+
+    @property
+    def waits(self) -> bool:
+        return self.job is None
 
 
 class Dispatches:
@@ -100,11 +117,11 @@ class Dispatches:
             if command.by is DispatchBy.SIMULATE:
                 self._ask_to_simulate(name, command)
             else:
-                dispatch.id = await _ask_to_dispatch(to, name, command)
+                self._identify(dispatch, await _ask_to_dispatch(to, name, command))
         except BaseException:
             self._end(dispatch)
             raise
-        self._emit(Dispatched(name, to.agent_name, dispatch.id or None))
+        self._emit(Dispatched(name, to.agent_name, dispatch.made_id or None))
         return name
 
     def _ask_to_simulate(self, room: str, command: Dispatch) -> None:
@@ -128,9 +145,9 @@ class Dispatches:
 
     def offered(self, job: Job) -> None:
         """The server offers the job: its dispatch has arrived."""
-        dispatch = self._of(job)
-        if dispatch is not None and dispatch.watch is not None:
-            dispatch.watch.cancel()
+        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
+        if dispatch is not None:
+            dispatch.job = job
 
     def over(self, job: Job) -> None:
         """The job has ended, and that was told. The room goes with it if both were for a load only."""
@@ -146,7 +163,7 @@ class Dispatches:
 
     def lost(self, job: Job, why: str) -> None:
         """No worker took the job, and why; told once for each."""
-        dispatch = self._of(job)
+        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
         if dispatch is not None:
             self._end(dispatch)
         if job.id not in self._told:
@@ -168,30 +185,41 @@ class Dispatches:
                     await api.room.delete_room(DeleteRoomRequest(room=room))
 
     def _of(self, job: Job) -> _Dispatch | None:
-        """By the dispatch's id where both are known, else the oldest in that room that is not over."""
-        for dispatch in self._dispatches:
-            if dispatch.id and job.dispatch_id == dispatch.id:
-                return dispatch
-        return next((each for each in self._dispatches if each.room == job.room.name and not each.id), None)
+        """A dispatch that waits has no part in a job that is here: that one was offered before it."""
+        arrived = (each for each in self._dispatches if not each.waits)
+        return origin(arrived, job.room.name, job.id, job.dispatch_id)
+
+    def _identify(self, dispatch: _Dispatch, made_id: str) -> None:
+        """Jobs that were offered before the answer went to the first that waited: now each to its own."""
+        dispatch.made_id = made_id
+        there = [each for each in self._dispatches if each.room == dispatch.room]
+        jobs = [each.job for each in there if each.job is not None]
+        for each in there:
+            each.job = None
+        for job in jobs:
+            self.offered(job)
 
     async def _watch(self, dispatch: _Dispatch) -> None:
-        """Tells the dispatch lost, unless its job is offered meanwhile."""
+        """Tells the dispatch lost, unless it has been offered as a job by then."""
         first = min(self._timings.look_s, self._timings.offer_s)
-        await asyncio.sleep(first)
-        why = await self._taken_elsewhere(dispatch)
-        if not why:
-            await asyncio.sleep(self._timings.offer_s - first)
-            why = await self._taken_elsewhere(dispatch)
-        dispatch.watch = None
-        self._end(dispatch)
-        self._emit(JobLost(dispatch.room, why or never_offered(self._standing(), self._timings.offer_s)))
+        why = ""
+        for pause in (first, self._timings.offer_s - first):
+            await asyncio.sleep(pause)
+            why = await self._taken_elsewhere(dispatch) if dispatch.waits else ""
+            if why:
+                break
+        if dispatch.waits:
+            dispatch.watch = None
+            self._end(dispatch)
+            why = why or never_offered(self._standing(), self._timings.offer_s)
+            self._emit(JobLost(dispatch.room, why))
 
     async def _taken_elsewhere(self, dispatch: _Dispatch) -> str:
         with contextlib.suppress(Exception):  # a server that does not answer has told of it elsewhere
             async with server_api(dispatch.address, dispatch.room, self._timings.clean_up_s) as api:
                 listed = await api.agent_dispatch.list_dispatch(dispatch.room)
             return taken_elsewhere(
-                [each for each in listed if not dispatch.id or each.id == dispatch.id], self._standing()
+                [each for each in listed if dispatch.dispatch_id in ("", each.id)], self._standing()
             )
         return ""
 

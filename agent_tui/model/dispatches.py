@@ -4,8 +4,10 @@ A dispatch and its offer come by different ways (the API's answer, the worker's 
 told first, and so may its loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
+from typing import Protocol, TypeVar
 
 from agent_tui.model.events import Dispatched, JobLost, OfferReceived
 from agent_tui.model.state import DispatchView, JobView
@@ -19,6 +21,42 @@ EARLY_S = 10.0
 """An offer or a loss this many seconds before the dispatch was told can still be its own."""
 
 
+class Destined(Protocol):
+    """A dispatch as far as it says which job is its own."""
+
+    @property
+    def room(self) -> str: ...
+    @property
+    def dispatch_id(self) -> str | None:
+        """None (or empty) while the server has not said it, and where it says none."""
+        ...
+
+    @property
+    def job_id(self) -> str | None: ...
+    @property
+    def waits(self) -> bool:
+        """It was made here and has neither a job nor a loss."""
+        ...
+
+
+D = TypeVar("D", bound=Destined)
+
+
+def origin(dispatches: Iterable[D], room: str, job_id: str | None, dispatch_id: str | None) -> D | None:
+    """The dispatch that a job came from: the one of its id, else the one that has the job already, else the
+    first that waits in its room. `dispatch_id` is the job's: empty if it carries none, None if not told."""
+    known = tuple(dispatches)
+    by_id = (each for each in known if dispatch_id and each.dispatch_id == dispatch_id)
+    by_job = (each for each in known if job_id and each.job_id == job_id)
+    waiting = (
+        each
+        for each in known
+        # The job of a dispatch with an id carries it; one by a new room or a simulation has none to tell.
+        if each.waits and each.room == room and (not each.dispatch_id or dispatch_id is None)
+    )
+    return next(chain(by_id, by_job, waiting), None)
+
+
 def made(dispatches: Dispatches, jobs: Mapping[str, JobView], event: Dispatched, ts: float) -> Dispatches:
     """After a dispatch was made here: its job or its loss may be known already."""
     for index in reversed(range(len(dispatches))):
@@ -27,41 +65,42 @@ def made(dispatches: Dispatches, jobs: Mapping[str, JobView], event: Dispatched,
             ours = replace(early, ours=True, agent_name=event.agent_name, dispatch_id=event.dispatch_id)
             return _with(dispatches, index, ours)
     claimed = {dispatch.job_id for dispatch in dispatches}
-    job_id = None
-    for job in jobs.values():
-        same = job.room == event.room and job.id not in claimed and ts - job.offered <= EARLY_S
-        if same and _may_be(event.dispatch_id, job.dispatch_id):
-            job_id = job.id
-    return (*dispatches, DispatchView(event.room, ts, event.agent_name, event.dispatch_id, job_id))[-KEPT:]
+    dispatch = DispatchView(event.room, ts, event.agent_name, event.dispatch_id)
+    early_jobs = [job for job in jobs.values() if job.id not in claimed and ts - job.offered <= EARLY_S]
+    own = [job for job in early_jobs if origin((dispatch,), job.room, job.id, job.dispatch_id)]
+    if own:
+        dispatch = _having(dispatch, own[-1].id, own[-1].dispatch_id)
+    return (*dispatches, dispatch)[-KEPT:]
 
 
 def offered(dispatches: Dispatches, event: OfferReceived) -> Dispatches:
-    """After an offer: it belongs to the dispatch of its id, else to the first that waits in its room."""
-    for index, dispatch in enumerate(dispatches):
-        exact = bool(event.dispatch_id) and dispatch.dispatch_id == event.dispatch_id
-        waits = dispatch.ours and dispatch.job_id is None and not dispatch.lost
-        if exact or (
-            waits and dispatch.room == event.room and _may_be(dispatch.dispatch_id, event.dispatch_id)
-        ):
-            return _with(dispatches, index, replace(dispatch, job_id=event.job_id, lost=""))
-    return dispatches
+    """After an offer: its dispatch has this job, and is no longer lost if it was."""
+    dispatch = origin(dispatches, event.room, event.job_id, event.dispatch_id)
+    if dispatch is None:
+        return dispatches
+    having = _having(dispatch, event.job_id, event.dispatch_id)
+    return _with(dispatches, _place(dispatches, dispatch), having)
 
 
 def lost(dispatches: Dispatches, jobs: Mapping[str, JobView], event: JobLost, ts: float) -> Dispatches:
     """After a loss. One that belongs to nothing known is kept too: somebody misses that job."""
-    for index, dispatch in enumerate(dispatches):
-        its_job = event.job_id is not None and dispatch.job_id == event.job_id
-        waits = dispatch.ours and dispatch.job_id is None and not dispatch.lost
-        if its_job or (waits and dispatch.room == event.room):
-            return _with(dispatches, index, replace(dispatch, lost=event.why))
-    if event.job_id in jobs:
+    job = jobs.get(event.job_id) if event.job_id else None
+    dispatch = origin(dispatches, event.room, event.job_id, job.dispatch_id if job else None)
+    if dispatch is not None:
+        return _with(dispatches, _place(dispatches, dispatch), replace(dispatch, lost=event.why))
+    if job is not None:
         return dispatches
     return (*dispatches, DispatchView(event.room, ts, lost=event.why, ours=False))[-KEPT:]
 
 
-def _may_be(dispatch_id: str | None, other: str | None) -> bool:
-    """Ids decide where both sides have one; a dispatch by a new room has none."""
-    return not dispatch_id or not other or dispatch_id == other
+def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchView:
+    """With a job; what the server called the dispatch of a new room is known from it."""
+    return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
+
+
+def _place(dispatches: Dispatches, dispatch: DispatchView) -> int:
+    """By identity: two dispatches may look the same."""
+    return next(index for index, each in enumerate(dispatches) if each is dispatch)
 
 
 def _with(dispatches: Dispatches, index: int, dispatch: DispatchView) -> Dispatches:

@@ -208,6 +208,11 @@ class DispatchView:
     """Why it became no job."""
     ours: bool = True
 
+    @property
+    def waits(self) -> bool:
+        """It was made here and has neither a job nor a loss."""
+        return self.ours and self.job_id is None and not self.lost
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:

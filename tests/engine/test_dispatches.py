@@ -9,12 +9,13 @@ from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 
+from agent_tui.engine import dispatches
 from agent_tui.engine.api import server_api
 from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings
 from agent_tui.engine.no_job import Standing
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.commands import Dispatch
+from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.scripted_child import until
@@ -31,6 +32,7 @@ class Bench:
             standing=lambda: Standing(
                 frozenset({"AW_ours"}), self.trouble, "bob", self.server_type, self.load
             ),
+            simulate=lambda *_: True,
             timings=DispatchTimings(offer_s=offer_s, look_s=0.05),
         )
         self.trouble: str | None = None
@@ -39,6 +41,10 @@ class Bench:
 
     async def make(self, name: str = "", room: str = "") -> str:
         return await self.dispatches.make(Destination(self.address, name, ""), room, Dispatch())
+
+    async def simulate(self, room: str, length_s: float | None = None) -> None:
+        to = Destination(self.address, "bob", "")
+        await self.dispatches.make(to, room, Dispatch(by=DispatchBy.SIMULATE, length_s=length_s))
 
     async def rooms(self) -> set[str]:
         async with server_api(self.address, "", 5.0) as api:
@@ -85,10 +91,71 @@ async def test_two_dispatches_into_one_room_are_two() -> None:
         assert not bench.dispatches.is_ours(job(bench, 1))
 
 
+def of_room(room: str, number: int, dispatch_id: str = "") -> Job:
+    return Job(id=f"AJ_{number}", room=Room(name=room), dispatch_id=dispatch_id)
+
+
+async def test_simulated_jobs_in_one_room_are_each_their_own_dispatch() -> None:
+    async with bench_of(offer_s=0.2) as bench:
+        of = bench.dispatches
+        jobs = [of_room("demo", number) for number in range(2)]
+        for number, each in enumerate(jobs):
+            await bench.simulate("demo", length_s=float(number))
+            of.offered(each)
+        assert [of.length_s(each) for each in jobs] == [0.0, 1.0]
+        of.over(jobs[0])
+        assert [of.is_ours(each) for each in jobs] == [False, True]
+        await bench.simulate("elsewhere")  # is lost last: the other watches are over then
+        await until(bench.lost)
+        assert [event.room for event in bench.lost()] == ["elsewhere"]
+
+
+async def test_a_job_that_was_here_before_is_not_the_dispatch_s_that_waits_in_its_room() -> None:
+    async with bench_of() as bench:
+        old, own = of_room("demo", 1), of_room("demo", 2)
+        bench.dispatches.offered(old)
+        await bench.simulate("demo")
+        assert bench.dispatches.dispatched_at(old) is None
+        bench.dispatches.over(old)
+        bench.dispatches.offered(own)
+        assert bench.dispatches.is_ours(own)
+
+
+async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[asyncio.Future[str]] = []
+
+    async def ask(*_: object) -> str:
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    monkeypatch.setattr(dispatches, "_ask_to_dispatch", ask)
+    async with bench_of(offer_s=0.2) as bench:
+        of = bench.dispatches
+        to = Destination(bench.address, "bob", "")
+        making = [
+            asyncio.create_task(of.make(to, "demo", Dispatch(length_s=float(number)))) for number in range(2)
+        ]
+        await until(lambda: len(answers) == 2)
+        first, second = of_room("demo", 0, "AD_0"), of_room("demo", 1, "AD_1")
+        of.offered(second)  # the first dispatch waits longest
+        answers[0].set_result("AD_0")
+        await making[0]
+        of.offered(first)
+        answers[1].set_result("AD_1")
+        await making[1]
+        assert (of.length_s(first), of.length_s(second)) == (0.0, 1.0)
+        await bench.simulate("elsewhere")
+        await until(bench.lost)
+        assert [event.room for event in bench.lost()] == ["elsewhere"]
+
+
 async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
     async with bench_of() as bench:
         await bench.make()
         first = job(bench)
+        bench.dispatches.offered(first)
         assert bench.dispatches.dispatched_at(first) == pytest.approx(SystemClock().time(), abs=5)
         bench.dispatches.lost(first, "declined")
         bench.dispatches.lost(first, "no worker")

@@ -60,6 +60,23 @@ def test_a_lost_dispatch_waits_no_more_unless_its_own_id_is_offered() -> None:
     assert (late.dispatches[0].job_id, late.dispatches[0].lost) == ("AJ_1", "")
 
 
+def test_a_loss_belongs_to_the_dispatch_that_has_the_job_not_to_the_first_that_waits() -> None:
+    waiting, having = ev.Dispatched("demo", "ann", "AD_1"), ev.Dispatched("demo", "ann", "AD_2")
+    offer, lost = ev.OfferReceived("AJ_2", "demo", "AD_2", 1), ev.JobLost("demo", "not assigned", "AJ_2")
+    assert [each.lost for each in run(waiting, having, offer, lost).dispatches] == ["", "not assigned"]
+
+
+def test_a_job_without_an_id_is_not_that_of_a_dispatch_with_one() -> None:
+    named, simulated = ev.Dispatched("demo", "ann", "AD_1"), ev.Dispatched("demo", "ann", None)
+    assert jobs(run(named, simulated, ev.OfferReceived("AJ_2", "demo", "", 1))) == [None, "AJ_2"]
+
+
+def test_the_first_job_of_a_new_room_tells_its_dispatch_s_id() -> None:
+    first, second = (ev.OfferReceived(f"AJ_{number}", "demo", "AD_1", 1) for number in (1, 2))
+    (dispatch,) = run(ev.Dispatched("demo", "", None), first, second).dispatches
+    assert (dispatch.dispatch_id, dispatch.job_id) == ("AD_1", "AJ_2")
+
+
 def test_only_the_last_ones_are_kept() -> None:
     state = run(*(ev.Dispatched(f"demo-{number}", "", None) for number in range(KEPT + 3)))
     assert len(state.dispatches) == KEPT

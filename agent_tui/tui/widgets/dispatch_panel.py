@@ -74,7 +74,7 @@ class DispatchPanel(VerticalScroll):
             self._media.update(Content(text))
             self._media.set_class(bool(text), "-shown")
         same = state.dispatches is before.dispatches and state.jobs is before.jobs
-        waits = any(dispatch.job_id is None and not dispatch.lost for dispatch in state.dispatches)
+        waits = any(dispatch.waits for dispatch in state.dispatches)
         if not same or (waits and int(now) != second):
             self._paint()
 
