@@ -62,6 +62,8 @@ class _Dispatch:
     """The API's answer, which may come after the offer."""
     job: Job | None = None
     """What it was offered as."""
+    declined: str = ""
+    """Why we did not take that."""
     watch: "asyncio.Task[None] | None" = None
 
     @property
@@ -76,6 +78,11 @@ class _Dispatch:
     @property
     def waits(self) -> bool:
         return self.job is None
+
+    @property
+    def is_served(self) -> bool:
+        """Its job was offered, and not declined at once."""
+        return self.job is not None and not self.declined
 
 
 class Dispatches:
@@ -109,8 +116,8 @@ class Dispatches:
         """
         name, address = room or f"test-{secrets.token_hex(4)}", to.address
         dispatch = _Dispatch(name, self._clock.time(), not room, address, command.length_s)
-        dispatch.watch = asyncio.create_task(self._watch(dispatch), name=f"dispatch into {name}")
         self._dispatches.append(dispatch)
+        self._start_watch(dispatch)
         if dispatch.ours:
             self._rooms[name] = address
         try:
@@ -145,9 +152,13 @@ class Dispatches:
 
     def offered(self, job: Job) -> None:
         """The server offers the job: its dispatch has arrived."""
-        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
+        self._claim(job)
+
+    def declined(self, job: Job, why: str) -> None:
+        """We do not take the job. Another worker may, so that its dispatch gets the time of a new one."""
+        dispatch = self._claim(job, why)
         if dispatch is not None:
-            dispatch.job = job
+            self._start_watch(dispatch)
 
     def over(self, job: Job) -> None:
         """The job has ended, and that was told. The room goes with it if both were for a load only."""
@@ -165,10 +176,16 @@ class Dispatches:
         """No worker took the job, and why; told once for each."""
         dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
         if dispatch is not None:
+            why = f"{why} ({dispatch.declined})" if dispatch.declined else why
             self._end(dispatch)
-        if job.id not in self._told:
-            self._told.append(job.id)
-            self._emit(JobLost(job.room.name, why, job.id))
+        self._tell_lost(job.room.name, why, job.id)
+
+    def _tell_lost(self, room: str, why: str, job_id: str | None) -> None:
+        if job_id is not None:
+            if job_id in self._told:
+                return
+            self._told.append(job_id)
+        self._emit(JobLost(room, why, job_id))
 
     async def close(self) -> None:
         """Stops watching and deletes the rooms that were made up here, within a short while."""
@@ -189,30 +206,45 @@ class Dispatches:
         arrived = (each for each in self._dispatches if not each.waits)
         return origin(arrived, job.room.name, job.id, job.dispatch_id)
 
+    def _claim(self, job: Job, declined: str = "") -> _Dispatch | None:
+        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
+        if dispatch is not None:
+            dispatch.job, dispatch.declined = job, declined
+        return dispatch
+
     def _identify(self, dispatch: _Dispatch, made_id: str) -> None:
         """Jobs that were offered before the answer went to the first that waited: now each to its own."""
         dispatch.made_id = made_id
         there = [each for each in self._dispatches if each.room == dispatch.room]
-        jobs = [each.job for each in there if each.job is not None]
+        jobs = [(each.job, each.declined) for each in there if each.job is not None]
         for each in there:
-            each.job = None
-        for job in jobs:
-            self.offered(job)
+            each.job, each.declined = None, ""
+        for job, declined in jobs:
+            self._claim(job, declined)
+
+    def _start_watch(self, dispatch: _Dispatch) -> None:
+        if dispatch.watch is not None:
+            dispatch.watch.cancel()
+        dispatch.watch = asyncio.create_task(self._watch(dispatch), name=f"dispatch into {dispatch.room}")
 
     async def _watch(self, dispatch: _Dispatch) -> None:
-        """Tells the dispatch lost, unless it has been offered as a job by then."""
+        """Tells the dispatch lost, unless it has a job by then."""
         first = min(self._timings.look_s, self._timings.offer_s)
         why = ""
         for pause in (first, self._timings.offer_s - first):
             await asyncio.sleep(pause)
-            why = await self._taken_elsewhere(dispatch) if dispatch.waits else ""
+            why = "" if dispatch.is_served else await self._taken_elsewhere(dispatch)
             if why:
                 break
-        if dispatch.waits:
+        if not dispatch.is_served:
             dispatch.watch = None
             self._end(dispatch)
-            why = why or never_offered(self._standing(), self._timings.offer_s)
-            self._emit(JobLost(dispatch.room, why))
+            self._tell_lost(dispatch.room, why or self._why_lost(dispatch), dispatch.job_id)
+
+    def _why_lost(self, dispatch: _Dispatch) -> str:
+        if dispatch.declined:
+            return f"the offer was declined: {dispatch.declined}"
+        return never_offered(self._standing(), self._timings.offer_s)
 
     async def _taken_elsewhere(self, dispatch: _Dispatch) -> str:
         with contextlib.suppress(Exception):  # a server that does not answer has told of it elsewhere

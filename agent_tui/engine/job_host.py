@@ -54,6 +54,9 @@ class JobHost:
     def offered(self, job: Job) -> None:
         self._dispatches.offered(job)
 
+    def declined(self, job: Job, why: str) -> None:
+        self._dispatches.declined(job, why)
+
     def dispatched_at(self, job: Job) -> float | None:
         return self._dispatches.dispatched_at(job)
 

@@ -61,15 +61,19 @@ class Desk:
         generation = agent.generation if agent else 0
         self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))
         if self._draining:
-            self._decline(job.id, "agent-tui is stopping")
+            self._turn_away(job, "agent-tui is stopping")
         elif agent is None:
-            self._decline(job.id, "the agent's file has not loaded, or its processes do not become ready")
+            self._turn_away(job, "the agent's file has not loaded, or its processes do not become ready")
         else:
             record = JobRecord(job, received_at, generation)
             self._records[job.id] = record
             task = asyncio.create_task(self._handle(record, agent), name=f"job {job.id}")
             self._tasks[job.id] = task
             task.add_done_callback(lambda _: self._tasks.pop(record.id, None))
+
+    def _turn_away(self, job: proto.Job, why: str) -> None:
+        self._decline(job.id, why)
+        self._around.declined(job, why)
 
     def assigned(self, job_id: str, url: str | None, token: str) -> None:
         """Takes an assignment; one for a job that nobody waits for is ignored (worker-protocol §6.3)."""

@@ -151,6 +151,42 @@ async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
+async def test_a_dispatch_whose_offer_was_declined_is_lost_for_that_reason_once_nobody_else_offers() -> None:
+    async with bench_of(offer_s=0.2) as bench:
+        await bench.simulate("demo")
+        declined = of_room("demo", 1)
+        bench.dispatches.offered(declined)
+        bench.dispatches.declined(declined, "agent-tui is stopping")
+        assert bench.lost() == []  # another worker may take it
+        await until(bench.lost)
+        bench.dispatches.lost(declined, "no worker took the job")  # as the embedded server tells
+        assert bench.lost() == [JobLost("demo", "the offer was declined: agent-tui is stopping", "AJ_1")]
+        assert not bench.dispatches.is_ours(declined)
+
+
+async def test_a_declined_dispatch_that_no_worker_takes_is_lost_as_soon_as_the_server_says() -> None:
+    async with bench_of() as bench:
+        await bench.simulate("demo")
+        declined = of_room("demo", 1)
+        bench.dispatches.offered(declined)
+        bench.dispatches.declined(declined, "agent-tui is stopping")
+        bench.dispatches.lost(declined, "no worker took the job: AW_1 rejected")
+        why = "no worker took the job: AW_1 rejected (agent-tui is stopping)"
+        assert bench.lost() == [JobLost("demo", why, "AJ_1")]
+
+
+async def test_a_declined_job_that_is_offered_again_and_taken_is_not_lost() -> None:
+    async with bench_of(offer_s=0.2) as bench:
+        await bench.simulate("demo")
+        job = of_room("demo", 1)
+        bench.dispatches.offered(job)
+        bench.dispatches.declined(job, "the agent's file has not loaded")
+        bench.dispatches.offered(job)  # by the server's retry, to our next registration
+        await bench.simulate("elsewhere")  # is lost last: the other watch is over then
+        await until(bench.lost)
+        assert [event.room for event in bench.lost()] == ["elsewhere"]
+
+
 async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
     async with bench_of() as bench:
         await bench.make()

@@ -55,6 +55,14 @@ def test_a_loss_told_before_its_dispatch_returned_counts() -> None:
     )
 
 
+def test_a_declined_offer_is_no_end_before_its_dispatch_is_lost() -> None:
+    declined = ev.OfferAnswered("AJ_a", accepted=False, error="stopping")
+    lost = ev.JobLost("a", "the offer was declined: stopping", "AJ_a")
+    stream = (dispatched("a"), dispatched("b"), offered("b"), ended("b"), offered("a"), declined)
+    assert decide(TWO, *stream) is None
+    assert decide(TWO, *stream, lost) is ExitCode.JOB_FAILED
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [

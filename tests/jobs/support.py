@@ -36,6 +36,7 @@ class Bench:
         self.loaded = True
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
+        self.turned_away: list[tuple[str, str]] = []
         self.settings = JobSettings("ws://worker", fake_job=True)
         self.pool = Pool(
             target=target,
@@ -81,6 +82,9 @@ class Bench:
         return self.pool.lease()
 
     def offered(self, job: Job) -> None: ...
+
+    def declined(self, job: Job, why: str) -> None:
+        self.turned_away.append((job.id, why))
 
     def dispatched_at(self, job: Job) -> float | None:
         return None

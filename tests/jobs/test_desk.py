@@ -72,6 +72,12 @@ async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> Non
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
         # A second offer of a job that is here tells no story that contradicts the first.
         assert len(bench.told(ev.OfferReceived)) == before + (why != "here already")
+        # Without a record nothing else says that the job is not here, and why.
+        declined = [
+            (event.job_id, event.error) for event in bench.told(ev.OfferAnswered) if not event.accepted
+        ]
+        assert bench.turned_away == declined
+        assert len(declined) == (why != "here already")
 
 
 async def test_an_assignment_that_never_comes_cancels_the_acceptance() -> None:

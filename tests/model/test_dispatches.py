@@ -77,6 +77,14 @@ def test_the_first_job_of_a_new_room_tells_its_dispatch_s_id() -> None:
     assert (dispatch.dispatch_id, dispatch.job_id) == ("AD_1", "AJ_2")
 
 
+def test_a_declined_dispatch_is_lost_where_it_stands() -> None:
+    made, offer = ev.Dispatched("demo", "", None), ev.OfferReceived("AJ_1", "demo", "", 1)
+    declined = ev.OfferAnswered("AJ_1", accepted=False, error="stopping")
+    lost = ev.JobLost("demo", "the offer was declined: stopping", "AJ_1")
+    (dispatch,) = run(made, offer, declined, lost).dispatches
+    assert (dispatch.job_id, dispatch.lost, dispatch.ours) == ("AJ_1", lost.why, True)
+
+
 def test_only_the_last_ones_are_kept() -> None:
     state = run(*(ev.Dispatched(f"demo-{number}", "", None) for number in range(KEPT + 3)))
     assert len(state.dispatches) == KEPT
