@@ -18,6 +18,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.reduce import reduce
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 
 
@@ -60,19 +61,11 @@ class Verdict:
     rooms: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     bad: bool = False
-    registered: bool = False
-    warm: bool = False
     loaded: bool = False
-    target_is_zero: bool = False
     running: set[str] = field(default_factory=set)
     server_lost: str | None = None
     refusal: str | None = None
     load_error: str | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Test jobs can be dispatched: registered, and warm unless nothing is to be kept warm."""
-        return self.registered and self.loaded and (self.warm or self.target_is_zero)
 
     def hear(self, event: ev.Event) -> ExitCode | None:
         """The exit code once it is time to leave."""
@@ -82,7 +75,7 @@ class Verdict:
                 if self.refusal is not None:
                     return ExitCode.USAGE
             case ev.WorkerRegistered():
-                self.registered, self.server_lost = True, None
+                self.server_lost = None
             case ev.GenerationReady():
                 self.loaded = True
             case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
@@ -92,11 +85,7 @@ class Verdict:
                 self.load_error = f"{place} does not load: {error}" if place else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
-                self.registered, self.server_lost = False, reason
-            case ev.WorkerDisconnected():
-                self.registered = False
-            case ev.ProcessChanged(kind="job", state=ev.ProcessState.IDLE | ev.ProcessState.ENDED):
-                self.warm = True  # or it cannot become warm: then the jobs will say why
+                self.server_lost = reason
             case ev.Dispatched(room=room):
                 self.rooms.add(room)
             case ev.OfferReceived(job_id=job_id):
@@ -230,13 +219,15 @@ class Headless:
         return self._decided.result() if self._decided.done() else ExitCode.OK
 
     async def _print(self, stream: Subscription) -> None:
+        state = stream.snapshot
         while True:
             try:
                 async for batch in stream.batches():
                     for stamped in batch:
+                        state = reduce(state, stamped)
                         self._printer.print(stamped)
                         self._decide(self._verdict.hear(stamped.event))
-                    self._dispatch_when_ready()
+                    self._dispatch_when_ready(state)
                     if dropped := self._writer.take_dropped():
                         self._printer.notice(
                             f"{dropped} lines were not printed: whoever reads them is too slow"
@@ -244,6 +235,7 @@ class Headless:
                 return
             except LaggedError as lag:
                 stream = self._engine.subscribe()
+                state = stream.snapshot
                 self._printer.notice(f"some events were not printed: {lag}")
                 self._decide(self._verdict.catch_up(stream.snapshot))
 
@@ -260,9 +252,9 @@ class Headless:
         if code is not None and not self._decided.done():
             self._decided.set_result(code)
 
-    def _dispatch_when_ready(self) -> None:
-        self._verdict.target_is_zero = self._engine.resolution.options.num_idle_processes == 0
-        if self._dispatching is not None or not self._verdict.ready:
+    def _dispatch_when_ready(self, state: AppState) -> None:
+        target = self._engine.resolution.options.num_idle_processes
+        if self._dispatching is not None or not state.is_ready_for_tests(target):
             return
         if self._work is not None:
             self._dispatching = asyncio.create_task(self._do(self._work), name="work")

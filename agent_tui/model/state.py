@@ -257,6 +257,17 @@ class AppState:
         """Whether a process runs its job on code that is no longer current."""
         return process.state is ProcessState.JOB and process.generation < self.generation.current
 
+    def is_ready_for_tests(self, target: int) -> bool:
+        """Whether test jobs can be dispatched, `target` being the count of processes to keep idle.
+
+        That is: registered, loaded, and with a warm process unless none is to be kept. One that has ended
+        already is as good: where none can become warm, the jobs will say why.
+        """
+        states = {p.state for p in self.processes.values() if p.kind is ProcessKind.JOB}
+        warm = target == 0 or not states.isdisjoint({ProcessState.IDLE, ProcessState.ENDED})
+        registered = self.worker.state is Registration.REGISTERED
+        return registered and self.generation.current > 0 and warm
+
     def memory_of(self, job: JobView) -> Curve:
         """The memory of a job's process, of one that is over too."""
         process = self.processes.get(job.process_id) if job.process_id else None

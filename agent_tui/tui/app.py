@@ -18,9 +18,8 @@ from textual.widgets import Footer
 from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLine
-from agent_tui.model.state import AppState, Registration
+from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
@@ -212,7 +211,7 @@ class AgentTuiApp(App[int]):
         if changed:
             self._refresh_keys()
             self._tell_lost(before)
-        if self._first_dispatch and _ready(self.state):
+        if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
             self.run_worker(self._guarded(lambda: self.doing.jobs.make(cmd.Dispatch(count))), group="actions")
 
@@ -368,9 +367,3 @@ class AgentTuiApp(App[int]):
     def tell(self, text: str, *, failed: bool = False) -> None:
         """Shows one line for a moment."""
         self.notify(text, severity="error" if failed else "information", markup=False)
-
-
-def _ready(state: AppState) -> bool:
-    """Whether a test job would be taken by a warm process."""
-    idle = any(process.state is ProcessState.IDLE for process in state.processes.values())
-    return state.worker.state is Registration.REGISTERED and idle

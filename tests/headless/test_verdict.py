@@ -1,17 +1,19 @@
 """When the front end without a screen leaves, and with which exit code."""
 
+import asyncio
+
 import pytest
 
-from agent_tui.headless.run import HeadlessOptions, Verdict
+from agent_tui.headless.run import Headless, HeadlessOptions, Verdict
+from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.reduce import reduce
 from agent_tui.model.state import AppState
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 
 REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
-READY = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
-IDLE = ev.ProcessChanged("p1", 1, ProcessKind.JOB, ev.ProcessState.IDLE, 1)
 
 
 def dispatched(room: str) -> ev.Dispatched:
@@ -102,20 +104,6 @@ def test_a_server_that_is_lost_for_good_is_the_end_unless_jobs_run() -> None:
     assert decide(HeadlessOptions(), REGISTERED, offered("a"), gone, ended("a")) is ExitCode.SERVER
 
 
-def test_test_jobs_wait_for_registration_and_warmth() -> None:
-    verdict = Verdict(HeadlessOptions(dispatch=1))
-    for event in (REGISTERED, READY):
-        verdict.hear(event)
-    assert not verdict.ready
-    verdict.hear(IDLE)
-    assert verdict.ready
-    cold = Verdict(HeadlessOptions(dispatch=1), target_is_zero=True)
-    cold.hear(READY)
-    assert not cold.ready
-    cold.hear(REGISTERED)
-    assert cold.ready
-
-
 def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     state = AppState()
     stream: list[ev.Event] = [offered("a"), ended("a", ev.JobStatus.FAILED), offered("b")]
@@ -125,3 +113,16 @@ def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     assert verdict.catch_up(state) is None
     assert (verdict.running, verdict.settled, verdict.bad) == ({"AJ_b"}, {"a"}, True)
     assert verdict.hear(ended("b")) is ExitCode.JOB_FAILED
+
+
+async def test_test_jobs_are_made_once_ready(capfd: pytest.CaptureFixture[str]) -> None:
+    engine = FakeEngine(numIdleProcesses="0")
+    running = asyncio.create_task(Headless(engine, HeadlessOptions(dispatch=2)).run())
+    await asyncio.sleep(0)  # now it has subscribed
+    engine.publish(ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN))
+    assert engine.commands == []
+    engine.publish(REGISTERED)
+    await until(lambda: engine.commands)
+    engine.bus.close()
+    assert await running is ExitCode.OK
+    assert engine.commands == [cmd.Dispatch(2)]

@@ -214,3 +214,25 @@ def test_history_is_bounded_and_only_what_is_over_goes() -> None:
     assert len(state.processes) == HISTORY + 1
     assert "alive" in state.processes
     assert "p0" not in state.processes
+
+
+REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
+LOADED = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
+
+
+def test_test_jobs_wait_for_registration_code_and_warmth() -> None:
+    cold = run(REGISTERED, LOADED, process("p1", ev.ProcessState.STARTING))
+    assert not cold.is_ready_for_tests(1)
+    assert cold.is_ready_for_tests(0)  # none is to be kept warm
+    for state in (ev.ProcessState.IDLE, ev.ProcessState.ENDED):
+        assert run(process("p1", state), state=cold).is_ready_for_tests(1)
+    for there in (run(LOADED, process("p1", ev.ProcessState.IDLE)), run(REGISTERED)):
+        assert not there.is_ready_for_tests(1)
+        assert not there.is_ready_for_tests(0)
+    lost = run(ev.WorkerDisconnected("gone", 2.0, 1), state=cold)
+    assert not lost.is_ready_for_tests(0)
+
+
+def test_only_a_process_for_jobs_is_warm() -> None:
+    control = ev.ProcessChanged("c1", 43, ProcessKind.CONTROL, ev.ProcessState.ENDED, 1)
+    assert not run(REGISTERED, LOADED, control).is_ready_for_tests(1)

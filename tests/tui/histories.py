@@ -24,6 +24,8 @@ READY = ev.GenerationReady(
     1, None, "start", "livekit-agents", "1.8.9", ev.StartMethod.FORK, "loading takes 9 ms", 9.2
 )
 
+REGISTERED = ev.WorkerRegistered("AW_9xKq2LmN4pRt", EMBEDDED.url, EMBEDDED.kind, "1.13.5", "")
+
 
 def process(id: str, pid: int, state: ev.ProcessState, **more: object) -> ev.ProcessChanged:
     return ev.ProcessChanged(id, pid, ProcessKind.JOB, state, 1, **more)  # type: ignore[arg-type]

@@ -24,12 +24,12 @@ from tests.tui.hostile import TEXTS
 
 @asynccontextmanager
 async def screen(
-    engine: FakeEngine, size: tuple[int, int] = (120, 40)
+    engine: FakeEngine, size: tuple[int, int] = (120, 40), dispatch: int = 0
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
     async def make() -> FakeEngine:
         return engine
 
-    app = AgentTuiApp(make, now=engine.clock.time)
+    app = AgentTuiApp(make, now=engine.clock.time, dispatch=dispatch)
     async with app.run_test(size=size) as pilot:
         await until(lambda: app._bridge is not None)
         app._paint()
@@ -83,6 +83,17 @@ async def test_keys_send_their_commands() -> None:
             cmd.SetOptions({"logLevel": "warn"}),
             cmd.Reload(),
         ]
+
+
+async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_kept_idle() -> None:
+    engine = FakeEngine(numIdleProcesses="0")
+    histories.starting(engine)
+    async with screen(engine, dispatch=3) as (app, _):
+        assert engine.commands == []
+        engine.publish(histories.READY, histories.REGISTERED)
+        await until(lambda: engine.commands)
+        app._paint()
+        assert engine.commands == [cmd.Dispatch(3)]
 
 
 async def test_less_than_no_idle_process_is_not_asked_for() -> None:
