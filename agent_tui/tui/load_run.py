@@ -1,13 +1,13 @@
 """One load of test jobs while the screen watches: each dispatched at its time, and what became of it."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
+from agent_tui.tuning.dispatching import dispatch_all
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.recorder import Recorder, idle_processes
 from agent_tui.tuning.results import RunMeasure
@@ -47,7 +47,6 @@ class LoadRun:
         self._counts = [(0.0, count)]
         self._stop = ""
         self._stopping = asyncio.Event()
-        self._sends: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> bool:
@@ -76,7 +75,10 @@ class LoadRun:
         watching = asyncio.create_task(self._watcher.run(), name="load's events")
         recorder = self._recorder
         try:
-            await self._dispatch_all()
+            job = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s)
+            refused = await dispatch_all(self._engine, job, self._load, recorder, self._clock, self._stopping)
+            if refused:
+                self.stop(refused)
             limit_s = self._load.job_length_s + TAIL_S
             done = await self._watcher.until(
                 lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
@@ -85,36 +87,8 @@ class LoadRun:
                 self._stop = self._stop or self._watcher.trouble or "the last jobs are not over"
         finally:
             self._over_at = self._clock.time()
-            for task in (watching, *self._sends):
-                task.cancel()
-            await asyncio.gather(watching, *self._sends, return_exceptions=True)
-
-    async def _dispatch_all(self) -> None:
-        """Each job at its time, however long the dispatches before it take."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        for offset in self._load.offsets():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(start + offset):
-                    await self._stopping.wait()
-            if self._stop:
-                break
-            task = asyncio.create_task(self._send(), name="a load's dispatch")
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
-        await asyncio.gather(*self._sends)
-
-    async def _send(self) -> None:
-        at = self._clock.time()
-        command = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s)
-        result = await self._engine.send(command)
-        if result.refused:
-            self.stop(result.text)
-        elif result.ok:
-            self._recorder.dispatched(result.rooms, at)
-        else:
-            self._recorder.not_dispatched(at, result.text)
-        self._watcher.wake()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     @property
     def _wanted(self) -> int:

@@ -14,6 +14,7 @@ from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.tuning.dispatching import dispatch_all, dispatch_one
 from agent_tui.tuning.loads import Load, seed_of_repeat
 from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
 from agent_tui.tuning.results import IdleMemory, Row, RunMeasure, SweepResult, rows
@@ -99,8 +100,8 @@ class Sweep:
         self._watcher = Watcher(self.engine)
         self._stop = ""
         self._stopping = asyncio.Event()
-        self._sends: set[asyncio.Task[None]] = set()
         state, plan = self._watcher.state, self.plan
+        self._job = cmd.Dispatch(confirmed_host=plan.confirmed_host, length_s=plan.load.job_length_s)
         self._generation = state.generation.current
         name = self.engine.resolution.options.agent_name
         self.result = SweepResult(state.agent, name, self.clock.time(), plan.load, plan.counts, plan.repeat)
@@ -154,7 +155,8 @@ class Sweep:
         load = self.plan.load
         recorder = Recorder(0, 0, load, self.clock.time(), ())
         self._watcher.hear = recorder.hear
-        await self._send(recorder)
+        if refused := await dispatch_one(self.engine, self._job, recorder, self.clock):
+            raise SweepError(refused)
         await self._await_jobs(recorder)
         lost = [job.lost for job in recorder.measure((), complete=True).jobs if job.lost]
         if lost and not self._stop:
@@ -198,18 +200,19 @@ class Sweep:
 
         self._watcher.hear = hear
         self._say(Phase.RUNNING, count=count, repeat=repeat)
-        await self._dispatch_all(load, recorder)
-        await self._await_jobs(recorder)
+        refused = await dispatch_all(self.engine, self._job, load, recorder, self.clock, self._stopping)
+        if not refused:
+            await self._await_jobs(recorder)
         self._watcher.hear = None
         if self._watcher.state.generation.current != self._generation:
             raise SweepError(RELOADED)
-        complete = not self._stop and recorder.settled >= load.jobs
+        complete = not self._stop and not refused and recorder.settled >= load.jobs
         run = recorder.measure(memory, complete=complete)
         if run.jobs:
             self.result = replace(self.result, runs=(*self.result.runs, run))
             self._say(Phase.RUNNING, count=count, repeat=repeat, jobs=len(run.jobs), finished=run)
-        if self._watcher.trouble:
-            raise SweepError(self._watcher.trouble)
+        if refused or self._watcher.trouble:
+            raise SweepError(refused or self._watcher.trouble)
 
     async def _idle_memory(self) -> tuple[IdleMemory, ...]:
         """As it is now: what was told before may be seconds old."""
@@ -227,34 +230,6 @@ class Sweep:
         )
         return idle_memory(watcher.state)
 
-    async def _dispatch_all(self, load: Load, recorder: Recorder) -> None:
-        """Each job at its time, however long the dispatches before it take."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        for offset in load.offsets():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(start + offset):
-                    await self._stopping.wait()
-            if self._stop:
-                break
-            task = asyncio.create_task(self._send(recorder), name="a load's dispatch")
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
-        await asyncio.gather(*self._sends)
-
-    async def _send(self, recorder: Recorder) -> None:
-        at = self.clock.time()
-        result = await self.engine.send(
-            cmd.Dispatch(confirmed_host=self.plan.confirmed_host, length_s=self.plan.load.job_length_s)
-        )
-        if result.refused:
-            raise SweepError(result.text)
-        if result.ok:
-            recorder.dispatched(result.rooms, at)
-        else:
-            recorder.not_dispatched(at, result.text)
-        self._watcher.wake()
-
     async def _await_jobs(self, recorder: Recorder) -> None:
         limit_s = self.plan.load.job_length_s + self.timings.tail_s
         await self._watcher.until(lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s)
@@ -267,9 +242,6 @@ class Sweep:
     async def _restore(self, before: str | None) -> None:
         """Whatever happened; if agent-tui is ending, nothing is left to restore."""
         self._watcher.hear = None
-        for task in tuple(self._sends):
-            task.cancel()
-        await asyncio.gather(*self._sends, return_exceptions=True)
         with contextlib.suppress(SweepError):
             await self._set(before)
 

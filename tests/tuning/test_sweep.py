@@ -36,6 +36,8 @@ class PoolEngine(FakeEngine):
         self.hang_after: int | None = None
         """From that many dispatches on, the server does not answer another."""
         self.hanging = asyncio.Event()
+        self.refuse_after: int | None = None
+        """From that many dispatches on, all are refused."""
         self.dispatches = 0
         self.publish(ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.FORK))
         self.refill(1)
@@ -50,6 +52,8 @@ class PoolEngine(FakeEngine):
             case cmd.MeasureMemory():
                 self.publish(*(ev.ProcessMeasured(name, 30.0, 4.0, 8.0) for name in self.idle))
             case cmd.Dispatch():
+                if self.refuse_after is not None and self.dispatches >= self.refuse_after:
+                    return cmd.CommandResult(False, "needs --allow-remote", refused=True)
                 if self.hang_after is not None and self.dispatches >= self.hang_after:
                     self.hanging.set()
                     await asyncio.Event().wait()
@@ -197,6 +201,22 @@ async def test_what_a_guard_refuses_is_not_begun() -> None:
     engine.results = [cmd.CommandResult(False, "needs --allow-remote", refused=True)]
     with pytest.raises(SweepError, match="allow-remote"):
         await run(sweep(engine, 0))
+
+
+async def test_a_refusal_in_the_middle_of_a_load_ends_it_at_once_with_its_reason() -> None:
+    engine = PoolEngine()
+
+    def refuse_from_the_second_job_on(progress: Progress) -> None:
+        if progress.phase is Phase.RUNNING and progress.jobs == 1:
+            engine.refuse_after = engine.dispatches
+
+    plan = SweepPlan(Load(30, 20.0, Pattern.STEADY), (4, 0))
+    result = await run(Sweep(engine, plan, refuse_from_the_second_job_on, engine.clock, QUICK))
+    (run_,) = result.runs
+    assert 1 <= len(run_.jobs) < 30
+    assert not run_.complete
+    assert result.ended == "needs --allow-remote"
+    assert engine.counts_set == ["4", None]
 
 
 async def test_a_pool_that_does_not_come_to_rest_ends_it_with_the_reason() -> None:

@@ -1,0 +1,59 @@
+"""The test jobs of a load: when they are made, and what ends them."""
+
+import asyncio
+
+from agent_tui.model import commands as cmd
+from agent_tui.tuning.dispatching import dispatch_all
+from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.tuning.recorder import Recorder
+from tests.fakes.engine import FakeEngine
+
+JOB = cmd.Dispatch(length_s=1.0)
+
+
+class SlowEngine(FakeEngine):
+    """Its first answer never comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = False
+
+    async def send(self, command: cmd.Command) -> cmd.CommandResult:
+        result = await super().send(command)
+        if len(self.commands) == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled = True
+        return result
+
+
+def recorder_of(engine: FakeEngine, load: Load) -> Recorder:
+    return Recorder(0, 0, load, engine.clock.time(), ())
+
+
+async def test_a_refusal_ends_the_others_at_once() -> None:
+    engine, load = SlowEngine(), Load(3, pattern=Pattern.BURST)
+    ok, refused = cmd.CommandResult(True, ""), cmd.CommandResult(False, "needs its name", refused=True)
+    engine.results = [ok, refused]
+    async with asyncio.timeout(10):
+        why = await dispatch_all(engine, JOB, load, recorder_of(engine, load), engine.clock, asyncio.Event())
+    assert why == "needs its name"
+    assert engine.cancelled
+
+
+async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> None:
+    engine, load = FakeEngine(), Load(3, pattern=Pattern.BURST)
+    engine.results = [cmd.CommandResult(False, "no answer"), *[cmd.CommandResult(True, "", rooms=("a",))] * 2]
+    recorder = recorder_of(engine, load)
+    assert await dispatch_all(engine, JOB, load, recorder, engine.clock, asyncio.Event()) == ""
+    assert engine.commands == [JOB] * 3
+    assert [job.lost for job in recorder.measure((), complete=True).jobs] == ["no answer"]
+
+
+async def test_once_stopping_no_more_are_made() -> None:
+    engine, load, stopping = FakeEngine(), Load(3, 0.01, Pattern.STEADY), asyncio.Event()
+    stopping.set()
+    async with asyncio.timeout(10):
+        why = await dispatch_all(engine, JOB, load, recorder_of(engine, load), engine.clock, stopping)
+    assert (why, engine.commands) == ("", [])
