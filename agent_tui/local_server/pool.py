@@ -8,6 +8,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from livekit.protocol.agent import JobType
 
+from agent_tui.model import gate
+
 
 def _float32(value: float) -> float:
     """What is left of a number that travelled as a 32-bit float, as a worker's load does."""
@@ -15,7 +17,7 @@ def _float32(value: float) -> float:
     return rounded
 
 
-TARGET_LOAD: Final = _float32(0.7)
+TARGET_LOAD: Final = _float32(gate.TARGET_LOAD)
 """`agents.target_load` of the server; compared in 32 bits, so that a load of 0.7 is not below it."""
 
 

@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 from agent_tui.model.events import Dispatched, JobLost, OfferReceived
 from agent_tui.model.state import DispatchView, JobView
 
-Dispatches = tuple[DispatchView, ...]
+DispatchViews = tuple[DispatchView, ...]
 
 KEPT = 200
-"""Dispatches that are remembered; the oldest go first."""
+"""DispatchViews that are remembered; the oldest go first."""
 
 EARLY_S = 10.0
 """An offer or a loss this many seconds before the dispatch was told can still be its own."""
@@ -57,13 +57,14 @@ def origin(dispatches: Iterable[D], room: str, job_id: str | None, dispatch_id: 
     return next(chain(by_id, by_job, waiting), None)
 
 
-def made(dispatches: Dispatches, jobs: Mapping[str, JobView], event: Dispatched, ts: float) -> Dispatches:
+def made(
+    dispatches: DispatchViews, jobs: Mapping[str, JobView], event: Dispatched, ts: float
+) -> DispatchViews:
     """After a dispatch was made here: its job or its loss may be known already."""
-    for index in reversed(range(len(dispatches))):
-        early = dispatches[index]
+    for early in reversed(dispatches):
         if not early.ours and early.room == event.room and ts - early.made <= EARLY_S:
             ours = replace(early, ours=True, agent_name=event.agent_name, dispatch_id=event.dispatch_id)
-            return _with(dispatches, index, ours)
+            return _with(dispatches, early, ours)
     claimed = {dispatch.job_id for dispatch in dispatches}
     dispatch = DispatchView(event.room, ts, event.agent_name, event.dispatch_id)
     early_jobs = [job for job in jobs.values() if job.id not in claimed and ts - job.offered <= EARLY_S]
@@ -73,21 +74,20 @@ def made(dispatches: Dispatches, jobs: Mapping[str, JobView], event: Dispatched,
     return (*dispatches, dispatch)[-KEPT:]
 
 
-def offered(dispatches: Dispatches, event: OfferReceived) -> Dispatches:
+def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
     """After an offer: its dispatch has this job, and is no longer lost if it was."""
     dispatch = origin(dispatches, event.room, event.job_id, event.dispatch_id)
     if dispatch is None:
         return dispatches
-    having = _having(dispatch, event.job_id, event.dispatch_id)
-    return _with(dispatches, _place(dispatches, dispatch), having)
+    return _with(dispatches, dispatch, _having(dispatch, event.job_id, event.dispatch_id))
 
 
-def lost(dispatches: Dispatches, jobs: Mapping[str, JobView], event: JobLost, ts: float) -> Dispatches:
+def lost(dispatches: DispatchViews, jobs: Mapping[str, JobView], event: JobLost, ts: float) -> DispatchViews:
     """After a loss. One that belongs to nothing known is kept too: somebody misses that job."""
     job = jobs.get(event.job_id) if event.job_id else None
     dispatch = origin(dispatches, event.room, event.job_id, job.dispatch_id if job else None)
     if dispatch is not None:
-        return _with(dispatches, _place(dispatches, dispatch), replace(dispatch, lost=event.why))
+        return _with(dispatches, dispatch, replace(dispatch, lost=event.why))
     if job is not None:
         return dispatches
     return (*dispatches, DispatchView(event.room, ts, lost=event.why, ours=False))[-KEPT:]
@@ -98,10 +98,5 @@ def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchVi
     return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
 
 
-def _place(dispatches: Dispatches, dispatch: DispatchView) -> int:
-    """By identity: two dispatches may look the same."""
-    return next(index for index, each in enumerate(dispatches) if each is dispatch)
-
-
-def _with(dispatches: Dispatches, index: int, dispatch: DispatchView) -> Dispatches:
-    return (*dispatches[:index], dispatch, *dispatches[index + 1 :])
+def _with(dispatches: DispatchViews, before: DispatchView, after: DispatchView) -> DispatchViews:
+    return tuple(after if each is before else each for each in dispatches)

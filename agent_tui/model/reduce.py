@@ -8,6 +8,7 @@ from agent_tui.model import dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.curve import Curve, added
 from agent_tui.model.state import (
+    LIVE_PHASES,
     AppState,
     GenerationView,
     JobPhase,
@@ -252,10 +253,9 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
         times=JobTimes(offered=ts),
     )
     jobs = {**state.jobs, event.job_id: job}
-    over = {JobPhase.ENDED, JobPhase.LOST, JobPhase.DECLINED}
     return replace(
         state,
-        jobs=_trimmed(jobs, lambda j: j.phase in over),
+        jobs=_trimmed(jobs, lambda j: j.phase not in LIVE_PHASES),
         dispatches=dispatches.offered(state.dispatches, event),
     )
 
