@@ -1,6 +1,6 @@
 """Between the engine's stream and the widgets: the state so far, and what has to be painted of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.model.events import LogsAdded, Stamped
@@ -24,7 +24,7 @@ class Bridge:
         """Follows the stream to its end."""
         while True:
             try:
-                async for batch in self._batches():
+                async for batch in self._stream.batches():
                     for stamped in batch:
                         self._hear(stamped)
                 return
@@ -40,9 +40,6 @@ class Bridge:
         dirty, logs = self._dirty, self._logs
         self._dirty, self._logs = False, None
         return self.state, dirty, logs
-
-    def _batches(self) -> AsyncIterator[list[Stamped]]:
-        return self._stream.batches()
 
     def _hear(self, stamped: Stamped) -> None:
         self.state = reduce(self.state, stamped)

@@ -101,17 +101,3 @@ def simulate(
     """What each job waits for, with warm-up times drawn from those; None for a job that finds it warm."""
     drawn, many = rng.random, len(warm_ups)
     return PoolModel(count, lambda: warm_ups[int(drawn() * many)], rule).run(arrivals)
-
-
-def poisson_warm_share(rate: float, count: int, warm_up_s: float, refill_after_s: float = 0.0) -> float:
-    """The share of jobs that find a process warm, by the formula: Poisson arrivals, unlimited starts.
-
-    The processes on their way are then Poisson with mean rate times lead time, whatever the lead time's
-    distribution, and an arrival sees them as they are at any time: warm if fewer than `count` are missing.
-    """
-    missing = rate * (warm_up_s + refill_after_s)
-    term, total = math.exp(-missing), 0.0
-    for number in range(count):
-        total += term
-        term *= missing / (number + 1)
-    return min(total, 1.0)

@@ -17,7 +17,6 @@ from agent_tui.tuning.report import advice_form
 from agent_tui.tuning.results import Change, IdleMemory, JobMeasure, Row, RunMeasure, SweepResult, rows
 
 VERSION = 1
-_INTEGERS = ("num_idle_processes", "jobs", "lost")
 
 
 def folder(environ: Mapping[str, str], agent: str) -> Path:
@@ -123,20 +122,6 @@ def rows_to_csv(table: Iterable[Row]) -> str:
     writer.writeheader()
     writer.writerows(asdict(each) for each in table)
     return text.getvalue()
-
-
-def rows_from_csv(text: str) -> tuple[Row, ...]:
-    """Takes `rows_to_csv`'s text back. Raises ValueError or TypeError for another one."""
-    return tuple(
-        Row(**{name: _number(name, value) for name, value in line.items()})
-        for line in csv.DictReader(io.StringIO(text))
-    )
-
-
-def _number(name: str, value: str) -> Any:
-    if name in _INTEGERS:
-        return int(value)
-    return float(value) if value else None
 
 
 # -- comparing -------------------------------------------------------------------------------------------

@@ -66,10 +66,6 @@ def _model(view: SweepView, row: Row) -> str:
     )
 
 
-def _repeats(view: SweepView) -> bool:
-    return view.plan.repeat > 1
-
-
 def _any_lost(view: SweepView) -> bool:
     return any(job.lost for job in jobs_of(view.result.runs))
 
