@@ -295,8 +295,8 @@ class AgentTuiApp(App[int]):
         self._do("dispatch_form")
 
     @on(Processes.EndRequested)
-    def end_requested(self) -> None:
-        self._do("end")
+    def end_requested(self, event: Processes.EndRequested) -> None:
+        self.run_worker(self._guarded(lambda: self.doing.jobs.end_job(event.job_id)), group="actions")
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:

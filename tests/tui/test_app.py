@@ -119,6 +119,23 @@ async def test_ending_the_selected_job() -> None:
         assert isinstance(command, cmd.EndJob)
 
 
+async def test_the_job_that_was_asked_for_is_ended_whatever_is_selected_by_then() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        table = app.query_one(Processes)
+        table.focus()
+        await pilot.press("home")
+        await until(lambda: table.selected is not None and table.selected.job_id)
+        asked = table.selected
+        assert asked is not None
+        assert asked.job_id is not None
+        table.post_message(Processes.EndRequested(asked.job_id))
+        table.move_cursor(row=1)
+        await until(lambda: engine.commands)
+        assert engine.commands == [cmd.EndJob(asked.job_id)]
+
+
 async def test_a_remote_server_asks_for_its_name_first() -> None:
     engine = FakeEngine()
     histories.idle(engine, histories.REMOTE)

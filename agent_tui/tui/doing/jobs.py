@@ -54,19 +54,28 @@ class JobActions(Group):
     # -- the selected one ------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        job = await self._selected_job("End")
+        await self.end_job(self._selected_job)
+
+    async def end_job(self, job_id: str | None) -> None:
+        """Ends that job, whatever is selected by now."""
+        job = await self._confirmed("End", job_id)
         if job is not None:
             await self.app.ask(cmd.EndJob(job.id))
 
     async def restart(self) -> None:
-        job = await self._selected_job("Restart")
+        job = await self._confirmed("Restart", self._selected_job)
         if job is not None:
             await self.app.ask(cmd.RestartJob(job.id))
 
-    async def _selected_job(self, what: str) -> JobView | None:
-        """The selected process's job; asks first where people may be in its room."""
-        process, state = self.app.panel(Processes).selected, self.app.state
-        job = state.jobs.get(process.job_id) if process is not None and process.job_id else None
+    @property
+    def _selected_job(self) -> str | None:
+        process = self.app.panel(Processes).selected
+        return None if process is None else process.job_id
+
+    async def _confirmed(self, what: str, job_id: str | None) -> JobView | None:
+        """The job; asks first where people may be in its room."""
+        state = self.app.state
+        job = state.jobs.get(job_id) if job_id else None
         if job is None or job.phase not in LIVE_PHASES:
             raise UserError("no running job is selected: choose its process in the table")
         live = state.server is not None and state.server.media
@@ -89,8 +98,7 @@ class JobActions(Group):
     # -- pages -----------------------------------------------------------------------------------------
 
     async def job(self) -> None:
-        process = self.app.panel(Processes).selected
-        await self.app.push_screen_wait(JobsPage(self.sight, process.job_id if process else None))
+        await self.app.push_screen_wait(JobsPage(self.sight, self._selected_job))
 
     async def open(self, job_id: str | None) -> None:
         """The page of one job."""
