@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,58 +9,19 @@ from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.child import ProcessKind
-from agent_tui.model.state import AppState, LoadRecord
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.widgets.load_list import LoadList
-from agent_tui.tui.widgets.load_rows import bar, entries, fact_lines, memory, row, short, step_lines
-from agent_tui.tui.widgets.load_text import (
-    diff_lines,
-    failing_line,
-    failure_lines,
-    first_change,
-    folded,
-    marked,
-)
-from agent_tui.tui.widgets.text import Line, Tone, width_of
+from agent_tui.tui.widgets.load_rows import entries, fact_lines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-
-DIFF = """generation 2 against 1: 2 files, +2 -2 lines
---- agent.py
-+++ agent.py
-@@ -8,3 +8,3 @@
- before
---- a comment that was removed
-+++ one that was added
- after
---- tools/gone.py
-+++ /dev/null
-@@ -1 +0,0 @@
--x
-=== .env changed: its content is not kept"""
-HOSTILE = "\x1b[2J\r[bold]x[/]\x1b]0;title\x07\u202e[red"
-
-
-def text(lines: tuple[Line, ...]) -> str:
-    return "\n".join("".join(span.text for span in line) for line in lines)
+from tests.tui.loads import DIFF, HOSTILE, ready, text
 
 
 def said(page: GenerationsPage, name: str) -> str:
     return str(page.query_one(name).render())
-
-
-def ready(number: int, **more: object) -> ev.GenerationReady:
-    return replace(histories.READY, generation=number, **more)  # type: ignore[arg-type]
-
-
-def state_of(*events: ev.Event) -> AppState:
-    engine = FakeEngine()
-    engine.publish(*histories.STARTING, *events)
-    return engine.bus.state
 
 
 @asynccontextmanager
@@ -94,165 +54,6 @@ async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[int]) -> No
     await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
     app._paint()
     await pilot.pause()
-
-
-# -- rows and facts ---------------------------------------------------------------------------------------
-
-
-def test_loads_that_were_overtaken_are_told_where_they_went() -> None:
-    state = state_of(
-        ev.GenerationLoading(1, "start"),
-        ready(1),
-        *(ev.GenerationLoading(number, "/v/agent.py") for number in (2, 3, 4)),
-        ready(4, cause="/v/agent.py"),
-        ev.GenerationLoading(5, "/v/agent.py"),
-        ev.GenerationLoading(6, "/v/tools.py"),
-    )
-    assert [(each.number, each.overtook) for each in entries(state)] == [(6, (5,)), (4, (2, 3)), (1, ())]
-    loading, newest, _ = entries(state)
-    assert "is loading\n  cause    v/tools.py was saved" in text(fact_lines(loading, state, 0.0))
-    assert "overtook 2 to 3, saved again while loading" in text(fact_lines(newest, state, 0.0))
-
-
-def test_a_generation_that_is_given_up_has_two_rows() -> None:
-    state = state_of(ready(1), ev.GenerationFailed(1, "KeyError", None, None, "", "its processes …"))
-    failed, good = entries(state)
-    assert failed.key != good.key
-    assert "does not start" in text(fact_lines(failed, state, 0.0))
-    assert "serves" in text(fact_lines(good, state, 0.0))
-
-
-@pytest.mark.parametrize("width", [60, 76, 118])
-@pytest.mark.parametrize("history", histories.ALL)
-def test_every_row_fills_its_width(history: str, width: int) -> None:
-    engine = FakeEngine()
-    histories.ALL[history](engine)
-    state = engine.bus.state
-    for entry in entries(state):
-        assert width_of(row(entry, state, width, selected=True)) == width
-
-
-def test_what_is_known_of_the_one_that_serves_and_of_an_older_one_with_jobs() -> None:
-    engine = FakeEngine()
-    histories.stale(engine)
-    state, now = engine.bus.state, engine.clock.time()
-    failed, current, first = entries(state)
-    facts = text(fact_lines(current, state, now))
-    assert "● generation 2 serves, 54 ms after the save" in facts
-    assert "changed  agent.py, tools/search.py" in facts
-    assert "fork: loading takes 9 ms" in facts
-    facts = text(fact_lines(first, state, now))
-    assert "jobs     AJ_k3Lm9QxTzW2a in demo-1, 0:07" in facts
-    assert "2 with a job" in facts
-    assert "memory" not in text(fact_lines(failed, state, now))
-    assert "2 jobs" in text((row(first, state, 80, selected=False),))
-
-
-def test_files_are_told_as_seen_from_the_agents_folder() -> None:
-    state = state_of()
-    paths = (
-        "/home/ann/voice/agent.py",
-        "/home/ann/voice/tools/search.py",
-        "/home/ann/shared/text.py",
-        "start",
-    )
-    assert [short(path, state) for path in paths] == [
-        "agent.py",
-        "tools/search.py",
-        "shared/text.py",
-        "start",
-    ]
-
-
-def test_memory_is_the_sum_of_what_all_of_them_have() -> None:
-    state = state_of(
-        *(ev.ProcessChanged(id, 1, ProcessKind.JOB, ev.ProcessState.IDLE, 1) for id in ("a", "b"))
-    )
-    one, other = state.processes.values()
-    assert memory([one, other]) == "not measured yet: 2 processes (2 idle)"
-    one = replace(one, rss_mb=100.0, uss_mb=20.0, pss_mb=40.0)
-    assert memory([one, replace(one, pss_mb=41.0)]) == "81M pss in 2 processes (2 idle)"
-    assert memory([one, replace(one, pss_mb=None)]) == "40M uss in 2 processes (2 idle)"
-    assert memory([one, replace(other, rss_mb=50.0)]) == "150M rss in 2 processes (2 idle)"
-
-
-def test_what_runs_is_told_not_to_be_what_is_on_disk() -> None:
-    state = state_of(
-        ready(1), ready(2, cause="/v/agent.py"), ready(3, cause="roll back to 1", rolled_back_to=1)
-    )
-    newest, *_ = entries(state)
-    said = text(fact_lines(newest, state, 0.0))
-    assert "cause    roll back to 1" in said
-    assert "that of generation 1, not what is on disk" in said
-    later = state_of(ready(1), ready(3, rolled_back_to=1), ready(4))
-    assert "not what is on disk" not in text(fact_lines(entries(later)[1], later, 0.0))
-
-
-def test_a_bar_for_each_step_that_there_was() -> None:
-    steps = ev.LoadSteps(seen=10.0, read=0.0, load=40.0)
-    record = LoadRecord(1, 0.0, good=True, cause="start", seconds=None, steps=steps)
-    lines = text(step_lines(record)).split("\n")
-    assert [line.split()[:2] for line in lines] == [["save", "seen"], ["files", "read"], ["file", "loaded"]]
-    assert [line.count("█") for line in lines] == [5, 0, 20]
-    assert all(
-        width_of(line) <= 76 for line in step_lines(replace(record, steps=ev.LoadSteps(*[12.0] * 7)), 3)
-    )
-    assert step_lines(replace(record, steps=ev.LoadSteps())) == ()
-    assert [bar(share, 2) for share in (0.0, 0.001, 0.5, 1.0, 7.0)] == ["", "▏", "█", "██", "██"]
-
-
-# -- diffs and failures -----------------------------------------------------------------------------------
-
-
-def test_lines_of_a_diff_are_known_by_their_place() -> None:
-    assert "".join(kind for kind, _, _ in marked(DIFF)) == "=ff@ -+ ff@-="
-    tones = {"".join(span.text for span in line): line[0].tone for line in diff_lines(DIFF, 100) if line}
-    assert tones["--- a comment that was removed"] is Tone.GONE
-    assert tones["+++ one that was added"] is Tone.GOOD
-    assert tones["--- agent.py"] is tones["+++ /dev/null"] is Tone.STRONG
-
-
-def test_the_first_change_of_a_file_that_is_there() -> None:
-    assert first_change(DIFF) == ("agent.py", 9)
-    assert first_change(
-        "one\n--- a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n--- b\n+++ b\n@@ -1 +1,2 @@\n a\n+b"
-    ) == ("b", 2)
-    assert first_change("generation 1 was the first") is None
-
-
-def test_a_long_line_keeps_its_sign_in_each_row() -> None:
-    rows = folded("+" + "漢" * 30, 20)
-    assert all(each.startswith("+") for each in rows)
-    assert "".join(each.removeprefix("+").removeprefix("… ") for each in rows) == "漢" * 30
-    assert folded("", 20) == [""]
-
-
-def test_text_from_outside_is_one_row_of_text() -> None:
-    for line in diff_lines(f"head\n--- {HOSTILE}\n+++ x\n@@ -0,0 +1 @@\n+{HOSTILE}", 60):
-        assert not set("\x1b\u202e\r\x07\n") & set("".join(span.text for span in line))
-
-
-def test_a_failure_with_the_line_that_failed() -> None:
-    traceback = (
-        'Traceback:\n  File "/v/agent.py", line 3, in <module>\n    from tools import search\n'
-        '  File "<frozen importlib._bootstrap>", line 1176, in _find_and_load\n'
-        '  File "/v/search.py", line 7, in <module>\n    KEY = os.environ["KEY"]\nKeyError: \'KEY\'\n'
-    )
-    record = LoadRecord(
-        3, 0.0, good=False, cause="x", seconds=None, error="KeyError", file="/v/search.py", line=7,
-        traceback=traceback,
-    )  # fmt: skip
-    assert failing_line(record) == 'KEY = os.environ["KEY"]'
-    said = text(failure_lines(record, 100))
-    assert said.startswith('KeyError\nat /v/search.py:7\n   KEY = os.environ["KEY"]\n\nTraceback:')
-    assert "importlib" not in said
-    assert failing_line(replace(record, line=70)) == ""
-    assert failing_line(replace(record, traceback="")) == ""
-    long = replace(record, traceback="\n".join(f"line {number}" for number in range(100)))
-    assert "… 40 lines before\nline 40" in text(failure_lines(long, 100))
-
-
-# -- the page ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])

@@ -1,106 +1,23 @@
 """The log pane as its users handle it: following, reading back, filters, find, whole records, the mouse."""
 
-import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from textual import events
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Select, Static
+from textual.widgets import Static
 
-from agent_tui.logs.store import LogStore
 from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
-from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.log_export import LogExport
 from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.widgets.log_bars import LogTitle
-from agent_tui.tui.widgets.log_choices import Chosen
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_query import parse
 from agent_tui.tui.widgets.log_view import LogView
-from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeEngine
-from tests.fakes.scripted_child import until
 from tests.tui import histories
-
-VIEW = 11
-"""Rows of lines in a pane of 80×12: the title takes one."""
-
-
-class Host(App[None]):
-    """A pane over a small store, with the keys that the app's registry gives it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "pane('start_find')"),
-        Binding("n", "pane('find_next')"),
-        Binding("N", "pane('find_previous')"),
-        Binding("m", "pane('toggle_only_found')"),
-        Binding("F", "pane('choose_filters')"),
-        Binding("t", "pane('start_time')"),
-        Binding("z", "pane('fold')"),
-        Binding("Z", "pane('fold_all')"),
-        Binding("y", "pane('copy')"),
-        Binding("X", "pane('export')"),
-    ]
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()
-        self.store = LogStore(FakeClock(), capacity)
-        self.pane = LogPane(self.store.pull, level=LogLevel.DEBUG, capacity=capacity)
-
-    def compose(self) -> ComposeResult:
-        yield self.pane
-        yield Input(id="other")
-
-    def action_pane(self, name: str) -> None:
-        getattr(self.pane, name)()
-
-    @property
-    def view(self) -> LogView:
-        return self.pane.query_one(LogView)
-
-    @property
-    def title_line(self) -> str:
-        return str(self.pane.query_one(LogTitle).render())
-
-    def log_lines(self, *lines: str, level: LogLevel = LogLevel.INFO, process: str = "p1") -> None:
-        first = self.store.end
-        for text in lines:
-            self.store.add(LogSource(process, LogStream.STDOUT), level, text)
-        self.pane.added(LogsAdded(first, self.store.end, self.store.dropped))
-
-    def count(self, first: int, end: int) -> None:
-        self.log_lines(*(f"line {number}" for number in range(first, end)))
-
-    def shown(self) -> list[str]:
-        """The rows in view, as painted, without columns and blanks."""
-        height = self.view.scrollable_content_region.height
-        return [self.view.render_line(y).text.rstrip()[27:] for y in range(height)]
-
-
-@asynccontextmanager
-async def host(
-    capacity: int = 1000, size: tuple[int, int] = (80, 15)
-) -> AsyncIterator[tuple[Host, Pilot[None]]]:
-    app = Host(capacity)
-    async with app.run_test(size=size) as pilot:
-        app.view.focus()
-        await pilot.pause()
-        assert app.view.scrollable_content_region.height == size[1] - 4
-        yield app, pilot
-
-
-def numbered(first: int, end: int) -> list[str]:
-    return [f"line {number}" for number in range(first, end)]
+from tests.tui.log_host import TRACEBACK, VIEW, Host, host, numbered
 
 
 async def test_the_end_is_followed_from_the_first_batch_on() -> None:
@@ -198,77 +115,6 @@ async def test_filters_that_show_nothing_say_so() -> None:
         app.pane.level = LogLevel.ERROR
         await pilot.pause()
         assert "none of 3 lines is shown" in app.view.render_line(0).text
-
-
-async def test_find_goes_to_the_latest_match_and_on_from_there() -> None:
-    async with host() as (app, pilot):
-        app.log_lines(*(f"line {n}" + (" boom" if n % 20 == 5 else "") for n in range(100)))
-        await pilot.pause()
-        await pilot.press("slash", *"boom")
-        await pilot.pause()
-        assert app.view.selected == 85
-        assert "/boom 5/5" in app.title_line
-        await pilot.press("up")
-        assert app.view.selected == 65
-        await pilot.press("enter")
-        assert app.focused is app.view
-        assert not app.pane.query_one("#log-find").has_class("-open")
-        for key, line in (("N", 45), ("n", 65), ("n", 85), ("n", 5), ("N", 85)):
-            await pilot.press(key)
-            assert app.view.selected == line
-        await pilot.pause()
-        row = app.view.rows.row_of(85) - app.view.scroll_offset.y
-        assert app.shown()[row] == "line 85 boom"
-        app.log_lines("new boom")
-        await pilot.pause()
-        assert "/boom 5/6" in app.title_line
-        await pilot.press("escape")
-        await pilot.pause()
-        assert app.pane.needle == ""
-        assert app.pane.follow
-
-
-async def test_escape_in_the_field_restores_what_was_before() -> None:
-    async with host() as (app, pilot):
-        app.count(0, 50)
-        other = app.query_one("#other")
-        other.focus()
-        await pilot.pause()
-        app.pane.start_find()
-        await pilot.pause()
-        await pilot.press(*"line 7")
-        await pilot.pause()
-        assert not app.pane.follow
-        await pilot.press("escape")
-        await pilot.pause()
-        assert app.focused is other
-        assert app.pane.follow
-        assert app.shown() == numbered(39, 50)
-
-
-async def test_only_found_lines() -> None:
-    async with host() as (app, pilot):
-        app.count(0, 50)
-        await pilot.press("slash", *"line 1", "ctrl+o")
-        await pilot.pause()
-        assert len(app.view.rows) == 11
-        app.log_lines("line 1 again", "other")
-        assert len(app.view.rows) == 12
-        await pilot.press("escape")
-        assert len(app.view.rows) == 52
-
-
-async def test_a_match_beyond_the_edge_comes_into_view() -> None:
-    async with host() as (app, pilot):
-        app.log_lines("x" * 300 + " boom", "short boom")
-        await pilot.pause()
-        assert app.view.render_line(0).text.endswith("›")
-        await pilot.press("slash", *"boom", "enter", "N")
-        await pilot.pause()
-        assert "boom" in app.view.render_line(0).text
-        await pilot.press("n")
-        await pilot.pause()
-        assert app.view.scroll_offset.x == 0
 
 
 async def test_keys_select_lines_and_down_from_the_newest_follows() -> None:
@@ -401,9 +247,6 @@ async def test_too_much_for_a_clipboard_is_told() -> None:
         assert "too much for a clipboard" in [each.message for each in app._notifications][-1]
 
 
-TRACEBACK = "Traceback (most recent call last):\n  File 1\n    code\n  File 2\n    more\nBoom: no"
-
-
 async def test_tracebacks_are_folded_and_unfold_by_keys_and_mouse() -> None:
     async with host() as (app, pilot):
         app.log_lines("before", TRACEBACK, "after", TRACEBACK)
@@ -430,186 +273,6 @@ async def test_tracebacks_are_folded_and_unfold_by_keys_and_mouse() -> None:
         app.view.select(0)
         await pilot.press("z")
         assert len(app.view.rows) == 6, "one line is not folded"
-
-
-async def test_what_is_found_in_a_fold_unfolds_it() -> None:
-    async with host() as (app, pilot):
-        app.log_lines(TRACEBACK, *numbered(0, 50))
-        await pilot.press("slash", *"file 2", "enter")
-        await pilot.pause()
-        assert app.view.selected == 0
-        row = app.view.rows.row_of(0) + 3 - app.view.scroll_offset.y
-        assert "File 2" in app.view.render_line(row).text
-
-
-async def test_a_regular_expression_is_looked_for_and_a_bad_one_only_told() -> None:
-    async with host(size=(120, 15)) as (app, pilot):
-        app.count(0, 50)
-        help = app.pane.query_one("#log-find .prompt-help", Static)
-        await pilot.press("slash", *"line 4[35]", "ctrl+r")
-        await pilot.pause()
-        assert (app.view.rows.found, app.view.selected) == (2, 45)
-        await pilot.press(*"[")
-        await pilot.pause()
-        assert str(help.render()).startswith("no regular expression: unterminated character set")
-        assert app.view.rows.found == 2
-        await pilot.press("enter")
-        assert app.pane.query_one("#log-find").has_class("-open")
-        await pilot.press("backspace")
-        await pilot.pause()
-        assert "regex" in str(help.render())
-        await pilot.press("ctrl+r")
-        await pilot.pause()
-        assert app.view.rows.found == 0
-        await pilot.press("ctrl+r", "enter", "m")
-        assert len(app.view.rows) == 2
-
-
-async def test_a_regular_expression_that_takes_forever_is_told() -> None:
-    async with host() as (app, pilot):
-        app.log_lines("x" * 40)
-        await pilot.press("slash")
-        app.pane.query_one(Input).value = "re:(x+x+)+y"
-        await pilot.pause()
-        assert "takes too long" in str(app.pane.query_one("#log-find .prompt-help", Static).render())
-        assert app.shown()[0].startswith("xxx")
-
-
-async def test_a_long_scan_goes_in_slices_and_keys_wait_for_it() -> None:
-    async with host(capacity=100_000) as (app, pilot):
-        app.log_lines(*(f"line {n}" for n in range(60_000)))
-        await until(lambda: app.view.rows.scanned is None)
-        assert len(app.view.rows) == 60_000
-        app.view.select(30_000)
-        await pilot.pause()
-        kept = app.shown()
-        app.pane.chosen = Chosen(level=LogLevel.ERROR)
-        assert app.shown() == kept, "what was shown stays until the scan is done"
-        app.pane._retitle()
-        assert "filtering… " in app.title_line
-        app.pane.chosen = Chosen()
-        app.view.request(replace(app.view.rows.filter, query=parse("line 77")))
-        app.pane.find_next()
-        assert app.view.selected == 30_000
-        await until(lambda: app.view.rows.scanned is None)
-        await pilot.pause()
-        assert (app.view.rows.found, app.view.selected) == (111, 77)
-        assert app.view._scan is None
-
-
-async def test_the_choice_of_filters_narrows_this_view_at_once() -> None:
-    engine = FakeEngine()
-    histories.busy(engine)
-    async with host(size=(100, 30)) as (app, pilot):
-        for process, generation in (("p1", 1), ("p2", 1), ("p3", 2), ("", 0)):
-            app.store.introduce(process, generation)
-            app.log_lines(f"of {process}", process=process)
-        app.log_lines("bad", level=LogLevel.ERROR, process="p1")
-        app.pane.show(engine.bus.state, 0.0)
-        await pilot.press("F")
-        await pilot.pause()
-        rows = app.screen.query_one(OptionList)
-        assert app.screen.query_one(Select).value == "all"
-        for id, shown in (("owner:p1", ["of p1", "bad"]), ("owner:p2", ["of p1", "of p2", "bad"])):
-            rows.highlighted = rows.get_option_index(id)
-            await pilot.press("enter")
-            await pilot.pause()
-            assert [line.text for line in app.view.rows.shown()] == shown
-        assert "✓ p2" in str(rows.get_option("owner:p2").prompt)
-        app.screen.query_one(Select).value = "error"
-        await pilot.pause()
-        await pilot.press("escape")
-        assert [line.text for line in app.view.rows.shown()] == ["bad"]
-        for chip, left in (("error+ ×", 3), ("p1 pid 8123 ×", 1), ("p2 pid 8124 ×", 5)):
-            await pilot.pause()
-            await pilot.click(LogTitle, offset=(app.title_line.index(chip), 0))
-            assert len(app.view.rows) == left
-        app.pane.chosen = Chosen(generations=frozenset({2}))
-        assert [line.text for line in app.view.rows.shown()] == ["of p3"]
-        await pilot.press("F", "backspace", "escape")
-        assert app.pane.chosen == Chosen()
-
-
-async def test_the_option_bounds_what_the_view_was_narrowed_to() -> None:
-    async with host() as (app, _):
-        app.log_lines("info")
-        app.log_lines("warn", level=LogLevel.WARN)
-        app.pane.chosen = Chosen(level=LogLevel.WARN)
-        app.pane.level = LogLevel.ERROR
-        assert len(app.view.rows) == 0
-        app.pane.level = LogLevel.DEBUG
-        assert len(app.view.rows) == 1
-        app.pane.chosen = Chosen()
-        assert len(app.view.rows) == 2
-
-
-async def test_going_to_a_time() -> None:
-    async with host(size=(120, 15)) as (app, pilot):
-        for number in range(100):
-            app.store.add(
-                LogSource("p1", LogStream.RECORD), LogLevel.INFO, f"line {number}", ts=36_000.0 + 30 * number
-            )
-        app.log_lines()
-        help = app.pane.query_one("#log-time .prompt-help", Static)
-        for typed, line in (("10:15", 30), ("10:20:01", 41), ("-30s", 40), ("+2m", 44)):
-            await pilot.press("t", *typed, "enter")
-            await pilot.pause()
-            assert app.view.selected == line
-            assert app.focused is app.view
-        await pilot.press("t")
-        for typed, line, told in (
-            ("11:30", 99, "nothing is so new: the newest line shown is of 10:49:30"),
-            ("-1h", 0, "nothing is so old: the oldest line shown is of 10:00:00"),
-            ("noon", 0, "not a time: give 12:04:31, 10:15, -30s or +2m"),
-            ("25:00", 0, "there is no 25:00 on a clock"),
-        ):
-            await pilot.press(*typed, "enter")
-            await pilot.pause()
-            assert app.view.selected == line
-            assert str(help.render()) == told, "and what is typed next takes the place of what was wrong"
-        await pilot.press("escape")
-        assert app.focused is app.view
-        app.view.go_to(app.view.rows.row_at_time(36_000.0 + 30 * 20))
-        assert app.shown()[0].endswith("line 20"), "it comes to the top"
-
-
-async def test_writing_what_is_shown_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with host() as (app, pilot):
-        app.count(0, 20)
-        app.log_lines("boom\n[/x]", level=LogLevel.ERROR)
-        app.pane.chosen = Chosen(level=LogLevel.ERROR)
-        await pilot.press("X")
-        await pilot.pause()
-        name = app.screen.query_one(Input)
-        told = app.screen.query_one("#export-told", Static)
-        assert re.fullmatch(r"agent-tui-\d{8}-\d{6}\.log", name.value)
-        for wrong, why in (
-            ("", "give the file a name"),
-            ("no/such/x.log", "not written: No such file"),
-            (".", "is no file"),
-        ):
-            name.value = wrong
-            await pilot.press("enter")
-            await until(lambda: why in str(told.render()))  # noqa: B023
-        name.value = "out.jsonl"
-        await pilot.press("enter")
-        await until(lambda: not isinstance(app.screen, LogExport))
-        (text,) = (tmp_path / "out.jsonl").read_text().splitlines()
-        assert json.loads(text)["text"] == "boom\n[/x]"
-        for answer, left in (("n", "jsonl"), ("y", "boom")):
-            (tmp_path / "there.log").write_text("jsonl")
-            await pilot.press("X")
-            await pilot.pause()
-            app.screen.query_one(Input).value = "there.log"
-            await pilot.press("enter")
-            await until(lambda: isinstance(app.screen, Confirm))
-            await pilot.press(answer)
-            await until(lambda: not isinstance(app.screen, Confirm))
-            await until(lambda: left in (tmp_path / "there.log").read_text())  # noqa: B023
-            await pilot.press("escape")
-            await until(lambda: len(app.screen_stack) == 1)
-        assert {path.name for path in tmp_path.iterdir()} == {"out.jsonl", "there.log"}
 
 
 async def test_resizing_keeps_the_line_at_the_top() -> None:

@@ -1,0 +1,90 @@
+"""A log pane over a small store, for tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from agent_tui.logs.store import LogStore
+from agent_tui.model.events import LogsAdded
+from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.tui.widgets.log_bars import LogTitle
+from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.log_view import LogView
+from tests.fakes.clock import FakeClock
+
+VIEW = 11
+"""Rows of lines in a pane of 80×12: the title takes one."""
+
+TRACEBACK = "Traceback (most recent call last):\n  File 1\n    code\n  File 2\n    more\nBoom: no"
+
+
+class Host(App[None]):
+    """A pane over a small store, with the keys that the app's registry gives it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "pane('start_find')"),
+        Binding("n", "pane('find_next')"),
+        Binding("N", "pane('find_previous')"),
+        Binding("m", "pane('toggle_only_found')"),
+        Binding("F", "pane('choose_filters')"),
+        Binding("t", "pane('start_time')"),
+        Binding("z", "pane('fold')"),
+        Binding("Z", "pane('fold_all')"),
+        Binding("y", "pane('copy')"),
+        Binding("X", "pane('export')"),
+    ]
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.store = LogStore(FakeClock(), capacity)
+        self.pane = LogPane(self.store.pull, level=LogLevel.DEBUG, capacity=capacity)
+
+    def compose(self) -> ComposeResult:
+        yield self.pane
+        yield Input(id="other")
+
+    def action_pane(self, name: str) -> None:
+        getattr(self.pane, name)()
+
+    @property
+    def view(self) -> LogView:
+        return self.pane.query_one(LogView)
+
+    @property
+    def title_line(self) -> str:
+        return str(self.pane.query_one(LogTitle).render())
+
+    def log_lines(self, *lines: str, level: LogLevel = LogLevel.INFO, process: str = "p1") -> None:
+        first = self.store.end
+        for text in lines:
+            self.store.add(LogSource(process, LogStream.STDOUT), level, text)
+        self.pane.added(LogsAdded(first, self.store.end, self.store.dropped))
+
+    def count(self, first: int, end: int) -> None:
+        self.log_lines(*(f"line {number}" for number in range(first, end)))
+
+    def shown(self) -> list[str]:
+        """The rows in view, as painted, without columns and blanks."""
+        height = self.view.scrollable_content_region.height
+        return [self.view.render_line(y).text.rstrip()[27:] for y in range(height)]
+
+
+@asynccontextmanager
+async def host(
+    capacity: int = 1000, size: tuple[int, int] = (80, 15)
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(capacity)
+    async with app.run_test(size=size) as pilot:
+        app.view.focus()
+        await pilot.pause()
+        assert app.view.scrollable_content_region.height == size[1] - 4
+        yield app, pilot
+
+
+def numbered(first: int, end: int) -> list[str]:
+    return [f"line {number}" for number in range(first, end)]
