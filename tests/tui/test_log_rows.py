@@ -1,4 +1,4 @@
-"""What the log pane shows, with no screen: the mirror, the filters, find, and texts."""
+"""What the log pane shows, with no screen: the mirror, the filters and find."""
 
 from dataclasses import replace
 
