@@ -1,4 +1,4 @@
-"""The log pane as its users handle it: following, reading back, selecting, whole records, folds, the mouse."""
+"""The log pane as its users handle it: following, reading back, selecting, folds, the mouse."""
 
 import re
 from dataclasses import replace
