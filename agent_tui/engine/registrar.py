@@ -90,28 +90,29 @@ class Registrar:
     ) -> None:
         """Registers under these options, if that is not what already stands; does not wait for the server.
 
-        Raises UserError.
+        Raises UserError, with everything as it was.
         """
         registration = registration_for(options, version)
         if self._closed:
             return
+        both = (self._current, self._next)
+        standing = next((held for held in both if held and held.matches(registration, address)), None)
+        # Made before anything is changed: it raises for a server that cannot work.
+        held = standing or Held(registration, address, self, self._maker(options, registration, address))
         self._kind = kind
         self.reconfigure(options)
-        for held in (self._current, self._next):
-            if held is not None and held.matches(registration, address):
-                if held is self._current:
-                    self._drop_next()
-                held.worker.retry()
-                return
+        if standing is not None:
+            if standing is self._current:
+                self._drop_next()
+            standing.worker.retry()
+            return
         self._drop_next()
-        held = Held(registration, address, self)
         if self._current is not None and self._current.is_registered:
             self._next = held
         else:
             if self._current is not None:
                 self._end(self._current)
             self._current = held
-        held.start(self._maker(options, registration, address))
         if self._full:
             held.worker.set_draining(True)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent_tui.model.errors import ServerError
@@ -29,26 +28,23 @@ class Owner(Protocol):
 MakeWorker = Callable[[WorkerListener], Worker]
 
 
-@dataclass(eq=False)
 class Held:
     """A registration as it stands, stood or is to stand; the worker's listener."""
 
-    registration: Registration
-    address: ServerAddress
-    owner: Owner
-    jobs: set[str] = field(default_factory=set)
-    """Offers and jobs that came through it and are not over."""
-    told_why: bool = False
-    """Whether it was said why it ended."""
-    settled: "asyncio.Future[str]" = field(init=False)
-    """Done when the server has accepted it (empty), or it was given up (why)."""
-    worker: Worker = field(init=False)
-    task: "asyncio.Task[None]" = field(init=False)
-
-    def start(self, make: MakeWorker) -> None:
-        """Connects, and stays connected."""
-        self.settled = asyncio.get_running_loop().create_future()
+    def __init__(
+        self, registration: Registration, address: ServerAddress, owner: Owner, make: MakeWorker
+    ) -> None:
+        """Connects, and stays so. Raises UserError for a server that cannot work, with nothing left."""
+        self.registration = registration
+        self.address = address
+        self.owner = owner
+        self.jobs: set[str] = set()
+        """Offers and jobs that came through it and are not over."""
+        self.told_why = False
+        """Whether it was said why it ended."""
         self.worker = make(self)
+        self.settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the server has accepted it (empty), or it was given up (why)."""
         self.task = asyncio.create_task(self._run(), name="worker")
 
     @property

@@ -89,15 +89,19 @@ def configured(options: ServerOptions) -> ServerAddress:
 
 
 def _credentials(options: ServerOptions) -> tuple[str, str]:
-    """Key and secret; on this machine those of a development server where none are given."""
-    if options.api_key or options.api_secret or options.worker_token or not is_loopback(options.ws_url):
+    """Key and secret; on this machine those of a development server where none are given.
+
+    A worker token takes nothing off them: it goes on the URL, and the SDKs sign their token beside it as ever
+    (agents-js.md §2, workerToken; livekit-agents.md §1.2).
+    """
+    if options.api_key or options.api_secret or not is_loopback(options.ws_url):
         return options.api_key, options.api_secret
     return DEV_KEY, DEV_SECRET
 
 
 def require_credentials(options: ServerOptions) -> None:
     """Raises UserError when a server is configured without what opens it."""
-    if not options.ws_url or options.worker_token:
+    if not options.ws_url:
         return
     worker_url(options.ws_url)
     key, secret = _credentials(options)

@@ -152,6 +152,11 @@ async def test_a_signal_during_a_back_off_ends_at_once() -> None:
         ((EXAMPLES / "native_agent.py",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
         ((EXAMPLES / "native_agent.py",), {"LIVEKIT_URL": "ws://example.com"}, "no API key"),
         (
+            (EXAMPLES / "native_agent.py", "--ws-url", "wss://example.com", "--worker-token", "t0k3n"),
+            {},
+            "no API key",
+        ),
+        (
             (EXAMPLES / "native_agent.py",),
             {"LIVEKIT_URL": "ftp://example.com", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"},
             "ftp://example.com",

@@ -16,7 +16,7 @@ from agent_tui.local_server.server import LocalServer
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.errors import ServerError
+from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import JobProgress, Offer, Registered, Reject
@@ -46,6 +46,8 @@ class FakeWorker:
         self.told: list[Any] = []
         self.trouble: str | None = "connecting"
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not arguments["server"].api_key:
+            raise UserError("no API key")
         self.made.append(self)
 
     async def run(self) -> None:
@@ -249,6 +251,26 @@ async def test_the_first_that_is_refused_is_told() -> None:
         await until(lambda: s.told(ev.WorkerRefused))
         await s.present()
         assert len(s.workers) == 2
+
+
+@pytest.mark.parametrize("before", ["nothing", "registered", "taking over"])
+async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
+    async with scene() as s:
+        if before != "nothing":
+            await s.present(agent_name="a")
+            s.workers[0].accepted("AW_1")
+        if before == "taking over":
+            await s.present(agent_name="b")
+        trouble = s.registrar.trouble
+        with pytest.raises(UserError, match="no API key"):
+            await s.present(ServerAddress("ws://here", "", ""), agent_name="c")
+        assert s.registrar.trouble == trouble
+        s.registrar.set_full("for a reason")
+        s.registrar.set_full("")
+        if before == "taking over":
+            s.workers[1].accepted("AW_2")
+            assert s.registrar.worker_id == "AW_2"
+        s.registrar.drain()
 
 
 @pytest.mark.real

@@ -90,6 +90,7 @@ def test_refused_names_what_to_check() -> None:
     found = trouble(engine.bus.state, tokened.resolution.options)
     assert found is not None
     assert "LIVEKIT_WORKER_TOKEN" in found.todo[0]
+    assert "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" in found.todo[0]  # the token needs them as well
 
 
 def test_a_server_that_is_gone_for_good() -> None:

@@ -177,12 +177,11 @@ def _broken(state: AppState) -> Trouble:
 
 
 def _credentials(options: ServerOptions) -> tuple[str, ...]:
+    keys = "key and secret: LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
+    flags = "--api-key and --api-secret"
     if options.worker_token:
-        keys = "the worker token: LIVEKIT_WORKER_TOKEN in .env.local or .env"
-        flags = "--worker-token"
-    else:
-        keys = "key and secret: LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
-        flags = "--api-key and --api-secret"
+        keys = f"the worker token, LIVEKIT_WORKER_TOKEN, or {keys}"
+        flags = f"--worker-token, {flags}"
     return (
         f"correct {keys}, then press r",
         f"or quit (q) and give {flags}, or --url for another server, or --local for the embedded one",

@@ -57,7 +57,7 @@ reference to their variable.
 - `maxRetry` 0 says why it gave up.
 - `drainTimeout` counts in production, where a stop lets running jobs finish, and for `Q` on the screen; 0 waits
   without limit.
-- `workerToken` goes on the URL and leaves no `loadFunc` and `loadThreshold` of one's own; that is said once.
+- `workerToken` goes on the URL, beside key and secret, and leaves no `loadFunc` and `loadThreshold` of one's own; that is said once.
 - `jobMemoryLimitMB` ends the job in good order first and kills what is left after 2 s.
 
 ## What is tested from outside, by source
