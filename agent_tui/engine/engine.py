@@ -16,6 +16,7 @@ from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
+from agent_tui.engine.faults import Faults
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.no_job import Standing
@@ -46,6 +47,10 @@ MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
 
 KILLED = "killed: agent-tui was told to end at once"
+KILLED_AFTER_FAULT = "killed: agent-tui could not end it in good order"
+KILL_S = 2.0
+"""For what was killed to be reaped."""
+
 NO_MEDIA = (
     "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
     "install livekit-server to join real rooms"
@@ -67,6 +72,7 @@ class Engine:
         self._door = Door()
         self._door.mask((self.options.api_secret, self.options.worker_token))
         self._bus = Bus(self._clock, self._door.clean)
+        self._faults = Faults(self._bus.publish)
         self._store = LogStore(self._clock, door=self._door)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
@@ -152,8 +158,11 @@ class Engine:
         self._spawn(self._code.keep_loaded(), "generations")
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
+        """Ends everything. Raises OwnError if a part of the engine failed, unless the body raised already."""
         await self._stop("agent-tui ends", kill=False)
+        if self._faults.first is not None and error is None:
+            raise self._faults.first
 
     def _tell_start(self) -> None:
         self._bus.publish(
@@ -338,35 +347,66 @@ class Engine:
         if not self.up:
             return
         if kill:
-            self._drain_over.set()
-            self._pool.kill(KILLED)
-            self._code.kill(KILLED)
+            self._kill_all(KILLED)
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop_all(reason, drain=drain), name="stop")
         await asyncio.shield(self._stopping)
 
     async def _stop_all(self, reason: str, *, drain: bool) -> None:
-        """Jobs leave their rooms first, then the worker the server, then everything else goes."""
+        """Jobs leave their rooms first, then the worker the server, then everything else goes.
+
+        Each step is done, whatever went wrong in those before it.
+        """
+        faults = self._faults
+        try:
+            with faults.of("farewell"):
+                await self._hold_offers(reason, drain=drain)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await faults.all(desk=self._desk.close(reason), pool=self._pool.close(reason))
+            await faults.all(dispatches=self._dispatches.close(), jobs=self._host.close())
+            await faults.all(registrar=self._registrar.close())
+            await faults.all(
+                generations=self._code.close(reason),
+                endpoint=self._http.close(),
+                server=self._context.server.close(),
+            )
+            if faults.first is not None:
+                await self._kill_what_is_left()
+            await faults.all(logs=asyncio.to_thread(self._intake.close))
+            with faults.of("logs"):
+                self._announcer.close()
+            self._bus.publish(ev.Stopped(reason))
+        finally:
+            self._bus.close()
+
+    async def _hold_offers(self, reason: str, *, drain: bool) -> None:
+        """Takes no more jobs, and lets those that run finish where that is wanted."""
         jobs = len(self._desk.running)
         timings, options = self._context.process_timings(), self.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
-        self._registrar.drain()
+        with self._faults.of("registrar"):
+            self._registrar.drain()
         self._desk.drain()
         if drain_s is not None:
             await self._let_jobs_finish(drain_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(self._desk.close(reason), self._pool.close(reason))
-        await asyncio.gather(self._dispatches.close(), self._host.close())
-        await self._registrar.close()
-        await asyncio.gather(self._code.close(reason), self._http.close(), self._context.server.close())
-        await asyncio.to_thread(self._intake.close)
-        self._announcer.close()
-        self._bus.publish(ev.Stopped(reason))
-        self._bus.close()
+
+    def _kill_all(self, reason: str) -> None:
+        self._drain_over.set()
+        with self._faults.of("pool"):
+            self._pool.kill(reason)
+        with self._faults.of("generations"):
+            self._code.kill(reason)
+
+    async def _kill_what_is_left(self) -> None:
+        """A part that failed may not have ended its processes."""
+        self._kill_all(KILLED_AFTER_FAULT)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_S):
+                await self._pool.gone()
 
     async def _let_jobs_finish(self, limit_s: float) -> None:
         """Waits for the running jobs; 0 is no limit (agents-js.md §2, drainTimeout)."""
@@ -387,6 +427,5 @@ class Engine:
         """No part of the engine may die in silence: what it did is not done any more."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            text = f"agent-tui's own {task.get_name()} failed: {type(error).__name__}: {error}"
-            self._bus.publish(ev.Notice(LogLevel.ERROR, text))
+            text = str(self._faults.note(task.get_name(), error))
             self._ending = asyncio.create_task(self._stop(text, kill=False), name="end after a failure")

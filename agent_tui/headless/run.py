@@ -16,7 +16,7 @@ from agent_tui.headless import jsonl, lines
 from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.errors import ExitCode, OwnError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.reduce import reduce
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
@@ -195,7 +195,7 @@ class Headless:
     async def run(self) -> ExitCode:
         """Starts the engine, stays until it is time to leave or it was stopped, and ends it.
 
-        Raises UserError when the engine cannot start.
+        Raises UserError when the engine cannot start, or OwnError when a part of it failed.
         """
         # Subscribed before the start, so that nothing is missed.
         printing = asyncio.create_task(self._print(self._engine.subscribe()), name="headless")
@@ -209,6 +209,9 @@ class Headless:
             await printing
             if self._work is not None:
                 self._printer.last(self._work)
+        except OwnError:
+            await printing  # all has ended nevertheless, and what was told is printed
+            raise
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)

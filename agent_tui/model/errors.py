@@ -34,3 +34,11 @@ class ServerError(UserError):
 
     def __init__(self, line: str) -> None:
         super().__init__(line, ExitCode.SERVER)
+
+
+class OwnError(UserError):
+    """A part of agent-tui failed by a fault of its own, which the user can only tell us of."""
+
+    def __init__(self, part: str, error: BaseException) -> None:
+        line = f"agent-tui's own {part} failed: {type(error).__name__}: {error}"
+        super().__init__(line, ExitCode.JOB_FAILED)

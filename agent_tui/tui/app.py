@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,7 +18,7 @@ from textual.widgets import Footer
 
 from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
-from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.errors import ExitCode, OwnError, UserError
 from agent_tui.model.logs import LogLine
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis, ServerOptions
@@ -149,7 +150,7 @@ class AgentTuiApp(App[int]):
         self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
 
     async def _run_engine(self) -> None:
-        """Makes the engine, follows it to its end, and leaves with it."""
+        """Makes the engine, follows it to its end, and leaves with it, also when it fails."""
         try:
             self._engine = await self._make_engine()
             self._bridge = Bridge(self._engine.subscribe)
@@ -159,8 +160,10 @@ class AgentTuiApp(App[int]):
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.doing")
                 await following
             self.exit(ExitCode.OK)
-        except UserError as error:
-            self.exit(error.exit_code, return_code=error.exit_code, message=f"agent-tui: {error}")
+        except Exception as error:
+            # Without an engine that is followed no key would do anything any more.
+            told = error if isinstance(error, UserError) else OwnError("screen", error)
+            self.exit(told.exit_code, return_code=told.exit_code, message=Text(f"agent-tui: {told}"))
 
     async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:
         """Ends the engine, in good order or at once; the app leaves when it has ended."""

@@ -34,6 +34,15 @@ Processes.show = broken
 from agent_tui.cli.main import main
 main(sys.argv[1:])
 """
+FAULT = """
+import sys
+from agent_tui.jobs.desk import Desk
+async def broken(self, reason):
+    raise RuntimeError("a part broke")
+Desk.close = broken
+from agent_tui.cli.main import main
+main(sys.argv[1:])
+"""
 
 
 def _take_terminal() -> None:
@@ -161,6 +170,16 @@ async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
     with terminal(*ARGUMENTS, program=CRASH) as running:
         await until(lambda: running.shows(b"a widget broke"), limit_s=30)
         await until(running.ended, limit_s=20)
+        assert running.process.returncode == 1
+        await assert_clean(running)
+
+
+async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_nothing_up() -> None:
+    with terminal(*ARGUMENTS, program=FAULT) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        assert running.shows(b"agent-tui: agent-tui's own desk failed: RuntimeError: a part broke")
         assert running.process.returncode == 1
         await assert_clean(running)
 

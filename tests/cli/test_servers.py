@@ -139,6 +139,28 @@ async def test_a_signal_during_a_back_off_ends_at_once() -> None:
             assert await run.end() == 130
 
 
+FAULT = """
+import sys
+from agent_tui.engine.registrar import Registrar
+def broken(self):
+    raise RuntimeError("a part broke")
+Registrar.drain = broken
+from agent_tui.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> None:
+    arguments = (AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1)
+    async with agent_tui(*arguments, program=("-c", FAULT)) as run:
+        await run.until("job_started")
+        run.process.send_signal(signal.SIGINT)
+        assert await run.end() == 1
+        assert run.stderr == "agent-tui: agent-tui's own registrar failed: RuntimeError: a part broke\n"
+        assert run.all("job_ended")[0]["status"] == "terminated"
+        assert run.names[-1] == "stopped"
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "says"),
     [

@@ -12,6 +12,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.tui.actions import ACTIONS, keys_document
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
@@ -198,6 +199,36 @@ async def test_quit_stops_the_engine_and_leaves_when_it_has_ended() -> None:
         engine.bus.close()
         await until(lambda: app.return_code is not None)
         assert app.return_value == 0
+
+
+@pytest.mark.parametrize("when", ["while it is made", "while it is followed", "when it has ended"])
+async def test_an_engine_that_fails_closes_the_screen_with_its_line(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+
+    async def fails(*_: object) -> None:
+        raise RuntimeError("it [/broke]")
+
+    async def make() -> FakeEngine:
+        if when == "while it is made":
+            await fails()
+        return engine
+
+    if when == "while it is followed":
+        monkeypatch.setattr(Bridge, "run", fails)
+    if when == "when it has ended":
+        monkeypatch.setattr(FakeEngine, "__aexit__", fails)
+    app = AgentTuiApp(make, now=engine.clock.time)
+    async with app.run_test():
+        if when == "when it has ended":
+            await until(lambda: app._bridge is not None)
+            await app.stop("quit", kill=False)
+        await until(lambda: app.return_code is not None)
+        assert app.return_code == 1
+        assert [str(line) for line in app._exit_renderables] == [
+            "agent-tui: agent-tui's own screen failed: RuntimeError: it [/broke]"
+        ]
 
 
 async def test_a_display_that_lags_resynchronises() -> None:

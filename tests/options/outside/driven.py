@@ -29,7 +29,7 @@ class Driven(engine.Engine):
         self._following = asyncio.create_task(self._follow())
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         self._following.cancel()
         await super().__aexit__(*error)
 

@@ -1,0 +1,160 @@
+"""The end of an engine whose parts fail; every step is done, and the first fault is kept for the exit."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_tui.engine.agent_code import AgentCode
+from agent_tui.engine.announcer import LogAnnouncer
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.dispatches import Dispatches
+from agent_tui.engine.endpoint import Endpoint
+from agent_tui.engine.engine import Engine
+from agent_tui.engine.faults import Faults
+from agent_tui.engine.job_host import JobHost
+from agent_tui.engine.registrar import Registrar
+from agent_tui.jobs.desk import Desk
+from agent_tui.local_server.server import LocalServer
+from agent_tui.logs.intake import LogIntake
+from agent_tui.model import events as ev
+from agent_tui.model.commands import Stop
+from agent_tui.model.errors import OwnError
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
+from agent_tui.processes.pool import Pool
+from agent_tui.runtimes.interpreter import Interpreter
+from tests.fakes.engine import FakeEngine
+
+STEPS: list[tuple[type[Any], str]] = [
+    (Registrar, "drain"),
+    (Desk, "drain"),
+    (Desk, "close"),
+    (Pool, "close"),
+    (Dispatches, "close"),
+    (JobHost, "close"),
+    (Registrar, "close"),
+    (AgentCode, "close"),
+    (Endpoint, "close"),
+    (LocalServer, "close"),
+    (LogIntake, "close"),
+    (LogAnnouncer, "close"),
+]
+"""What an end consists of, as long as there are no processes."""
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
+    """A whole one that loads no file."""
+
+    async def rest(self: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AgentCode, "keep_loaded", rest)
+    config = RunConfig(
+        agent=tmp_path / "agent.py",
+        cwd=tmp_path,
+        read_environment=lambda: Environment({}, (), ()),
+        runtime="native",
+        interpreter=Interpreter(Path(sys.executable), "3.12", "that of the test", ()),
+        flags={"port": Given("0", "--port")},
+        local=True,
+        watch=False,
+    )
+    return Engine(config)
+
+
+def breaks(owner: type[Any], name: str, done: list[str], error: Exception | None) -> Callable[..., Any]:
+    """That method, which notes that it was called and then may fail."""
+    method = getattr(owner, name)
+
+    async def awaited(result: Any) -> None:
+        await result
+        if error is not None:
+            raise error
+
+    def broken(self: object, *arguments: object) -> Any:
+        done.append(f"{owner.__name__}.{name}")
+        result = method(self, *arguments)
+        if asyncio.iscoroutine(result):
+            return awaited(result)
+        if error is not None:
+            raise error
+        return result
+
+    return broken
+
+
+@pytest.mark.parametrize("broken", STEPS)
+async def test_a_step_that_fails_keeps_no_other_from_being_done(
+    broken: tuple[type[Any], str], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for owner, name in STEPS:
+        error = RuntimeError("it broke") if (owner, name) == broken else None
+        monkeypatch.setattr(owner, name, breaks(owner, name, done, error))
+    stream = engine.subscribe()
+    with pytest.raises(OwnError, match="failed: RuntimeError: it broke"):
+        async with engine:
+            assert (await engine.send(Stop("enough"))).ok
+    assert set(done) == {f"{owner.__name__}.{name}" for owner, name in STEPS}
+    told = [stamped.event async for batch in stream.batches() for stamped in batch]  # it has an end
+    assert told[-1] == ev.Stopped("enough")
+    assert any("it broke" in event.text for event in told if isinstance(event, ev.Notice))
+
+
+async def test_a_part_that_dies_ends_the_run_with_its_fault(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(self: object) -> None:
+        raise RuntimeError("no pool")
+
+    monkeypatch.setattr(Pool, "run", dies)
+    stream = engine.subscribe()
+    with pytest.raises(OwnError, match="own pool failed: RuntimeError: no pool") as caught:
+        async with engine:
+            told = [stamped.event async for batch in stream.batches() for stamped in batch]
+    assert caught.value.exit_code == 1
+    assert isinstance(told[-1], ev.Stopped)
+
+
+async def test_what_the_body_raised_is_not_hidden(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Desk, "close", breaks(Desk, "close", [], RuntimeError("it broke")))
+    with pytest.raises(LookupError):
+        async with engine:
+            raise LookupError("of the body")
+
+
+async def test_faults_keep_the_first_and_tell_all() -> None:
+    engine = FakeEngine()
+    stream = engine.subscribe()
+    faults = Faults(engine.bus.publish)
+
+    async def good() -> None: ...
+
+    async def bad() -> None:
+        raise ValueError("one")
+
+    await faults.all(good=good(), bad=bad())
+    with faults.of("other"):
+        raise KeyError("two")
+    assert str(faults.first) == "agent-tui's own bad failed: ValueError: one"
+    engine.bus.close()
+    told = [stamped.event async for batch in stream.batches() for stamped in batch]
+    assert [event.text for event in told if isinstance(event, ev.Notice)] == [
+        "agent-tui's own bad failed: ValueError: one",
+        "agent-tui's own other failed: KeyError: 'two'",
+    ]
+
+
+async def test_a_fault_that_cannot_be_told_is_kept_all_the_same() -> None:
+    def mute(event: object) -> None:
+        raise OSError("mute")
+
+    faults = Faults(mute)
+    with faults.of("part"):
+        raise ValueError("one")
+    assert "one" in str(faults.first)
