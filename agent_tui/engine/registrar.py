@@ -82,7 +82,9 @@ class Registrar:
         self._by_job: dict[str, Held] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._stopping = False
         self._full = ""
+        """Why no offers are taken for now."""
         self._kind = ev.ServerKind.CONFIGURED
 
     async def present(
@@ -113,8 +115,7 @@ class Registrar:
             if self._current is not None:
                 self._end(self._current)
             self._current = held
-        if self._full:
-            held.worker.set_draining(True)
+        self._hold_back(held)
 
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
@@ -135,15 +136,13 @@ class Registrar:
     def set_full(self, reason: str) -> None:
         """Reports full, for that reason; no longer with an empty one."""
         self._full = reason
-        for held in (self._current, self._next):
-            if held is not None:
-                held.worker.set_draining(bool(reason))
+        self._hold_back(*self._all())
 
     def drain(self) -> None:
-        """Reports full from now on."""
+        """Reports full from now on, whatever comes."""
+        self._stopping = True
         self._drop_next()
-        for held in self._all():
-            held.worker.set_draining(True)
+        self._hold_back(*self._all())
 
     async def close(self) -> None:
         """Ends all connections for good."""
@@ -198,8 +197,8 @@ class Registrar:
         if held is self._next:
             before, self._current, self._next = self._current, held, None
             if before is not None:
-                before.worker.set_draining(True)
                 self._draining.add(before)
+                self._hold_back(before)
                 self._end_if_done(before)
         if held is not self._current:
             return
@@ -260,6 +259,12 @@ class Registrar:
 
     def _all(self) -> list[Held]:
         return [held for held in (self._current, self._next, *self._draining) if held is not None]
+
+    def _hold_back(self, *registrations: Held) -> None:
+        """The one place that says whether a registration takes offers."""
+        for held in registrations:
+            none = self._stopping or bool(self._full) or held in self._draining
+            held.worker.set_draining(none)
 
     def _maker(
         self, options: ServerOptions, registration: Registration, address: ServerAddress

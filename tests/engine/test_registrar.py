@@ -44,6 +44,7 @@ class FakeWorker:
         self.listener = arguments["listener"]
         self.worker_id: str | None = None
         self.told: list[Any] = []
+        self.draining = False
         self.trouble: str | None = "connecting"
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not arguments["server"].api_key:
@@ -73,7 +74,7 @@ class FakeWorker:
         self.listener.offer(Offer(Job(id=job_id), False, time.time()))
 
     def set_draining(self, draining: bool) -> None:
-        self.told.append("draining")
+        self.draining = draining
 
     def retry(self) -> None: ...
     def reconfigure(self, **_: Any) -> None: ...
@@ -149,7 +150,8 @@ async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
         assert s.offered == ["AJ_1"]  # it still takes what comes
         new.accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
-        assert "draining" in old.told
+        assert old.draining
+        assert not new.draining
         assert [(e.worker_id, e.agent_name) for e in s.told(ev.WorkerRegistered)] == [
             ("AW_1", "a"),
             ("AW_2", "b"),
@@ -251,6 +253,33 @@ async def test_the_first_that_is_refused_is_told() -> None:
         await until(lambda: s.told(ev.WorkerRefused))
         await s.present()
         assert len(s.workers) == 2
+
+
+async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> None:
+    async with scene() as s:
+        await s.present(agent_name="a")
+        s.workers[0].accepted("AW_1")
+        s.registrar.drain()
+        s.registrar.set_full("its processes do not become ready")
+        s.registrar.set_full("")  # a generation took over
+        assert s.workers[0].draining
+        await s.present(agent_name="b")  # which has another name
+        assert s.workers[1].draining
+        s.workers[1].accepted("AW_2")
+        assert [worker.draining for worker in s.workers] == [True, True]
+
+
+async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> None:
+    async with scene() as s:
+        await s.present(agent_name="a")
+        s.workers[0].accepted("AW_1")
+        s.registrar.set_full("its processes do not become ready")
+        await s.present(agent_name="b")
+        assert [worker.draining for worker in s.workers] == [True, True]
+        s.workers[0].offers("AJ_1")
+        s.workers[1].accepted("AW_2")
+        s.registrar.set_full("")
+        assert [worker.draining for worker in s.workers] == [True, False]  # the old one only has its job
 
 
 @pytest.mark.parametrize("before", ["nothing", "registered", "taking over"])
