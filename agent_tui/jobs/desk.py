@@ -191,26 +191,32 @@ class Desk:
 
     async def _answer(self, record: JobRecord, agent: Agent) -> bool:
         answer = await agent.ask_request(record.job.SerializeToString(), record.id)
-        if answer.accept is None or record.told_to_end is not None:
-            record.declined = answer.error or "declined by the request function"
-            self._decline(record.id, answer.error, terminate=answer.terminate)
-            return False
-        record.accept = answer.accept
+        why = answer.error
+        if answer.accept is not None:
+            why = record.told_to_end[1] if record.told_to_end else self._accept(record, answer.accept)
+            if why is None:
+                self._emit(ev.OfferAnswered(record.id, accepted=True))
+                return True
+        record.declined = why or "declined by the request function"
+        # `await req.accept()` waits for this, also when it comes after we gave up to wait for an answer.
+        agent.outcome(record.id, record.declined)
+        self._decline(record.id, why, terminate=answer.terminate)
+        return False
+
+    def _accept(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
+        """Claims a process and tells the server; why it could not be told, if it could not."""
+        record.accept = accept
         record.accepted_at = self._clock.time()
         record.stage = Stage.ACCEPTED
         record.lease = self._around.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
-        record.declined = self._accept(record, record.accept)
-        if record.declined is not None:
+        why = self._tell_accepted(record, accept)
+        if why is not None:
             del self._assignments[record.id]
             record.lease.release()
-            self._decline(record.id, record.declined)
-            return False
-        self._emit(ev.OfferAnswered(record.id, accepted=True))
-        return True
+        return why
 
-    def _accept(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
-        """Tells the server; why it could not be told, if it could not."""
+    def _tell_accepted(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
         try:
             told = self._server().answer(record.id, accept)
         except ValueError as error:

@@ -34,6 +34,9 @@ class Bench:
         self.connected = True
         self.refuses = False
         self.loaded = True
+        self.thinking = asyncio.Event()
+        """Set once the request function may answer."""
+        self.thinking.set()
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
         self.turned_away: list[tuple[str, str]] = []
@@ -72,6 +75,7 @@ class Bench:
 
     # the agent
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
+        await self.thinking.wait()
         return self.answer_with
 
     def outcome(self, job_id: str, error: str | None) -> None:

@@ -97,7 +97,9 @@ async def test_a_connection_lost_before_the_answer_costs_nothing() -> None:
         bench.connected = False
         bench.offer()
         await until(lambda: bench.over_records)
-        assert bench.over_records[0].declined == "the connection was lost before it was answered"
+        why = "the connection was lost before it was answered"
+        assert bench.over_records[0].declined == why
+        assert bench.outcomes == [("AJ_1", why)]  # or the request function would wait for a minute
         await until(lambda: bench.pool.idle == 1)
 
 
@@ -108,9 +110,27 @@ async def test_an_answer_that_cannot_be_sent_is_a_rejection_and_leaks_nothing() 
         await until(lambda: bench.over_records)
         assert "cannot be sent: the identity is empty" in str(bench.over_records[0].declined)
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
+        assert bench.outcomes == [("AJ_1", bench.over_records[0].declined)]
         await until(lambda: bench.pool.idle == 1)
         assert len(bench.pool.processes) == 1
         assert bench.desk._assignments == {}
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_job_that_is_ended_while_the_request_function_thinks(accepts: bool) -> None:
+    async with bench_of() as bench:
+        bench.thinking.clear()
+        if not accepts:
+            bench.answer_with = ch.RequestAnswer("AJ_1", None)
+        bench.offer()
+        assert bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        bench.thinking.set()
+        await until(lambda: bench.over_records)
+        assert bench.answers == [("AJ_1", Reject(terminate=False))]
+        said = "by the user" if accepts else "declined by the request function"
+        assert bench.over_records[0].declined == said
+        assert bench.told(ev.OfferAnswered)[0].error == ("by the user" if accepts else None)
+        assert bench.outcomes == [("AJ_1", said)]
 
 
 @pytest.mark.parametrize("how", ["killed", "signal"])
