@@ -10,7 +10,14 @@ import agent_tui
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, require_credentials
-from agent_tui.engine.settings import changes, check_functions, named_functions, overruled, unknown
+from agent_tui.engine.settings import (
+    Settings,
+    changes,
+    check_functions,
+    named_functions,
+    overruled,
+    unknown,
+)
 from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
@@ -217,28 +224,24 @@ class AgentCode:
         return self._runtime(environ, modules)
 
     async def check(self, manifest: ch.Manifest) -> int:
-        self._next = self._context.settings.loaded(self._next.environment, manifest)
-        options = self._next.options
-        check_functions(self._next.resolution, manifest)
-        registration_for(options, "")
-        if not self._context.config.local:
-            require_credentials(options)
-        return options.num_idle_processes
+        self._next = self._checked(manifest)
+        return self._next.options.num_idle_processes
 
     async def apply(self, manifest: ch.Manifest) -> None:
-        """Takes the file's own options and registers under them, while its processes still start."""
-        context, options = self._context, self._next.options
-        await self._listen(options)
-        if not context.config.local and self._server_for != _server_fields(options):
-            old, context.server = context.server, await self._find_server(options)
-            self._server_for = _server_fields(options)
-            await old.close()
-        before, context.settings = context.settings, context.settings.loaded(self._next.environment, manifest)
-        for line in overruled(before, context.settings):
+        """Takes the file's own options, beside the edits as they are by now, and registers under them."""
+        context, before = self._context, self._context.settings
+        # In force before anything is waited for: an edit that comes meanwhile adds to them.
+        wanted = self._next = context.settings = self._checked(manifest)
+        try:
+            await self._move(wanted.options)
+        except BaseException:
+            context.settings = replace(context.settings, environment=before.environment, code=before.code)
+            raise
+        for line in overruled(before, wanted):
             context.emit(Notice(LogLevel.WARN, line))
         for name in sorted(unknown(manifest)):
             context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect here"))
-        if self.current is not None and (changed := changes(before, context.settings)):
+        if self.current is not None and (changed := changes(before, wanted)):
             context.emit(OptionsChanged(changed))
         self._pool().set_target(context.settings.options.num_idle_processes)
         self._sdk_version = manifest.sdk_version
@@ -265,6 +268,31 @@ class AgentCode:
         self._learn(replace(self._learned, imports=manifest.imports, template=template))
 
     # -- parts ------------------------------------------------------------------------------------------
+
+    def _checked(self, manifest: ch.Manifest) -> Settings:
+        """What is in force once this file is. Raises UserError for what cannot be."""
+        settings = self._context.settings.loaded(self._next.environment, manifest)
+        check_functions(settings.resolution, manifest)
+        registration_for(settings.options, "")
+        if not self._context.config.local:
+            require_credentials(settings.options)
+        return settings
+
+    async def _move(self, options: ServerOptions) -> None:
+        """To the server and the port of these options. Raises UserError, and stays with the old ones."""
+        context, old, fields = self._context, self._context.server, _server_fields(options)
+        found = not context.config.local and fields != self._server_for
+        new = await self._find_server(options) if found else old
+        try:
+            await self._listen(context.settings.options)  # as edited while the server was looked for
+        except BaseException:
+            if found:
+                await new.close()
+                context.emit(old.chosen)
+            raise
+        if found:
+            context.server, self._server_for = new, fields
+            await old.close()
 
     def _learn(self, learned: Learned) -> None:
         path = self._context.config.learned

@@ -1,5 +1,6 @@
 """The health endpoint of a run: where the options say, also when they change."""
 
+import asyncio
 from collections.abc import Callable
 
 from agent_tui.model import events as ev
@@ -25,9 +26,17 @@ class Endpoint:
         self._emit = emit
         self._server: InfoServer | None = None
         self._wanted: tuple[str, int] | None = None
+        self._one = asyncio.Lock()
 
     async def listen(self, options: ServerOptions) -> None:
-        """Listens there, if it does not yet. Raises UserError, and listens where it did."""
+        """Listens there, if it does not yet. Raises UserError, and listens where it did.
+
+        Of calls that come together the last one has the last word: an edit, and a file that is loaded.
+        """
+        async with self._one:
+            await self._listen(options)
+
+    async def _listen(self, options: ServerOptions) -> None:
         wanted = (options.host, options.port)
         if wanted == self._wanted:
             return

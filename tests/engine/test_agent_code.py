@@ -1,0 +1,165 @@
+"""What a loaded file's options do to port, server and registration, while edits come at any moment."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agent_tui.engine.agent_code import AgentCode
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.context import Context
+from agent_tui.engine.endpoint import Endpoint
+from agent_tui.engine.servers import Server
+from agent_tui.engine.settings import Settings
+from agent_tui.logs.store import LogStore
+from agent_tui.model import child as ch
+from agent_tui.model import events as ev
+from agent_tui.model.errors import UserError
+from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
+from agent_tui.runtimes.interpreter import Interpreter
+from agent_tui.worker.http import WorkerInfo
+from agent_tui.worker.urls import ServerAddress
+from tests.engine.test_registrar import options as options_of
+from tests.fakes.clock import FakeClock
+from tests.generations.support import MANIFEST
+
+GIVEN = {"wsURL": "ws://old.example", "apiKey": "key", "apiSecret": "secret", "port": "8081"}
+
+
+class Scene:
+    """The agent's code over a run that notes what it is asked for; also its pool and its registrar."""
+
+    def __init__(self, folder: Path) -> None:
+        self.events: list[Any] = []
+        self.ports: list[int] = []
+        self.presented: list[tuple[int, str]] = []
+        self.closed: list[str] = []
+        self.targets: list[int] = []
+        self.meanwhile: dict[str, str] = {}
+        """Edited while the server is looked for."""
+        self.busy: set[int] = set()
+        flags = {name: Given(value, f"--{name}") for name, value in GIVEN.items()}
+        config = RunConfig(
+            agent=folder / "agent.py",
+            cwd=folder,
+            read_environment=lambda: Environment({}, (), ()),
+            runtime="native",
+            interpreter=Interpreter(Path(sys.executable), "3.12", "that of the test", ()),
+            flags=flags,
+            watch=False,
+        )
+        self.context = Context(
+            config,
+            FakeClock(),
+            self.events.append,
+            Settings(config.read_environment(), flags, Basis("native")),
+            LogStore(FakeClock()),
+            cast("Any", None),
+            self._server("ws://old.example"),
+        )
+        self.code = AgentCode(
+            self.context,
+            pool=lambda: cast("Any", self),
+            desk=lambda: cast("Any", None),
+            registrar=lambda: cast("Any", self),
+            find_server=self._find,
+            listen=self._listen,
+            loaded=lambda: None,
+        )
+        self.code.read_environment()
+
+    def edit(self, **values: str) -> None:
+        self.context.settings = self.context.settings.edited(values)
+
+    def _server(self, url: str) -> Server:
+        async def close() -> None:
+            self.closed.append(url)
+
+        chosen = ev.ServerChosen(ev.ServerKind.CONFIGURED, url, "", remote=True, media=True)
+        return Server(chosen, ServerAddress(url, "key", "secret"), close)
+
+    async def _find(self, options: ServerOptions) -> Server:
+        self.edit(**self.meanwhile)
+        return self._server(options.ws_url)
+
+    async def _listen(self, options: ServerOptions) -> None:
+        if options.port in self.busy:
+            raise UserError(f"port {options.port} is in use")
+        self.ports.append(options.port)
+
+    async def present(self, options: ServerOptions, address: ServerAddress, *_: object) -> None:
+        self.presented.append((options.port, address.url))
+
+    def set_target(self, count: int) -> None:
+        self.targets.append(count)
+
+
+async def test_what_is_edited_while_a_generation_warms_up_counts(tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    await s.code.check(MANIFEST)
+    s.edit(port="9001", wsURL="ws://new.example", numIdleProcesses="7")
+    await s.code.apply(MANIFEST)
+    assert s.ports == [9001]
+    assert s.presented == [(9001, "ws://new.example")]
+    assert s.closed == ["ws://old.example"]
+    assert s.targets == [7]
+
+
+async def test_what_is_edited_while_the_server_is_looked_for_counts(tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    s.meanwhile = {"port": "9002"}
+    s.edit(wsURL="ws://new.example")
+    await s.code.apply(MANIFEST)
+    assert s.ports == [9002]
+    assert s.presented == [(9002, "ws://new.example")]
+    assert s.context.settings.options.port == 9002
+
+
+async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anything_moves(
+    tmp_path: Path,
+) -> None:
+    s = Scene(tmp_path)
+    await s.code.check(MANIFEST)
+    s.edit(requestFunc="picky", port="9001")
+    before = s.context.settings
+    with pytest.raises(UserError, match="picky"):
+        await s.code.apply(MANIFEST)
+    assert s.context.settings == before
+    assert s.ports == []
+
+
+async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    s.busy = {9003}
+    code = {
+        "port": ch.SetInCode("9003", "agent.py:1"),
+        "wsURL": ch.SetInCode("ws://new.example", "agent.py:2"),
+    }
+    s.context.settings = replace(s.context.settings, flags={})
+    s.meanwhile = {"numIdleProcesses": "3"}  # this edit is kept
+    before, keys = s.context.settings, {"apiKey": "key", "apiSecret": "secret"}
+    code |= {name: ch.SetInCode(value, "agent.py:3") for name, value in keys.items()}
+    with pytest.raises(UserError, match="9003 is in use"):
+        await s.code.apply(replace(MANIFEST, options=code))
+    assert s.context.settings.code == before.code
+    assert s.context.settings.options.num_idle_processes == 3
+    assert s.closed == ["ws://new.example"]
+    assert s.context.server.address.url == "ws://old.example"
+    assert s.events[-1] == s.context.server.chosen  # the one that is shown is the one that is used
+    assert not s.presented
+
+
+@pytest.mark.real
+async def test_of_two_that_listen_at_once_the_last_one_has_the_last_word() -> None:
+    told: list[Any] = []
+    info = WorkerInfo("", "", 0, "", 0.0, agent_name_is_env=False, deployment="", project_type="")
+    endpoint = Endpoint(health=lambda: None, info=lambda: info, metrics=bytes, emit=told.append)
+    hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    await asyncio.gather(*(endpoint.listen(options_of(host=host, port=0)) for host in hosts))
+    assert "127.0.0.3" in told[-1].url
+    await endpoint.close()
