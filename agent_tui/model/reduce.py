@@ -34,6 +34,9 @@ LOADS = 50
 BREACHES = 1000
 """Breaches kept on the time line."""
 
+_LOST = frozenset({Registration.BACKING_OFF, Registration.OFFLINE, Registration.REFUSED})
+"""A registration that comes after these is a reconnect; one that takes over from another is none."""
+
 
 def reduce(state: AppState, stamped: ev.Stamped) -> AppState:
     """The state after one event. Unknown ids are tolerated: a projection must never raise."""
@@ -68,7 +71,7 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
         region=event.region,
         node_id=event.node_id,
         since=ts,
-        reconnects=before.reconnects + (1 if before.worker_id else 0),
+        reconnects=before.reconnects + (1 if before.worker_id and before.state in _LOST else 0),
         reason="",
         retry_in_s=None,
     )

@@ -63,6 +63,18 @@ def test_registration_and_its_troubles() -> None:
     assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is Registration.OFFLINE
 
 
+def test_a_registration_that_takes_over_is_no_reconnect() -> None:
+    first = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
+    renamed = dataclasses.replace(first, worker_id="AW_2", agent_name="alice")
+    for between in ((), (ev.LinkSuspect(suspect=True),)):
+        worker = run(first, *between, renamed).worker
+        assert (worker.state, worker.agent_name, worker.reconnects) == ("registered", "alice", 0)
+    lost = ev.WorkerDisconnected("gone", 2.0, 1)
+    for losses in ((lost,), (lost, ev.WorkerRefused("no")), (ev.WorkerDisconnected("gone", None),)):
+        assert run(first, *losses, renamed).worker.reconnects == 1
+    assert run(lost, first).worker.reconnects == 0  # it took two attempts to connect at all
+
+
 def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
