@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable
 
 from livekit.protocol import agent as proto
@@ -13,6 +14,8 @@ from agent_tui.jobs.run import Run, ended_by, shortened, verdict
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
+from agent_tui.model.errors import OwnError
+from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import JobProgress, Reject
@@ -69,7 +72,7 @@ class Desk:
             self._records[job.id] = record
             task = asyncio.create_task(self._handle(record, agent), name=f"job {job.id}")
             self._tasks[job.id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(record.id, None))
+            task.add_done_callback(lambda task: self._handled(record.id, task))
 
     def _turn_away(self, job: proto.Job, why: str) -> None:
         self._decline(job.id, why)
@@ -183,11 +186,40 @@ class Desk:
                     await self._run(record, agent)
                 finally:
                     record.lease.release()
+        except Exception as error:
+            self._broke(record, agent, error)
         finally:
             record.stage = Stage.OVER
-            self._descriptions.keep(record)
+            self._assignments.pop(record.id, None)
             self._records.pop(record.id, None)
+            self._descriptions.keep(record)
             self._around.over(record)
+
+    def _handled(self, job_id: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(job_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._emit(ev.Notice(LogLevel.ERROR, str(OwnError(f"handling of job {job_id}", error))))
+
+    def _broke(self, record: JobRecord, agent: Agent, error: Exception) -> None:
+        """A fault of our own ends the job, and is told as its end. Whatever failed may fail again here."""
+        why = str(OwnError("handling of the job", error))
+        if record.stage is Stage.ASKING:
+            record.declined = why
+            self._emit(ev.OfferAnswered(record.id, accepted=False, error=why))
+            with contextlib.suppress(Exception):
+                self._server().answer(record.id, Reject())
+        elif record.stage is Stage.ACCEPTED:
+            self._emit(ev.JobLost(record.room, why, record.id))
+        else:
+            trace = "".join(traceback.format_exception(error))
+            record.crash, record.crashed_by = (why, trace), ev.EndedBy.KILLED
+            if record.process is not None:
+                record.process.kill(why)
+            with contextlib.suppress(Exception):
+                self._report(record)
+            self._finish(record, None)
+        with contextlib.suppress(Exception):
+            agent.outcome(record.id, why)
 
     async def _answer(self, record: JobRecord, agent: Agent) -> bool:
         answer = await agent.ask_request(record.job.SerializeToString(), record.id)
@@ -195,7 +227,6 @@ class Desk:
         if answer.accept is not None:
             why = record.told_to_end[1] if record.told_to_end else self._accept(record, answer.accept)
             if why is None:
-                self._emit(ev.OfferAnswered(record.id, accepted=True))
                 return True
         record.declined = why or "declined by the request function"
         # `await req.accept()` waits for this, also when it comes after we gave up to wait for an answer.
@@ -207,20 +238,17 @@ class Desk:
         """Claims a process and tells the server; why it could not be told, if it could not."""
         record.accept = accept
         record.accepted_at = self._clock.time()
-        record.stage = Stage.ACCEPTED
         record.lease = self._around.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
-        why = self._tell_accepted(record, accept)
-        if why is not None:
-            del self._assignments[record.id]
-            record.lease.release()
-        return why
-
-    def _tell_accepted(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
+        told = False
         try:
             told = self._server().answer(record.id, accept)
         except ValueError as error:
             return f"the request function's answer cannot be sent: {error}"
+        finally:
+            if not told:
+                del self._assignments[record.id]
+                record.lease.release()
         return None if told else "the connection was lost before it was answered"
 
     def _decline(self, job_id: str, error: str | None, *, terminate: bool = False) -> None:
@@ -229,6 +257,8 @@ class Desk:
         self._emit(ev.OfferAnswered(job_id, accepted=False, terminate=terminate, error=error))
 
     async def _run(self, record: JobRecord, agent: Agent) -> None:
+        record.stage = Stage.ACCEPTED
+        self._emit(ev.OfferAnswered(record.id, accepted=True))
         if not await self._await_assignment(record, agent):
             return
         self._emit(ev.JobAssigned(record.id, record.room))
@@ -327,6 +357,8 @@ class Desk:
         return untouched and not end.killed and record.told_to_end is None and record.launches < MAX_LAUNCHES
 
     def _entered(self, record: JobRecord) -> None:
+        if record.stage is Stage.OVER:
+            return  # its process is being killed
         process = record.process
         assert process is not None
         assert process.pid is not None

@@ -244,6 +244,68 @@ async def test_a_process_that_was_dead_already_costs_the_job_nothing() -> None:
         assert bench.outcomes == [("AJ_1", None), ("AJ_1", None)]
 
 
+FAULTS = {
+    "ask_request": ev.OfferAnswered,
+    "lease": ev.OfferAnswered,
+    "answer": ev.OfferAnswered,
+    "the assignment": ev.JobLost,
+    "outcome": ev.JobEnded,
+    "launched": ev.JobEnded,
+    "update_job": ev.JobEnded,
+}
+"""What fails in our own code, and how that ends the job."""
+
+
+@pytest.mark.parametrize("broken", FAULTS)
+async def test_a_fault_of_our_own_ends_the_job_with_its_reason(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench_of() as bench:
+
+        def fails(*_: object) -> None:
+            raise KeyError("no such thing")
+
+        if broken != "the assignment":
+            monkeypatch.setattr(bench, broken, fails)
+        bench.offer()
+        await until(lambda: bench.over_records or bench.answers)
+        if broken == "the assignment":
+            bench.desk._assignments["AJ_1"].set_exception(KeyError("no such thing"))
+        bench.desk.assigned("AJ_1", None, "token")
+        await until(lambda: bench.over_records)
+        *_, end = bench.told(FAULTS[broken])
+        said = "agent-tui's own handling of the job failed: KeyError: 'no such thing'"
+        match end:
+            case ev.OfferAnswered():
+                assert (end.accepted, end.error, bench.over_records[0].declined) == (False, said, said)
+            case ev.JobLost():
+                assert (end.why, end.job_id) == (said, "AJ_1")
+                assert bench.outcomes == [("AJ_1", said)]
+            case ev.JobEnded():
+                assert (end.status, end.reason) == ("failed", said)
+                assert 'raise KeyError("no such thing")' in end.traceback
+        assert len(bench.told(ev.JobLost) + bench.told(ev.JobEnded)) == (
+            FAULTS[broken] is not ev.OfferAnswered
+        )
+        assert bench.desk._assignments == {}
+        await until(lambda: bench.pool.idle == len(bench.pool.processes) == 1)
+
+
+async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench_of() as bench:
+
+        def fails(*_: object) -> None:
+            raise KeyError("no such thing")
+
+        bench.answer_with = ch.RequestAnswer("AJ_1", None)
+        monkeypatch.setattr(bench, "over", fails)
+        bench.offer()
+        await until(lambda: bench.told(ev.Notice))
+        assert bench.told(ev.Notice)[0].text.startswith(
+            "agent-tui's own handling of job AJ_1 failed: KeyError"
+        )
+
+
 async def test_close_ends_running_jobs_in_good_order() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
