@@ -239,6 +239,7 @@ class Engine:
             id_changed=self._tell_live,
             clock=clock,
             emit=emit,
+            failed=self._faults.note,
         )
         self._desk = Desk(
             server=lambda: self._registrar,

@@ -14,6 +14,7 @@ from agent_tui.engine.registration import Held, MakeWorker
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock
+from agent_tui.model.errors import OwnError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
@@ -67,14 +68,17 @@ class Registrar:
         id_changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
+        failed: Callable[[str, Exception], OwnError],
         make_worker: Callable[..., Worker] = Worker,
     ) -> None:
+        """`failed` tells that a part of agent-tui failed by its own fault."""
         self._jobs = jobs
         self._measure_load = measure_load
         self._job_count = job_count
         self._id_changed = id_changed
         self._clock = clock
         self._emit = emit
+        self._failed = failed
         self._make_worker = make_worker
         self._current: Held | None = None
         self._next: Held | None = None
@@ -226,6 +230,16 @@ class Registrar:
             self._emit(ev.WorkerRefused(line))
         elif held is self._next:
             held.settle(line)
+            self._tell_kept(line)
+            self._drop_next()
+
+    def broke(self, held: Held, error: Exception) -> None:
+        """A fault of our own took it off the server; the next load or reload registers anew."""
+        line = str(self._failed("worker", error))
+        held.settle(line)
+        if held is self._current:
+            self._emit(ev.WorkerDisconnected(line, None))
+        elif held is self._next:
             self._tell_kept(line)
             self._drop_next()
 

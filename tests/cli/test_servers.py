@@ -161,6 +161,16 @@ async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> No
         assert run.names[-1] == "stopped"
 
 
+async def test_a_worker_that_dies_of_our_own_fault_is_no_longer_shown_as_registered() -> None:
+    fault = FAULT.replace("drain", "offer").replace("(self)", "(self, held, offer)")
+    arguments = (AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1)
+    code, run = await finished(*arguments, program=("-c", fault))
+    assert code == 1
+    why = "agent-tui's own worker failed: RuntimeError: a part broke"
+    assert run.all("disconnected")[0]["reason"] == why
+    assert run.stderr == f"agent-tui: {why}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "says"),
     [

@@ -11,6 +11,7 @@ import pytest
 from livekit import api
 from livekit.protocol.agent import Job
 
+from agent_tui.engine.faults import Faults
 from agent_tui.engine.registrar import Registrar
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model import events as ev
@@ -67,8 +68,8 @@ class FakeWorker:
         self.worker_id = worker_id
         self.listener.registered(Registered(worker_id, "1.13.5", 17, "", "ND_1"))
 
-    def fails(self, line: str) -> None:
-        self._ended.set_exception(ServerError(line))
+    def fails(self, error: Exception) -> None:
+        self._ended.set_exception(error)
 
     def offers(self, job_id: str) -> None:
         self.listener.offer(Offer(Job(id=job_id), False, time.time()))
@@ -93,6 +94,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self.faults = Faults(self.events.append)
         self.offered: list[str] = []
         self.ended: list[str] = []
         self.workers: list[FakeWorker] = []
@@ -104,6 +106,7 @@ class Scene:
             id_changed=lambda: None,
             clock=SystemClock(),
             emit=self.events.append,
+            failed=self.faults.note,
             make_worker=kind,
         )
 
@@ -197,7 +200,7 @@ async def test_one_that_is_not_accepted_leaves_the_old_one_up(how: str) -> None:
         if how == "refused":
             s.workers[1].listener.refused("the API key is wrong")
         else:
-            s.workers[1].fails("the API key is wrong")
+            s.workers[1].fails(ServerError("the API key is wrong"))
         await until(lambda: s.told(ev.Notice))
         assert not s.told(ev.WorkerRefused)
         text = s.told(ev.Notice)[0].text
@@ -249,7 +252,7 @@ async def test_one_that_is_not_registered_is_simply_replaced() -> None:
 async def test_the_first_that_is_refused_is_told() -> None:
     async with scene() as s:
         await s.present()
-        s.workers[0].fails("wrong key")
+        s.workers[0].fails(ServerError("wrong key"))
         await until(lambda: s.told(ev.WorkerRefused))
         await s.present()
         assert len(s.workers) == 2
@@ -302,6 +305,37 @@ async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
         s.registrar.drain()
 
 
+BUG = "agent-tui's own worker failed: KeyError: 'no such thing'"
+
+
+async def test_a_worker_that_dies_of_our_own_fault_is_told_and_can_be_had_anew() -> None:
+    async with scene() as s:
+        await s.present()
+        s.workers[0].accepted("AW_1")
+        s.workers[0].fails(KeyError("no such thing"))
+        await until(lambda: s.told(ev.WorkerDisconnected))
+        assert s.told(ev.WorkerDisconnected) == [ev.WorkerDisconnected(BUG, None)]
+        assert [event.text for event in s.told(ev.Notice)] == [BUG]
+        assert str(s.faults.first) == BUG
+        await s.present()
+        s.workers[1].accepted("AW_2")
+        assert s.registrar.worker_id == "AW_2"
+
+
+async def test_one_that_takes_over_and_dies_of_our_own_fault_leaves_the_old_one_up() -> None:
+    async with scene() as s:
+        await s.present(agent_name="a")
+        s.workers[0].accepted("AW_1")
+        await s.present(agent_name="b")
+        waiting = asyncio.create_task(s.registrar.taken_over())
+        await asyncio.sleep(0)
+        s.workers[1].fails(KeyError("no such thing"))
+        assert await waiting == BUG
+        assert "still registered as a" in s.told(ev.Notice)[1].text
+        assert not s.told(ev.WorkerDisconnected)
+        assert s.registrar.worker_id == "AW_1"
+
+
 @pytest.mark.real
 async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> None:
     events: list[Any] = []
@@ -325,6 +359,7 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
         id_changed=lambda: None,
         clock=SystemClock(),
         emit=events.append,
+        failed=Faults(events.append).note,
         make_worker=Worker,
     )
     async with LocalServer(keys={"devkey": SECRET}) as server:
