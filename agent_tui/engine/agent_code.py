@@ -58,16 +58,19 @@ class AgentCode:
         registrar: Callable[[], Registrar],
         find_server: Callable[[ServerOptions], Awaitable[Server]],
         listen: Callable[[ServerOptions], Awaitable[None]],
-        loaded: Callable[[], None],
+        live_changed: Callable[[], None],
     ) -> None:
-        """Raises UserError for a `--watch` pattern that cannot be used."""
+        """`live_changed` is told when the agent's functions would see something else (`tell_live`).
+
+        Raises UserError for a `--watch` pattern that cannot be used.
+        """
         self._context = context
         self._pool = pool
         self._desk = desk
         self._registrar = registrar
         self._find_server = find_server
         self._listen = listen
-        self._loaded = loaded
+        self._live_changed = live_changed
         self._cpu = CpuLoad(clock=context.clock)
         self._server_for = _server_fields(context.settings.options)
         self._sdk_version: str | None = None
@@ -259,7 +262,7 @@ class AgentCode:
         self._inference.use(generation.plan, generation.manifest)
         self._pool().use(generation.plan)
         self.process_ended()
-        self._loaded()
+        self._live_changed()
         self._registrar().set_full("")
         self._desk().switched(generation.number, self._context.config.on_reload)
 

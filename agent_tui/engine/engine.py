@@ -201,7 +201,7 @@ class Engine:
             registrar=lambda: self._registrar,
             find_server=self._find_server,
             listen=self._http.listen,
-            loaded=self._tell_live,
+            live_changed=self._tell_live,
         )
         self._host = JobHost(
             context,
@@ -209,7 +209,7 @@ class Engine:
             desk=lambda: self._desk,
             registrar=lambda: self._registrar,
             dispatches=self._dispatches,
-            changed=self._tell_live,
+            live_changed=self._tell_live,
         )
         self._pool = Pool(
             target=0,
@@ -236,7 +236,7 @@ class Engine:
             jobs=lambda: self._desk,
             measure_load=self._code.measure_load,
             job_count=lambda: len(self._desk.running),
-            id_changed=self._tell_live,
+            live_changed=self._tell_live,
             clock=clock,
             emit=emit,
             failed=self._faults.note,

@@ -31,14 +31,14 @@ class JobHost:
         desk: Callable[[], Desk],
         registrar: Callable[[], Registrar],
         dispatches: Dispatches,
-        changed: Callable[[], None],
+        live_changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._pool = pool
         self._desk = desk
         self._registrar = registrar
         self._dispatches = dispatches
-        self._changed = changed
+        self._live_changed = live_changed
         self._ends: dict[str, asyncio.TimerHandle] = {}
         self._releasing: set[asyncio.Task[None]] = set()
 
@@ -63,7 +63,7 @@ class JobHost:
     def launched(self, record: JobRecord) -> None:
         assert record.process is not None
         self._context.store.assign(record.process.id, record.id)
-        self._changed()
+        self._live_changed()
 
     def entered(self, record: JobRecord) -> None:
         length = self._job_length(record)
@@ -85,7 +85,7 @@ class JobHost:
             task = asyncio.create_task(self._release_logs(record.process.id), name="last log lines")
             self._releasing.add(task)
             task.add_done_callback(self._releasing.discard)
-        self._changed()
+        self._live_changed()
 
     def unassigned(self, job: Job, why: Unassigned) -> None:
         """The embedded server found no worker for a job."""

@@ -65,7 +65,7 @@ class Registrar:
         jobs: Callable[[], Jobs],
         measure_load: Callable[[], Awaitable[float]],
         job_count: Callable[[], int],
-        id_changed: Callable[[], None],
+        live_changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
         failed: Callable[[str, Exception], OwnError],
@@ -75,7 +75,7 @@ class Registrar:
         self._jobs = jobs
         self._measure_load = measure_load
         self._job_count = job_count
-        self._id_changed = id_changed
+        self._live_changed = live_changed
         self._clock = clock
         self._emit = emit
         self._failed = failed
@@ -217,7 +217,7 @@ class Registrar:
                 event.node_id,
             )
         )
-        self._id_changed()
+        self._live_changed()
 
     def disconnected(self, held: Held, reason: str, retry_in_s: float | None, attempt: int) -> None:
         if held is self._current:

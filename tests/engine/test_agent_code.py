@@ -69,7 +69,7 @@ class Scene:
             registrar=lambda: cast("Any", self),
             find_server=self._find,
             listen=self._listen,
-            loaded=lambda: None,
+            live_changed=lambda: None,
         )
         self.code.read_environment()
 
