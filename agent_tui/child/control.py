@@ -85,6 +85,7 @@ class ControlLoop:
         self._agent = agent
         self._offers: dict[str, Offer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ping": lambda value: link.say("pong", sent_ms=value["sent_ms"]),
             "shutdown": self._shutdown,
@@ -117,6 +118,12 @@ class ControlLoop:
 
     def _shutdown(self, value: dict[str, Any]) -> None:
         self._link.say("shutdown_ack")
+        self._ending.add(asyncio.create_task(self._end(), name="end"))
+
+    async def _end(self) -> None:
+        """Request functions may be at work after their answers; how long they may be is the host's to say."""
+        while self._tasks and not self._link.host_lost:
+            await asyncio.wait(self._tasks)
         self._link.say("shutting_down")
         self._ended.set()
 

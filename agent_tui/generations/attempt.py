@@ -131,8 +131,9 @@ class Attempt:
         return choice
 
     def retire(self, reason: str) -> "asyncio.Task[None]":
-        """Ends what is not a job process; the task ends when that is gone. Jobs go on."""
-        self._runtime.close()
+        """Ends what is not a job process, once it has answered what it was asked; the task ends when that is
+        gone. Jobs go on.
+        """
         return asyncio.create_task(self._end(reason), name=f"retire {self.number}")
 
     def kill(self, reason: str) -> None:
@@ -144,6 +145,7 @@ class Attempt:
     async def _end(self, reason: str) -> None:
         self._end_template(reason)
         await self.control.close(reason)
+        self._runtime.close()
         if self._template_life is not None:
             await self._template_life
         if not self._choice.done():

@@ -27,12 +27,17 @@ class ControlTimings:
 
     request_s: float = 2.0
     load_s: float = 1.0
+    outcome_s: float = 60.0
+    """For what becomes of an acceptance, which the request function may wait for (`child/control.py`)."""
     blocked_s: float = 0.3
     """For an answer to a ping after a limit passed; without one the loop is blocked."""
 
 
 class Control:
-    """Keeps one control process alive. `start()` gives the manifest; `close()` ends it for good."""
+    """Keeps one control process alive. `start()` gives the manifest; `close()` ends it for good.
+
+    An offer is answered by the generation that got it, also when another one takes over meanwhile.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,13 @@ class Control:
         self._up = asyncio.Event()
         self._answers: dict[str, asyncio.Future[ch.RequestAnswer]] = {}
         self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
+        self._open: set[str | int] = set()
+        """Questions without an answer, and acceptances of which the function does not know what became."""
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+        self._busy_until = 0.0
+        """Until when a request function may still be at work; monotonic."""
+        self._closing = False
         self._live: ch.WorkerLive | None = None
 
     async def start(self) -> ch.Manifest:
@@ -80,17 +92,22 @@ class Control:
             return ch.RequestAnswer(job_id, ch.AcceptArguments(f"agent-{job_id}"))
         future: asyncio.Future[ch.RequestAnswer] = asyncio.get_running_loop().create_future()
         self._answers[job_id] = future
+        self._begin(job_id)
+        answer = None
         try:
             async with asyncio.timeout(self._limits.request_s):
                 await self._up.wait()
                 self._send(ch.AskRequest(job, job_id))
-                return await future
+                answer = await future
+                return answer
         except TimeoutError:
             asyncio.create_task(self._restart_if_blocked())  # noqa: RUF006  ends by itself within blocked_s
             why = f"the request function did not answer within {self._limits.request_s:g} s"
             return ch.RequestAnswer(job_id, None, error=why)
         finally:
             del self._answers[job_id]
+            if answer is None or answer.accept is None:
+                self._end(job_id)
 
     async def ask_load(self) -> float:
         """The load function's value. Raises TimeoutError past its limit, ValueError with what it raised."""
@@ -99,6 +116,7 @@ class Control:
         request_id = next(self._numbers)
         future: asyncio.Future[ch.LoadAnswer] = asyncio.get_running_loop().create_future()
         self._loads[request_id] = future
+        self._begin(request_id)
         try:
             async with asyncio.timeout(self._limits.load_s):
                 self._send(ch.AskLoad(request_id))
@@ -108,13 +126,17 @@ class Control:
             raise TimeoutError(f"the load function did not answer within {self._limits.load_s:g} s") from None
         finally:
             del self._loads[request_id]
+            self._end(request_id)
         if answer.load is None:
             raise ValueError(answer.error)
         return answer.load
 
     def outcome(self, job_id: str, error: str | None) -> None:
-        """Tells the agent's request function what became of its acceptance."""
-        self._send(ch.AcceptOutcome(job_id, error))
+        """Tells the agent's request function what became of its acceptance, once."""
+        if job_id in self._open:
+            self._send(ch.AcceptOutcome(job_id, error))
+            self._busy_until = self._clock.monotonic() + self._limits.request_s
+            self._end(job_id)
 
     def live(self, live: ch.WorkerLive) -> None:
         """Passes worker data on to the agent's functions; a new control process gets the last of it."""
@@ -123,19 +145,38 @@ class Control:
             self._send(live)
 
     async def close(self, reason: str) -> None:
-        """Ends the process and waits until it is gone."""
+        """Lets it answer what it was asked, ends the process and waits until it is gone."""
+        self._closing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.outcome_s):
+                await self._none_open.wait()
         self._kept.close(reason)
         process = self._kept.process
         if process is not None:
-            # It holds no room: a blocked one need not be waited for.
-            await asyncio.wait({process.ended}, timeout=self._limits.blocked_s)
+            # A request function may have something to do after its answer. But it holds no room: what is
+            # blocked, or goes on for ever, need not be waited for.
+            at_work = self._busy_until - self._clock.monotonic()
+            await asyncio.wait({process.ended}, timeout=max(at_work, self._limits.blocked_s))
             self.kill(reason)
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     def kill(self, reason: str) -> None:
-        """Ends the process now."""
+        """Ends the process now, whatever it was asked."""
         self._kept.kill(reason)
+        self._open.clear()
+        self._none_open.set()
+
+    def _begin(self, question: str | int) -> None:
+        self._open.add(question)
+        self._none_open.clear()
+        if isinstance(question, str):
+            self._busy_until = self._clock.monotonic() + self._limits.request_s
+
+    def _end(self, question: str | int) -> None:
+        self._open.discard(question)
+        if not self._open:
+            self._none_open.set()
 
     def _send(self, message: ch.ToChild) -> None:
         if self._kept.process is not None:
@@ -157,7 +198,7 @@ class Control:
         self._up.clear()
         self._fail_pending(f"the control process ended: {end.reason}")
         if self._manifest.done():
-            return True
+            return not self._closing
         self._manifest.set_exception(process.ready.exception() or ProcessFailed("no manifest"))
         self._manifest.exception()
         return False
@@ -189,6 +230,8 @@ class Control:
             _resolve(answer, ch.RequestAnswer(job_id, None, error=why))
         for request_id, load in self._loads.items():
             _resolve(load, ch.LoadAnswer(request_id, None, why))
+        for accepted in self._open - self._answers.keys() - self._loads.keys():
+            self._end(accepted)  # the function that would hear of it is gone
 
 
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:

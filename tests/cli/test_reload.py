@@ -338,6 +338,30 @@ async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Pa
         assert (await run.until("options_changed"))["agentName"] == ["", "inbound"]
 
 
+async def test_an_offer_is_answered_by_the_generation_that_got_it(agent: Path) -> None:
+    slowly = (
+        "async def request_func(req):\n"
+        "    print('asked on', VERSION, flush=True)\n"
+        "    await asyncio.sleep(1.2)\n"
+        "    await req.accept()\n"
+        "    await asyncio.sleep(0.2)\n"
+        "    print('told on', VERSION, flush=True)\n"
+    )
+    agent.write_text(NATIVE + slowly)
+    async with serving(agent) as s:
+        await s.room("room")
+        await s.printed("asked on one")
+        agent.write_text(NATIVE.replace('"one"', '"two"') + slowly)
+        await s.ready(2)
+        assert not s.run.all("job_started")
+        job = await s.run.until("job_started")
+        assert job["generation"] == 2
+        await s.printed("told on one")
+        assert not s.run.all("job_lost")
+        ended = await s.run.until("process", kind="control", state="ended", generation=1)
+        assert (ended["reason"], ended["exit_code"]) == ("generation 2 took over", 0)
+
+
 async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
     async with serving(agent) as s:
         stop = asyncio.Event()

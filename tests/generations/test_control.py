@@ -26,12 +26,12 @@ def loads(child: ScriptedChild) -> None:
 
 
 @asynccontextmanager
-async def control_of(nursery: Nursery) -> AsyncIterator[Control]:
+async def control_of(nursery: Nursery, limits: ControlTimings = QUICK) -> AsyncIterator[Control]:
     control = Control(
         1,
         launch=nursery,
         timings=ProcessTimings,
-        limits=QUICK,
+        limits=limits,
         clock=SystemClock(),
         emit=lambda event: None,
     )
@@ -69,6 +69,7 @@ async def test_requests_are_answered_each_by_its_own_answer() -> None:
             control.ask_request(b"", "AJ_1"), control.ask_request(b"", "AJ_2")
         )
         assert (first.accept, second.accept, second.terminate) == (ACCEPT, None, True)
+        control.outcome("AJ_1", None)
 
 
 async def test_an_agent_without_request_function_accepts_without_being_asked() -> None:
@@ -117,6 +118,7 @@ async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
         nursery.children[0].end(None, 9)
         await until(lambda: len(nursery.children) == 2)
         assert (await control.ask_request(b"", "AJ_1")).accept == ACCEPT
+        control.outcome("AJ_1", None)
 
 
 async def test_a_process_that_dies_answers_what_it_was_asked_with_a_rejection() -> None:
@@ -151,6 +153,97 @@ async def test_the_load_function_answers_fails_or_takes_too_long() -> None:
             await control.ask_load()
         with pytest.raises(TimeoutError, match="did not answer within"):
             await control.ask_load()
+
+
+# -- the end: an offer is answered by the generation that got it -----------------------------------------
+
+LONG = ControlTimings(request_s=60.0, load_s=60.0, blocked_s=0.0)
+
+
+async def turns(count: int = 20) -> None:
+    """Lets all that can happen happen."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_it_was_asked_is_answered_before_it_ends() -> None:
+    nursery = answering(lambda child, message: None)
+    async with control_of(nursery, LONG) as control:
+        await control.start()
+        [child] = nursery.children
+        no, yes = (asyncio.create_task(control.ask_request(b"", each)) for each in ("AJ_1", "AJ_2"))
+        load = asyncio.create_task(control.ask_load())
+        await until(lambda: child.told(ch.AskLoad))
+        closing = asyncio.create_task(control.close("generation 2 took over"))
+        child.say(ch.RequestAnswer("AJ_1", None), ch.LoadAnswer(1, 0.5))
+        await asyncio.gather(no, load)
+        await turns()
+        assert not child.told(ch.Shutdown)
+        child.say(ch.RequestAnswer("AJ_2", ACCEPT))
+        assert (await yes).accept == ACCEPT
+        await turns()
+        assert not child.told(ch.Shutdown)  # the function waits to hear what became of its acceptance
+        control.outcome("AJ_2", None)
+        control.outcome("AJ_2", "the process died")
+        await closing
+        assert child.told(ch.AcceptOutcome) == [ch.AcceptOutcome("AJ_2", None)]
+        assert child.exit.result() == ch.ChildExit(0, None)
+
+
+async def test_a_function_that_heard_the_outcome_may_finish_what_it_does() -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskRequest):
+            child.say(ch.RequestAnswer(message.job_id, ACCEPT))
+        elif isinstance(message, ch.Shutdown):
+            child.say(ch.ShutdownAck())
+
+    nursery = Nursery(loads)
+    async with control_of(nursery, LONG) as control:
+        await control.start()
+        [child] = nursery.children
+        child.answers = answer
+        await control.ask_request(b"", "AJ_1")
+        control.outcome("AJ_1", None)
+        closing = asyncio.create_task(control.close("generation 2 took over"))
+        await until(lambda: child.told(ch.Shutdown))
+        await turns()
+        assert not child.killed
+        child.end()
+        await closing
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_a_kill_waits_for_no_answer(accepted: bool) -> None:
+    nursery = answering(lambda child, message: None)
+    async with control_of(nursery, LONG) as control:
+        await control.start()
+        asking = asyncio.create_task(control.ask_request(b"", "AJ_1"))
+        await until(lambda: nursery.children[0].told(ch.AskRequest))
+        if accepted:
+            nursery.children[0].say(ch.RequestAnswer("AJ_1", ACCEPT))
+            await asking
+        closing = asyncio.create_task(control.close("quit"))
+        await turns()
+        control.kill("killed")
+        async with asyncio.timeout(5):
+            await closing
+            assert ((await asking).accept is None) is not accepted
+        assert len(nursery.children) == 1
+
+
+async def test_one_that_dies_while_it_finishes_is_not_made_anew() -> None:
+    nursery = answering(lambda child, message: None)
+    async with control_of(nursery, LONG) as control:
+        await control.start()
+        asking = asyncio.create_task(control.ask_request(b"", "AJ_1"))
+        await until(lambda: nursery.children[0].told(ch.AskRequest))
+        closing = asyncio.create_task(control.close("generation 2 took over"))
+        await turns()
+        nursery.children[0].end(1)
+        async with asyncio.timeout(5):
+            await closing
+        assert (await asking).error == "the control process ended: ended by itself with exit code 1"
+        assert len(nursery.children) == 1
 
 
 # -- generations ---------------------------------------------------------------------------------------
