@@ -130,6 +130,11 @@ class Attempt:
         self._choice.set_result(choice)
         return choice
 
+    def leave_unchosen(self) -> None:
+        """No job process is launched if that could not be until now."""
+        if not self._choice.done():
+            self._choice.cancel()
+
     def retire(self, reason: str) -> "asyncio.Task[None]":
         """Ends what is not a job process, once it has answered what it was asked; the task ends when that is
         gone. Jobs go on.
@@ -148,8 +153,7 @@ class Attempt:
         self._runtime.close()
         if self._template_life is not None:
             await self._template_life
-        if not self._choice.done():
-            self._choice.cancel()
+        self.leave_unchosen()
 
     def _bases_child(self) -> tuple[ch.Child, ...]:
         if self._tools.wanted is StartMethod.SPAWN:

@@ -94,9 +94,12 @@ class Host(Protocol):
 
 
 class Loading:
-    """A generation that is being loaded; `ready` is done when all is there for the switch, or failed."""
+    """A generation that is being loaded; `ready` is done when all is there for the switch, or failed.
 
-    def __init__(self, attempt: Attempt, cause: Cause, ready: "asyncio.Task[Choice]") -> None:
+    The first one serves as soon as it is ready, before it has warm processes.
+    """
+
+    def __init__(self, attempt: Attempt, cause: Cause, ready: "asyncio.Task[Choice | None]") -> None:
         self.attempt = attempt
         self.cause = cause
         self.ready = ready
@@ -114,6 +117,8 @@ class Generations:
         self._number = 0
         self._attempts: dict[int, Attempt] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._completing: asyncio.Task[None] | None = None
+        """The first generation, which serves, finds out how its job processes are started best."""
         self._closing = False
 
     @property
@@ -139,8 +144,14 @@ class Generations:
         ready = asyncio.create_task(self._prepare(attempt, complete), name=f"load {attempt.number}")
         return Loading(attempt, cause, ready)
 
+    def serves(self, loading: Loading) -> bool:
+        """Whether it is current already: then it is so until the next one is, whatever is saved."""
+        return self.current is not None and self.current.attempt is loading.attempt
+
     async def discard(self, loading: Loading, reason: str = OVERTAKEN) -> None:
-        """Gives it up; returns at once, what was started ends by itself."""
+        """Gives it up, unless it serves; returns at once, what was started ends by itself."""
+        if self.serves(loading):
+            return
         loading.ready.cancel()
         await asyncio.gather(loading.ready, return_exceptions=True)
         self._give_up(loading.attempt, reason)
@@ -150,8 +161,10 @@ class Generations:
         attempt, cause = loading.attempt, loading.cause
         try:
             choice = await asyncio.shield(loading.ready)
-            if self.current is None or self.current.number != attempt.number:
+            if not self.serves(loading):
                 attempt.steps.end("quiet")
+                if self._completing is not None:
+                    await self._completing  # told of first
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
             self._give_up(attempt, "its generation did not load")
@@ -163,9 +176,45 @@ class Generations:
             if loading.ready.cancelled():
                 return False  # everything ends
             raise
-        manifest = attempt.manifest
+        assert attempt.manifest is not None
+        self._expect_template = worth_a_template(self._tools.wanted, attempt.manifest.load_ms)
+        if choice is None:
+            self._completing = asyncio.create_task(self._complete(loading), name=f"choose {attempt.number}")
+        else:
+            self._tell_ready(loading, choice)
+        return True
+
+    def stop(self) -> None:
+        """Nothing is loaded any more: no process waits any longer to hear how it is to be started."""
+        if self._completing is not None and not self._completing.done():
+            assert self.current is not None
+            self._completing.cancel()
+            self.current.attempt.leave_unchosen()
+
+    def kill(self, reason: str) -> None:
+        """Ends all that is not a job process now."""
+        self._closing = True
+        self.stop()
+        for attempt in self._attempts.values():
+            attempt.kill(reason)
+        self._tools.bases.kill(reason)
+
+    async def close(self, reason: str) -> None:
+        """Ends all that is not a job process, also of a generation that is still loading."""
+        self._closing = True
+        self.stop()
+        for attempt in tuple(self._attempts.values()):
+            self._retire(attempt, reason)
+        while self._retiring:
+            await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._tools.bases.close(reason)
+
+    async def _complete(self, loading: Loading) -> None:
+        self._tell_ready(loading, await loading.attempt.choose())
+
+    def _tell_ready(self, loading: Loading, choice: Choice) -> None:
+        attempt, cause, manifest = loading.attempt, loading.cause, loading.attempt.manifest
         assert manifest is not None
-        self._expect_template = worth_a_template(self._tools.wanted, manifest.load_ms)
         self._tools.emit(
             GenerationReady(
                 attempt.number,
@@ -182,32 +231,16 @@ class Generations:
             )
         )
         self._tools.bases.learn(manifest.imports)
-        self._host.settled(manifest, template=self._expect_template)
-        return True
+        self._host.settled(manifest, template=worth_a_template(self._tools.wanted, manifest.load_ms))
 
-    def kill(self, reason: str) -> None:
-        """Ends all that is not a job process now."""
-        self._closing = True
-        for attempt in self._attempts.values():
-            attempt.kill(reason)
-        self._tools.bases.kill(reason)
-
-    async def close(self, reason: str) -> None:
-        """Ends all that is not a job process, also of a generation that is still loading."""
-        self._closing = True
-        for attempt in tuple(self._attempts.values()):
-            self._retire(attempt, reason)
-        while self._retiring:
-            await asyncio.gather(*self._retiring, return_exceptions=True)
-        await self._tools.bases.close(reason)
-
-    async def _prepare(self, attempt: Attempt, complete: Complete) -> Choice:
+    async def _prepare(self, attempt: Attempt, complete: Complete) -> Choice | None:
+        """How its job processes are started; None for the first one, which serves before that is known."""
         manifest = await attempt.load(complete)
         idle = await self._host.check(manifest)
         if self.current is None:
             # Nothing serves yet: offers are better taken now than once processes are warm.
             await self._switch(attempt)
-            return await attempt.choose()
+            return None
         choice = await attempt.choose()
         try:
             await self._host.warm(attempt.plan, manifest, idle)
@@ -225,8 +258,6 @@ class Generations:
             self._retire(before.attempt, f"generation {attempt.number} took over")
 
     def _give_up(self, attempt: Attempt, reason: str) -> None:
-        if self.current is not None and self.current.attempt is attempt:
-            self.current = None
         self._host.abandon(attempt.plan)
         self._retire(attempt, reason)
 

@@ -88,6 +88,7 @@ class Reloads:
     async def run(self) -> None:
         """Loads, and stays to load again."""
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._generations.stop)
             if self._watch is not None:
                 await stack.enter_async_context(self._watch)
                 watching = asyncio.create_task(self._follow_watch(self._watch), name="saves")
@@ -246,7 +247,8 @@ class Reloads:
                 stirred.cancel()
             if not self._stirred.is_set():
                 continue
-            if self._asked or self._clock.monotonic() - began > PATIENCE_S:
+            impatient = self._clock.monotonic() - began > PATIENCE_S
+            if self._asked or impatient or self._generations.serves(loading):
                 # Whatever came now gets its own round: this one is finished first.
                 await asyncio.wait({loading.ready})
                 return False

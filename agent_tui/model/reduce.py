@@ -116,7 +116,13 @@ def _generation_loading(state: AppState, event: ev.GenerationLoading, ts: float)
 
 
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
-    view = GenerationView(
+    """The first one serves before it is told of: a later save may have been told of by then."""
+    before, later = state.generation, [load for load in state.loads if load.number > event.generation]
+    loading = _still_loading(before, event.generation)
+    view = replace(
+        before if later else GenerationView(),
+        loading=loading,
+        loading_cause=before.loading_cause if loading else "",
         current=event.generation,
         runtime=event.runtime,
         sdk_version=event.sdk_version,
@@ -138,13 +144,19 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
         steps=event.steps,
         rolled_back_to=event.rolled_back_to,
     )
-    return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
+    earlier = state.loads[: len(state.loads) - len(later)]
+    return replace(state, generation=view, loads=(*earlier, record, *later)[-LOADS:])
+
+
+def _still_loading(view: GenerationView, told: int) -> int:
+    """What loads now: nothing, unless what is told of is a generation before it."""
+    return view.loading if view.loading > told else 0
 
 
 def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -> AppState:
     view = replace(
         state.generation,
-        loading=0,
+        loading=_still_loading(state.generation, event.generation),
         failed=event.generation,
         error=event.error,
         file=event.file,

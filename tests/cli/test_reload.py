@@ -362,6 +362,21 @@ async def test_an_offer_is_answered_by_the_generation_that_got_it(agent: Path) -
         assert (ended["reason"], ended["exit_code"]) == ("generation 2 took over", 0)
 
 
+async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) -> None:
+    slow = "import time\ntime.sleep(0.7)\n" + NATIVE
+    agent.write_text(slow)
+    async with agent_tui(agent, "--local", "--json", "--dispatch", "1") as run:
+        await run.until("registered")
+        agent.write_text("async def entry(ctx:\n")
+        assert (await run.until("generation_failed"))["generation"] == 2
+        assert not run.all("generation_ready")  # its template loads still
+        job = await run.until("job_started")
+        assert job["generation"] == 1
+        await run.until("generation_ready", generation=1)
+        agent.write_text(slow + "# mended\n")
+        await run.until("generation_ready", generation=3)
+
+
 async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
     async with serving(agent) as s:
         stop = asyncio.Event()

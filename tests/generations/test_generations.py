@@ -48,6 +48,43 @@ async def test_the_first_generation_serves_before_its_processes_are_warm() -> No
         assert [event.generation for event in ready(w)] == [1]
 
 
+async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it() -> None:
+    async with world() as w:
+        w.script.imports_at_once = False
+        first = w.generations.begin(NONE, Cause("start"), modules)
+        await until(lambda: w.switches)
+        await w.generations.discard(first)  # it serves: that cannot be given up
+        assert w.generations.current is not None
+        assert await w.generations.commit(first)
+        w.script.broken = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
+        assert not await load(w, Cause("agent.py"))
+        assert w.generations.current.number == 1
+        assert [event.generation for event in failed(w)] == [2]
+        assert not ready(w)
+        w.script.broken = None
+        third = asyncio.create_task(load(w, Cause("agent.py")))
+        await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 3)
+        w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
+        assert await third
+        assert w.switches == [1, 3]
+        assert [event.generation for event in ready(w)] == [1, 3]  # told in order
+        await until(lambda: w.pool.idle == 1)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_the_first_generation_may_end_before_it_is_known_how_its_processes_start(how: str) -> None:
+    async with world() as w:
+        w.script.imports_at_once = False
+        assert await load(w)
+        await until(lambda: w.pool.processes)
+        if how == "stop":
+            w.generations.stop()
+        else:
+            w.generations.kill("quit")
+        await w.pool.close("quit")  # before the generations: nothing of it waits any longer
+    assert not ready(w)
+
+
 async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
     async with world(idle=2) as w:
         assert await load(w)

@@ -9,6 +9,7 @@ import pytest
 
 from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Sources
+from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import GenerationFailed, GenerationReady
@@ -65,6 +66,27 @@ class Desktop:
             self.look()
             await asyncio.sleep(0.02)
         assert len(self.loaded) == count
+
+
+async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away(tmp_path: Path) -> None:
+    async with world(idle=0) as w:
+        w.script.imports_at_once = False
+        d = Desktop(w, tmp_path)
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: w.switches)
+        d.save("broken")
+        w.script.broken = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
+        d.look()
+        await until(lambda: w.told(GenerationFailed))
+        assert w.generations.current is not None
+        w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
+        await until(lambda: [each.generation for each in d.loaded] == [1])
+        w.script.broken = None
+        await d.load("mended")
+        assert w.switches == [1, 3]
+        assert (await d.reloads.diff(2, None, str(tmp_path))).startswith("generation 2 against 1")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -83,6 +83,25 @@ def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
     assert run(ready, failed, dataclasses.replace(ready, generation=3)).generation.failed == 0
 
 
+def test_the_first_generation_may_be_told_of_after_a_save_that_it_serves_beside() -> None:
+    ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
+    failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
+    state = run(ev.GenerationLoading(2, "agent.py"), ready)
+    assert (state.generation.current, state.generation.loading, state.generation.loading_cause) == (
+        1,
+        2,
+        "agent.py",
+    )
+    state = run(failed, ready, state=run(ev.GenerationLoading(2, "agent.py")))
+    assert (state.generation.current, state.generation.failed, state.generation.line) == (1, 2, 3)
+    assert state.generation.loading == 0
+    assert [each.number for each in state.loads] == [1, 2]
+    state = run(
+        ev.GenerationLoading(3, "agent.py"), ev.GenerationFailed(1, "KeyError", None, None, ""), state=state
+    )
+    assert (state.generation.failed, state.generation.loading) == (1, 3)  # its processes do not become ready
+
+
 def test_a_roll_back_is_so_until_the_next_good_load() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     back = dataclasses.replace(ready, generation=3, cause="roll back to 1", rolled_back_to=1)
