@@ -36,6 +36,9 @@ QUIET_S = 0.03
 PATIENCE_S = 5.0
 """How long saves may keep a load from being finished by starting it over."""
 
+DYING_S = 0.1
+"""For the processes of a load that was overtaken to be gone, and what they wrote to be seen."""
+
 FRESH_S = 2.0
 """A file's own time says when it was saved, if it is not older than this."""
 
@@ -72,10 +75,12 @@ class Reloads:
         self._clock = clock
         self._emit = emit
         self._quiet_s = quiet_s
-        self._breaker = LoopBreaker(clock)
+        self._breaker = LoopBreaker()
         self._paused = False
         self._stirred = asyncio.Event()
-        self._stirred_at = self._loaded_at = 0.0
+        self._stirred_at = 0.0
+        self._began_at = self._loaded_at = 0.0
+        """When the last load began, and when the last that came to its end did; unix time, as of files."""
         self._asked: list[_Asked] = []
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
@@ -166,12 +171,16 @@ class Reloads:
 
     async def _round(self, forced: str = "") -> bool:
         """Loads what is on disk, from the start again as long as saves follow; False when that failed."""
-        began = self._clock.monotonic()
+        began, fresh = self._clock.monotonic(), not forced
         while True:
+            if self._breaker.counted and not forced:
+                await self._hold()
             seen_at = self._clock.monotonic()
             snapshot = self._sources.read()
             self._watch_all()
-            changed = self._noted(self._changed(snapshot), aftermath=not forced)
+            changed = self._changed(snapshot)
+            if fresh:
+                changed, fresh = self._judged(changed), False
             packages = self._packages_changed()
             if not (forced or changed or packages):
                 return True
@@ -180,6 +189,7 @@ class Reloads:
             cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
             self._served = {}
             complete = functools.partial(self._complete, snapshot)
+            self._began_at = time.time()
             loading = self._generations.begin(snapshot.modules, cause, complete)
             try:
                 overtaken = await self._settle(loading, snapshot, began)
@@ -195,6 +205,7 @@ class Reloads:
             self._history.keep(Kept(loading.attempt.number, self._last, loaded))
             if loaded:
                 self._back = None
+                self._acquit_what_stayed()
             self._watch_all()
             return loaded
 
@@ -206,6 +217,7 @@ class Reloads:
         is_on_disk = snapshot.modules.items() <= self._sources.read().modules.items()
         before = self._history.newest
         assert before is not None
+        self._began_at = time.time()
         loading = self._generations.begin(
             snapshot.modules,
             Cause(
@@ -253,8 +265,23 @@ class Reloads:
                 await asyncio.wait({loading.ready})
                 return False
             self._stirred.clear()
-            if not self._paused and self._noted(self._differs(snapshot), aftermath=True, loading=True):
+            if not self._paused and self._noted_in_load(self._differs(snapshot)):
                 return True
+
+    async def _hold(self) -> None:
+        """Loads nothing for a while if only suspects changed: what changes in it, somebody else changes."""
+        if not (hold_s := self._breaker.hold_s(self._changed(self._sources.read()))):
+            return
+        await asyncio.sleep(DYING_S)
+        before, until = self._sources.read(), self._clock.monotonic() + hold_s
+        while (left := until - self._clock.monotonic()) > 0 and not self._asked:
+            self._stirred.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._stirred.wait()
+            if saved := self._differs(before):
+                self._breaker.acquit(saved)
+                return
 
     # -- what changed ---------------------------------------------------------------------------------
 
@@ -269,14 +296,23 @@ class Reloads:
     def _counted(self, paths: Iterable[Path]) -> tuple[Path, ...]:
         return tuple(sorted(each for each in paths if each not in self._breaker.passed_over))
 
-    def _noted(
-        self, changed: tuple[Path, ...], *, aftermath: bool, loading: bool = False
-    ) -> tuple[Path, ...]:
+    def _judged(self, changed: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Those that count of what is found changed while nothing is loaded: by the last load, or since."""
+        by_load = [each for each in changed if self._written_before(each)]
+        self._breaker.acquit(set(changed).difference(by_load))
+        return self._noted(changed, by_load, self._loaded_at - self._began_at)
+
+    def _noted_in_load(self, changed: tuple[Path, ...]) -> tuple[Path, ...]:
+        return self._noted(changed, changed, time.time() - self._began_at)
+
+    def _acquit_what_stayed(self) -> None:
+        """A load is over: what is as it was loaded, loading does not rewrite."""
+        if counted := self._breaker.counted:
+            self._breaker.acquit(counted.difference(self._changed(self._sources.read())))
+
+    def _noted(self, changed: tuple[Path, ...], by_load: Iterable[Path], after_s: float) -> tuple[Path, ...]:
         """Those of the changes that count; one that each load makes anew does not for ever."""
-        suspects = (
-            changed if loading else [each for each in changed if aftermath and self._written_before(each)]
-        )
-        over = self._breaker.note(suspects, during_load=True)
+        over = self._breaker.note(by_load, after_s)
         if over:
             names = ", ".join(str(each) for each in sorted(over))
             text = (

@@ -324,6 +324,21 @@ async def test_a_file_that_each_load_rewrites_is_passed_over(agent: Path) -> Non
         assert ready["changed"] == [str(agent)]
 
 
+async def test_saves_that_follow_faster_than_it_loads_are_all_the_users_own(agent: Path) -> None:
+    slow = NATIVE + "import time\ntime.sleep(0.8)\nprint('loaded', VERSION, flush=True)\n"
+    agent.write_text(slow)
+    async with serving(agent) as s:
+        for number in range(9):
+            agent.write_text(f"{slow}# {number}\n")
+            await asyncio.sleep(0.6)
+        agent.write_text(slow.replace('"one"', '"the last"'))
+        await s.printed("loaded the last")
+        await s.run.until("generation_ready", len(s.run.all("generation_ready")) + 1)
+        await s.job("new")
+        await s.printed("entered on the last")
+        assert not s.run.all("watching")
+
+
 async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(NATIVE)

@@ -1,6 +1,7 @@
 """What is loaded when: saves, reloads and roll backs beside each other, over scripted children."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ from agent_tui.generations.sources import Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import GenerationFailed, GenerationReady
-from tests.fakes.scripted_child import until
+from agent_tui.model.events import GenerationFailed, GenerationReady, WatchingChanged
+from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import World, refused, world
 
@@ -100,6 +101,44 @@ async def desktop(folder: Path) -> AsyncIterator[Desktop]:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+def passed_over(d: Desktop) -> set[str]:
+    told = [event for event in d.world.events if isinstance(event, WatchingChanged)]
+    return {path for event in told for path in event.passed_over}
+
+
+async def test_a_file_that_each_load_rewrites_is_passed_over(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        prepare, stamps = d.world.nursery.prepare, itertools.count()
+
+        def rewrite(child: ScriptedChild) -> None:
+            if child.kind is ch.ProcessKind.CONTROL:
+                d.save(f"stamp {next(stamps)}")
+                d.look()
+            prepare(child)
+
+        d.world.nursery.prepare = rewrite
+        d.save("by somebody")
+        d.look()
+        await until(lambda: passed_over(d) == {str(d.file)})
+        await until(lambda: len(d.loaded) == 2)
+        await d.nothing_is_loaded()
+        assert await d.reloads.reload()  # it counts again
+
+
+async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agent(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.script.hangs = True
+        for number in range(40):
+            d.save(f"typed {number}")
+            d.look()
+            await asyncio.sleep(0.05)  # not in step with the loads, which is what tells them apart
+        assert len(d.world.children(ch.ProcessKind.CONTROL)) > 10
+        d.world.script.hangs = False
+        await d.load("the last")
+        assert d.served == "the last"
+        assert not passed_over(d)
 
 
 async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> None:
