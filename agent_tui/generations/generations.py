@@ -16,6 +16,7 @@ from agent_tui.model.events import (
     NO_STEPS,
     GenerationFailed,
     GenerationLoading,
+    GenerationOvertaken,
     GenerationReady,
     LoadSteps,
 )
@@ -155,6 +156,7 @@ class Generations:
         loading.ready.cancel()
         await asyncio.gather(loading.ready, return_exceptions=True)
         self._give_up(loading.attempt, reason)
+        self._tools.emit(GenerationOvertaken(loading.attempt.number))
 
     async def commit(self, loading: Loading) -> bool:
         """Switches to it, or tells why it failed. True when it is current."""

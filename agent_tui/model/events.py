@@ -156,6 +156,13 @@ class LoadMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationOvertaken:
+    """A load was given up before its end: a later save made it worthless, which may have been an undo."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationLoading:
     """A generation begins to load. `cause` names the file whose save caused it, or "start"."""
 
@@ -493,6 +500,7 @@ Event = (
     | LinkSuspect
     | LoadMeasured
     | GenerationLoading
+    | GenerationOvertaken
     | GenerationReady
     | GenerationFailed
     | WatchingChanged

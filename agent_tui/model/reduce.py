@@ -115,6 +115,11 @@ def _generation_loading(state: AppState, event: ev.GenerationLoading, ts: float)
     return replace(state, generation=view)
 
 
+def _generation_overtaken(state: AppState, event: ev.GenerationOvertaken, ts: float) -> AppState:
+    view = replace(state.generation, loading=_still_loading(state.generation, event.generation))
+    return replace(state, generation=view)
+
+
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
     """The first one serves before it is told of: a later save may have been told of by then."""
     before, later = state.generation, [load for load in state.loads if load.number > event.generation]
@@ -412,6 +417,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.LinkSuspect: _suspect,
     ev.LoadMeasured: _load,
     ev.GenerationLoading: _generation_loading,
+    ev.GenerationOvertaken: _generation_overtaken,
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
     ev.WatchingChanged: _watching,

@@ -13,7 +13,7 @@ from agent_tui.generations.sources import Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import GenerationFailed, GenerationReady, WatchingChanged
+from agent_tui.model.events import GenerationFailed, GenerationOvertaken, GenerationReady, WatchingChanged
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import World, refused, world
@@ -139,6 +139,19 @@ async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agen
         await d.load("the last")
         assert d.served == "the last"
         assert not passed_over(d)
+
+
+async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.script.hangs = True
+        d.save("two")
+        d.look()
+        await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
+        d.save("one")
+        d.look()
+        await until(lambda: d.world.told(GenerationOvertaken))
+        assert d.world.told(GenerationOvertaken) == [GenerationOvertaken(2)]
+        await d.nothing_is_loaded()
 
 
 async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ PUBLIC = {
 
 NOISE: tuple[ev.Event, ...] = (
     ev.GenerationLoading(1, "start"),
+    ev.GenerationOvertaken(1),
     ev.JobAssigned("AJ_a", "a"),
     ev.LoadMeasured(0.5, 0.5),
     ev.LogsAdded(0, 1, 0),

@@ -117,6 +117,9 @@ def test_what_is_loading_and_how_long_the_steps_took() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN, steps=steps)
     state = run(ready, ev.GenerationLoading(2, "agent.py"))
     assert (state.generation.loading, state.generation.loading_cause) == (2, "agent.py")
+    assert run(ev.GenerationOvertaken(2), state=state).generation.loading == 0
+    later = run(ev.GenerationLoading(3, "agent.py"), ev.GenerationOvertaken(2), state=state)
+    assert later.generation.loading == 3
     failed = ev.GenerationFailed(2, "SyntaxError", None, None, "", steps=ev.LoadSteps(read=3.0))
     assert [each.steps.taken for each in run(failed, state=state).loads] == [
         (("read", 1.0), ("control", 2.0)),
