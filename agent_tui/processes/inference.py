@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
@@ -86,6 +87,15 @@ class Inference:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What one generation's runners are, what runs them, and what would start that again."""
+
+    runners: object
+    inference: Inference
+    plan: Plan
+
+
 class SharedInference:
     """The inference processes of a run: generations with the same runners have one together (design §5.6).
 
@@ -95,8 +105,8 @@ class SharedInference:
     def __init__(self, *, clock: Clock, emit: Emit) -> None:
         self._clock = clock
         self._emit = emit
-        self._of: dict[int, tuple[object, Inference]] = {}
-        """Generation -> what its runners are, and what runs them."""
+        self._of: dict[int, _Use] = {}
+        """By generation."""
         self._lives: dict[Inference, asyncio.Task[None]] = {}
 
     @property
@@ -109,26 +119,31 @@ class SharedInference:
         if not manifest.inference_runners:
             return
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
-        inference = next((each for known, each in self._of.values() if known == runners), None)
+        inference = next((each.inference for each in self._of.values() if each.runners == runners), None)
         if inference is None:
             inference = Inference(plan, clock=self._clock, emit=self._emit)
             life = asyncio.create_task(inference.run(), name=f"inference {plan.generation}")
             self._lives[inference] = life
             life.add_done_callback(lambda _: self._lives.pop(inference))
         inference.plan = plan
-        self._of[plan.generation] = runners, inference
+        self._of[plan.generation] = _Use(runners, inference, plan)
 
     def keep(self, needed: Callable[[int], bool]) -> None:
-        """Only these generations have jobs or may get one; what the others alone had is ended."""
+        """Only these generations have jobs or may get one; what the others alone had is ended, and what they
+        shared is made from the newest of these from here on.
+        """
         self._of = {number: each for number, each in self._of.items() if needed(number)}
-        used = {inference for _, inference in self._of.values()}
+        used = set()
+        for _, use in sorted(self._of.items()):
+            use.inference.plan = use.plan
+            used.add(use.inference)
         for inference in self._lives.keys() - used:
             inference.close("no job needs it any more")
 
     def ask(self, process: SupervisedProcess, request: ch.InferenceRequest) -> None:
         """Forwards a job process's request; the answer, or why there is none, goes to that process."""
         if process.generation in self._of:
-            self._of[process.generation][1].ask(request, process.send)
+            self._of[process.generation].inference.ask(request, process.send)
         else:
             error = f"generation {process.generation} has no inference process"
             process.send(ch.InferenceResponse(request.request_id, None, error))

@@ -100,6 +100,18 @@ async def test_generations_with_the_same_runners_share_one_process() -> None:
         assert len(first.children) == 1
 
 
+async def test_what_shared_it_and_is_given_up_does_not_start_it_again() -> None:
+    first, second = Nursery(), Nursery()
+    async with shared() as inference:
+        inference.use(Plan(1, first), MANIFEST)
+        await until(lambda: first.children and first.children[0].told(ch.Ping))
+        inference.use(Plan(2, second), MANIFEST)  # it is loaded beside, and does not become ready
+        inference.keep(lambda generation: generation != 2)
+        first.children[0].end(None, 9)
+        await until(lambda: len(first.children) == 2)
+        assert not second.children
+
+
 @pytest.mark.parametrize(
     "later",
     [replace(MANIFEST, inference_runners=("other",)), replace(MANIFEST, own_runners=True)],
