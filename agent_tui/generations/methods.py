@@ -28,7 +28,7 @@ def choose(
     wanted: StartMethod | None, impossible: str, load_ms: float, template: TemplateReport | None
 ) -> Choice:
     """`wanted` is what `--start-method` says, `impossible` why nothing can be forked, `template` what one
-    found out that loaded the file; None if there is none.
+    found out that loaded the file; None if there is none, because it was not worth it or did not load.
     """
     took = f"loading takes {_duration(load_ms)}"
     if wanted is StartMethod.SPAWN:
@@ -37,8 +37,10 @@ def choose(
         return Choice(StartMethod.SPAWN, impossible)
     if wanted is StartMethod.FORK:
         return Choice(StartMethod.FORK, "--start-method fork")
-    if template is None or not worth_a_template(wanted, load_ms):
+    if not worth_a_template(wanted, load_ms):
         return Choice(StartMethod.FORK, took)
+    if template is None:
+        return Choice(StartMethod.FORK, f"the template did not load: each process loads by itself; {took}")
     if wanted is StartMethod.TEMPLATE:
         spite = f", although loading it leaves {template.unsafe}" if template.unsafe else ""
         return Choice(StartMethod.TEMPLATE, f"--start-method template{spite}")
