@@ -202,8 +202,10 @@ class SupervisedProcess:
         """Launches the child and stays until it is reaped; never raises for what the child does."""
         try:
             self.child = await self._launch(self.kind, self.id)
-        except OSError as error:
-            reason = f"cannot start: {error}"
+        except Exception as error:
+            # Whatever it is: who waits for the process has to hear of it.
+            what = f"{error}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            reason = f"cannot start: {what}"
             self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
             return
         self._enter(ProcessState.STARTING)

@@ -134,14 +134,21 @@ async def test_a_failed_load_is_told_with_what_the_child_said() -> None:
     assert (await run.end()).exit_code == 1
 
 
-async def test_a_launch_that_fails_is_an_end_with_a_reason() -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(OSError("no such interpreter"), "no such interpreter"), (KeyError("kind"), "KeyError: 'kind'")],
+)
+async def test_a_launch_that_fails_is_an_end_with_a_reason(error: Exception, why: str) -> None:
     class Broken(Nursery):
         async def __call__(self, kind: ch.ProcessKind, process_id: str) -> ScriptedChild:
-            raise OSError("no such interpreter")
+            raise error
 
     run = Run(Broken())
-    assert (await run.end()).reason == "cannot start: no such interpreter"
+    end = await run.end()
+    assert (end.reason, end.by) == (f"cannot start: {why}", EndedBy.NO_PROCESS)
     assert run.states == ["ended"]
+    with pytest.raises(ProcessFailed, match="cannot start"):
+        await run.process.ready
 
 
 @pytest.mark.parametrize(
