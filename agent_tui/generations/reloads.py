@@ -39,6 +39,8 @@ PATIENCE_S = 5.0
 DYING_S = 0.1
 """For the processes of a load that was overtaken to be gone, and what they wrote to be seen."""
 
+OVER = "agent-tui ends: nothing is loaded any more"
+
 FRESH_S = 2.0
 """A file's own time says when it was saved, if it is not older than this."""
 
@@ -82,6 +84,7 @@ class Reloads:
         self._began_at = self._loaded_at = 0.0
         """When the last load began, and when the last that came to its end did; unix time, as of files."""
         self._asked: list[_Asked] = []
+        self._over = False
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
         self._served: dict[str, bytes] = {}
@@ -91,7 +94,17 @@ class Reloads:
         """What runs, while a roll back made that something else than what is on disk."""
 
     async def run(self) -> None:
-        """Loads, and stays to load again."""
+        """Loads, and stays to load again. Who still waits for a load when it ends, hears that."""
+        try:
+            await self._run()
+        finally:
+            self._over = True
+            for each in self._asked:
+                if not each.done.done():
+                    each.done.set_exception(UserError(OVER))
+            self._asked.clear()
+
+    async def _run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._generations.stop)
             if self._watch is not None:
@@ -108,7 +121,10 @@ class Reloads:
                     await self._round()
 
     async def reload(self) -> bool:
-        """Loads now, whether or not anything changed; False when it does not load."""
+        """Loads now, whether or not anything changed; False when it does not load.
+
+        Raises UserError when nothing is loaded any more.
+        """
         if self._breaker.passed_over:
             self._breaker.forget()
             self._tell_watching()
@@ -117,7 +133,8 @@ class Reloads:
     async def roll_back(self, number: int) -> bool:
         """Loads what was kept of a generation as the next one; False when it does not load any more.
 
-        Raises UserError if it is not kept, did not load, or is the one that serves.
+        Raises UserError if it is not kept, did not load, or is the one that serves; also when nothing is
+        loaded any more.
         """
         kept = self._history.to_load(number)
         current = self._generations.current
@@ -147,6 +164,8 @@ class Reloads:
             self._emit(Notice(LogLevel.WARN, text))
 
     async def _ask(self, kept: Kept | None) -> bool:
+        if self._over:
+            raise UserError(OVER)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._asked.append(_Asked(done, kept))
         self._stirred.set()
@@ -159,13 +178,14 @@ class Reloads:
         del self._asked[: len(asked)]
         if self._asked:
             self._stirred.set()
-        loaded = False
         try:
             loaded = await (self._round("reload") if wanted is None else self._load_kept(wanted))
-        finally:
-            for each in asked:
-                if not each.done.done():
-                    each.done.set_result(loaded)
+        except BaseException:
+            self._asked += asked  # `run` tells them
+            raise
+        for each in asked:
+            if not each.done.done():
+                each.done.set_result(loaded)
 
     # -- one round ------------------------------------------------------------------------------------
 

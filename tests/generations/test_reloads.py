@@ -154,6 +154,27 @@ async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path:
         await d.nothing_is_loaded()
 
 
+@pytest.mark.parametrize("loading", [False, True])
+async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Path, loading: bool) -> None:
+    async with world(idle=0) as w:
+        d = Desktop(w, tmp_path)
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: d.loaded)
+        await d.load("two")
+        w.script.hangs = True
+        asked = [asyncio.create_task(each) for each in (d.reloads.reload(), d.reloads.roll_back(1))]
+        if loading:
+            await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 3)
+        else:
+            await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(5):
+            for each in (*asked, d.reloads.reload()):
+                with pytest.raises(UserError, match="agent-tui ends"):
+                    await each
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
