@@ -36,6 +36,7 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
+from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
@@ -43,6 +44,7 @@ from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
+DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
 NO_FORKS = "processes are forked on Linux only"
 
 
@@ -227,8 +229,20 @@ class AgentCode:
         return self._runtime(environ, modules)
 
     async def check(self, manifest: ch.Manifest) -> int:
+        kind = self._context.config.runtime
+        look = may_be_of_another_kind(manifest.imports, kind)
+        if look and (changed := changed_kind(self._context.config.agent, kind)):
+            raise UserError(changed)
         self._next = self._checked(manifest)
         return self._next.options.num_idle_processes
+
+    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+        """A file that became one of another kind fails in strange ways. One that does not parse says so."""
+        failure = error.failure if isinstance(error, ProcessFailed) else None
+        if failure is not None and failure.error.startswith(DOES_NOT_PARSE):
+            return error
+        changed = changed_kind(self._context.config.agent, self._context.config.runtime)
+        return UserError(changed) if changed else error
 
     async def apply(self, manifest: ch.Manifest) -> None:
         """Takes the file's own options, beside the edits as they are by now, and registers under them."""

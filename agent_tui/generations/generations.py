@@ -73,6 +73,10 @@ class Host(Protocol):
         """How many idle processes it is to have. Raises UserError for an option that it sets wrongly."""
         ...
 
+    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+        """What to tell of what is on disk and did not load: the error, or what is behind it."""
+        ...
+
     async def apply(self, manifest: ch.Manifest) -> None:
         """Takes its options, and registers under them. Raises UserError, with everything as it was."""
         ...
@@ -170,8 +174,9 @@ class Generations:
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
             self._give_up(attempt, "its generation did not load")
+            why = error if cause.back_to else self._host.explain(error)
             self._tools.emit(
-                failed(attempt.number, cause.text, self._seconds(cause), error, attempt.steps.taken)
+                failed(attempt.number, cause.text, self._seconds(cause), why, attempt.steps.taken)
             )
             return False
         except asyncio.CancelledError:

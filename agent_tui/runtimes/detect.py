@@ -1,11 +1,11 @@
 """What kind of agent file it is, found out by reading it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.runtimes.imports import Import, read_imports
-from agent_tui.runtimes.kinds import LIVEKIT_AGENTS, NATIVE
+from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
 
 MAX_FILES = 64
 """How many local modules are read to find the SDK behind a thin agent file."""
@@ -28,6 +28,27 @@ def detect(file: Path) -> str:
     if file.suffix.lower() != ".py":
         raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
+
+
+def changed_kind(file: Path, before: str) -> str:
+    """What to do about a file that was of another kind before; empty if it was not, or cannot be read now.
+
+    Interpreter, base and options were chosen for the kind that it was.
+    """
+    try:
+        now = detect(file)
+    except UserError:
+        return ""
+    if now == before:
+        return ""
+    was = f"was a {before} one when agent-tui started"
+    return f"{file.name} is a {now} file now, and {was}: start agent-tui again"
+
+
+def may_be_of_another_kind(imports: Iterable[str], kind: str) -> bool:
+    """Whether what it imported is a reason to look, although it loaded as a file of that kind."""
+    others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
+    return any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others)
 
 
 def _is_sdk(each: Import) -> bool:

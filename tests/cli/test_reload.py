@@ -392,6 +392,26 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
         await run.until("generation_ready", generation=3)
 
 
+@each_sdk()
+async def test_a_save_that_makes_it_another_kind_of_file_says_so(tmp_path: Path, sdk_python: Path) -> None:
+    agent = tmp_path / "agent.py"
+    now_sdk = "agent.py is a livekit-agents file now, and was a native one when agent-tui started"
+    agent.write_text(NATIVE)
+    async with serving(agent, "--python", str(sdk_python)) as s:
+        for count, text in enumerate((SDK, SDK.replace("entry", "joined")), 1):
+            agent.write_text(text)
+            failed = await s.run.until("generation_failed", count)
+            assert failed["error"] == f"{now_sdk}: start agent-tui again"
+        agent.write_text("def broken(:\n")
+        assert "SyntaxError" in (await s.run.until("generation_failed", 3))["error"]
+        assert (await s.job("meanwhile"))["generation"] == 1
+    agent.write_text(SDK)
+    async with serving(agent, "--python", str(sdk_python)) as s:
+        agent.write_text(NATIVE)
+        failed = await s.run.until("generation_failed")
+        assert failed["error"].startswith("agent.py is a native file now, and was a livekit-agents one")
+
+
 async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
     async with serving(agent) as s:
         stop = asyncio.Event()

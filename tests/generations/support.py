@@ -14,6 +14,7 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, StartMethod
 from agent_tui.processes.pool import Plan, Pool
+from agent_tui.processes.process import ProcessFailed
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild
 
@@ -106,6 +107,7 @@ class World:
         self.applied: list[ch.Manifest] = []
         self.switches: list[int] = []
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
+        self.explanation: UserError | None = None
         self.environ: dict[str, str] = {"A": "1"}
         self.learned: list[bool] = []
         self.idle = idle
@@ -153,6 +155,9 @@ class World:
     async def check(self, manifest: ch.Manifest) -> int:
         self.refuse(manifest)
         return self.idle
+
+    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+        return self.explanation or error
 
     async def apply(self, manifest: ch.Manifest) -> None:
         self.applied.append(manifest)

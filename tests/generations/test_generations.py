@@ -9,6 +9,7 @@ from agent_tui.generations.generations import Cause
 from agent_tui.generations.methods import choose
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import GenerationFailed, GenerationReady, StartMethod
 from tests.fakes.scripted_child import until
 
@@ -141,6 +142,19 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         w.script.hangs, w.refuse = False, lambda manifest: None
         assert await load(w)
         assert w.switches == [1, 3]
+
+
+async def test_the_host_explains_why_what_is_on_disk_does_not_load() -> None:
+    async with world() as w:
+        assert await load(w)
+        w.script.broken = ch.Failed("LookupError: no entry function", "", None, None)
+        w.explanation = UserError("it is a file of another kind now")
+        assert not await load(w, Cause("agent.py"))
+        assert not await load(w, Cause("roll back to 1", back_to=1))
+        assert [event.error for event in failed(w)] == [
+            "it is a file of another kind now",
+            "LookupError: no entry function",
+        ]
 
 
 async def test_an_overtaken_load_leaves_nothing() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.runtimes.detect import detect
+from agent_tui.runtimes.detect import changed_kind, detect, may_be_of_another_kind
 
 from .support import AGENTS
 
@@ -74,3 +74,33 @@ def test_what_is_no_agent_file_is_told(tmp_path: Path, name: str, what: str) -> 
         detect(tmp_path / name)
     assert caught.value.exit_code is ExitCode.USAGE
     assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_file_that_became_one_of_another_kind(tmp_path: Path) -> None:
+    file = tmp_path / "agent.py"
+    assert changed_kind(file, "native") == ""  # it is gone, which the load says
+    file.write_text("async def entry(ctx): ...\n")
+    assert changed_kind(file, "native") == ""
+    assert changed_kind(file, "livekit-agents") == (
+        "agent.py is a native file now, and was a livekit-agents one when agent-tui started: "
+        "start agent-tui again"
+    )
+    file.write_text("from livekit.agents import AgentServer\n")
+    assert changed_kind(file, "livekit-agents") == ""
+    assert changed_kind(file, "native").startswith(
+        "agent.py is a livekit-agents file now, and was a native one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("imports", "kind", "may"),
+    [
+        ((), "native", False),
+        (("aiohttp", "livekit", "livekit.agentsmith"), "native", False),
+        (("livekit.agents.voice",), "native", True),
+        (("livekit", "livekit.agents"), "native", True),
+        (("livekit", "livekit.agents"), "livekit-agents", False),
+    ],
+)
+def test_what_it_imported_says_whether_to_look(imports: tuple[str, ...], kind: str, may: bool) -> None:
+    assert may_be_of_another_kind(imports, kind) is may
