@@ -22,6 +22,9 @@ OUTCOME_LIMIT_S = 60.0
 """How long `await req.accept()` waits to hear what became of the offer, should the host never say."""
 
 
+NEVER_CAME = "the outcome never came"
+
+
 class AlreadyAnswered(RuntimeError):
     """The request function answered a second time."""
 
@@ -50,7 +53,7 @@ class Offer:
         try:
             return await asyncio.wait_for(asyncio.shield(self.outcome), OUTCOME_LIMIT_S)
         except asyncio.TimeoutError:
-            return "the outcome never came"
+            return NEVER_CAME
 
     def answer(
         self, *, accept: dict[str, Any] | None = None, terminate: bool = False, error: str | None = None
@@ -122,6 +125,9 @@ class ControlLoop:
 
     async def _end(self) -> None:
         """Request functions may be at work after their answers; how long they may be is the host's to say."""
+        for offer in self._offers.values():
+            if not offer.outcome.done():
+                offer.outcome.set_result(NEVER_CAME)  # the host would have said it before
         while self._tasks and not self._link.host_lost:
             await asyncio.wait(self._tasks)
         self._link.say("shutting_down")
