@@ -1,23 +1,15 @@
-"""The agent's code as the engine runs it: loaded, its options applied, its functions asked."""
+"""The agent's code as the engine runs it: what is loaded, what runs on it, and its functions, asked."""
 
-import contextlib
 import glob
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import agent_tui
+from agent_tui.engine.code_options import CodeOptions
 from agent_tui.engine.context import Context
-from agent_tui.engine.registrar import Registrar, registration_for
-from agent_tui.engine.servers import Server, require_credentials
-from agent_tui.engine.settings import (
-    Settings,
-    changes,
-    check_functions,
-    named_functions,
-    overruled,
-    unknown,
-)
+from agent_tui.engine.registrar import Registrar
+from agent_tui.engine.servers import Server
 from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
@@ -29,8 +21,6 @@ from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import Notice, OptionsChanged
-from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
@@ -39,7 +29,7 @@ from agent_tui.processes.process import ProcessFailed, SupervisedProcess
 from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
-from agent_tui.runtimes.python import ChildSettings, PythonRuntime
+from agent_tui.runtimes.python import PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.worker.load import CpuLoad
 
@@ -70,19 +60,26 @@ class AgentCode:
         self._pool = pool
         self._desk = desk
         self._registrar = registrar
-        self._find_server = find_server
-        self._listen = listen
+        self._options = CodeOptions(context, find_server=find_server, listen=listen)
         self._live_changed = live_changed
         self._cpu = CpuLoad(clock=context.clock)
-        self._server_for = _server_fields(context.settings.options)
         self._sdk_version: str | None = None
-        self._next = context.settings
-        """What the generation that is being loaded runs under."""
         self._inference = SharedInference(clock=context.clock, emit=context.emit)
         config = context.config
         self._learned = recall(config.learned) if config.learned else Learned()
-        kind = KINDS[config.runtime]
-        self._bases = Bases(
+        self._bases = self._make_bases()
+        timings, clock, emit = context.process_timings, context.clock, context.emit
+        self._generations = Generations(
+            self,
+            Tools(self._bases, timings, ControlTimings(), clock, emit, config.start_method),
+            expect_template=self._learned.template,
+        )
+        self.reloads = self._make_reloads()
+        """Loads the file, at the start, at each save and when asked."""
+
+    def _make_bases(self) -> Bases:
+        context, kind = self._context, KINDS[self._context.config.runtime]
+        return Bases(
             launch=self._launch_base,
             sdk=kind.sdk_modules,
             warm_up=(*kind.warm_up, *self._learned.wants),
@@ -92,25 +89,16 @@ class AgentCode:
             emit=context.emit,
             impossible="" if system_pidfd_open() else NO_FORKS,
         )
-        self._generations = Generations(
-            self,
-            Tools(
-                self._bases,
-                context.process_timings,
-                ControlTimings(),
-                context.clock,
-                context.emit,
-                config.start_method,
-            ),
-            expect_template=self._learned.template,
-        )
+
+    def _make_reloads(self) -> Reloads:
+        context, config = self._context, self._context.config
         sources = Sources(
             config.agent,
             cwd=config.cwd,
             globs=(*config.watch_globs, *_config_file(context.settings.environment)),
             roots=_python_path(context.settings.environment),
         )
-        self._reloads = Reloads(
+        return Reloads(
             self._generations,
             sources,
             Watch(any_name=sources.any_name) if config.watch else None,
@@ -134,31 +122,11 @@ class AgentCode:
         """All that are there beside the job processes."""
         return (*self._generations.processes, *self._inference.processes)
 
-    async def keep_loaded(self) -> None:
-        """Loads the file, and again at each save that matters."""
-        await self._reloads.run()
-
-    async def reload(self) -> bool:
-        """Loads it again now; False when it does not load."""
-        return await self._reloads.reload()
-
-    async def roll_back(self, number: int) -> bool:
-        """Loads an earlier generation's code again; False when it does not load. Raises UserError."""
-        return await self._reloads.roll_back(number)
-
-    async def diff(self, number: int, against: int | None) -> str:
-        """What changed from one load to another. Raises UserError if one of them is not kept."""
-        return await self._reloads.diff(number, against, str(self._context.config.agent.absolute().parent))
-
     async def register(self) -> None:
         """Registers under the options in force, where that is not what stands. Raises UserError."""
         options, server = self._context.settings.options, self._context.server
         version = self._sdk_version or agent_tui.__version__
         await self._registrar().present(options, server.address, server.chosen.kind, version)
-
-    def pause_watching(self, paused: bool) -> None:
-        """Passes saves over, or no longer."""
-        self._reloads.pause(paused)
 
     async def measure_load(self) -> float:
         """The agent's own load function, or the CPU's load without one."""
@@ -217,24 +185,29 @@ class AgentCode:
     # -- what the generations ask (`Host`) --------------------------------------------------------------
 
     def read_environment(self) -> Mapping[str, str]:
-        """Environment files as they are now, and the server that the agent is to find."""
-        context = self._context
-        environment = context.config.read_environment()
-        for problem in environment.problems:
-            context.emit(Notice(LogLevel.WARN, problem))
-        self._next = context.settings.loaded(environment)
-        return {**environment.plain, **self._server_variables()}
+        return self._options.read_environment()
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> PythonRuntime:
-        return self._runtime(environ, modules)
+    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes] | None) -> PythonRuntime:
+        config = self._context.config
+        return PythonRuntime(
+            config.runtime,
+            config.interpreter.path,
+            config.agent,
+            config.cwd,
+            environ,
+            self._context.intake,
+            self._context.clock,
+            settings=self._options.child_settings(),
+            head_start=config.head_start,
+            modules=modules,
+        )
 
     async def check(self, manifest: ch.Manifest) -> int:
         kind = self._context.config.runtime
         look = may_be_of_another_kind(manifest.imports, kind)
         if look and (changed := changed_kind(self._context.config.agent, kind)):
             raise UserError(changed)
-        self._next = self._checked(manifest)
-        return self._next.options.num_idle_processes
+        return self._options.check(manifest).num_idle_processes
 
     def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
         """A file that became one of another kind fails in strange ways. One that does not parse says so."""
@@ -245,22 +218,9 @@ class AgentCode:
         return UserError(changed) if changed else error
 
     async def apply(self, manifest: ch.Manifest) -> None:
-        """Takes the file's own options, beside the edits as they are by now, and registers under them."""
-        context, before = self._context, self._context.settings
-        # In force before anything is waited for: an edit that comes meanwhile adds to them.
-        wanted = self._next = context.settings = self._checked(manifest)
-        try:
-            await self._move(wanted.options)
-        except BaseException:
-            context.settings = replace(context.settings, environment=before.environment, code=before.code)
-            raise
-        for line in overruled(before, wanted):
-            context.emit(Notice(LogLevel.WARN, line))
-        for name in sorted(unknown(manifest)):
-            context.emit(Notice(LogLevel.WARN, f"{name}, set in the agent's code, has no effect here"))
-        if self.current is not None and (changed := changes(before, wanted)):
-            context.emit(OptionsChanged(changed))
-        self._pool().set_target(context.settings.options.num_idle_processes)
+        """While its processes still start."""
+        await self._options.take(manifest, first=self.current is None)
+        self._pool().set_target(self._context.settings.options.num_idle_processes)
         self._sdk_version = manifest.sdk_version
         await self.register()
 
@@ -286,79 +246,16 @@ class AgentCode:
 
     # -- parts ------------------------------------------------------------------------------------------
 
-    def _checked(self, manifest: ch.Manifest) -> Settings:
-        """What is in force once this file is. Raises UserError for what cannot be."""
-        settings = self._context.settings.loaded(self._next.environment, manifest)
-        check_functions(settings.resolution, manifest)
-        registration_for(settings.options, "")
-        if not self._context.config.local:
-            require_credentials(settings.options)
-        return settings
-
-    async def _move(self, options: ServerOptions) -> None:
-        """To the server and the port of these options. Raises UserError, and stays with the old ones."""
-        context, old, fields = self._context, self._context.server, _server_fields(options)
-        found = not context.config.local and fields != self._server_for
-        new = await self._find_server(options) if found else old
-        try:
-            await self._listen(context.settings.options)  # as edited while the server was looked for
-        except BaseException:
-            if found:
-                await new.close()
-                context.emit(old.chosen)
-            raise
-        if found:
-            context.server, self._server_for = new, fields
-            await old.close()
-
     def _learn(self, learned: Learned) -> None:
         path = self._context.config.learned
         if path is not None and learned != self._learned:
             remember(path, learned)
         self._learned = learned
 
-    def _server_variables(self) -> dict[str, str]:
-        """Where the agent's code is to connect: what is in use, or what the environment now names instead."""
-        address, fields = self._context.server.address, self._server_for
-        with contextlib.suppress(UserError):  # `check` tells it once the file is loaded
-            fields = _server_fields(self._next.options)
-        values = fields[:3]
-        if self._context.config.local or fields == self._server_for or not all(values):
-            values = address.url, address.api_key, address.api_secret
-        return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), values, strict=True))
-
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
     ) -> ch.Child:
-        return await self._runtime(environ, None).launch_base(process_id, modules)
-
-    def _runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes] | None) -> PythonRuntime:
-        config = self._context.config
-        return PythonRuntime(
-            config.runtime,
-            config.interpreter.path,
-            config.agent,
-            config.cwd,
-            environ,
-            self._context.intake,
-            self._context.clock,
-            settings=self._child_settings,
-            head_start=config.head_start,
-            modules=modules,
-        )
-
-    def _child_settings(self) -> ChildSettings:
-        try:
-            resolution = self._next.resolution
-        except UserError:  # `check` tells it once the file is loaded
-            resolution = self._context.settings.resolution
-        functions = named_functions(resolution)
-        return ChildSettings(
-            resolution.options.session_end_timeout,
-            functions.get("requestFunc", ""),
-            functions.get("loadFunc", ""),
-            resolution.options.production,
-        )
+        return await self.make_runtime(environ, None).launch_base(process_id, modules)
 
 
 def _config_file(environment: Environment) -> list[str]:
@@ -367,7 +264,3 @@ def _config_file(environment: Environment) -> list[str]:
 
 def _python_path(environment: Environment) -> list[str]:
     return [each for each in environment.plain.get("PYTHONPATH", "").split(os.pathsep) if each]
-
-
-def _server_fields(options: ServerOptions) -> tuple[str, str, str, str]:
-    return options.ws_url, options.api_key, options.api_secret, options.worker_token

@@ -155,7 +155,7 @@ class Engine:
         self.up = True
         self._spawn(self._pool.run(), "pool")
         self._spawn(self._sampler.run(), "memory")
-        self._spawn(self._code.keep_loaded(), "generations")
+        self._spawn(self._code.reloads.run(), "generations")
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
@@ -194,6 +194,20 @@ class Engine:
             standing=self._standing,
             simulate=lambda room, participant: self._registrar.simulate_job(room, participant),
         )
+        self._host = JobHost(
+            context,
+            pool=lambda: self._pool,
+            desk=lambda: self._desk,
+            registrar=lambda: self._registrar,
+            dispatches=self._dispatches,
+            live_changed=self._tell_live,
+        )
+        self._make_code(context)
+        self._make_worker(context)
+        self._make_editing(context)
+
+    def _make_code(self, context: Context) -> None:
+        """What is loaded, and the processes that run it."""
         self._code = AgentCode(
             context,
             pool=lambda: self._pool,
@@ -203,51 +217,17 @@ class Engine:
             listen=self._http.listen,
             live_changed=self._tell_live,
         )
-        self._host = JobHost(
-            context,
-            pool=lambda: self._pool,
-            desk=lambda: self._desk,
-            registrar=lambda: self._registrar,
-            dispatches=self._dispatches,
-            live_changed=self._tell_live,
-        )
         self._pool = Pool(
             target=0,
             starting_at_once=starting_at_once(),
             timings=context.process_timings,
-            clock=clock,
-            emit=emit,
+            clock=context.clock,
+            emit=context.emit,
             relay=self._code.relay,
             became_ready=lambda process: self._sampler.note_baseline(process),
             ended=self._code.process_ended,
             refill_after_s=REFILL_AFTER_S,
             broken=self._code.broken,
-        )
-        self._editor = Editor(
-            context,
-            pool=lambda: self._pool,
-            registrar=lambda: self._registrar,
-            reload=self._code.reload,
-            register=self._code.register,
-            listen=self._http.listen,
-            load_error=lambda: self._bus.state.generation.error or "the file does not load",
-        )
-        self._registrar = Registrar(
-            jobs=lambda: self._desk,
-            measure_load=self._code.measure_load,
-            job_count=lambda: len(self._desk.running),
-            live_changed=self._tell_live,
-            clock=clock,
-            emit=emit,
-            failed=self._faults.note,
-        )
-        self._desk = Desk(
-            server=lambda: self._registrar,
-            agent=lambda: None if self._pool.broken else self._code.control,
-            settings=self._host.settings,
-            around=self._host,
-            clock=clock,
-            emit=emit,
         )
         self._sampler = MemorySampler(
             processes=lambda: (*self._pool.processes, *self._code.processes),
@@ -255,8 +235,40 @@ class Engine:
             limit_mb=lambda: self.options.job_memory_limit_mb,
             over_limit=self._over_memory_limit,
             measure=lambda: self._config.memory_measure,
-            clock=clock,
-            emit=emit,
+            clock=context.clock,
+            emit=context.emit,
+        )
+
+    def _make_worker(self, context: Context) -> None:
+        """What the server sees, and the jobs that it gives."""
+        self._registrar = Registrar(
+            jobs=lambda: self._desk,
+            measure_load=self._code.measure_load,
+            job_count=lambda: len(self._desk.running),
+            live_changed=self._tell_live,
+            clock=context.clock,
+            emit=context.emit,
+            failed=self._faults.note,
+        )
+        self._desk = Desk(
+            server=lambda: self._registrar,
+            agent=lambda: None if self._pool.broken else self._code.control,
+            settings=self._host.settings,
+            around=self._host,
+            clock=context.clock,
+            emit=context.emit,
+        )
+
+    def _make_editing(self, context: Context) -> None:
+        """What carries commands out."""
+        self._editor = Editor(
+            context,
+            pool=lambda: self._pool,
+            registrar=lambda: self._registrar,
+            reload=self._code.reloads.reload,
+            register=self._code.register,
+            listen=self._http.listen,
+            load_error=lambda: self._bus.state.generation.error or "the file does not load",
         )
         self._orders = Orders(
             context,

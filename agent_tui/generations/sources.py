@@ -97,6 +97,11 @@ class Sources:
         return differing(since, self.read())
 
     @property
+    def folder(self) -> str:
+        """That of the agent's file."""
+        return os.path.dirname(self._agent)
+
+    @property
     def folders(self) -> frozenset[Path]:
         """Folders in which a change can matter, each to be watched by itself."""
         return frozenset(Path(each) for each in self._folders if os.path.isdir(each))

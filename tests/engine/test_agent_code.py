@@ -154,6 +154,16 @@ async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) 
     assert not s.presented
 
 
+async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_after_it(tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    first = s.code.make_runtime({}, {})
+    for milliseconds in ("1000", "2000"):
+        code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
+        await s.code.check(replace(MANIFEST, options=code))
+        s.code.read_environment()
+    assert first._settings().session_end_timeout_ms == 1000
+
+
 @pytest.mark.real
 async def test_of_two_that_listen_at_once_the_last_one_has_the_last_word() -> None:
     told: list[Any] = []

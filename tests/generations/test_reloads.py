@@ -85,7 +85,7 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
         w.script.broken = None
         await d.load("mended")
         assert w.switches == [1, 3]
-        assert (await d.reloads.diff(2, None, str(tmp_path))).startswith("generation 2 against 1")
+        assert (await d.reloads.diff(2, None)).startswith("generation 2 against 1")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -255,7 +255,7 @@ async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: 
         assert current.number == 2
         await d.nothing_is_loaded()
         await d.load("four")
-        assert (await d.reloads.diff(4, None, str(tmp_path))).startswith("generation 4 against 2")
+        assert (await d.reloads.diff(4, None)).startswith("generation 4 against 2")
 
 
 async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -265,14 +265,14 @@ async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: 
         with pytest.raises(UserError, match="there is no generation 2"):
             await d.reloads.roll_back(2)
         with pytest.raises(UserError, match="generation 1 was the first"):
-            await d.reloads.diff(1, None, str(tmp_path))
+            await d.reloads.diff(1, None)
         await d.nothing_is_loaded()
 
 
 async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        assert (await d.reloads.diff(2, None, str(tmp_path))).split("\n") == [
+        assert (await d.reloads.diff(2, None)).split("\n") == [
             "generation 2 against 1: 1 file, +1 -1 lines",
             "--- agent.py",
             "+++ agent.py",
