@@ -44,9 +44,13 @@ class JobHost:
 
     def settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room."""
-        server, debug_port = self._context.server, self._context.config.debug_port
-        address = server.address
-        return JobSettings(address.url, not server.chosen.media, address.api_secret, debug_port)
+        server = self._context.server
+        return JobSettings(
+            url=server.address.url,
+            fake_job=not server.chosen.media,
+            api_secret=server.address.api_secret,
+            debug_port=self._context.config.debug_port,
+        )
 
     def lease(self) -> Lease:
         return self._pool().lease()

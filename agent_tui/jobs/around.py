@@ -63,7 +63,7 @@ class JobSettings:
 
     url: str
     fake_job: bool
-    api_secret: str = field(default="", repr=False)
+    api_secret: str = field(repr=False)
     """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
-    debug_port: int = 0
+    debug_port: int
     """Where a job waits for a debugger; 0 for none."""

@@ -40,7 +40,7 @@ class Bench:
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
         self.turned_away: list[tuple[str, str]] = []
-        self.settings = JobSettings("ws://worker", fake_job=True)
+        self.settings = JobSettings("ws://worker", fake_job=True, api_secret="", debug_port=0)
         self.pool = Pool(
             target=target,
             starting_at_once=2,

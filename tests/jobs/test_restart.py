@@ -2,10 +2,10 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from agent_tui.jobs.around import JobSettings
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
@@ -79,7 +79,7 @@ async def test_nothing_begins_before_the_old_participant_has_left() -> None:
 @pytest.mark.parametrize("when", ["while it leaves", "after it left", "after the new one began"])
 async def test_the_termination_for_the_old_participant_does_not_hit_the_new(when: str) -> None:
     async with bench_of() as bench:
-        bench.settings = JobSettings("ws://worker", fake_job=False)
+        bench.settings = replace(bench.settings, fake_job=False)
         old = await bench.run_job()
         old.answers = reluctant
         bench.desk.restart("AJ_1", "new code")
@@ -200,7 +200,7 @@ async def test_what_a_new_generation_does_to_running_jobs(policy: ev.OnReload) -
 async def test_a_token_that_has_expired_is_renewed() -> None:
     secret, now = "secret", time.time()
     async with bench_of() as bench:
-        bench.settings = JobSettings("ws://worker", fake_job=True, api_secret=secret)
+        bench.settings = replace(bench.settings, api_secret=secret)
         await bench.run_job()
         old = sign({"sub": "agent-x", "exp": int(now) - 5, "video": {"room": "demo"}}, secret)
         bench.desk.records[0].token = old

@@ -138,10 +138,6 @@ async def test_fifty_changes_under_load_lose_no_job(name: str, tmp_path: Path) -
         assert rig.run.all("job_lost") == []
 
 
-def test_every_live_option_is_changed_under_load() -> None:
-    assert {option.name for option in OPTIONS if option.applies is Applies.LIVE} == set(LIVE)
-
-
 @pytest.mark.parametrize(("drain", "status"), [(True, "success"), (False, "terminated")])
 async def test_a_stop_lets_jobs_finish_when_it_is_told_to(drain: bool, status: str, tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS
+from agent_tui.options.declare import BY_NAME
 from tests.options.outside.cases import CASES, Case
 from tests.options.outside.rig import rigged
 from tests.sdks import REASON, sdk_pythons
@@ -20,10 +20,6 @@ def sources(case: Case) -> list[str]:
 
 
 ALL = [pytest.param(case, source, id=f"{case.option}-{source}") for case in CASES for source in sources(case)]
-
-
-def test_every_option_has_its_case() -> None:
-    assert [case.option for case in CASES] == [option.name for option in OPTIONS]
 
 
 @pytest.mark.parametrize(("case", "source"), ALL)
