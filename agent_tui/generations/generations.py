@@ -193,9 +193,9 @@ class Generations:
 
     def stop(self) -> None:
         """Nothing is loaded any more: no process waits any longer to hear how it is to be started."""
-        if self._completing is not None and not self._completing.done():
-            assert self.current is not None
+        if self._completing is not None:
             self._completing.cancel()
+        if self.current is not None:
             self.current.attempt.leave_unchosen()
 
     def kill(self, reason: str) -> None:

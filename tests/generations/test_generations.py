@@ -86,6 +86,17 @@ async def test_the_first_generation_may_end_before_it_is_known_how_its_processes
     assert not ready(w)
 
 
+async def test_a_first_generation_that_serves_already_may_end_before_it_is_told_ready() -> None:
+    async with world() as w:
+        w.script.imports_at_once = False
+        loading = w.generations.begin(NONE, Cause("start"), modules)
+        await until(lambda: w.pool.processes)
+        await w.generations.discard(loading, "quit")
+        w.generations.stop()
+        await w.pool.close("quit")
+    assert not ready(w)
+
+
 async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
     async with world(idle=2) as w:
         assert await load(w)
