@@ -33,7 +33,7 @@ async def page_over(
 
     app = AgentTuiApp(make, now=engine.clock.time)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.1)
+        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
         app._paint()
         await pilot.press("g")
         await until(lambda: engine.commands)  # the diff of the newest

@@ -16,6 +16,7 @@ from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_query import parse
 from agent_tui.tui.widgets.log_view import LogView
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.log_host import TRACEBACK, VIEW, Host, host, numbered
 
@@ -44,8 +45,8 @@ async def test_a_wheel_up_leaves_following_and_says_what_is_new() -> None:
         app.count(0, 50)
         await pilot.pause()
         app.view.post_message(_wheel(app.view))
-        await pilot.pause(0.1)
-        assert not app.pane.follow
+        await until(lambda: not app.pane.follow)
+        await pilot.wait_for_scheduled_animations()
         kept = app.shown()
         assert kept != numbered(39, 50)
         app.count(50, 53)

@@ -22,6 +22,7 @@ from agent_tui.tui.screens.dispatch_form import (
 )
 from agent_tui.tui.screens.help import Help, in_groups, key_row, page
 from agent_tui.tui.screens.remote_guard import RemoteGuard, confirms, progress
+from tests.fakes.scripted_child import until
 from tests.tui.hostile import HOSTILE
 
 UNANSWERED = "unanswered"
@@ -219,8 +220,7 @@ async def test_help_scrolls_where_it_does_not_fit() -> None:
         box = app.screen.query_one("#page-box", VerticalScroll)
         assert box.max_scroll_y > 0
         await pilot.press("end")
-        await pilot.pause(0.3)
-        assert box.scroll_offset.y == box.max_scroll_y
+        await until(lambda: box.scroll_offset.y == box.max_scroll_y)
 
 
 # -- all -------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ async def test_leaving_after_the_jobs_is_asked_for_once_and_then_at_once() -> No
     app = app_of(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         histories.idle(engine)
-        await pilot.pause(0.1)
+        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
         await pilot.press("Q")
         await pilot.pause()
         await pilot.press("Q")

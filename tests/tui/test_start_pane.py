@@ -12,6 +12,7 @@ from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.start_steps import Status, StepTimes, steps, trouble
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 
@@ -160,8 +161,7 @@ async def test_a_long_traceback_scrolls_and_its_end_can_be_seen() -> None:
         assert scroll.scroll_y == scroll.max_scroll_y
         scroll.focus()
         await pilot.press("home")
-        await pilot.pause(0.05)
-        assert scroll.scroll_target_y == 0
+        await until(lambda: scroll.scroll_target_y == 0)
 
 
 async def test_of_a_huge_traceback_the_end_is_kept() -> None:

@@ -8,6 +8,7 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import DEFAULTS
 from agent_tui.tui.screens.worker import WorkerPage, worker_lines
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 from tests.tui.test_app import screen
@@ -78,7 +79,7 @@ async def test_it_opens_follows_what_happens_and_shows_text_as_text() -> None:
         await pilot.pause()
         assert isinstance(app.screen, WorkerPage)
         engine.publish(ev.WorkerDisconnected(HOSTILE, 1.0, 1))
-        await pilot.pause(0.2)
+        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
         app._paint()
         app.screen.show()
         assert "not registered" in str(app.screen.query_one("#page-box Static").render())
