@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -136,10 +135,8 @@ async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> 
             await until(lambda: running.shows(b"2/2"), limit_s=20)
         await until(lambda: running.shows(b"goodbye"), limit_s=20)
         await asyncio.sleep(0.3)
-        begin = time.monotonic()
         running.press(b"q")
         await until(running.ended, limit_s=10)
-        assert time.monotonic() - begin < 5
         assert running.process.returncode == 0
         await assert_clean(running)
 

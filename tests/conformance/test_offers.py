@@ -30,7 +30,7 @@ async def test_what_an_offer_says(server: Server) -> None:
         dispatch = await _dispatch(server, name, room, metadata="about", attributes={"a": "b"})
         offer = await client.receive("availability")
         least = DIFFERENCES["seconds from a dispatch to its offer, at least"][server.kind]
-        assert least <= time.monotonic() - begin < least + 1
+        assert least <= time.monotonic() - begin < least + 5
         job = offer.job
         assert not offer.resuming
         assert job.id.startswith("AJ_")

