@@ -45,6 +45,7 @@ class SweepRun:
     def __init__(self, sweep: Sweep, target: Target, environ: Mapping[str, str]) -> None:
         self._sweep = sweep
         self._target = target
+        self._environ = environ
         self._place = store.folder(environ, sweep.result.agent)
         self._running, self._leaving = True, False
         self._advice: Advice | None = None
@@ -105,7 +106,7 @@ class SweepRun:
         except OSError as error:
             self._kept = f"not kept: {self._place} cannot be written ({error.strerror or error})"
             return
-        self._kept = f"kept in {names[0]} and .csv"
+        self._kept = f"kept in {store.shown(names[0], self._environ)} and .csv"
 
 
 @dataclass

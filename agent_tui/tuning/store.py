@@ -28,6 +28,12 @@ def folder(environ: Mapping[str, str], agent: str) -> Path:
     return state / "agent-tui" / "sweeps" / f"{file.stem}-{key}"
 
 
+def shown(path: Path, environ: Mapping[str, str]) -> str:
+    """A path as people write it: below their home with a tilde."""
+    home = Path(environ.get("HOME") or Path.home())
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:
     """Writes both files and returns their names. Raises OSError."""
     place.mkdir(parents=True, exist_ok=True)
