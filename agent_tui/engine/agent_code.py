@@ -103,7 +103,7 @@ class AgentCode:
             sources,
             Watch(any_name=sources.any_name) if config.watch else None,
             packages=lambda: self._bases.packages,
-            packages_changed=self._bases.packages_changed,
+            take_changed_packages=self._bases.take_changed_packages,
             clock=context.clock,
             emit=context.emit,
         )

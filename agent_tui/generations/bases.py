@@ -165,8 +165,10 @@ class Bases:
         if self._current is not None:
             self._current.process.send(ch.KeepCode(tuple(modules)))
 
-    def packages_changed(self) -> Path | None:
-        """A folder of packages in which something was installed or removed since the base came up."""
+    def take_changed_packages(self) -> Path | None:
+        """A folder of packages in which something was installed or removed since the base came up, once: the
+        base is outdated from then on.
+        """
         base = self._current
         if base is None or base.outdated:
             return None

@@ -63,7 +63,7 @@ class Reloads:
         watch: Watch | None,
         *,
         packages: Callable[[], Sequence[Path]],
-        packages_changed: Callable[[], Path | None],
+        take_changed_packages: Callable[[], Path | None],
         clock: Clock,
         emit: Emit,
         quiet_s: float = QUIET_S,
@@ -73,7 +73,7 @@ class Reloads:
         self._sources = sources
         self._watch = watch
         self._packages = packages
-        self._packages_changed = packages_changed
+        self._take_changed_packages = take_changed_packages
         self._clock = clock
         self._emit = emit
         self._quiet_s = quiet_s
@@ -201,7 +201,7 @@ class Reloads:
             changed = self._changed(snapshot)
             if fresh:
                 changed, fresh = self._judged(changed), False
-            packages = self._packages_changed()
+            packages = self._take_changed_packages()
             if not (forced or changed or packages):
                 return True
             if self._back is not None and not (forced or changed):

@@ -76,10 +76,10 @@ async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) ->
         w.script.unfit = ch.BaseReport("", "", (), (str(tmp_path),))
         first = await w.bases.get({})
         assert w.bases.packages == (tmp_path,)
-        assert w.bases.packages_changed() is None
+        assert w.bases.take_changed_packages() is None
         (tmp_path / "six.py").touch()
-        assert w.bases.packages_changed() == tmp_path
-        assert w.bases.packages_changed() is None  # told once
+        assert w.bases.take_changed_packages() == tmp_path
+        assert w.bases.take_changed_packages() is None  # told once
         assert w.bases.parents({})  # what serves goes on
         assert await w.bases.get({}) is not first
 

@@ -32,7 +32,7 @@ class Desktop:
             Sources(self.file, cwd=folder),
             None,
             packages=tuple,
-            packages_changed=lambda: self.installed.pop() if self.installed else None,
+            take_changed_packages=lambda: self.installed.pop() if self.installed else None,
             clock=SystemClock(),
             emit=world.events.append,
             quiet_s=0.0,
