@@ -35,6 +35,7 @@ from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
 DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
+DOES_NOT_IMPORT = ("ImportError", "ModuleNotFoundError")
 NO_FORKS = "processes are forked on Linux only"
 
 
@@ -210,11 +211,16 @@ class AgentCode:
         return self._options.check(manifest).num_idle_processes
 
     def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
-        """A file that became one of another kind fails in strange ways. One that does not parse says so."""
+        """A file that became one of another kind fails in strange ways.
+
+        One that does not parse says so by itself, and so does an import of the SDK that is misspelt.
+        """
+        kind = self._context.config.runtime
         failure = error.failure if isinstance(error, ProcessFailed) else None
-        if failure is not None and failure.error.startswith(DOES_NOT_PARSE):
+        own = (*DOES_NOT_PARSE, *(DOES_NOT_IMPORT if KINDS[kind].sdk else ()))
+        if failure is not None and failure.error.startswith(own):
             return error
-        changed = changed_kind(self._context.config.agent, self._context.config.runtime)
+        changed = changed_kind(self._context.config.agent, kind)
         return UserError(changed) if changed else error
 
     async def apply(self, manifest: ch.Manifest) -> None:

@@ -67,6 +67,8 @@ class Control:
         self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
         self._open: set[str | int] = set()
         """Questions without an answer, and acceptances of which the function does not know what became."""
+        self._late: set[str] = set()
+        """Offers whose function did not answer in time, and may still do so."""
         self._none_open = asyncio.Event()
         self._none_open.set()
         self._busy_until = 0.0
@@ -101,6 +103,7 @@ class Control:
                 answer = await future
                 return answer
         except TimeoutError:
+            self._late.add(job_id)
             asyncio.create_task(self._restart_if_blocked())  # noqa: RUF006  ends by itself within blocked_s
             why = f"the request function did not answer within {self._limits.request_s:g} s"
             return ch.RequestAnswer(job_id, None, error=why)
@@ -132,11 +135,14 @@ class Control:
         return answer.load
 
     def outcome(self, job_id: str, error: str | None) -> None:
-        """Tells the agent's request function what became of its acceptance, once."""
+        """Tells the agent's request function what became of its acceptance, once; it may come late."""
         if job_id in self._open:
             self._send(ch.AcceptOutcome(job_id, error))
             self._busy_until = self._clock.monotonic() + self._limits.request_s
             self._end(job_id)
+        elif job_id in self._late:
+            self._late.remove(job_id)
+            self._send(ch.AcceptOutcome(job_id, error))
 
     def live(self, live: ch.WorkerLive) -> None:
         """Passes worker data on to the agent's functions; a new control process gets the last of it."""
@@ -196,6 +202,7 @@ class Control:
 
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
         self._up.clear()
+        self._late.clear()
         self._fail_pending(f"the control process ended: {end.reason}")
         if self._manifest.done():
             return not self._closing

@@ -124,7 +124,6 @@ class Generations:
         self._retiring: set[asyncio.Task[None]] = set()
         self._completing: asyncio.Task[None] | None = None
         """The first generation, which serves, finds out how its job processes are started best."""
-        self._closing = False
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
@@ -200,7 +199,6 @@ class Generations:
 
     def kill(self, reason: str) -> None:
         """Ends all that is not a job process now."""
-        self._closing = True
         self.stop()
         for attempt in self._attempts.values():
             attempt.kill(reason)
@@ -208,7 +206,6 @@ class Generations:
 
     async def close(self, reason: str) -> None:
         """Ends all that is not a job process, also of a generation that is still loading."""
-        self._closing = True
         self.stop()
         for attempt in tuple(self._attempts.values()):
             self._retire(attempt, reason)

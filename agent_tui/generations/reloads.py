@@ -195,6 +195,9 @@ class Reloads:
         while True:
             if self._breaker.counted and not forced:
                 await self._hold()
+                if self._asked or self._paused:  # somebody wants something else than this by now
+                    self._stirred.set()
+                    return True
             seen_at = self._clock.monotonic()
             snapshot = self._sources.read()
             self._watch_all()

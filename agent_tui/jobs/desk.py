@@ -272,7 +272,7 @@ class Desk:
                 break
             record.lease.release()
             record.lease = self._around.lease()
-        else:
+        if not record.launched_at:
             agent.outcome(record.id, "the job could not be launched")
         self._finish(record, run.end)
 

@@ -15,7 +15,7 @@ from agent_tui.model.state import DispatchView, JobView
 DispatchViews = tuple[DispatchView, ...]
 
 KEPT = 200
-"""DispatchViews that are remembered; the oldest go first."""
+"""Dispatches that are remembered; the oldest go first."""
 
 EARLY_S = 10.0
 """An offer or a loss this many seconds before the dispatch was told can still be its own."""

@@ -157,7 +157,9 @@ class LoadMeasured:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOvertaken:
-    """A load was given up before its end: a later save made it worthless, which may have been an undo."""
+    """A load was given up before its end: a later save, which may have been an undo, made it worthless, or
+    agent-tui ends.
+    """
 
     generation: int
 

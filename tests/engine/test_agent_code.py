@@ -21,6 +21,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
+from agent_tui.processes.process import ProcessFailed
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.urls import ServerAddress
@@ -162,6 +163,21 @@ async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_afte
         await s.code.check(replace(MANIFEST, options=code))
         s.code.read_environment()
     assert first._settings().session_end_timeout_ms == 1000
+
+
+@pytest.mark.parametrize("runtime", ["livekit-agents", "native"])
+def test_an_import_that_fails_is_explained_only_where_it_shows_another_kind(
+    runtime: str, tmp_path: Path
+) -> None:
+    s = Scene(tmp_path)
+    s.context.config = replace(s.context.config, runtime=runtime)
+    misspelt, other = "from livekit.agnets import AgentServer\n", "from livekit.agents import AgentServer\n"
+    (tmp_path / "agent.py").write_text(misspelt if runtime == "livekit-agents" else other)
+    error = ProcessFailed(
+        "x", ch.Failed("ModuleNotFoundError: No module named 'livekit.agnets'", "Traceback…")
+    )
+    told = str(s.code.explain(error))
+    assert ("start agent-tui again" in told) is (runtime == "native")
 
 
 @pytest.mark.real

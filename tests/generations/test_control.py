@@ -190,6 +190,20 @@ async def test_what_it_was_asked_is_answered_before_it_ends() -> None:
         assert child.exit.result() == ch.ChildExit(0, None)
 
 
+async def test_a_function_that_accepts_too_late_hears_so_too() -> None:
+    nursery = answering(
+        lambda child, message: child.say(ch.Pong(0)) if isinstance(message, ch.Ping) else None
+    )
+    async with control_of(nursery, QUICK) as control:
+        await control.start()
+        [child] = nursery.children
+        answer = await control.ask_request(b"", "AJ_1")
+        assert answer.accept is None
+        for _ in range(2):
+            control.outcome("AJ_1", answer.error)
+        assert child.told(ch.AcceptOutcome) == [ch.AcceptOutcome("AJ_1", answer.error)]
+
+
 async def test_a_function_that_heard_the_outcome_may_finish_what_it_does() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):

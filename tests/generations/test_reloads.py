@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui.generations.loops import SUSPECT_AFTER
 from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Sources
 from agent_tui.model import child as ch
@@ -139,6 +140,20 @@ async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agen
         await d.load("the last")
         assert d.served == "the last"
         assert not passed_over(d)
+
+
+async def test_a_pause_while_a_suspect_is_held_back_is_heeded(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        for _ in range(SUSPECT_AFTER):
+            d.reloads._breaker.note([d.file], 0.05)
+        d.save("two")
+        d.look()
+        await asyncio.sleep(0)
+        d.reloads.pause(True)
+        await asyncio.sleep(0.4)  # longer than it is held
+        assert len(d.loaded) == 1
+        d.look()
+        await until(lambda: len(d.loaded) == 2)
 
 
 async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from agent_tui.tui.widgets.text import Line, to_contents
 
 
 class TextPage(Page[None]):
-    """Lines as they were when it was opened; Esc or q closes it."""
+    """Lines that stay as they are while it is open; Esc or q closes it."""
 
     DEFAULT_CSS = """
     TextPage {
