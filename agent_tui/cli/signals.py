@@ -1,6 +1,7 @@
-"""Signals, as requests to end: the first in good order, the second at once."""
+"""Signals, as requests to end: the first in good order, the second at once, the third whatever hangs."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -8,10 +9,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """While entered, SIGINT, SIGTERM and SIGHUP call `stop(reason, kill)` instead of ending the process."""
+    """While entered, SIGINT, SIGTERM and SIGHUP call `stop(reason, kill)` instead of ending the process.
 
-    def __init__(self, stop: Callable[[str, bool], Awaitable[object]]) -> None:
+    After a kill that does not come to its end the next one leaves all the same: children end by themselves
+    when their host is gone.
+    """
+
+    def __init__(
+        self, stop: Callable[[str, bool], Awaitable[object]], leave: Callable[[int], object] = os._exit
+    ) -> None:
         self._stop = stop
+        self._leave = leave
+        self._killed = False
         self._tasks: list[asyncio.Task[object]] = []
         self.first: signal.Signals | None = None
 
@@ -34,7 +43,9 @@ class StopSignals:
     def _received(self, number: signal.Signals) -> None:
         if number is self.first is signal.SIGHUP:
             return  # a terminal that goes away often says so twice
-        kill = self.first is not None
+        if self._killed:
+            self._leave(128 + number)
+        kill = self._killed = self.first is not None
         self.first = self.first or number
         reason = f"{signal.Signals(number).name} received"
         self._tasks.append(asyncio.ensure_future(_as_task(self._stop(reason, kill))))

@@ -1,0 +1,34 @@
+"""What signals ask for."""
+
+import asyncio
+import os
+import signal
+from functools import partial
+
+from agent_tui.cli.signals import StopSignals
+from tests.fakes.scripted_child import until
+
+
+def _reached(asked: list[bool], count: int) -> bool:
+    return len(asked) == count
+
+
+async def test_the_first_ends_the_second_kills_and_the_third_leaves_whatever_hangs() -> None:
+    asked: list[bool] = []
+    left: list[int] = []
+
+    async def hang(reason: str, kill: bool) -> None:
+        asked.append(kill)
+        await asyncio.Event().wait()
+
+    with StopSignals(hang, left.append) as signals:
+        for count in (1, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(partial(_reached, asked, count))
+        assert (asked, left) == ([False, True], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: left)
+    assert left == [143]
+    assert signals.exit_code == 143
+    for task in signals._tasks:
+        task.cancel()
