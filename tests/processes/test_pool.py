@@ -153,22 +153,32 @@ async def test_a_given_up_lease_leaves_no_surplus() -> None:
         assert pool.idle == 1
 
 
-async def test_a_lease_released_in_the_moment_of_giving_loses_no_process() -> None:
-    nursery = Nursery(prepare=lambda child: None)
-    async with pool_of(nursery, 0) as pool:
-        lease = pool.lease()
-        taking = asyncio.create_task(lease.take())
-        await until(lambda: nursery.children and lease.waiting)
-        give = pool._give
+async def given(
+    pool: Pool, nursery: Nursery, at_once: Callable[[], None], *, released: bool
+) -> "asyncio.Task[SupervisedProcess]":
+    """A job waits for a process and gets it; in that same moment something happens. The task is done."""
+    lease = pool.lease()
+    taking = asyncio.create_task(lease.take())
+    await until(lambda: nursery.children and lease.waiting)
+    give = pool._give
 
-        def give_too_late(lease: Lease, process: SupervisedProcess) -> None:
-            give(lease, process)
+    def give_and_more(lease: Lease, process: SupervisedProcess) -> None:
+        give(lease, process)
+        at_once()
+        if released:
             taking.cancel()
             lease.release()
 
-        pool._give = give_too_late  # type: ignore[method-assign]
-        nursery.children[0].say(ch.Loading(), ch.Ready())
-        await asyncio.gather(taking, return_exceptions=True)
+    pool._give = give_and_more  # type: ignore[method-assign]
+    nursery.children[0].say(ch.Loading(), ch.Ready())
+    await asyncio.wait({taking})
+    return taking
+
+
+async def test_a_lease_released_in_the_moment_of_giving_loses_no_process() -> None:
+    nursery = Nursery(prepare=lambda child: None)
+    async with pool_of(nursery, 0) as pool:
+        await given(pool, nursery, lambda: None, released=True)
         await until(lambda: not pool.processes)  # surplus by now, and ended as such
 
 
@@ -271,25 +281,11 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
 async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(released: bool) -> None:
     nursery = Nursery(prepare=lambda child: None)
     async with pool_of(nursery, 0) as pool:
-        lease = pool.lease()
-        taking = asyncio.create_task(lease.take())
-        await until(lambda: nursery.children and lease.waiting)
-        give = pool._give
-
-        def give_and_switch(lease: Lease, process: SupervisedProcess) -> None:
-            give(lease, process)
-            pool.use(Plan(2, nursery))
-            if released:
-                taking.cancel()
-                lease.release()
-
-        pool._give = give_and_switch  # type: ignore[method-assign]
-        nursery.children[0].say(ch.Loading(), ch.Ready())
+        taking = await given(pool, nursery, lambda: pool.use(Plan(2, nursery)), released=released)
         if released:
-            await asyncio.gather(taking, return_exceptions=True)
             await until(lambda: not pool.processes)
             return
-        process = await taking
+        process = taking.result()
         process.start_job(start_job(), "AJ_1", Listener())
         await asyncio.sleep(0)
         assert nursery.children[0].told(ch.Shutdown) == []

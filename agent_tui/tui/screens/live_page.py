@@ -1,5 +1,6 @@
 """A page over the dashboard that goes on with what happens."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -49,9 +50,9 @@ class LivePage(Page[None]):
         super().__init__()
         self.sight = sight
 
+    @abstractmethod
     def show(self) -> None:
         """Paints what is so now."""
-        raise NotImplementedError
 
     def on_mount(self) -> None:
         self.set_interval(REFRESH_S, self.show)
