@@ -1,0 +1,53 @@
+"""A worker in a scene of its own: a server in memory, on invented time."""
+
+import asyncio
+
+from agent_tui.model.child import AcceptArguments
+from agent_tui.worker.connection import LinkFailedError, LinkRefusedError
+from agent_tui.worker.listener import WorkerState
+
+from .support import (
+    MemoryServer,
+    Recorder,
+    make_worker,
+)
+
+ME = AcceptArguments(identity="agent-1")
+
+
+DOWN = LinkFailedError("nothing listens")
+
+
+WRONG_KEY = LinkRefusedError(401, "invalid API key")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def settle() -> None:
+    """Lets everything that can run now run; no time passes."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Scene:
+    """A running worker, its server and what it told; leaves nothing behind."""
+
+    def __init__(self, server: MemoryServer, **changes: object) -> None:
+        self.server = server
+        self.told = Recorder()
+        self.worker = make_worker(server, self.told, **changes)
+        self.running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Scene":
+        self.running = asyncio.create_task(self.worker.run())
+        await settle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.running is not None
+        await self.worker.close()
+        await self.running
+        assert self.worker.state is WorkerState.CLOSED
+        assert all(link.closed for link in self.server.links)
