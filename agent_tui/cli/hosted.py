@@ -1,6 +1,7 @@
 """The agent file that a command is about, with all that its line and its surroundings say of it."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +68,17 @@ class HostedFile:
         runtime = detect(self.path)
         interpreter = self.interpreter(runtime)
         place = learned.place(self.environ, interpreter.path, self.path)
-        imports = learned.recall(place).imports
+        imports = learned.recall(place).imports if place else ()
+        head_start = HeadStart(runtime, interpreter.path, self.cwd, self.environment.plain, imports)
+        if place:
+            learned.forget_unseen(place, time.time())
         return RunConfig(
             agent=self.path,
             cwd=self.cwd,
             read_environment=self.read_environment,
             runtime=runtime,
             interpreter=interpreter,
-            head_start=HeadStart(runtime, interpreter.path, self.cwd, self.environment.plain, imports),
+            head_start=head_start,
             flags=self.flags,
             learned=place,
         )

@@ -1,5 +1,6 @@
 """The agent's code as the engine runs it: what is loaded, what runs on it, and its functions, asked."""
 
+import asyncio
 import glob
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -255,7 +256,7 @@ class AgentCode:
     def _learn(self, learned: Learned) -> None:
         path = self._context.config.learned
         if path is not None and learned != self._learned:
-            remember(path, learned)
+            asyncio.get_running_loop().run_in_executor(None, remember, path, learned)
         self._learned = learned
 
     async def _launch_base(

@@ -89,8 +89,10 @@ class Editor:
             kept = {name: value for name, value in values.items() if name not in held_back}
             try:
                 await asyncio.to_thread(save, file, kept, clear_secrets=clear_secrets)
-            except (OSError, ValueError) as error:
-                raise UserError(f"the options are not saved: {error}") from None
+            except OSError as error:
+                raise UserError(f"not saved: {file.path}: {error.strerror or error}") from None
+            except ValueError as error:
+                raise UserError(f"not saved: {error}") from None
             self._context.settings = settings.saved(config.read_environment(), held_back.keys())
             return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
 

@@ -122,14 +122,14 @@ class Tuning:
         """In a thread: writes the sweep, and compares it with the one before."""
         if not result.runs:
             return
-        place = store.folder(self._options.environ, result.agent)
-        before = store.comparable(result, store.earlier(place, result.started))
-        if before is not None:
-            self._after += ["", *report.comparison(store.compare(result, before), before.started)]
         try:
+            place = store.folder(self._options.environ, result.agent)
+            before = store.comparable(result, store.earlier(place, result.started))
+            if before is not None:
+                self._after += ["", *report.comparison(store.compare(result, before), before.started)]
             names = store.save(place, result, advice)
         except OSError as error:
-            self._after.append(f"not kept: {place} cannot be written ({error.strerror or error})")
+            self._after.append(f"not kept: {store.why_not_kept(error)}")
             return
         self._files = (str(names[0]), str(names[1]))
         self._after.append(f"kept in {names[0]} and .csv")

@@ -1,19 +1,14 @@
 """Writing options into a config file: what else stands in it stays, comments too."""
 
-import contextlib
-import os
-import stat
-import tempfile
+import errno
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from agent_tui.files import replace_file
 from agent_tui.options.configfile import ConfigFile
 from agent_tui.options.declare import BY_NAME, Option
 from agent_tui.options.permissions import Permissions, as_mapping
 from agent_tui.options.resolve import Given
-
-PRIVATE = 0o600
 
 
 def plain(option: Option, value: object) -> Any:
@@ -47,6 +42,8 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
     import tomlkit  # at the first save: it costs the start
     from tomlkit.exceptions import TOMLKitError
 
+    if file.path.exists() and not file.path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(file.path))  # reading a FIFO would never end
     there = file.path.exists()
     try:
         document = tomlkit.parse(file.path.read_text(encoding="utf-8")) if there else tomlkit.document()
@@ -68,22 +65,4 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
             table[name] = held
     except TOMLKitError as error:
         raise ValueError(f"{file.path} is not TOML: {error}") from None
-    mode = stat.S_IMODE(file.path.stat().st_mode) if there else 0o644
-    _write(file.path, tomlkit.dumps(document), PRIVATE if secret else mode)
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Another content at once: whoever reads meanwhile sees the old one or the new one."""
-    target = path.resolve()  # a link stays a link
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123  a descriptor is no path
-            stream.write(text)
-            stream.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    replace_file(file.path, lambda stream: stream.write(tomlkit.dumps(document)), private=secret)

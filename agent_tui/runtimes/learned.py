@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agent_tui.files import replace_file, user_folder
+
 VERSION = 1
+
+KEEP_DAYS = 90
+"""Since a project was last run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +28,21 @@ class Learned:
     """Loading took long enough for a template to be worth it."""
 
 
-def place(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path:
-    """Where it is kept: under the user's cache folder."""
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def place(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | None:
+    """Where it is kept: under the user's cache folder; None for a user without one."""
+    try:
+        cache = user_folder(environ, "XDG_CACHE_HOME", ".cache")
+    except OSError:
+        return None
     key = hashlib.sha256(f"{VERSION}\n{interpreter}\n{file.resolve()}".encode("utf-8", "surrogateescape"))
     return cache / "agent-tui" / f"{key.hexdigest()[:24]}.json"
 
 
 def recall(path: Path) -> Learned:
     """What is kept there; nothing if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        if not path.is_file():
+            return Learned()  # reading a FIFO would never end
         kept = json.loads(path.read_text(encoding="utf-8"))
         return Learned(_names(kept["imports"]), _names(kept["wants"]), kept["template"] is True)
     return Learned()
@@ -42,9 +52,22 @@ def remember(path: Path, learned: Learned) -> None:
     """Keeps it, as a whole or not at all; a place that cannot be written is no trouble to anybody."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(asdict(learned)), encoding="utf-8")
-        fresh.replace(path)
+        replace_file(path, lambda file: file.write(json.dumps(asdict(learned))))
+
+
+def forget_unseen(path: Path, now: float) -> None:
+    """Mark the project kept at `path` as seen, and remove what has not been seen for `KEEP_DAYS`."""
+    with contextlib.suppress(OSError):
+        os.utime(path, (now, now))
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and _age_days(entry, now) > KEEP_DAYS:
+                with contextlib.suppress(OSError):
+                    Path(entry).unlink()
+
+
+def _age_days(entry: os.DirEntry[str], now: float) -> float:
+    return (now - entry.stat(follow_symlinks=False).st_mtime) / 86_400
 
 
 def _names(value: Sequence[object]) -> tuple[str, ...]:

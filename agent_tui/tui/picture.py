@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from agent_tui.files import create_file
 from agent_tui.options.declare import OPTIONS
 from agent_tui.options.resolve import MASK, Resolution
 
@@ -32,8 +33,7 @@ def save(svg: str, folder: Path) -> Path:
     for number in range(100):
         path = folder / f"agent-tui-{stamp}{f'-{number}' if number else ''}.svg"
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(svg)
+            create_file(path, lambda file: file.write(svg))
         except FileExistsError:
             continue
         return path

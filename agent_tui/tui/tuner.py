@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,6 @@ class SweepRun:
         self._sweep = sweep
         self._target = target
         self._environ = environ
-        self._place = store.folder(environ, sweep.result.agent)
         self._running, self._leaving = True, False
         self._advice: Advice | None = None
         self._before: SweepResult | None = None
@@ -98,13 +98,15 @@ class SweepRun:
 
     def _earlier(self) -> SweepResult | None:
         now = self._sweep.result
-        return store.comparable(now, store.earlier(self._place, now.started))
+        with suppress(OSError):
+            return store.comparable(now, store.earlier(store.folder(self._environ, now.agent), now.started))
+        return None
 
     def _keep(self, result: SweepResult) -> None:
         try:
-            names = store.save(self._place, result, self._advice)
+            names = store.save(store.folder(self._environ, result.agent), result, self._advice)
         except OSError as error:
-            self._kept = f"not kept: {self._place} cannot be written ({error.strerror or error})"
+            self._kept = f"not kept: {store.why_not_kept(error)}"
             return
         self._kept = f"kept in {store.shown(names[0], self._environ)} and .csv"
 

@@ -4,13 +4,14 @@ import csv
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from agent_tui.files import home_folder, replace_file, user_folder
 from agent_tui.tuning.advice import Advice
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.report import advice_form
@@ -20,9 +21,8 @@ VERSION = 1
 
 
 def folder(environ: Mapping[str, str], agent: str) -> Path:
-    """Where an agent file's sweeps are kept: under the user's state folder."""
-    given = Path(environ.get("XDG_STATE_HOME") or "")
-    state = given if given.is_absolute() else Path(environ.get("HOME") or Path.home()) / ".local/state"
+    """Where an agent file's sweeps are kept: under the user's state folder. Raises OSError without one."""
+    state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     file = Path(agent).resolve()
     key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return state / "agent-tui" / "sweeps" / f"{file.stem}-{key}"
@@ -30,8 +30,9 @@ def folder(environ: Mapping[str, str], agent: str) -> Path:
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:
     """A path as people write it: below their home with a tilde."""
-    home = Path(environ.get("HOME") or Path.home())
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    with suppress(OSError, ValueError):
+        return f"~/{path.relative_to(home_folder(environ))}"
+    return str(path)
 
 
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:
@@ -44,9 +45,15 @@ def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tupl
         number += 1
         base = place / f"{stamp}-{number}"
     names = base.with_suffix(".json"), base.with_suffix(".csv")
-    _write(names[1], rows_to_csv(rows(result)))
-    _write(names[0], json.dumps(to_form(result, advice), indent=1) + "\n")
+    replace_file(names[1], lambda file: file.write(rows_to_csv(rows(result))))
+    replace_file(names[0], lambda file: file.write(json.dumps(to_form(result, advice), indent=1) + "\n"))
     return names
+
+
+def why_not_kept(error: OSError) -> str:
+    """Return why a sweep could not be written, in a few words."""
+    cause = error.strerror or str(error)
+    return f"{error.filename} cannot be written ({cause})" if error.filename else cause
 
 
 def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
@@ -56,22 +63,14 @@ def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
     """
     found = []
     for path in place.glob("*.json") if place.is_dir() else ():
+        if not path.is_file():
+            continue  # reading a FIFO would never end
         try:
             found.append(from_form(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
     kept = [result for result in found if before is None or result.started < before]
     return sorted(kept, key=lambda result: result.started, reverse=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """As a whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 # -- forms -----------------------------------------------------------------------------------------------

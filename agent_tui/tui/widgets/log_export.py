@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from agent_tui.files import create_file, replace_file
 from agent_tui.model.logs import LogLine
 from agent_tui.tui.widgets.log_text import HOST, clock
 
@@ -61,7 +60,7 @@ def default_name(now: float) -> str:
     return time.strftime("agent-tui-%Y%m%d-%H%M%S.log", time.localtime(now))
 
 
-def write(name: str, lines: Iterable[LogLine], *, overwrite: bool = False) -> tuple[Path, int]:
+def write(name: str, lines: Sequence[LogLine], *, overwrite: bool = False) -> tuple[Path, int]:
     """Writes the lines into a file; tells its whole path and how many. None stays half written.
 
     Raises OSError, FileExistsError if there is one of that name and it is not to be overwritten; ValueError
@@ -71,21 +70,18 @@ def write(name: str, lines: Iterable[LogLine], *, overwrite: bool = False) -> tu
     if path.is_dir() or (path.exists() and not path.is_file()):
         raise OSError(f"{name} is no file")
     form, count = form_of(path), 0
-    target = path.with_name(f".{path.name}.{os.getpid()}") if overwrite else path
-    file = target.open("x", encoding="utf-8", errors="replace")
-    try:
-        with file:
-            for line in lines:
-                file.write(form(line) + "\n")
-                count += 1
-                if not count % CHUNK:
-                    time.sleep(0)  # the screen's thread goes first
-        if overwrite:
-            target.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            target.unlink()
-        raise
+
+    def write_lines(file: TextIO) -> None:
+        nonlocal count
+        for count, line in enumerate(lines, 1):
+            file.write(form(line).encode("utf-8", "replace").decode() + "\n")
+            if not count % CHUNK:
+                time.sleep(0)  # the screen's thread goes first
+
+    if overwrite:
+        replace_file(path, write_lines)
+    else:
+        create_file(path, write_lines)
     return path, count
 
 

@@ -1,0 +1,134 @@
+"""Where a user's files live, and how files are written: whole, or not at all."""
+
+import errno
+import io
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+PRIVATE = 0o600
+
+_NOT_REPLACEABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
+"""Of a file that may be written where none can be put in its place: its folder is read-only, its owner is
+another user, or it is itself a mount point, as single files in containers are."""
+
+Write = Callable[[TextIO], object]
+
+
+def user_folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    """Return a base directory of the user: `variable`, or `default` below the home folder.
+
+    A relative path in the variable is ignored (XDG Base Directory Specification, "Basics"). Raises OSError
+    for a user without a home folder.
+    """
+    given = Path(environ.get(variable) or "")
+    return given if given.is_absolute() else home_folder(environ) / default
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's home folder. Raises OSError if there is none."""
+    given = Path(environ.get("HOME") or "")
+    if given.is_absolute():
+        return given
+    import pwd
+
+    with suppress(KeyError):
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    raise FileNotFoundError(errno.ENOENT, "this user has no home folder; set HOME")
+
+
+def create_file(path: Path, write: Write) -> None:
+    """Write a text file that does not exist yet. An error leaves none.
+
+    Raises OSError, FileExistsError among them, and whatever `write` raises.
+    """
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            write(file)
+            file.flush()
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+
+def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
+    """Write a text file, new or not. An error leaves the old content; readers see the old or the new one.
+
+    An existing file keeps its mode, owner and extended attributes, and its symbolic and hard links. With
+    `private` only its owner can read it afterwards. `write` may be called twice. Raises OSError,
+    PermissionError for a read-only file, and whatever `write` raises.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # Root may write whatever the mode says, but a mode without write bits still says what is wanted.
+    if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise PermissionError(errno.EACCES, "the file is read-only", str(path))
+    if old is not None and old.st_nlink > 1:
+        _overwrite(target, write, private=private)
+        return
+    try:
+        _swap(target, old, write, private=private)
+    except OSError as error:
+        if old is None or error.errno not in _NOT_REPLACEABLE:
+            raise
+        _overwrite(target, write, private=private)
+
+
+def _swap(target: Path, old: os.stat_result | None, write: Write, *, private: bool) -> None:
+    """Write beside the target, then put it in the target's place."""
+    beside = target.with_name(f".agent-tui.{secrets.token_hex(6)}")
+
+    def write_all(file: TextIO) -> None:
+        if old is not None:
+            if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            shutil.copystat(target, beside)
+        if private:
+            os.fchmod(file.fileno(), PRIVATE)
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+    create_file(beside, write_all)
+    try:
+        beside.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _overwrite(target: Path, write: Write, *, private: bool) -> None:
+    """Write into the file itself; what cannot be written is taken back."""
+    text = io.StringIO()
+    write(text)
+    content = text.getvalue().encode()
+    with target.open("r+b", buffering=0) as file:
+        if private:
+            os.fchmod(file.fileno(), PRIVATE)
+        old = file.read()
+        try:
+            _fill(file.fileno(), content)
+        except BaseException:
+            with suppress(OSError):
+                _fill(file.fileno(), old)
+            raise
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += os.pwrite(descriptor, content[written:], written)
+    os.ftruncate(descriptor, len(content))
+    os.fsync(descriptor)
