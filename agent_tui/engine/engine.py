@@ -26,8 +26,8 @@ from agent_tui.engine.servers import Server, choose_server, require_credentials
 from agent_tui.engine.settings import Settings, available_cores, starting_at_once
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
-from agent_tui.logs.door import Door
 from agent_tui.logs.intake import LogIntake
+from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -69,11 +69,11 @@ class Engine:
         self._first = Settings(
             config.read_environment(), config.flags, Basis(config.runtime, cores=available_cores())
         )
-        self._door = Door()
-        self._door.mask((self.options.api_secret, self.options.worker_token))
-        self._bus = Bus(self._clock, self._door.clean)
+        self._redactor = Redactor()
+        self._redactor.mask((self.options.api_secret, self.options.worker_token))
+        self._bus = Bus(self._clock, self._redactor.clean)
         self._faults = Faults(self._bus.publish)
-        self._store = LogStore(self._clock, door=self._door)
+        self._store = LogStore(self._clock, redactor=self._redactor)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._drain_over = asyncio.Event()
@@ -273,7 +273,7 @@ class Engine:
         self._orders = Orders(
             context,
             self._bus,
-            self._door,
+            self._redactor,
             desk=self._desk,
             code=self._code,
             pool=self._pool,
@@ -284,7 +284,7 @@ class Engine:
 
     async def _find_server(self, options: ServerOptions) -> Server:
         """Finds or starts the server; its secrets are masked in every log line from here on."""
-        self._door.mask((options.api_secret, options.worker_token))
+        self._redactor.mask((options.api_secret, options.worker_token))
         server = await choose_server(
             options,
             local=self._config.local,
@@ -292,7 +292,7 @@ class Engine:
             on_unassigned=self._unassigned,
             environ=self.settings.environment.plain,
         )
-        self._door.mask((server.address.api_secret, server.address.worker_token or ""))
+        self._redactor.mask((server.address.api_secret, server.address.worker_token or ""))
         self._bus.publish(server.chosen)
         if not server.chosen.media:
             self._bus.publish(ev.Notice(LogLevel.INFO, NO_MEDIA))

@@ -12,7 +12,7 @@ from agent_tui.engine.edits import Editor
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.settings import Settings, overruled
 from agent_tui.jobs.desk import Desk
-from agent_tui.logs.door import Door
+from agent_tui.logs.redactor import Redactor
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLevel
@@ -32,7 +32,7 @@ class Orders:
         self,
         context: Context,
         bus: Bus,
-        door: Door,
+        redactor: Redactor,
         *,
         desk: Desk,
         code: AgentCode,
@@ -43,7 +43,7 @@ class Orders:
     ) -> None:
         self._context = context
         self._bus = bus
-        self._door = door
+        self._redactor = redactor
         self._desk = desk
         self._code = code
         self._pool = pool
@@ -100,7 +100,7 @@ class Orders:
         text = self._desk.describe(command.job_id)
         if text is None:
             return Result(False, f"no job {command.job_id} is known here")
-        return Result(True, self._door.clean(text, DESCRIPTION))
+        return Result(True, self._redactor.clean(text, DESCRIPTION))
 
     # -- options -------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Orders:
         name = command.process_id
         for process in (*self._pool.processes, *self._code.processes):
             if process.id == name:
-                text = self._door.clean(await process.stacks())
+                text = self._redactor.clean(await process.stacks())
                 return Result(bool(text), text or f"process {name} does not tell its stacks")
         return Result(False, f"there is no process {name} any more")
 
@@ -160,7 +160,7 @@ class Orders:
     async def _diff(self, command: cmd.DiffGeneration) -> Result:
         diff = await self._code.reloads.diff(command.number, command.against)
         # line by line, so that no escape sequence takes the lines after it away
-        return Result(True, "\n".join(map(self._door.clean, diff.split("\n"))))
+        return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
 
     async def _pause_watching(self, command: cmd.PauseWatching) -> Result:
         if not self._context.config.watch:

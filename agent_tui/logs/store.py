@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 
-from agent_tui.logs.door import Door
+from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.ring import CAPACITY, MAX_BYTES, Ring
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
@@ -16,9 +16,14 @@ class LogStore:
     """Keeps the newest lines. Indexes never repeat, so a reader knows what it missed."""
 
     def __init__(
-        self, clock: Clock, capacity: int = CAPACITY, door: Door | None = None, *, max_bytes: int = MAX_BYTES
+        self,
+        clock: Clock,
+        capacity: int = CAPACITY,
+        redactor: Redactor | None = None,
+        *,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._door = door or Door()
+        self._redactor = redactor or Redactor()
         self._clock = clock
         self._ring = Ring(capacity, max_bytes)
         self._first = self._end = 0  # the ring's, read without its lock: each is whole at any moment
@@ -73,16 +78,16 @@ class LogStore:
         fields: dict[str, object] | None = None,
     ) -> None:
         """Stores one line, sanitised."""
-        door = self._door
-        shown = {door.clean(name): door.clean_value(value) for name, value in (fields or {}).items()}
-        logger = door.clean(logger) if logger else ""
+        redactor = self._redactor
+        shown = {redactor.clean(name): redactor.clean_value(value) for name, value in (fields or {}).items()}
+        logger = redactor.clean(logger) if logger else ""
         self._store(
-            source, level, (door.clean(text),), self._clock.time() if ts is None else ts, logger, shown
+            source, level, (redactor.clean(text),), self._clock.time() if ts is None else ts, logger, shown
         )
 
     def add_many(self, source: LogSource, level: LogLevel, texts: Iterable[str]) -> None:
         """Stores lines that came together, sanitised; they are announced once."""
-        clean = [self._door.clean(text) for text in texts]
+        clean = [self._redactor.clean(text) for text in texts]
         if clean:
             self._store(source, level, clean, self._clock.time(), "", {})
 

@@ -1,4 +1,4 @@
-"""Log lines as the front ends see them, and the door through which they come."""
+"""Log lines as the front ends see them, and the sink that takes them from children."""
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent_tui.engine.bus import Bus, LaggedError
-from agent_tui.logs.door import Door
+from agent_tui.logs.redactor import Redactor
 from agent_tui.model.events import Notice, Stamped, Stopped, WorkerRefused
 from agent_tui.model.logs import LogLevel
 from tests.fakes.clock import FakeClock
@@ -66,9 +66,9 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
 
 
 async def test_texts_in_events_are_cleaned_on_their_way() -> None:
-    door = Door()
-    door.mask(["a-long-api-secret"])
-    bus = Bus(FakeClock(), door.clean)
+    redactor = Redactor()
+    redactor.mask(["a-long-api-secret"])
+    bus = Bus(FakeClock(), redactor.clean)
     reader = bus.subscribe()
     bus.publish(WorkerRefused("bad a-long-api-secret \x1b[31mred eyJhbGciOiJI.eyJzdWIiOiJh.c2lnbmF0dXJl"))
     bus.close()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.logs.door import Door
 from agent_tui.logs.intake import Allowance, LogIntake
+from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
@@ -128,8 +128,8 @@ def test_lines_belong_to_the_job_that_their_process_runs() -> None:
     ],
 )
 def test_secrets_and_tokens_are_masked(text: str, shown: str) -> None:
-    door = Door()
-    door.mask(["abcdefghijklmnop", "secret", ""])
-    store = LogStore(FakeClock(), door=door)
+    redactor = Redactor()
+    redactor.mask(["abcdefghijklmnop", "secret", ""])
+    store = LogStore(FakeClock(), redactor=redactor)
     store.add(OUT, LogLevel.INFO, text)
     assert texts(store) == [shown]

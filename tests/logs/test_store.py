@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.logs.door import MASK, Door
+from agent_tui.logs.redactor import MASK, Redactor
 from agent_tui.logs.ring import Ring, weight
 from agent_tui.logs.store import LogStore
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
@@ -78,9 +78,9 @@ def test_lines_are_of_the_generation_that_their_process_runs() -> None:
 
 
 def test_secrets_in_nested_fields_are_masked() -> None:
-    door = Door()
-    door.mask(["abcdefghijklmnop"])
-    store = LogStore(FakeClock(), door=door)
+    redactor = Redactor()
+    redactor.mask(["abcdefghijklmnop"])
+    store = LogStore(FakeClock(), redactor=redactor)
     deep: object = "abcdefghijklmnop"
     for _ in range(50):
         deep = [deep]

@@ -1,4 +1,4 @@
-"""The door by which text from outside comes in: sanitised, and with known secrets masked."""
+"""Makes text from outside fit to be shown: control characters removed, known secrets masked."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ SHORTEST_SECRET = 12
 _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 
 
-class Door:
+class Redactor:
     """Cleans text for the log store and for events alike."""
 
     def __init__(self) -> None:
