@@ -11,6 +11,7 @@ import functools
 import logging
 import queue
 import socket
+import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from .channel import own_thread
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
+LEAVING_S = 5.0
+"""How long the SDK may take to notice that the agent's code left its room; a deletion may have failed."""
 
 
 def only_known(cls: Any, **values: Any) -> Any:
@@ -65,6 +68,7 @@ class Bridge:
         """What prewarm raised, as `Failed` has it."""
         self.ready = False
         self._link = link
+        self._leaving = ("", 0.0)
         self._channel, self._proto, self._closed = channel, proto, duplex_unix.DuplexClosed
         ours, self.theirs = socket.socketpair()
         self._duplex = duplex_unix._Duplex.open(ours)
@@ -82,7 +86,7 @@ class Bridge:
         self._to_sdk: dict[str, Callable[[dict[str, Any]], Any]] = {
             "ping": lambda value: proto.PingRequest(timestamp=value["sent_ms"]),
             "start_job": self._start_job,
-            "shutdown": lambda value: proto.ShutdownRequest(reason=value["reason"]),
+            "shutdown": lambda value: proto.ShutdownRequest(reason=self._own_reason() or value["reason"]),
             "inference_request": lambda value: proto.InferenceRequest(
                 method=value["method"], request_id=value["request_id"], data=base64.b64decode(value["data"])
             ),
@@ -112,6 +116,14 @@ class Bridge:
         self._reader = own_thread(self._read)
         own_thread(self._write)
         self._link.listen(self._take)
+
+    def leave(self, reason: str) -> None:
+        """Notes that the job is about to end by itself, for a `Shutdown` that comes before the SDK knows."""
+        self._leaving = (reason, time.monotonic() + LEAVING_S)
+
+    def _own_reason(self) -> str:
+        reason, until = self._leaving
+        return reason if time.monotonic() < until else ""
 
     def finish(self) -> None:
         """Once the SDK's main returned: passes on what it still said."""

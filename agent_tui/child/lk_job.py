@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("agent-tui")
 
+ROOM_LEFT = "room disconnected"
+"""The SDK's reason for a job whose room connection ended."""
+
 ENTRY_GRACE_S = 2.0
 """How long an entry function may go on when the host is gone; cancelled then, the room is left in time."""
 
@@ -66,7 +69,7 @@ def run(link: Link) -> None:
     arguments = only_known(
         main.ProcStartArgs,
         initialize_process_fnc=_watched_prewarm(link, bridge, functions["prewarm"]),
-        job_entrypoint_fnc=_watched_entry(link, functions["entry"]),
+        job_entrypoint_fnc=_watched_entry(link, bridge, functions["entry"]),
         session_end_fnc=functions["session_end"],
         session_end_timeout=link.orders.session_end_timeout_ms / 1000,
         simulation_end_fnc=functions["simulation_end"],
@@ -150,7 +153,7 @@ def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | N
     return functools.wraps(prewarm)(watched) if prewarm is not None else watched
 
 
-def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
+def _watched_entry(link: Link, bridge: Bridge, entry: Callable[..., Any]) -> Callable[..., Any]:
     """The entry function, saying when it starts and why it fails; the SDK's own handling goes on."""
 
     @functools.wraps(entry)
@@ -158,6 +161,7 @@ def _watched_entry(link: Link, entry: Callable[..., Any]) -> Callable[..., Any]:
         link.loop = asyncio.get_running_loop()
         link.on_host_lost = _cancel_later(link.loop, asyncio.current_task())
         _watch_connect(link, context)
+        _watch_leaving(bridge, context)
         try:
             await debugging.wait_for_client(link.debug_port)
             link.say("entry_started", at=time.time())
@@ -192,6 +196,28 @@ def _watch_connect(link: Link, context: Any) -> None:
 
     with contextlib.suppress(AttributeError):  # a context that cannot be watched still runs its job
         context.connect = connect
+
+
+def _watch_leaving(bridge: Bridge, context: Any) -> None:
+    """Notes when the agent's code leaves its room or deletes it: the server then terminates the job.
+
+    That termination may arrive before the SDK notices that the room is gone.
+    """
+
+    def watched(leave: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        bridge.leave(ROOM_LEFT)
+        return leave(*args, **kwargs)
+
+    def watched_delete(delete: Callable[..., Any], room_name: str | None = None) -> Any:
+        if room_name in (None, context.job.room.name):
+            return watched(delete, room_name)
+        return delete(room_name)
+
+    if context.is_fake_job():
+        return
+    with contextlib.suppress(AttributeError):
+        context.room.disconnect = functools.partial(watched, context.room.disconnect)
+        context.delete_room = functools.partial(watched_delete, context.delete_room)
 
 
 def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Callable[[], None]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
 """The participant attribute that both SDKs stamp (livekit-agents.md §1.3)."""
 
+ROOM_LEFT = "room disconnected"
+"""The reason of a job whose room connection ended, as the SDK words it."""
+
 NO_MEDIA = (
     "this server has no media, so ctx.connect() cannot join room {room!r}; start one that has "
     "(`livekit-server --dev`) and run agent-tui with --url ws://localhost:7880"
@@ -183,7 +186,15 @@ class Context:
         await room.connect(self.url, self.token, options=rtc.RoomOptions(**options))
         self.connected = True
         self._joined()
-        room.on("disconnected", lambda *_: self._end("room disconnected"))
+        room.on("disconnected", lambda *_: self._end(ROOM_LEFT))
+        leave = room.disconnect
+
+        async def disconnect(*args: Any, **kwargs: Any) -> Any:
+            # The server's termination of a job whose agent left may arrive before the event.
+            self._end(ROOM_LEFT)
+            return await leave(*args, **kwargs)
+
+        room.disconnect = disconnect
 
     async def leave(self) -> None:
         """Leaves the room, if it was joined."""

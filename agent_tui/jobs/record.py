@@ -60,6 +60,7 @@ class JobRecord:
     """The error that ended it and its traceback."""
     crashed_by: EndedBy = EndedBy.CRASH
     exiting: str | None = None
+    """Why the job ended by itself, as it reported."""
     reported: bool = False
 
     @property

@@ -27,9 +27,11 @@ class Run:
         self._report = report
         self.end: ProcessEnd | None = None
         self.ended: asyncio.Future[ProcessEnd]
+        self._crash: tuple[str, str] | None = None
 
     def begin(self) -> None:
         self.ended = asyncio.get_running_loop().create_future()
+        self._crash = None
 
     def entry_started(self, at: float) -> None:
         if self._record.entry_at is None:
@@ -41,13 +43,21 @@ class Run:
             self._connected(self._record, at)
 
     def crashed(self, error: str, traceback: str) -> None:
+        self._crash = (error, traceback)
         if self._record.restarting is None:
-            self._record.crash = (error, traceback)
+            self._record.crash = self._crash
 
-    def exiting(self, reason: str) -> None:
-        if self._record.restarting is None:
-            self._record.exiting = reason
-            self._report(self._record)
+    def exiting(self, reason: str, *, asked: bool) -> None:
+        record = self._record
+        if not asked:
+            # The job had ended before it received the request to end or restart, whatever arrived first here.
+            record.restarting, record.farewell_due = None, False
+            record.crash = record.crash or self._crash
+        if record.restarting is not None:
+            return
+        if not asked or record.told_to_end is None:
+            record.exiting = reason
+        self._report(record)
 
     def process_ended(self, end: ProcessEnd) -> None:
         self.end = end
@@ -55,18 +65,17 @@ class Run:
 
 
 def verdict(record: JobRecord, end: ProcessEnd | None) -> tuple[ev.JobStatus, str]:
-    """How the job counts, and why: its own crash first, then what was wanted, then how its process went."""
+    """How the job counts, and why: as it reported itself, then what was wanted, then how its process went."""
+    bad = end is not None and (end.killed or end.signal is not None)
     if record.crash is not None:
         return ev.JobStatus.FAILED, record.crash[0]
-    if record.told_to_end is not None:
+    if record.exiting is not None:
+        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
+    if record.told_to_end is not None and not (end is not None and end.unasked):
         status, reason = record.told_to_end
-        bad = end is not None and (end.killed or end.signal is not None)
         if bad and status is ev.JobStatus.SUCCESS:
             status = ev.JobStatus.FAILED
         return status, f"{reason}; {_how(end)}" if bad else reason
-    if record.exiting is not None:
-        bad = end is not None and (end.killed or end.signal is not None)
-        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
     if end is None:
         return ev.JobStatus.FAILED, "the job never got a process"
     return ev.JobStatus.FAILED, end.reason
@@ -77,9 +86,11 @@ def ended_by(record: JobRecord, end: ProcessEnd | None) -> ev.EndedBy:
     bad = end is not None and (end.killed or end.signal is not None)
     if record.crash is not None:
         return record.crashed_by
-    if record.told_to_end is not None and record.told_by is not ev.EndedBy.ORDER:
-        return record.told_by
-    if record.told_to_end is not None or record.exiting is not None:
+    if record.exiting is not None:
+        return end.by if end is not None and bad else ev.EndedBy.ORDER
+    if record.told_to_end is not None and not (end is not None and end.unasked):
+        if record.told_by is not ev.EndedBy.ORDER:
+            return record.told_by
         return end.by if end is not None and bad else ev.EndedBy.ORDER
     return ev.EndedBy.NO_PROCESS if end is None else end.by
 

@@ -39,6 +39,8 @@ class ProcessEnd:
     signal: int | None
     killed: bool
     by: EndedBy = EndedBy.ORDER
+    unasked: bool = False
+    """It died without being killed, and without having acknowledged a request to end."""
 
 
 class ProcessFailed(Exception):
@@ -68,7 +70,10 @@ class JobListener(Protocol):
     def entry_started(self, at: float) -> None: ...
     def connected(self, at: float) -> None: ...
     def crashed(self, error: str, traceback: str) -> None: ...
-    def exiting(self, reason: str) -> None: ...
+    def exiting(self, reason: str, *, asked: bool) -> None:
+        """`asked`: the reason is the one for which the process was asked to end, not the job's own."""
+        ...
+
     def process_ended(self, end: ProcessEnd) -> None: ...
 
 
@@ -346,7 +351,8 @@ class SupervisedProcess:
             case ch.Exiting(reason=reason):
                 self._exiting = reason
                 if self._listener:
-                    self._listener.exiting(reason)
+                    # A child reports the reason that came first: its own, or that of the `Shutdown`.
+                    self._listener.exiting(reason, asked=reason == self._end_reason)
             case ch.ShutdownAck():
                 self._acked = True
             case ch.ShuttingDown():
@@ -399,20 +405,24 @@ class SupervisedProcess:
     # -- the end ----------------------------------------------------------------------------------
 
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
+        answered = self._acked or self._session_closed or self._exiting is not None
+        # A process that runs a job may die just when it is asked to end: then that is how it ended.
+        asked = self._end_reason is not None and (answered or not self.had_job)
         if self._killed_for is not None:
             by, reason = self._killed_by, self._killed_for
         elif exit.signal == signal.SIGKILL and self._out_of_memory():
             by, reason = EndedBy.OUT_OF_MEMORY, "killed by the kernel: out of memory"
         elif self._failure is not None:
             by, reason = EndedBy.LOADING, self._failure.error
-        elif self._end_reason is not None or self._exiting is not None:
+        elif asked or self._exiting is not None:
             by = EndedBy.ORDER if exit.signal is None else EndedBy.SIGNAL
             reason = self._exiting or self._end_reason or ""
         elif exit.signal is not None:
             by, reason = EndedBy.SIGNAL, f"ended by signal {exit.signal}"
         else:
             by, reason = EndedBy.EXIT, f"ended by itself with exit code {exit.exit_code}"
-        return ProcessEnd(reason, exit.exit_code, exit.signal, self._killed_for is not None, by)
+        killed = self._killed_for is not None
+        return ProcessEnd(reason, exit.exit_code, exit.signal, killed, by, unasked=not (killed or answered))
 
     def _finish(self, end: ProcessEnd) -> None:
         self.state = ProcessState.ENDED

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child import debugging, loading, main, owned, process
+from agent_tui.child import debugging, lk_job, loading, main, owned, process
 from agent_tui.child.native import Context, NoEntryError, Process, find_agent, record
 from agent_tui.runtimes.kinds import KINDS
 
@@ -103,6 +103,9 @@ async def test_a_context_that_joined_its_room_says_so_once(monkeypatch: pytest.M
         async def connect(self, url: str, token: str, options: object) -> None:
             assert (url, token) == ("u", "t")
 
+        async def disconnect(self) -> None:
+            said.append("left")
+
         def on(self, event: str, callback: object) -> None: ...
 
     rtc = types.SimpleNamespace(Room=Room, RoomOptions=dict)
@@ -114,6 +117,42 @@ async def test_a_context_that_joined_its_room_says_so_once(monkeypatch: pytest.M
     await context.connect()
     await context.connect()
     assert said == ["joined"]
+    await context.room.disconnect()
+    assert said == ["joined", "room disconnected", "left"], "the reason is known before the server's answer"
+
+
+@pytest.mark.parametrize(
+    ("room_name", "fake", "noted"),
+    [
+        (None, False, ["room disconnected"]),
+        ("r", False, ["room disconnected"]),
+        ("other", False, []),
+        (None, True, []),
+    ],
+)
+async def test_a_job_that_deletes_its_room_has_a_reason_before_the_sdk_notices(
+    room_name: str | None, fake: bool, noted: list[str]
+) -> None:
+    done: list[object] = []
+    noted_at_deletion: list[str] = []
+
+    def delete(room_name: str | None = None) -> None:
+        done.append(room_name)
+        noted_at_deletion.extend(said)
+
+    said: list[str] = []
+    context = types.SimpleNamespace(
+        room=types.SimpleNamespace(disconnect=lambda: done.append("left")),
+        job=types.SimpleNamespace(room=types.SimpleNamespace(name="r")),
+        delete_room=delete,
+        is_fake_job=lambda: fake,
+    )
+    lk_job._watch_leaving(types.SimpleNamespace(leave=said.append), context)  # type: ignore[arg-type]
+    context.delete_room(room_name)
+    assert (done, noted_at_deletion) == ([room_name], noted)
+    context.room.disconnect()
+    assert done[-1] == "left"
+    assert len(said) == len(noted) + (0 if fake else 1)
 
 
 # -- failures -------------------------------------------------------------------------------------------

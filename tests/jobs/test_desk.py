@@ -1,5 +1,7 @@
 """The desk between a scripted server, a scripted agent and scripted processes."""
 
+import asyncio
+
 import pytest
 
 from agent_tui.jobs.run import MAX_TRACEBACK, shortened
@@ -140,6 +142,7 @@ async def test_a_test_job_that_does_not_end_well_after_its_length_is_no_success(
 
         def answer(child: ScriptedChild, message: ch.ToChild) -> None:
             if how == "signal" and isinstance(message, ch.Shutdown):
+                child.say(ch.ShutdownAck())
                 child.end(None, 11)
 
         child.answers = answer
@@ -187,6 +190,52 @@ async def test_termination_ends_the_job_once_and_the_server_is_told_nothing_more
         assert [progress for _, progress, _ in bench.updates] == [JobProgress.RUNNING]
         bench.desk.terminated("AJ_1")  # and long after the end
         bench.desk.terminated("AJ_unknown")
+
+
+@pytest.mark.parametrize("ends", ["server", "user", "stop"])
+@pytest.mark.parametrize("crash", [None, "ValueError: at its end"])
+async def test_the_end_that_the_job_reported_wins_whichever_arrives_first(
+    ends: str, crash: str | None
+) -> None:
+    async with bench_of() as bench:
+        child = await bench.run_job()
+        child.answers = lambda child, message: None
+        if ends == "server":
+            bench.desk.terminated("AJ_1")
+        elif ends == "user":
+            bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        else:
+            closing = asyncio.create_task(bench.desk.close("agent-tui ends"))
+        if crash:
+            child.say(ch.JobCrashed(crash, "Traceback…"))
+        child.say(ch.Exiting("job crashed" if crash else "all said"), ch.ShuttingDown(), ch.ShutdownAck())
+        child.end()
+        end = await bench.ended()
+        if crash:
+            assert (end.status, end.reason, end.ended_by) == ("failed", crash, ev.EndedBy.CRASH)
+        else:
+            assert (end.status, end.reason, end.ended_by) == ("success", "all said", ev.EndedBy.ORDER)
+        reported = [JobProgress.FAILED if crash else JobProgress.SUCCESS]
+        told = [progress for _, progress, _ in bench.updates]
+        assert told == [JobProgress.RUNNING] + ([] if ends == "server" else reported)
+        if ends == "stop":
+            await closing
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "by"), [(3, None, ev.EndedBy.EXIT), (None, 11, ev.EndedBy.SIGNAL)]
+)
+async def test_a_process_that_died_before_it_received_the_termination_is_a_failed_job(
+    code: int | None, signal: int | None, by: ev.EndedBy
+) -> None:
+    async with bench_of() as bench:
+        child = await bench.run_job()
+        child.answers = lambda child, message: None
+        bench.desk.terminated("AJ_1")
+        await until(lambda: child.told(ch.Shutdown))
+        child.end(code, signal)
+        end = await bench.ended()
+        assert (end.status, end.ended_by, end.exit_code, end.signal) == ("failed", by, code, signal)
 
 
 async def test_termination_while_the_job_waits_for_a_process() -> None:
@@ -353,6 +402,8 @@ async def test_what_ended_a_job_is_told_apart(how: str, by: ev.EndedBy) -> None:
             process.kill("at once")
         elif how == "order":
             child.say(ch.ShuttingDown(), ch.Exiting("all said"))
+        if how in ("limit", "server"):
+            await until(lambda: child.told(ch.Shutdown))
         child.end(*{"signal": (None, 11), "exit": (3, None)}.get(how, (0, None)))
         end = await bench.ended()
         assert end.ended_by is by

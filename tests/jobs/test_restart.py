@@ -34,7 +34,7 @@ async def restarted(bench: Bench, count: int = 2) -> ScriptedChild:
 def reluctant(child: ScriptedChild, message: ch.ToChild) -> None:
     """Takes its time to end: tests end it."""
     if isinstance(message, ch.Shutdown):
-        child.say(ch.ShutdownAck(), ch.Exiting("told to"))
+        child.say(ch.ShutdownAck(), ch.Exiting(message.reason))
 
 
 async def test_the_same_job_goes_on_in_another_process() -> None:
@@ -112,6 +112,7 @@ async def test_a_job_that_is_ended_while_it_restarts_does_not_come_back() -> Non
         old.answers = reluctant
         bench.desk.restart("AJ_1", "new code")
         assert bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        await until(lambda: old.told(ch.Shutdown))
         old.end()
         end = await bench.ended()
         assert (end.status, end.reason) == ("terminated", "by the user")
@@ -141,6 +142,21 @@ async def test_what_goes_wrong_in_the_old_process_does_not_fail_the_job() -> Non
         new.say(ch.Exiting("all said"), ch.ShuttingDown())
         new.end()
         assert (await bench.ended()).status == "success"
+
+
+@pytest.mark.parametrize("crash", [None, "ValueError: at its end"])
+async def test_a_job_that_had_ended_by_itself_is_not_restarted(crash: str | None) -> None:
+    async with bench_of() as bench:
+        old = await bench.run_job()
+        old.answers = lambda child, message: None
+        assert bench.desk.restart("AJ_1", "new code") is None
+        if crash:
+            old.say(ch.JobCrashed(crash, "Traceback…"))
+        old.say(ch.Exiting("job crashed" if crash else "all said"), ch.ShutdownAck(), ch.ShuttingDown())
+        old.end()
+        end = await bench.ended()
+        assert (end.status, end.reason) == (("failed", crash) if crash else ("success", "all said"))
+        assert len(starts(bench)) == 1
 
 
 async def test_no_process_to_be_had_fails_it_with_the_reason() -> None:

@@ -76,8 +76,8 @@ class Listener:
     def crashed(self, error: str, traceback: str) -> None:
         self.heard.append(("crashed", error))
 
-    def exiting(self, reason: str) -> None:
-        self.heard.append(("exiting", reason))
+    def exiting(self, reason: str, *, asked: bool) -> None:
+        self.heard.append(("exiting", reason, asked))
 
     def process_ended(self, end: ProcessEnd) -> None:
         self.heard.append(end)
@@ -97,8 +97,23 @@ async def test_a_job_process_lives_from_starting_to_ended() -> None:
     run.child.end()
     end = await run.end()
     assert run.states == ["starting", "idle", "job", "ending", "ended"]
-    assert listener.heard == [("entry", 5.0), ("exiting", "all said"), end]
+    assert listener.heard == [("entry", 5.0), ("exiting", "all said", False), end]
     assert end == ProcessEnd("all said", 0, None, killed=False)
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("all said", False), ("terminated by the server", True)])
+async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked: bool) -> None:
+    run = Run(Nursery())
+    await run.process.ready
+    listener = Listener()
+    run.process.start_job(start_job(), "AJ_1", listener)
+    run.child.answers = lambda child, message: None
+    run.process.shutdown("terminated by the server")
+    run.child.say(ch.ShutdownAck(), ch.Exiting(reason), ch.ShuttingDown())
+    run.child.end()
+    end = await run.end()
+    assert listener.heard == [("exiting", reason, asked), end]
+    assert end == ProcessEnd(reason, 0, None, killed=False)
 
 
 async def test_a_process_that_is_not_idle_takes_no_job() -> None:
@@ -199,7 +214,7 @@ async def test_a_process_that_dies_by_itself_says_how() -> None:
     await run.process.ready
     run.child.end(None, 11)
     end = await run.end()
-    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False, by=EndedBy.SIGNAL)
+    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False, by=EndedBy.SIGNAL, unasked=True)
 
 
 @pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "ended by signal 9")])
