@@ -22,10 +22,11 @@ from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
-from agent_tui.processes.pool import Plan, Pool
+from agent_tui.processes.pool import Plan, Pool, StartTrouble
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
 from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.kinds import KINDS
@@ -35,6 +36,9 @@ from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
+FAILS_AFTER = 3
+"""Failed starts in a row after which the generation is reported as failed, if its code is to blame."""
+
 DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
 DOES_NOT_IMPORT = ("ImportError", "ModuleNotFoundError")
 NO_FORKS = "processes are forked on Linux only"
@@ -163,10 +167,22 @@ class AgentCode:
             case _:
                 pass
 
-    def broken(self, number: int, error: ProcessFailed) -> None:
-        """No process of that generation becomes ready: no job is taken until there is another one."""
-        self._registrar().set_full(f"processes of generation {number} do not become ready: {error}")
-        self._context.emit(failed(number, BROKEN, None, error))
+    def start_trouble(self, trouble: StartTrouble | None) -> None:
+        """Reports starts that fail; offers are refused while none can succeed soon enough for a job."""
+        if trouble is None:
+            self._registrar().set_full("")
+            self._context.emit(StartsRecovered())
+            return
+        number, error = trouble.generation, trouble.error
+        refusing = (
+            f"processes of generation {number} do not become ready: {error}" if trouble.refusing else ""
+        )
+        self._registrar().set_full(refusing)
+        if trouble.failures == FAILS_AFTER and error.is_codes_fault:
+            self._context.emit(failed(number, BROKEN, None, error))
+        self._context.emit(
+            StartsFailing(number, trouble.failures, str(error), trouble.retry_in_s, not trouble.refusing)
+        )
 
     def process_ended(self) -> None:
         """A job process is gone: what only its generation needed can go too."""

@@ -227,7 +227,7 @@ class Engine:
             became_ready=lambda process: self._sampler.note_baseline(process),
             ended=self._code.process_ended,
             refill_after_s=REFILL_AFTER_S,
-            broken=self._code.broken,
+            start_trouble=self._code.start_trouble,
         )
         self._sampler = MemorySampler(
             processes=lambda: (*self._pool.processes, *self._code.processes),
@@ -252,7 +252,7 @@ class Engine:
         )
         self._desk = Desk(
             server=lambda: self._registrar,
-            agent=lambda: None if self._pool.broken else self._code.control,
+            agent=lambda: None if self._pool.refusing else self._code.control,
             settings=self._host.settings,
             around=self._host,
             clock=context.clock,

@@ -139,8 +139,9 @@ class Registrar:
 
     def set_full(self, reason: str) -> None:
         """Reports full, for that reason; no longer with an empty one."""
-        self._full = reason
-        self._hold_back(*self._all())
+        changed, self._full = bool(reason) != bool(self._full), reason
+        if changed:
+            self._hold_back(*self._all())
 
     def drain(self) -> None:
         """Reports full from now on, whatever comes."""

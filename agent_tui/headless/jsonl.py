@@ -148,6 +148,15 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "seconds": None if e.seconds is None else round(e.seconds, 4),
         "steps": _steps(e.steps),
     },
+    ev.StartsFailing: lambda e: {
+        "event": "starts_failing",
+        "generation": e.generation,
+        "failures": e.failures,
+        "error": e.error,
+        "retry_in_s": round(e.retry_in_s, 2),
+        "accepting": e.accepting,
+    },
+    ev.StartsRecovered: lambda e: {"event": "starts_recovered"},
     ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
     ev.ProcessChanged: _process,
     ev.ProcessBlocked: lambda e: {

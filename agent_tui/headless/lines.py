@@ -59,6 +59,14 @@ def _generation_failed(e: ev.GenerationFailed) -> str:
     return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
 
 
+def _starts_failing(e: ev.StartsFailing) -> str:
+    jobs = "accepted jobs wait" if e.accepting else "no offers are accepted"
+    return (
+        f"⚠ no process of generation {e.generation} becomes ready: {e.error}; "
+        f"{jobs}; attempt {e.failures + 1} in {e.retry_in_s:.1f} s"
+    )
+
+
 def _watching(e: ev.WatchingChanged) -> str:
     over = f"; passed over: {', '.join(e.passed_over)}" if e.passed_over else ""
     return f"  saves are {'passed over' if e.paused else 'loaded'}{over}"
@@ -140,6 +148,8 @@ BRIEF = (
     ev.WorkerRefused,
     ev.GenerationReady,
     ev.GenerationFailed,
+    ev.StartsFailing,
+    ev.StartsRecovered,
     ev.JobLost,
     ev.MemoryWarned,
     ev.Notice,
@@ -162,6 +172,8 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.LinkSuspect: lambda e: "○ the server does not answer" if e.suspect else "● the server answers again",
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
+    ev.StartsFailing: _starts_failing,
+    ev.StartsRecovered: lambda e: "✓ processes become ready again",
     ev.WatchingChanged: _watching,
     ev.JobRestarting: lambda e: (
         f"↻ job {e.job_id} leaves generation {e.generation} to start anew: {e.reason}"

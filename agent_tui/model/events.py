@@ -241,6 +241,26 @@ class GenerationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StartsFailing:
+    """No job process of the current generation becomes ready; the next attempt follows in `retry_in_s`.
+
+    `failures` counts the attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers
+    are refused until a start succeeds.
+    """
+
+    generation: int
+    failures: int
+    error: str
+    retry_in_s: float
+    accepting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartsRecovered:
+    """Job processes become ready again, or another generation took over."""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchingChanged:
     """Whether saves are loaded. Those of `passed_over` are not: loading rewrites these files."""
 
@@ -505,6 +525,8 @@ Event = (
     | GenerationOvertaken
     | GenerationReady
     | GenerationFailed
+    | StartsFailing
+    | StartsRecovered
     | WatchingChanged
     | ProcessChanged
     | ProcessMeasured

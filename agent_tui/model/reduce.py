@@ -17,6 +17,7 @@ from agent_tui.model.state import (
     LoadRecord,
     ProcessView,
     Registration,
+    StartsView,
     Totals,
     WatchingView,
     WorkerView,
@@ -181,6 +182,18 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
         steps=event.steps,
     )
     return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
+
+
+def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppState:
+    starts = StartsView(event.failures, event.error, ts + event.retry_in_s, event.accepting)
+    return replace(state, starts=starts)
+
+
+def _starts_recovered(state: AppState, event: ev.StartsRecovered, ts: float) -> AppState:
+    view = state.generation
+    if view.failed == view.current:  # its processes did not become ready, and now they do
+        view = replace(view, failed=0, error="", file=None, line=None, traceback="")
+    return replace(state, starts=StartsView(), generation=view)
 
 
 def _watching(state: AppState, event: ev.WatchingChanged, ts: float) -> AppState:
@@ -420,6 +433,8 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.GenerationOvertaken: _generation_overtaken,
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
+    ev.StartsFailing: _starts_failing,
+    ev.StartsRecovered: _starts_recovered,
     ev.WatchingChanged: _watching,
     ev.ProcessChanged: _process_changed,
     ev.ProcessMeasured: _process_measured,

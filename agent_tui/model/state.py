@@ -1,5 +1,6 @@
 """What front ends show: a frozen projection of the events so far. Nobody acts on it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -91,6 +92,22 @@ class GenerationView:
     def is_broken(self) -> bool:
         """The newest code does not load, or its processes do not become ready."""
         return self.failed > 0 and self.failed >= self.current
+
+
+@dataclass(frozen=True, slots=True)
+class StartsView:
+    """Starts of job processes that fail in a row; `failures` is 0 while they succeed."""
+
+    failures: int = 0
+    error: str = ""
+    retry_at: float = 0.0
+    """Of the next attempt, in Unix seconds."""
+    accepting: bool = True
+
+    def next_attempt(self, now: float) -> str:
+        """Return when the next attempt follows, in words."""
+        left = math.ceil(self.retry_at - now)
+        return f"retrying in {left} s" if left > 0 else "retrying"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +255,7 @@ class AppState:
     http_url: str = ""
     worker: WorkerView = field(default_factory=WorkerView)
     generation: GenerationView = field(default_factory=GenerationView)
+    starts: StartsView = field(default_factory=StartsView)
     loads: tuple[LoadRecord, ...] = ()
     """The last loads, oldest first."""
     watching: WatchingView = field(default_factory=WatchingView)

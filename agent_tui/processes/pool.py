@@ -2,32 +2,59 @@
 
 One rule drives it: idle and starting processes together should be `target` plus one for each lease that has
 no process yet. A reconcile step, run whenever something changed, brings what is there towards that.
+
+Starts that fail are retried for as long as the generation is current, after growing pauses. While none
+succeeds for too long, offers are refused; accepted jobs wait for the next attempt, within limits.
 """
 
 import asyncio
 import contextlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent_tui.model.child import Launch, ProcessKind
 from agent_tui.model.clock import Clock
-from agent_tui.model.events import EndedBy, ProcessState
-from agent_tui.processes.process import Emit, ProcessFailed, Relay, SupervisedProcess
-from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.model.events import ProcessState
+from agent_tui.processes.process import (
+    Emit,
+    ProcessEnd,
+    ProcessFailed,
+    Relay,
+    SupervisedProcess,
+    came_from_outside,
+)
+from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 
 REFILL_AFTER_S = 0.02
 """After an accepted job; a warm one's entry function is reached within a few milliseconds."""
 
-BREAK_AFTER = 3
-"""Starts in a row that fail by the code's own fault: after them the generation is given up."""
+STABLE_S = 30.0
+"""An idle process that lived this long forgives those that died idle before it."""
+
+RESTARTS_WHILE_WARMING = 3
+"""Processes of the next generation that may fail by no fault of its code before its load fails."""
 
 _COMING = (ProcessState.STARTING, ProcessState.IDLE)
 """Of a process that nobody has said to be ready yet: its state is a moment ahead of that."""
 
-LEASE_PATIENCE = 2
-"""Failed starts that a waiting job sits through before it is failed with the last one's error."""
+MIN_FAILURES = 2
+"""A first failed start is retried at once: it fails no job and refuses no offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTrouble:
+    """Starts of the current generation that failed in a row, and what follows."""
+
+    generation: int
+    failures: int
+    error: ProcessFailed
+    """Why the last one failed."""
+    retry_in_s: float
+    refusing: bool
+    """Whether offers should be refused: no process is idle, and none has become ready for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +73,7 @@ class _Warming:
     count: int
     done: "asyncio.Future[None]"
     ready: list[SupervisedProcess] = field(default_factory=list)
+    restarts: int = 0
 
 
 class Lease:
@@ -54,7 +82,10 @@ class Lease:
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self.waiting: asyncio.Future[SupervisedProcess] | None = None
+        self.waiting_until = math.inf
+        """When the job has waited for long enough, monotonic."""
         self.failures = 0
+        """Failed starts since it waits."""
         self.taken = False
         self.warm = False
         """Whether an idle process was there when the job asked for it."""
@@ -84,9 +115,11 @@ class Pool:
         ended: Callable[[], None] = lambda: None,
         back_off: BackOff | None = None,
         refill_after_s: float = 0.0,
-        broken: Callable[[int, ProcessFailed], None] = lambda *_: None,
+        patience: StartPatience | None = None,
+        start_trouble: Callable[[StartTrouble | None], None] = lambda _: None,
         supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
+        """`start_trouble` is called after each failed start, and with None once starts succeed again."""
         self._target = target
         self._starting_at_once = starting_at_once
         self._timings = timings
@@ -97,14 +130,16 @@ class Pool:
         self._tell_ended = ended
         self._back_off = back_off or BackOff()
         self._refill_after_s = refill_after_s
-        self._tell_broken = broken
+        self._patience = patience or StartPatience()
+        self._report_trouble = start_trouble
         self._supervise = supervise
         self._plan: Plan | None = None
         self._warming: _Warming | None = None
         self._numbers = itertools.count(1)
         self._processes: dict[str, SupervisedProcess] = {}
-        self._expected: dict[SupervisedProcess, None] = {}
-        """In order, those that were started and of which nobody has said yet that they are ready."""
+        self._expected: dict[SupervisedProcess, float] = {}
+        """In order, those that were started and of which nobody has said yet that they are ready; with the
+        time of their start, monotonic."""
         self._lives: set[asyncio.Task[None]] = set()
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
@@ -112,10 +147,15 @@ class Pool:
         self._given: set[SupervisedProcess] = set()
         """Those that a waiting job has got, and has yet to start on."""
         self._failures = 0
-        self._broken = ""
-        self._broken_by = EndedBy.LOADING
+        """Attempts in a row that failed; processes that were started together are one attempt."""
+        self._failing_since = self._failed_at = 0.0
+        """When the first of them was started, and when the last of them failed; monotonic."""
+        self._error = ProcessFailed("")
+        """Why the last of them failed."""
+        self._refusing = False
         self._idle_deaths = 0
-        """Processes in a row that died while they waited; a job that was taken ends the row."""
+        """Processes in a row that died idle, soon after they became ready; a job that takes one ends it."""
+        self._idle_since: dict[SupervisedProcess, float] = {}
         self._not_before = 0.0
         self._refill_at = 0.0
         self._wake = asyncio.Event()
@@ -142,9 +182,9 @@ class Pool:
         return self._failures
 
     @property
-    def broken(self) -> str:
-        """Why the generation was given up: nothing of it is started any more; empty if it was not."""
-        return self._broken
+    def refusing(self) -> str:
+        """Why no offer should be accepted: no process becomes ready; empty while one does."""
+        return str(self._error) if self._refusing else ""
 
     def set_target(self, count: int) -> None:
         """Changes how many processes wait idle, at once."""
@@ -176,8 +216,8 @@ class Pool:
         """New jobs run on this generation from now on; idle processes of others end."""
         warming, self._warming = self._warming, None
         self._plan = plan
-        self._failures, self._idle_deaths, self._not_before = 0, 0, 0.0
-        self._broken = ""
+        self._idle_deaths, self._not_before = 0, 0.0
+        self._starts_succeed()
         took_over = f"generation {plan.generation} took over"
         self._end_idle(lambda process: process.generation != plan.generation, took_over)
         for process in warming.ready if warming is not None and warming.plan is plan else ():
@@ -242,9 +282,14 @@ class Pool:
 
     def _short(self) -> int:
         """Processes that are missing (positive), or idle ones too many (negative)."""
-        if self._plan is None or self._closing or self._broken:
+        if self._plan is None or self._closing:
             return 0
-        return self._target + len(self._leases) - len(self._idle) - len(self._starting())
+        # A claim may come to no job: until its assignment it starts no more than a few processes.
+        claims = min(len(self._leases) - len(self._waiting), self._starting_at_once)
+        short = self._target + len(self._waiting) + claims - len(self._idle) - len(self._starting())
+        if self._failures and not self._idle and not self._starting():
+            return max(short, 1)  # also when no process is wanted: only a start shows that they succeed again
+        return short
 
     def _wanted(self) -> int:
         """Processes to start now (positive) or idle ones to end (negative).
@@ -287,7 +332,7 @@ class Pool:
             relay=self._relay,
         )
         self._processes[process.id] = process
-        self._expected[process] = None
+        self._expected[process] = self._clock.monotonic()
         life = asyncio.create_task(self._live(process), name=f"process {process.id}")
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
@@ -299,33 +344,39 @@ class Pool:
         finally:
             warming = self._warming
             if process.died_idle and warming is not None and process in warming.ready:
-                self._warmed(warming, process, ProcessFailed("it died while it waited for its first job"))
+                codes_fault = not came_from_outside(process.ended.result())
+                died = "it died while it waited for its first job"
+                self._warmed(warming, process, ProcessFailed(died, is_codes_fault=codes_fault))
             self._forget(process)
             self._processes.pop(process.id, None)
             self._tell_ended()
+            lived = self._clock.monotonic() - self._idle_since.pop(process, 0.0)
             if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
-                self._idle_deaths += 1
-                self._pause(self._idle_deaths)
+                self._died_idle(process.ended.result(), lived)
             self._wake.set()
 
+    def _died_idle(self, end: ProcessEnd, lived: float) -> None:
+        if came_from_outside(end):
+            self._pause(MIN_FAILURES)
+            return
+        self._idle_deaths = 1 if lived >= STABLE_S else self._idle_deaths + 1
+        self._pause(self._idle_deaths)
+
     def _became_ready(self, process: SupervisedProcess, ready: asyncio.Future[None]) -> None:
-        self._expected.pop(process, None)
+        started_at = self._expected.pop(process, 0.0)
         error = None if ready.cancelled() else ready.exception()
         current = self._plan is not None and process.generation == self._plan.generation
         if self._warming is not None and process.generation == self._warming.plan.generation:
             self._warmed(self._warming, process, error)
         elif error is None and current:
-            self._failures = 0
+            self._idle_since[process] = self._clock.monotonic()
             self._tell_ready(process)
             self._offer_up(process)
+            self._starts_succeed()
         elif error is None:
             process.shutdown("its generation is no longer current")
         elif current and not self._closing and isinstance(error, ProcessFailed):
-            self._failures += 1
-            self._pause(self._failures)
-            if self._failures >= BREAK_AFTER and error.is_codes_fault and not self._broken:
-                self._break(error)
-            self._fail_first_waiting(error)
+            self._start_failed(started_at, error)
         self._wake.set()
 
     def _warmed(self, warming: _Warming, process: SupervisedProcess, error: BaseException | None) -> None:
@@ -334,6 +385,10 @@ class Pool:
             warming.ready.append(process)
             if len(warming.ready) >= warming.count and not warming.done.done():
                 warming.done.set_result(None)
+        elif _can_be_retried(error) and warming.restarts < RESTARTS_WHILE_WARMING:
+            warming.restarts += 1
+            if process in warming.ready:
+                warming.ready.remove(process)
         elif not warming.done.done():
             warming.done.set_exception(error)
 
@@ -345,29 +400,45 @@ class Pool:
             self._idle.append(process)
 
     def _pause(self, failures: int) -> None:
-        self._not_before = self._clock.monotonic() + self._back_off.after(failures)
+        pause = self._back_off.after(failures)
+        self._not_before = max(self._not_before, self._clock.monotonic() + pause)
 
-    def _break(self, error: ProcessFailed) -> None:
-        """Gives the generation up: the same code fails the same way, and each try costs seconds."""
+    def _start_failed(self, started_at: float, error: ProcessFailed) -> None:
+        """Schedules the next attempt; jobs for which it comes too late fail with this one's error."""
+        now = self._clock.monotonic()
+        if self._failures and started_at < self._failed_at:
+            return  # it was started together with one that has failed already
+        self._failures += 1
+        self._failing_since = started_at if self._failures == 1 else self._failing_since
+        self._failed_at, self._error = now, error
+        self._pause(self._failures)
+        too_long = now - self._failing_since >= self._patience.refuse_after_s
+        self._refusing = self._failures >= MIN_FAILURES and too_long and not self._idle
+        for lease in tuple(self._waiting):
+            lease.failures += 1
+            if self._comes_too_late(lease):
+                self._fail(lease, error)
         assert self._plan is not None
-        self._broken, self._broken_by = str(error), error.by
-        for lease in self._waiting:
-            self._leases.discard(lease)
-            if lease.waiting is not None and not lease.waiting.done():
-                lease.waiting.set_exception(error)
-        self._waiting.clear()
-        self._tell_broken(self._plan.generation, error)
+        self._report_trouble(
+            StartTrouble(
+                self._plan.generation, self._failures, error, max(self._not_before - now, 0.0), self._refusing
+            )
+        )
 
-    def _fail_first_waiting(self, error: ProcessFailed) -> None:
-        if not self._waiting:
-            return
-        lease = self._waiting[0]
-        lease.failures += 1
-        if lease.failures >= LEASE_PATIENCE and lease.waiting is not None:
-            self._waiting.popleft()
-            self._leases.discard(lease)
-            if not lease.waiting.done():
-                lease.waiting.set_exception(error)
+    def _starts_succeed(self) -> None:
+        if self._failures:
+            self._failures, self._refusing = 0, False
+            self._report_trouble(None)
+
+    def _comes_too_late(self, lease: Lease) -> bool:
+        """Whether the next attempt does, for a job that waits."""
+        return lease.failures >= MIN_FAILURES and self._not_before > lease.waiting_until
+
+    def _fail(self, lease: Lease, error: ProcessFailed) -> None:
+        self._waiting.remove(lease)
+        self._leases.discard(lease)
+        if lease.waiting is not None and not lease.waiting.done():
+            lease.waiting.set_exception(error)
 
     # -- leases ---------------------------------------------------------------------------------------
 
@@ -380,9 +451,11 @@ class Pool:
                 self._leases.discard(lease)
                 self._wake.set()
                 return process
-        if self._broken:
+        lease.waiting_until = self._clock.monotonic() + self._patience.job_s
+        lease.failures = self._failures
+        if self._failures and self._comes_too_late(lease):
             self._leases.discard(lease)
-            raise ProcessFailed(self._broken, by=self._broken_by)
+            raise ProcessFailed(str(self._error), self._error.failure, by=self._error.by)
         lease.waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(lease)
         self._wake.set()
@@ -424,3 +497,8 @@ class Pool:
             self._warming.ready.remove(process)
         if process in self._idle:
             self._idle.remove(process)
+
+
+def _can_be_retried(error: BaseException) -> bool:
+    """Whether the code is not to blame."""
+    return isinstance(error, ProcessFailed) and not error.is_codes_fault

@@ -26,6 +26,21 @@ _OOM = OomWatch()
 Emit = Callable[[Event], None]
 
 SEEN_PING_MS = 2.0
+FAULT_SIGNALS = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+        signal.SIGXCPU,
+        signal.SIGXFSZ,
+    }
+)
+"""Signals that a process brings on itself; any other one that agent-tui did not send comes from outside."""
+
 FAILED_EXIT_S = 0.5
 """For a child that said what failed to end by itself, so that its exit code is its own."""
 
@@ -46,8 +61,8 @@ class ProcessEnd:
 class ProcessFailed(Exception):
     """A process did not become ready. `failure` is what the child said, if it could say anything.
 
-    `by` is what ended it. `is_codes_fault`: it was started and its code failed, so that another start would
-    as well.
+    `by` is what ended it. `is_codes_fault`: its code failed, so that another start probably fails as well;
+    False when it could not be started, or when something outside ended it.
     """
 
     def __init__(
@@ -441,8 +456,8 @@ class SupervisedProcess:
             )
         )
         if not self.ready.done():
-            started = self.child is not None
-            failed = ProcessFailed(end.reason, self._failure, is_codes_fault=started, by=end.by)
+            codes_fault = self.child is not None and not came_from_outside(end)
+            failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
             self.ready.exception()  # whoever waits gets it; nobody has to
         if self._listener is not None:
@@ -452,3 +467,10 @@ class SupervisedProcess:
     def _enter(self, state: ProcessState) -> None:
         self.state = state
         self._emit(ProcessChanged(self.id, self.pid, self.kind, state, self.generation, self.job_id))
+
+
+def came_from_outside(end: ProcessEnd) -> bool:
+    """Return whether neither the code nor agent-tui ended the process: a signal did, or the kernel."""
+    if end.by is EndedBy.OUT_OF_MEMORY:
+        return True
+    return end.by is EndedBy.SIGNAL and end.signal not in FAULT_SIGNALS

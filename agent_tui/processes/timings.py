@@ -1,6 +1,8 @@
 """How long the supervision of a process waits for what. Seconds throughout."""
 
 import math
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -40,11 +42,32 @@ class ProcessTimings:
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """Waits after failed starts: none after the first, then doubling to a ceiling."""
+    """Waits after failed starts: none after the first, then doubling to a ceiling, with a jitter.
+
+    The jitter keeps what failed together (the workers of a fleet, the processes of one worker) from retrying
+    together.
+    """
 
     first_s: float = 0.5
-    most_s: float = 30.0
+    most_s: float = 60.0
+    jitter: float = 0.2
+    """The greatest share by which a wait is longer or shorter."""
+    uniform: Callable[[float, float], float] = random.uniform
 
     def after(self, failures: int) -> float:
         """Seconds to wait when that many starts in a row have failed."""
-        return 0.0 if failures <= 1 else min(self.first_s * 2 ** (failures - 2), self.most_s)
+        if failures <= 1:
+            return 0.0
+        wait = min(math.ldexp(self.first_s, min(failures - 2, 30)), self.most_s)
+        return min(wait * (1 + self.uniform(-self.jitter, self.jitter)), self.most_s)
+
+
+@dataclass(frozen=True, slots=True)
+class StartPatience:
+    """How long failing starts are waited out, in seconds. Most causes pass: a model server that restarts."""
+
+    refuse_after_s: float = 5.0
+    """Starts that fail for this long make the worker refuse offers, until one succeeds."""
+    job_s: float = 10.0
+    """An accepted job waits this long for a process. The server sets no limit between the assignment and the
+    agent's joining (worker-protocol §6.3); the people in the room do."""

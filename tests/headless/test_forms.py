@@ -52,6 +52,8 @@ EVERY: list[ev.Event] = [
     ev.WorkerDisconnected("gone", 2.0, 1),
     READY,
     ev.GenerationFailed(1, "SyntaxError", "agent.py", 3, "Traceback…"),
+    ev.StartsFailing(1, 2, "OSError: no model", 0.5, accepting=True),
+    ev.StartsRecovered(),
     ev.ProcessChanged("p1", 1, ProcessKind.JOB, ev.ProcessState.IDLE, 1),
     ev.OfferReceived("AJ_a", "a", "", 1),
     ev.WatchingChanged(True, ("/a.py",)),

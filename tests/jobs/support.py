@@ -15,7 +15,7 @@ from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
 from agent_tui.processes.pool import Lease, Plan, Pool
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.timings import ProcessTimings, StartPatience
 from agent_tui.worker.messages import JobProgress, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
@@ -48,6 +48,7 @@ class Bench:
             clock=SystemClock(),
             emit=self.events.append,
             relay=lambda *_: None,
+            patience=StartPatience(job_s=0.0),
         )
         self.desk = Desk(
             server=lambda: self,

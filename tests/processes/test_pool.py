@@ -9,9 +9,9 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
-from agent_tui.processes.pool import Lease, Plan, Pool
+from agent_tui.processes.pool import Lease, Plan, Pool, StartTrouble
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 from tests.processes.test_process import Listener, start_job
 
@@ -24,6 +24,8 @@ async def pool_of(
     at_once: int = 2,
     back_off: BackOff | None = None,
     refill_after_s: float = 0.0,
+    patience: StartPatience | None = None,
+    trouble: Callable[[StartTrouble | None], None] = lambda _: None,
 ) -> AsyncIterator[Pool]:
     events: list[Event] = []
     pool = Pool(
@@ -35,6 +37,8 @@ async def pool_of(
         relay=lambda *_: None,
         back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
         refill_after_s=refill_after_s,
+        patience=patience,
+        start_trouble=trouble,
     )
     running = asyncio.create_task(pool.run(), name="pool")
     pool.use(Plan(1, nursery))
@@ -212,30 +216,58 @@ async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() 
         assert process.pid == nursery.children[1].pid
 
 
+AT_ONCE = StartPatience(refuse_after_s=0.0, job_s=0.0)
+Told = list[StartTrouble | None]
+
+
 async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
-    nursery = prepared(lambda number: number > 2)
-    async with pool_of(nursery, 2) as pool:
+    nursery, told = prepared(lambda number: number > 4), Told()
+    async with pool_of(nursery, 2, trouble=told.append) as pool:
         await until(lambda: pool.idle == 2)
-        assert (pool.failures, pool.broken) == (0, "")
-        assert len(nursery.children) == 4
+        assert pool.failures == 0
+        assert len(nursery.children) == 6
+        failed, recovered = [each for each in told if each], told[-1]
+        assert [each.failures for each in failed] == [1, 2, 3]  # the first two were started together
+        assert {(each.generation, str(each.error), each.refusing) for each in failed} == {
+            (1, "OSError: no model", False)
+        }
+        assert recovered is None
 
 
-async def test_code_that_keeps_failing_is_given_up_until_there_is_another_generation() -> None:
-    nursery, mended = prepared(lambda number: False), Nursery()
-    async with pool_of(nursery, 2) as pool:
-        await until(lambda: pool.broken)
-        assert pool.broken == "OSError: no model"
-        started = len(nursery.children)
-        assert started in (3, 4)  # two at once, then one at a time
-        with pytest.raises(ProcessFailed, match="OSError: no model"):
-            await pool.lease().take()
-        pool.set_target(5)
-        await asyncio.sleep(0.05)
-        assert len(nursery.children) == started
-        pool.use(Plan(2, mended))
-        await until(lambda: pool.idle == 5)
-        assert pool.broken == ""
-        nursery.children.extend(mended.children)  # so that the fixture counts them all
+@pytest.mark.parametrize("target", [0, 2])
+async def test_code_that_keeps_failing_is_retried_until_a_start_succeeds(target: int) -> None:
+    nursery, told = prepared(lambda number: number > 8), Told()
+    async with pool_of(nursery, target, patience=AT_ONCE, trouble=told.append) as pool:
+        lease = pool.lease()
+        await until(lambda: pool.refusing)
+        assert pool.refusing == "OSError: no model"
+        lease.release()  # nothing is wanted any more, and yet it is found out when starts succeed again
+        await until(lambda: not pool.refusing)
+        assert told[-1] is None
+        assert [each.refusing for each in told if each] == [False] + [True] * (len(told) - 2)
+        await until(lambda: pool.idle == target)
+
+
+async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fail() -> None:
+    nursery, told = prepared(lambda number: number < 2), Told()
+    async with pool_of(nursery, 1, patience=AT_ONCE, trouble=told.append) as pool:
+        await until(lambda: pool.idle == 1)
+        pool.set_target(2)
+        await until(lambda: len(told) > 4)
+        assert not pool.refusing
+        process = await pool.lease().take()
+        process.start_job(start_job(), "AJ_1", Listener())
+        await until(lambda: pool.refusing)
+
+
+async def test_a_new_generation_ends_the_trouble_of_the_one_before() -> None:
+    nursery, fixed, told = prepared(lambda number: False), Nursery(), Told()
+    async with pool_of(nursery, 2, patience=AT_ONCE, trouble=told.append) as pool:
+        await until(lambda: pool.refusing)
+        pool.use(Plan(2, fixed))
+        assert (pool.refusing, told[-1]) == ("", None)
+        await until(lambda: pool.idle == 2)
+        nursery.children.extend(fixed.children)  # so that the fixture counts them all
 
 
 async def test_what_cannot_be_started_is_tried_again_for_ever() -> None:
@@ -251,16 +283,76 @@ async def test_what_cannot_be_started_is_tried_again_for_ever() -> None:
         pool.use(Plan(1, launch))
         pool.set_target(1)
         await until(lambda: pool.idle == 1)
-        assert pool.broken == ""
+        assert pool.refusing == ""
         nursery.children[:0] = [ScriptedChild(ch.ProcessKind.JOB, "none")] * 6  # counted by the fixture
 
 
-async def test_a_waiting_job_is_failed_with_the_reason_after_two_failures() -> None:
+async def test_a_waiting_job_is_failed_with_the_reason_when_the_next_attempt_comes_too_late() -> None:
     nursery = prepared(lambda number: False)
-    async with pool_of(nursery, 0, at_once=1) as pool:
+    async with pool_of(nursery, 0, at_once=1, patience=StartPatience(job_s=0.0)) as pool:
         with pytest.raises(ProcessFailed, match="OSError: no model"):
             await pool.lease().take()
         assert len(nursery.children) == 2
+        with pytest.raises(ProcessFailed, match="OSError: no model"):
+            await pool.lease().take()  # the next attempt is known to come too late
+        assert len(nursery.children) == 2
+
+
+async def test_accepted_jobs_wait_until_starts_succeed_again() -> None:
+    nursery = prepared(lambda number: number > 6)
+    async with pool_of(nursery, 0, at_once=1) as pool:
+        leases = [pool.lease() for _ in range(5)]
+        assert len(await asyncio.gather(*(lease.take() for lease in leases))) == 5
+
+
+@pytest.mark.parametrize(
+    ("signal", "codes_fault"), [(9, False), (15, False), (1, False), (11, True), (6, True), (None, True)]
+)
+async def test_only_signals_from_outside_do_not_count_against_the_code(
+    signal: int | None, codes_fault: bool
+) -> None:
+    nursery, told = Nursery(), Told()
+    nursery.prepare = lambda child: child.end(None if signal else 1, signal)
+    async with pool_of(nursery, 1, trouble=told.append):
+        await until(lambda: told)
+        assert told[0] is not None
+        assert told[0].error.is_codes_fault is codes_fault
+
+
+async def test_what_is_killed_from_outside_while_it_warms_up_does_not_fail_the_load() -> None:
+    nursery, new = Nursery(), Nursery()
+    new.prepare = lambda child: (
+        child.end(None, 9) if len(new.children) < 3 else child.say(ch.Loading(), ch.Ready())
+    )
+    async with pool_of(nursery, 1) as pool:
+        await pool.warm(Plan(2, new), 2)
+        assert len(new.children) == 4
+        new.prepare = lambda child: child.end(None, 9)
+        pool.abandon(Plan(2, new))
+        with pytest.raises(ProcessFailed, match="signal 9"):
+            await pool.warm(Plan(3, new), 1)
+        nursery.children.extend(new.children)  # so that the fixture counts them all
+
+
+async def test_claims_that_come_to_no_job_start_few_processes() -> None:
+    nursery = Nursery()
+    async with pool_of(nursery, 1, at_once=2) as pool:
+        leases = [pool.lease() for _ in range(50)]
+        await until(lambda: pool.idle == 3)
+        await asyncio.sleep(0.01)
+        assert len(nursery.children) == 3
+        for lease in leases:
+            lease.release()
+        await until(lambda: len(pool.processes) == 1)
+
+
+def test_the_pauses_grow_to_a_minute_with_a_jitter() -> None:
+    plain = BackOff(uniform=lambda low, high: 0.0)
+    assert [plain.after(n) for n in range(11)] == [0, 0, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert plain.after(5000) == 60
+    assert BackOff(uniform=lambda low, high: low).after(4) == 1.6
+    assert BackOff(uniform=lambda low, high: high).after(4) == 2.4
+    assert BackOff(uniform=lambda low, high: high).after(50) == 60
 
 
 async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:

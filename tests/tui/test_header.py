@@ -24,7 +24,7 @@ def text(parts: tuple[Part, ...], width: int = 400) -> str:
 def shown(engine: FakeEngine, width: int = 400) -> tuple[str, str, str]:
     state, now = engine.bus.state, engine.clock.time()
     second = second_parts(state, now, engine.resolution.options, ())
-    return text(left_parts(state), width), text(right_parts(state, now), width), text(second, width)
+    return text(left_parts(state, now), width), text(right_parts(state, now), width), text(second, width)
 
 
 def test_what_runs_where_and_for_how_long() -> None:
@@ -71,9 +71,26 @@ def test_what_runs_is_said_not_to_be_what_is_on_disk() -> None:
     histories.idle(engine)
     engine.publish(replace(histories.READY, generation=3, rolled_back_to=1))
     assert "↶ rolled back to 1: the next save or r loads the disk" in shown(engine)[0]
-    assert "↶ rolled back to 1" in text(left_parts(engine.bus.state), 60)
+    assert "↶ rolled back to 1" in text(left_parts(engine.bus.state, 0.0), 60)
     engine.publish(replace(histories.READY, generation=4))
     assert "rolled back" not in shown(engine)[0]
+
+
+def test_starts_that_fail_are_shown_with_the_next_attempt_until_one_succeeds() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.StartsFailing(1, 1, "OSError: no model", 0.0, accepting=True))
+    assert "gen 1 ✓" in shown(engine)[0]  # retried at once
+    engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 8.0, accepting=False))
+    engine.clock.advance(3)
+    assert "gen 1 ✗ does not start · retrying in 5 s · OSError: no model" in shown(engine)[0]
+    engine.clock.advance(5)
+    assert "gen 1 ✗ does not start · retrying · OSError" in shown(engine)[0]
+    engine.publish(ev.GenerationLoading(2, "agent.py"))
+    assert "◌ loading" in shown(engine)[0]
+    engine.publish(ev.GenerationFailed(2, "SyntaxError", None, None, ""))
+    engine.publish(ev.StartsRecovered())
+    assert "gen 1 ✓, 2 ✗ does not load" in shown(engine)[0]
 
 
 def test_the_next_attempt_is_counted_down() -> None:
@@ -116,7 +133,7 @@ def test_a_remote_server_is_named_at_any_width() -> None:
     histories.idle(engine, histories.REMOTE)
     assert "REMOTE wss://my.livekit.cloud" in shown(engine)[1]
     state = engine.bus.state
-    both = (*left_parts(state), *right_parts(state, engine.clock.time()))
+    both = (*left_parts(state, 0.0), *right_parts(state, engine.clock.time()))
     assert "REMOTE my.livekit.cloud" in text(both, 78)
     assert "REMOTE" in text(both, 30)
 
@@ -159,7 +176,7 @@ def test_every_state_fits_every_width(state: str, width: int) -> None:
     engine = FakeEngine()
     histories.ALL[state](engine)
     view, now = engine.bus.state, engine.clock.time()
-    lines = fit((*left_parts(view), *right_parts(view, now)), width, " · ")
+    lines = fit((*left_parts(view, now), *right_parts(view, now)), width, " · ")
     assert width_of(joined(lines, " · ")) <= max(width, 45)
     second = fit(second_parts(view, now, engine.resolution.options, (0.1,) * 8), width, "   ")
     assert width_of(joined(second, "   ")) <= width

@@ -60,8 +60,10 @@ def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object
 def test_code_that_is_given_up_takes_no_offers() -> None:
     engine = FakeEngine()
     histories.idle(engine)
-    engine.publish(ev.GenerationFailed(1, "OSError: no model", None, None, ""))
-    assert "no offers now: OSError: no model" in text(engine)
+    engine.publish(ev.StartsFailing(1, 3, "OSError: no model", 4.0, accepting=True))
+    assert "no offers now" not in text(engine)
+    engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 4.0, accepting=False))
+    assert "no offers now: no process becomes ready: OSError: no model" in text(engine)
 
 
 def test_while_jobs_are_drained_it_says_so() -> None:

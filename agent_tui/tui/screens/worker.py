@@ -74,8 +74,7 @@ def _offers(state: AppState, options: ServerOptions) -> list[Line]:
         f"the server passes over workers at {TARGET_LOAD:g} or more": not full
         and worker.reported_load >= TARGET_LOAD,
         one_line(f"agent-tui is stopping: {state.stopping}"): state.stopping,
-        one_line(state.generation.error): state.generation.is_broken
-        and state.generation.failed == state.generation.current,
+        one_line(f"no process becomes ready: {state.starts.error}"): not state.starts.accepting,
     }
     return lines + [
         (Span("  ▲ no offers now: ", Tone.WARN), Span(why)) for why, holds in held.items() if holds

@@ -53,7 +53,7 @@ class Header(Widget):
             return
         self._state, self._moment = state, (tick, options, tuning)
         self._history.sample(state.worker, now)
-        left, right = (*left_parts(state), *tuning_parts(tuning)), right_parts(state, now)
+        left, right = (*left_parts(state, now), *tuning_parts(tuning)), right_parts(state, now)
         second = second_parts(state, now, options, self._history.samples)
         if (left, right, second) != (self._left, self._right, self._second):
             self._left, self._right, self._second = left, right, second

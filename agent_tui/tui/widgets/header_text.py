@@ -31,6 +31,9 @@ RECENT_JOBS = 100
 SAMPLE_S = 2.0
 SAMPLES = 8
 BARS = "▁▂▃▄▅▆▇█"
+SEEN_FAILURES = 2
+"""A first failed start is retried at once."""
+
 ONLINE = frozenset({Registration.REGISTERED, Registration.SUSPECT})
 
 
@@ -59,9 +62,11 @@ def bars(samples: tuple[float, ...], top: float) -> str:
     return "".join(BARS[min(int(max(value, 0.0) / full * len(BARS)), len(BARS) - 1)] for value in samples)
 
 
-def left_parts(state: AppState) -> tuple[Part, ...]:
+def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
     """Which code: file, generation, runtime, the agent's name."""
-    parts = [_file_part(state.agent), _generation_part(state.generation)]
+    failing = state.starts.failures >= SEEN_FAILURES and state.generation.loading <= state.generation.current
+    code = _failing_part(state, now) if failing else _generation_part(state.generation)
+    parts = [_file_part(state.agent), code]
     if state.watching.paused:
         parts.append(part(1, (Span("‖ saves passed over", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
     if back := state.generation.rolled_back_to:
@@ -102,6 +107,14 @@ def _generation_part(generation: GenerationView) -> Part:
         return part(3, current)
     short = (Span("gen "), *change)
     return Part(((4, (*current, Span(", "), *change)), (3, short)) if now else ((3, short),))
+
+
+def _failing_part(state: AppState, now: float) -> Part:
+    number, again = Span(f"gen {state.generation.current} "), state.starts.next_attempt(now)
+    why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
+    bad = Span("✗ does not start", Tone.BAD)
+    retrying = Span(f" · {again}", Tone.WARN)
+    return Part(((6, (number, bad, retrying, why)), (4, (number, bad, retrying)), (2, (number, bad))))
 
 
 def tuning_parts(running: str) -> tuple[Part, ...]:

@@ -90,6 +90,10 @@ def _idle(state: AppState, target: int) -> Step:
     counted = f"{min(ready, target)} of {target}"
     if state.generation.current and ready >= target:
         return Step("idle processes", Status.DONE, counted)
+    if state.starts.failures:
+        return Step(
+            "idle processes", Status.DOING, f"{counted} · start failed, retrying: {state.starts.error}"
+        )
     return Step("idle processes", Status.DOING if jobs else Status.WAITING, counted)
 
 
@@ -164,9 +168,15 @@ def _broken(state: AppState) -> Trouble:
     again = (
         "press r: saves are passed over" if state.watching.paused else "it is loaded at once, r loads it now"
     )
-    todo = (f"{mend} and save: {again}",)
+    todo: tuple[str, ...] = (f"{mend} and save: {again}",)
     if generation.failed == generation.current:
         title = "The agent's processes do not become ready"
+        jobs = (
+            "accepted jobs wait for it"
+            if state.starts.accepting
+            else "no offers are accepted until one succeeds"
+        )
+        todo = (f"starts are retried, the header says when: {jobs}", *todo)
         return Trouble(title, generation.error, place or state.agent, todo, generation.traceback)
     if generation.current:
         todo = (f"generation {generation.current} serves on; e opens the line, g shows all, Esc closes this",)
