@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent_tui.model.child import ChildExit, ProcessKind
 from agent_tui.model.logs import LogSink
+from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, ForkMessage, encode_line
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.spawn import Ends, readable
@@ -108,6 +109,7 @@ class ForkedProcess:
         self._pidfd = pidfd
         self._ended = ended
         self._waiting: asyncio.Task[ChildExit] | None = None
+        orphans.watch(pid, pidfd)
 
     def kill(self) -> None:
         """SIGKILL; whoever reaps it kills what is left of its group."""
@@ -127,6 +129,7 @@ class ForkedProcess:
         if code is None:
             code = await self._reap_orphan()
         self.reaped = True
+        orphans.forget(self.pid)
         os.close(self._pidfd)
         await reap_session(self.pid)
         if code is None:

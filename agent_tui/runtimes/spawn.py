@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent_tui.model.child import ChildExit
 from agent_tui.model.logs import LogSink, LogSource, LogStream
+from agent_tui.runtimes import orphans
 from agent_tui.runtimes.subreaper import reap_session
 
 PidfdOpen = Callable[[int], int]
@@ -60,8 +61,10 @@ class SpawnedProcess:
         self.sock = started.sock
         self._popen = started.popen
         self.reaped = False
-        self._pidfd_open = pidfd_open
+        self._pidfd = self._open_pidfd(pidfd_open)
         self._waiting: asyncio.Task[ChildExit] | None = None
+        if self._pidfd is not None:
+            orphans.watch(self.pid, self._pidfd)
 
     def kill(self) -> None:
         """SIGKILL to the whole group; nothing once the process is reaped."""
@@ -76,15 +79,13 @@ class SpawnedProcess:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
-        pidfd = self._own_pidfd()
-        if pidfd is not None:
+        if self._pidfd is not None:
             # The dead leader stays unreaped here, so its number cannot be another group's yet.
-            try:
-                await readable(pidfd)
-            finally:
-                os.close(pidfd)
+            await readable(self._pidfd)
             self.kill()
             code = self._popen.wait()
+            orphans.forget(self.pid)
+            os.close(self._pidfd)
             await reap_session(self.pid)
         else:
             code = await asyncio.to_thread(self._popen.wait)
@@ -92,12 +93,12 @@ class SpawnedProcess:
         self.reaped = True
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
-    def _own_pidfd(self) -> int | None:
+    def _open_pidfd(self, pidfd_open: PidfdOpen | None) -> int | None:
         """None where there are no pidfds, or no descriptor is left: its end has to be seen all the same."""
-        if self._pidfd_open is None:
+        if pidfd_open is None:
             return None
         try:
-            return self._pidfd_open(self.pid)
+            return pidfd_open(self.pid)
         except OSError:
             return None
 

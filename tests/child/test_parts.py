@@ -19,7 +19,7 @@ from agent_tui.child.native import Context, NoEntryError, Process, find_agent, r
 from agent_tui.runtimes.kinds import KINDS
 
 CHILD = Path(main.__file__).parent
-PROGRAMS = {"main", "guard"}
+PROGRAMS = {"main", "guard", "orphans"}
 """Started by themselves."""
 
 

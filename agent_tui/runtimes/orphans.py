@@ -1,0 +1,123 @@
+"""A small process that outlives the host, to kill the children that it leaves behind (Linux).
+
+Children notice by themselves that the host is gone, in a thread. One that is stopped, or that holds its
+interpreter's lock, never does. `PR_SET_PDEATHSIG` would not do: it leaves no time to leave a room, and the
+parent of a fork is a base, which may be retired while its forks go on.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import agent_tui
+
+SCRIPT = Path(agent_tui.__file__).parent / "child" / "orphans.py"
+
+GRACE_S = 10.0
+"""Seconds that children have once the host is gone: they give themselves 8 (`child/process.py`)."""
+
+SHORT_LIFE_S = 1.0
+"""A guard that ends sooner than this is not restarted at once: another would end as well."""
+
+_PID = struct.Struct("=i")
+
+
+class OrphanGuard:
+    """Runs while there are processes to watch. Where it cannot start, children only watch themselves."""
+
+    def __init__(self) -> None:
+        self._watched: dict[int, int] = {}
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._since = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._popen.pid if self._popen else None
+
+    def watch(self, pid: int, pidfd: int) -> None:
+        """Watches a process from here on; the pidfd stays the caller's, open until `forget`."""
+        self._watched[pid] = pidfd
+        if self._sock is None or self._loop is not asyncio.get_running_loop() or not self._send(pid, pidfd):
+            self._restart()
+
+    def forget(self, pid: int) -> None:
+        """Forgets a process that has been reaped; nothing if it was not watched."""
+        if self._watched.pop(pid, None) is not None and not self._watched:
+            self._stop()
+
+    def _restart(self) -> None:
+        self._stop()
+        theirs: socket.socket | None = None
+        try:
+            self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._sock.setblocking(False)
+            fd = theirs.fileno()
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SCRIPT), str(fd), str(GRACE_S)],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(fd,),
+                start_new_session=True,
+            )
+        except OSError:
+            self._stop()
+            return
+        finally:
+            if theirs is not None:
+                theirs.close()
+        self._since = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._sock, self._ended)
+        if not all(self._send(pid, pidfd) for pid, pidfd in self._watched.items()):
+            self._stop()
+
+    def _send(self, pid: int, pidfd: int) -> bool:
+        """False when the guard takes nothing: it has ended, or is stopped."""
+        assert self._sock is not None
+        try:
+            socket.send_fds(self._sock, [_PID.pack(pid)], [pidfd])
+        except OSError:
+            return False
+        return True
+
+    def _ended(self) -> None:
+        """It says nothing: its socket is readable when somebody killed it."""
+        lived = time.monotonic() - self._since
+        self._stop()
+        if lived >= SHORT_LIFE_S:
+            self._restart()
+
+    def _stop(self) -> None:
+        if self._sock is not None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(self._sock)
+            self._sock.close()
+        if self._popen is not None:
+            self._popen.kill()  # at once: with its socket closed it would count down
+            with contextlib.suppress(OSError):
+                self._popen.wait()
+        self._sock = self._popen = self._loop = None
+
+
+GUARD = OrphanGuard()
+"""The guard of this process: it is about the end of the whole process, as being a subreaper is."""
+
+
+def watch(pid: int, pidfd: int) -> None:
+    """Has a child killed soon after this process has ended, however it ends."""
+    if sys.platform == "linux":
+        GUARD.watch(pid, pidfd)
+
+
+def forget(pid: int) -> None:
+    """Must be called once the child is reaped, before its pidfd is closed."""
+    GUARD.forget(pid)
