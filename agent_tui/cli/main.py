@@ -1,5 +1,6 @@
 """The command: `agent-tui [AGENT] [options]`, and the commands that are called by name."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -13,8 +14,7 @@ COMMANDS = ("run", "options", "doctor", "server", "tune")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `agent-tui` command; ends the process with the exit code of design's table."""
-    if sys.stdout is None:  # closed by whoever started us
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for as long as the process lives
+    open_standard_streams()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -23,11 +23,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         code = ExitCode.OK
     except OSError as error:
-        print(f"agent-tui: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        _complain(f"stdout cannot be written: {error.strerror}")
         code = ExitCode.JOB_FAILED
     # What could not be written now will not be at the interpreter's exit either.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null in place of each standard stream that the caller closed.
+
+    Otherwise the next socket or pipe would get descriptor 0, 1 or 2, and whatever is printed would go there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # POSIX: gets the lowest free descriptor, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            stream = open(descriptor, mode, errors="replace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _run(arguments: list[str]) -> int:
@@ -45,9 +62,14 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        print(f"agent-tui: {error.format_message()}", file=sys.stderr)
+        _complain(error.format_message())
         code = error.exit_code
     except UserError as error:
-        print(f"agent-tui: {error}", file=sys.stderr)
+        _complain(str(error))
         code = error.exit_code
     return code or 0
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk, a closed pipe: the exit code still says it
+        print(f"agent-tui: {line}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -116,7 +117,7 @@ def run(
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
     file = HostedFile.find(agent, given_flags(options), config_file, python)
-    screen = not (headless or as_json or exit_when_idle) and sys.stdin.isatty() and sys.stdout.isatty()
+    screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     with ThreadPoolExecutor(1) as beside:
         # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
         preparing = beside.submit(file.run_config)
@@ -143,6 +144,11 @@ def run(
     finally:
         if config.head_start is not None:
             config.head_start.discard()
+
+
+def _has_terminal() -> bool:
+    """Return whether there is a terminal to draw on and to read keys from; stderr does not matter."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 async def _run_screen(

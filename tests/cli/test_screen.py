@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -52,7 +52,9 @@ def _take_terminal() -> None:
 class Terminal:
     """A command on a pseudo terminal of its own."""
 
-    def __init__(self, command: list[str], size: tuple[int, int], controlling: bool) -> None:
+    def __init__(
+        self, command: list[str], size: tuple[int, int], controlling: bool, environ: Mapping[str, str]
+    ) -> None:
         self.mark = f"agent-tui-test-{uuid.uuid4()}"
         self.host, self.client = pty.openpty()
         fcntl.ioctl(self.client, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
@@ -71,6 +73,7 @@ class Terminal:
                 "PATH": "/usr/bin:/bin",
                 "TERM": "xterm-256color",
                 "TEST_MARK": self.mark,
+                **environ,
             },
         )
         self.output = b""
@@ -96,10 +99,17 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    *arguments: str, size: tuple[int, int] = (120, 40), program: str = "", controlling: bool = False
+    *arguments: str,
+    size: tuple[int, int] = (120, 40),
+    program: str = "",
+    controlling: bool = False,
+    redirect: str = "",
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
+    """`redirect`: as a shell writes it."""
     start = ["-c", program] if program else ["-m", "agent_tui"]
-    running = Terminal([sys.executable, *start, *arguments], size, controlling)
+    shell = ["sh", "-c", f'exec "$@" {redirect}', "sh"] if redirect else []
+    running = Terminal([*shell, sys.executable, *start, *arguments], size, controlling, environ or {})
     try:
         yield running
     finally:

@@ -1,0 +1,131 @@
+"""Standard streams that are closed or lead elsewhere: no start fails, and the screen is on the terminal."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import EXAMPLES, ROOT, marked
+from tests.cli.test_screen import ARGUMENTS, assert_clean, terminal
+from tests.fakes.scripted_child import until
+
+pytestmark = pytest.mark.real
+
+CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+AGENT = str(EXAMPLES / "native_agent.py")
+
+
+def start(redirect: str, *arguments: str, mark: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "agent_tui", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "TEST_MARK": mark},
+    )
+
+
+RUNS: list[tuple[list[str], int]] = [
+    (["options", AGENT], 0),
+    (["doctor", AGENT, "--local"], 0),
+    ([AGENT, "--local", "--port", "0", "--dispatch", "1", "--exit-when-idle", "--job-length", "100ms"], 0),
+    (["tune", AGENT, "--local", "--port", "0", "--idle", "1", "--jobs", "1", "--job-length", "100ms"], 0),
+    (["nosuch.py"], 2),
+    (["server", "--port", "nonsense"], 2),
+]
+
+
+ALL = CLOSED[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "redirect"),
+    [(*run, ALL) for run in RUNS] + [(*RUNS[index], one) for index in (0, -2) for one in CLOSED[:-1]],
+)
+def test_no_command_minds_closed_streams(arguments: list[str], code: int, redirect: str) -> None:
+    # A target that everything meets: how fast the machine is does not matter here.
+    target = ["--target", "p95<60s"] if arguments[0] == "tune" else []
+    with start(redirect, *arguments, *target) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err) == (code, False), err
+    assert ("agent-tui: " in err) == (code != 0 and "2>&-" not in redirect)
+    assert "agent-tui: " not in out  # an error does not go where results go
+
+
+@pytest.mark.parametrize("redirect", [CLOSED[0], ALL])
+async def test_no_socket_or_pipe_gets_the_place_of_a_closed_stream(redirect: str) -> None:
+    mark = f"agent-tui-test-{uuid.uuid4()}"
+    with start(redirect, AGENT, "--local", "--port", "0", mark=mark) as process:
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        await until(lambda: any("socket:" in each for each in links(descriptors)), limit_s=30)
+        here = links(descriptors)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode in (143, -signal.SIGTERM)  # the signals may not be handled yet
+    for number, closed in enumerate(("<&-", ">&-", "2>&-")):
+        assert closed not in redirect or here[number] == "/dev/null"
+    await until(lambda: marked(mark) == [], limit_s=5)
+
+
+def links(descriptors: Path) -> list[str]:
+    """What the descriptors lead to, from 0 on."""
+    found = []
+    for path in sorted(descriptors.iterdir(), key=lambda each: int(each.name)):
+        try:
+            found.append(str(path.readlink()))
+        except FileNotFoundError:  # closed meanwhile
+            found.append("")
+    return found
+
+
+@pytest.mark.parametrize("redirect", ["2>{file}", "2>&-", "2>/dev/full"])
+async def test_the_screen_is_on_the_terminal_wherever_stderr_leads(tmp_path: Path, redirect: str) -> None:
+    file = tmp_path / "stderr"
+    with terminal(*ARGUMENTS, redirect=redirect.format(file=file)) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 0
+        assert b"?1049h" in running.output
+        await assert_clean(running)
+    assert not file.exists() or file.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("redirect", "environ"),
+    [("<&-", {}), ("</dev/null", {}), ("", {"TERM": "dumb"})],
+)
+async def test_without_keys_or_a_terminal_that_can_draw_there_are_lines(
+    redirect: str, environ: dict[str, str]
+) -> None:
+    with terminal(*ARGUMENTS, redirect=redirect, environ=environ) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        running.process.send_signal(signal.SIGTERM)
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 143
+        assert b"\x1b" not in running.output
+
+
+async def test_what_the_environment_says_of_the_size_is_not_believed() -> None:
+    with terminal(*ARGUMENTS, environ={"COLUMNS": "30", "LINES": "5"}) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)  # a narrow header has no room for it
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        await assert_clean(running)
+
+
+async def test_a_locale_that_is_not_utf_8_draws_all_the_same() -> None:
+    environ = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    with terminal(*ARGUMENTS, environ=environ) as running:
+        await until(lambda: running.shows("● registered".encode()), limit_s=30)
+        await asyncio.sleep(0)
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 0
+        await assert_clean(running)
