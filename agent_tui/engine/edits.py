@@ -62,7 +62,10 @@ class Editor:
                 await self._carry_out(changed)
             except BaseException:
                 self._context.settings = replace(
-                    self._context.settings, edits=before.edits, history=before.history
+                    self._context.settings,
+                    edits=before.edits,
+                    history=before.history,
+                    measuring=before.measuring,
                 )
                 await self._carry_out(changed, wait=False)
                 raise

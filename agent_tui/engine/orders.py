@@ -105,7 +105,8 @@ class Orders:
     # -- options -------------------------------------------------------------------------------------
 
     async def _set_options(self, command: cmd.SetOptions) -> Result:
-        return await self._edit(lambda settings: settings.edited(command.values, undoable=command.undoable))
+        change = Settings.measured_with if command.measuring else Settings.edited
+        return await self._edit(lambda settings: change(settings, command.values))
 
     async def _undo_options(self, _: cmd.UndoOptions) -> Result:
         return await self._edit(Settings.undone)

@@ -28,6 +28,7 @@ CODE = "agent's code"
 CONFIG = "config file"
 FLAG = "flag"
 EDITED = "edited"
+SWEEP = "sweep"
 
 Edits = Mapping[str, Given]
 """By name; those of options that only another start changes wait for it."""
@@ -38,7 +39,7 @@ class Settings:
     """One set of layers, never changed: a change makes another, which is taken whole or not at all.
 
     Later layers beat earlier ones: default < environment < agent's code < what beats the code < config file
-    < flag < edited.
+    < flag < edited < sweep.
     """
 
     environment: Environment
@@ -48,6 +49,8 @@ class Settings:
     edits: Edits = field(default_factory=dict)
     history: tuple[Edits, ...] = ()
     """What `edits` were before each change of them, oldest first."""
+    measuring: Edits = field(default_factory=dict)
+    """What a sweep sets for as long as it runs."""
 
     @cached_property
     def resolution(self) -> Resolution:
@@ -62,6 +65,7 @@ class Settings:
             Layer(CONFIG, self.environment.config),
             Layer(FLAG, self.flags),
             Layer(EDITED, {name: given for name, given in self.edits.items() if not _waits(name)}),
+            Layer(SWEEP, self.measuring),
         )
         try:
             return resolve(layers, self.basis)
@@ -88,25 +92,17 @@ class Settings:
         }
         return replace(self, environment=environment, code=code)
 
-    def edited(self, values: Mapping[str, str | None], *, undoable: bool = True) -> "Settings":
-        """With these edits; None takes an option's edit back. Undoing passes over what is not `undoable`.
+    def edited(self, values: Mapping[str, str | None]) -> "Settings":
+        """With these edits; None takes an option's edit back.
 
         Raises UserError for an unknown option or a value that its option does not take.
         """
-        edits = dict(self.edits)
-        for name, value in values.items():
-            if name not in BY_NAME:
-                raise UserError(f"{name} cannot be changed: there is no such option")
-            if value is None:
-                edits.pop(name, None)
-                continue
-            edits[name] = Given(value, EDITED)
-            try:
-                convert(BY_NAME[name], edits[name])
-            except OptionError as error:
-                raise UserError(str(error)) from None
-        history = (*self.history, self.edits) if undoable else self.history
-        return replace(self, edits=edits, history=history)
+        edits = _changed(self.edits, values, EDITED)
+        return replace(self, edits=edits, history=(*self.history, self.edits))
+
+    def measured_with(self, values: Mapping[str, str | None]) -> "Settings":
+        """With these values of a sweep; None removes one. Raises UserError as `edited` does."""
+        return replace(self, measuring=_changed(self.measuring, values, SWEEP))
 
     def undone(self) -> "Settings":
         """Without the last edits. Raises UserError when there are none."""
@@ -162,6 +158,22 @@ def check_functions(resolution: Resolution, manifest: Manifest) -> None:
 def unknown(manifest: Manifest) -> set[str]:
     """Options that the agent's code sets and that are not there."""
     return set(manifest.options) - set(BY_NAME)
+
+
+def _changed(edits: Edits, values: Mapping[str, str | None], where: str) -> Edits:
+    changed = dict(edits)
+    for name, value in values.items():
+        if name not in BY_NAME:
+            raise UserError(f"{name} cannot be changed: there is no such option")
+        if value is None:
+            changed.pop(name, None)
+            continue
+        changed[name] = Given(value, where)
+        try:
+            convert(BY_NAME[name], changed[name])
+        except OptionError as error:
+            raise UserError(str(error)) from None
+    return changed
 
 
 def _waits(name: str) -> bool:

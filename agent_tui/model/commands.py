@@ -73,11 +73,12 @@ class RestartJob:
 @dataclass(frozen=True, slots=True)
 class SetOptions:
     """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
-    None takes an edit back. What is not `undoable` is no step of its own for UndoOptions.
+    None takes an edit back. With `measuring` the values are a sweep's, not the user's: they beat the edits,
+    and neither UndoOptions nor SaveOptions sees them.
     """
 
     values: Mapping[str, str | None]
-    undoable: bool = True
+    measuring: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,6 @@ class Sweep:
 
     async def run(self) -> SweepResult:
         """Measures everything, or as much as it comes to. Raises SweepError when it could not even begin."""
-        edit = self.engine.settings.edits.get(OPTION)
-        before = None if edit is None else str(edit.raw)
         watching = asyncio.create_task(self._watcher.run(), name="sweep's events")
         try:
             await self._measure_all()
@@ -128,7 +126,7 @@ class Sweep:
             self._stop = self._stop or str(error)
         finally:
             self._say(Phase.RESTORING)
-            await self._restore(before)
+            await self._restore()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self.result = replace(self.result, ended=self._stop)
@@ -235,15 +233,15 @@ class Sweep:
         await self._watcher.until(lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s)
 
     async def _set(self, value: str | None) -> None:
-        result = await self.engine.send(cmd.SetOptions({OPTION: value}, undoable=False))
+        result = await self.engine.send(cmd.SetOptions({OPTION: value}, measuring=True))
         if not result.ok:
             raise SweepError(f"{OPTION} could not be set to {value}: {result.text}")
 
-    async def _restore(self, before: str | None) -> None:
+    async def _restore(self) -> None:
         """Whatever happened; if agent-tui is ending, nothing is left to restore."""
         self._watcher.hear = None
         with contextlib.suppress(SweepError):
-            await self._set(before)
+            await self._set(None)
 
     def _say(
         self,

@@ -61,7 +61,9 @@ class FakeEngine:
         if self.refuse:
             return cmd.CommandResult(False, self.refuse)
         if isinstance(command, cmd.SetOptions):
-            self.settings = self.settings.edited(command.values, undoable=command.undoable)
+            settings = self.settings
+            change = settings.measured_with if command.measuring else settings.edited
+            self.settings = change(command.values)
         if isinstance(command, cmd.UndoOptions):
             self.settings = self.settings.undone()
         if isinstance(command, cmd.Stop) and self.obedient:

@@ -9,7 +9,7 @@ from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import LOAD_SETTINGS, Given, Layer, resolve
 
-ORDER = ("environment", "agent's code", "environment override", "config file", "flag", "edited")
+ORDER = ("environment", "agent's code", "environment override", "config file", "flag", "edited", "sweep")
 
 VALUES: dict[str, list[Any]] = {
     "deployment": ["", "blue"],

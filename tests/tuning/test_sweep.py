@@ -39,6 +39,8 @@ class PoolEngine(FakeEngine):
         self.refuse_after: int | None = None
         """From that many dispatches on, all are refused."""
         self.dispatches = 0
+        self.sources = list[tuple[str, str]]()
+        """Where the count came from, at each change of it."""
         self.publish(ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.FORK))
         self.refill(1)
 
@@ -48,6 +50,7 @@ class PoolEngine(FakeEngine):
             return result
         match command:
             case cmd.SetOptions():
+                self.sources.append(self.resolution.sources[OPTION])
                 self.refill(self.resolution.options.num_idle_processes)
             case cmd.MeasureMemory():
                 self.publish(*(ev.ProcessMeasured(name, 30.0, 4.0, 8.0) for name in self.idle))
@@ -123,6 +126,7 @@ async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_come
     assert engine.counts_set == ["0", "4", "0", "4", None]
     assert engine.resolution.options.num_idle_processes == 1
     assert engine.settings.history == ()  # a sweep is nothing to undo
+    assert [layer for layer, _ in engine.sources[:-1]] == ["sweep"] * 4  # and its counts are no edits
     assert [(each.num_idle_processes, each.repeat, each.complete) for each in result.runs] == [
         (0, 0, True),
         (4, 0, True),
@@ -143,11 +147,18 @@ async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_come
     assert max(each.jobs for each in seen) == 4
 
 
-async def test_an_edit_of_before_is_an_edit_again() -> None:
+async def test_edits_from_before_and_during_a_sweep_are_what_is_saved() -> None:
     engine = PoolEngine()
     await engine.send(cmd.SetOptions({OPTION: "3"}))
-    await run(sweep(engine, 0))
-    assert engine.counts_set[-1] == "3"
+    made = sweep(engine, 0, 4)
+    await made.engine.send(cmd.SetOptions({OPTION: "4"}, measuring=True))
+    assert engine.resolution.options.num_idle_processes == 4
+    assert {name: each.raw for name, each in engine.settings.edits.items()} == {OPTION: "3"}
+    await engine.send(cmd.SetOptions({OPTION: "2"}))
+    assert engine.resolution.options.num_idle_processes == 4
+    await run(made)
+    assert engine.resolution.options.num_idle_processes == 2
+    assert engine.settings.undone().options.num_idle_processes == 3
 
 
 async def test_stopped_it_keeps_what_was_measured() -> None:
