@@ -13,8 +13,10 @@ from pathlib import Path
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
+from agent_tui.model.events import Notice
+from agent_tui.model.logs import LogLevel
 from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.timings import BackOff, ProcessTimings
 
 LaunchBase = Callable[[str, Mapping[str, str], Sequence[str]], Awaitable[ch.Child]]
 """Starts a base: process id, environment, modules to import. Raises OSError."""
@@ -45,6 +47,8 @@ TIDY_AFTER_S = 5.0
 """Giving memory back takes the base up to a second, which forks at the start would wait for."""
 
 MOST_DEATHS = 3
+DEATHS_WINDOW_S = 60.0
+"""So many bases that died within this time pause forking; processes are fresh interpreters then."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,11 +97,19 @@ class Bases:
         imports: Sequence[str] = (),
         impossible: str = "",
         tidy_after_s: float = TIDY_AFTER_S,
+        back_off: BackOff | None = None,
     ) -> None:
         """`sdk` is imported in any case, `imports` too if they can be, `warm_up` later, before the first job
         process. `impossible` says why nothing is to be forked here.
         """
-        self.impossible = impossible
+        self._impossible = impossible
+        self._paused = ""
+        """Why nothing is forked until the next attempt to start a base."""
+        self._pauses = 0
+        """Pauses without a base in between that lasted."""
+        self._back_off = back_off or BackOff(first_s=10.0)
+        self._environ: Mapping[str, str] = {}
+        """Of the last load."""
         self._launch = launch
         self._sdk = tuple(sdk)
         self._warm_up = tuple(warm_up)
@@ -111,12 +123,19 @@ class Bases:
         self._all: dict[Base, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
-        self._number = self._deaths = 0
+        self._number = 0
+        self._deaths: list[float] = []
+        """When the last bases died, monotonic."""
         self._closing = False
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
         return tuple(base.process for base in self._all)
+
+    @property
+    def impossible(self) -> str:
+        """Why nothing is forked now; empty where it is."""
+        return self._impossible or self._paused
 
     @property
     def packages(self) -> tuple[Path, ...]:
@@ -125,6 +144,10 @@ class Bases:
 
     async def get(self, environ: Mapping[str, str]) -> Base | None:
         """A base that fits; waits for a new one if there is none. None where nothing can be forked."""
+        self._environ = environ
+        return await self._get(environ)
+
+    async def _get(self, environ: Mapping[str, str]) -> Base | None:
         async with self._one_at_a_time:
             while not (self.impossible or self._closing):
                 base = self._current
@@ -213,7 +236,7 @@ class Bases:
         try:
             await asyncio.shield(process.ready)
         except ProcessFailed as error:
-            self.impossible = f"no base comes up: {error}"
+            self._died(f"no base comes up: {error}", most=1 if error.is_codes_fault else MOST_DEATHS)
             return None
         report = base.report
         if report is not None and report.unfit:
@@ -223,6 +246,7 @@ class Bases:
         return base
 
     async def _live(self, base: Base) -> None:
+        started_at = self._clock.monotonic()
         try:
             await base.process.run()
         finally:
@@ -230,10 +254,32 @@ class Bases:
             base.prepared.set()
             if self._current is base and not self._closing:
                 self._current = None
-                self._deaths += 1
-                if self._deaths >= MOST_DEATHS:
-                    self.impossible = f"the base keeps ending: {base.process.ended.result().reason}"
-                self._later(self.get(base.environ))
+                if self._clock.monotonic() - started_at >= DEATHS_WINDOW_S:
+                    self._pauses = 0
+                self._died(f"the base keeps ending: {base.process.ended.result().reason}")
+                self._later(self._get(base.environ))
+
+    def _died(self, why: str, most: int = MOST_DEATHS) -> None:
+        """Counts the death of a base, or of one that did not come up; many in a short time pause forking."""
+        now = self._clock.monotonic()
+        self._deaths = [*(each for each in self._deaths if now - each < DEATHS_WINDOW_S), now]
+        if len(self._deaths) < most or self._closing:
+            return
+        self._deaths.clear()
+        self._pauses += 1
+        pause = self._back_off.after(self._pauses + 1)
+        if self._pauses == 1:
+            then = f"processes start as fresh interpreters, forking is retried in {pause:.0f} s"
+            self._emit(Notice(LogLevel.WARN, f"{why}: {then}"))
+        self._paused = why
+        self._later(self._resume(pause))
+
+    async def _resume(self, pause_s: float) -> None:
+        """Tries to start a base again; `_died` schedules the next attempt if it does not come up."""
+        await asyncio.sleep(pause_s)
+        before, self._paused = self._paused, ""
+        if await self._get(self._environ) is not None:
+            self._emit(Notice(LogLevel.INFO, f"processes are forked again (before: {before})"))
 
     def _take_over(self, base: Base) -> None:
         before, self._current = self._current, base
@@ -245,7 +291,7 @@ class Bases:
 
     def _replace(self, base: Base, why: str) -> None:
         base.outdated = why
-        self._later(self.get(base.environ))
+        self._later(self._get(base.environ))
 
     def _exclude(self, module: str, why: str) -> None:
         """A module that makes a base unfit stays out of it; the SDK cannot."""
@@ -253,7 +299,7 @@ class Bases:
             self._excluded.add(module)
             self._warm_up = tuple(name for name in self._warm_up if name != module)
         else:
-            self.impossible = why
+            self._impossible = why
 
     def _bring_in(self, base: Base, names: Iterable[str]) -> None:
         missing = tuple(name for name in names if name not in base.modules)

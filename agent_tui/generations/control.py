@@ -20,6 +20,12 @@ T = TypeVar("T")
 
 BLOCKED = "the agent's code blocked its event loop"
 
+MOST_ASKED = 2
+"""Processes that are asked about one offer: the question itself may be what ends them."""
+
+MOST_RESTARTS = 3
+"""While the file loads, of a process that ends by no fault of the code."""
+
 
 @dataclass(frozen=True, slots=True)
 class ControlTimings:
@@ -31,6 +37,15 @@ class ControlTimings:
     """For what becomes of an acceptance, which the request function may wait for (`child/control.py`)."""
     blocked_s: float = 0.3
     """For an answer to a ping after a limit passed; without one the loop is blocked."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """An offer that the request function decides on."""
+
+    ask: ch.AskRequest
+    answer: "asyncio.Future[ch.RequestAnswer]"
+    asked: int = 0
 
 
 class Control:
@@ -63,7 +78,8 @@ class Control:
         self._keeper: asyncio.Task[None] | None = None
         self._manifest: asyncio.Future[ch.Manifest] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
-        self._answers: dict[str, asyncio.Future[ch.RequestAnswer]] = {}
+        self._restarts = 0
+        self._questions: dict[str, _Question] = {}
         self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
         self._open: set[str | int] = set()
         """Questions without an answer, and acceptances of which the function does not know what became."""
@@ -92,15 +108,15 @@ class Control:
         """
         if self._manifest.done() and not self._manifest.result().has_request_func:
             return ch.RequestAnswer(job_id, ch.AcceptArguments(f"agent-{job_id}"))
-        future: asyncio.Future[ch.RequestAnswer] = asyncio.get_running_loop().create_future()
-        self._answers[job_id] = future
+        question = _Question(ch.AskRequest(job, job_id), asyncio.get_running_loop().create_future())
+        self._questions[job_id] = question
         self._begin(job_id)
         answer = None
         try:
             async with asyncio.timeout(self._limits.request_s):
                 await self._up.wait()
-                self._send(ch.AskRequest(job, job_id))
-                answer = await future
+                self._ask(question)
+                answer = await question.answer
                 return answer
         except TimeoutError:
             self._late.add(job_id)
@@ -108,7 +124,7 @@ class Control:
             why = f"the request function did not answer within {self._limits.request_s:g} s"
             return ch.RequestAnswer(job_id, None, error=why)
         finally:
-            del self._answers[job_id]
+            del self._questions[job_id]
             if answer is None or answer.accept is None:
                 self._end(job_id)
 
@@ -184,6 +200,10 @@ class Control:
         if not self._open:
             self._none_open.set()
 
+    def _ask(self, question: _Question) -> None:
+        question.asked += 1
+        self._send(question.ask)
+
     def _send(self, message: ch.ToChild) -> None:
         if self._kept.process is not None:
             self._kept.process.send(message)
@@ -203,10 +223,16 @@ class Control:
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
         self._up.clear()
         self._late.clear()
-        self._fail_pending(f"the control process ended: {end.reason}")
-        if self._manifest.done():
-            return not self._closing
-        self._manifest.set_exception(process.ready.exception() or ProcessFailed("no manifest"))
+        loaded, closing = self._manifest.done(), self._closing or self._kept.closing
+        self._fail_pending(f"the control process ended: {end.reason}", successor=loaded and not closing)
+        if loaded:
+            return not closing
+        error = process.ready.exception() or ProcessFailed("no manifest")
+        codes_fault = isinstance(error, ProcessFailed) and error.is_codes_fault
+        if not codes_fault and not closing and self._restarts < MOST_RESTARTS:
+            self._restarts += 1
+            return True
+        self._manifest.set_exception(error)
         self._manifest.exception()
         return False
 
@@ -218,8 +244,12 @@ class Control:
                 if self._live is not None:
                     process.send(self._live)
                 self._up.set()
+                for question in self._questions.values():
+                    if question.asked:  # its process has died; the others are asked by those who wait
+                        self._ask(question)
             case ch.RequestAnswer(job_id=job_id):
-                _resolve(self._answers.get(job_id), message)
+                asked = self._questions.get(job_id)
+                _resolve(asked.answer if asked else None, message)
             case ch.LoadAnswer(request_id=request_id):
                 _resolve(self._loads.get(request_id), message)
             case _:
@@ -232,12 +262,14 @@ class Control:
         if not await process.answers_ping(self._limits.blocked_s) and not process.held:
             process.kill(BLOCKED)
 
-    def _fail_pending(self, why: str) -> None:
-        for job_id, answer in self._answers.items():
-            _resolve(answer, ch.RequestAnswer(job_id, None, error=why))
+    def _fail_pending(self, why: str, *, successor: bool) -> None:
+        """Ends the questions that the next process is not asked: each has its own limit for an answer."""
+        for job_id, question in self._questions.items():
+            if not successor or question.asked >= MOST_ASKED:
+                _resolve(question.answer, ch.RequestAnswer(job_id, None, error=why))
         for request_id, load in self._loads.items():
             _resolve(load, ch.LoadAnswer(request_id, None, why))
-        for accepted in self._open - self._answers.keys() - self._loads.keys():
+        for accepted in self._open - self._questions.keys() - self._loads.keys():
             self._end(accepted)  # the function that would hear of it is gone
 
 

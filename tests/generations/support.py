@@ -15,7 +15,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, StartMethod
 from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import ProcessFailed
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.timings import BackOff, ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild
 
 QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
@@ -98,7 +98,9 @@ class FakeRuntime:
 class World:
     """A host of generations with a real pool."""
 
-    def __init__(self, wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True) -> None:
+    def __init__(
+        self, wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True, pause_s: float = 60
+    ) -> None:
         self.script = Script()
         self.nursery = Nursery(self.script.prepare)
         self.events: list[Event] = []
@@ -129,6 +131,7 @@ class World:
             emit=self.events.append,
             impossible="" if forks else "not here",
             tidy_after_s=0.0,
+            back_off=BackOff(first_s=pause_s, most_s=pause_s),
         )
         tools = Tools(self.bases, lambda: timings, QUICK, clock, self.events.append, wanted)
         self.generations = Generations(self, tools)
@@ -179,10 +182,10 @@ class World:
 
 @asynccontextmanager
 async def world(
-    wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True
+    wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True, pause_s: float = 60.0
 ) -> AsyncIterator[World]:
     """A world that leaves nothing behind."""
-    made = World(wanted, idle=idle, forks=forks)
+    made = World(wanted, idle=idle, forks=forks, pause_s=pause_s)
     running = asyncio.create_task(made.pool.run())
     try:
         yield made

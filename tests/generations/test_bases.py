@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui.generations import bases
 from agent_tui.generations.bases import MOST_DEATHS
 from agent_tui.model import child as ch
+from agent_tui.model.events import Notice
 from tests.fakes.scripted_child import ScriptedChild, until
 
-from .support import world
+from .support import World, world
 
 BASE = ch.ProcessKind.BASE
 
@@ -123,15 +125,62 @@ async def test_an_sdk_that_starts_threads_cannot_be_forked() -> None:
         assert len(w.children(BASE)) == 1
 
 
-async def test_a_base_that_dies_is_made_anew_a_few_times() -> None:
+async def kill_bases(w: World, count: int) -> None:
+    for _ in range(count):
+        await until(lambda: w.bases.parents({}))
+        w.children(BASE)[-1].end(None, 9)
+        await until(lambda: w.children(BASE)[-1].exit.done())
+        await until(lambda: not w.bases.parents({}) or not w.children(BASE)[-1].exit.done())
+
+
+async def test_bases_that_die_again_and_again_pause_forking_and_it_is_reported() -> None:
     async with world() as w:
         await w.bases.get({})
-        for number in range(MOST_DEATHS):
-            await until(lambda n=number: len(w.children(BASE)) == n + 1 and w.bases.parents({}))  # type: ignore[misc]
-            w.children(BASE)[number].end(None, 9)
+        await kill_bases(w, MOST_DEATHS)
         await until(lambda: w.bases.impossible)
-        assert "keeps ending" in w.bases.impossible
+        assert w.bases.impossible == "the base keeps ending: ended by signal 9"
         assert len(w.children(BASE)) == MOST_DEATHS
+        (notice,) = w.told(Notice)
+        assert isinstance(notice, Notice)
+        assert notice.text.startswith("the base keeps ending: ended by signal 9: processes start as fresh")
+        assert await w.bases.get({}) is None
+
+
+async def test_forking_is_resumed_after_a_pause() -> None:
+    async with world(pause_s=0.01) as w:
+        await w.bases.get({"A": "old"})
+        await kill_bases(w, MOST_DEATHS)
+        await until(lambda: w.bases.parents({}))
+        assert not w.bases.impossible
+        assert len(w.told(Notice)) == 2
+        assert len(w.children(BASE)) == MOST_DEATHS + 1
+
+
+async def test_deaths_that_are_far_between_pause_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "DEATHS_WINDOW_S", 0.0)
+    async with world() as w:
+        await w.bases.get({})
+        await kill_bases(w, 2 * MOST_DEATHS)
+        await until(lambda: w.bases.parents({}))
+        assert (w.bases.impossible, w.told(Notice)) == ("", [])
+
+
+async def test_a_base_that_is_killed_while_it_starts_is_started_again() -> None:
+    async with world() as w:
+        prepare = w.nursery.prepare
+        w.nursery.prepare = lambda child: child.end(None, 9) if len(w.children(BASE)) < 3 else prepare(child)
+        assert await w.bases.get({}) is not None
+        assert len(w.children(BASE)) == 3
+
+
+async def test_a_base_that_does_not_come_up_is_tried_again_after_a_pause() -> None:
+    async with world(pause_s=0.01) as w:
+        prepare = w.nursery.prepare
+        w.nursery.prepare = lambda child: child.end(1) if len(w.children(BASE)) < 3 else prepare(child)
+        assert await w.bases.get({}) is None
+        assert w.bases.impossible == "no base comes up: ended by itself with exit code 1"
+        await until(lambda: w.bases.parents({}))
+        assert len(w.children(BASE)) == 3
 
 
 async def test_what_is_large_is_held_for_all_by_each_base() -> None:

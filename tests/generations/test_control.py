@@ -121,16 +121,35 @@ async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
         control.outcome("AJ_1", None)
 
 
-async def test_a_process_that_dies_answers_what_it_was_asked_with_a_rejection() -> None:
+async def test_what_a_process_was_asked_that_dies_its_successor_is_asked() -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.AskRequest) and child is not nursery.children[0]:
+            child.say(ch.RequestAnswer(message.job_id, ACCEPT))
+
+    nursery = answering(answer)
+    async with control_of(nursery, ControlTimings(request_s=5.0)) as control:
+        await control.start()
+        asking = [asyncio.create_task(control.ask_request(b"", f"AJ_{n}")) for n in range(3)]
+        await until(lambda: len(nursery.children[0].told(ch.AskRequest)) == 3)
+        nursery.children[0].end(None, 9)
+        assert [each.accept for each in await asyncio.gather(*asking)] == [ACCEPT] * 3
+        for number in range(3):
+            control.outcome(f"AJ_{number}", None)
+        assert len(nursery.children[1].told(ch.AcceptOutcome)) == 3
+
+
+async def test_a_question_that_ends_each_process_is_rejected() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):
             child.end(None, 11)
 
-    async with control_of(answering(answer)) as control:
+    nursery = answering(answer)
+    async with control_of(nursery, ControlTimings(request_s=5.0)) as control:
         await control.start()
         answered = await control.ask_request(b"", "AJ_1")
         assert answered.accept is None
-        assert answered.error
+        assert answered.error == "the control process ended: ended by signal 11"
+        assert len(nursery.children) in (2, 3)
 
 
 async def test_the_load_function_answers_fails_or_takes_too_long() -> None:
@@ -264,10 +283,19 @@ async def test_one_that_dies_while_it_finishes_is_not_made_anew() -> None:
 
 
 async def test_the_manifest_of_a_child_that_dies_first_is_an_error() -> None:
-    nursery = Nursery(prepare=lambda child: child.end(None, 9))
+    nursery = Nursery(prepare=lambda child: child.end(None, 11))
     async with control_of(nursery) as control:
-        with pytest.raises(ProcessFailed, match="signal 9"):
+        with pytest.raises(ProcessFailed, match="signal 11"):
             await control.start()
+        assert len(nursery.children) == 1
+
+
+async def test_one_that_is_killed_from_outside_while_it_loads_is_started_again() -> None:
+    nursery = Nursery()
+    nursery.prepare = lambda child: child.end(None, 9) if len(nursery.children) == 1 else loads(child)
+    async with control_of(nursery) as control:
+        assert await control.start() == manifest()
+        assert len(nursery.children) == 2
 
 
 async def test_closing_does_not_wait_for_the_pause_after_failures() -> None:
