@@ -19,6 +19,17 @@ from typing import Any, Callable
 MAX_BACKLOG = 4 * 1024 * 1024
 """Bytes that may wait for a host that does not read; log records beyond them are dropped and counted."""
 
+MAX_TEXT = 262_144
+"""Characters of any text that is sent; the agent's code decides how long exceptions and log lines are."""
+
+MAX_REASON = 4_096
+"""Characters of an error or reason, which are lines."""
+
+_LIMITS = {"error": MAX_REASON, "reason": MAX_REASON}
+
+_OPAQUE = {"data", "code", "functions", "accept"}
+"""Values that mean nothing any more once they are shortened."""
+
 MAX_FDS = 16
 """Descriptors that one read may bring."""
 
@@ -26,6 +37,24 @@ TICK_S = 1.0
 """How often the reading thread looks around (debugger) when nothing arrives."""
 
 Message = Callable[[str, "dict[str, Any]"], None]
+
+
+def shortened(text: str, limit: int = MAX_TEXT) -> str:
+    """Return a text's beginning and end, with the number of characters left out between them."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit * 3 // 4]} […{len(text) - limit} characters…] {text[-limit // 4 :]}"
+
+
+def _bounded(value: Any, limit: int = MAX_TEXT) -> Any:
+    if isinstance(value, str):
+        return shortened(value, limit)
+    if isinstance(value, dict):
+        return {
+            key: each if key in _OPAQUE else _bounded(each, _LIMITS.get(key, MAX_TEXT))
+            for key, each in value.items()
+        }
+    return [_bounded(each, limit) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def encode(case: str, value: dict[str, Any]) -> bytes:
@@ -116,8 +145,8 @@ class Channel:
         own_thread(self._write)
 
     def send(self, case: str, **value: Any) -> None:
-        """Sends a message; it is never dropped while the host lives."""
-        self._put(encode(case, value), droppable=False)
+        """Sends a message, its long texts shortened; it is never dropped while the host lives."""
+        self._put(encode(case, _bounded(value)), droppable=False)
 
     def offer(self, case: str, **value: Any) -> None:
         """Sends a message that is dropped, and counted, when too much waits already."""

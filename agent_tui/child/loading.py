@@ -11,10 +11,17 @@ import types
 from typing import Any, Callable
 
 from . import owned, snapshots
+from .channel import MAX_REASON, shortened
 from .owned import HERE as _HERE
 from .owned import is_own
 
 _snapshot = snapshots.Snapshot(None)
+
+MAX_TRACEBACK = 65_536
+"""Characters of a traceback."""
+
+MAX_PART = 4_096
+"""Characters of one frame of it, or of the exception's message."""
 
 
 def prepare(file: str, snapshot: snapshots.Snapshot, command: str) -> None:
@@ -83,16 +90,29 @@ def hand_over_code(say: Callable[..., None]) -> None:
 
 
 def describe(error: BaseException, file: str = "") -> dict[str, Any]:
-    """An exception as `Failed` has it: last line, whole text without our frames, the user's file and line."""
+    """An exception as `Failed` has it: last line, text without our frames, the user's file and line.
+
+    Never fails: what cannot be described (its `__str__` or its chain defeats `traceback`) keeps its type.
+    """
+    try:
+        return _described(error, file)
+    except Exception as failed:
+        name = type(error).__name__
+        text = f"{name} (no traceback: {type(failed).__name__})"
+        return {"error": text, "traceback": "", "file": file or None, "line": None}
+
+
+def _described(error: BaseException, file: str) -> dict[str, Any]:
     shown = traceback.TracebackException.from_exception(error)
     place = _place(error, shown, file)
     if type(error).__module__.startswith(__package__ or "-"):
         # Our own errors speak for themselves: where in our code they were raised helps nobody.
         return {"error": str(error), "traceback": "", "file": place[0], "line": None}
-    _drop_our_frames(shown, set())
+    _drop_our_frames(shown)
+    text = "".join(shortened(part, MAX_PART) for part in shown.format())
     return {
         "error": _headline(error, shown),
-        "traceback": "".join(shown.format()),
+        "traceback": shortened(text, MAX_TRACEBACK),
         "file": place[0],
         "line": place[1],
     }
@@ -102,7 +122,7 @@ def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
     """Type and first line of the message: a message's last line may be anything (pydantic: a link)."""
     parts = list(shown.format_exception_only())
     said = parts[-1] if isinstance(error, SyntaxError) else parts[0]
-    lines = said.strip().splitlines()
+    lines = shortened(said, MAX_REASON).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
@@ -118,13 +138,14 @@ def _place(
     return (file or None), None
 
 
-def _drop_our_frames(shown: traceback.TracebackException | None, seen: set[int]) -> None:
-    if shown is None or id(shown) in seen:
-        return
-    seen.add(id(shown))
-    kept = [frame for frame in shown.stack if not frame.filename.startswith(_HERE)]
-    shown.stack = traceback.StackSummary.from_list(kept)
-    _drop_our_frames(shown.__cause__, seen)
-    _drop_our_frames(shown.__context__, seen)
-    for each in getattr(shown, "exceptions", None) or ():
-        _drop_our_frames(each, seen)
+def _drop_our_frames(first: traceback.TracebackException) -> None:
+    seen: set[int] = set()
+    left: list[traceback.TracebackException | None] = [first]
+    while left:  # no recursion: a chain may be thousands of exceptions long
+        shown = left.pop()
+        if shown is None or id(shown) in seen:
+            continue
+        seen.add(id(shown))
+        kept = [frame for frame in shown.stack if not frame.filename.startswith(_HERE)]
+        shown.stack = traceback.StackSummary.from_list(kept)
+        left += [shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .channel import shortened
+
 if TYPE_CHECKING:
     from .channel import Channel
 
-MAX_TEXT = 262_144
 MAX_FIELD = 4_096
+MAX_NAME = 256
+MAX_FIELDS = 64
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _plain = logging.Formatter()
@@ -18,14 +22,24 @@ _plain = logging.Formatter()
 
 def _portable(value: object) -> object:
     """JSON as it is, where it is small and plain; else its text."""
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63):
         return value
     if isinstance(value, float):
         return value if value - value == 0 else str(value)  # JSON has neither infinity nor NaN
     try:
-        return str(value)[:MAX_FIELD]
+        return shortened(str(value), MAX_FIELD)
     except Exception as error:
-        return f"<{type(value).__name__}: {error}>"
+        return shortened(f"<{type(value).__name__}: {error}>", MAX_FIELD)
+
+
+def _fields(values: dict[Any, object]) -> dict[str, object]:
+    found = {
+        shortened(str(key), MAX_NAME): _portable(value)
+        for key, value in itertools.islice(values.items(), MAX_FIELDS)
+    }
+    if len(values) > MAX_FIELDS:
+        found["…"] = f"{len(values) - MAX_FIELDS} more fields"
+    return found
 
 
 class RecordHandler(logging.Handler):
@@ -42,7 +56,7 @@ class RecordHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = _plain.format(record)[:MAX_TEXT]
+            text = shortened(_plain.format(record))
             if self._channel is None or self._channel.ended:
                 sys.stderr.write(text + "\n")
                 return
@@ -51,10 +65,10 @@ class RecordHandler(logging.Handler):
             self._channel.offer(
                 "log",
                 level=record.levelno,
-                logger=record.name,
+                logger=shortened(str(record.name), MAX_NAME),
                 ts=record.created,
                 text=text,
-                fields={str(key): _portable(value) for key, value in fields.items()},
+                fields=_fields(fields),
             )
         except Exception:
             self.handleError(record)

@@ -17,8 +17,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agent_tui.model.child import FromChild, ToChild
 
-MAX_LINE = 64 * 1024 * 1024
-"""Bytes of one message; a child that sends more is broken."""
+MAX_LINE = 32 * 1024 * 1024
+"""Bytes of one message; longer ones are ignored. Children shorten their texts far below."""
 
 
 class ChannelError(ValueError):
@@ -165,18 +165,29 @@ def _revive_any(raw: Any) -> object:
 
 
 class LineBuffer:
-    """Cuts a byte stream into lines."""
+    """Cuts a byte stream into lines; `oversize` is called with the size in bytes of each that is too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, oversize: Callable[[int], None], max_line: int = MAX_LINE) -> None:
+        self._oversize = oversize
+        self._max_line = max_line
         self._buffer = bytearray()
+        self._skipped = 0
+        """Bytes of the current line that were thrown away; the rest of it goes as well."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that are complete now; raises ChannelError when one grows beyond MAX_LINE."""
+        """Return the lines that are complete now, without those longer than `max_line`."""
         self._buffer += data
-        if b"\n" not in data:
-            if len(self._buffer) > MAX_LINE:
-                raise ChannelError(f"a message of more than {MAX_LINE} bytes")
-            return []
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = rest
-        return [bytes(line) for line in lines]
+        lines: list[bytes] = []
+        if b"\n" in data:
+            *complete, self._buffer = self._buffer.split(b"\n")
+            for line in complete:
+                size = self._skipped + len(line)
+                self._skipped = 0
+                if size > self._max_line:
+                    self._oversize(size)
+                else:
+                    lines.append(bytes(line))
+        if self._skipped or len(self._buffer) > self._max_line:
+            self._skipped += len(self._buffer)
+            self._buffer = bytearray()
+        return lines

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from agent_tui.runtimes.channel import ChannelError, Forked, ForkEnded, ForkFailed, LineBuffer
+from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, LineBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +78,7 @@ class LineChild:
         self._dialect = dialect
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = process.sock
-        self._lines = LineBuffer()
+        self._lines = LineBuffer(self._oversize)
         self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()
         self._outbox: deque[_Chunk] = deque()
         self._received_fds: deque[int] = deque()
@@ -161,12 +161,8 @@ class LineChild:
             return False
         except OSError:
             data = b""
-        try:
-            for line in self._lines.feed(data):
-                self._take(line)
-        except ChannelError as error:
-            self._dialect.complain(str(error))
-            data = b""
+        for line in self._lines.feed(data):
+            self._take(line)
         if not data:
             self._close()
         return bool(data)
@@ -177,6 +173,9 @@ class LineChild:
                 self._fork_message(message)
             else:
                 self._inbox.put_nowait(message)
+
+    def _oversize(self, size: int) -> None:
+        self._dialect.complain(f"a message of {size / 2**20:.0f} MB was ignored: it is too long")
 
     def _fork_message(self, message: ForkMessage) -> None:
         self._dialect.complain(f"what is no base or template tells of a fork: {message}")

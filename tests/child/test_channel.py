@@ -104,11 +104,11 @@ def test_records_are_dropped_with_a_count_while_messages_are_not(
 
 def test_flush_waits_for_the_host(pair: Pair) -> None:
     pair.start()
-    pair.channel.send("big", text="x" * 2_000_000)
+    pair.channel.send("big", data="x" * 2_000_000)
     started = time.monotonic()
     pair.channel.flush(0.05)
     assert time.monotonic() - started >= 0.05
-    assert len(pair.lines(1)[0]["value"]["text"]) == 2_000_000
+    assert len(pair.lines(1)[0]["value"]["data"]) == 2_000_000
     pair.channel.flush(5)
 
 
@@ -146,3 +146,34 @@ def test_a_record_with_everything(pair: Pair) -> None:
     assert value["text"].endswith("ValueError: boom")
     assert (value["fields"]["job_id"], value["fields"]["answer"]) == ("AJ_1", "inf")
     assert value["fields"]["thing"].startswith("<object")
+
+
+def test_a_record_of_any_size_stays_small(pair: Pair) -> None:
+    handler = RecordHandler(logging.INFO)
+    handler.speak_to(pair.channel)
+    logger = logging.Logger("l" * 100_000)
+    logger.addHandler(handler)
+    pair.start()
+    fields = {f"field {number}": "v" * 100_000 for number in range(1_000)}
+    logger.info("x" * 10_000_000, extra=fields | {"k" * 100_000: 10**50_000})
+    logger.info("next", extra={"count": 10**50_000, "flag": True, "small": 7})
+    first, following = (line["value"] for line in pair.lines(2))
+    assert len(json.dumps(first)) < 600_000
+    assert first["fields"]["…"] == "937 more fields"
+    assert following["fields"]["count"].startswith("<int: Exceeds")
+    assert (following["fields"]["flag"], following["fields"]["small"]) == (True, 7)
+
+
+def test_long_texts_of_messages_are_shortened_and_data_is_not(pair: Pair) -> None:
+    pair.start()
+    long = "r" * 1_000_000
+    pair.channel.send("exiting", reason=long)
+    pair.channel.send("stacks", text=long)
+    pair.channel.send("manifest", options={"agentName": {"value": long, "where": "agent.py:1"}})
+    pair.channel.send("inference_request", request_id="1", method="m", data=long)
+    reason, text, manifest, data = (line["value"] for line in pair.lines(4))
+    assert len(reason["reason"]) < 5_000
+    assert reason["reason"].startswith("rrr")
+    assert len(text["text"]) < 270_000
+    assert len(manifest["options"]["agentName"]["value"]) < 270_000
+    assert data["data"] == long

@@ -193,6 +193,42 @@ def test_whatever_a_file_raises_has_text(tmp_path: Path, source: str) -> None:
     assert told["traceback"].rstrip().endswith(told["error"])
 
 
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def test_a_huge_message_is_shortened_and_still_says_what_and_where() -> None:
+    told = loading.describe(raised(ValueError("begin " + "x" * (32 << 20) + " end")), "a.py")
+    assert len(told["error"]) < 5_000
+    assert told["error"].startswith("ValueError: begin xxx")
+    assert len(told["traceback"]) < 70_000
+    assert told["traceback"].startswith("Traceback")
+    assert "ValueError: begin xxx" in told["traceback"]
+    assert told["traceback"].endswith("x end\n")
+
+
+def test_a_chain_of_thousands_is_described() -> None:
+    error: BaseException | None = None
+    for number in range(5_000):
+        following = ValueError(f"number {number}")
+        following.__cause__, error = error, following
+    assert error is not None
+    told = loading.describe(raised(error), "a.py")
+    assert told["error"] == "ValueError: number 4999"
+    assert len(told["traceback"]) < 70_000
+
+
+def test_what_cannot_be_described_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("traceback.TracebackException.from_exception", fails)
+    assert loading.describe(KeyError("x"), "a.py")["error"] == "KeyError (no traceback: RecursionError)"
+
+
 def test_own_files_are_neither_installed_nor_pythons_nor_ours() -> None:
     assert owned.is_own(__file__)
     assert not owned.is_own(logging.__file__)

@@ -136,9 +136,11 @@ def test_no_bytes_break_the_decoder(line: bytes) -> None:
 @given(st.lists(st.binary(max_size=20).filter(lambda each: b"\n" not in each)), st.integers(1, 7))
 def test_lines_are_found_however_the_stream_is_cut(lines: list[bytes], step: int) -> None:
     stream = b"".join(line + b"\n" for line in lines)
-    buffer = LineBuffer()
+    oversize: list[int] = []
+    buffer = LineBuffer(oversize.append, max_line=10)
     found = [line for at in range(0, len(stream), step) for line in buffer.feed(stream[at : at + step])]
-    assert found == lines
+    assert found == [line for line in lines if len(line) <= 10]
+    assert oversize == [len(line) for line in lines if len(line) > 10]
 
 
 def test_a_job_becomes_plain_data_with_all_defaults() -> None:
