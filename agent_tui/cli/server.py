@@ -35,7 +35,9 @@ def server(host: str, port: int, api_key: str | None, api_secret: str | None, as
 
 async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: bool) -> int:
     from agent_tui.local_server.server import LocalServer
+    from agent_tui.system.descriptors import DESCRIPTORS
 
+    DESCRIPTORS.raise_limit()
     ended = asyncio.Event()
 
     async def stop(_reason: str, _kill: bool) -> None:

@@ -41,6 +41,7 @@ from agent_tui.processes.pool import REFILL_AFTER_S, Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.http import WorkerInfo
 
 MEMORY_GRACE_S = 2.0
@@ -137,6 +138,7 @@ class Engine:
         """Brings everything up. Raises UserError when that cannot be; then nothing is left."""
         options = self.options
         become_subreaper()
+        DESCRIPTORS.raise_limit()
         self._tell_start()
         async with contextlib.AsyncExitStack() as undo:
             self._intake = LogIntake(self._store, self._clock)

@@ -23,6 +23,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ServerChosen, ServerKind
 from agent_tui.options.declare import ServerOptions
+from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
 
 DEV_URL = "ws://localhost:7880"
@@ -169,8 +170,12 @@ async def _started(binary: str) -> Server:
             pass_fds=(lifeline_read,),
             start_new_session=True,
         )
+    except BaseException:
+        os.close(lifeline)
+        raise
     finally:
         os.close(lifeline_read)
+    DESCRIPTORS.give_back(process.pid)
 
     async def close() -> None:
         with contextlib.suppress(OSError):

@@ -1,7 +1,6 @@
 """The embedded local server: everything on one port, for workers that need no media."""
 
 import asyncio
-import errno
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from agent_tui.local_server.tasks import Tasks
 from agent_tui.local_server.timings import Timings
 from agent_tui.local_server.tokens import job_token
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.errors import PortBusyError, UserError
+from agent_tui.model.errors import PortBusyError
+from agent_tui.system.http import HttpServer, listen
 
 _NO_MEDIA: Final = (
     "this is agent-tui's embedded server, which has no media: start livekit-server --dev to join rooms"
@@ -84,7 +84,7 @@ class LocalServer:
         self._rooms = Rooms(World(self._launcher, self._clock, self._timings, self._rng))
         self._methods = Api(self._rooms).methods()
         self._node_id = ids.new_id(ids.NODE, self._rng)
-        self._runner: web.AppRunner | None = None
+        self._server: HttpServer | None = None
 
     @property
     def url(self) -> str:
@@ -120,15 +120,16 @@ class LocalServer:
         """Listens. Raises `PortBusyError` when the address is taken, `UserError` when it cannot be had."""
         app = web.Application(client_max_size=_MAX_API_BODY)
         app.router.add_route("*", "/{path:.*}", self._route)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise self._cannot_listen(error) from None
-        self._runner = runner
-        self._port = runner.addresses[0][1]
+            sockets = await listen(self._host, self._port)
+        except PortBusyError:
+            where = f"{self._host}:{self._port}"
+            raise PortBusyError(
+                f"{where} is in use: choose another port with --port, or 0 for any free one"
+            ) from None
+        self._server = HttpServer(app, shutdown_timeout_s=0)
+        await self._server.start(sockets)
+        self._port = sockets[0].getsockname()[1]
         self._tasks.start(self._close_expired_rooms())
 
     async def close(self) -> None:
@@ -136,9 +137,9 @@ class LocalServer:
         await self._tasks.close()
         for connection in tuple(self._connections):
             connection.drop()
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -231,14 +232,6 @@ class LocalServer:
         while True:
             await asyncio.sleep(self._timings.room_check_s)
             self._rooms.close_expired()
-
-    def _cannot_listen(self, error: OSError) -> UserError:
-        where = f"{self._host}:{self._port}"
-        if error.errno == errno.EADDRINUSE:
-            return PortBusyError(f"{where} is in use: choose another port with --port, or 0 for any free one")
-        return UserError(
-            f"cannot listen on {where}: {error.strerror or error}; choose another with --host, --port"
-        )
 
 
 def _is_upgrade(request: web.Request) -> bool:

@@ -5,6 +5,7 @@ read only where they can decide something.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
 from agent_tui.processes.descendants import descendants
 from agent_tui.processes.process import SupervisedProcess
+from agent_tui.system.descriptors import DESCRIPTORS
 
 MB = 1024 * 1024
 FULL_EVERY = 5
@@ -93,7 +95,7 @@ def _from_psutil(pid: int) -> Memory | None:
         process = psutil.Process(pid)
         times = process.cpu_times()
         return Memory(process.memory_info().rss / MB, cpu_s=times.user + times.system)
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
 
 
@@ -208,7 +210,8 @@ class MemorySampler:
     async def run(self) -> None:
         """Samples until cancelled."""
         while True:
-            self.sample()
+            with DESCRIPTORS.reserve():
+                self.sample()
             rule = self._rule
             await asyncio.sleep(rule.near_interval_s if self._near_limit else rule.interval_s)
 
@@ -217,7 +220,8 @@ class MemorySampler:
         seen = set()
         processes = tuple(self._processes())
         if self._samples % FULL_EVERY == 0:
-            self._children = self._below([each.pid for each in processes if each.pid is not None])
+            with contextlib.suppress(OSError):  # no descriptor is left: what was known is close enough
+                self._children = self._below([each.pid for each in processes if each.pid is not None])
         self._samples += 1
         self._near_limit = False
         for process in processes:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from agent_tui.system.descriptors import DESCRIPTORS
+
 _CGROUP = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
 
@@ -42,7 +44,8 @@ class OomWatch:
 
     def happened(self) -> bool:
         """Whether the kernel has killed since the last time that it was told."""
-        now = self._count()
+        with DESCRIPTORS.reserve():
+            now = self._count()
         if now <= self._known:
             return False
         self._known += 1

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from agent_tui.system.descriptors import DESCRIPTORS
+
 
 def is_paused(pid: int) -> bool:
     """True when the process is stopped by a signal or traced by a debugger; False where nothing tells."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        with DESCRIPTORS.reserve():
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)

@@ -6,6 +6,7 @@ host is not the parent, and a number alone might be another process's by the tim
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from agent_tui.model.child import ChildExit, ProcessKind
 from agent_tui.model.logs import LogSink
 from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, ForkMessage, encode_line
-from agent_tui.runtimes.line_child import LineChild
+from agent_tui.runtimes.line_child import LOST_FD, LineChild
 from agent_tui.runtimes.spawn import Ends, readable
 from agent_tui.runtimes.subreaper import reap_session
 
@@ -73,8 +74,12 @@ class ForkServer(LineChild):
                     ended.set_result(code)
 
     def _forked(self, fork: str, pid: int, pidfd: int) -> None:
-        os.set_inheritable(pidfd, False)
         waiting = self._forking.pop(fork, None)
+        if pidfd == LOST_FD:
+            # `fork` closes the channel then, at whose end the fork ends; its parent reaps it.
+            _fail(waiting, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            return
+        os.set_inheritable(pidfd, False)
         if waiting is None or waiting.done():
             os.close(pidfd)
         else:

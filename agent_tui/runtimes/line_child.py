@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 READ_SIZE = 262_144
 MAX_FDS = 16
+LOST_FD = -1
+"""In place of a descriptor that was sent when this process could have no more."""
 
 
 class Process(Protocol):
@@ -97,10 +99,17 @@ class LineChild:
         self.send_line(self._dialect.encode(message))
 
     def send_line(self, line: bytes, fds: Sequence[int] = ()) -> None:
-        """Queues a line as it is, with copies of descriptors."""
+        """Queues a line as it is, with copies of descriptors. Raises OSError when those cannot be made."""
         if self._sock is None or not line:
             return
-        self._outbox.append(_Chunk(bytearray(line), [os.dup(fd) for fd in fds]))
+        chunk = _Chunk(bytearray(line), [])
+        try:
+            for fd in fds:
+                chunk.fds.append(os.dup(fd))
+        except OSError:
+            chunk.close()
+            raise
+        self._outbox.append(chunk)
         if len(self._outbox) == 1:
             self._writable()
 
@@ -155,8 +164,10 @@ class LineChild:
         if self._sock is None:
             return False
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, READ_SIZE, MAX_FDS)
+            data, fds, flags, _ = socket.recv_fds(self._sock, READ_SIZE, MAX_FDS)
             self._received_fds += fds
+            if flags & socket.MSG_CTRUNC and not fds:
+                self._received_fds.append(LOST_FD)  # keeps the order: one message carries one descriptor
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -194,6 +205,7 @@ class LineChild:
         self._sock = None
         self._forget_outbox()
         for fd in self._received_fds:
-            os.close(fd)
+            if fd != LOST_FD:
+                os.close(fd)
         self._received_fds.clear()
         self._inbox.put_nowait(None)

@@ -131,27 +131,27 @@ class PythonRuntime:
         """
         self._raise_if_over()
         process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
+        make = ForkServer if kind is ProcessKind.TEMPLATE else LineChild
+        child = make(process, self._kind.traits, self._dialect(process_id))
         try:
             self._raise_if_over()
             snapshot = self._written_snapshot()
+            orders = {
+                "runtime": self.name,
+                "kind": str(kind),
+                "process_id": process_id,
+                "file": str(self._file),
+                "log_level": self._log_level,
+                "functions": functions,
+                "environ": self._environ,
+                "snapshot": snapshot is not None,
+            }
+            fds = () if snapshot is None else (snapshot.fd,)
+            child.send_line(encode_line("orders", orders | asdict(self._settings())), fds)
         except OSError:
-            process.kill()
-            await process.wait()
+            child.kill()
+            await child.wait()
             raise
-        make = ForkServer if kind is ProcessKind.TEMPLATE else LineChild
-        child = make(process, self._kind.traits, self._dialect(process_id))
-        orders = {
-            "runtime": self.name,
-            "kind": str(kind),
-            "process_id": process_id,
-            "file": str(self._file),
-            "log_level": self._log_level,
-            "functions": functions,
-            "environ": self._environ,
-            "snapshot": snapshot is not None,
-        }
-        fds = () if snapshot is None else (snapshot.fd,)
-        child.send_line(encode_line("orders", orders | asdict(self._settings())), fds)
         return child
 
     async def launch_base(self, process_id: str, modules: Sequence[str]) -> ForkServer:

@@ -14,6 +14,7 @@ from agent_tui.model.child import ChildExit
 from agent_tui.model.logs import LogSink, LogSource, LogStream
 from agent_tui.runtimes import orphans
 from agent_tui.runtimes.subreaper import reap_session
+from agent_tui.system.descriptors import DESCRIPTORS
 
 PidfdOpen = Callable[[int], int]
 
@@ -186,6 +187,7 @@ def start(command: Command) -> Started:
         raise
     finally:
         ends.close_theirs()
+    DESCRIPTORS.give_back(popen.pid)
     return Started(popen, ends)
 
 

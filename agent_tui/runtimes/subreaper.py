@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from agent_tui.system.descriptors import DESCRIPTORS
+
 PR_SET_CHILD_SUBREAPER = 36
 
 LOOKS_S = (0.0, 0.005, 0.05, 0.5)
@@ -44,9 +46,10 @@ def _reap(pid: int) -> None:
 def _children() -> list[int]:
     """This process's children, where the kernel tells them."""
     found = []
-    for tasks in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError, ValueError):
-            found += [int(each) for each in tasks.read_text(encoding="ascii").split()]
+    with DESCRIPTORS.reserve(), contextlib.suppress(OSError):
+        for tasks in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError, ValueError):
+                found += [int(each) for each in tasks.read_text(encoding="ascii").split()]
     return found
 
 

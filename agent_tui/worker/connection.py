@@ -8,7 +8,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from agent_tui import __version__
-from agent_tui.worker.refusals import explain_unreachable
+from agent_tui.system.descriptors import DESCRIPTORS
+from agent_tui.worker.refusals import explain_unreachable, lacks_descriptors
 from agent_tui.worker.urls import is_loopback
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -33,7 +34,14 @@ class LinkRefusedError(Exception):
 
 
 class LinkFailedError(Exception):
-    """No HTTP answer at all; the text says why and where to look."""
+    """No HTTP answer at all; the text says why and where to look.
+
+    `is_local`: it is for want of descriptors here, and says nothing about the server.
+    """
+
+    def __init__(self, why: str, *, is_local: bool = False) -> None:
+        super().__init__(why)
+        self.is_local = is_local
 
 
 class LinkLostError(Exception):
@@ -87,18 +95,19 @@ class _WebsocketLink:
 async def websocket_connect(url: str, headers: Mapping[str, str]) -> Link:
     """The real `Connect`. A proxy from the environment is used, but never for a server on this machine."""
     try:
-        websocket = await connect(
-            url,
-            additional_headers=headers,
-            user_agent_header=f"agent-tui/{__version__}",
-            compression=None,
-            max_size=MAX_MESSAGE_BYTES,
-            open_timeout=None,
-            ping_interval=None,  # our own pings judge the link
-            close_timeout=CLOSE_TIMEOUT_S,
-            proxy=None if is_loopback(url) else True,
-            logger=_LOGGER,
-        )
+        with DESCRIPTORS.reserve():
+            websocket = await connect(
+                url,
+                additional_headers=headers,
+                user_agent_header=f"agent-tui/{__version__}",
+                compression=None,
+                max_size=MAX_MESSAGE_BYTES,
+                open_timeout=None,
+                ping_interval=None,  # our own pings judge the link
+                close_timeout=CLOSE_TIMEOUT_S,
+                proxy=None if is_loopback(url) else True,
+                logger=_LOGGER,
+            )
     except InvalidStatus as refused:
         answer = refused.response
         body = bytes(answer.body or b"").decode(errors="replace")
@@ -108,7 +117,7 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Link:
         WebSocketException,
         ImportError,
     ) as error:  # ImportError: a SOCKS proxy without its library
-        raise LinkFailedError(explain_unreachable(error, url)) from error
+        raise LinkFailedError(explain_unreachable(error, url), is_local=lacks_descriptors(error)) from error
     return _WebsocketLink(websocket)
 
 

@@ -1,12 +1,8 @@
 """Health and information over HTTP, at the paths of the SDKs (agents-js.md §10)."""
 
-import asyncio
 import contextlib
-import errno
 import ipaddress
-import logging
 import math
-import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
@@ -15,18 +11,13 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from agent_tui.model.errors import PortBusyError, UserError
-
-# Its messages come back as an HTTP 500; on a terminal they would spoil the screen.
-_LOGGER = logging.getLogger("agent_tui.worker.http")
-_LOGGER.addHandler(logging.NullHandler())
-_LOGGER.propagate = False
+from agent_tui.model.errors import PortBusyError
+from agent_tui.system.http import HttpServer, busy, listen
 
 CLOSE_TIMEOUT_S = 0.25
 PROBE_S = 0.5
 PROTOCOL_VERSION = 1
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,7 @@ class InfoServer:
         self._health = health
         self._info = info
         self._metrics = metrics
-        self._runner: web.AppRunner | None = None
+        self._server: HttpServer | None = None
 
     @property
     def port(self) -> int:
@@ -74,26 +65,22 @@ class InfoServer:
     async def start(self) -> None:
         """Listens. Raises `PortBusyError`, or `UserError` for an address that cannot be listened on."""
         try:
-            sockets = await _listen(self._host, self._port)
-        except PortBusyError as busy:
-            raise PortBusyError(_busy(self._host, self._port, await _who_listens(self._port))) from busy
+            sockets = await listen(self._host, self._port)
+        except PortBusyError as taken:
+            raise PortBusyError(busy(self._host, self._port, await _who_listens(self._port))) from taken
         app = web.Application(middlewares=[_refuse_other_names(self._host)])
         app.router.add_get("/", self._answer_health)
         app.router.add_get("/worker", self._answer_worker)
         app.router.add_get("/metrics", self._answer_metrics)
-        self._runner = web.AppRunner(
-            app, access_log=None, logger=_LOGGER, handle_signals=False, shutdown_timeout=CLOSE_TIMEOUT_S
-        )
-        await self._runner.setup()
-        for listening in sockets:
-            await web.SockSite(self._runner, listening).start()
+        self._server = HttpServer(app, shutdown_timeout_s=CLOSE_TIMEOUT_S)
+        await self._server.start(sockets)
         self._port = sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stops listening and ends open connections. Can be called again, and before `start`."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def _answer_health(self, _request: web.Request) -> web.Response:
         trouble = self._health()
@@ -140,36 +127,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _listen(host: str, port: int) -> list[socket.socket]:
-    """One listening socket for each address of `host`; with port 0 all share the one that was found."""
-    if not 0 <= port <= MAX_PORT:
-        raise UserError(f"port {port} does not exist: use --port with 0 (any free one) to {MAX_PORT}")
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"cannot listen on {host}:{port}: {error} (--host, --port)") from None
-    with contextlib.ExitStack() as opened:
-        sockets: list[socket.socket] = []
-        failure: OSError | None = None
-        for family, *_, address in dict.fromkeys(found):
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            try:
-                listening = socket.create_server(
-                    (address[0], chosen, *address[2:]),
-                    family=family,
-                )
-            except OSError as error:
-                failure = error
-            else:
-                sockets.append(opened.enter_context(listening))
-        # A port named by the user must be free on every address of the host.
-        if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
-            raise _cannot_listen(host, port, failure)
-        opened.pop_all()
-        return sockets
-
-
 async def _who_listens(port: int) -> str:
     """What answers there, if it is a worker too."""
     limit = aiohttp.ClientTimeout(total=PROBE_S)
@@ -183,15 +140,3 @@ async def _who_listens(port: int) -> str:
             if name is not None:
                 return f"another worker ({name!r})" if name else "another worker (without a name)"
     return "another program"
-
-
-def _busy(host: str, port: int, who: str) -> str:
-    at = f"{host or '*'}:{port}"
-    return f"{at} is in use by {who}: choose another with --port, or --port 0 for any free one"
-
-
-def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:
-    at = f"{host or '*'}:{port}"
-    if error is not None and error.errno == errno.EADDRINUSE:
-        return PortBusyError(_busy(host, port, "another program"))
-    return UserError(f"cannot listen on {at}: {error.strerror if error else 'no address'} (--host, --port)")

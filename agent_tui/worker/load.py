@@ -9,6 +9,7 @@ from typing import Protocol
 import psutil
 
 from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.system.descriptors import DESCRIPTORS
 
 MIN_INTERVAL_S = 0.1
 """Over less time than this the kernel's counters are too coarse to mean anything."""
@@ -125,7 +126,8 @@ class CpuLoad:
         elapsed = now - self._at
         if elapsed < MIN_INTERVAL_S:
             return self._load
-        used = self._counter.used_s()
+        with DESCRIPTORS.reserve():
+            used = self._counter.used_s()
         spent, self._used, self._at = used - self._used, used, now
         # A sum torn between processors can fall, or jump by more than the machine could have done.
         if 0 <= spent <= 1.5 * elapsed * (psutil.cpu_count() or 1):

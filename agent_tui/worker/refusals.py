@@ -90,10 +90,20 @@ def explain_unreachable(error: BaseException, url: str) -> str:
             return f"{shown} does not speak websocket on {at}: {said}; {_URL} (scheme, port and path)"
 
 
-def _explain_os_error(error: OSError, shown: str, at: str) -> str:
+def lacks_descriptors(error: BaseException) -> bool:
+    """Return whether this process, or the machine, could open no more files."""
+    return isinstance(error, OSError) and not _numbers(error).isdisjoint((errno.EMFILE, errno.ENFILE))
+
+
+def _numbers(error: OSError) -> set[int | None]:
     # With several addresses asyncio joins the errors to one text and drops their numbers.
-    numbers = {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))} | {error.errno}
-    if errno.ECONNREFUSED in numbers:
+    return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))} | {error.errno}
+
+
+def _explain_os_error(error: OSError, shown: str, at: str) -> str:
+    if lacks_descriptors(error):
+        return f"{shown} cannot be reached: no file descriptor is left here (see ulimit -n)"
+    if errno.ECONNREFUSED in _numbers(error):
         return (
             f"{shown} cannot be reached: nothing listens on {at}; start the server, or {_URL} (host and port)"
         )

@@ -45,6 +45,8 @@ class _Ended:
     reason: str
     lasted_s: float | None = None
     refused: bool = False
+    is_local: bool = False
+    """It says nothing about the server, and does not count as an attempt."""
 
 
 class Worker:
@@ -222,8 +224,9 @@ class Worker:
                 failures = 0
                 continue
             stable = ended.lasted_s is not None and ended.lasted_s >= self._timings.stable_after_s
-            failures = 1 if stable else failures + 1
-            await self._back_off(ended.reason, failures)
+            if not ended.is_local:
+                failures = 1 if stable else failures + 1
+            await self._back_off(ended.reason, failures, counted=not ended.is_local)
 
     async def _attempt(self) -> _Ended:
         headers = {"Authorization": f"Bearer {worker_token(self._server, self._clock.time())}"}
@@ -236,7 +239,7 @@ class Worker:
             line = explain_refusal(refused.status, refused.body, self._url, self._server.api_key, skew)
             return _Ended(line, refused=refused.status in CREDENTIALS_REFUSED)
         except LinkFailedError as failed:
-            return _Ended(str(failed))
+            return _Ended(str(failed), is_local=failed.is_local)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -265,12 +268,12 @@ class Worker:
         self._listener.refused(line)
         await self._retry_now.wait()
 
-    async def _back_off(self, reason: str, failures: int) -> None:
-        if failures > self._max_retry:
+    async def _back_off(self, reason: str, failures: int, *, counted: bool) -> None:
+        if counted and failures > self._max_retry:
             self._listener.disconnected(reason, None, failures)
             attempts = "1 attempt" if failures == 1 else f"{failures} attempts"
             raise ServerError(f"gave up after {attempts}: {reason}")
-        pause = backoff.pause_s(failures, self._timings, self._rng)
+        pause = backoff.pause_s(max(failures, 1), self._timings, self._rng)
         self._state = WorkerState.BACKING_OFF
         self._listener.disconnected(reason, pause, failures)
         try:

@@ -1,0 +1,215 @@
+"""An HTTP server that clients cannot exhaust: what they leave open, or say half of, is bounded."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
+
+from agent_tui.model.errors import PortBusyError, UserError
+from agent_tui.system.descriptors import DESCRIPTORS
+
+# aiohttp answers bad requests with an HTTP 400 and logs a traceback for each, which would spoil a terminal.
+_LOGGER = logging.getLogger("agent_tui.system.http")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
+
+WAITING_S = 10.0
+"""How long a connection may be open without a request: before the first one's headers are complete, and after
+each answer."""
+
+MOST_WAITING = 128
+"""Connections without a request; the oldest is dropped for another. Fewer where descriptors are scarce."""
+
+ACCEPT_AGAIN_S = 0.5
+"""After descriptors ran out."""
+
+ACCEPT_AT_ONCE = 16
+MAX_PORT = 65535
+
+
+class HttpServer:
+    """Serves an aiohttp application, which it must be given before its first use.
+
+    Bad requests are answered and not logged. An internal error of a handler is answered with a 500 and goes
+    to the event loop's exception handler.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        shutdown_timeout_s: float,
+        waiting_s: float = WAITING_S,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        app.middlewares.insert(0, self._answer)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_LOGGER,
+            handle_signals=False,
+            keepalive_timeout=waiting_s,
+            shutdown_timeout=shutdown_timeout_s,
+        )
+        self._waiting_s = waiting_s
+        self._most_waiting = most_waiting
+        self._sockets: list[socket.socket] = []
+        self._silent: set[RequestHandler] = set()
+        """Connections that have not made a request yet."""
+        self._answering: set[RequestHandler] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Serve on these listening sockets, and own them from here on."""
+        self._sockets = sockets
+        await self._runner.setup()
+        for listening in sockets:
+            listening.setblocking(False)
+            self._resume(listening)
+
+    async def close(self) -> None:
+        """Stop listening and end open connections."""
+        loop = asyncio.get_running_loop()
+        for paused in self._paused.values():
+            paused.cancel()
+        self._paused.clear()
+        for listening in self._sockets:
+            loop.remove_reader(listening)
+            listening.close()
+        self._sockets = []
+        await asyncio.gather(*self._connecting)
+        await self._runner.cleanup()
+
+    # -- accepting ------------------------------------------------------------------------------------
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor or memory is left; the kernel keeps the client waiting
+                self._drop_oldest_waiting()
+                self._pause(listening)
+                return
+            sock.setblocking(False)
+            self._make_room()
+            task = asyncio.create_task(self._connect(sock), name="http connection")
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, sock: socket.socket) -> None:
+        loop, server = asyncio.get_running_loop(), self._runner.server
+        assert server is not None
+        try:
+            _, connection = await loop.connect_accepted_socket(server, sock)
+        except OSError:
+            sock.close()
+            return
+        # `keepalive_timeout` counts from the first answer only in older versions of aiohttp.
+        self._silent.add(connection)
+        loop.call_later(self._waiting_s, self._drop_silent, connection)
+
+    def _drop_silent(self, connection: RequestHandler) -> None:
+        if connection in self._silent:
+            _drop(connection)
+        self._silent.discard(connection)
+
+    def _pause(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._paused[listening] = loop.call_later(ACCEPT_AGAIN_S, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        self._paused.pop(listening, None)
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    # -- bounding -------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        most = min(self._most_waiting, DESCRIPTORS.limit // 8)
+        if len(self._waiting()) + len(self._connecting) >= most:
+            self._drop_oldest_waiting()
+
+    def _waiting(self) -> list[RequestHandler]:
+        """Return the connections without a request in hand, oldest first."""
+        server = self._runner.server
+        connections = server.connections if server is not None else []
+        return [each for each in connections if each not in self._answering]
+
+    def _drop_oldest_waiting(self) -> None:
+        for oldest in self._waiting()[:1]:
+            _drop(oldest)
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._silent.discard(request.protocol)
+        self._answering.add(request.protocol)
+        try:
+            return await handler(request)
+        except web.RequestPayloadError as error:
+            return web.Response(status=400, text=str(error))
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the answer to {request.method} {request.path} failed", "exception": error}
+            )
+            return web.Response(status=500, text="internal error")
+        finally:
+            self._answering.discard(request.protocol)
+
+
+def _drop(connection: RequestHandler) -> None:
+    connection.force_close()
+    if isinstance(connection.transport, asyncio.Transport):
+        connection.transport.abort()  # a client that does not read would keep a closing one open
+
+
+async def listen(host: str, port: int) -> list[socket.socket]:
+    """Return one listening socket for each address of `host`; with port 0 all share one free port.
+
+    Raises PortBusyError, or UserError for an address that cannot be listened on.
+    """
+    if not 0 <= port <= MAX_PORT:
+        raise UserError(f"port {port} does not exist: use --port with 0 (any free one) to {MAX_PORT}")
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error} (--host, --port)") from None
+    with contextlib.ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        failure: OSError | None = None
+        for family, *_, address in dict.fromkeys(found):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            try:
+                listening = socket.create_server((address[0], chosen, *address[2:]), family=family)
+            except OSError as error:
+                failure = error
+            else:
+                sockets.append(opened.enter_context(listening))
+        # A port named by the user must be free on every address of the host.
+        if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
+            raise _cannot_listen(host, port, failure)
+        opened.pop_all()
+        return sockets
+
+
+def busy(host: str, port: int, who: str) -> str:
+    """Return the line for a port that `who` listens on."""
+    at = f"{host or '*'}:{port}"
+    return f"{at} is in use by {who}: choose another with --port, or --port 0 for any free one"
+
+
+def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:
+    at = f"{host or '*'}:{port}"
+    if error is not None and error.errno == errno.EADDRINUSE:
+        return PortBusyError(busy(host, port, "another program"))
+    return UserError(f"cannot listen on {at}: {error.strerror if error else 'no address'} (--host, --port)")
