@@ -95,11 +95,10 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # no descriptor or memory is left; the kernel keeps the client waiting
-                self._drop_oldest_waiting()
+                self._drop_waiting(1)
                 self._pause(listening)
                 return
             sock.setblocking(False)
-            self._make_room()
             task = asyncio.create_task(self._connect(sock), name="http connection")
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
@@ -115,6 +114,7 @@ class HttpServer:
         # `keepalive_timeout` counts from the first answer only in older versions of aiohttp.
         self._silent.add(connection)
         loop.call_later(self._waiting_s, self._drop_silent, connection)
+        self._drop_waiting(len(self._waiting()) - min(self._most_waiting, DESCRIPTORS.limit // 8))
 
     def _drop_silent(self, connection: RequestHandler) -> None:
         if connection in self._silent:
@@ -132,20 +132,16 @@ class HttpServer:
 
     # -- bounding -------------------------------------------------------------------------------------
 
-    def _make_room(self) -> None:
-        most = min(self._most_waiting, DESCRIPTORS.limit // 8)
-        if len(self._waiting()) + len(self._connecting) >= most:
-            self._drop_oldest_waiting()
-
     def _waiting(self) -> list[RequestHandler]:
         """Return the connections without a request in hand, oldest first."""
         server = self._runner.server
         connections = server.connections if server is not None else []
         return [each for each in connections if each not in self._answering]
 
-    def _drop_oldest_waiting(self) -> None:
-        for oldest in self._waiting()[:1]:
-            _drop(oldest)
+    def _drop_waiting(self, count: int) -> None:
+        """Drop the oldest of them."""
+        for connection in self._waiting()[: max(count, 0)]:
+            _drop(connection)
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -154,6 +154,21 @@ def test_descendants_are_found_at_any_depth() -> None:
     assert descendants([process.pid]) == {process.pid: []}
 
 
+def test_without_descriptors_samples_go_on_with_the_descendants_known_before() -> None:
+    bench = Bench()
+    bench.started = [43]
+    bench.sample(100)
+
+    def none_left(roots: object) -> dict[int, list[int]]:
+        raise OSError(24, "Too many open files", "/proc")
+
+    bench.sampler._below = none_left
+    for _ in range(FULL_EVERY):
+        bench.sample(300)
+    measured = [event for event in bench.events if isinstance(event, ProcessMeasured)][-1]
+    assert (measured.rss_mb, measured.children_mb) == (300, 300)
+
+
 def test_a_limit_below_the_warning_level_needs_no_warning_first() -> None:
     bench = Bench(limit=300)
     assert [each.over_limit for each in bench.sample(301)] == [True]

@@ -22,7 +22,7 @@ from agent_tui.options.urls import shown_url
 from agent_tui.worker import status
 from agent_tui.worker.backoff import pause_s
 from agent_tui.worker.messages import WorkerStatus
-from agent_tui.worker.refusals import explain_refusal, explain_unreachable
+from agent_tui.worker.refusals import explain_refusal, explain_unreachable, lacks_descriptors
 from agent_tui.worker.skew import skew_s
 from agent_tui.worker.timings import Timings
 from agent_tui.worker.tokens import TOKEN_LIFE_S, worker_token
@@ -297,3 +297,17 @@ def test_the_clock_of_a_server_is_read_from_its_answer() -> None:
     assert skew_s("Tue, 24 Nov 2026 12:00:00 GMT", 1795521612.5) == pytest.approx(12.5, abs=0.01)
     assert skew_s("", 0.0) is None
     assert skew_s("yesterday", 0.0) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError("Multiple exceptions: [Errno 24] Too many open files, [Errno 111] Connect call failed"),
+    ],
+)
+def test_a_want_of_descriptors_is_not_put_down_to_the_server(error: OSError) -> None:
+    assert lacks_descriptors(error)
+    assert explain_unreachable(error, "ws://h:1/agent").endswith(
+        "no file descriptor is left here (see ulimit -n)"
+    )

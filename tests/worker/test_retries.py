@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from agent_tui.model.errors import ExitCode, ServerError, UserError
-from agent_tui.worker.connection import Link, LinkRefusedError
+from agent_tui.worker.connection import Link, LinkFailedError, LinkRefusedError
 from agent_tui.worker.listener import WorkerState
 from agent_tui.worker.timings import Timings
 from agent_tui.worker.urls import ServerAddress
@@ -40,6 +40,18 @@ def test_without_retries_the_first_failure_raises() -> None:
     async def scenario() -> None:
         with pytest.raises(ServerError, match="after 1 attempt: nothing listens"):
             await make_worker(MemoryServer(DOWN), Recorder(), max_retry=0).run()
+
+    run_virtual(scenario)
+
+
+def test_a_want_of_descriptors_is_waited_out_and_counts_as_no_attempt() -> None:
+    none_left = LinkFailedError("no file descriptor is left here", is_local=True)
+
+    async def scenario() -> None:
+        server = MemoryServer(*[none_left] * 20, DOWN, {})
+        async with Scene(server, max_retry=1) as scene:
+            await scene.told.until("registered")
+        assert [attempt for _, _, attempt in scene.told.all("disconnected")] == [0] * 20 + [1]
 
     run_virtual(scenario)
 

@@ -1,0 +1,119 @@
+"""A base as the host has it, when no descriptor is left for what it sends."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agent_tui.model.child import ChildExit, ChildTraits, MemoryMeasure, ProcessKind
+from agent_tui.runtimes.channel import ForkMessage, LineBuffer, decode, encode_line
+from agent_tui.runtimes.forks import ForkServer
+from tests.runtimes.support import Sink
+
+pytestmark = pytest.mark.real
+
+
+class Dialect:
+    """Messages as lines; nothing but forks comes."""
+
+    def encode(self, message: object) -> bytes:
+        return b""
+
+    def decode(self, line: bytes) -> tuple[ForkMessage, ...]:
+        return (decode(line),)  # type: ignore[return-value]
+
+    def complain(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+class Base:
+    """A process of which there is only the channel; the test speaks for it."""
+
+    pid = 1
+    reaped = True
+
+    def __init__(self) -> None:
+        self.sock, self.theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        self.lines = LineBuffer()
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> ChildExit:
+        return ChildExit(0)
+
+    def asked(self) -> list[str]:
+        """The names of the forks that it is asked for. What comes with them is closed."""
+        data, fds, _, _ = socket.recv_fds(self.theirs, 65_536, 16)
+        for fd in fds:
+            os.close(fd)
+        return [line.decode() for line in self.lines.feed(data)]
+
+    def forked(self, name: str) -> None:
+        line = encode_line("forked", {"fork": name, "pid": 7})
+        with open(os.devnull) as pidfd:  # noqa: PTH123  a descriptor is what is wanted
+            socket.send_fds(self.theirs, [line], [pidfd.fileno()])
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """None can be opened within."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = [int(each.name) for each in Path("/proc/self/fd").iterdir()]
+    held = [os.dup(0) for _ in range(max(used) + 1 - len(used))]  # no gap below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max((*used, *held)) + 1, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)
+
+
+async def test_a_fork_whose_pidfd_could_not_be_received_fails_and_the_next_one_is_not_mixed_up() -> None:
+    process = Base()
+    base = ForkServer(
+        process, ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS), Dialect()
+    )
+    first = asyncio.create_task(base.fork(ProcessKind.JOB, "p1", Sink()))
+    await asyncio.sleep(0)
+    process.asked()
+    process.forked("p1")
+    with no_descriptors():
+        base._readable()
+    with pytest.raises(OSError, match="Too many open files") as caught:
+        await first
+    assert caught.value.errno == errno.EMFILE
+    second = asyncio.create_task(base.fork(ProcessKind.JOB, "p2", Sink()))
+    await asyncio.sleep(0)
+    process.asked()
+    process.forked("p2")
+    forked = await second
+    assert os.path.samestat(os.fstat(forked._pidfd), Path(os.devnull).stat())
+    os.close(forked._pidfd)
+    forked.sock.close()
+    process.theirs.close()
+    await base.wait()
+
+
+async def test_a_line_whose_descriptors_cannot_be_copied_leaves_none_open() -> None:
+    process = Base()
+    base = ForkServer(
+        process, ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS), Dialect()
+    )
+    before = psutil.Process().num_fds()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        base.send_line(b"orders\n", (process.theirs.fileno(), -1))
+    assert psutil.Process().num_fds() == before
+    process.theirs.close()
+    await base.wait()
