@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from agent_tui.model.child import ChildExit, ChildTraits, MemoryMeasure, ProcessKind
-from agent_tui.runtimes.channel import ForkMessage, LineBuffer, decode, encode_line
+from agent_tui.runtimes.channel import ForkMessage, decode, encode_line
 from agent_tui.runtimes.forks import ForkServer
 from tests.runtimes.support import Sink
 
@@ -42,19 +42,16 @@ class Base:
     def __init__(self) -> None:
         self.sock, self.theirs = socket.socketpair()
         self.sock.setblocking(False)
-        self.lines = LineBuffer()
 
     def kill(self) -> None: ...
 
     async def wait(self) -> ChildExit:
         return ChildExit(0)
 
-    def asked(self) -> list[str]:
-        """The names of the forks that it is asked for. What comes with them is closed."""
-        data, fds, _, _ = socket.recv_fds(self.theirs, 65_536, 16)
-        for fd in fds:
+    def hear(self) -> None:
+        """Take what it is asked for; what comes with it is closed."""
+        for fd in socket.recv_fds(self.theirs, 65_536, 16)[1]:
             os.close(fd)
-        return [line.decode() for line in self.lines.feed(data)]
 
     def forked(self, name: str) -> None:
         line = encode_line("forked", {"fork": name, "pid": 7})
@@ -87,7 +84,7 @@ async def test_a_fork_whose_pidfd_could_not_be_received_fails_and_the_next_one_i
     )
     first = asyncio.create_task(base.fork(ProcessKind.JOB, "p1", Sink()))
     await asyncio.sleep(0)
-    process.asked()
+    process.hear()
     process.forked("p1")
     with no_descriptors():
         base._readable()
@@ -96,7 +93,7 @@ async def test_a_fork_whose_pidfd_could_not_be_received_fails_and_the_next_one_i
     assert caught.value.errno == errno.EMFILE
     second = asyncio.create_task(base.fork(ProcessKind.JOB, "p2", Sink()))
     await asyncio.sleep(0)
-    process.asked()
+    process.hear()
     process.forked("p2")
     forked = await second
     assert os.path.samestat(os.fstat(forked._pidfd), Path(os.devnull).stat())
