@@ -1,10 +1,12 @@
 """The command: `agent-tui [AGENT] [options]`, and the commands that are called by name."""
 
 import contextlib
+import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent_tui.model.errors import ExitCode, UserError
 
@@ -52,6 +54,9 @@ def _run(arguments: list[str]) -> int:
     import click
 
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    if name == "run" and arguments and (meant := misspelled_command(arguments[0])):
+        _complain(f"there is no file or command {arguments[0]}: did you mean agent-tui {meant}?")
+        return ExitCode.USAGE
     command: click.Command = getattr(importlib.import_module(f"agent_tui.cli.{name}"), name)
     try:
         code: int | None = command.main(
@@ -68,6 +73,13 @@ def _run(arguments: list[str]) -> int:
         _complain(str(error))
         code = error.exit_code
     return code or 0
+
+
+def misspelled_command(word: str) -> str | None:
+    """Return the command that was probably meant by a word that is neither a command nor a file."""
+    if not word.isalpha() or Path(word).exists():
+        return None
+    return next(iter(difflib.get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)), None)
 
 
 def _complain(line: str) -> None:

@@ -126,6 +126,11 @@ FORMATS: dict[str, Callable[[Resolution, Basis], str]] = {
 }
 
 
+def own_format(agent: str) -> str:
+    """Return the format of the language that an agent file is written in."""
+    return "typescript" if agent.lower().endswith(("js", "ts")) else "python"
+
+
 def _script(option: Option, value: object) -> str:
     if option.kind.secret:
         return f"process.env.{reference(option)}"

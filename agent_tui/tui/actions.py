@@ -254,7 +254,7 @@ ACTIONS: tuple[Action, ...] = (
         "edit",
         ("e",),
         "Edit",
-        "Open the line that does not load in $EDITOR, or else the agent's file.",
+        "Open the line that does not load, or else the agent's file, in $VISUAL, $EDITOR, vi or nano.",
         "Agent",
     ),
     Action(

@@ -51,6 +51,7 @@ async def test_every_registered_key_in_every_state(
     monkeypatch.setattr(AgentTuiApp, "open_url", lambda _, url, **__: opened.append(url))
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")  # no editor either
     engine = FakeEngine()
     engine.obedient = False  # so that the keys after the one that quits are pressed too
     {**histories.ALL, "hostile": histories.hostile}[state](engine)

@@ -219,12 +219,13 @@ async def test_e_opens_what_failed_or_was_changed_first(
 async def test_without_an_editor_e_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
     engine = FakeEngine()
     histories.idle(engine)
     async with page_over(engine) as (app, _, pilot):
         await pilot.press("e")
         await pilot.pause()
-        assert any("set EDITOR" in each.message for each in app._notifications)
+        assert any("set VISUAL or EDITOR" in each.message for each in app._notifications)
 
 
 async def test_the_text_scrolls_by_pages_while_the_list_has_the_keys() -> None:

@@ -10,6 +10,7 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.options.declare import OPTIONS
+from agent_tui.options.permissions import SOURCES
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.options import DraftRow, OptionsPage
@@ -168,6 +169,48 @@ async def test_what_waits_for_the_next_start_says_so() -> None:
         assert "at the next start, once saved; now false" in str(
             row(shown, "production").query_one(".draft-note", Static).render()
         )
+
+
+async def test_boxes_say_their_state_and_no_chosen_source_is_all_of_them() -> None:
+    async with page() as (_, pilot, shown):
+        permissions = row(shown, "permissions")
+        boxes = {str(box.id).removeprefix("permission-"): box for box in permissions.query(Checkbox)}
+        seen = {name: str(box.render()).split(" ")[0] for name, box in boxes.items() if name != "hidden"}
+        assert set(seen.values()) == {"[x]"}
+        assert str(boxes["hidden"].render()).startswith("[ ] ")
+        assert not permissions.edited
+        for name in ("camera", "microphone", "screen_share"):
+            boxes[name].toggle()
+        await pilot.pause()
+        assert permissions.control.text == "canPublishSources=screen_share_audio"
+        boxes["screen_share_audio"].toggle()
+        await pilot.pause()
+        assert all(boxes[name].value for name in SOURCES)
+        assert not permissions.edited
+
+
+async def test_all_sources_spelled_out_are_no_edit() -> None:
+    spelled = "canPublishSources=" + "+".join(SOURCES)
+    async with page(permissions=spelled) as (_, pilot, shown):
+        permissions = row(shown, "permissions")
+        assert not permissions.edited
+        camera = permissions.query_one("#permission-camera", Checkbox)
+        camera.toggle()
+        await pilot.pause()
+        assert permissions.edited
+        camera.toggle()
+        await pilot.pause()
+        assert not permissions.edited
+
+
+@pytest.mark.parametrize(("agent", "name"), [("src/agent.py", "python"), ("agent.mts", "typescript")])
+async def test_the_export_begins_with_the_agents_own_language(agent: str, name: str) -> None:
+    async with page(agent=agent) as (_, pilot, _shown):
+        await pilot.press("ctrl+x")
+        await pilot.pause()
+        assert pilot.app.screen.query_one(Select).value == name
+        await pilot.press("c")
+        assert ("import { ServerOptions }" in pilot.app.clipboard) == (name == "typescript")
 
 
 @pytest.mark.parametrize("chosen", ["typescript", "python", "env"])

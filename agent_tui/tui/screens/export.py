@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Select, Static
 
 from agent_tui.options.declare import Basis
-from agent_tui.options.export import FORMATS
+from agent_tui.options.export import FORMATS, own_format
 from agent_tui.options.resolve import Resolution
 from agent_tui.tui.screens.page import Page
 
@@ -34,15 +34,18 @@ class ExportPage(Page[None]):
     ]
 
     def __init__(self, resolution: Resolution, basis: Basis) -> None:
+        """Shows the agent's own language first."""
         super().__init__()
         self._texts = {name: make(resolution, basis) for name, make in FORMATS.items()}
-        self._shown = next(iter(FORMATS))
+        self._shown = own_format(resolution.options.agent)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Export"
             box.border_subtitle = "c copies · Esc closes"
-            yield Select([(name, name) for name in FORMATS], allow_blank=False, compact=True)
+            yield Select(
+                [(name, name) for name in FORMATS], value=self._shown, allow_blank=False, compact=True
+            )
             with VerticalScroll(id="export-scroll", can_focus=False):
                 yield Static(Content(self._texts[self._shown]), id="export-text", markup=False)
 

@@ -117,8 +117,26 @@ class ChoiceControl(Control):
             self.post_message(self.Changed())
 
 
+class Box(Checkbox):
+    """A box that says its state by a sign: `[x]` or `[ ]`. Textual's own differ in color only."""
+
+    DEFAULT_CSS = """
+    Box {
+        & > .toggle--button, &.-on > .toggle--button { color: $text; background: transparent; }
+        &.-on > .toggle--button { text-style: bold; }
+    }
+    """
+
+    @property
+    def _button(self) -> Content:
+        return Content.assemble(("[x]" if self.value else "[ ]", self.get_visual_style("toggle--button")))
+
+
 class PermissionsControl(Control):
-    """A box for each permission, and for each source that may be published."""
+    """A box for each permission, and for each source that may be published.
+
+    No source in the option means all of them, so then all boxes are checked.
+    """
 
     DEFAULT_CSS = """
     PermissionsControl { layout: grid; grid-size: 1; grid-rows: 1; }
@@ -129,15 +147,16 @@ class PermissionsControl(Control):
         self._option = option
         self._flags = {name: self._box(name) for name in FLAGS}
         self._sources = {name: self._box(name) for name in SOURCES}
+        self._written: tuple[str, ...] = ()
         for box in self._sources.values():
-            box.tooltip = "only chosen sources may be published; none chosen: all"
+            box.tooltip = "only checked sources may be published; unchecking the last one checks all"
 
     def on_resize(self, event: events.Resize) -> None:
         self.styles.grid_size_columns = max(event.size.width // BOX_WIDTH, 1)
 
     @staticmethod
-    def _box(name: str) -> Checkbox:
-        return Checkbox(Content(name), compact=True, id=f"permission-{name}")
+    def _box(name: str) -> Box:
+        return Box(Content(name), compact=True, id=f"permission-{name}")
 
     def compose(self) -> ComposeResult:
         yield from self._flags.values()
@@ -146,16 +165,26 @@ class PermissionsControl(Control):
     @property
     def text(self) -> str:
         fields: dict[str, Any] = {FLAGS[name]: box.value for name, box in self._flags.items()}
-        sources = tuple(name for name, box in self._sources.items() if box.value)
-        return self._option.kind.write(Permissions(**fields, can_publish_sources=sources))
+        return self._option.kind.write(Permissions(**fields, can_publish_sources=self._chosen))
+
+    @property
+    def _chosen(self) -> tuple[str, ...]:
+        checked = tuple(name for name, box in self._sources.items() if box.value)
+        if set(checked) == set(self._written or SOURCES):
+            return self._written  # all of them may be spelled out, or not: as it was
+        return () if len(checked) == len(SOURCES) else checked
 
     def write(self, text: str) -> None:
         value = self._option.kind.convert(text)
         assert isinstance(value, Permissions)
         for name, box in self._flags.items():
             self._set(box, value=getattr(value, FLAGS[name]))
+        self._written = value.can_publish_sources
+        self._check(self._written)
+
+    def _check(self, sources: tuple[str, ...]) -> None:
         for name, box in self._sources.items():
-            self._set(box, value=name in value.can_publish_sources)
+            self._set(box, value=name in (sources or SOURCES))
 
     def _set(self, box: Checkbox, *, value: bool) -> None:
         if box.value != value:
@@ -165,6 +194,8 @@ class PermissionsControl(Control):
     @on(Checkbox.Changed)
     def _ticked(self, event: Checkbox.Changed) -> None:
         event.stop()
+        if not any(box.value for box in self._sources.values()):
+            self._check(())
         self.post_message(self.Changed())
 
 

@@ -1,0 +1,57 @@
+"""Which command a line means."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.cli.main import COMMANDS, main, misspelled_command
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("docter", "doctor"),
+        ("optoins", "options"),
+        ("Serve", "server"),
+        ("tuen", "tune"),
+        ("agent.py", None),
+        ("./docter", None),
+        ("--doctor", None),
+        ("agent", None),
+        ("", None),
+    ],
+)
+def test_a_misspelled_command_is_recognized(
+    word: str, meant: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert misspelled_command(word) == meant
+
+
+def test_a_file_or_folder_of_that_name_is_no_misspelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docter").mkdir()
+    assert misspelled_command("docter") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["docter", "agent.py"], "there is no file or command docter: did you mean agent-tui doctor?"),
+        (["--headles"], "No such option '--headles'. (Did you mean one of: '--headless', '--help'?)"),
+    ],
+)
+def test_the_line_says_what_was_meant(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # stdout is pytest's
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == f"agent-tui: {line}\n"
+
+
+def test_no_command_is_taken_for_another() -> None:
+    assert all(misspelled_command(name) == name for name in COMMANDS)

@@ -1,0 +1,42 @@
+"""Which editor opens a file, and how it is told the line."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.tui.editor import editor_command, find_editor
+
+FILE = Path("/a b/agent.py")
+
+
+def program(folder: Path, name: str) -> None:
+    (folder / name).write_text("#!/bin/sh\n")
+    (folder / name).chmod(0o755)
+
+
+def test_what_the_user_named_comes_before_what_is_installed(tmp_path: Path) -> None:
+    path = {"PATH": str(tmp_path)}
+    assert find_editor(path) is None
+    program(tmp_path, "nano")
+    assert find_editor(path) == "nano"
+    program(tmp_path, "vi")
+    assert find_editor(path) == "vi"
+    assert find_editor({**path, "EDITOR": "hx", "VISUAL": " "}) == "hx"
+    assert find_editor({**path, "EDITOR": "hx", "VISUAL": "code -w"}) == "code -w"
+
+
+@pytest.mark.parametrize(
+    ("editor", "command"),
+    [
+        ("vi", ["vi", "+7", "/a b/agent.py"]),
+        ("/usr/bin/nano -w", ["/usr/bin/nano", "-w", "+7", "/a b/agent.py"]),
+        ("code --wait", ["code", "--wait", "--goto", "/a b/agent.py:7"]),
+    ],
+)
+def test_the_command_names_the_line(editor: str, command: list[str]) -> None:
+    assert editor_command(editor, FILE, 7) == command
+
+
+def test_what_is_no_command_line_is_an_error() -> None:
+    with pytest.raises(ValueError, match="No closing quotation"):
+        editor_command("vi '", FILE, 1)
