@@ -61,6 +61,9 @@ class JobHost:
     def declined(self, job: Job, why: str) -> None:
         self._dispatches.declined(job, why)
 
+    def lost(self, job: Job, why: str) -> None:
+        self._dispatches.lost(job, why)
+
     def dispatched_at(self, job: Job) -> float | None:
         return self._dispatches.dispatched_at(job)
 

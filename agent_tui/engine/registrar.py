@@ -41,7 +41,7 @@ _JOB_TYPES = {
 class Jobs(Protocol):
     """Who takes what the server says about jobs."""
 
-    def offer(self, job: Job, received_at: float) -> None: ...
+    def offer(self, job: Job, received_at: float, answer_by: float) -> None: ...
     def assigned(self, job_id: str, url: str | None, token: str) -> None: ...
     def terminated(self, job_id: str) -> None: ...
 
@@ -180,6 +180,12 @@ class Registrar:
             self.job_over(job_id)
         return held is not None and held.worker.answer(job_id, answer)
 
+    def ignore(self, job_id: str) -> None:
+        held = self._by_job.get(job_id, self._current)
+        if held is not None:
+            held.worker.ignore(job_id)
+        self.job_over(job_id)
+
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
         held = self._by_job.get(job_id, self._current)
         return held is not None and held.worker.update_job(job_id, progress, error)
@@ -255,7 +261,7 @@ class Registrar:
         if offer.job.id not in self._by_job:
             self._by_job[offer.job.id] = held
             held.jobs.add(offer.job.id)
-        self._jobs().offer(offer.job, offer.received_at)
+        self._jobs().offer(offer.job, offer.received_at, offer.answer_by)
 
     def assigned(self, event: Assigned) -> None:
         self._jobs().assigned(event.job_id, event.url, event.token)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import traceback
 from collections.abc import Callable
 
@@ -19,6 +20,11 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import JobProgress, Reject
+
+TOO_LATE = "the offer was too old for an answer: agent-tui, its machine or the connection had stood still"
+
+SLICE_S = 0.5
+"""However long this process stands still, it costs what it waits for no more than this."""
 
 MAX_LAUNCHES = 2
 """A process that dies before the job's entry ran costs the job nothing, once."""
@@ -53,8 +59,11 @@ class Desk:
 
     # -- from the worker ----------------------------------------------------------------------------
 
-    def offer(self, job: proto.Job, received_at: float) -> None:
-        """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected."""
+    def offer(self, job: proto.Job, received_at: float, answer_by: float = math.inf) -> None:
+        """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected.
+
+        One past `answer_by` (the clock's `boottime`) gets none: the server has forgotten it.
+        """
         if job.id in self._records:
             with contextlib.suppress(ValueError):
                 self._server().answer(job.id, Reject())  # it is here already, and keeps its own story
@@ -63,12 +72,15 @@ class Desk:
         agent = self._agent()
         generation = agent.generation if agent else 0
         self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))
-        if self._draining:
+        if self._clock.boottime() >= answer_by:
+            self._server().ignore(job.id)
+            self._around.lost(job, TOO_LATE)
+        elif self._draining:
             self._turn_away(job, "agent-tui is stopping")
         elif agent is None:
             self._turn_away(job, "the agent's file has not loaded, or its processes do not become ready")
         else:
-            record = JobRecord(job, received_at, generation)
+            record = JobRecord(job, received_at, generation, answer_by)
             self._records[job.id] = record
             task = asyncio.create_task(self._handle(record, agent), name=f"job {job.id}")
             self._tasks[job.id] = task
@@ -223,6 +235,11 @@ class Desk:
 
     async def _answer(self, record: JobRecord, agent: Agent) -> bool:
         answer = await agent.ask_request(record.job.SerializeToString(), record.id)
+        if self._clock.boottime() >= record.answer_by:
+            agent.outcome(record.id, TOO_LATE)
+            self._server().ignore(record.id)
+            self._around.lost(record.job, TOO_LATE)
+            return False
         why = answer.error
         if answer.accept is not None:
             why = record.told_to_end[1] if record.told_to_end else self._accept(record, answer.accept)
@@ -290,12 +307,10 @@ class Desk:
         waiting = self._assignments[record.id]
         why = ""
         try:
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the answer.
-            async with asyncio.timeout(self._timings.assignment_s):
-                if not await waiting:
-                    why = record.told_to_end[1] if record.told_to_end else "given up"
-        except TimeoutError:
-            why = f"accepted, but the server did not assign it within {self._timings.assignment_s:g} s"
+            if not await _done_within(waiting, self._timings.assignment_s):
+                why = f"accepted, but the server did not assign it within {self._timings.assignment_s:g} s"
+            elif not waiting.result():
+                why = record.told_to_end[1] if record.told_to_end else "given up"
         finally:
             del self._assignments[record.id]
         if why:
@@ -432,3 +447,16 @@ class Desk:
             record.process.shutdown(reason)
         elif record.stage is Stage.LAUNCHING:
             record.lease.release()
+
+
+async def _done_within(waiting: "asyncio.Future[bool]", limit_s: float) -> bool:
+    """Whether the future is done within that time, during which this process runs: what came while it stood
+    still is read after the timers that passed.
+    """
+    left = limit_s
+    while left > 0:
+        done, _ = await asyncio.wait({waiting}, timeout=min(SLICE_S, left))
+        if done:
+            return True
+        left -= SLICE_S
+    return False

@@ -1,5 +1,6 @@
 """One job from its offer to its end, as the desk keeps it."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,6 +29,8 @@ class JobRecord:
     job: proto.Job
     received_at: float
     generation: int
+    answer_by: float = math.inf
+    """When the server stops waiting for the answer to the offer; by the clock's `boottime`."""
     stage: Stage = Stage.ASKING
     accept: AcceptArguments | None = None
     accepted_at: float = 0.0

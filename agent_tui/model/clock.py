@@ -1,4 +1,4 @@
-"""The two clocks, injected everywhere so that tests own time."""
+"""The clocks, injected everywhere so that tests own time."""
 
 import time
 from typing import Protocol
@@ -15,6 +15,10 @@ class Clock(Protocol):
         """Seconds from an arbitrary start; never goes back."""
         ...
 
+    def boottime(self) -> float:
+        """As `monotonic`, from another start, and counted while the machine sleeps too."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -24,3 +28,10 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(_COUNTS_SLEEP)
+
+
+_COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux's CLOCK_MONOTONIC stands still while the machine sleeps, that of macOS does not."""

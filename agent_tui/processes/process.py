@@ -41,6 +41,9 @@ FAULT_SIGNALS = frozenset(
 )
 """Signals that a process brings on itself; any other one that agent-tui did not send comes from outside."""
 
+STALL_S = 1.0
+"""A timer later than this says that the host stood still: suspended, stopped, or out of processor time."""
+
 FAILED_EXIT_S = 0.5
 """For a child that said what failed to end by itself, so that its exit code is its own."""
 
@@ -305,7 +308,8 @@ class SupervisedProcess:
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
         """Waits for a condition, the channel's end or a kill; False when the limit passed first.
 
-        A limit does not pass while a debugger or a stop signal holds the process.
+        A limit does not pass while a debugger or a stop signal holds the process, nor while the host stands
+        still: what the child said meanwhile is read after the timers that passed.
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
         while not (condition() or self._channel_closed or self._killed_for is not None):
@@ -314,8 +318,15 @@ class SupervisedProcess:
                 if not self.held:
                     return False
                 remaining = self._timings().debug_poll_s
+            before = self._clock.monotonic()
             await self._changed(remaining)
+            if remaining is not None and self._stood_still(before, remaining):
+                deadline = self._clock.monotonic() + remaining
         return True
+
+    def _stood_still(self, since: float, expected_s: float) -> bool:
+        """Whether the host stopped for a while in a wait that should have taken so long at most."""
+        return self._clock.monotonic() - since > expected_s + STALL_S
 
     async def _changed(self, limit: float | None) -> None:
         """Waits for the next change. Each waits for itself: one must not take another's change away."""
@@ -393,21 +404,27 @@ class SupervisedProcess:
             sent = self._clock.monotonic()
             self.child.send(ch.Ping(round(sent * 1000)))
             timings = self._timings()
-            await asyncio.sleep(timings.slow_ping_s)
-            answered = self._last_pong >= sent
+            stood_still = await self._sleep(timings.slow_ping_s)
+            answered = self._last_pong >= sent or stood_still
             if not answered and not told and not self.held:
                 await self._tell_blocked(sent)
             told = not answered
-            await asyncio.sleep(timings.ping_interval_s - timings.slow_ping_s)
+            stood_still |= await self._sleep(timings.ping_interval_s - timings.slow_ping_s)
             if self._last_pong >= sent:
                 continue
-            if self.held:
+            if self.held or stood_still:
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
                 at = f", at {where}" if (where := place(await self.stacks())) else ""
                 limit = f"{timings.ping_timeout_s:g} s"
                 why = f"did not answer a ping for {limit}: its event loop is blocked{at}"
                 self.kill(why, EndedBy.UNRESPONSIVE)
+
+    async def _sleep(self, seconds: float) -> bool:
+        """Sleeps; True if the host stood still meanwhile."""
+        before = self._clock.monotonic()
+        await asyncio.sleep(seconds)
+        return self._stood_still(before, seconds)
 
     async def _tell_blocked(self, since: float) -> None:
         if self.kind not in (ch.ProcessKind.JOB, ch.ProcessKind.CONTROL):

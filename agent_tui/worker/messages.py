@@ -3,6 +3,7 @@
 Jobs stay the protocol's own `livekit.protocol.agent.Job`; it is plain data already.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -102,6 +103,8 @@ class Offer:
     job: Job
     resuming: bool
     received_at: float
+    answer_by: float = math.inf
+    """Later answers are ignored; by the clock whose time `WorkerProtocol.receive` gets as `now`."""
 
     @property
     def job_id(self) -> str:

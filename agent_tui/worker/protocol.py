@@ -28,6 +28,7 @@ from agent_tui.worker.messages import (
     Undecodable,
     WorkerStatus,
 )
+from agent_tui.worker.server_clock import ServerClock
 from agent_tui.worker.timings import Timings
 
 MAX_SENT_BYTES = 2 * 1024 * 1024
@@ -45,7 +46,8 @@ class _Phase(Enum):
 
 
 class WorkerProtocol:
-    """One connection's conversation. `now` is a monotonic clock in seconds, the same one in every call.
+    """One connection's conversation. `now` is a monotonic clock in seconds, the same one in every call; one
+    that counts the machine's sleep makes offers known that are too old to be answered.
 
     Wrong use raises `ValueError`: anything but `register` and `ping` before the server took the registration
     (it would hang up without a word, worker-protocol §4), a second registration, a second answer.
@@ -59,6 +61,7 @@ class WorkerProtocol:
         self._events: list[Event] = []
         self._open_offers: set[str] = set()
         self._liveness = Liveness(timings)
+        self._server_clock = ServerClock()
         self._last_stamp = 0
         self._register_by: float | None = None
         self._last_sent = ""
@@ -137,6 +140,10 @@ class WorkerProtocol:
         self._send(agent.WorkerMessage(availability=reply))
         self._open_offers.discard(job_id)
 
+    def ignore(self, job_id: str) -> None:
+        """Leaves an offer without an answer: it is too old for one."""
+        self._open_offers.discard(job_id)
+
     def update_status(self, status: WorkerStatus, load: float, job_count: int) -> None:
         """Reports status and load together: a status alone would reset the load to 0 (§8)."""
         self._require_registered("a status")
@@ -198,7 +205,7 @@ class WorkerProtocol:
         elif self._phase is not _Phase.REGISTERED:
             self._undecodable(f"{member} before the registration was answered")
         elif member == "availability":
-            self._on_offer(message.availability, wall)
+            self._on_offer(message.availability, now, wall)
         elif member == "assignment":
             self._on_assignment(message.assignment)
         elif member == "termination":
@@ -221,6 +228,10 @@ class WorkerProtocol:
             self._events.append(verdict)
         if self._liveness.ping_due(now):
             self.ping(now)
+
+    def stood_still(self, now: float) -> None:
+        """This side stopped for a while: the server's silence until `now` is not held against it."""
+        self._liveness.forgive(now)
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -254,11 +265,12 @@ class WorkerProtocol:
         )
 
     def _on_pong(self, pong: agent.WorkerPong, now: float) -> None:
+        self._server_clock.pong(pong.timestamp, now)
         recovered = self._liveness.answered(pong.last_timestamp, now)
         if recovered is not None:
             self._events.append(recovered)
 
-    def _on_offer(self, offer: agent.AvailabilityRequest, wall: float) -> None:
+    def _on_offer(self, offer: agent.AvailabilityRequest, now: float, wall: float) -> None:
         job_id = offer.job.id
         if not job_id:
             self._undecodable("an offer without a job id")
@@ -266,7 +278,18 @@ class WorkerProtocol:
             self._undecodable(f"a second offer of {job_id} while the first waits for its answer")
         else:
             self._open_offers.add(job_id)
-            self._events.append(Offer(offer.job, offer.resuming, wall))
+            self._events.append(Offer(offer.job, offer.resuming, wall, self._answer_by(offer.job, now)))
+
+    def _answer_by(self, job: agent.Job, now: float) -> float:
+        """Until when the server waits for the answer. An offer may have lain unread while this process, its
+        machine, or the connection stood still; else its age is not looked at, since clocks may be wrong.
+        """
+        age = 0.0
+        at_most = now - self._liveness.heard_since
+        if at_most > self._timings.offer_s:
+            known = self._server_clock.age_s(job.state.started_at, now)  # that of the offer (§6.2)
+            age = at_most if known is None else min(known, at_most)
+        return now + self._timings.offer_s - age
 
     def _on_assignment(self, assignment: agent.JobAssignment) -> None:
         job = assignment.job

@@ -35,7 +35,7 @@ class Session:
 
     async def run(self) -> str:
         """Serves until the connection ends and returns why. Cancelling it says goodbye properly."""
-        self.machine.register(self._clock.monotonic())
+        self.machine.register(self._clock.boottime())
         self.touch()
         parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_time())]
         try:
@@ -59,7 +59,7 @@ class Session:
                 frame = await self._link.receive()
             except LinkLostError as lost:
                 return str(lost)
-            self.machine.receive(frame, self._clock.monotonic(), self._clock.time())
+            self.machine.receive(frame, self._clock.boottime(), self._clock.time())
             self._pass_on()
 
     async def _write(self) -> str:
@@ -85,22 +85,22 @@ class Session:
             if deadline is None:
                 await self._sooner.wait()
                 continue
-            late = self._clock.monotonic() - deadline
+            late = self._clock.boottime() - deadline
             if late >= 0:
                 break
             try:
                 async with asyncio.timeout(-late):
                     await self._sooner.wait()
             except TimeoutError:
-                late = self._clock.monotonic() - deadline
+                late = self._clock.boottime() - deadline
                 if late >= 0:
                     break
         if late > self._timings.stall_s:
-            # This process stood still; the server's answers may lie unread.
-            await asyncio.sleep(self._timings.stall_grace_s)
+            # This process or its machine stood still; the server's answers may lie unread.
+            self.machine.stood_still(self._clock.boottime())
 
     def _tick(self) -> Dead | None:
-        self.machine.tick(self._clock.monotonic())
+        self.machine.tick(self._clock.boottime())
         return self._pass_on()
 
     def _pass_on(self) -> Dead | None:

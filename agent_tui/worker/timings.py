@@ -16,14 +16,14 @@ class Timings:
     """A ping this long without its answer makes the link suspect: with the wait for that ping within 5 s."""
     dead_after_s: float = 13.0
     """A ping this long without its answer ends the link: with the wait for that ping within 15 s."""
+    offer_s: float = 2.5
+    """From an offer to its answer; after 2.8 s the server has given up (worker-protocol §6.3)."""
     load_interval_s: float = 2.5
     measure_timeout_s: float = 2.0
     stable_after_s: float = 10.0
     """A registration that lasted this long forgives the failed attempts before it."""
     stall_s: float = 1.0
     """A timer later than this says that our own loop stood still, so the silence may be ours."""
-    stall_grace_s: float = 0.5
-    """How long waiting frames may still be read, after a stall, before the server's silence is judged."""
     flush_timeout_s: float = 0.25
     """How long closing waits for what is still to be sent."""
     backoff_step_s: float = 2.0

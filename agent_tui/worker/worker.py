@@ -170,6 +170,12 @@ class Worker:
         session.touch()
         return True
 
+    def ignore(self, job_id: str) -> None:
+        """Leaves an offer without an answer."""
+        self._lost_offers.discard(job_id)
+        if self._session is not None:
+            self._session.machine.ignore(job_id)
+
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
         """Reports how a job stands. False: there is no registration that knows of it."""
         session = self._session

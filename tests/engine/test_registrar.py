@@ -113,7 +113,7 @@ class Scene:
     async def present(self, address: ServerAddress = HERE, **changes: Any) -> None:
         await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1")
 
-    def offer(self, job: Job, received_at: float) -> None:
+    def offer(self, job: Job, received_at: float, answer_by: float) -> None:
         self.offered.append(job.id)
         self.registrar.answer(job.id, YES)
 
@@ -342,7 +342,7 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
     offered: set[str] = set()
 
     class Takes:
-        def offer(self, job: Job, received_at: float) -> None:
+        def offer(self, job: Job, received_at: float, answer_by: float) -> None:
             offered.add(job.room.name)
             registrar.answer(job.id, AcceptArguments(f"agent-{job.id}"))
 

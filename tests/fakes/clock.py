@@ -16,3 +16,6 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return 1000.0 + self._passed
+
+    def boottime(self) -> float:
+        return self.monotonic()

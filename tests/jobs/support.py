@@ -1,6 +1,7 @@
 """A desk between a scripted server, a scripted agent and scripted processes."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,6 +40,7 @@ class Bench:
         self.thinking.set()
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
+        self.ignored: list[str] = []
         self.turned_away: list[tuple[str, str]] = []
         self.settings = JobSettings("ws://worker", fake_job=True, api_secret="", debug_port=0)
         self.pool = Pool(
@@ -91,6 +93,12 @@ class Bench:
     def declined(self, job: Job, why: str) -> None:
         self.turned_away.append((job.id, why))
 
+    def ignore(self, job_id: str) -> None:
+        self.ignored.append(job_id)
+
+    def lost(self, job: Job, why: str) -> None:
+        self.events.append(ev.JobLost(job.room.name, why, job.id))
+
     def dispatched_at(self, job: Job) -> float | None:
         return None
 
@@ -101,8 +109,8 @@ class Bench:
         self.over_records.append(record)
 
     # what tests do
-    def offer(self, job_id: str = "AJ_1") -> None:
-        self.desk.offer(Job(id=job_id, room=Room(name="demo")), SystemClock().time())
+    def offer(self, job_id: str = "AJ_1", answer_by: float = math.inf) -> None:
+        self.desk.offer(Job(id=job_id, room=Room(name="demo")), SystemClock().time(), answer_by)
 
     async def run_job(self, job_id: str = "AJ_1") -> ScriptedChild:
         """Offers, assigns, and returns the child that runs the job, its entry started."""

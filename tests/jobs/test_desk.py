@@ -1,9 +1,11 @@
 """The desk between a scripted server, a scripted agent and scripted processes."""
 
 import asyncio
+import time
 
 import pytest
 
+from agent_tui.jobs.desk import TOO_LATE
 from agent_tui.jobs.run import MAX_TRACEBACK, shortened
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
@@ -92,6 +94,38 @@ async def test_an_assignment_that_never_comes_cancels_the_acceptance() -> None:
         bench.desk.assigned("AJ_1", None, "token")  # too late: ignored
         await until(lambda: bench.pool.idle == 1)
         assert not any(child.told(ch.StartJob) for child in bench.nursery.children)
+
+
+async def test_an_offer_that_is_too_old_gets_no_answer_and_no_process() -> None:
+    async with bench_of(target=0) as bench:
+        bench.offer(answer_by=SystemClock().boottime())
+        (lost,) = bench.told(ev.JobLost)
+        assert (lost.job_id, lost.why) == ("AJ_1", TOO_LATE)
+        assert (bench.answers, bench.ignored, bench.desk.records) == ([], ["AJ_1"], ())
+        assert bench.nursery.children == []
+
+
+async def test_an_offer_that_became_too_old_while_the_agent_was_asked_gets_no_answer() -> None:
+    async with bench_of(target=0) as bench:
+        bench.thinking.clear()
+        bench.offer(answer_by=SystemClock().boottime() + 0.02)
+        await asyncio.sleep(0.03)
+        bench.thinking.set()
+        await until(lambda: bench.over_records)
+        assert [lost.why for lost in bench.told(ev.JobLost)] == [TOO_LATE]
+        assert (bench.answers, bench.ignored, bench.outcomes) == ([], ["AJ_1"], [("AJ_1", TOO_LATE)])
+        assert bench.nursery.children == []
+
+
+async def test_an_assignment_that_came_while_the_host_stood_still_is_taken() -> None:
+    async with bench_of(assignment_s=0.6) as bench:
+        bench.offer()
+        await until(lambda: bench.answers)
+        time.sleep(0.7)  # noqa: ASYNC251  so does a stopped host: its timers pass, and what came lies unread
+        for _ in range(5):
+            await asyncio.sleep(0)
+        bench.desk.assigned("AJ_1", None, "token")
+        await until(lambda: any(child.told(ch.StartJob) for child in bench.nursery.children))
 
 
 async def test_a_connection_lost_before_the_answer_costs_nothing() -> None:

@@ -32,6 +32,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.now
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
 
 def worker_token(server: LocalServer, now: float) -> str:
     claims = {"iss": server.api_key, "exp": now + 60, "video": {"agent": True}}

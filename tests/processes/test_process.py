@@ -1,6 +1,7 @@
 """One supervised process over a scripted child: stages, time-outs, the way down, and how it ended."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
+from agent_tui.processes import process as process_module
 from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import BackOff, ProcessTimings
-from tests.fakes.scripted_child import Nursery, ScriptedChild, until
+from agent_tui.processes.timings import ProcessTimings
+from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
 
 QUICK = ProcessTimings(
     import_s=0.05,
@@ -135,6 +137,43 @@ async def test_the_sdk_import_and_the_initialisation_have_limits_of_their_own() 
     assert prewarming.child.killed
 
 
+def stand_still() -> None:
+    """As a stopped host does: its timers pass, and what came meanwhile lies unread."""
+    time.sleep(0.5)
+
+
+async def test_no_start_times_out_while_the_host_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_module, "STALL_S", 0.1)
+    run = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
+    await until(lambda: run.nursery.children)
+    run.child.traits = ch.ChildTraits(stacks=False, reports_loading=True)
+    await until(lambda: run.process.loading_at)
+    stand_still()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    run.child.say(ch.Ready())
+    await run.process.ready
+    run.process.shutdown("done")
+    assert not (await run.end()).killed
+
+
+async def test_no_pong_is_missed_while_the_host_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "STALL_S", 0.1)
+    run = Run(Nursery())
+    await run.process.ready
+    run.child.answers = lambda child, message: None
+    pings = len(run.child.told(ch.Ping))
+    await until(lambda: len(run.child.told(ch.Ping)) > pings)
+    stand_still()
+    run.child.answers = _obliging
+    await until(lambda: len(run.child.told(ch.Ping)) > pings + 10 or run.child.killed)
+    assert not run.child.killed
+    run.process.shutdown("done")
+    assert not (await run.end()).killed
+
+
 async def test_a_failed_load_is_told_with_what_the_child_said() -> None:
     failure = ch.Failed("ValueError: no", "Traceback…", "agent.py", 3)
 
@@ -241,11 +280,6 @@ async def test_messages_of_others_are_relayed() -> None:
     run.process.shutdown("done")
     await run.end()
     assert run.relayed == [request]
-
-
-def test_back_off_grows_from_none_to_a_ceiling() -> None:
-    waits = [BackOff(first_s=0.5, most_s=3.0).after(failures) for failures in range(7)]
-    assert waits == [0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 3.0]
 
 
 async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> None:

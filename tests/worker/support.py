@@ -54,6 +54,9 @@ class LoopClock:
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
     def time(self) -> float:
         return EPOCH + self.monotonic()
 

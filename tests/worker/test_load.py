@@ -21,6 +21,9 @@ class HandClock:
     def monotonic(self) -> float:
         return self.now
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
     def time(self) -> float:
         return self.now
 

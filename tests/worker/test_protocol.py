@@ -314,6 +314,67 @@ def test_garbage_never_raises(frames: list[bytes | str], is_registered: bool) ->
     assert "" not in machine.open_offers
 
 
+SERVER_AHEAD_S = 500.0
+"""Of the machine's `now`; Unix seconds on a real server."""
+
+
+def stamped_pong(machine: WorkerProtocol, now: float, read_at: float | None = None) -> None:
+    """A ping at `now`, whose answer is read then or later."""
+    machine.ping(now)
+    (ping,) = sent(machine)
+    stamp = round((now + SERVER_AHEAD_S) * 1000)
+    answer = agent.WorkerPong(last_timestamp=ping.ping.timestamp, timestamp=stamp)
+    feed(machine, agent.ServerMessage(pong=answer), now=now if read_at is None else read_at)
+
+
+def answer_by(machine: WorkerProtocol, *, made: float | None, now: float, job_id: str = "AJ_1") -> float:
+    message = offer(job_id)
+    if made is not None:
+        message.availability.job.state.started_at = round((made + SERVER_AHEAD_S) * 1e9)
+    (event,) = feed(machine, message, now=now)
+    assert isinstance(event, Offer)
+    return round(event.answer_by, 3)
+
+
+def test_offers_that_lay_unread_while_this_side_stood_still_are_known() -> None:
+    machine = ready()
+    stamped_pong(machine, 1.0)
+    stamped_pong(machine, 2.0)
+    assert answer_by(machine, made=4.0, now=27.0) == 6.5  # the server gave up long ago
+    assert answer_by(machine, made=26.0, now=27.0, job_id="AJ_2") == 28.5
+    assert answer_by(machine, made=None, now=27.0, job_id="AJ_3") == 4.5  # no stamp: it may be that old
+    stamped_pong(machine, 27.0)
+    assert answer_by(machine, made=None, now=27.1, job_id="AJ_4") == 29.6  # what came since cannot be old
+    machine.ignore("AJ_1")
+    assert machine.open_offers == {"AJ_2", "AJ_3", "AJ_4"}
+
+
+def test_a_pong_that_lay_unread_does_not_make_offers_look_new() -> None:
+    machine = ready()
+    stamped_pong(machine, 1.0)
+    stamped_pong(machine, 2.0, read_at=27.0)
+    assert answer_by(machine, made=4.0, now=27.0) == 6.5
+
+
+def test_while_nothing_stands_still_no_clock_is_trusted() -> None:
+    machine = ready()
+    stamped_pong(machine, 1.0)
+    assert answer_by(machine, made=-300.0, now=2.0) == 4.5
+    assert answer_by(machine, made=300.0, now=2.0, job_id="AJ_2") == 4.5
+
+
+def test_silence_while_this_side_stood_still_is_forgiven_but_offers_stay_old() -> None:
+    machine = ready()
+    stamped_pong(machine, 1.0)
+    machine.ping(2.0)
+    machine.stood_still(30.0)
+    machine.tick(30.0)
+    assert machine.events_received() == []
+    assert answer_by(machine, made=4.0, now=30.0) == 6.5
+    machine.tick(34.0)
+    assert [type(event) for event in machine.events_received()] == [Suspect]
+
+
 @given(st.data())
 def test_broken_offers_never_raise(data: st.DataObject) -> None:
     frame = bytearray(offer("AJ_1", metadata="m" * 20).SerializeToString())
