@@ -40,7 +40,10 @@ Message = Callable[[str, "dict[str, Any]"], None]
 
 
 def shortened(text: str, limit: int = MAX_TEXT) -> str:
-    """Return a text's beginning and end, with the number of characters left out between them."""
+    """Return a text's beginning and end, with the number of characters left out between them.
+
+    The host knows the mark: a secret that it cuts through is masked on both sides (`logs/redactor.py`).
+    """
     if len(text) <= limit:
         return text
     return f"{text[: limit * 3 // 4]} […{len(text) - limit} characters…] {text[-limit // 4 :]}"

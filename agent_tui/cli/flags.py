@@ -48,6 +48,11 @@ def hosting_flags(command: F) -> F:
             default="auto",
             help="How job processes start: auto (the default), fork, template or spawn.",
         ),
+        click.option(
+            "--no-mask-env",
+            is_flag=True,
+            help="Do not mask values of .env files whose names say secret (*_KEY, *_TOKEN …).",
+        ),
         source_flags,
         option_flags,
     )
@@ -108,10 +113,11 @@ def _given(option: Option, raw: str | bool) -> Given:
         ) from None
 
 
-def taken(convert: Callable[[str], Any], expects: str) -> Taken:
+def taken(convert: Callable[[str], Any], expects: str, show: Callable[[object], str] = repr) -> Taken:
     """Click's callback for a flag that is no option; what it takes is what `convert` returns.
 
-    `convert` raises ValueError with what is wrong; `expects` completes the sentence "give …".
+    `convert` raises ValueError with what is wrong; `expects` completes the sentence "give …"; `show` quotes
+    what was typed.
     """
 
     def callback(_context: click.Context, flag: click.Parameter, raw: str | None) -> Any:
@@ -120,7 +126,7 @@ def taken(convert: Callable[[str], Any], expects: str) -> Taken:
         try:
             return convert(raw)
         except ValueError as error:
-            text = f"{flag.opts[0]}: {raw!r} {error}; give {expects}"
+            text = f"{flag.opts[0]}: {show(raw)} {error}; give {expects}"
             raise UserError(text, ExitCode.USAGE) from None
 
     return callback
@@ -128,7 +134,7 @@ def taken(convert: Callable[[str], Any], expects: str) -> Taken:
 
 def of_kind(kind: kinds.Kind) -> Taken:
     """A value as options of that kind take it."""
-    return taken(kind.convert, kind.expects)
+    return taken(kind.convert, kind.expects, kind.show)
 
 
 def seconds_of(kind: kinds.Kind) -> Taken:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_tui.cli.agent_file import find_agent
+from agent_tui.cli.output import REDACTOR
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import Given, environment_layers
 from agent_tui.runtimes import learned
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
@@ -20,6 +21,9 @@ from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.settings import Settings
+
+MASKED = ("apiSecret", "workerToken")
+"""Options whose values are masked whatever names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +40,41 @@ class HostedFile:
     python: str | None
     environment: Environment
     """Of the agent, as it is now."""
+    mask_env: bool
+    """Whether values of environment files whose names say secret are masked wherever they would be shown."""
 
     @classmethod
     def find(
-        cls, agent: str | None, flags: Mapping[str, Given], config_file: Path | None, python: str | None
+        cls,
+        agent: str | None,
+        flags: Mapping[str, Given],
+        config_file: Path | None,
+        python: str | None,
+        *,
+        mask_env: bool = True,
     ) -> "HostedFile":
         """Raises UserError when there is no such file, or what surrounds it cannot be read."""
         cwd, environ = Path.cwd(), dict(os.environ)
         path, named = find_agent(agent, cwd, environ, config_file)
         environment = read_surroundings(path, cwd, environ, config_file)
-        return cls(path, cwd, environ, {**flags, "agent": named}, config_file, python, environment)
+        flags = {**flags, "agent": named}
+        file = cls(path, cwd, environ, flags, config_file, python, environment, mask_env)
+        file._mask(environment)
+        return file
 
     def read_environment(self) -> Environment:
         """As it is by now."""
-        return read_surroundings(self.path, self.cwd, self.environ, self.config_file)
+        environment = read_surroundings(self.path, self.cwd, self.environ, self.config_file)
+        self._mask(environment)
+        return environment
+
+    def _mask(self, environment: Environment) -> None:
+        """Before anything is said of it: what is refused is quoted."""
+        if self.mask_env:
+            REDACTOR.mask(environment.secrets)
+        ordinary, _ = environment_layers(environment.variables)
+        for values in (ordinary.values, environment.config, self.flags):
+            REDACTOR.mask(str(values[name].raw) for name in MASKED if name in values)
 
     def settings(self) -> "Settings":
         """The options in force, but for what its code sets. Raises UserError for what is no agent file."""
@@ -81,4 +106,5 @@ class HostedFile:
             head_start=head_start,
             flags=self.flags,
             learned=place,
+            redactor=REDACTOR,
         )

@@ -106,6 +106,7 @@ def run(
     config_file: Path | None,
     python: str | None,
     local: bool,
+    no_mask_env: bool,
     no_watch: bool,
     watch_globs: tuple[str, ...],
     on_reload: OnReload,
@@ -116,7 +117,7 @@ def run(
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
-    file = HostedFile.find(agent, given_flags(options), config_file, python)
+    file = HostedFile.find(agent, given_flags(options), config_file, python, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     with ThreadPoolExecutor(1) as beside:
         # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.

@@ -124,6 +124,7 @@ def tune(
     config_file: Path | None,
     python: str | None,
     local: bool,
+    no_mask_env: bool,
     start_method: StartMethod | None,
     **options: str | None,
 ) -> int:
@@ -131,7 +132,8 @@ def tune(
     began = time.monotonic()
     load = _load(rate, pattern, jobs or DEFAULT_JOBS, length_s, seed)
     plan = SweepPlan(load, counts, repeat, allow_remote)
-    usual = HostedFile.find(agent, given_flags(options), config_file, python).run_config()
+    file = HostedFile.find(agent, given_flags(options), config_file, python, mask_env=not no_mask_env)
+    usual = file.run_config()
     # Another code halfway would make one figure of two.
     config = replace(usual, local=local, start_method=start_method, watch=False)
     ends = None if seconds is None else began + seconds

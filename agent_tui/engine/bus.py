@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, Stamped
@@ -65,8 +65,8 @@ class Subscription:
 class Bus:
     """Stamps events, keeps the state they add up to, and hands them to every subscription."""
 
-    def __init__(self, clock: Clock, clean: Callable[[str], str] = str) -> None:
-        """`clean` makes every text in an event fit to be shown, whoever it came from."""
+    def __init__(self, clock: Clock, clean: Callable[[Event], Event] = lambda event: event) -> None:
+        """`clean` makes every text in an event fit to be shown, wherever it came from."""
         self._clock = clock
         self._clean = clean
         self._seq = 0
@@ -76,23 +76,10 @@ class Bus:
     def publish(self, event: Event) -> None:
         """Adds an event to the stream."""
         self._seq += 1
-        stamped = Stamped(self._seq, self._clock.time(), self._cleaned(event))
+        stamped = Stamped(self._seq, self._clock.time(), self._clean(event))
         self.state = reduce(self.state, stamped)
         for subscription in tuple(self._subscriptions):
             subscription.offer(stamped)
-
-    def _cleaned(self, event: Event) -> Event:
-        dirty: dict[str, object] = {}
-        for field in fields(event):
-            value: object = getattr(event, field.name)
-            clean: object = value
-            if type(value) is str:
-                clean = self._clean(value)
-            elif isinstance(value, tuple):
-                clean = tuple(self._clean(each) if type(each) is str else each for each in value)
-            if clean != value:
-                dirty[field.name] = clean
-        return replace(event, **dirty) if dirty else event  # type: ignore[arg-type]
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
         """A snapshot and the stream after it; nothing lies between, for nothing is awaited between."""

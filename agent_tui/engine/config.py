@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_tui.logs.redactor import Redactor
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options.envfiles import Environment
@@ -44,3 +45,5 @@ class RunConfig:
     """Ends test jobs that go on for longer."""
     unattended_job_length_s: float | None = None
     """The same where nothing else would ever end them: on a server without media no room closes."""
+    redactor: Redactor = field(default_factory=Redactor)
+    """Masks the secrets that are known so far; the engine adds those of the server."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Coroutine
 from typing import Any, Self
 
@@ -27,7 +28,6 @@ from agent_tui.engine.settings import Settings, available_cores, starting_at_onc
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.intake import LogIntake
-from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -70,9 +70,9 @@ class Engine:
         self._first = Settings(
             config.read_environment(), config.flags, Basis(config.runtime, cores=available_cores())
         )
-        self._redactor = Redactor()
+        self._redactor = config.redactor
         self._redactor.mask((self.options.api_secret, self.options.worker_token))
-        self._bus = Bus(self._clock, self._redactor.clean)
+        self._bus = Bus(self._clock, self._redactor.clean_value)
         self._faults = Faults(self._bus.publish)
         self._store = LogStore(self._clock, redactor=self._redactor)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -128,9 +128,10 @@ class Engine:
             if isinstance(command, cmd.Stop):
                 await self._stop(command.reason, kill=command.kill, drain=command.drain)
                 return cmd.CommandResult(True, "stopped")
-            return await self._orders.carry_out(command)
+            result = await self._orders.carry_out(command)
         except UserError as error:
-            return cmd.CommandResult(False, str(error))
+            result = cmd.CommandResult(False, str(error))
+        return self._redactor.clean_value(result, limit=sys.maxsize)  # cut already
 
     # -- start -------------------------------------------------------------------------------------
 
@@ -259,6 +260,7 @@ class Engine:
             around=self._host,
             clock=context.clock,
             emit=context.emit,
+            clean=self._redactor.clean,
         )
 
     def _make_editing(self, context: Context) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -23,13 +24,15 @@ SECRETS = frozenset({"token", "turn_password"})
 class Descriptions:
     """What is told of the last jobs that are over; their tokens are kept no longer than they."""
 
-    def __init__(self) -> None:
+    def __init__(self, clean: Callable[[str, int], str]) -> None:
+        """`clean` returns a text masked and then cut to a number of characters."""
+        self._clean = clean
         self._past: dict[str, str] = {}
 
     def keep(self, record: JobRecord) -> None:
         """Keeps a job's description as it is now."""
         self._past.pop(record.id, None)
-        self._past[record.id] = describe(record)[:MAX_KEPT]
+        self._past[record.id] = self._clean(describe(record), MAX_KEPT)
         while len(self._past) > KEPT:
             del self._past[next(iter(self._past))]
 

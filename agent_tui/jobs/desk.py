@@ -42,8 +42,10 @@ class Desk:
         around: Surroundings,
         clock: Clock,
         emit: Callable[[ev.Event], None],
+        clean: Callable[[str, int], str],
         timings: DeskTimings | None = None,
     ) -> None:
+        """`clean` returns a text masked and then cut to a number of characters."""
         self._server = server
         self._agent = agent
         self._settings = settings
@@ -54,7 +56,7 @@ class Desk:
         self._records: dict[str, JobRecord] = {}
         self._assignments: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._descriptions = Descriptions()
+        self._descriptions = Descriptions(clean)
         self._draining = False
 
     # -- from the worker ----------------------------------------------------------------------------

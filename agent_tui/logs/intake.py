@@ -14,7 +14,7 @@ from agent_tui.model.logs import LogLevel, LogSource
 
 READ_SIZE = 262_144
 MAX_PENDING = 1_048_576
-"""Bytes of an unfinished line; beyond them what there is counts as a line."""
+"""Bytes of an unfinished line; the rest of a longer one is dropped, as the store keeps less of it anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Allowance:
 class _Pipe:
     source: LogSource
     pending: bytearray = field(default_factory=bytearray)
+    too_long: bool = False
+    """Whether the line that comes is the rest of one that is stored already."""
     window: float = 0.0
     used: int = 0
     dropped: int = 0
@@ -130,9 +132,16 @@ class LogIntake:
             return
         pipe.pending += chunk
         *lines, rest = pipe.pending.split(b"\n")
-        if len(rest) > MAX_PENDING:
+        if pipe.too_long and lines:
+            del lines[0]
+            pipe.too_long = False
+        if pipe.too_long:
+            rest = bytearray()
+        elif len(rest) > MAX_PENDING:
+            # Never continued as another line: a secret at the place of the split would show its second half.
             lines.append(rest)
             rest = bytearray()
+            pipe.too_long = True
         pipe.pending = rest
         self._store_lines(pipe, lines)
 

@@ -1,9 +1,13 @@
 """Makes text from outside fit to be shown: control characters removed, known secrets masked."""
 
+import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple, TypeVar
 
-from agent_tui.logs.sanitise import MAX_LINE, sanitise
+from agent_tui.logs.sanitise import MAX_LINE, printable, shortened
+from agent_tui.logs.spellings import matching, spellings
 
 MASK = "•••"
 MAX_DEPTH = 8
@@ -12,35 +16,160 @@ MAX_DEPTH = 8
 SHORTEST_SECRET = 12
 """Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
 
+SHORTEST_MIXED = 8
+"""The same for those that mix letters and digits, as no word does."""
+
+LONGEST_SECRET = 4_096
+"""Of what is longer each piece of that length is a secret by itself."""
+
 _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
+_PEM_EDGE = re.compile("-----(?:BEGIN|END) .*")
+
+_CHILDS_CUT = re.compile(r"( \[…\d+ characters…\] )")
+"""What a child puts in place of the middle of a long text; `shortened` of `child/channel.py`."""
+
+SHORTEST_PART = 4
+"""Characters of a secret that are masked at such a cut; fewer tell nothing."""
+
+Value = TypeVar("Value")
+
+
+class _Known(NamedTuple):
+    """What is masked, as one value: it is read in several threads while another replaces it."""
+
+    pattern: re.Pattern[str] | None = None
+    longest: int = 0
+    forms: frozenset[str] = frozenset()
 
 
 class Redactor:
-    """Cleans text for the log store and for events alike."""
+    """Cleans text for the log store, for events and for what is printed."""
 
     def __init__(self) -> None:
-        self._secrets: tuple[str, ...] = ()
+        self._secrets: frozenset[str] = frozenset()
+        self._known = _Known()
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """From now on these values are masked too; any JSON web token always is."""
-        new = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        self._secrets = tuple(sorted(new | set(self._secrets), key=len, reverse=True))
+        """Mask these values from now on, in all their spellings; any JSON web token always is.
 
-    def clean(self, text: str, limit: int = MAX_LINE) -> str:
-        """The text as it may be shown."""
-        text = sanitise(text, limit)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
+        Of a value with several lines, such as a private key, each line is masked by itself as well.
+        """
+        new = {part for secret in secrets for part in _parts(secret)} - self._secrets
+        if new:
+            self._secrets |= new
+            forms = frozenset(form for secret in self._secrets for form in spellings(secret))
+            self._known = _Known(matching(forms), max(map(len, forms)), forms)
+
+    def masked(self, text: str) -> str:
+        """Return the text with secrets masked; control characters stay."""
+        pattern, _, forms = self._known
+        if pattern is not None:
+            text = pattern.sub(MASK, text)
+            if " characters…] " in text:
+                text = _without_parts(text, forms)
         return _TOKEN.sub(MASK, text) if "eyJ" in text else text
 
-    def clean_value(self, value: object, depth: int = MAX_DEPTH) -> object:
-        """A record's field: the texts of lists and objects are cleaned as well."""
+    def clean(self, text: str, limit: int = MAX_LINE) -> str:
+        """Return the text as it may be shown, at most `limit` characters of it."""
+        longest = self._known.longest
+        # Masked before it is cut, or the cut would show half a secret. Of what is far too long only the
+        # beginning is read; a secret that this takes in by half lies in the last `longest` characters.
+        window = 4 * limit + longest
+        cut = len(text) > window
+        text = self.masked(printable(text[:window] if cut else text))
+        if cut:
+            text = text[: max(len(text) - longest, 0)]
+        return shortened(text, limit, cut=cut) if cut or len(text) > limit else text
+
+    def clean_value(self, value: Value, depth: int = MAX_DEPTH, limit: int = MAX_LINE) -> Value:
+        """Return the value with every text in it cleaned: in containers and dataclasses, at any depth."""
+        clean: object = value
         if isinstance(value, str):
-            return self.clean(value)
-        if isinstance(value, (list, tuple, dict)) and not depth:
-            return self.clean(str(value))
-        if isinstance(value, dict):
-            return {self.clean(str(name)): self.clean_value(each, depth - 1) for name, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.clean_value(each, depth - 1) for each in value]
-        return value
+            clean = value if isinstance(value, Enum) else self.clean(value, limit)
+        elif dataclasses.is_dataclass(value):
+            clean = self._clean_fields(value, depth, limit)
+        elif isinstance(value, _CONTAINERS) and not depth:
+            clean = self.clean(str(value), limit)
+        elif isinstance(value, dict):
+            clean = {
+                self.clean_value(name, depth - 1, limit): self.clean_value(each, depth - 1, limit)
+                for name, each in value.items()
+            }
+        elif isinstance(value, _CONTAINERS):
+            each = (self.clean_value(each, depth - 1, limit) for each in value)
+            clean = type(value)._make(each) if hasattr(value, "_make") else type(value)(each)
+        return clean  # type: ignore[return-value]  # of the same type, but for what is too deep
+
+    def _clean_fields(self, value: object, depth: int, limit: int) -> object:
+        changed: dict[str, object] = {}
+        for field in dataclasses.fields(value):  # type: ignore[arg-type]
+            old = getattr(value, field.name)
+            if old.__class__ not in _PLAIN and (new := self.clean_value(old, depth - 1, limit)) != old:
+                changed[field.name] = new
+        return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
+
+
+_PLAIN = frozenset((int, float, bool, type(None)))
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+
+
+def _without_parts(text: str, forms: Iterable[str]) -> str:
+    """Mask the part of a secret before and after each place where a child has cut the text.
+
+    Children cannot mask before they cut: they do not know what the host masks.
+    """
+    pieces = _CHILDS_CUT.split(text)
+    for index in range(0, len(pieces) - 1, 2):
+        pieces[index] = _without_beginning(pieces[index], forms)
+        pieces[index + 2] = _without_end(pieces[index + 2], forms)
+    return "".join(pieces)
+
+
+def _without_beginning(text: str, forms: Iterable[str]) -> str:
+    """Mask the beginning of a secret at the text's end."""
+    last = text[-SHORTEST_PART:]
+    ends = (
+        at + len(last)
+        for form in forms
+        for at in _places(last, form)
+        if text.endswith(form[: at + len(last)])
+    )
+    size = max(ends, default=0)
+    return text[: len(text) - size] + MASK if size else text
+
+
+def _without_end(text: str, forms: Iterable[str]) -> str:
+    """Mask the end of a secret at the text's beginning."""
+    first = text[:SHORTEST_PART]
+    sizes = (len(form) - at for form in forms for at in _places(first, form) if text.startswith(form[at:]))
+    size = max(sizes, default=0)
+    return MASK + text[size:] if size else text
+
+
+def _places(part: str, form: str) -> Iterator[int]:
+    at = form.find(part) if len(part) == SHORTEST_PART else -1
+    while at >= 0:
+        yield at
+        at = form.find(part, at + 1)
+
+
+def _parts(secret: str) -> set[str]:
+    """Return what of a secret is masked: the whole, and the lines that it consists of.
+
+    Each as it is, which is what was encoded, and as it is once control characters are removed.
+    """
+    lines = (line.strip() for line in secret.split("\n"))
+    wholes = (secret.strip(), *(line for line in lines if not _PEM_EDGE.fullmatch(line)))
+    return {
+        part
+        for whole in (*wholes, *map(printable, wholes))
+        for begin in range(0, len(whole), LONGEST_SECRET)
+        if _is_worth_masking(part := whole[begin : begin + LONGEST_SECRET])
+    }
+
+
+def _is_worth_masking(secret: str) -> bool:
+    if len(secret) >= SHORTEST_SECRET:
+        return True
+    mixed = any(map(str.isdigit, secret)) and any(map(str.isalpha, secret))
+    return mixed and len(secret) >= SHORTEST_MIXED

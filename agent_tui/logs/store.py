@@ -79,7 +79,7 @@ class LogStore:
     ) -> None:
         """Stores one line, sanitised."""
         redactor = self._redactor
-        shown = {redactor.clean(name): redactor.clean_value(value) for name, value in (fields or {}).items()}
+        shown = redactor.clean_value(fields or {})
         logger = redactor.clean(logger) if logger else ""
         self._store(
             source, level, (redactor.clean(text),), self._clock.time() if ts is None else ts, logger, shown

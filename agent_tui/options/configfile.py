@@ -128,8 +128,8 @@ def _expanded(raw: object, environ: Mapping[str, Given], name: str, where: str) 
         given = environ.get(match[1])
         if given is None or given.raw == "":
             raise OptionError(
-                f"{name}: {raw!r} ({where}) names a variable that is not set; set {match[1]} in the "
-                "environment or in .env"
+                f"{name}: {BY_NAME[name].kind.show(raw)} ({where}) names a variable that is not set; "
+                f"set {match[1]} in the environment or in .env"
             )
         return str(given.raw)
 

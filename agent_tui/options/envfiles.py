@@ -1,5 +1,6 @@
 """Environment files: which are read, in which order, and where each variable came from."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,11 @@ from agent_tui.options.resolve import Given
 
 NAMES = (".env.local", ".env")
 ROOT_MARKS = ("pyproject.toml", "package.json", ".git")
+
+_SAYS_SECRET = re.compile(r"(?:.*_)?(?:KEY|SECRET|TOKEN|PASSWORD)", re.IGNORECASE)
+_WORDS = re.compile(r"(?:[a-z]+[-_. ]?){1,4}")
+LONGEST_WORDS = 15
+"""Up to so many lower-case letters are taken for words (`SORT_KEY=created_at`), which logs are full of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,9 @@ class Environment:
     config_problem: str = ""
     screen: Mapping[str, object] = field(default_factory=dict)
     """The config file's table `[screen]`, as it stands there: only the screen knows what may be in it."""
+    secrets: frozenset[str] = frozenset()
+    """Values of variables that the files set and whose names say secret; also what the process's environment
+    gives them instead."""
 
     @property
     def plain(self) -> dict[str, str]:
@@ -66,6 +75,7 @@ def read_environment(agent_file: Path, cwd: Path, environ: Mapping[str, str]) ->
     variables = {name: Given(value, f"{name} in the environment") for name, value in environ.items()}
     files: list[Path] = []
     problems: list[str] = []
+    secrets: set[str] = set()
     for path in env_files(agent_file, cwd):
         try:
             lines = _line_numbers(path, problems)
@@ -76,9 +86,15 @@ def read_environment(agent_file: Path, cwd: Path, environ: Mapping[str, str]) ->
             continue
         files.append(path)
         for name, value in values.items():
+            if _SAYS_SECRET.fullmatch(name):
+                secrets.update(each for each in (value, environ.get(name)) if each and not _is_words(each))
             if value is not None and name not in variables:
                 variables[name] = Given(value, f"{name} in {near(path, cwd)}:{lines.get(name, 1)}")
-    return Environment(variables, tuple(files), tuple(problems))
+    return Environment(variables, tuple(files), tuple(problems), secrets=frozenset(secrets))
+
+
+def _is_words(value: str) -> bool:
+    return len(value) <= LONGEST_WORDS and _WORDS.fullmatch(value) is not None
 
 
 def _line_numbers(path: Path, problems: list[str]) -> dict[str, int]:

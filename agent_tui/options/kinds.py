@@ -8,7 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agent_tui.options.characters import refused_character
 from agent_tui.options.urls import parse_server_url, shown_url
+
+MASK = "•••"
+"""In place of a secret."""
 
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?\s*")
 _UNIT_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
@@ -50,13 +54,15 @@ class Kind:
 def text(
     expects: str = "a text", *, forbidden: str = "", empty: bool = True, longest: int | None = None
 ) -> Kind:
-    """Any text; surrounding white space is dropped."""
+    """Any text without control characters; surrounding white space is dropped."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str):
             raise ValueError("is not a text")
-        if any(ord(char) < 0x20 or ord(char) == 0x7F or char in forbidden for char in raw):
-            raise ValueError("holds a character that is not allowed")
+        if what := refused_character(raw):
+            raise ValueError(f"holds {what}")
+        if found := next((char for char in raw if char in forbidden), ""):
+            raise ValueError(f"holds {found!r}, which is not allowed")
         if not empty and not raw.strip():
             raise ValueError("is empty")
         if longest is not None and len(raw.strip()) > longest:
@@ -68,7 +74,7 @@ def text(
 
 def secret(expects: str) -> Kind:
     """A text that is masked wherever it could be seen."""
-    return Kind(expects, text().convert, secret=True)
+    return Kind(expects, text().convert, secret=True, show=lambda raw: MASK)
 
 
 def server_url(expects: str) -> Kind:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option, ServerOptions
+from agent_tui.options.kinds import MASK
 
-MASK = "•••"
 DEFAULT = "default"
 
 LOAD_SETTINGS = ("loadFunc", "loadThreshold")
@@ -98,7 +98,7 @@ def convert(option: Option, given: Given) -> object:
     try:
         return option.kind.convert(given.raw)
     except ValueError as error:
-        value = MASK if option.kind.secret else option.kind.show(given.raw)
+        value = option.kind.show(given.raw)
         raise OptionError(
             f"{option.name}: {value} ({given.where}) {error}; give {option.kind.expects}"
         ) from None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agent_tui.files import create_file
 from agent_tui.options.declare import OPTIONS
-from agent_tui.options.resolve import MASK, Resolution
+from agent_tui.options.kinds import MASK
+from agent_tui.options.resolve import Resolution
 
 SHORTEST = 8
 """Of the secrets that are looked for: a development server's `secret` is a word like any other."""

@@ -68,7 +68,7 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
 async def test_texts_in_events_are_cleaned_on_their_way() -> None:
     redactor = Redactor()
     redactor.mask(["a-long-api-secret"])
-    bus = Bus(FakeClock(), redactor.clean)
+    bus = Bus(FakeClock(), redactor.clean_value)
     reader = bus.subscribe()
     bus.publish(WorkerRefused("bad a-long-api-secret \x1b[31mred eyJhbGciOiJI.eyJzdWIiOiJh.c2lnbmF0dXJl"))
     bus.close()

@@ -59,6 +59,7 @@ class Bench:
             around=self,
             clock=SystemClock(),
             emit=self.events.append,
+            clean=lambda text, limit: text[:limit],
             timings=DeskTimings(assignment_s),
         )
 

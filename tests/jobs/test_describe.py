@@ -66,7 +66,7 @@ def test_any_token_is_told_of_without_showing_it(text: str, said: str) -> None:
 
 
 def test_the_last_jobs_that_are_over_are_kept_bounded() -> None:
-    past = Descriptions()
+    past = Descriptions(lambda text, limit: text[:limit])
     for number in range(KEPT + 5):
         past.keep(record(f"AJ_{number}", "m" * 100_000))
     assert past.of_past("AJ_4") is None

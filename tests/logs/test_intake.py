@@ -1,5 +1,6 @@
 """The store and the thread that fills it, over real pipes."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.logs.intake import Allowance, LogIntake
+from agent_tui.logs.intake import MAX_PENDING, Allowance, LogIntake
 from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model.clock import SystemClock
@@ -76,6 +77,23 @@ async def test_more_than_the_allowance_is_dropped_with_a_count() -> None:
         assert store.dropped == 490
         assert texts(store)[:10] == ["x"] * 10
         assert texts(store)[-1] == "490 lines of stdout dropped: more than can be shown"
+
+
+async def test_the_rest_of_a_line_that_is_too_long_is_no_line_of_its_own() -> None:
+    with intake_of() as (intake, store):
+        write = pipe_to(intake)
+
+        def send() -> None:
+            # A pipe holds 64 KB: what is written here was read before, in pieces.
+            for part in (b"x" * (MAX_PENDING - 8), b"0123456789abcdef", b"y" * 2 * MAX_PENDING, b"\nnext\n"):
+                while part:
+                    part = part[os.write(write, part) :]
+            os.close(write)
+
+        await asyncio.to_thread(send)
+        await intake.drained("p1")
+        assert [text[:5] for text in texts(store)] == ["xxxxx", "next"]
+        assert "(cut at " in texts(store)[0]
 
 
 async def test_a_flood_never_makes_the_writer_wait_for_long() -> None:

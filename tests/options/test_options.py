@@ -1,11 +1,12 @@
 """Options: values of every kind, layers and their order, and lines for people about what is wrong."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option
 from agent_tui.options.envfiles import env_files, read_environment
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import (
@@ -16,6 +17,8 @@ from agent_tui.options.resolve import (
     environment_layers,
     resolve,
 )
+from agent_tui.options.urls import shown_url
+from tests.fakes.hostile_values import CONTROL
 
 
 def value(name: str, raw: object) -> object:
@@ -186,3 +189,76 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path)
     environment = read_environment(agent, tmp_path, {})
     assert environment.plain == {"A": "1"}
     assert ".env.local cannot be read" in environment.problems[0]
+
+
+TEXTS = [
+    option
+    for option in OPTIONS
+    if option.kind.word in ("TEXT", "URL") and not option.kind.words  # but for what is true or false
+]
+
+
+@pytest.mark.parametrize("option", TEXTS, ids=lambda option: option.name)
+def test_a_text_takes_no_character_that_acts_on_a_terminal(option: Option) -> None:
+    for char in (*CONTROL, "\t", "\n", "\ud800", "\udcff"):
+        raw = f"Xq{char}b"
+        with pytest.raises(OptionError) as raised:
+            convert(option, Given(raw, "LIVEKIT_X in .env:3"))
+        line = str(raised.value)
+        assert re.search(
+            r" \(LIVEKIT_X in \.env:3\) holds the (control character U\+|byte 0x)[0-9A-F]{2,4}", line
+        )
+        assert line.isprintable()
+        assert ("Xq" in line) is (option.name not in ("apiKey", "apiSecret", "workerToken", "wsURL"))
+
+
+def test_the_texts_among_the_options_are_all_tried() -> None:
+    names = {"agent", "agentName", "deployment", "host", "wsURL", "apiKey", "apiSecret", "workerToken"}
+    assert {option.name for option in TEXTS} == names
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://project.livekit.cloud", "wss://project.livekit.cloud"),
+        ("ws://[::1]:7880/base?access_token=x", "ws://[::1]:7880/base"),
+        ("localhost:7880", "localhost:7880"),
+        ("project.livekit.cloud", "project.livekit.cloud"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("", ""),
+        ("wss://key:secret@host.example", "wss://…@host.example"),
+        ("key:secret@host.example", "…@host.example"),
+        ("key:se/cret@host.example", "…@host.example"),
+        ("wss://key:secret", "wss://•••"),
+        ("key:secret", "•••"),
+        ("AbCdEfGh12345678", "•••"),
+        ("0123456789abcdef0123456789abcdef", "•••"),
+        ("eyJhbGciOiJI.eyJzdWIiOiJh.c2lnbmF0dXJl", "•••"),
+        ("AbCdEfGh12345678://host", "•••://host"),
+    ],
+)
+def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+    if "•••" in shown or "@" in shown:
+        with pytest.raises(OptionError) as raised:
+            value("wsURL", url)
+        assert f"wsURL: {shown!r} (test) cannot be used: it " in str(raised.value)
+        assert "secret" not in str(raised.value).replace("API key and secret", "")
+
+
+def test_values_of_environment_files_whose_names_say_secret(tmp_path: Path) -> None:
+    agent = write(tmp_path / "agent.py", "")
+    write(
+        tmp_path / ".env",
+        "OPENAI_API_KEY=sk-1234567890\ndb_password='Tr0ub4dor&3'\nTOKEN=t-0123456789\nSECRET_NAME=not-a-secret-1\n"
+        "SORT_KEY=created_at\nEMPTY_KEY=\nMONKEY=banana-split-99\nSIGNING_SECRET='two\nlines'\n",
+    )
+    environ = {"OPENAI_API_KEY": "sk-of-the-shell-1", "OTHER_TOKEN": "not-in-a-file-1"}
+    environment = read_environment(agent, tmp_path, environ)
+    assert environment.secrets == {
+        "sk-1234567890",
+        "sk-of-the-shell-1",
+        "Tr0ub4dor&3",
+        "t-0123456789",
+        "two\nlines",
+    }

@@ -13,7 +13,7 @@ from textual.widgets import Button, Static
 from agent_tui.engine.settings import Settings
 from agent_tui.model import commands as cmd
 from agent_tui.options.declare import OPTIONS, Option
-from agent_tui.options.resolve import MASK
+from agent_tui.options.kinds import MASK
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import MUTED, brief

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from textual.content import Content
 
 from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Option
+from agent_tui.options.kinds import MASK
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import DEFAULT, MASK, Given, OptionError, Resolution, convert
+from agent_tui.options.resolve import DEFAULT, Given, OptionError, Resolution, convert
 from agent_tui.tui.text import MUTED, brief, cell
 
 NAME_WIDTH = 25
