@@ -53,6 +53,9 @@ def _run(arguments: list[str]) -> int:
     # Imported here, so that Ctrl+C finds us ready from the first moment on.
     import click
 
+    from agent_tui.cli.output import guard_streams
+
+    guard_streams()
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     if name == "run" and arguments and (meant := misspelled_command(arguments[0])):
         _complain(f"there is no file or command {arguments[0]}: did you mean agent-tui {meant}?")

@@ -13,7 +13,14 @@ from agent_tui.options import kinds
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    metavar="TEXT",
+    callback=of_kind(kinds.text("an address of this machine", empty=False)),
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on.",
+)
 @click.option(
     "--port",
     metavar="N",
@@ -22,8 +29,20 @@ from agent_tui.options import kinds
     show_default=True,
     help="Port; 0 picks a free one.",
 )
-@click.option("--api-key", metavar="TEXT", default=None, help="API key; a random one without it.")
-@click.option("--api-secret", metavar="TEXT", default=None, help="API secret; a random one without it.")
+@click.option(
+    "--api-key",
+    metavar="TEXT",
+    callback=of_kind(kinds.secret("the API key that workers are to use")),
+    default=None,
+    help="API key; a random one without it.",
+)
+@click.option(
+    "--api-secret",
+    metavar="TEXT",
+    callback=of_kind(kinds.secret("the API secret that belongs to the key")),
+    default=None,
+    help="API secret; a random one without it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 def server(host: str, port: int, api_key: str | None, api_secret: str | None, as_json: bool) -> int:
     """Runs the embedded local server by itself: workers, rooms and dispatches, without media."""

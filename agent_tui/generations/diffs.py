@@ -21,7 +21,11 @@ _VISIBLE = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "
 _VISIBLE |= {0x7F: "\u2421"}
 _VISIBLE |= {
     code: f"<U+{code:04X}>"
-    for code in (*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+    for first, last in (
+        *((0x80, 0x9F), (0x061C, 0x061C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x206F)),
+        *((0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
+    )
+    for code in range(first, last + 1)
 }
 """Characters that would hide something from whoever reads a diff, as what can be seen of them."""
 

@@ -11,10 +11,13 @@ from agent_tui.model.logs import LogLevel, LogLine
 
 
 def to_line(stamped: ev.Stamped) -> str | None:
-    """The line of one event; None for events that would only be noise here."""
+    """Return the line of one event; None for events that would only be noise here.
+
+    What follows on further lines is indented, so that no text of an event looks like the next event.
+    """
     form = _FORMS.get(type(stamped.event))
     text = None if form is None else form(stamped.event)
-    return None if text is None else f"{_clock(stamped.ts)} {text}"
+    return None if text is None else f"{_clock(stamped.ts)} {text}".replace("\n", "\n    ")
 
 
 def log_to_line(log: LogLine) -> str:
@@ -55,7 +58,7 @@ def _generation_ready(e: ev.GenerationReady) -> str:
 
 def _generation_failed(e: ev.GenerationFailed) -> str:
     place = f" at {e.file}" + (f":{e.line}" if e.line else "") if e.file else ""
-    trace = "".join(f"\n    {line}" for line in e.traceback.rstrip().split("\n")) if e.traceback else ""
+    trace = f"\n{e.traceback.rstrip()}" if e.traceback else ""
     return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
 
 
@@ -162,7 +165,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
     ev.InterpreterChosen: lambda e: (
         f"  interpreter {e.path} ({e.version}, {e.found_as})"
-        + "".join(f"\n    passed over {miss}" for miss in e.misses)
+        + "".join(f"\npassed over {miss}" for miss in e.misses)
     ),
     ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
     ev.HttpListening: lambda e: f"  health and /worker at {e.url}",

@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from agent_tui.options.characters import escaped
+
 MOST = 100_000
 """Lines that wait for a slow reader; what comes beyond them is counted and dropped."""
 
@@ -18,7 +20,10 @@ PATIENCE_S = 0.5
 
 
 class Writer:
-    """Lines in, bytes out, in order. `failed` is called once, in the thread, when nothing can be written."""
+    """Lines in, bytes out, in order, with control characters escaped.
+
+    `failed` is called once, in the thread, when nothing can be written.
+    """
 
     def __init__(self, fd: int, encoding: str, failed: Callable[[OSError], None], most: int = MOST) -> None:
         self._fd = fd
@@ -61,7 +66,7 @@ class Writer:
     def _run(self) -> None:
         try:
             while batch := self._next():
-                data = ("\n".join(batch) + "\n").encode(self._encoding, "backslashreplace")
+                data = (escaped("\n".join(batch)) + "\n").encode(self._encoding, "backslashreplace")
                 while data:
                     data = data[os.write(self._fd, data) :]
                     self._written += 1

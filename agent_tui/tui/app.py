@@ -3,16 +3,19 @@
 import asyncio
 import importlib
 import time
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from rich.console import Console
 from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.widget import Widget
 from textual.widgets import Footer
 
@@ -26,6 +29,7 @@ from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.follower import Follower
+from agent_tui.tui.guard import ControlCharacters
 from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.text import brief
@@ -47,6 +51,9 @@ CLOCK_TICKS = 10
 
 SETTLE_TICKS = 6
 """So many ticks after a change, panels that paint at most twice a second catch up with it."""
+
+CONTROL_CHARACTERS = ControlCharacters()
+"""One for good: lines that it has gone over are kept by it."""
 
 DEFAULTS = resolve((), Basis()).options
 """Until there is an engine."""
@@ -96,6 +103,7 @@ class AgentTuiApp(App[int]):
         `dispatch` test jobs are made once the worker is ready.
         """
         super().__init__()
+        self.error_console = Console(highlight=False, stderr=True, color_system=None)
         self.actions = remapped(ACTIONS, preferences.keys)
         """The registry, with keys as they are here."""
         self.register_theme(HIGH_CONTRAST)
@@ -125,6 +133,14 @@ class AgentTuiApp(App[int]):
 
         usual = super().get_driver_class()
         return Terminal if usual in Terminal.__bases__ else usual
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return (*super().get_line_filters(), CONTROL_CHARACTERS)
+
+    def _fatal_error(self) -> None:
+        """Leave with the traceback of what failed. Textual's own shows all local variables, secrets too."""
+        self._exit_renderables.append(Text(traceback.format_exc()))
+        self._close_messages_no_wait()
 
     # -- life ----------------------------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 from textual.content import Content
 
+from agent_tui.options import characters
 from agent_tui.tui.widgets import text as whole
 
 MUTED = "$foreground 60%"
 """Quiet text inside a `Content`, where `$text-muted` comes out as loud as the rest: only CSS knows shares."""
 
-PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
+PRINTABLE = characters.SAFE
 """What inputs take: an input draws its value raw, and what is pasted can hold anything."""
 
 LONGEST = 300
