@@ -6,13 +6,14 @@ import base64
 import importlib
 import inspect
 import logging
+import os
 import pickle
 import sys
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, owned
+from . import loading, owned, shadows
 from .control import AlreadyAnswered, ControlLoop, Offer
 from .lk_bridge import running_job
 from .lk_sdk import FUNCTIONS, GUARD, PICKLED, import_sdk, runners, set_mode, set_up_logging
@@ -94,6 +95,13 @@ def run(link: Link) -> None:
     load_ms = (time.monotonic() - started) * 1000
     set_mode(link)
     set_up_logging(link)
+    for name in sorted(shadows.names(owned.own_roots())):
+        _log.warning(
+            "the project has a module named like the standard library's %r: `python %s` gives it to the SDK "
+            "and installed packages, which may fail; rename it",
+            name,
+            os.path.basename(link.orders.file),
+        )
     agent = SdkAgent(server, request, load)
     loading.hand_over_code(link.say)
     link.say(

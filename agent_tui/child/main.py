@@ -3,10 +3,12 @@
 The descriptor is the child's end of the channel. What to do comes over it (`process.main`).
 """
 
-import importlib
 import os
 import sys
-import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
 
 PACKAGE = "_agent_tui_child"
 """The private name under which the modules beside this file are loaded."""
@@ -21,17 +23,20 @@ def _leave_path(here: str) -> None:
         del sys.path[0]
 
 
-def _load_siblings(here: str) -> types.ModuleType:
-    package = types.ModuleType(PACKAGE)
+def _load_siblings(here: str) -> "types.ModuleType":
+    package = type(sys)(PACKAGE)
     package.__path__ = [here]
     sys.modules[PACKAGE] = package
-    before = sys.dont_write_bytecode
+    before, path = sys.dont_write_bytecode, sys.path
     sys.dont_write_bytecode = True
+    # A folder of PYTHONPATH may have modules named like the standard library's.
+    standard = os.path.dirname(os.path.realpath(os.__file__))
+    sys.path = [each for each in path if os.path.realpath(each).startswith(standard)]
     try:
         for name in MODULES:
-            importlib.import_module(f"{PACKAGE}.{name}")
+            __import__(f"{PACKAGE}.{name}")
     finally:
-        sys.dont_write_bytecode = before
+        sys.dont_write_bytecode, sys.path = before, path
     return sys.modules[f"{PACKAGE}.process"]
 
 

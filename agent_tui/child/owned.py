@@ -8,7 +8,10 @@ import itertools
 import os
 import sys
 import sysconfig
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -112,9 +115,9 @@ def _is_foreign(module: Any) -> bool:
     return isinstance(file, str) and not is_own(file)
 
 
-def uncover(folders: list[str]) -> None:
-    """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
-    hidden = set()
+def own_names(folders: list[str], among: Container[str]) -> set[str]:
+    """Those names for which the folders have a module or a package."""
+    found = set()
     for folder in folders:
         try:
             entries = os.listdir(folder)
@@ -123,11 +126,14 @@ def uncover(folders: list[str]) -> None:
         for entry in entries:
             name = entry[:-3] if entry.endswith(".py") else entry
             path = os.path.join(folder, entry)
-            if name in sys.modules and (
-                path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))
-            ):
-                hidden.add(name)
-    for name in hidden - set(sys.stdlib_module_names):
+            if name in among and (path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))):
+                found.add(name)
+    return found
+
+
+def uncover(folders: list[str]) -> None:
+    """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
+    for name in own_names(folders, sys.modules) - set(sys.stdlib_module_names):
         if _is_foreign(sys.modules.get(name)):
             for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[each]

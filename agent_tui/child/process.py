@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, entropy, fitness, loading, owned, preparing
+from . import debugging, entropy, fitness, loading, owned, preparing, shadows
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -247,6 +247,8 @@ def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = Fals
     link.records.install()
     command = "start" if orders.production else "dev"
     loading.prepare(orders.file, Snapshot(fds[0] if fds else None), command)
+    if orders.runtime == "native":
+        shadows.install(owned.own_roots())
 
 
 def _become_base(channel: Channel, unfit: list[str]) -> None:

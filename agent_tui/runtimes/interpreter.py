@@ -18,7 +18,12 @@ OLDEST = (3, 10)
 ASK_LIMIT_S = 20.0
 
 _QUESTION = """
-import importlib.util, json, sys
+import os, sys
+path = sys.path
+standard = os.path.dirname(os.path.realpath(os.__file__))
+sys.path = [each for each in path if each and os.path.realpath(each).startswith(standard)]
+import importlib.util, json  # not the project's modules of these names
+sys.path = path
 missing = []
 for name in json.loads(sys.argv[1]):
     try:

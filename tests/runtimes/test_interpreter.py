@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.runtimes.interpreter import find_interpreter, needs
+from agent_tui.runtimes.interpreter import ask_python, find_interpreter, needs
 
 from .support import AGENTS, clean_environ
 
@@ -167,6 +167,13 @@ def test_this_python_is_asked_and_knows_local_modules() -> None:
 
 
 @pytest.mark.real
+def test_a_project_with_modules_named_like_the_standard_librarys_is_asked_about(tmp_path: Path) -> None:
+    for name in ("json", "types", "importlib", "wanted"):
+        (tmp_path / f"{name}.py").write_text("")
+    for environ in ({}, {"PYTHONPATH": str(tmp_path)}):
+        assert ask_python(Path(sys.executable), ["wanted", "gone"], tmp_path, environ)["missing"] == ["gone"]
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [

@@ -144,6 +144,42 @@ async def test_the_file_is_run_as_python_would(sink: Sink, tmp_path: Path) -> No
     assert set(environ) <= {"PATH", "HOME", "LANG", "PYTHONPATH", "MY_KEY", "LC_CTYPE"}
 
 
+@pytest.mark.parametrize("on_path", [False, True])
+async def test_modules_named_like_the_standard_librarys(sink: Sink, tmp_path: Path, on_path: bool) -> None:
+    for name in ("json", "types", "queue", "logging", "threading", "calendar", "enum", "abc"):
+        (tmp_path / f"{name}.py").write_text(f"WHOSE = 'own {name}'\n")
+    (tmp_path / "asyncio").mkdir()
+    (tmp_path / "asyncio" / "__init__.py").write_text("from . import part\nfrom asyncio.part import WHOSE\n")
+    (tmp_path / "asyncio" / "part.py").write_text("import queue\nWHOSE = f'own asyncio, {queue.WHOSE}'\n")
+    (tmp_path / "agent.py").write_text(
+        "import asyncio.part, json, types\n"
+        "from queue import WHOSE\n"
+        "import abc, http.cookiejar, multiprocessing.pool, sys\n"
+        "async def entry(ctx):\n"
+        "    import logging, threading\n"
+        "    print(asyncio.WHOSE, json.WHOSE, types.WHOSE, WHOSE, logging.WHOSE, threading.WHOSE, sep='; ')\n"
+        "    print(http.cookiejar.timegm is sys.modules['calendar'].timegm, hasattr(abc, 'WHOSE'))\n"
+        "    loop = sys.modules['asyncio'].get_running_loop()\n"
+        "    print(await loop.run_in_executor(None, lambda: 'in a thread'))\n"
+        "    ctx.shutdown('done')\n"
+    )
+    run = runtime(tmp_path / "agent.py", sink, PYTHONPATH=str(tmp_path) if on_path else "")
+    async with ready(run) as child:
+        child.send(start_job())
+        assert Exiting("done") in await rest(child)
+        await ended(child)
+    sink.join()
+    assert sink.printed() == [
+        "own asyncio, own queue; own json; own types; own queue; own logging; own threading",
+        "True False",
+        "in a thread",
+    ]
+    async with launched(run, ProcessKind.CONTROL, functions="") as child:
+        manifest = await loaded(child)
+        assert isinstance(manifest, Manifest)
+        assert {Path(file).stem for file in manifest.files} > {"agent", "json", "queue", "part"}
+
+
 async def test_printed_text_comes_whole(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_prints.py", sink, LANG="C", LC_ALL="C")) as child:
         child.send(start_job())
