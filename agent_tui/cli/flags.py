@@ -12,6 +12,10 @@ from agent_tui.model.events import StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.resolve import Given, OptionError, convert
+from agent_tui.reading import Pipes, read_pipe_or_file
+
+MOST_SECRET_BYTES = 65_536
+"""Of a file that holds one secret."""
 
 TRUTH = kinds.truth().words
 
@@ -106,7 +110,8 @@ def _given(option: Option, raw: str | bool) -> Given:
     if isinstance(raw, bool) or not option.kind.secret or not raw.startswith("@"):
         return Given(raw, option.flag)
     try:
-        return Given(Path(raw[1:]).read_text(encoding="utf-8").strip(), f"{option.flag} {raw}")
+        content = read_pipe_or_file(raw[1:], MOST_SECRET_BYTES, Pipes())
+        return Given(content.decode("utf-8").strip(), f"{option.flag} {raw}")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"

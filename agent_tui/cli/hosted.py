@@ -13,6 +13,7 @@ from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given, environment_layers
+from agent_tui.reading import Pipes, normalized
 from agent_tui.runtimes import learned
 from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.headstart import HeadStart
@@ -39,7 +40,9 @@ class HostedFile:
     """Only if one was named."""
     python: str | None
     environment: Environment
-    """Of the agent, as it is now."""
+    """Of the agent, as it was at the start."""
+    pipes: Pipes
+    """What FIFOs and sockets among its files gave."""
     mask_env: bool
     """Whether values of environment files whose names say secret are masked wherever they would be shown."""
 
@@ -54,17 +57,21 @@ class HostedFile:
         mask_env: bool = True,
     ) -> "HostedFile":
         """Raises UserError when there is no such file, or what surrounds it cannot be read."""
-        cwd, environ = Path.cwd(), dict(os.environ)
-        path, named = find_agent(agent, cwd, environ, config_file)
-        environment = read_surroundings(path, cwd, environ, config_file)
+        cwd, environ, pipes = Path.cwd(), dict(os.environ), Pipes()
+        config_file = normalized(config_file) if config_file else None
+        path, named = find_agent(agent, cwd, environ, config_file, pipes)
+        environment = read_surroundings(path, cwd, environ, config_file, pipes)
         flags = {**flags, "agent": named}
-        file = cls(path, cwd, environ, flags, config_file, python, environment, mask_env)
+        file = cls(path, cwd, environ, flags, config_file, python, environment, pipes, mask_env)
         file._mask(environment)
         return file
 
     def read_environment(self) -> Environment:
-        """As it is by now."""
-        environment = read_surroundings(self.path, self.cwd, self.environ, self.config_file)
+        """Read it for a load. The first one gets what FIFOs gave at the start: they may give it only once."""
+        try:
+            environment = read_surroundings(self.path, self.cwd, self.environ, self.config_file, self.pipes)
+        finally:
+            self.pipes.renew()
         self._mask(environment)
         return environment
 
@@ -101,6 +108,7 @@ class HostedFile:
             agent=self.path,
             cwd=self.cwd,
             read_environment=self.read_environment,
+            environment=self.environment,
             runtime=runtime,
             interpreter=interpreter,
             head_start=head_start,

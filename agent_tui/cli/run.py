@@ -5,7 +5,6 @@ import gc
 import importlib
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
+from agent_tui.runtimes.threads import in_thread
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
@@ -119,12 +119,11 @@ def run(
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
     file = HostedFile.find(agent, given_flags(options), config_file, python, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
-    with ThreadPoolExecutor(1) as beside:
-        # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
-        preparing = beside.submit(file.run_config)
-        if screen:
-            importlib.import_module("agent_tui.tui.app")
-        usual = preparing.result()
+    # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
+    preparing = in_thread(file.run_config)
+    if screen:
+        importlib.import_module("agent_tui.tui.app")
+    usual = preparing.result()
     config = replace(
         usual,
         local=local,

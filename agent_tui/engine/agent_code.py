@@ -33,6 +33,7 @@ from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
+from agent_tui.runtimes.threads import off_loop
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
@@ -202,8 +203,8 @@ class AgentCode:
 
     # -- what the generations ask (`Host`) --------------------------------------------------------------
 
-    def read_environment(self) -> Mapping[str, str]:
-        return self._options.read_environment()
+    async def read_environment(self) -> Mapping[str, str]:
+        return await self._options.read_environment()
 
     def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes] | None) -> PythonRuntime:
         config = self._context.config
@@ -223,11 +224,11 @@ class AgentCode:
     async def check(self, manifest: ch.Manifest) -> int:
         kind = self._context.config.runtime
         look = may_be_of_another_kind(manifest.imports, kind)
-        if look and (changed := changed_kind(self._context.config.agent, kind)):
+        if look and (changed := await off_loop(changed_kind, self._context.config.agent, kind)):
             raise UserError(changed)
         return self._options.check(manifest).num_idle_processes
 
-    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+    async def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
         """A file that became one of another kind fails in strange ways.
 
         One that does not parse says so by itself, and so does an import of the SDK that is misspelt.
@@ -237,7 +238,7 @@ class AgentCode:
         own = (*DOES_NOT_PARSE, *(DOES_NOT_IMPORT if KINDS[kind].sdk else ()))
         if failure is not None and failure.error.startswith(own):
             return error
-        changed = changed_kind(self._context.config.agent, kind)
+        changed = await off_loop(changed_kind, self._context.config.agent, kind)
         return UserError(changed) if changed else error
 
     async def apply(self, manifest: ch.Manifest) -> None:

@@ -21,6 +21,7 @@ from agent_tui.model.events import Notice, OptionsChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.runtimes.python import ChildSettings
+from agent_tui.runtimes.threads import off_loop
 
 
 @dataclass(slots=True)
@@ -46,10 +47,10 @@ class CodeOptions:
         self._server_for = _server_fields(context.settings.options)
         self._load = _Load(context.settings)
 
-    def read_environment(self) -> Mapping[str, str]:
+    async def read_environment(self) -> Mapping[str, str]:
         """Environment files as they are now, and the server that the agent is to find."""
         context = self._context
-        environment = context.config.read_environment()
+        environment = await off_loop(context.config.read_environment)
         for problem in environment.problems:
             context.emit(Notice(LogLevel.WARN, problem))
         self._load = _Load(context.settings.loaded(environment))

@@ -23,6 +23,8 @@ class RunConfig:
     """Reads environment files and config file again, for each load."""
     runtime: str
     interpreter: Interpreter
+    environment: Environment | None = None
+    """As it was read at the start; None: `read_environment` is asked."""
     head_start: HeadStart | None = None
     """A child that already imports the SDK; the first control process takes it over."""
     flags: Mapping[str, Given] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from agent_tui.options.declare import BY_NAME, Applies, ServerOptions
 from agent_tui.options.resolve import convert
 from agent_tui.options.save import keepable, save
 from agent_tui.processes.pool import Pool
+from agent_tui.runtimes.threads import off_loop
 
 ACCEPT_S = 10.0
 """A server that has not accepted a changed registration by then will not soon."""
@@ -96,7 +97,8 @@ class Editor:
                 raise UserError(f"not saved: {file.path}: {error.strerror or error}") from None
             except ValueError as error:
                 raise UserError(f"not saved: {error}") from None
-            self._context.settings = settings.saved(config.read_environment(), held_back.keys())
+            environment = await off_loop(config.read_environment)
+            self._context.settings = self._context.settings.saved(environment, held_back.keys())
             return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
 
     async def _carry_out(self, changed: Changes, *, wait: bool = True) -> None:

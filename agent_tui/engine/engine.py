@@ -68,7 +68,9 @@ class Engine:
         self.up = False
         """Whether everything is started, so that commands are taken."""
         self._first = Settings(
-            config.read_environment(), config.flags, Basis(config.runtime, cores=available_cores())
+            config.environment or config.read_environment(),
+            config.flags,
+            Basis(config.runtime, cores=available_cores()),
         )
         self._redactor = config.redactor
         self._redactor.mask((self.options.api_secret, self.options.worker_token))

@@ -16,7 +16,7 @@ from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
 
-Complete = Callable[[ch.Manifest], Mapping[str, bytes]]
+Complete = Callable[[ch.Manifest], Awaitable[Mapping[str, bytes]]]
 """The generation's modules, once loading has shown what belongs to it."""
 
 
@@ -102,7 +102,7 @@ class Attempt:
             self.manifest = await self.control.start()
         finally:
             self._end_steps()
-        self._runtime.serve(complete(self.manifest))
+        self._runtime.serve(await complete(self.manifest))
         return self.manifest
 
     def _end_steps(self) -> None:

@@ -61,7 +61,7 @@ class Generation:
 class Host(Protocol):
     """What a generation needs of the run around it."""
 
-    def read_environment(self) -> Mapping[str, str]:
+    async def read_environment(self) -> Mapping[str, str]:
         """The environment as its files are now, for the next load."""
         ...
 
@@ -73,7 +73,7 @@ class Host(Protocol):
         """How many idle processes it is to have. Raises UserError for an option that it sets wrongly."""
         ...
 
-    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+    async def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
         """What to tell of what is on disk and did not load: the error, or what is behind it."""
         ...
 
@@ -131,11 +131,15 @@ class Generations:
         own = (process for attempt in self._attempts.values() for process in attempt.processes)
         return (*self._tools.bases.processes, *own)
 
-    def begin(self, modules: Mapping[str, bytes], cause: Cause, complete: Complete) -> Loading:
+    async def begin(self, modules: Mapping[str, bytes], cause: Cause, complete: Complete) -> Loading:
         """Starts to load the next generation from these modules. End it with `commit` or `discard`."""
         self._number += 1
         self._tools.emit(GenerationLoading(self._number, cause.text))
-        environ = self._host.read_environment()
+        try:
+            environ = await self._host.read_environment()
+        except BaseException:
+            self._tools.emit(GenerationOvertaken(self._number))
+            raise
         attempt = Attempt(
             self._number,
             self._host.make_runtime(environ, modules),
@@ -173,7 +177,7 @@ class Generations:
                 await self._switch(attempt)
         except (ProcessFailed, UserError) as error:
             self._give_up(attempt, "its generation did not load")
-            why = error if cause.back_to else self._host.explain(error)
+            why = error if cause.back_to else await self._host.explain(error)
             self._tools.emit(
                 failed(attempt.number, cause.text, self._seconds(cause), why, attempt.steps.taken)
             )

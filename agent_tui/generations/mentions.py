@@ -3,15 +3,23 @@
 import re
 from dataclasses import dataclass
 
-_IMPORTS = re.compile(
-    rb"""(?:^|[;:])[ \t]*
-    (?: from [ \t]+ (?P<base>\.*[ \t]*[\w.]*) [ \t]+ import [ \t]*
-        (?P<names> \([^)]*\) | (?:\\\r?\n|[^\n;#])* )
-      | import [ \t]+ (?P<modules> (?:\\\r?\n|[^\n;#])+ ) )
-    | import_module \( \s* ["'](?P<named>[\w.]+)["']""",
+MOST_SCANNED = 2**19
+"""Bytes of a file that are scanned: imports come first, and what only running shows the manifest has."""
+
+MOST_NAMES = 10_000
+LONGEST = 255
+"""Bytes of a dotted name; no module has a longer one."""
+
+# Possessive throughout, and each character is looked at a bounded number of times: a file under somebody's
+# hands may look like anything, and a pattern that backtracks holds the whole process.
+_HEAD = re.compile(
+    rb"""(?: ^ | [;:] ) [ \t\f]*+ (?: (?P<from> from ) | import ) \b
+    | import_module [ \t]*+ \( \s*+ ["'] (?P<named> [\w.]++ ) ["']""",
     re.MULTILINE | re.VERBOSE,
 )
-_NOISE = re.compile(rb"#[^\n]*|[()\\]")
+_BASE = re.compile(rb"[ \t]*+(\.*+[ \t]*+(?:(?!import\b)[\w.]++)?+)[ \t]*+import\b[ \t]*+")
+_LINE = re.compile(rb"(?:[^\n;#\\]++|\\\n|\\)*+")
+_NOISE = re.compile(rb"#[^\n]*+|[()\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +31,49 @@ class Mention:
 
 
 def mentions(source: bytes) -> tuple[Mention, ...]:
-    """All of them, each once: `from a import b` may mean the module a.b, so both are."""
+    """Return all of them, each once: `from a import b` may mean the module a.b, so both are."""
+    source = source[:MOST_SCANNED].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     found: dict[Mention, None] = {}
-    for match in _IMPORTS.finditer(source):
+    at, left, closed = 0, MOST_NAMES, True
+    while left > 0 and (match := _HEAD.search(source, at)):
+        at = match.end()
+        left -= 1
+        base = b""
         if match["named"]:
-            found[_mention(match["named"])] = None
-        elif match["modules"]:
-            for name in _names(match["modules"]):
-                found[_mention(name)] = None
-        else:
-            base = match["base"].replace(b" ", b"").replace(b"\t", b"")
-            found[_mention(base)] = None
-            for name in _names(match["names"]):
-                found[_mention(base if name == b"*" else _joined(base, name))] = None
+            _note(found, match["named"])
+            continue
+        if match["from"]:
+            imported = _BASE.match(source, at)
+            if imported is None:
+                continue
+            at = imported.end()
+            base = imported[1].replace(b" ", b"").replace(b"\t", b"")
+            _note(found, base)
+        closing = source.find(b")", at) if closed and source.startswith(b"(", at) else -1
+        closed = closed and (closing >= 0 or not source.startswith(b"(", at))  # searched to the end only once
+        end = closing if closing >= 0 else _line_end(source, at)
+        for name in _names(source[at:end], left):
+            left -= 1
+            _note(found, base if name == b"*" else _joined(base, name))
+        at = end
     return tuple(found)
 
 
-def _names(text: bytes) -> list[bytes]:
+def _line_end(source: bytes, at: int) -> int:
+    """Where the logical line, or the statement on it, ends."""
+    line = _LINE.match(source, at)
+    return line.end() if line else at
+
+
+def _names(text: bytes, most: int) -> list[bytes]:
     """`a as b, c` is a, c."""
-    return [each.split()[0] for each in _NOISE.sub(b" ", text).split(b",") if each.strip()]
+    parts = _NOISE.sub(b" ", text).split(b",", most)[:most]
+    return [each.split(None, 1)[0] for each in parts if each.strip()]
+
+
+def _note(found: dict[Mention, None], dotted: bytes) -> None:
+    if len(dotted) <= LONGEST:
+        found[_mention(dotted)] = None
 
 
 def _joined(base: bytes, name: bytes) -> bytes:

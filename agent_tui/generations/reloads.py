@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice, WatchingChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.process import Emit
+from agent_tui.runtimes.threads import off_loop
 
 QUIET_S = 0.03
 """A save is often several events (truncate, write, rename): what follows within this time belongs to it."""
@@ -199,11 +201,11 @@ class Reloads:
                     self._stirred.set()
                     return True
             seen_at = self._clock.monotonic()
-            snapshot = self._sources.read()
+            snapshot = await self._read()
             self._watch_all()
             changed = self._changed(snapshot)
             if fresh:
-                changed, fresh = self._judged(changed), False
+                changed, fresh = self._judged(changed, snapshot), False
             packages = self._take_changed_packages()
             if not (forced or changed or packages):
                 return True
@@ -213,7 +215,7 @@ class Reloads:
             self._served = {}
             complete = functools.partial(self._complete, snapshot)
             self._began_at = time.time()
-            loading = self._generations.begin(snapshot.modules, cause, complete)
+            loading = await self._generations.begin(snapshot.modules, cause, complete)
             try:
                 overtaken = await self._settle(loading, snapshot, began)
             except BaseException:
@@ -223,12 +225,12 @@ class Reloads:
                 await self._generations.discard(loading)
                 continue
             self._loaded_at = time.time()
-            self._last = self._loaded_from(snapshot)
+            self._last = await self._loaded_from(snapshot)
             loaded = await self._generations.commit(loading)
             self._history.keep(Kept(loading.attempt.number, self._last, loaded))
             if loaded:
                 self._back = None
-                self._acquit_what_stayed()
+                await self._acquit_what_stayed()
             self._watch_all()
             return loaded
 
@@ -237,18 +239,22 @@ class Reloads:
         assert self._last is not None
         snapshot = replace(self._last, modules=kept.snapshot.modules)  # the environment is the one of now
         number = kept.back_to or kept.number
-        is_on_disk = snapshot.modules.items() <= self._sources.read().modules.items()
+        is_on_disk = snapshot.modules.items() <= (await self._read()).modules.items()
         before = self._history.newest
         assert before is not None
+
+        async def unchanged(manifest: ch.Manifest) -> Mapping[str, bytes]:
+            return snapshot.modules
+
         self._began_at = time.time()
-        loading = self._generations.begin(
+        loading = await self._generations.begin(
             snapshot.modules,
             Cause(
                 cause or f"roll back to {number}",
                 changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
                 back_to=0 if is_on_disk else number,
             ),
-            lambda manifest: snapshot.modules,
+            unchanged,
         )
         try:
             await asyncio.wait({loading.ready})
@@ -288,50 +294,54 @@ class Reloads:
                 await asyncio.wait({loading.ready})
                 return False
             self._stirred.clear()
-            if not self._paused and self._noted_in_load(self._differs(snapshot)):
+            if not self._paused and self._noted_in_load(await self._differs(snapshot)):
                 return True
 
     async def _hold(self) -> None:
         """Loads nothing for a while if only suspects changed: what changes in it, somebody else changes."""
-        if not (hold_s := self._breaker.hold_s(self._changed(self._sources.read()))):
+        if not (hold_s := self._breaker.hold_s(self._changed(await self._read()))):
             return
         await asyncio.sleep(DYING_S)
-        before, until = self._sources.read(), self._clock.monotonic() + hold_s
+        before, until = await self._read(), self._clock.monotonic() + hold_s
         while (left := until - self._clock.monotonic()) > 0 and not self._asked:
             self._stirred.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._stirred.wait()
-            if saved := self._differs(before):
+            if saved := await self._differs(before):
                 self._breaker.acquit(saved)
                 return
 
     # -- what changed ---------------------------------------------------------------------------------
+
+    async def _read(self) -> Snapshot:
+        return await off_loop(self._sources.read)
 
     def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
         if self._last is None:
             return ()
         return self._counted(differing(self._last, snapshot))
 
-    def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
-        return self._counted(self._sources.changed(snapshot))
+    async def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        return self._counted(await off_loop(self._sources.changed, snapshot))
 
     def _counted(self, paths: Iterable[Path]) -> tuple[Path, ...]:
         return tuple(sorted(each for each in paths if each not in self._breaker.passed_over))
 
-    def _judged(self, changed: tuple[Path, ...]) -> tuple[Path, ...]:
+    def _judged(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
         """Those that count of what is found changed while nothing is loaded: by the last load, or since."""
-        by_load = [each for each in changed if self._written_before(each)]
+        # What was written before the last load was over, probably that load itself wrote.
+        by_load = [each for each in changed if snapshot.written.get(str(each), math.inf) <= self._loaded_at]
         self._breaker.acquit(set(changed).difference(by_load))
         return self._noted(changed, by_load, self._loaded_at - self._began_at)
 
     def _noted_in_load(self, changed: tuple[Path, ...]) -> tuple[Path, ...]:
         return self._noted(changed, changed, time.time() - self._began_at)
 
-    def _acquit_what_stayed(self) -> None:
+    async def _acquit_what_stayed(self) -> None:
         """A load is over: what is as it was loaded, loading does not rewrite."""
         if counted := self._breaker.counted:
-            self._breaker.acquit(counted.difference(self._changed(self._sources.read())))
+            self._breaker.acquit(counted.difference(self._changed(await self._read())))
 
     def _noted(self, changed: tuple[Path, ...], by_load: Iterable[Path], after_s: float) -> tuple[Path, ...]:
         """Those of the changes that count; one that each load makes anew does not for ever."""
@@ -345,20 +355,14 @@ class Reloads:
             self._tell_watching()
         return tuple(each for each in changed if each not in over)
 
-    def _written_before(self, path: Path) -> bool:
-        """Whether a file was written before the last load was over: probably by that load itself."""
-        try:
-            return path.stat().st_mtime <= self._loaded_at
-        except OSError:
-            return False
-
     def _cause(
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
         names = tuple(map(str, self._since_the_load_before(changed, snapshot)))
         if forced:
             return Cause(forced, None, names)
-        return Cause(str(changed[0] if changed else packages), self._saved_at(changed), names)
+        saved_at = self._saved_at(changed, snapshot)
+        return Cause(str(changed[0] if changed else packages), saved_at, names)
 
     def _since_the_load_before(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
         """What differs from it, when `changed` is what differs from the disk as it was last loaded."""
@@ -367,26 +371,27 @@ class Reloads:
             return changed
         return differing(before.snapshot, snapshot)
 
-    def _saved_at(self, changed: tuple[Path, ...]) -> float:
+    def _saved_at(self, changed: tuple[Path, ...], snapshot: Snapshot) -> float:
         """When the last of them was saved, by the clock that counts from then on."""
-        ages = []
-        for path in changed:
-            with contextlib.suppress(OSError):
-                ages.append(time.time() - path.stat().st_mtime)
-        age = min(ages, default=FRESH_S)
+        written = [snapshot.written[str(path)] for path in changed if str(path) in snapshot.written]
+        age = time.time() - max(written, default=0.0)
         return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._stirred_at
 
     # -- what is learned ------------------------------------------------------------------------------
 
-    def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
+    async def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
         """The modules with those that only loading showed to belong to the agent."""
-        self._sources.learn(manifest.roots, manifest.files)
-        self._served = {**self._sources.read().modules, **snapshot.modules}
+        now = await off_loop(self._learned_and_read, manifest)
+        self._served = {**now.modules, **snapshot.modules}
         return self._served
 
-    def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
+    def _learned_and_read(self, manifest: ch.Manifest) -> Snapshot:
+        self._sources.learn(manifest.roots, manifest.files)
+        return self._sources.read()
+
+    async def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
         """What it was given; for one that did not load also what there is by now."""
-        modules = self._served or {**self._sources.read().modules, **snapshot.modules}
+        modules = self._served or {**(await self._read()).modules, **snapshot.modules}
         return replace(snapshot, modules=modules)
 
     def _watch_all(self) -> None:

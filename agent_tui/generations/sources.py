@@ -2,31 +2,42 @@
 
 Modules are followed from the agent's file over all that is imported anywhere in it, functions included, so
 that a file nobody imports does nothing when it is saved. What only running shows, the manifest tells.
+
+Files are somebody's work in progress: what cannot be read or scanned is left out, and the agent's interpreter
+finds it on disk, or says what is wrong with it.
 """
 
+import fnmatch
 import glob
 import hashlib
 import itertools
 import os
+import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent_tui.generations.mentions import Mention, mentions
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import NAME as CONFIG
 from agent_tui.options.envfiles import project_root
+from agent_tui.reading import normalized, read_file
 
 MOST_MODULES = 5000
+MOST_BYTES = 64 * 2**20
+"""Of all modules together; those beyond it are loaded from disk, as are single ones beyond `LARGEST`."""
+
+LARGEST = 8 * 2**20
 MOST_FOLDERS = 2000
 RACY_S = 2.0
 """A file this young may change again without a new time; it is read each time, as git does it."""
 
-MOST_DIGESTED = 8 * 2**20
+MOST_DIGESTED = LARGEST
 """Bytes of a watched file beyond which its time and size stand for its content: reading it would be felt."""
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 _NEVER = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__", "venv"})
 
@@ -37,6 +48,10 @@ class Snapshot:
 
     modules: Mapping[str, bytes]
     others: Mapping[str, bytes]
+    missing: frozenset[str] = frozenset()
+    """Modules, without suffix, that something imports and that were not there."""
+    written: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """When the files that are there were last written, in Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +60,74 @@ class _File:
 
     stamp: _Stamp | None
     content: bytes
+    written: float
     mentions: tuple[Mention, ...] = ()
 
 
 class Sources:
-    """The files of one agent."""
+    """The files of one agent. `read` takes as long as the file system does: call it in a thread."""
 
     def __init__(
         self, agent: Path, *, cwd: Path, globs: Sequence[str] = (), roots: Sequence[str] = ()
     ) -> None:
         """`roots` are further entries of the agent's `sys.path`. Raises UserError for a bad pattern."""
-        self._agent = str(agent.absolute())
+        self._agent = str(normalized(agent))
         first = os.path.dirname(os.path.realpath(agent))
         self._roots: dict[str, None] = {first: None}
         self._learned: dict[str, None] = {}
-        self._globs = [_checked(pattern, cwd) for pattern in globs]
+        self._globs = [_Pattern(pattern, cwd) for pattern in globs]
         env_folders = (Path(first), project_root(agent), cwd.resolve())
         self._env_folders = tuple(dict.fromkeys(str(each) for each in env_folders if each is not None))
         self._cache: dict[str, _File] = {}
-        self._digests: dict[str, tuple[_Stamp | None, bytes]] = {}
-        self._listings: dict[str, tuple[int | None, frozenset[str]]] = {}
+        self._digests: dict[str, _File] = {}
+        self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
         self._folders: set[str] = set()
+        self._missing: set[str] = set()
+        self._one = threading.RLock()
+        self.folders: frozenset[Path] = frozenset()
+        """Folders in which a change can matter, each to be watched by itself, as of the last `read`."""
         self.learn(roots, ())
 
     def learn(self, roots: Iterable[str], files: Iterable[str]) -> None:
         """Takes what a loaded generation showed: folders that it imports from, files that it imported."""
-        self._roots |= dict.fromkeys(each for each in roots if os.path.isabs(each) and not _installed(each))
-        self._learned |= dict.fromkeys(each for each in files if not _installed(each))
+        with self._one:
+            self._roots |= dict.fromkeys(
+                each for each in roots if os.path.isabs(each) and not _installed(each)
+            )
+            self._learned |= dict.fromkeys(each for each in files if not _installed(each))
 
     def read(self) -> Snapshot:
         """What is on disk now."""
+        with self._one:
+            return self._read()
+
+    def _read(self) -> Snapshot:
         self._folders = {*self._roots, *self._env_folders}
+        self._missing = set()
         modules: dict[str, bytes] = {}
+        written: dict[str, float] = {}
+        left_out = []
         waiting = [self._agent, *self._learned]
         seen = set(waiting)
+        left = MOST_BYTES
         while waiting and len(modules) < MOST_MODULES:
             path = waiting.pop()
             file = self._file(path)
-            if file is None:
+            if file is None or len(file.content) > left:
+                left_out.append(path)
                 continue
-            modules[path] = file.content
+            left -= len(file.content)
+            modules[path], written[path] = file.content, file.written
             for each in self._candidates(path, file.mentions):
                 if each not in seen:
                     seen.add(each)
                     waiting.append(each)
-        others = {path: self._digest(path) for path in self._other_files() if path not in modules}
-        return Snapshot(modules, others)
+        others: dict[str, bytes] = {}
+        for path in (*left_out, *self._other_files()):
+            if path not in modules and (digest := self._digest(path)) is not None:
+                others[path], written[path] = digest.content, digest.written
+        self.folders = frozenset(Path(each) for each in self._folders if os.path.isdir(each))
+        return Snapshot(modules, others, frozenset(self._missing), written)
 
     def changed(self, since: Snapshot) -> tuple[Path, ...]:
         """Files that differ now, new and deleted ones too, sorted."""
@@ -100,11 +137,6 @@ class Sources:
     def folder(self) -> str:
         """That of the agent's file."""
         return os.path.dirname(self._agent)
-
-    @property
-    def folders(self) -> frozenset[Path]:
-        """Folders in which a change can matter, each to be watched by itself."""
-        return frozenset(Path(each) for each in self._folders if os.path.isdir(each))
 
     @property
     def any_name(self) -> bool:
@@ -131,6 +163,8 @@ class Sources:
             names = self._listing(folder)
             if part + ".py" in names:
                 yield os.path.join(folder, part + ".py")
+            elif part not in names:
+                self._missing.add(os.path.join(folder, part))
             if part not in names or part in _NEVER:
                 return
             folder = os.path.join(folder, part)
@@ -141,32 +175,30 @@ class Sources:
     def _listing(self, folder: str) -> frozenset[str]:
         """Names in a folder; none if it is not one."""
         try:
-            stamp: int | None = os.stat(folder).st_mtime_ns
-        except OSError:
-            return frozenset()
-        kept = self._listings.get(folder)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
-        try:
+            status = os.stat(folder)
+            kept = self._listings.get(folder)
+            stamp = status.st_mtime_ns, status.st_ctime_ns
+            if kept is not None and kept[0] == stamp:
+                return kept[1]
             names = frozenset(os.listdir(folder))
-        except OSError:
-            names = frozenset()
-        young = stamp is not None and time.time() - stamp / 1e9 < RACY_S
-        self._listings[folder] = (None if young else stamp, names)
+        except (OSError, ValueError):
+            return frozenset()
+        self._listings[folder] = (None if _is_young(status) else stamp, names)
         return names
 
     def _file(self, path: str) -> _File | None:
-        """A file's content, read again if it may have changed; None if it cannot be read."""
+        """A file's content, read again if it may have changed; None if it cannot be read or is too large."""
         try:
             status = os.stat(path)
             stamp = _stamp(status)
             kept = self._cache.get(path)
             if kept is None or kept.stamp != stamp:
-                content = Path(path).read_bytes()
+                content = read_file(path, LARGEST)
                 same = kept is not None and kept.content == content
                 found = kept.mentions if same and kept else mentions(content)
-                kept = self._cache[path] = _File(None if _is_young(status) else stamp, content, found)
-        except OSError:
+                trusted = None if _is_young(status) else stamp
+                kept = self._cache[path] = _File(trusted, content, _written(status), found)
+        except (OSError, ValueError):
             self._cache.pop(path, None)
             return None
         target = os.path.realpath(path)
@@ -183,34 +215,47 @@ class Sources:
                 if is_settings_file(name):
                     yield os.path.join(folder, name)
         for pattern in self._globs:
-            self._folders.update(_folders_of(pattern))
-            for path in glob.iglob(pattern, recursive=True):
-                if _NEVER.isdisjoint(path.split(os.sep)) and os.path.isfile(path):
-                    yield path
+            yield from pattern.find(self._folders)
 
-    def _digest(self, path: str) -> bytes:
-        """What a file's content comes to, read again if it may have changed; empty if it cannot be read."""
+    def _digest(self, path: str) -> _File | None:
+        """A file with what its content comes to, read again if it may have changed.
+
+        The content is empty for what cannot be read or is no regular file; None for what is not there.
+        """
         try:
             status = os.stat(path)
-            stamp = _stamp(status)
-            if status.st_size > MOST_DIGESTED:
-                return repr(stamp).encode()
-            kept = self._digests.get(path)
-            if kept is None or kept[0] != stamp:
-                digest = hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).digest()
-                kept = self._digests[path] = (None if _is_young(status) else stamp, digest)
-        except OSError:
+        except (OSError, ValueError):
             self._digests.pop(path, None)
-            return b""
-        return kept[1]
+            return None
+        stamp = _stamp(status)
+        kept = self._digests.get(path)
+        if kept is None or kept.stamp != stamp:
+            trusted = None if _is_young(status) else stamp
+            kept = self._digests[path] = _File(trusted, _digest(path, status), _written(status))
+        return kept
+
+
+def _digest(path: str, status: os.stat_result) -> bytes:
+    if stat.S_ISREG(status.st_mode) and status.st_size > MOST_DIGESTED:
+        return repr(_stamp(status)).encode()
+    try:
+        return hashlib.sha1(read_file(path, MOST_DIGESTED), usedforsecurity=False).digest()
+    except OSError:
+        return b""
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    """Differs after each write: the time of a file's status cannot be set, as that of its content can."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _written(status: os.stat_result) -> float:
+    """When it was last written, in Unix time, also where its own time was set back."""
+    return max(status.st_mtime, status.st_ctime)
 
 
 def _is_young(status: os.stat_result) -> bool:
-    return time.time() - status.st_mtime < RACY_S
+    return time.time() - _written(status) < RACY_S
 
 
 def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:
@@ -224,23 +269,70 @@ def is_settings_file(name: str) -> bool:
     return name in (".env", CONFIG) or name.startswith(".env.")
 
 
-def _checked(pattern: str, cwd: Path) -> str:
-    if not pattern.strip() or "\0" in pattern:
-        raise UserError(f"--watch: {pattern!r} names no files; give a pattern such as 'prompts/**/*.md'")
-    return os.path.join(cwd, os.path.expanduser(pattern))
+class _Pattern:
+    """A pattern of `--watch`, for a walk that ends: `glob` follows links in circles."""
+
+    def __init__(self, pattern: str, cwd: Path) -> None:
+        """Raises UserError for one that names nothing."""
+        if not pattern.strip() or "\0" in pattern:
+            raise UserError(f"--watch: {pattern!r} names no files; give a pattern such as 'prompts/**/*.md'")
+        parts = os.path.join(cwd, os.path.expanduser(pattern)).split(os.sep)
+        fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
+        self._start = str(normalized(os.sep.join(fixed) or os.sep))
+        self._parts = [part for part in parts[len(fixed) :] if part]
+
+    def find(self, folders: set[str]) -> Iterator[str]:
+        """Yield the regular files, and add the folders in which there may be others."""
+        start, parts = self._start, self._parts
+        while not os.path.isdir(start):
+            start, name = os.path.split(start)
+            parts = [glob.escape(name), *parts]
+        waiting = [(start, _skipping(parts, {0}))]
+        seen: set[tuple[int, int, frozenset[int]]] = set()
+        while waiting and len(seen) < MOST_FOLDERS:
+            folder, places = waiting.pop()
+            try:
+                status = os.stat(folder)
+                entries = sorted(os.scandir(folder), key=lambda each: each.name)
+            except OSError:
+                continue
+            if (key := (status.st_dev, status.st_ino, places)) in seen:
+                continue
+            seen.add(key)
+            folders.add(folder)
+            for entry in entries:
+                reached = _step(parts, places, entry.name)
+                if not reached or entry.name in _NEVER:
+                    continue
+                try:
+                    if entry.is_dir():
+                        waiting.append((entry.path, reached))
+                    elif entry.is_file() and len(parts) in reached:
+                        yield entry.path
+                except OSError:
+                    continue
 
 
-def _folders_of(pattern: str) -> Iterator[str]:
-    """All folders at or below the part of a pattern that has no wildcard."""
-    prefix = pattern
-    while glob.has_magic(prefix) or not os.path.isdir(prefix):
-        prefix = os.path.dirname(prefix)
-    if not glob.has_magic(pattern):
-        yield prefix
-        return
-    for folder, names, _ in itertools.islice(os.walk(prefix), MOST_FOLDERS):
-        names[:] = [name for name in names if name not in _NEVER and not name.startswith(".")]
-        yield folder
+def _step(parts: Sequence[str], places: frozenset[int], name: str) -> frozenset[int]:
+    """The places in a pattern's parts after a name, from all of these; `**` is any number of folders."""
+    reached = set()
+    for place in places:
+        if place == len(parts):
+            continue
+        if parts[place] == "**":
+            reached |= {place} if not name.startswith(".") else set()
+        elif fnmatch.fnmatchcase(name, parts[place]) and (name[0] != "." or parts[place][0] == "."):
+            reached.add(place + 1)
+    return _skipping(parts, reached)
+
+
+def _skipping(parts: Sequence[str], places: set[int]) -> frozenset[int]:
+    """These places, and those after each `**`, which may be nothing at all."""
+    for place in sorted(places):
+        while place < len(parts) and parts[place] == "**":
+            place += 1
+            places.add(place)
+    return frozenset(places)
 
 
 def _installed(path: str) -> bool:

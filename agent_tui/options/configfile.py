@@ -1,6 +1,7 @@
 """Options kept in a file: `agent-tui.toml`, or the table `[tool.agent-tui]` of a pyproject.toml."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_tui.options.declare import BY_NAME
-from agent_tui.options.envfiles import Environment, near, project_root, read_environment
+from agent_tui.options.envfiles import Environment, agent_folder, near, project_root, read_environment
 from agent_tui.options.resolve import Given, OptionError
+from agent_tui.reading import Pipes, read_file, read_pipe_or_file
 
 NAME = "agent-tui.toml"
 PYPROJECT = "pyproject.toml"
@@ -19,8 +21,14 @@ TABLE = ("tool", "agent-tui")
 SCREEN = "screen"
 """A table of the file that holds no options: how the screen is to be."""
 
+MOST_BYTES = 2**18
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
+_LONG_KEY = re.compile(
+    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
+)
+"""The time that `tomllib` takes for a dotted key grows with the square of its parts."""
+
 _KEY = re.compile(
     r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
 )
@@ -39,10 +47,10 @@ def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
 
     In each, `agent-tui.toml` is looked for before a pyproject.toml that has the table.
     """
-    for folder in (agent_file.resolve().parent, project_root(agent_file), cwd.resolve()):
+    for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
         if folder is None:
             continue
-        if (folder / NAME).is_file():
+        if os.path.isfile(folder / NAME):  # noqa: PTH113  pathlib raises for some
             return ConfigFile(folder / NAME)
         if _names_table(folder / PYPROJECT):
             return ConfigFile(folder / PYPROJECT, TABLE)
@@ -55,16 +63,24 @@ def named_config(path: Path) -> ConfigFile:
 
 
 def read_surroundings(
-    agent_file: Path, cwd: Path, environ: Mapping[str, str], config: Path | None = None
+    agent_file: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    config: Path | None = None,
+    pipes: Pipes | None = None,
 ) -> Environment:
-    """Environment files and config file as they are now; `config` is the one that was asked for by name."""
-    environment = read_environment(agent_file, cwd, environ)
+    """Environment files and config file as they are now; `config` is the one that was asked for by name.
+
+    Blocks for as long as the file system and `pipes` do.
+    """
+    pipes = pipes or Pipes()
+    environment = read_environment(agent_file, cwd, environ, pipes)
     file = find_config(agent_file, cwd) if config is None else named_config(config)
     if file is None:
         return environment
     try:
-        table, lines = _read_table(file)
-        values = read_config(file, environment.variables, cwd)
+        table, lines = _read_table(file, pipes)
+        values = _values(file, table, lines, environment.variables, cwd)
         screen = table.get(SCREEN, {})
         if not isinstance(screen, dict):
             at = f"{near(file.path, cwd)}:{lines.get(SCREEN, 1)}"
@@ -73,6 +89,9 @@ def read_surroundings(
             )
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
+    except Exception as error:  # whatever is wrong with it, it is no reason to end
+        problem = f"{file.path} cannot be used: {type(error).__name__}: {error}"
+        return replace(environment, config_file=file.path, config_problem=problem)
     return replace(environment, config=values, config_file=file.path, screen=screen)
 
 
@@ -81,7 +100,16 @@ def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None
 
     Raises OptionError for a file that cannot be read, an unknown option or a variable that is not set.
     """
-    table, lines = _read_table(file)
+    return _values(file, *_read_table(file, Pipes()), environ, cwd)
+
+
+def _values(
+    file: ConfigFile,
+    table: Mapping[str, Any],
+    lines: Mapping[str, int],
+    environ: Mapping[str, Given],
+    cwd: Path | None,
+) -> dict[str, Given]:
     values: dict[str, Given] = {}
     for name, raw in table.items():
         if name == SCREEN:
@@ -93,15 +121,17 @@ def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None
     return values
 
 
-def _read_table(file: ConfigFile) -> tuple[dict[str, Any], dict[str, int]]:
+def _read_table(file: ConfigFile, pipes: Pipes) -> tuple[dict[str, Any], dict[str, int]]:
     """What the file holds for us, and the line of each key. Raises OptionError."""
     try:
-        text = file.path.read_text(encoding="utf-8")
-        table: Any = tomllib.loads(text)
+        content = read_pipe_or_file(file.path, MOST_BYTES, pipes)
+        text, table = _parsed(content)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{file.path} cannot be read: {error}; name another with --config") from None
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{file.path} is not TOML: {error}; mend that line") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise OptionError(f"{file.path} cannot be read: {error}; shorten it") from None
     for name in file.table:
         table = table.get(name, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
@@ -111,10 +141,22 @@ def _read_table(file: ConfigFile) -> tuple[dict[str, Any], dict[str, int]]:
     return table, dict(_lines(text, file.table))
 
 
+def _parsed(content: bytes) -> tuple[str, Any]:
+    """Raises ValueError (also TOMLDecodeError and UnicodeDecodeError), RecursionError or MemoryError."""
+    text = content.decode("utf-8").replace("\r\n", "\n")
+    if match := _LONG_KEY.search(text):
+        line = text.count("\n", 0, match.start()) + 1
+        raise ValueError(f"the key on line {line} has more than 100 parts")
+    return text, tomllib.loads(text)
+
+
 def _names_table(path: Path) -> bool:
     try:
-        return isinstance(tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["agent-tui"], dict)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        content = read_file(path, MOST_BYTES)
+        if b"agent-tui" not in content:
+            return False  # most are none of ours, and need not be parsed
+        return isinstance(_parsed(content)[1]["tool"]["agent-tui"], dict)
+    except (OSError, ValueError, RecursionError, MemoryError, KeyError, TypeError):
         return False  # not ours: whoever reads that file tells what is wrong with it
 
 

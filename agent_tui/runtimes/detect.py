@@ -1,5 +1,6 @@
 """What kind of agent file it is, found out by reading it."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def detect(file: Path) -> str:
     """
     if file.suffix.lower() in JAVASCRIPT:
         raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
-    if file.is_dir():
+    if os.path.isdir(file):  # noqa: PTH112
         raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
-    if not file.exists():
+    if not os.path.exists(file):  # noqa: PTH110
         raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
     if file.suffix.lower() != ".py":
         raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
@@ -56,8 +57,8 @@ def _is_sdk(each: Import) -> bool:
 
 
 def _all_imports(file: Path) -> Iterator[Import]:
-    root = file.resolve().parent
-    waiting, seen = [file], {file.resolve()}
+    root = Path(os.path.realpath(file)).parent
+    waiting, seen = [file], {Path(os.path.realpath(file))}
     while waiting:
         here = waiting.pop(0)
         try:
@@ -76,9 +77,9 @@ def _all_imports(file: Path) -> Iterator[Import]:
 
 def _local_files(each: Import, importer: Path, root: Path) -> Iterator[Path]:
     base = importer.parents[each.level - 1] if 0 < each.level <= len(importer.parents) else root
-    parts = each.module.split(".") if each.module else []
-    for count in range(1, len(parts) + 1):
-        stem = base.joinpath(*parts[:count])
-        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if path.is_file():
-                yield path.resolve()
+    stem = str(base)
+    for part in each.module.split(".") if each.module else ():
+        stem = f"{stem}/{part}"
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if os.path.isfile(path):  # noqa: PTH113  pathlib raises for a name that is too long
+                yield Path(os.path.realpath(path))

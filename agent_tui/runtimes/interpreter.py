@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
+from agent_tui.reading import normalized
 from agent_tui.runtimes.imports import read_imports
 from agent_tui.runtimes.kinds import KINDS
 
@@ -71,7 +72,11 @@ Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, obje
 
 def needs(file: Path, runtime: str) -> tuple[str, ...]:
     """Modules without which the file does not load: top-level names, and in full the SDK of that runtime."""
-    names = {each.module.split(".")[0] for each in read_imports(file) if each.required and not each.level}
+    try:
+        imports = read_imports(file)
+    except OSError:
+        imports = []  # it is gone by now, which its load tells
+    names = {each.module.split(".")[0] for each in imports if each.required and not each.level}
     names -= set(sys.stdlib_module_names)
     if sdk := KINDS[runtime].sdk:
         names = (names - {sdk.split(".")[0]}) | {sdk}
@@ -188,9 +193,9 @@ def _named(python: str, environ: Mapping[str, str]) -> Path:
     """`--python`: a path, a virtual environment's folder, or a command on PATH."""
     path = Path(python).expanduser()
     if path.is_dir():
-        return path.absolute() / "bin" / "python"
+        return normalized(path) / "bin" / "python"
     if path.exists() or "/" in python:
-        return path.absolute()
+        return normalized(path)
     found = shutil.which(python, path=environ.get("PATH", ""))
     if found is None:
         raise UserError(f"--python {python}: there is no such file, nor such a command on PATH; give a path")

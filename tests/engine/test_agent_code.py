@@ -72,7 +72,6 @@ class Scene:
             listen=self._listen,
             live_changed=lambda: None,
         )
-        self.code.read_environment()
 
     def edit(self, **values: str) -> None:
         self.context.settings = self.context.settings.edited(values)
@@ -161,12 +160,12 @@ async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_afte
     for milliseconds in ("1000", "2000"):
         code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
         await s.code.check(replace(MANIFEST, options=code))
-        s.code.read_environment()
+        await s.code.read_environment()
     assert first._settings().session_end_timeout_ms == 1000
 
 
 @pytest.mark.parametrize("runtime", ["livekit-agents", "native"])
-def test_an_import_that_fails_is_explained_only_where_it_shows_another_kind(
+async def test_an_import_that_fails_is_explained_only_where_it_shows_another_kind(
     runtime: str, tmp_path: Path
 ) -> None:
     s = Scene(tmp_path)
@@ -176,7 +175,7 @@ def test_an_import_that_fails_is_explained_only_where_it_shows_another_kind(
     error = ProcessFailed(
         "x", ch.Failed("ModuleNotFoundError: No module named 'livekit.agnets'", "Traceback…")
     )
-    told = str(s.code.explain(error))
+    told = str(await s.code.explain(error))
     assert ("start agent-tui again" in told) is (runtime == "native")
 
 

@@ -149,7 +149,7 @@ class World:
 
     # -- Host -------------------------------------------------------------------------------------------
 
-    def read_environment(self) -> Mapping[str, str]:
+    async def read_environment(self) -> Mapping[str, str]:
         return dict(self.environ)
 
     def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> FakeRuntime:
@@ -159,7 +159,7 @@ class World:
         self.refuse(manifest)
         return self.idle
 
-    def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
+    async def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
         return self.explanation or error
 
     async def apply(self, manifest: ch.Manifest) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent_tui.generations.mentions import mentions
+from agent_tui.generations.mentions import MOST_NAMES, mentions
+from agent_tui.runtimes.imports import imports_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,39 @@ def test_mentions(source: str, expected: set[str]) -> None:
 
 def test_what_is_no_text_mentions_nothing() -> None:
     assert mentions(b"\x00\xff\xfeimport\x00") == ()
+
+
+HALF = 2**18
+"""Bytes: a pattern whose time grows with the square would take minutes."""
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"from" + b" " * HALF,
+        b"from x" + b" " * HALF,
+        b"from " + b"." * HALF,
+        b"from a import (\n" * (HALF // 16),
+        b"import a" + b"\\\n" * (HALF // 2),
+        b"import " + b"\\" * HALF,
+        b"import_module(" + b" " * HALF,
+        b";" * HALF,
+        b"from " + b"a." * 100 + b" import " + b"b," * (HALF // 2),
+        b"'" * HALF,
+        b'"\\' * (HALF // 2),
+        b"if " + b" " * HALF + b"TYPE",
+        b"try:\n" + b"except import Except\n" * (HALF // 20),
+        b"from " + b". " * (HALF // 2),
+    ],
+    ids=range(14),
+)
+def test_no_source_takes_long(source: bytes) -> None:
+    assert len(mentions(source)) <= MOST_NAMES + 1
+    assert len(list(imports_of(source))) <= MOST_NAMES + 1
+
+
+def test_other_line_ends_and_spellings() -> None:
+    assert mentions(b"import a\rimport b") == mentions(b"import a\nimport b")
+    assert mentions(b"from.a import b") == mentions(b"from .a import b")
+    assert mentions(b"from .import b") == mentions(b"from . import b")

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from agent_tui.generations.loops import SUSPECT_AFTER
 from agent_tui.generations.reloads import Reloads
-from agent_tui.generations.sources import Sources
+from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
@@ -18,6 +19,8 @@ from agent_tui.model.events import GenerationFailed, GenerationOvertaken, Genera
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import World, refused, world
+
+READ = Sources.read
 
 
 class Desktop:
@@ -89,6 +92,31 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
         assert (await d.reloads.diff(2, None)).startswith("generation 2 against 1")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_file_system_that_hangs_holds_up_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, reads = threading.Event(), threading.Event()
+
+    def hanging(sources: Sources) -> Snapshot:
+        reads.set()
+        hangs.wait()
+        return READ(sources)
+
+    async with desktop(tmp_path) as d:
+        monkeypatch.setattr(Sources, "read", hanging)
+        d.save("two")
+        d.look()
+        await until(reads.is_set)  # which the loop goes on to ask
+        assert len(d.loaded) == 1
+        hangs.set()
+        await until(lambda: len(d.loaded) == 2)
+        hangs.clear()
+        reads.clear()
+        d.look()
+        await until(reads.is_set)
+    hangs.set()  # only now, and all has ended
 
 
 @asynccontextmanager

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from agent_tui.generations.sources import MOST_DIGESTED, Sources
 from agent_tui.model.errors import UserError
+from agent_tui.reading import read_file
 
 
 @pytest.fixture
@@ -221,23 +224,103 @@ def test_watched_files_are_not_read_again_each_time(project: Path, monkeypatch: 
     asset.write_bytes(b"one")
     with huge.open("wb") as file:
         file.truncate(MOST_DIGESTED + 1)
-    os.utime(asset, (1.0, 1.0))
+    monkeypatch.setattr("agent_tui.generations.sources.RACY_S", 0.0)  # else all of them are too young
     found = sources(project, globs=["*.bin"])
     before = found.read()
-    read: list[Path] = []
-    read_bytes = Path.read_bytes
+    read: list[str] = []
 
-    def counted(path: Path) -> bytes:
+    def counted(path: str, most_bytes: int) -> bytes:
         read.append(path)
-        return read_bytes(path)
+        return read_file(path, most_bytes)
 
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr("agent_tui.generations.sources.read_file", counted)
     assert found.changed(before) == ()
+    assert not read
     asset.write_bytes(b"two")
     os.utime(huge, (1.0, 1.0))
     assert found.changed(before) == (huge, asset)
-    assert {asset, huge} & set(read) == {asset}
-    assert read.count(asset) == 1
+    assert read == [str(asset)]
+
+
+@pytest.mark.parametrize("name", ["helpers.py", ".env", "prompts.md"])
+def test_content_that_changed_with_its_size_and_time_kept(project: Path, name: str) -> None:
+    file = project / name
+    file.write_text("x = 1\n")
+    os.utime(file, (1.0, 1.0))
+    found = sources(project, globs=["*.md"])
+    before = found.read()
+    file.write_text("x = 2\n")
+    os.utime(file, (1.0, 1.0))
+    assert found.changed(before) == (file,)
+    assert time.time() - found.read().written[str(file)] < 60  # not in 1970
+
+
+def special_files(folder: Path, name: str) -> dict[str, Callable[[], object]]:
+    """Ways to make something under that name which is no regular file, or cannot be read as one."""
+    path = folder / name
+
+    def bound() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+
+    def huge() -> None:
+        path.touch()
+        os.truncate(path, 2**40)
+
+    return {
+        "fifo": lambda: os.mkfifo(path),
+        "socket": bound,
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "itself": lambda: path.symlink_to(name),
+        "huge": huge,
+    }
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", special_files(Path(), "x"))
+@pytest.mark.parametrize("name", ["agent.py", "helpers.py", ".env", ".env.example", "agent-tui.toml", "a.md"])
+def test_special_files_are_neither_read_nor_waited_for(project: Path, name: str, kind: str) -> None:
+    file = project / name
+    file.unlink(missing_ok=True)
+    found = sources(project, globs=["*.md"])
+    before = found.read()
+    special_files(project, name)[kind]()
+    special = found.read()
+    assert str(file) not in special.modules
+    assert sum(map(len, special.others.values())) < 1000
+    file.rmdir() if kind == "folder" else file.unlink()
+    assert found.read() == before
+    file.write_text("import os\n")
+    assert file in found.changed(special)
+
+
+@pytest.mark.timeout(10)
+def test_links_in_circles_end(project: Path) -> None:
+    for name in ("a", "b", "tools/c"):
+        (project / name).symlink_to(project, target_is_directory=True)
+    (project / "tools/deep.md").touch()
+    found = sources(project, globs=["**/*.md"])
+    assert project / "tools/deep.md" in {Path(os.path.realpath(each)) for each in found.read().others}
+
+
+def test_a_file_beyond_what_is_kept_is_left_to_the_disk(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_tui.generations.sources.MOST_BYTES", 500)
+    (project / "helpers.py").write_text("x = 1\n" * 100)
+    found = sources(project)
+    before = found.read()
+    assert names(before.modules, project) == ALL - {"helpers.py"}
+    (project / "helpers.py").write_text("x = 2\n" * 100)
+    assert found.changed(before) == (project / "helpers.py",)
+
+
+def test_modules_that_are_not_there(project: Path) -> None:
+    missing = names(sources(project).read().missing, project)
+    assert {"numpy", "os", "tools/search/thing"} - missing == {"tools/search/thing"}
+    assert not {"helpers", "tools", "tools/deep"} & missing
 
 
 @pytest.mark.parametrize("pattern", ["", "  ", "a\0b"])

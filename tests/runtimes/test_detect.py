@@ -36,6 +36,64 @@ def test_detection_by_the_file_itself(tmp_path: Path, source: str, runtime: str)
     assert detect(file) == runtime
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + " + ".join(["1"] * 5000),
+        "x = a" + ".b" * 100_000,
+        "x = " + "(" * 5000,
+        "x = " + "-" * 100_000 + "1",
+        "if x: pass\n" + "elif x: pass\n" * 5000,
+        "print 'of another Python'",
+        "match = 1; type X = int; t'{x}'",
+        "x = 1\0",
+        "# coding: no-such\nx = '\udcff'",
+    ],
+    ids=range(9),
+)
+def test_what_no_parser_here_takes_is_read_all_the_same(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "agent.py"
+    file.write_bytes(b"from livekit.agents import cli\n" + text.encode("utf-8", "surrogateescape"))
+    (tmp_path / "m.py").write_bytes(file.read_bytes())
+    assert detect(file) == "livekit-agents"
+    file.write_text("import m\n")
+    assert detect(file) == "livekit-agents"
+    assert changed_kind(file, "livekit-agents") == ""
+
+
+def test_strings_and_what_is_only_for_types_import_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text(
+        r'''"""
+import livekit.agents
+"""
+from typing import TYPE_CHECKING
+import typing
+x = """'
+from livekit.agents import cli
+"""; y = '\\'; z = f"""{x["a"]}
+import livekit.agents"""
+if typing.TYPE_CHECKING:
+
+    import livekit.agents
+    if x:
+        import livekit.agents
+elif TYPE_CHECKING:
+    import livekit.agents
+'''
+    )
+    assert detect(file) == "native"
+    file.write_text(file.read_text() + "else:\n    import livekit.agents\n")
+    assert detect(file) == "livekit-agents"
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".a", "ä" * 200 + ".a", "a" * 1000, "." * 300])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text(f"import {name}\nfrom {name} import b\n")
+    assert detect(file) == "native"
+
+
 def test_detection_looks_into_local_modules(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("from app.main import entry\n")
     (tmp_path / "app").mkdir()

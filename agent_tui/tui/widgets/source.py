@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from agent_tui.reading import read_file
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line
 
 AROUND = 2
@@ -36,12 +36,9 @@ def failing_place(traceback: str) -> Place | None:
 
 def read_source(file: str) -> str | None:
     """A regular file's text; None when it is not there, too large or not to be read."""
-    path = Path(file)
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            return None
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (OSError, ValueError):
+        return read_file(file, MAX_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+    except OSError:
         return None
 
 

@@ -1,0 +1,170 @@
+"""Reading files that come from outside: with a limit, and never for longer than a reader can wait.
+
+Only regular files are read like files. A FIFO or socket, as which secret managers mount `.env`, gives its
+content to one reader once; `Pipes` reads each once per load and remembers what came.
+"""
+
+import os
+import select
+import socket
+import stat
+import time
+from pathlib import Path
+
+MOST_BYTES = 8 * 2**20
+PIPE_S = 5.0
+"""How long a FIFO or socket may take for its whole content: whoever serves it may ask the user first."""
+
+_CHUNK = 65_536
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return a regular file's content. Raises OSError for anything else, and for a larger file."""
+    content = _read_regular(path, most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(f"it is larger than {_size(most_bytes)}")
+    return content
+
+
+def read_start(path: str | Path, most_bytes: int) -> bytes:
+    """Return a regular file's content up to that size. Raises OSError for anything else."""
+    return _read_regular(path, most_bytes)
+
+
+def is_pipe(path: str | Path) -> bool:
+    """Whether it is a FIFO or a socket. Raises OSError if that cannot be found out."""
+    mode = _status(path).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def describe(path: str | Path) -> str:
+    """What is there that is no regular file ("a FIFO"); empty for a regular file, and for nothing."""
+    try:
+        status = _status(path)
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(status.st_mode) else _kind(status)
+
+
+def normalized(path: str | Path) -> Path:
+    """Return the absolute path without `.` and `..`, unless it then means another file (behind a link)."""
+    plain = os.path.abspath(path)
+    try:
+        same = os.path.samestat(os.stat(plain), os.stat(path))
+    except (OSError, ValueError):
+        same = not Path(path).exists()
+    return Path(plain) if same else Path(path).absolute()
+
+
+class Pipes:
+    """The contents of FIFOs and sockets."""
+
+    def __init__(self, limit_s: float = PIPE_S) -> None:
+        self._limit_s = limit_s
+        self._contents: dict[str, bytes] = {}
+        self._read: dict[str, str] = {}
+        """Those read since the last `renew`, each with its notice."""
+
+    def read(self, path: str | Path, most_bytes: int = MOST_BYTES) -> tuple[bytes, str]:
+        """Return the content, and a notice about where it is from. Blocks for up to `limit_s`.
+
+        Reads each path once until `renew` is called. What came last is used where nothing comes.
+        Raises OSError if nothing ever came.
+        """
+        name = str(path)
+        if name not in self._read:
+            try:
+                content = _read_pipe(path, most_bytes, time.monotonic() + self._limit_s, self._limit_s)
+                if not content and self._contents.get(name):
+                    raise OSError("it was empty")
+                self._contents[name] = content
+                self._read[name] = f"{path} is {_kind(_status(path))}: it is read once per load"
+            except OSError as error:
+                if name not in self._contents:
+                    raise
+                self._read[name] = f"{path} cannot be read: {error}; its last content is used"
+        return self._contents[name], self._read[name]
+
+    def renew(self) -> None:
+        """Have the next `read` of each path read it again."""
+        self._read.clear()
+
+
+def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:
+    """Return the content of a regular file, FIFO or socket. Raises OSError."""
+    return pipes.read(path, most_bytes)[0] if is_pipe(path) else read_file(path, most_bytes)
+
+
+def _read_regular(path: str | Path, most_bytes: int) -> bytes:
+    _check_regular(_status(path))  # before it is opened: opening a device or FIFO already does something
+    # It may be a FIFO by now, and opening one waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _check_regular(status)
+        content = file.read(min(status.st_size + 1, most_bytes))
+        if len(content) > status.st_size:  # it grew, or is one of those in /proc, whose size is 0
+            content += file.read(most_bytes - len(content))
+        return content
+
+
+def _read_pipe(path: str | Path, most_bytes: int, deadline: float, limit_s: float) -> bytes:
+    if stat.S_ISSOCK(_status(path).st_mode):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(limit_s)
+            connection.connect(str(path))
+            return _read_to_end(connection.fileno(), most_bytes, deadline, limit_s)
+    # Without O_NONBLOCK opening would wait for a writer, and nothing would end that wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            raise OSError("it changed while it was read")
+        return _read_to_end(descriptor, most_bytes, deadline, limit_s)
+    finally:
+        os.close(descriptor)
+
+
+def _read_to_end(descriptor: int, most_bytes: int, deadline: float, limit_s: float) -> bytes:
+    """Read until the writer closes: a part of the content may be half a secret."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    content = bytearray()
+    while True:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not poll.poll(left_s * 1000):
+            came = "was not written to the end" if content else "gave nothing"
+            raise OSError(f"it {came} within {limit_s:g} s")
+        chunk = os.read(descriptor, _CHUNK)
+        if not chunk:
+            return bytes(content)
+        content += chunk
+        if len(content) > most_bytes:
+            raise OSError(f"it is larger than {_size(most_bytes)}")
+
+
+def _status(path: str | Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except ValueError as error:  # a NUL in the path
+        raise OSError(str(error)) from None
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"it is {_kind(status)}, not a regular file")
+
+
+def _kind(status: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
+
+
+def _size(most_bytes: int) -> str:
+    return f"{most_bytes // 2**20} MiB" if most_bytes >= 2**20 else f"{most_bytes // 1024} KiB"
