@@ -37,6 +37,8 @@ class ChildTraits:
     reports_loading: bool
     """It says when it starts to load the user's file (`Loading`), so that the SDK's import is not counted."""
     memory: MemoryMeasure = MemoryMeasure.RSS
+    reports_entry: bool = True
+    """It says when the job's entry function is called; without that it counts as called with `StartJob`."""
 
 
 @dataclass(frozen=True, slots=True)

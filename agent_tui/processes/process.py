@@ -171,6 +171,8 @@ class SupervisedProcess:
         self.had_job = True
         self._enter(ProcessState.JOB)
         self.child.send(start)
+        if not self.child.traits.reports_entry:
+            listener.entry_started(self._clock.time())
 
     def send(self, message: ch.ToChild) -> None:
         """Passes a message on to the child, if it is there."""

@@ -29,7 +29,7 @@ from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
 
 SCRIPT = Path(__file__).with_name("node_child.py")
-TRAITS = ChildTraits(stacks=False, reports_loading=False)
+TRAITS = ChildTraits(stacks=False, reports_loading=False, reports_entry=False)
 
 
 def _line(case: str, value: Mapping[str, Any]) -> bytes:
