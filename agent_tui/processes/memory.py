@@ -1,7 +1,7 @@
 """The sampler: memory and CPU of each job process, a warning when memory is much, the end at its limit.
 
 Reading RSS costs a few microseconds; USS and PSS cost milliseconds of kernel time a process, so those are
-read only where they can decide something.
+read only where they can decide something, and once as soon as a process is seen: totals are of one measure.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from agent_tui.system.descriptors import DESCRIPTORS
 
 MB = 1024 * 1024
 FULL_EVERY = 5
-"""Every so many samples of a process USS and PSS are read too, each process in its turn."""
+"""Every so many samples of a process USS and PSS are read again, each process in its turn."""
 
 SEEN_MB = 0.5
 """A smaller change is not told: every event is a repaint."""
@@ -235,7 +235,9 @@ class MemorySampler:
     def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
         warn, limit = self._warn_mb(), self._limit_mb()
         nearest = min((each for each in (warn, limit) if each > 0), default=0.0)
-        turn = (self._samples + pid) % FULL_EVERY == 0
+        before = self._watched.get(process.id)
+        unknown = before is None or before.told is None or before.told.pss is None
+        turn = unknown or (self._samples + pid) % FULL_EVERY == 0
         memory = self._read(pid, full=turn)
         if not turn and memory is not None and 0 < NEAR * nearest <= memory.rss:
             memory = self._read(pid, full=True)

@@ -48,11 +48,20 @@ def test_figures_of_jobs() -> None:
     assert "dispatch→entry p50 22 ms  p95 33 ms" in second
 
 
-def test_memory_says_rss_as_long_as_pss_is_not_known_of_all() -> None:
+def test_the_memory_total_is_of_one_measure_while_processes_change() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(histories.process("p2", 9, ev.ProcessState.IDLE), ev.ProcessMeasured("p2", 100.0))
-    assert "mem 231 MB rss" in shown(engine)[2]
+    assert "mem 108 MB pss" in shown(engine)[2]  # what p2 shares with the others is not known yet
+    engine.publish(ev.ProcessMeasured("p2", 100.0, pss_mb=12.0))
+    assert "mem 120 MB pss" in shown(engine)[2]
+
+
+def test_memory_is_rss_where_pss_is_known_of_no_process() -> None:
+    engine = FakeEngine()
+    engine.publish(*(histories.process(f"p{n}", n, ev.ProcessState.IDLE) for n in (1, 2)))
+    engine.publish(ev.ProcessMeasured("p1", 100.0), ev.ProcessMeasured("p2", 50.0))
+    assert "mem 150 MB rss" in shown(engine)[2]
 
 
 def test_a_reload_shows_both_generations() -> None:

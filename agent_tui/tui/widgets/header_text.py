@@ -255,13 +255,15 @@ def _latency_part(state: AppState) -> Part:
 
 
 def _memory_part(live: tuple[ProcessView, ...]) -> Part:
-    """PSS can be added up; where it is not known of all, the sum is of RSS and says so."""
-    shares = [p.pss_mb for p in live if p.rss_mb is not None]
-    known = [pss for pss in shares if pss is not None]
-    if not shares:
+    """One total of one measure: of PSS, which can be added up, or of RSS where PSS is known of no process.
+
+    A process whose PSS is not read yet is left out: its RSS counts what it shares with the others once more.
+    """
+    shares = [p.pss_mb for p in live if p.pss_mb is not None]
+    resident = [p.rss_mb for p in live if p.rss_mb is not None]
+    if not resident:
         return part(3, _figure("mem", NONE))
-    whole = len(known) == len(shares)
-    total = sum(known) if whole else sum(p.rss_mb for p in live if p.rss_mb is not None)
+    total = sum(shares or resident)
     size = megabytes(total).replace("M", " MB").replace("G", " GB")
-    measure = Span(" pss" if whole else " rss", Tone.DIM)
+    measure = Span(" pss" if shares else " rss", Tone.DIM)
     return part(3, (*_figure("mem", size), measure), _figure("mem", size))
