@@ -161,7 +161,10 @@ def _watched_entry(link: Link, bridge: Bridge, entry: Callable[..., Any]) -> Cal
         link.loop = asyncio.get_running_loop()
         link.on_host_lost = _cancel_later(link.loop, asyncio.current_task())
         _watch_connect(link, context)
-        _watch_leaving(bridge, context)
+        if context.is_fake_job():
+            _describe_fake_room(context)
+        else:
+            _watch_leaving(bridge, context)
         try:
             await debugging.wait_for_client(link.debug_port)
             link.say("entry_started", at=time.time())
@@ -213,11 +216,17 @@ def _watch_leaving(bridge: Bridge, context: Any) -> None:
             return watched(delete, room_name)
         return delete(room_name)
 
-    if context.is_fake_job():
-        return
     with contextlib.suppress(AttributeError):
         context.room.disconnect = functools.partial(watched, context.room.disconnect)
         context.delete_room = functools.partial(watched_delete, context.delete_room)
+
+
+def _describe_fake_room(context: Any) -> None:
+    """Give the SDK's fake room, which is made for the console and called so, the facts of the job's room."""
+    room = context.job.room
+    with contextlib.suppress(AttributeError):
+        context.room.name, context.room.metadata = room.name, room.metadata
+        context.room.sid.return_value = room.sid
 
 
 def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Callable[[], None]:

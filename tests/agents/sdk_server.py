@@ -53,7 +53,7 @@ async def on_request(req: JobRequest):
 @server.rtc_session(agent_name="sdk-agent", on_request=on_request)
 async def entry(ctx: JobContext):
     log.info("in entry", extra={"answer": 42})
-    print("hello", ctx.job.room.name, ctx.proc.userdata["warm"], __name__)
+    print("hello", ctx.room.name, ctx.proc.userdata["warm"], __name__)
 
     async def farewell(reason: str):
         print("callback", reason)

@@ -122,16 +122,10 @@ async def test_a_context_that_joined_its_room_says_so_once(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("room_name", "fake", "noted"),
-    [
-        (None, False, ["room disconnected"]),
-        ("r", False, ["room disconnected"]),
-        ("other", False, []),
-        (None, True, []),
-    ],
+    ("room_name", "noted"), [(None, ["room disconnected"]), ("r", ["room disconnected"]), ("other", [])]
 )
 async def test_a_job_that_deletes_its_room_has_a_reason_before_the_sdk_notices(
-    room_name: str | None, fake: bool, noted: list[str]
+    room_name: str | None, noted: list[str]
 ) -> None:
     done: list[object] = []
     noted_at_deletion: list[str] = []
@@ -145,14 +139,13 @@ async def test_a_job_that_deletes_its_room_has_a_reason_before_the_sdk_notices(
         room=types.SimpleNamespace(disconnect=lambda: done.append("left")),
         job=types.SimpleNamespace(room=types.SimpleNamespace(name="r")),
         delete_room=delete,
-        is_fake_job=lambda: fake,
     )
     lk_job._watch_leaving(types.SimpleNamespace(leave=said.append), context)  # type: ignore[arg-type]
     context.delete_room(room_name)
     assert (done, noted_at_deletion) == ([room_name], noted)
     context.room.disconnect()
     assert done[-1] == "left"
-    assert len(said) == len(noted) + (0 if fake else 1)
+    assert len(said) == len(noted) + 1
 
 
 # -- failures -------------------------------------------------------------------------------------------
