@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Coroutine
-from typing import Any, Self
+from typing import Self
 
 from livekit.protocol.agent import Job, JobType
 
@@ -25,6 +24,7 @@ from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server, require_credentials
 from agent_tui.engine.settings import Settings, available_cores, starting_at_once
+from agent_tui.engine.supervision import Supervision
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.intake import LogIntake
@@ -32,7 +32,7 @@ from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
@@ -77,7 +77,9 @@ class Engine:
         self._bus = Bus(self._clock, self._redactor.clean_value)
         self._faults = Faults(self._bus.publish)
         self._store = LogStore(self._clock, redactor=self._redactor)
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._supervision = Supervision(
+            self._faults, give_up=self._end_after_failure, clock=self._clock, emit=self._bus.publish
+        )
         self._stopping: asyncio.Task[None] | None = None
         self._drain_over = asyncio.Event()
 
@@ -142,6 +144,7 @@ class Engine:
         options = self.options
         become_subreaper()
         DESCRIPTORS.raise_limit()
+        asyncio.get_running_loop().set_exception_handler(self._supervision.report_loop_error)
         self._tell_start()
         async with contextlib.AsyncExitStack() as undo:
             self._intake = LogIntake(self._store, self._clock)
@@ -158,9 +161,9 @@ class Engine:
             self._make_owners(await self._find_server(options))
             undo.pop_all()
         self.up = True
-        self._spawn(self._pool.run(), "pool")
-        self._spawn(self._sampler.run(), "memory")
-        self._spawn(self._code.reloads.run(), "generations")
+        self._supervision.start("pool", self._pool.run)
+        self._supervision.start("memory", self._sampler.run)
+        self._supervision.start("generations", self._code.reloads.run)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
@@ -253,7 +256,7 @@ class Engine:
             live_changed=self._tell_live,
             clock=context.clock,
             emit=context.emit,
-            failed=self._faults.note,
+            failed=self._supervision.failed,
         )
         self._desk = Desk(
             server=lambda: self._registrar,
@@ -380,9 +383,7 @@ class Engine:
         try:
             with faults.of("farewell"):
                 await self._hold_offers(reason, drain=drain)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._supervision.close()
             await faults.all(desk=self._desk.close(reason), pool=self._pool.close(reason))
             await faults.all(dispatches=self._dispatches.close(), jobs=self._host.close())
             await faults.all(registrar=self._registrar.close())
@@ -437,14 +438,5 @@ class Engine:
                 each.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.append(task)
-        task.add_done_callback(self._task_ended)
-
-    def _task_ended(self, task: asyncio.Task[Any]) -> None:
-        """No part of the engine may die in silence: what it did is not done any more."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            text = str(self._faults.note(task.get_name(), error))
-            self._ending = asyncio.create_task(self._stop(text, kill=False), name="end after a failure")
+    def _end_after_failure(self, error: OwnError) -> None:
+        self._ending = asyncio.create_task(self._stop(str(error), kill=False), name="end after a failure")

@@ -68,10 +68,10 @@ class Registrar:
         live_changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
-        failed: Callable[[str, Exception], OwnError],
+        failed: Callable[[str, Exception], float | None],
         make_worker: Callable[..., Worker] = Worker,
     ) -> None:
-        """`failed` tells that a part of agent-tui failed by its own fault."""
+        """`failed` reports an internal error; it returns after how many s to restart (`Supervision`)."""
         self._jobs = jobs
         self._measure_load = measure_load
         self._job_count = job_count
@@ -89,6 +89,8 @@ class Registrar:
         self._stopping = False
         self._full = ""
         """Why no offers are taken for now."""
+        self._options: ServerOptions | None = None
+        """The latest of `reconfigure`."""
         self._kind = ev.ServerKind.CONFIGURED
 
     async def present(
@@ -123,6 +125,7 @@ class Registrar:
 
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
+        self._options = options
         for held in self._all():
             held.worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
 
@@ -240,15 +243,23 @@ class Registrar:
             self._tell_kept(line)
             self._drop_next()
 
-    def broke(self, held: Held, error: Exception) -> None:
-        """A fault of our own took it off the server; the next load or reload registers anew."""
-        line = str(self._failed("worker", error))
-        held.settle(line)
+    def broke(self, held: Held, error: Exception) -> float | None:
+        """An internal error took it off the server. Return after how many s to restart it, if at all."""
+        line, pause_s = str(OwnError("worker", error)), self._failed("worker", error)
         if held is self._current:
-            self._emit(ev.WorkerDisconnected(line, None))
-        elif held is self._next:
-            self._tell_kept(line)
-            self._drop_next()
+            self._emit(ev.WorkerDisconnected(line, pause_s))
+        if pause_s is None:
+            held.settle(line)
+            if held is self._next:
+                self._tell_kept(line)
+                self._drop_next()
+        return pause_s
+
+    def remade(self, held: Held) -> None:
+        """It has a new worker."""
+        if self._options is not None:
+            self.reconfigure(self._options)
+        self._hold_back(held)
 
     def suspect(self, held: Held, *, suspect: bool) -> None:
         if held is self._current:

@@ -1,6 +1,7 @@
 """One registration with a server: its worker, the jobs that came through it, and who hears of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,7 +18,8 @@ class Owner(Protocol):
     def registered(self, held: "Held", event: Registered) -> None: ...
     def disconnected(self, held: "Held", reason: str, retry_in_s: float | None, attempt: int) -> None: ...
     def refused(self, held: "Held", line: str) -> None: ...
-    def broke(self, held: "Held", error: Exception) -> None: ...
+    def broke(self, held: "Held", error: Exception) -> float | None: ...
+    def remade(self, held: "Held") -> None: ...
     def suspect(self, held: "Held", *, suspect: bool) -> None: ...
     def offer(self, held: "Held", offer: Offer) -> None: ...
     def assigned(self, event: Assigned) -> None: ...
@@ -43,9 +45,11 @@ class Held:
         """Offers and jobs that came through it and are not over."""
         self.told_why = False
         """Whether it was said why it ended."""
+        self._make = make
         self.worker = make(self)
         self.settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the server has accepted it (empty), or it was given up (why)."""
+        self._closing = asyncio.Event()
         self.task = asyncio.create_task(self._run(), name="worker")
 
     @property
@@ -64,14 +68,28 @@ class Held:
     async def close(self) -> None:
         """Ends the connection for good."""
         self.settle("it was given up")
+        self._closing.set()
         await self.worker.close()
         await self.task
 
     async def _run(self) -> None:
-        try:
-            await self._stay()
-        except Exception as error:
-            self.owner.broke(self, error)
+        """Another worker takes the place of one that an internal error ended."""
+        while True:
+            try:
+                await self._stay()
+                return
+            except Exception as error:
+                pause_s = self.owner.broke(self, error)
+            if pause_s is None or await self._closed_within(pause_s):
+                return
+            self.worker = self._make(self)
+            self.owner.remade(self)
+
+    async def _closed_within(self, limit_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._closing.wait()
+        return self._closing.is_set()
 
     async def _stay(self) -> None:
         try:

@@ -11,9 +11,10 @@ from agent_tui.generations.methods import Choice, worth_a_template
 from agent_tui.generations.steps import StepTimes
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.events import (
     NO_STEPS,
+    EndedBy,
     GenerationFailed,
     GenerationLoading,
     GenerationOvertaken,
@@ -108,6 +109,8 @@ class Loading:
         self.attempt = attempt
         self.cause = cause
         self.ready = ready
+        self.could_not_start = False
+        """It failed because no process could be started, which says nothing about the code."""
 
 
 class Generations:
@@ -175,9 +178,13 @@ class Generations:
                 if self._completing is not None:
                     await self._completing  # told of first
                 await self._switch(attempt)
-        except (ProcessFailed, UserError) as error:
+        except Exception as error:
             self._give_up(attempt, "its generation did not load")
-            why = error if cause.back_to else await self._host.explain(error)
+            loading.could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
+            if not isinstance(error, (ProcessFailed, UserError)):
+                why: ProcessFailed | UserError = OwnError("loading", error)
+            else:
+                why = error if cause.back_to else await self._host.explain(error)
             self._tools.emit(
                 failed(attempt.number, cause.text, self._seconds(cause), why, attempt.steps.taken)
             )

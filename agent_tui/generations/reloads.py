@@ -42,6 +42,11 @@ DYING_S = 0.1
 """For the processes of a load that was overtaken to be gone, and what they wrote to be seen."""
 
 OVER = "agent-tui ends: nothing is loaded any more"
+FAILED = "loading failed by an internal error; try again"
+
+AGAIN_S = 1.0
+LONGEST_AGAIN_S = 60.0
+"""Pauses before a load whose processes could not start, or a watch that ended, is tried again."""
 
 FRESH_S = 2.0
 """A file's own time says when it was saved, if it is not older than this."""
@@ -86,7 +91,8 @@ class Reloads:
         self._began_at = self._loaded_at = 0.0
         """When the last load began, and when the last that came to its end did; unix time, as of files."""
         self._asked: list[_Asked] = []
-        self._over = False
+        self._over = self._again = False
+        self._again_s = AGAIN_S
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
         self._served: dict[str, bytes] = {}
@@ -96,29 +102,38 @@ class Reloads:
         """What runs, while a roll back made that something else than what is on disk."""
 
     async def run(self) -> None:
-        """Loads, and stays to load again. Who still waits for a load when it ends, hears that."""
+        """Loads, and stays to load again. Who still waits for a load when it ends, hears that.
+
+        It can be run again after an error: what is loaded stays so.
+        """
         try:
             await self._run()
-        finally:
+        except asyncio.CancelledError:
             self._over = True
+            self._generations.stop()
+            raise
+        finally:
             for each in self._asked:
                 if not each.done.done():
-                    each.done.set_exception(UserError(OVER))
+                    each.done.set_exception(UserError(OVER if self._over else FAILED))
             self._asked.clear()
 
     async def _run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(self._generations.stop)
             if self._watch is not None:
                 await stack.enter_async_context(self._watch)
                 watching = asyncio.create_task(self._follow_watch(self._watch), name="saves")
                 stack.push_async_callback(_cancelled, watching)
-            await self._round("start")
+            if self._generations.current is None:
+                await self._round("start")
             while True:
                 await self._stirred.wait()
                 self._stirred.clear()
                 if self._asked:
                     await self._answer()
+                elif self._again:
+                    self._again = False
+                    await self._round("start" if self._generations.current is None else "reload")
                 elif not self._paused:
                     await self._round()
 
@@ -156,14 +171,23 @@ class Reloads:
         self._stirred.set()
 
     async def _follow_watch(self, watch: Watch) -> None:
-        try:
-            while True:
-                await watch.next()
-                self._stirred_at = self._clock.monotonic()
-                self._stirred.set()
-        except OSError as error:
-            text = f"saves cannot be seen ({error}): press r after a save, or start agent-tui again"
-            self._emit(Notice(LogLevel.WARN, text))
+        pause_s, failed_at = AGAIN_S, -math.inf
+        while True:
+            try:
+                while True:
+                    await watch.next()
+                    self._stirred_at = self._clock.monotonic()
+                    self._stirred.set()
+            except OSError as error:
+                now = self._clock.monotonic()
+                if now - failed_at > 2 * LONGEST_AGAIN_S:  # and not the same trouble still
+                    pause_s = AGAIN_S
+                    text = f"saves cannot be seen ({error}): press r after a save until they are seen again"
+                    self._emit(Notice(LogLevel.WARN, text))
+                failed_at = now
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_AGAIN_S)
+            self._watch_all()
 
     async def _ask(self, kept: Kept | None) -> bool:
         if self._over:
@@ -228,6 +252,7 @@ class Reloads:
             self._last = await self._loaded_from(snapshot)
             loaded = await self._generations.commit(loading)
             self._history.keep(Kept(loading.attempt.number, self._last, loaded))
+            self._load_again_later(loading)
             if loaded:
                 self._back = None
                 await self._acquit_what_stayed()
@@ -311,6 +336,19 @@ class Reloads:
             if saved := await self._differs(before):
                 self._breaker.acquit(saved)
                 return
+
+    def _load_again_later(self, loading: Loading) -> None:
+        """After a load that says nothing about the code: its processes could not be started."""
+        if not loading.could_not_start:
+            self._again_s = AGAIN_S
+            return
+
+        def again() -> None:
+            self._again = True
+            self._stirred.set()
+
+        asyncio.get_running_loop().call_later(self._again_s, again)
+        self._again_s = min(2 * self._again_s, LONGEST_AGAIN_S)
 
     # -- what changed ---------------------------------------------------------------------------------
 

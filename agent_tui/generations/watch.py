@@ -47,11 +47,15 @@ class Watch:
         task.add_done_callback(self._watching.discard)
 
     async def next(self) -> None:
-        """Returns once something may have changed since the last call. Raises OSError if none can be seen."""
+        """Returns once something may have changed since the last call.
+
+        Raises OSError when none can be seen any more, until `follow` is called again.
+        """
         await self._stirred.wait()
         self._stirred.clear()
-        if self._error is not None:
-            raise self._error
+        if (error := self._error) is not None:
+            self._error = None
+            raise error
 
     async def _watch(self, folders: frozenset[Path], stop: asyncio.Event) -> None:
         self._stirred.set()  # what came between the old watch and this one

@@ -17,6 +17,7 @@ from agent_tui.engine.engine import Engine
 from agent_tui.engine.faults import Faults
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.registrar import Registrar
+from agent_tui.engine.supervision import Patience
 from agent_tui.generations.reloads import Reloads
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.server import LocalServer
@@ -26,9 +27,11 @@ from agent_tui.model.commands import Stop
 from agent_tui.model.errors import OwnError
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
+from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
 from agent_tui.runtimes.interpreter import Interpreter
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 
 STEPS: list[tuple[type[Any], str]] = [
     (Registrar, "drain"),
@@ -107,13 +110,35 @@ async def test_a_step_that_fails_keeps_no_other_from_being_done(
     assert any("it broke" in event.text for event in told if isinstance(event, ev.Notice))
 
 
-async def test_a_part_that_dies_ends_the_run_with_its_fault(
+async def test_a_part_that_fails_once_is_restarted_and_ends_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    async def fails_once(self: object) -> None:
+        started.append(self)
+        if len(started) == 1:
+            raise OSError(24, "Too many open files", "/proc")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(MemorySampler, "run", fails_once)
+    monkeypatch.setattr(Patience, "pause_s", lambda *_: 0.0)
+    stream = engine.subscribe()
+    async with engine:
+        await until(lambda: len(started) == 2)
+        assert started[0] is started[1]
+    told = [stamped.event async for batch in stream.batches() for stamped in batch]
+    assert any("own memory failed: OSError" in each.text for each in told if isinstance(each, ev.Notice))
+
+
+async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dies(self: object) -> None:
         raise RuntimeError("no pool")
 
     monkeypatch.setattr(Pool, "run", dies)
+    monkeypatch.setattr(Patience, "pause_s", lambda *_: 0.0)
     stream = engine.subscribe()
     with pytest.raises(OwnError, match="own pool failed: RuntimeError: no pool") as caught:
         async with engine:

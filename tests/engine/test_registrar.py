@@ -11,13 +11,12 @@ import pytest
 from livekit import api
 from livekit.protocol.agent import Job
 
-from agent_tui.engine.faults import Faults
 from agent_tui.engine.registrar import Registrar
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.errors import ServerError, UserError
+from agent_tui.model.errors import OwnError, ServerError, UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import JobProgress, Offer, Registered, Reject
@@ -94,7 +93,9 @@ class Scene:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
-        self.faults = Faults(self.events.append)
+        self.failures: list[str] = []
+        self.pause_s: float | None = 0.0
+        """Before a worker that failed is restarted; None when it is given up."""
         self.offered: list[str] = []
         self.ended: list[str] = []
         self.workers: list[FakeWorker] = []
@@ -106,12 +107,16 @@ class Scene:
             live_changed=lambda: None,
             clock=SystemClock(),
             emit=self.events.append,
-            failed=self.faults.note,
+            failed=self.failed,
             make_worker=kind,
         )
 
     async def present(self, address: ServerAddress = HERE, **changes: Any) -> None:
         await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1")
+
+    def failed(self, part: str, error: Exception) -> float | None:
+        self.failures.append(str(OwnError(part, error)))
+        return self.pause_s
 
     def offer(self, job: Job, received_at: float, answer_by: float) -> None:
         self.offered.append(job.id)
@@ -308,22 +313,49 @@ async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
 BUG = "agent-tui's own worker failed: KeyError: 'no such thing'"
 
 
-async def test_a_worker_that_dies_of_our_own_fault_is_told_and_can_be_had_anew() -> None:
+async def test_a_worker_that_an_internal_error_ended_is_restarted_with_its_jobs() -> None:
     async with scene() as s:
+        await s.present(agent_name="a")
+        s.workers[0].accepted("AW_1")
+        s.workers[0].offers("AJ_1")
+        s.registrar.set_full("for a reason")
+        s.workers[0].fails(KeyError("no such thing"))
+        await until(lambda: len(s.workers) == 2)
+        assert s.failures == [BUG]
+        assert s.told(ev.WorkerDisconnected) == [ev.WorkerDisconnected(BUG, 0.0)]
+        assert s.workers[1].registration == s.workers[0].registration
+        assert s.workers[1].draining
+        s.workers[1].accepted("AW_2")
+        assert s.registrar.worker_id == "AW_2"
+        assert s.registrar.update_job("AJ_1", JobProgress.RUNNING)
+        assert s.workers[1].told == [("AJ_1", JobProgress.RUNNING)]
+
+
+async def test_a_worker_that_is_given_up_stays_away_until_it_is_presented_again() -> None:
+    async with scene() as s:
+        s.pause_s = None
         await s.present()
         s.workers[0].accepted("AW_1")
         s.workers[0].fails(KeyError("no such thing"))
         await until(lambda: s.told(ev.WorkerDisconnected))
         assert s.told(ev.WorkerDisconnected) == [ev.WorkerDisconnected(BUG, None)]
-        assert [event.text for event in s.told(ev.Notice)] == [BUG]
-        assert str(s.faults.first) == BUG
         await s.present()
         s.workers[1].accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
 
 
-async def test_one_that_takes_over_and_dies_of_our_own_fault_leaves_the_old_one_up() -> None:
+async def test_a_worker_closed_before_it_is_restarted_stays_closed() -> None:
     async with scene() as s:
+        s.pause_s = 3600.0
+        await s.present()
+        s.workers[0].fails(KeyError("no such thing"))
+        await until(lambda: s.told(ev.WorkerDisconnected))
+    assert len(s.workers) == 1
+
+
+async def test_one_that_takes_over_and_is_given_up_leaves_the_old_one_up() -> None:
+    async with scene() as s:
+        s.pause_s = None
         await s.present(agent_name="a")
         s.workers[0].accepted("AW_1")
         await s.present(agent_name="b")
@@ -331,7 +363,7 @@ async def test_one_that_takes_over_and_dies_of_our_own_fault_leaves_the_old_one_
         await asyncio.sleep(0)
         s.workers[1].fails(KeyError("no such thing"))
         assert await waiting == BUG
-        assert "still registered as a" in s.told(ev.Notice)[1].text
+        assert "still registered as a" in s.told(ev.Notice)[0].text
         assert not s.told(ev.WorkerDisconnected)
         assert s.registrar.worker_id == "AW_1"
 
@@ -359,7 +391,7 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
         live_changed=lambda: None,
         clock=SystemClock(),
         emit=events.append,
-        failed=Faults(events.append).note,
+        failed=lambda part, error: None,
         make_worker=Worker,
     )
     async with LocalServer(keys={"devkey": SECRET}) as server:

@@ -1,0 +1,127 @@
+"""Owners that fail are restarted, with a message; the run ends when one of them fails again and again.
+
+An owner's state is in its object: what is restarted is the coroutine that works on it.
+"""
+
+import asyncio
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import agent_tui
+from agent_tui.engine.faults import Faults
+from agent_tui.model.clock import Clock
+from agent_tui.model.errors import OwnError
+from agent_tui.model.events import Event, Notice
+from agent_tui.model.logs import LogLevel
+
+PACKAGE = Path(agent_tui.__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often one part may fail within the window, and the pauses before it is restarted, in s."""
+
+    failures: int = 5
+    window_s: float = 60.0
+    first_pause_s: float = 0.25
+    longest_pause_s: float = 8.0
+
+    def pause_s(self, failures: int) -> float:
+        """Return the pause after so many failures, from 1; each is twice as long as the one before."""
+        return min(self.first_pause_s * 2.0 ** (failures - 1), self.longest_pause_s)
+
+
+class Supervision:
+    """Runs the loops of the owners."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        *,
+        give_up: Callable[[OwnError], None],
+        clock: Clock,
+        emit: Callable[[Event], None],
+        patience: Patience = Patience(),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`give_up` is called with the last error of a part that fails again and again; it ends the run."""
+        self._faults = faults
+        self._give_up = give_up
+        self._clock = clock
+        self._emit = emit
+        self._patience = patience
+        self._sleep = sleep
+        self._failed_at: dict[str, deque[float]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reported: dict[str, float] = {}
+
+    def start(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run an owner's loop until `close()`."""
+        self._tasks.append(asyncio.create_task(self._keep(part, work), name=part))
+
+    async def close(self) -> None:
+        """Cancel the loops and wait for them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def failed(self, part: str, error: Exception) -> float | None:
+        """Report a failure; return after how many seconds to restart the part, None not to: the run ends."""
+        now, patience = self._clock.monotonic(), self._patience
+        failed_at = self._failed_at.setdefault(part, deque())
+        failed_at.append(now)
+        while failed_at[0] <= now - patience.window_s:
+            failed_at.popleft()
+        count = len(failed_at)
+        if count >= patience.failures:
+            self._give_up(self._faults.note(part, error))
+            return None
+        pause_s = patience.pause_s(count)
+        counted = f"failure {count} of {patience.failures} within {patience.window_s:g} s"
+        self._say(f"{OwnError(part, error)}{_place(error)}; restarting it in {pause_s:g} s ({counted})")
+        return pause_s
+
+    async def _keep(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await work()
+                return
+            except Exception as error:
+                pause_s = self.failed(part, error)
+            if pause_s is None:
+                return
+            await self._sleep(pause_s)
+
+    def report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report in one line what a callback or an abandoned task raised; a repetition once per window.
+
+        An event loop's exception handler. asyncio's own prints a traceback each time.
+        """
+        error = context.get("exception")
+        text = f"agent-tui: internal error: {context.get('message', '')}"
+        if isinstance(error, BaseException):
+            text += f": {type(error).__name__}: {error}{_place(error)}"
+        now = self._clock.monotonic()
+        self._reported = {
+            known: at for known, at in self._reported.items() if at > now - self._patience.window_s
+        }
+        if text not in self._reported:
+            self._reported[text] = now
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # the bus may be what failed
+            self._emit(Notice(LogLevel.ERROR, text))
+
+
+def _place(error: BaseException) -> str:
+    """Return the innermost line of agent-tui itself that the error passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    own = [frame for frame in own if frame.filename != __file__]  # this file calls the work
+    return f" ({Path(own[-1].filename).relative_to(PACKAGE)}:{own[-1].lineno})" if own else ""
