@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui.generations import reloads
 from agent_tui.generations.loops import SUSPECT_AFTER
 from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Snapshot, Sources
+from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import GenerationFailed, GenerationOvertaken, GenerationReady, WatchingChanged
+from agent_tui.model.events import (
+    GenerationFailed,
+    GenerationOvertaken,
+    GenerationReady,
+    Notice,
+    WatchingChanged,
+)
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import World, refused, world
@@ -26,7 +34,7 @@ READ = Sources.read
 class Desktop:
     """An agent's file, and what loads it; `look()` is what a watcher does each second."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, watch: Watch | None = None) -> None:
         self.world = world
         self.file = folder / "agent.py"
         self.installed: list[Path] = []
@@ -34,7 +42,7 @@ class Desktop:
         self.reloads = Reloads(
             world.generations,
             Sources(self.file, cwd=folder),
-            None,
+            watch,
             packages=tuple,
             take_changed_packages=lambda: self.installed.pop() if self.installed else None,
             clock=SystemClock(),
@@ -323,3 +331,112 @@ async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: P
             "-# one",
             "+# two",
         ]
+
+
+NONE_LEFT = OSError(24, "Too many open files")
+
+
+class Scarce(Watch):
+    """A watch that ends for want of descriptors, twice."""
+
+    ends = 2
+    followed = 0
+
+    def follow(self, folders: object) -> None:
+        self.followed += 1
+
+    async def next(self) -> None:
+        if self.ends:
+            self.ends -= 1
+            raise NONE_LEFT
+        await asyncio.Event().wait()
+
+
+async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloads, "AGAIN_S", 0.0)
+    async with world(idle=0) as w:
+        watch = Scarce()
+        d = Desktop(w, tmp_path, watch)
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: d.loaded and not watch.ends)
+        followed = watch.followed
+        await d.load("two")
+        assert watch.followed > followed
+        said = [event.text for event in w.events if isinstance(event, Notice)]
+        assert [text for text in said if "cannot be seen" in text] == [
+            f"saves cannot be seen ({NONE_LEFT}): press r after a save until they are seen again"
+        ]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_load_whose_process_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloads, "AGAIN_S", 0.0)
+    failures = iter(range(2))
+
+    async with world(idle=0) as w:
+        prepare = w.nursery.prepare
+
+        def scarce(child: ScriptedChild) -> None:
+            if child.kind is ch.ProcessKind.CONTROL and next(failures, None) is not None:
+                child.end(1)
+                raise NONE_LEFT
+            prepare(child)
+
+        w.nursery.prepare = scarce
+        d = Desktop(w, tmp_path)
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: d.loaded)
+        errors = [event.error for event in w.events if isinstance(event, GenerationFailed)]
+        assert errors == [f"cannot start: {NONE_LEFT}"] * 2
+        await d.nothing_is_loaded()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+
+        def bug(manifest: ch.Manifest) -> None:
+            raise KeyError("a bug")
+
+        refuse, d.world.refuse = d.world.refuse, bug
+        d.save("two")
+        d.look()
+        await until(lambda: d.world.told(GenerationFailed))
+        (failed,) = d.world.told(GenerationFailed)
+        assert isinstance(failed, GenerationFailed)
+        assert failed.error == "agent-tui's own loading failed: KeyError: 'a bug'"
+        assert d.world.generations.current is not None
+        d.world.refuse = refuse
+        await d.load("three")
+
+
+async def test_loading_goes_on_after_an_internal_error_with_what_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(idle=0) as w:
+        d = Desktop(w, tmp_path)
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: d.loaded)
+
+        def bug(self: Sources) -> None:
+            raise RecursionError("too deep")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Sources, "read", bug)
+            asked = asyncio.create_task(d.reloads.reload())
+            with pytest.raises(RecursionError):
+                await running
+            with pytest.raises(UserError, match="internal error"):
+                await asked
+        running = asyncio.create_task(d.reloads.run())
+        await d.nothing_is_loaded()
+        await d.load("two")
+        assert w.switches == [1, 2]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
