@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations import reloads
+from agent_tui.generations import control, reloads
 from agent_tui.generations.loops import SUSPECT_AFTER
 from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Snapshot, Sources
@@ -376,13 +376,13 @@ async def test_a_load_whose_process_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reloads, "AGAIN_S", 0.0)
-    failures = iter(range(2))
+    monkeypatch.setattr(control, "MOST_RESTARTS", 0)
 
     async with world(idle=0) as w:
         prepare = w.nursery.prepare
 
         def scarce(child: ScriptedChild) -> None:
-            if child.kind is ch.ProcessKind.CONTROL and next(failures, None) is not None:
+            if child.kind is ch.ProcessKind.CONTROL and len(w.told(GenerationFailed)) < 2:
                 child.end(1)
                 raise NONE_LEFT
             prepare(child)
