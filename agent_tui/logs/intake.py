@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import selectors
 import threading
@@ -9,8 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from agent_tui.logs.store import LogStore
+from agent_tui.logs.tracebacks import StderrLevels
 from agent_tui.model.clock import Clock
-from agent_tui.model.logs import LogLevel, LogSource
+from agent_tui.model.logs import LogLevel, LogSource, LogStream
 
 READ_SIZE = 262_144
 MAX_PENDING = 1_048_576
@@ -34,6 +36,14 @@ class _Pipe:
     window: float = 0.0
     used: int = 0
     dropped: int = 0
+    levels: StderrLevels | None = None
+
+    def __post_init__(self) -> None:
+        if self.source.stream is LogStream.STDERR:
+            self.levels = StderrLevels()
+
+    def level(self, text: str) -> LogLevel:
+        return self.levels.level(text) if self.levels else LogLevel.INFO
 
 
 class LogIntake:
@@ -152,7 +162,8 @@ class LogIntake:
             pipe.window, pipe.used = now, 0
         room = max(self._allowance.lines - pipe.used, 0)
         texts = [line.decode("utf-8", "replace") for line in lines[:room]]
-        self._store.add_many(pipe.source, LogLevel.INFO, texts)
+        for level, group in itertools.groupby(texts, pipe.level):
+            self._store.add_many(pipe.source, level, group)
         pipe.used += min(len(lines), room)
         pipe.dropped += max(len(lines) - room, 0)
 

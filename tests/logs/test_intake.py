@@ -56,6 +56,20 @@ async def test_lines_are_known_by_their_descriptor_and_a_last_one_needs_no_newli
         assert by_stream == {"grüß": "stdout", "gott": "stdout", "oops": "stderr"}
 
 
+async def test_a_traceback_on_stderr_is_an_error_and_one_on_stdout_is_what_it_printed() -> None:
+    with intake_of() as (intake, store):
+        printed = b"begin\nTraceback (most recent call last):\n  File 'a.py', line 1\nValueError: no\ngo on\n"
+        for stream in (LogStream.STDERR, LogStream.STDOUT):
+            write = pipe_to(intake, LogSource(stream, stream))
+            os.write(write, printed[:30])
+            os.write(write, printed[30:])
+            os.close(write)
+            await intake.drained(stream)
+        levels = [line.level for line in store.pull(0, store.end)]
+        info, error = LogLevel.INFO, LogLevel.ERROR
+        assert levels == [info, error, error, error, info] + [info] * 5
+
+
 async def test_bytes_that_are_no_text_and_split_characters_survive() -> None:
     with intake_of() as (intake, store):
         write = pipe_to(intake)
