@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,7 @@ async def _run_screen(
 ) -> int:
     from agent_tui.tui.actions import ACTIONS
     from agent_tui.tui.app import AgentTuiApp
+    from agent_tui.tui.editor import is_open
     from agent_tui.tui.preferences import read_preferences
 
     preferences = read_preferences(environment.screen, str(environment.config_file), ACTIONS)
@@ -175,7 +177,12 @@ async def _run_screen(
         confirmed_host=allow_remote,
         preferences=preferences,
     )
-    with StopSignals(app.stop) as signals:
+
+    def ignores(number: signal.Signals) -> bool:
+        # Ctrl+C in an editor goes to all programs in the foreground.
+        return number is signal.SIGINT and is_open(app)
+
+    with StopSignals(app.stop, ignores=ignores) as signals:
         code = await app.run_async()
         failed = app.return_code or ExitCode.OK  # of a screen that broke; ending the engine is no excuse
         await app.ended()

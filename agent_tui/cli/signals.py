@@ -16,9 +16,14 @@ class StopSignals:
     """
 
     def __init__(
-        self, stop: Callable[[str, bool], Awaitable[object]], leave: Callable[[int], object] = os._exit
+        self,
+        stop: Callable[[str, bool], Awaitable[object]],
+        leave: Callable[[int], object] = os._exit,
+        ignores: Callable[[signal.Signals], bool] = lambda _: False,
     ) -> None:
+        """`ignores(number)` says of a signal, when it arrives, that it is meant for another program."""
         self._stop = stop
+        self._ignores = ignores
         self._leave = leave
         self._killed = False
         self._tasks: list[asyncio.Task[object]] = []
@@ -41,6 +46,8 @@ class StopSignals:
         return None if self.first is None else 128 + self.first
 
     def _received(self, number: signal.Signals) -> None:
+        if self._ignores(number):
+            return
         if number is self.first is signal.SIGHUP:
             return  # a terminal that goes away often says so twice
         if self._killed:

@@ -1,5 +1,6 @@
 """Opening a file at a line in the user's editor."""
 
+import asyncio
 import os
 import shlex
 import shutil
@@ -16,6 +17,8 @@ _AT_LINE = {"code": ("--goto", "{file}:{line}"), "subl": ("{file}:{line}",), "ze
 """Editors that do not take `+LINE FILE`."""
 
 _USUAL = ("vi", "nano")
+
+_GROUP = "editor"
 
 _IN_WINDOW = frozenset({"code", "subl", "zed", "gvim"})
 """Editors that open a window of their own: the screen stays."""
@@ -35,7 +38,10 @@ def find_editor(environ: Mapping[str, str]) -> str | None:
 
 
 def open_in_editor(app: App[Any], file: Path, line: int) -> None:
-    """Open the file in the user's editor. Raises UserError when there is none, or it does not start."""
+    """Open the file in the user's editor. Raises UserError when there is none, or it does not start.
+
+    An editor in the terminal has it for itself meanwhile; agent-tui goes on behind it.
+    """
     editor = find_editor(os.environ)
     if not editor:
         raise UserError(f"no editor ({', '.join(_USUAL)}): set VISUAL or EDITOR, then e opens {file}:{line}")
@@ -43,11 +49,39 @@ def open_in_editor(app: App[Any], file: Path, line: int) -> None:
         command = editor_command(editor, file, line)
     except ValueError as error:
         raise UserError(f"the editor {editor!r} is not a command ({error}); set VISUAL or EDITOR") from None
+    if is_open(app):
+        raise UserError("an editor is open already")
+    if Path(command[0]).name not in _IN_WINDOW:
+        app.run_worker(_edit(app, command), group=_GROUP)
+        return
     try:
-        if Path(command[0]).name in _IN_WINDOW:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        else:
-            with app.suspend():
-                subprocess.run(command, check=False)
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
-        raise UserError(f"{editor} cannot be started: {error.strerror}; set EDITOR to another one") from None
+        raise UserError(_not_started(command, error)) from None
+
+
+def is_open(app: App[Any]) -> bool:
+    """Return whether an editor has the terminal."""
+    return any(worker.group == _GROUP and worker.is_running for worker in app.workers)
+
+
+async def _edit(app: App[Any], command: list[str]) -> None:
+    """Lend the terminal to the editor until it ends. The event loop runs on: it answers the server."""
+    problem = ""
+    with app.suspend():  # an exception in here would leave the screen suspended
+        try:
+            process = await asyncio.create_subprocess_exec(*command)
+        except OSError as error:
+            problem = _not_started(command, error)
+        else:
+            try:
+                await process.wait()
+            finally:
+                if process.returncode is None:  # agent-tui ends; the terminal is the shell's again
+                    process.terminate()
+    if problem:
+        app.notify(problem, severity="error", markup=False)
+
+
+def _not_started(command: list[str], error: OSError) -> str:
+    return f"{command[0]} cannot be started: {error.strerror}; set VISUAL or EDITOR to another one"

@@ -1,10 +1,11 @@
-"""The terminal that the screen is on, which may go away while it is written to."""
+"""The terminal that the screen is on, which may go away, or stop reading, while it is written to."""
 
 import contextlib
 import os
+import select
 import signal
-from collections.abc import Callable
-from typing import Any, TextIO
+import time
+from typing import Any
 
 from textual.drivers import linux_driver
 
@@ -13,38 +14,44 @@ STDOUT, STDERR = 1, 2
 DEFAULT_SIZE = (80, 24)
 """Of a terminal that does not know its own, as serial lines."""
 
+MAX_BEHIND = 20
+"""Writes that may wait for the terminal. Textual's queue blocks the event loop, and so the worker, at 30."""
 
-class _Forgiving:
-    """A terminal's file; what it does not take any more is dropped, and counts as its end.
+LEAVE_S = 1.0
+"""A terminal that has not read what is written by then does not hold up the end."""
 
-    The thread that writes would end with the first error, and then whoever paints waits for it for ever.
+
+class _Output:
+    """The terminal's file. What it does not take anymore is dropped, and counts as its end.
+
+    The thread that writes would end with the first error, and then whatever paints would wait forever.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self) -> None:
+        self.written = 0
+        """How many writes are done. Only the writing thread changes it."""
         self._gone = False
 
     def write(self, text: str) -> int:
-        self._try(lambda: self._file.write(text))
+        # Not `sys.stdout`: in a locale that is not UTF-8 it would raise at the first line of a frame, and a
+        # thread that hangs in it would stop the interpreter's exit.
+        data = text.encode("utf-8", "replace")
+        try:
+            while data and not self._gone:
+                try:
+                    data = data[os.write(STDOUT, data) :]
+                except BlockingIOError:  # another program on this terminal made it so
+                    select.select([], [STDOUT], [], LEAVE_S)
+        except OSError:
+            self.let_go()
+            # The kernel sends it only to programs whose controlling terminal this is.
+            os.kill(os.getpid(), signal.SIGHUP)
+        self.written += 1
         return len(text)
 
-    def flush(self) -> None:
-        self._try(self._file.flush)
-
-    def _try(self, act: Callable[[], object]) -> None:
-        if self._gone:
-            return
-        try:
-            act()
-        except OSError:
-            self._gone = True
-            self._let_go()
-            os.kill(
-                os.getpid(), signal.SIGHUP
-            )  # who has it as controlling terminal is told by the kernel too
-
-    def _let_go(self) -> None:
-        """What is still said at the very end must not fail, or it would be the exit code."""
+    def let_go(self) -> None:
+        """Write to the terminal no more. What is still printed at the end must neither fail nor hang."""
+        self._gone = True
         null = os.open(os.devnull, os.O_WRONLY)
         device = os.fstat(STDOUT).st_rdev
         for fd in (STDOUT, STDERR):
@@ -52,25 +59,35 @@ class _Forgiving:
                 os.dup2(null, fd)
         os.close(null)
 
+    def flush(self) -> None:
+        """Everything is written at once."""
+
     def fileno(self) -> int:
-        return self._file.fileno()
+        return STDOUT
 
     def isatty(self) -> bool:
-        return self._file.isatty()
+        return os.isatty(STDOUT)
 
 
 class Terminal(linux_driver.LinuxDriver):
-    """Textual's driver on a file that survives the terminal's end: SIGHUP then ends everything in order.
+    """Textual's driver on a terminal that may end, stop reading, or be lent to an editor.
 
     It draws on stdout, which is a terminal whenever there is a screen. Textual itself draws on stderr, which
-    may be redirected or closed.
+    may be redirected or closed. Frames for a terminal that does not read are dropped, so that it cannot block
+    the event loop; when it reads again, everything is drawn. When the terminal ends, SIGHUP ends agent-tui.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Not `sys.stdout`: in a locale that is not UTF-8 it would raise at the first line of a frame.
-        file = open(STDOUT, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-        self._file: Any = _Forgiving(file)
+        self._file: Any = _Output()
+        self._queued = 0
+        self._drawing = False
+        """Between start and stop; not while an editor has the terminal."""
+        self._switching = False
+        """While modes are set, which must not be dropped."""
+        self._dropped = False
+        """Frames were, so that the terminal shows something else than what was drawn."""
+        self._hung = False
 
     def _get_terminal_size(self) -> tuple[int, int]:
         """Return the terminal's own size: COLUMNS and LINES may be those of another window."""
@@ -79,3 +96,46 @@ class Terminal(linux_driver.LinuxDriver):
             if width and height:
                 return width, height
         return DEFAULT_SIZE
+
+    @property
+    def _behind(self) -> int:
+        """How many writes wait for the terminal."""
+        return self._queued - int(self._file.written)
+
+    def write(self, data: str) -> None:
+        if not self._drawing:
+            return
+        if not self._switching:
+            if self._behind >= (1 if self._dropped else MAX_BEHIND):
+                self._dropped = True
+                return
+            if self._dropped:
+                self._dropped = False
+                self._app.call_later(self._app.refresh, layout=True)
+        self._queued += 1
+        super().write(data)
+
+    def start_application_mode(self) -> None:
+        self._drawing = self._switching = True
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        self._switching = False
+
+    def stop_application_mode(self) -> None:
+        self._switching = True
+        self._await_terminal()
+        super().stop_application_mode()
+        self._await_terminal()
+        self._drawing = self._switching = False
+
+    def close(self) -> None:
+        if not self._hung:  # otherwise the writing thread never ends
+            super().close()
+
+    def _await_terminal(self) -> None:
+        """Wait until everything is written, but not for a terminal that hangs."""
+        until = time.monotonic() + LEAVE_S
+        while self._behind and not self._hung:
+            if time.monotonic() > until:
+                self._hung, self._drawing = True, False
+                self._file.let_go()
+            time.sleep(0.002)

@@ -12,6 +12,7 @@ import termios
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -201,3 +202,61 @@ async def test_a_busy_port_ends_the_screen_with_its_line() -> None:
             assert running.shows(f"127.0.0.1:{port} is in use".encode())
             assert running.process.returncode == 2
             await assert_clean(running)
+
+
+EDITOR = """#!/bin/sh
+trap '' INT
+echo EDITOR-OPEN
+echo 'open("{mark}", "w").close()' >> "$2"
+for _ in $(seq 300); do
+    [ -e {mark} ] && echo RELOADED && exit
+    sleep 0.1
+done
+"""
+
+
+async def test_behind_an_editor_agent_tui_goes_on(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text((EXAMPLES / "native_agent.py").read_text())
+    editor = tmp_path / "editor"
+    editor.write_text(EDITOR.format(mark=tmp_path / "loaded"))
+    editor.chmod(0o755)
+    with terminal(str(agent), "--local", environ={"EDITOR": str(editor)}, controlling=True) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        running.press(b"e")
+        await until(lambda: running.shows(b"EDITOR-OPEN"), limit_s=20)
+        before = len(running.output)
+        running.press(b"\x03")  # is meant for the editor
+        await until(lambda: running.shows(b"RELOADED"), limit_s=30)
+        assert b"\x1b" not in running.output[before:].partition(b"RELOADED")[0]  # nothing is drawn over it
+        await until(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:], limit_s=20)
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 0
+        await assert_clean(running)
+
+
+async def test_an_editor_that_does_not_start_leaves_the_screen() -> None:
+    with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        running.press(b"e")
+        await until(lambda: running.shows(b"cannot be started"), limit_s=20)
+        running.press(b"q")
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == 0
+        await assert_clean(running)
+
+
+async def test_a_terminal_that_stops_reading_does_not_hold_up_the_end() -> None:
+    with terminal(*ARGUMENTS) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        for number in range(20):  # each is a whole frame: more than the terminal holds unread
+            size = struct.pack("HHHH", 40, 120 + number % 2, 0, 0)
+            fcntl.ioctl(running.client, termios.TIOCSWINSZ, size)
+            running.process.send_signal(signal.SIGWINCH)
+            await asyncio.sleep(0.1)
+        running.process.send_signal(signal.SIGTERM)
+        await until(lambda: running.process.poll() is not None, limit_s=30)
+        assert running.process.returncode == 143
+        assert termios.tcgetattr(running.client) == running.before
+        await until(lambda: marked(running.mark) == [], limit_s=5)

@@ -32,3 +32,24 @@ async def test_the_first_ends_the_second_kills_and_the_third_leaves_whatever_han
     assert signals.exit_code == 143
     for task in signals._tasks:
         task.cancel()
+
+
+async def test_a_signal_that_is_meant_for_another_program_is_ignored() -> None:
+    asked: list[bool] = []
+
+    async def stop(_reason: str, kill: bool) -> None:
+        asked.append(kill)
+
+    meant: list[signal.Signals] = []
+
+    def ignores(number: signal.Signals) -> bool:
+        meant.append(number)
+        return len(meant) == 1
+
+    with StopSignals(stop, ignores=ignores) as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: meant)
+        assert (asked, signals.exit_code) == ([], None)
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: asked)
+        assert signals.exit_code == 130
