@@ -198,6 +198,7 @@ class AgentCode:
 
     async def close(self, reason: str) -> None:
         """Ends all that are not job processes; nothing is loaded any more."""
+        self._inference.release()
         await self._generations.close(reason)
         await self._inference.close(reason)
 
@@ -255,6 +256,9 @@ class AgentCode:
     def abandon(self, plan: Plan) -> None:
         self._pool().abandon(plan)
         self._inference.keep(lambda generation: generation != plan.generation)
+
+    async def released(self, plan: Plan) -> None:
+        await self._inference.released(plan.generation)
 
     def switched(self, generation: Generation) -> None:
         self._inference.use(generation.plan, generation.manifest)

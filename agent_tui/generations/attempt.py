@@ -90,7 +90,8 @@ class Attempt:
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
         """Those that are there beside the job processes."""
-        return tuple(each for each in (self.control.process, self._template) if each is not None)
+        both = (self.control.process, self._template)
+        return tuple(each for each in both if each is not None and not each.ended.done())
 
     async def load(self, complete: Complete) -> ch.Manifest:
         """What the file is. Raises ProcessFailed when it does not load."""
@@ -135,11 +136,11 @@ class Attempt:
         if not self._choice.done():
             self._choice.cancel()
 
-    def retire(self, reason: str) -> "asyncio.Task[None]":
+    def retire(self, reason: str, released: Awaitable[None]) -> "asyncio.Task[None]":
         """Ends what is not a job process, once it has answered what it was asked; the task ends when that is
-        gone. Jobs go on.
+        gone, and nothing is launched from the plan any more, which `released` says. Jobs go on.
         """
-        return asyncio.create_task(self._end(reason), name=f"retire {self.number}")
+        return asyncio.create_task(self._end(reason, released), name=f"retire {self.number}")
 
     def kill(self, reason: str) -> None:
         """Ends it now; `retire` waits for it."""
@@ -147,9 +148,10 @@ class Attempt:
         if self._template is not None:
             self._template.kill(reason)
 
-    async def _end(self, reason: str) -> None:
+    async def _end(self, reason: str, released: Awaitable[None]) -> None:
         self._end_template(reason)
         await self.control.close(reason)
+        await released
         self._runtime.close()
         if self._template_life is not None:
             await self._template_life

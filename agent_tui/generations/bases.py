@@ -252,7 +252,7 @@ class Bases:
         finally:
             del self._all[base]
             base.prepared.set()
-            if self._current is base and not self._closing:
+            if self._current is base and not self._closing and base.process.ended.done():
                 self._current = None
                 if self._clock.monotonic() - started_at >= DEATHS_WINDOW_S:
                     self._pauses = 0

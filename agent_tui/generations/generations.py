@@ -90,6 +90,10 @@ class Host(Protocol):
         """Ends them again."""
         ...
 
+    async def released(self, plan: Plan) -> None:
+        """Returns when nothing is launched from that plan any more, which no longer is the current one."""
+        ...
+
     def switched(self, generation: Generation) -> None:
         """New jobs run on it from here on."""
         ...
@@ -277,7 +281,7 @@ class Generations:
         self._retire(attempt, reason)
 
     def _retire(self, attempt: Attempt, reason: str) -> None:
-        task = attempt.retire(reason)
+        task = attempt.retire(reason, self._host.released(attempt.plan))
         self._retiring.add(task)
 
         def gone(task: "asyncio.Task[None]") -> None:

@@ -1,7 +1,7 @@
 """Inference processes: run models that jobs share, and the way of a request to them and back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from agent_tui.model import child as ch
@@ -107,6 +107,8 @@ class SharedInference:
         self._emit = emit
         self._of: dict[int, _Use] = {}
         """By generation."""
+        self._released: dict[int, asyncio.Event] = {}
+        """By generation: set once it is no longer in use."""
         self._lives: dict[Inference, asyncio.Task[None]] = {}
 
     @property
@@ -127,18 +129,30 @@ class SharedInference:
             life.add_done_callback(lambda _: self._lives.pop(inference))
         inference.plan = plan
         self._of[plan.generation] = _Use(runners, inference, plan)
+        self._released.setdefault(plan.generation, asyncio.Event())
 
     def keep(self, needed: Callable[[int], bool]) -> None:
         """Only these generations have jobs or may get one; what the others alone had is ended, and what they
         shared is made from the newest of these from here on.
         """
         self._of = {number: each for number, each in self._of.items() if needed(number)}
+        self.release(self._of)
         used = set()
         for _, use in sorted(self._of.items()):
             use.inference.plan = use.plan
             used.add(use.inference)
         for inference in self._lives.keys() - used:
             inference.close("no job needs it any more")
+
+    def release(self, used: Container[int] = ()) -> None:
+        """Reports that only these generations are in use; none is when everything ends."""
+        for number in [each for each in self._released if each not in used]:
+            self._released.pop(number).set()
+
+    async def released(self, generation: int) -> None:
+        """Returns when no process is started from that generation's plan any more."""
+        if (in_use := self._released.get(generation)) is not None:
+            await in_use.wait()
 
     def ask(self, process: SupervisedProcess, request: ch.InferenceRequest) -> None:
         """Forwards a job process's request; the answer, or why there is none, goes to that process."""

@@ -113,6 +113,9 @@ class World:
         self.environ: dict[str, str] = {"A": "1"}
         self.learned: list[bool] = []
         self.idle = idle
+        self.runtimes: list[FakeRuntime] = []
+        self.in_use: dict[int, asyncio.Event] = {}
+        """Generations from whose plans something may still be launched, until that event."""
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
         self.pool = Pool(
             target=0,
@@ -153,7 +156,8 @@ class World:
         return dict(self.environ)
 
     def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> FakeRuntime:
-        return FakeRuntime(self.nursery, self.parents, self.served)
+        self.runtimes.append(FakeRuntime(self.nursery, self.parents, self.served))
+        return self.runtimes[-1]
 
     async def check(self, manifest: ch.Manifest) -> int:
         self.refuse(manifest)
@@ -171,6 +175,10 @@ class World:
 
     def abandon(self, plan: Plan) -> None:
         self.pool.abandon(plan)
+
+    async def released(self, plan: Plan) -> None:
+        if plan.generation in self.in_use:
+            await self.in_use[plan.generation].wait()
 
     def switched(self, generation: Generation) -> None:
         self.switches.append(generation.number)

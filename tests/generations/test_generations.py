@@ -11,7 +11,7 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import GenerationFailed, GenerationReady, StartMethod
-from tests.fakes.scripted_child import until
+from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import MANIFEST, World, refused, slow, world
 
@@ -49,6 +49,22 @@ async def test_the_first_generation_serves_before_its_processes_are_warm() -> No
         assert await w.generations.commit(loading)
         await until(lambda: w.pool.idle == 1)
         assert [event.generation for event in ready(w)] == [1]
+
+
+async def test_what_runs_on_an_old_generation_can_be_started_again_as_long_as_it_is_used() -> None:
+    async with world() as w:
+        assert await load(w, Cause("start"))
+        assert w.generations.current is not None
+        plan, released = w.generations.current.plan, asyncio.Event()
+        w.in_use[1] = released
+        assert await load(w, Cause("agent.py"))
+        await until(lambda: w.children(ch.ProcessKind.CONTROL)[0].exit.done())
+        child = await plan.launch(ch.ProcessKind.INFERENCE, "i1.2")
+        assert isinstance(child, ScriptedChild)
+        assert not w.runtimes[0].closed
+        child.end()
+        released.set()
+        await until(lambda: w.runtimes[0].closed)
 
 
 async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it() -> None:

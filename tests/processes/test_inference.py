@@ -136,6 +136,24 @@ async def test_other_runners_get_a_process_of_their_own_and_the_old_one_serves_o
         await until(lambda: [process.id for process in inference.processes] == ["i2"])
 
 
+async def test_a_generation_is_released_when_nothing_runs_on_it_any_more() -> None:
+    first, second = Nursery(), Nursery()
+    async with shared() as inference:
+        await inference.released(1)  # it has no runners
+        inference.use(Plan(1, first), replace(MANIFEST, own_runners=True))
+        inference.use(Plan(2, second), replace(MANIFEST, own_runners=True))
+        released = asyncio.create_task(inference.released(1))
+        inference.keep(lambda generation: True)
+        await until(lambda: first.children and first.children[0].told(ch.Ping))
+        first.children[0].end(None, 9)
+        await until(lambda: len(first.children) == 2)
+        assert not released.done()
+        inference.keep(lambda generation: generation == 2)
+        await released
+        inference.release()
+        await inference.released(2)
+
+
 async def test_without_runners_a_job_hears_that_nobody_answers() -> None:
     nursery = Nursery()
     async with shared() as inference:
