@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.machinery
 import os
+import stat
 import sys
 import traceback
 import types
@@ -36,6 +37,11 @@ def prepare(file: str, snapshot: snapshots.Snapshot, command: str) -> None:
     owned.mark_loaded()
 
 
+def renew(fd: int) -> None:
+    """In a template's fork: serves the whole generation's modules, of which loading found some."""
+    _snapshot.read_index(fd)
+
+
 def run_file(file: str, name: str) -> types.ModuleType:
     """Executes the file as module `name` and as `__main__`; whatever it raises comes out."""
     module = types.ModuleType(name)
@@ -51,6 +57,8 @@ def run_file(file: str, name: str) -> types.ModuleType:
 def _code(file: str) -> types.CodeType:
     content = _snapshot.read(file)
     if content is None:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise OSError(f"{file} is not a regular file")  # reading a FIFO would wait for its writer
         with open(file, "rb") as source:
             content = source.read()
     return snapshots.compiled(file, content)

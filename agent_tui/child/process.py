@@ -238,7 +238,7 @@ def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = Fals
     fds = channel.take_fds(1) if orders.snapshot else []
     if loaded:
         for fd in fds:
-            os.close(fd)
+            loading.renew(fd)
         return
     os.environ.clear()
     os.environ.update(orders.environ)

@@ -1,12 +1,14 @@
 """The project's own modules as they were when their generation was loaded.
 
-The host hands over one file descriptor: 16 digits with the length of an index, the index (JSON, path →
-[offset, size]), then the contents. What is in it is served from there, lazy imports and traceback lines
-included, and never from bytecode files: those go stale within a second (two saves of one size).
+The host hands over one file descriptor: 16 digits with the length of an index, the index (JSON: path →
+[offset, size], and the modules that were missing), then the contents. What is in it is served from there,
+lazy imports and traceback lines included, and never from bytecode files: those go stale within a second (two
+saves of one size). What was missing stays missing: it was saved for a later generation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -39,19 +41,33 @@ class Snapshot:
 
     def __init__(self, fd: int | None) -> None:
         """Takes the descriptor over; None is an empty snapshot: everything is as it is on disk."""
-        self._fd = fd
+        self._fd: int | None = None
         self._places: dict[str, list[int]] = {}
         self._base = HEAD
+        self.missing: set[str] = set()
+        """Modules, without suffix, that are not part of the generation, whatever is on disk by now."""
         self.folders: set[str] = set()
         """Every folder that has a module of the snapshot somewhere below it."""
-        if fd is None:
-            return
+        self.served: set[str] = set()
+        """Every folder whose imports the snapshot serves: those, and where something is missing."""
+        if fd is not None:
+            self.read_index(fd)
+
+    def read_index(self, fd: int) -> None:
+        """Takes the descriptor over, in place of the one before it: a template's fork gets one with more."""
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd = fd
         length = int(os.pread(fd, HEAD, 0))
-        self._places = json.loads(os.pread(fd, length, HEAD))
-        self._base += length
+        places, missing = json.loads(_pread(fd, length, HEAD))
+        self._places, self.missing, self._base = places, set(missing), HEAD + length
+        self.folders.clear()
         for path in self._places:
             while (path := os.path.dirname(path)) not in self.folders:
                 self.folders.add(path)
+        self.served = self.folders.union(map(os.path.dirname, self.missing))
+        for folder in self.served:
+            sys.path_importer_cache.pop(folder, None)
 
     def __contains__(self, path: str) -> bool:
         return path in self._places
@@ -61,7 +77,15 @@ class Snapshot:
         place = self._places.get(path)
         if place is None or self._fd is None:
             return None
-        return os.pread(self._fd, place[1], self._base + place[0])
+        return _pread(self._fd, place[1], self._base + place[0])
+
+
+def _pread(fd: int, size: int, offset: int) -> bytes:
+    """All of it: one call reads no more than 2 GiB, and may read less."""
+    data = os.pread(fd, size, offset)
+    while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def compiled(path: str, content: bytes) -> CodeType:
@@ -77,7 +101,10 @@ def compiled(path: str, content: bytes) -> CodeType:
 
 def take_fresh() -> list[tuple[Key, bytes]]:
     """What was compiled here since the last call, for a base to keep."""
-    taken = [(key, marshal.dumps(codes[key])) for key in fresh]
+    taken = []
+    for key in fresh:
+        with contextlib.suppress(ValueError):  # nested too deeply: it is compiled again
+            taken.append((key, marshal.dumps(codes[key])))
     fresh.clear()
     return taken
 
@@ -94,7 +121,7 @@ def _keep_lines(path: str, content: bytes) -> None:
     """`linecache` prefers the disk, which may be newer, but for an entry without a time."""
     try:
         text = importlib.util.decode_source(content)
-    except (SyntaxError, UnicodeDecodeError):
+    except Exception:  # some codecs have errors of their own
         return  # the compiler says what is wrong with it
     linecache.cache[path] = (len(content), None, text.splitlines(keepends=True), path)
 
@@ -109,6 +136,9 @@ class _Finder(importlib.machinery.FileFinder):
         if spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
             return spec
         base = os.path.join(self.path, fullname.rpartition(".")[2])
+        if base in self.snapshot.missing:
+            is_compiled = isinstance(spec and spec.loader, importlib.machinery.SourcelessFileLoader)
+            return spec if is_compiled else None
         package = os.path.join(base, "__init__.py")
         if package in self.snapshot:
             return _spec(fullname, package, [base])
@@ -137,7 +167,7 @@ def _hook(snapshot: Snapshot) -> Any:
     finder = type("SnapshotFinder", (_Finder,), {"snapshot": snapshot})
 
     def hook(path: str) -> Any:
-        if path not in snapshot.folders:
+        if path not in snapshot.served:
             raise ImportError(f"{path} is not the project's")
         return finder(path, *loaders)
 
@@ -160,7 +190,6 @@ def install(snapshot: Snapshot) -> None:
         return get_data(self, path) if content is None else content
 
     loader.get_code, loader.get_data = own_code, own_data
-    if snapshot.folders:
-        sys.path_hooks.insert(0, _hook(snapshot))
-        for folder in snapshot.folders:
-            sys.path_importer_cache.pop(folder, None)
+    sys.path_hooks.insert(0, _hook(snapshot))
+    for folder in snapshot.served:
+        sys.path_importer_cache.pop(folder, None)

@@ -32,6 +32,7 @@ from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.python import PythonRuntime
+from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.runtimes.threads import off_loop
 from agent_tui.worker.load import CpuLoad
@@ -207,7 +208,7 @@ class AgentCode:
     async def read_environment(self) -> Mapping[str, str]:
         return await self._options.read_environment()
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes] | None) -> PythonRuntime:
+    def make_runtime(self, environ: Mapping[str, str], modules: Modules | None) -> PythonRuntime:
         config = self._context.config
         return PythonRuntime(
             config.runtime,

@@ -15,8 +15,9 @@ from agent_tui.model.events import StartMethod
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
+from agent_tui.runtimes.snapshots import Modules
 
-Complete = Callable[[ch.Manifest], Awaitable[Mapping[str, bytes]]]
+Complete = Callable[[ch.Manifest], Awaitable[Modules]]
 """The generation's modules, once loading has shown what belongs to it."""
 
 
@@ -29,7 +30,7 @@ class Runtime(Protocol):
         """A fork of the first of `parents` that can, else a fresh process. Raises OSError."""
         ...
 
-    def serve(self, modules: Mapping[str, bytes]) -> None:
+    def serve(self, modules: Modules) -> None:
         """From here on children get these modules of the project's own."""
         ...
 

@@ -23,6 +23,7 @@ from agent_tui.model.events import (
 )
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess
+from agent_tui.runtimes.snapshots import Modules
 
 OVERTAKEN = "a later save overtook it"
 
@@ -66,7 +67,7 @@ class Host(Protocol):
         """The environment as its files are now, for the next load."""
         ...
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> Runtime:
+    def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> Runtime:
         """What starts that generation's children."""
         ...
 
@@ -138,7 +139,7 @@ class Generations:
         own = (process for attempt in self._attempts.values() for process in attempt.processes)
         return (*self._tools.bases.processes, *own)
 
-    async def begin(self, modules: Mapping[str, bytes], cause: Cause, complete: Complete) -> Loading:
+    async def begin(self, modules: Modules, cause: Cause, complete: Complete) -> Loading:
         """Starts to load the next generation from these modules. End it with `commit` or `discard`."""
         self._number += 1
         self._tools.emit(GenerationLoading(self._number, cause.text))

@@ -100,7 +100,8 @@ def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
     modules = {
         path: old[path] if old.get(path) == content else content for path, content in snapshot.modules.items()
     }
-    return replace(snapshot, modules=modules)
+    missing = before.missing if before.missing == snapshot.missing else snapshot.missing
+    return replace(snapshot, modules=modules, missing=missing, written={})
 
 
 def _new_bytes(before: Kept, after: Kept) -> int:

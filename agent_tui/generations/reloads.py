@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice, WatchingChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.process import Emit
+from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.threads import off_loop
 
 QUIET_S = 0.03
@@ -58,6 +59,10 @@ class _Asked:
 
     done: "asyncio.Future[bool]"
     kept: Kept | None = None
+
+
+class _Appeared(UserError):
+    """A module that was missing when the files were read was there when the agent's file imported it."""
 
 
 class Reloads:
@@ -95,7 +100,7 @@ class Reloads:
         self._again_s = AGAIN_S
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
-        self._served: dict[str, bytes] = {}
+        self._served: Modules | None = None
         """The modules of the load that is under way, once it is known which."""
         self._history = History()
         self._back: Kept | None = None
@@ -218,6 +223,7 @@ class Reloads:
     async def _round(self, forced: str = "") -> bool:
         """Loads what is on disk, from the start again as long as saves follow; False when that failed."""
         began, fresh = self._clock.monotonic(), not forced
+        appeared = False
         while True:
             if self._breaker.counted and not forced:
                 await self._hold()
@@ -236,16 +242,17 @@ class Reloads:
             if self._back is not None and not (forced or changed):
                 return await self._load_kept(self._back, str(packages))
             cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
-            self._served = {}
-            complete = functools.partial(self._complete, snapshot)
+            self._served = None
+            complete = functools.partial(self._complete, snapshot, again=not appeared)
             self._began_at = time.time()
-            loading = await self._generations.begin(snapshot.modules, cause, complete)
+            loading = await self._generations.begin(Modules(snapshot.modules), cause, complete)
             try:
                 overtaken = await self._settle(loading, snapshot, began)
             except BaseException:
                 await self._generations.discard(loading, "agent-tui ends")
                 raise
-            if overtaken:
+            appeared = appeared or _appeared(loading)
+            if overtaken or _appeared(loading):
                 await self._generations.discard(loading)
                 continue
             self._loaded_at = time.time()
@@ -262,18 +269,21 @@ class Reloads:
     async def _load_kept(self, kept: Kept, cause: str = "") -> bool:
         """Loads what was kept, beside what serves as ever; saves that come meanwhile are the next round's."""
         assert self._last is not None
-        snapshot = replace(self._last, modules=kept.snapshot.modules)  # the environment is the one of now
+        # The environment is the one of now.
+        snapshot = replace(self._last, modules=kept.snapshot.modules, missing=kept.snapshot.missing)
         number = kept.back_to or kept.number
         is_on_disk = snapshot.modules.items() <= (await self._read()).modules.items()
         before = self._history.newest
         assert before is not None
 
-        async def unchanged(manifest: ch.Manifest) -> Mapping[str, bytes]:
-            return snapshot.modules
+        modules = Modules(snapshot.modules, snapshot.missing)
+
+        async def unchanged(manifest: ch.Manifest) -> Modules:
+            return modules
 
         self._began_at = time.time()
         loading = await self._generations.begin(
-            snapshot.modules,
+            modules,
             Cause(
                 cause or f"roll back to {number}",
                 changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
@@ -417,10 +427,22 @@ class Reloads:
 
     # -- what is learned ------------------------------------------------------------------------------
 
-    async def _complete(self, snapshot: Snapshot, manifest: ch.Manifest) -> dict[str, bytes]:
-        """The modules with those that only loading showed to belong to the agent."""
+    async def _complete(self, snapshot: Snapshot, manifest: ch.Manifest, *, again: bool) -> Modules:
+        """The modules with those that only loading showed to belong to the agent.
+
+        Raises _Appeared, if it may load `again`: what was loaded may be two versions.
+        """
         now = await off_loop(self._learned_and_read, manifest)
-        self._served = {**now.modules, **snapshot.modules}
+        new = now.modules.keys() - snapshot.modules.keys()
+        late = {path for path in new if _stem(path) in snapshot.missing}
+        loaded = late.intersection(manifest.files)
+        if loaded and again:
+            raise _Appeared(f"{min(loaded)} appeared while the agent's file was loaded")
+        # What was saved since and is not loaded yet belongs to the next generation, and never to this one.
+        found = {path: each for path, each in now.modules.items() if path not in late or path in loaded}
+        contents = {**found, **snapshot.modules}
+        missing = (snapshot.missing | now.missing).difference(map(_stem, contents))
+        self._served = Modules(contents, missing)
         return self._served
 
     def _learned_and_read(self, manifest: ch.Manifest) -> Snapshot:
@@ -429,8 +451,9 @@ class Reloads:
 
     async def _loaded_from(self, snapshot: Snapshot) -> Snapshot:
         """What it was given; for one that did not load also what there is by now."""
-        modules = self._served or {**(await self._read()).modules, **snapshot.modules}
-        return replace(snapshot, modules=modules)
+        if self._served is not None:
+            return replace(snapshot, modules=self._served.contents, missing=self._served.missing)
+        return replace(snapshot, modules={**(await self._read()).modules, **snapshot.modules})
 
     def _watch_all(self) -> None:
         if self._watch is not None:
@@ -439,6 +462,16 @@ class Reloads:
     def _tell_watching(self) -> None:
         passed_over = tuple(str(each) for each in sorted(self._breaker.passed_over))
         self._emit(WatchingChanged(self._paused, passed_over))
+
+
+def _appeared(loading: Loading) -> bool:
+    ready = loading.ready
+    return ready.done() and not ready.cancelled() and isinstance(ready.exception(), _Appeared)
+
+
+def _stem(path: str) -> str:
+    """A module's path without suffix, a package's without `__init__.py`."""
+    return path.removesuffix("/__init__.py").removesuffix(".py")
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

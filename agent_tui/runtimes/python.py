@@ -23,7 +23,7 @@ from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
 from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
 from agent_tui.runtimes.line_child import LineChild
-from agent_tui.runtimes.snapshots import SnapshotFile
+from agent_tui.runtimes.snapshots import Modules, SnapshotFile
 from agent_tui.runtimes.spawn import SpawnedProcess, adopt, start, system_pidfd_open
 
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
@@ -90,7 +90,7 @@ class PythonRuntime:
         log_level: int = LogLevel.DEBUG,
         settings: Callable[[], ChildSettings] = ChildSettings,
         head_start: HeadStart | None = None,
-        modules: Mapping[str, bytes] | None = None,
+        modules: Modules | None = None,
     ) -> None:
         """`environ` is the whole environment that the file is to see; without `modules` the project's own
         come from the disk. `log_level`: records below it are not sent. The first fresh process is the child
@@ -110,7 +110,7 @@ class PythonRuntime:
         self._modules = modules
         self._snapshot: SnapshotFile | None = None
 
-    def serve(self, modules: Mapping[str, bytes]) -> None:
+    def serve(self, modules: Modules) -> None:
         """From here on children get these modules of the project's own."""
         if self._over or modules == self._modules:
             return

@@ -23,6 +23,7 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.processes.process import ProcessFailed
 from agent_tui.runtimes.interpreter import Interpreter
+from agent_tui.runtimes.snapshots import Modules
 from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.urls import ServerAddress
 from tests.engine.test_registrar import options as options_of
@@ -156,7 +157,7 @@ async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) 
 
 async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_after_it(tmp_path: Path) -> None:
     s = Scene(tmp_path)
-    first = s.code.make_runtime({}, {})
+    first = s.code.make_runtime({}, Modules())
     for milliseconds in ("1000", "2000"):
         code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
         await s.code.check(replace(MANIFEST, options=code))

@@ -16,6 +16,7 @@ from agent_tui.model.events import Event, StartMethod
 from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import ProcessFailed
 from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.runtimes.snapshots import Modules
 from tests.fakes.scripted_child import Nursery, ScriptedChild
 
 QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
@@ -33,6 +34,8 @@ class Script:
     unfit: ch.BaseReport = field(default_factory=lambda: ch.BaseReport("", "", (), ()))
     unsafe: str = ""
     imports_at_once: bool = True
+    on_load: Callable[[], object] = lambda: None
+    """What happens while a control process loads."""
 
     def prepare(self, child: ScriptedChild) -> None:
         """Scripts a child as it is born."""
@@ -57,6 +60,7 @@ class Script:
             child.say(self.broken)
             child.end(1)
         elif child.kind is ch.ProcessKind.CONTROL:
+            self.on_load()
             child.say(ch.Code(({"path": "/a.py", "digest": "0", "code": ""},)), self.manifest)
         else:
             child.say(ch.TemplateReport(self.manifest.load_ms, self.unsafe), ch.Ready())
@@ -73,10 +77,17 @@ class Script:
 class FakeRuntime:
     """Notes from what each child is forked."""
 
-    def __init__(self, nursery: Nursery, parents: dict[str, tuple[str, ...]], served: list[object]) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        parents: dict[str, tuple[str, ...]],
+        served: list[Mapping[str, bytes]],
+        missing: list[frozenset[str]],
+    ) -> None:
         self._nursery = nursery
         self._parents = parents
         self._served = served
+        self._missing = missing
         self.closed = False
 
     async def launch(
@@ -88,8 +99,9 @@ class FakeRuntime:
         )
         return await self._nursery(kind, process_id)
 
-    def serve(self, modules: Mapping[str, bytes]) -> None:
-        self._served.append(modules)
+    def serve(self, modules: Modules) -> None:
+        self._served.append(modules.contents)
+        self._missing.append(modules.missing)
 
     def close(self) -> None:
         self.closed = True
@@ -105,7 +117,8 @@ class World:
         self.nursery = Nursery(self.script.prepare)
         self.events: list[Event] = []
         self.parents: dict[str, tuple[str, ...]] = {}
-        self.served: list[object] = []
+        self.served: list[Mapping[str, bytes]] = []
+        self.missing: list[frozenset[str]] = []
         self.applied: list[ch.Manifest] = []
         self.switches: list[int] = []
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
@@ -155,8 +168,8 @@ class World:
     async def read_environment(self) -> Mapping[str, str]:
         return dict(self.environ)
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Mapping[str, bytes]) -> FakeRuntime:
-        self.runtimes.append(FakeRuntime(self.nursery, self.parents, self.served))
+    def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> FakeRuntime:
+        self.runtimes.append(FakeRuntime(self.nursery, self.parents, self.served, self.missing))
         return self.runtimes[-1]
 
     async def check(self, manifest: ch.Manifest) -> int:

@@ -11,15 +11,16 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import GenerationFailed, GenerationReady, StartMethod
+from agent_tui.runtimes.snapshots import Modules
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import MANIFEST, World, refused, slow, world
 
-NONE: dict[str, bytes] = {}
+NONE = Modules()
 
 
-async def modules(manifest: ch.Manifest) -> dict[str, bytes]:
-    return {"/a.py": b"all of it"}
+async def modules(manifest: ch.Manifest) -> Modules:
+    return Modules({"/a.py": b"all of it"})
 
 
 async def load(world: World, cause: Cause | None = None) -> bool:

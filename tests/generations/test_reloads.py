@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from agent_tui.model.events import (
 )
 from tests.fakes.scripted_child import ScriptedChild, until
 
-from .support import World, refused, world
+from .support import MANIFEST, World, refused, world
 
 READ = Sources.read
 
@@ -98,6 +99,37 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
         await d.load("mended")
         assert w.switches == [1, 3]
         assert (await d.reloads.diff(2, None)).startswith("generation 2 against 1")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_appears_while_something_is_loaded_is_loaded_with_all_the_rest(tmp_path: Path) -> None:
+    helper, lazy = tmp_path / "helper.py", tmp_path / "lazy.py"
+
+    def appear() -> None:
+        helper.write_text("x = 2\n")
+        lazy.write_text("x = 2\n")
+
+    async with world(idle=0) as w:
+        d = Desktop(w, tmp_path)
+        d.file.write_text("import helper\ndef f(): import lazy\n")
+        # The agent's file imports the one, and will import the other in a job.
+        w.script.manifest = replace(MANIFEST, files=(str(d.file), str(helper)))
+        w.script.on_load = appear
+        running = asyncio.create_task(d.reloads.run())
+        await until(lambda: d.loaded)
+        assert [each.generation for each in w.events if isinstance(each, GenerationOvertaken)] == [1]
+        assert [each.generation for each in d.loaded] == [2]
+        assert {str(helper), str(lazy)} <= w.served[-1].keys()
+
+        lazy.unlink()
+        d.look()
+        await until(lambda: len(d.loaded) == 2)
+        assert str(lazy) not in w.served[-1]
+        assert str(tmp_path / "lazy") in w.missing[-1]
+        d.look()
+        await until(lambda: len(d.loaded) == 3)
+        assert str(lazy) in w.served[-1]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -206,13 +206,13 @@ async def launch(
     run: PythonRuntime, children: list[Child], kind: ProcessKind, process_id: str = "p1", functions: str = ""
 ) -> Child:
     """A child by the start method of the test; it and those it was forked from go on the list."""
-    parents = await _parents(run, children, kind)
+    parents = await parents_of(run, children, kind)
     child = await run.launch(kind, process_id, functions, parents)
     children.append(child)
     return child
 
 
-async def _parents(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
+async def parents_of(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
     if method.get() is StartMethod.SPAWN:
         return []
     base = await run.launch_base("b1", KINDS[run.name].sdk_modules)

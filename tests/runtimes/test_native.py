@@ -38,6 +38,7 @@ from agent_tui.model.child import (
     WorkerLive,
 )
 from agent_tui.model.logs import LogLevel
+from agent_tui.runtimes.snapshots import Modules
 
 from .support import (
     AGENTS,
@@ -48,6 +49,8 @@ from .support import (
     launched,
     loaded,
     make_job,
+    nothing_left,
+    parents_of,
     poll,
     ready,
     rest,
@@ -446,3 +449,54 @@ def test_no_child_outlives_a_killed_host(name: str, what: str, within_s: float) 
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline, "a child outlived its host"
         time.sleep(0.05)
+
+
+async def test_what_is_saved_after_its_generation_does_not_mix_into_a_job(sink: Sink, tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import importlib\n"
+        "import present\n"
+        "async def entry(ctx):\n"
+        "    for name in ('lazy', 'helper', 'package', 'package.sub', 'space.sub', 'json', 'unknown'):\n"
+        "        try:\n"
+        "            print(name, getattr(importlib.import_module(name), 'VERSION', 'found'))\n"
+        "        except ImportError:\n"
+        "            print(name, 'missing')\n"
+    )
+    names = ("present", "lazy", "package/__init__")
+    (tmp_path / "package").mkdir()
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("VERSION = 1\n")
+    contents = {str(file): file.read_bytes() for file in tmp_path.rglob("*.py")}
+    run = runtime(agent, sink)
+    run.serve(Modules({path: each for path, each in contents.items() if "lazy" not in path}))
+    async with nothing_left() as children:
+        parents = await parents_of(run, children, ProcessKind.JOB)
+        missing = ("helper", "package/sub", "space", "json")
+        run.serve(Modules(contents, frozenset(str(tmp_path / each) for each in missing)))
+        (tmp_path / "space").mkdir()
+        for name in (*names, "helper", "package/sub", "space/sub", "unknown"):
+            (tmp_path / f"{name}.py").write_text("VERSION = 2\n")
+        child = await run.launch(ProcessKind.JOB, "p1", "", parents)
+        children.append(child)
+        await until(child, Ready)
+        child.send(start_job())
+        await rest(child)
+        sink.join()
+    assert sink.printed() == [
+        "lazy 1",
+        "helper missing",
+        "package 1",
+        "package.sub missing",
+        "space.sub missing",
+        "json found",
+        "unknown 2",
+    ]
+
+
+async def test_an_agent_file_that_is_no_file_is_told(sink: Sink, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "agent.py")
+    async with launched(runtime(tmp_path / "agent.py", sink), ProcessKind.CONTROL) as child:
+        failed = await loaded(child)
+        assert isinstance(failed, Failed)
+        assert failed.error.endswith("agent.py is not a regular file")
