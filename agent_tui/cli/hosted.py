@@ -77,11 +77,10 @@ class HostedFile:
 
     def _mask(self, environment: Environment) -> None:
         """Before anything is said of it: what is refused is quoted."""
-        if self.mask_env:
-            REDACTOR.mask(environment.secrets)
         ordinary, _ = environment_layers(environment.variables)
-        for values in (ordinary.values, environment.config, self.flags):
-            REDACTOR.mask(str(values[name].raw) for name in MASKED if name in values)
+        given = (ordinary.values, environment.config, self.flags)
+        secrets = [str(values[name].raw) for values in given for name in MASKED if name in values]
+        REDACTOR.mask((*secrets, *environment.secrets) if self.mask_env else secrets)
 
     def settings(self) -> "Settings":
         """The options in force, but for what its code sets. Raises UserError for what is no agent file."""

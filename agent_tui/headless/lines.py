@@ -23,11 +23,11 @@ def to_line(stamped: ev.Stamped) -> str | None:
 def log_to_line(log: LogLine) -> str:
     """A log line; further lines of a record (a traceback) are indented."""
     owner = log.job_id or log.source.process_id
-    first, *rest = log.text.split("\n") or [""]
+    first, newline, rest = log.text.partition("\n")
     logger = f"{log.logger}: " if log.logger else ""
     extra = "".join(f"  {name}={value}" for name, value in log.fields.items() if name not in _KNOWN)
     head = f"{_clock(log.ts)} {log.level.label.upper():<5} {owner:<15} {logger}{first}{extra}"
-    return "\n".join([head, *(f"    {line}" for line in rest)])
+    return f"{head}{newline}{rest}".replace("\n", "\n    ")
 
 
 _KNOWN = frozenset({"job_id", "room", "room_id", "pid", "process_id"})

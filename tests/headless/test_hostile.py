@@ -16,7 +16,7 @@ from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.options.permissions import Permissions
 from tests.fakes.clock import FakeClock
 from tests.fakes.hostile_values import HOSTILE, SECRET, raw_in, texts_in, with_text
@@ -77,6 +77,9 @@ def test_no_text_of_an_event_looks_like_the_next_event() -> None:
     line = lines.to_line(ev.Stamped(1, 0.0, ev.JobLost("room\n00:00:00.000 ● registered", "why")))
     assert line is not None
     assert [each.startswith("    ") for each in line.split("\n")] == [False, True]
+    source = LogSource("p1", LogStream.RECORD)
+    log = LogLine(0, 0.0, LogLevel.INFO, source, None, "a\nb", fields={"x": "1\n00:00:00.000 ● registered"})
+    assert all(each.startswith("    ") for each in lines.log_to_line(log).split("\n")[1:])
 
 
 def test_log_records_are_cleaned_in_all_their_fields(redactor: Redactor) -> None:
