@@ -245,10 +245,13 @@ class AgentCode:
 
     async def apply(self, manifest: ch.Manifest) -> None:
         """While its processes still start."""
-        await self._options.take(manifest, first=self.current is None)
+        before, self._sdk_version = self._sdk_version, manifest.sdk_version
+        try:
+            await self._options.take(manifest, self.register, first=self.current is None)
+        except BaseException:
+            self._sdk_version = before
+            raise
         self._pool().set_target(self._context.settings.options.num_idle_processes)
-        self._sdk_version = manifest.sdk_version
-        await self.register()
 
     async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
         self._inference.use(plan, manifest)  # prewarm may ask it already

@@ -61,18 +61,19 @@ class CodeOptions:
         self._load.settings = self._checked(manifest)
         return self._load.settings.options
 
-    async def take(self, manifest: Manifest, *, first: bool) -> None:
+    async def take(self, manifest: Manifest, register: Callable[[], Awaitable[None]], *, first: bool) -> None:
         """Puts the file's own options in force, beside the edits as they are by now, and tells what changed.
 
-        Raises UserError, with everything as it was.
+        `register` registers under the settings in force. Raises UserError, with everything as it was.
         """
         context, before = self._context, self._context.settings
         # In force before anything is waited for: an edit that comes meanwhile adds to them.
         wanted = self._load.settings = context.settings = self._checked(manifest)
         try:
-            await self._move(wanted.options)
+            await self._move(wanted.options, register)
         except BaseException:
             context.settings = replace(context.settings, environment=before.environment, code=before.code)
+            await self._listen_again()
             raise
         for line in overruled(before, wanted):
             context.emit(Notice(LogLevel.WARN, line))
@@ -108,21 +109,31 @@ class CodeOptions:
             require_credentials(settings.options)
         return settings
 
-    async def _move(self, options: ServerOptions) -> None:
-        """To the server and the port of these options. Raises UserError, and stays with the old ones."""
+    async def _move(self, options: ServerOptions, register: Callable[[], Awaitable[None]]) -> None:
+        """To the server and the port of these options. Raises UserError, and stays with the old server."""
         context, old, fields = self._context, self._context.server, _server_fields(options)
         found = not context.config.local and fields != self._server_for
         new = await self._find_server(options) if found else old
         try:
             await self._listen(context.settings.options)  # as edited while the server was looked for
+            context.server = new
+            await register()
         except BaseException:
+            context.server = old
             if found:
                 await new.close()
                 context.emit(old.chosen)
             raise
         if found:
-            context.server, self._server_for = new, fields
-            await old.close()
+            self._server_for = fields
+            await old.close()  # not before the new one is in use: until then it may be needed again
+
+    async def _listen_again(self) -> None:
+        """Where it listened before, if it has moved."""
+        try:
+            await self._listen(self._context.settings.options)
+        except UserError as error:  # somebody took the port meanwhile
+            self._context.emit(Notice(LogLevel.WARN, f"still listening at the new address: {error}"))
 
     def _server_variables(self) -> dict[str, str]:
         """Where the agent's code is to connect: what is in use, or what the environment now names instead."""

@@ -1,13 +1,16 @@
 """Bringing edits into force: as one step over all owners, or not at all."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.settings import Changes, Settings, changes
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import Notice
+from agent_tui.model.logs import LogLevel
 from agent_tui.options.configfile import NAME, ConfigFile, named_config
 from agent_tui.options.declare import BY_NAME, Applies, ServerOptions
 from agent_tui.options.resolve import convert
@@ -102,18 +105,28 @@ class Editor:
             return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
 
     async def _carry_out(self, changed: Changes, *, wait: bool = True) -> None:
+        """Without `wait` it is a way back: what does not work any more is reported, and the rest is done."""
         options = self._context.settings.options
-        await self._listen(options)
+        with contextlib.nullcontext() if wait else self._reported():
+            await self._listen(options)
         self._pool().set_target(options.num_idle_processes)
         self._registrar().reconfigure(options)
         applies = {BY_NAME[name].applies for name in changed}
-        if Applies.RESTARTS in applies or SERVER & changed.keys():
-            if not await self._reload() and wait:
-                raise UserError(f"the old values stay: {self._load_error()}")
-        elif Applies.REGISTERS in applies:
-            await self._register()
+        with contextlib.nullcontext() if wait else self._reported():
+            if Applies.RESTARTS in applies or SERVER & changed.keys():
+                if not await self._reload() and wait:
+                    raise UserError(f"the old values stay: {self._load_error()}")
+            elif Applies.REGISTERS in applies:
+                await self._register()
         if wait and Applies.REGISTERS in applies:
             await self._accepted()
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            self._context.emit(Notice(LogLevel.WARN, f"the old options are not all in force again: {error}"))
 
     async def _accepted(self) -> None:
         try:

@@ -226,9 +226,9 @@ class Desk:
             self._emit(ev.JobLost(record.room, why, record.id))
         else:
             trace = "".join(traceback.format_exception(error))
-            record.crash, record.crashed_by = (why, trace), ev.EndedBy.KILLED
+            record.crash, record.crashed_by = (why, trace), ev.EndedBy.INTERNAL_ERROR
             if record.process is not None:
-                record.process.kill(why)
+                record.process.kill(why, ev.EndedBy.INTERNAL_ERROR)
             with contextlib.suppress(Exception):
                 self._report(record)
             self._finish(record, None)

@@ -63,6 +63,8 @@ class EndedBy(StrEnum):
     """The process could not be started, or the job got none."""
     SERVER = "server"
     """The server ended the job."""
+    INTERNAL_ERROR = "internal_error"
+    """An error of agent-tui itself ended it."""
 
 
 class OnReload(StrEnum):

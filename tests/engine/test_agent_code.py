@@ -11,6 +11,7 @@ import pytest
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
+from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.servers import Server
 from agent_tui.engine.settings import Settings
@@ -45,6 +46,7 @@ class Scene:
         self.meanwhile: dict[str, str] = {}
         """Edited while the server is looked for."""
         self.busy: set[int] = set()
+        self.refuses = False
         flags = {name: Given(value, f"--{name}") for name, value in GIVEN.items()}
         config = RunConfig(
             agent=folder / "agent.py",
@@ -94,6 +96,8 @@ class Scene:
         self.ports.append(options.port)
 
     async def present(self, options: ServerOptions, address: ServerAddress, *_: object) -> None:
+        if self.refuses:
+            raise UserError("it cannot register so")
         self.presented.append((options.port, address.url))
 
     def set_target(self, count: int) -> None:
@@ -153,6 +157,68 @@ async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) 
     assert s.context.server.address.url == "ws://old.example"
     assert s.events[-1] == s.context.server.chosen  # the one that is shown is the one that is used
     assert not s.presented
+
+
+async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    s.context.settings = replace(s.context.settings, flags={})
+    s.edit(wsURL="ws://old.example", apiKey="key", apiSecret="secret")
+    await s.code.check(MANIFEST)
+    await s.code.apply(MANIFEST)
+    code = {"port": ch.SetInCode("9004", "agent.py:1"), "agentName": ch.SetInCode("new", "agent.py:2")}
+    s.meanwhile = {"numIdleProcesses": "3"}
+    before, targets = s.context.settings, len(s.targets)
+    s.edit(wsURL="ws://new.example")
+    s.refuses = True
+    with pytest.raises(UserError, match="cannot register so"):
+        await s.code.apply(replace(MANIFEST, options=code))
+    assert s.ports[-2:] == [9004, before.options.port]
+    assert s.context.server.address.url == "ws://old.example"
+    assert s.closed[-1] == "ws://new.example"
+    assert s.context.settings.code == before.code
+    assert s.context.settings.options.num_idle_processes == 3
+    assert len(s.targets) == targets
+    assert s.events[-1] == s.context.server.chosen
+    s.refuses = False
+    await s.code.apply(MANIFEST)
+    assert s.context.server.address.url == "ws://new.example"
+    assert s.closed[-1] == "ws://old.example"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_an_edit_that_cannot_be_is_taken_back_and_says_why(taken: bool, tmp_path: Path) -> None:
+    s = Scene(tmp_path)
+    reconfigured: list[str] = []
+
+    async def register() -> None:
+        if s.context.settings.options.agent_name == "new":
+            s.busy = {8081} if taken else set()  # somebody takes the old port meanwhile
+            raise UserError("it cannot register so")
+
+    class Registrar:
+        def reconfigure(self, options: ServerOptions) -> None:
+            reconfigured.append(options.agent_name)
+
+    editor = Editor(
+        s.context,
+        pool=lambda: cast("Any", s),
+        registrar=lambda: cast("Any", Registrar()),
+        reload=cast("Any", None),
+        register=register,
+        listen=s._listen,
+        load_error=str,
+    )
+    before = s.context.settings
+    with pytest.raises(UserError, match="cannot register so"):
+        await editor.apply(
+            lambda settings: settings.edited({"agentName": "new", "port": "9005", "numIdleProcesses": "5"})
+        )
+    assert s.context.settings == before
+    assert s.ports == ([9005] if taken else [9005, 8081])
+    assert s.targets == [5, before.options.num_idle_processes]
+    assert reconfigured == ["new", ""]
+    said = [event.text for event in s.events if isinstance(event, ev.Notice)]
+    assert any("port 8081 is in use" in text for text in said) is taken
 
 
 async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_after_it(tmp_path: Path) -> None:

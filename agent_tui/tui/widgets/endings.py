@@ -30,6 +30,7 @@ ENDINGS: dict[EndedBy, Ending] = {
     EndedBy.KILLED: Ending("■ killed", "everything was ended at once", Tone.DIM),
     EndedBy.NO_PROCESS: Ending("✗ no start", "there was no process for it"),
     EndedBy.SERVER: Ending("■ by server", "the server ended it", Tone.DIM),
+    EndedBy.INTERNAL_ERROR: Ending("✗ internal", "an internal error of agent-tui ended it"),
 }
 """Those with nothing short are told by their exit code or signal, or by how the job went."""
 
