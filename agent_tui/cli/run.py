@@ -182,7 +182,7 @@ async def _run_screen(
         # Ctrl+C in an editor goes to all programs in the foreground.
         return number is signal.SIGINT and is_open(app)
 
-    with StopSignals(app.stop, ignores=ignores) as signals:
+    with StopSignals(app.stop, app.leave, ignores=ignores) as signals:
         code = await app.run_async()
         failed = app.return_code or ExitCode.OK  # of a screen that broke; ending the engine is no excuse
         await app.ended()

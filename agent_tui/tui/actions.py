@@ -298,7 +298,7 @@ ACTIONS: tuple[Action, ...] = (
         "quit",
         ("q", "ctrl+c"),
         "Quit",
-        "End jobs in good order and leave; a second time kills what is left.",
+        "End jobs gracefully and leave; a second time kills what is left, a third leaves whatever hangs.",
         "General",
         footer="Quit",
     ),

@@ -1,7 +1,9 @@
 """The screen: composes the panels, paints what the stream tells, turns keys into commands."""
 
 import asyncio
+import contextlib
 import importlib
+import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -97,6 +99,7 @@ class AgentTuiApp(App[int]):
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         now: Callable[[], float] = time.time,
         tuner: "Tuner | None" = None,
+        exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         """`agent` is the file's path for the first frame, before there is an engine to tell of it.
 
@@ -122,6 +125,9 @@ class AgentTuiApp(App[int]):
         """The remote server whose name was typed."""
         self._tuner = tuner
         self.quitting = False
+        self.killing = False
+        """Whether everything is to end at once; what hangs now can only be left."""
+        self._exit_process = exit_process
         self._enabled: tuple[bool, ...] = ()
         self._shown_options: ServerOptions | None = None
         self._panels: dict[type[Widget], Widget] = {}
@@ -183,13 +189,21 @@ class AgentTuiApp(App[int]):
 
     async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:
         """Ends the engine, in good order or at once; the app leaves when it has ended."""
-        self.quitting = True
+        self.quitting, self.killing = True, self.killing or kill
         if self._engine is not None and self._engine.up:
             await self._engine.send(cmd.Stop(reason, kill, drain))
         else:
             if self._engine_task is not None:
                 self._engine_task.cancel()
             self.exit(ExitCode.OK)
+
+    def leave(self, code: int) -> None:
+        """Leave at once, whatever hangs, with the terminal as it was. Children end without their host."""
+        if self._driver is not None:
+            with contextlib.suppress(Exception):
+                self._driver.stop_application_mode()
+                self._driver.close()
+        self._exit_process(code)
 
     async def ended(self) -> None:
         """Returns when the engine has ended, also when the screen went by an error of its own."""

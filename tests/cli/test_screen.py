@@ -43,6 +43,22 @@ Desk.close = broken
 from agent_tui.cli.main import main
 main(sys.argv[1:])
 """
+HANGS = """
+import asyncio, os, sys
+from pathlib import Path
+from agent_tui.jobs.desk import Desk
+from agent_tui.processes.pool import Pool
+kill = Pool.kill
+def killed(self, reason):
+    kill(self, reason)
+    Path(os.environ["STEPS"], "killed").touch()
+async def hangs(self, reason):
+    Path(os.environ["STEPS"], "stopping").touch()
+    await asyncio.Event().wait()
+Desk.close, Pool.kill = hangs, killed
+from agent_tui.cli.main import main
+main(sys.argv[1:])
+"""
 
 
 def _take_terminal() -> None:
@@ -189,6 +205,27 @@ async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_noth
         await until(running.ended, limit_s=20)
         assert running.shows(b"agent-tui: agent-tui's own desk failed: RuntimeError: a part broke")
         assert running.process.returncode == 1
+        await assert_clean(running)
+
+
+@pytest.mark.parametrize("last", ["q", "signal"])
+async def test_a_third_time_leaves_whatever_hangs_with_the_terminal_as_it_was(
+    last: str, tmp_path: Path
+) -> None:
+    with terminal(*ARGUMENTS, program=HANGS, environ={"STEPS": str(tmp_path)}) as running:
+        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        for step in ("stopping", "killed"):
+            running.press(b"q")
+            await until((tmp_path / step).exists, limit_s=20)
+        assert running.process.poll() is None
+        if last == "q":
+            running.press(b"q")
+        else:
+            for _ in range(3):
+                running.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.2)  # signals that wait together are one
+        await until(running.ended, limit_s=20)
+        assert running.process.returncode == (1 if last == "q" else 143)
         await assert_clean(running)
 
 

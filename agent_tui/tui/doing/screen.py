@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from agent_tui.model import commands as cmd
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.tui.doing.group import Group
 from agent_tui.tui.picture import masked, save, secrets
 from agent_tui.tui.screens.export import ExportPage
@@ -64,4 +64,6 @@ class ScreenActions(Group):
             await self.app.stop("quit after the jobs", kill=False, drain=True)
 
     async def quit(self) -> None:
+        if self.app.killing:
+            self.app.leave(ExitCode.JOB_FAILED)
         await self.app.stop("quit", self.app.quitting)
