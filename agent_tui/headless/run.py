@@ -215,7 +215,8 @@ class Headless:
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
-            await asyncio.to_thread(self._writer.close)
+            if unread := await asyncio.to_thread(self._writer.close):
+                print(f"agent-tui: {unread} lines were not printed: nothing reads stdout", file=sys.stderr)
         for line in (self._verdict.refusal, self._verdict.server_lost, self._verdict.load_error):
             if line is not None and self._decided.done() and self._decided.result():
                 print(f"agent-tui: {line}", file=sys.stderr)

@@ -1,11 +1,14 @@
 """Writing to stdout in a thread: whoever reads us slowly, or not at all, holds nothing up."""
 
 import errno
+import fcntl
 import os
 import select
+import sys
+import termios
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from agent_tui.options.characters import escaped
 
@@ -15,8 +18,17 @@ MOST = 100_000
 LOOK_S = 1.0
 """How often it is looked whether anybody still reads, while there is nothing to write."""
 
-PATIENCE_S = 0.5
-"""At the end, how long no line may be taken before what is left is given up."""
+PIECE = 4_096
+"""Bytes of one write: as many as a pipe takes at once, whole or not at all (PIPE_BUF on Linux)."""
+
+TURN_S = 0.1
+"""How often it is looked whether to stop, while nothing can be written."""
+
+PATIENCE_S = 1.0
+"""At the end, how long the reader may take nothing before the lines that are left are dropped."""
+
+LINE_PATIENCE_S = 5.0
+"""The same for the rest of a line that was written in part: half a line of JSON breaks its reader."""
 
 
 class Writer:
@@ -33,7 +45,10 @@ class Writer:
         self._waiting: deque[str] = deque()
         self._dropped = 0
         self._written = 0
+        self._left = 0
         self._closing = False
+        self._stopping = False
+        self._broken = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="stdout", daemon=True)
         self._thread.start()
@@ -53,25 +68,46 @@ class Writer:
             dropped, self._dropped = self._dropped, 0
         return dropped
 
-    def close(self) -> None:
-        """Waits until everything is written, or nobody has taken anything for a while."""
+    def close(self) -> int:
+        """Wait until all is written, or nothing has been read for a while; return the lines that were not."""
         with self._news:
             self._closing = True
             self._news.notify()
-        before = -1
-        while self._thread.is_alive() and before != self._written:
-            before = self._written
+        before, idle_s = (self._written, _unread(self._fd)), 0.0
+        while self._thread.is_alive() and idle_s < LINE_PATIENCE_S:
             self._thread.join(PATIENCE_S)
+            now = self._written, _unread(self._fd)
+            idle_s = idle_s + PATIENCE_S if now == before else 0.0
+            self._stopping = self._stopping or idle_s > 0.0
+            before = now
+        with self._news:
+            return 0 if self._broken else self._left + len(self._waiting)
 
     def _run(self) -> None:
         try:
             while batch := self._next():
-                data = (escaped("\n".join(batch)) + "\n").encode(self._encoding, "backslashreplace")
-                while data:
-                    data = data[os.write(self._fd, data) :]
-                    self._written += 1
+                self._left = len(batch)
+                for piece, lines in _pieces(map(self._encoded, batch)):
+                    if not self._put(piece):
+                        return
+                    self._left -= lines
         except OSError as error:
+            self._broken = True
             self._failed(error)
+
+    def _encoded(self, line: str) -> bytes:
+        return (escaped(line) + "\n").encode(self._encoding, "backslashreplace")
+
+    def _put(self, data: bytes) -> bool:
+        """Write whole lines; False if it is time to stop and none of them is begun."""
+        written = 0
+        while written < len(data):
+            while not _is_ready(self._fd):
+                if self._stopping and (written == 0 or data[written - 1 : written] == b"\n"):
+                    return False
+            written += os.write(self._fd, data[written : written + PIECE])
+            self._written += 1
+        return True
 
     def _next(self) -> list[str]:
         """The next lines; none at the end. Raises BrokenPipeError when nobody is left to read them."""
@@ -80,6 +116,34 @@ class Writer:
                 if not self._news.wait(LOOK_S) and _reader_has_gone(self._fd):
                     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), 256))]
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Bytes to write at once, and the number of lines in them: as many as fit, or one that is longer."""
+    piece, count = b"", 0
+    for line in lines:
+        if piece and len(piece) + len(line) > PIECE:
+            yield piece, count
+            piece, count = b"", 0
+        piece += line
+        count += 1
+    if piece:
+        yield piece, count
+
+
+def _is_ready(fd: int) -> bool:
+    """Whether a write would not wait, or would fail; a pipe is ready when it takes a piece."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(TURN_S * 1000))
+
+
+def _unread(fd: int) -> int:
+    """Bytes that a pipe holds for its reader; 0 where that is not known."""
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _reader_has_gone(fd: int) -> bool:

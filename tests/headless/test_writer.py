@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,46 @@ def test_lines_come_in_order_and_completely() -> None:
     assert b"".join(out).decode().splitlines() == [f"line {number} ✓" for number in range(5000)]
 
 
-def test_a_reader_that_does_not_read_holds_nothing_up_and_costs_only_lines() -> None:
+def test_a_reader_that_does_not_read_holds_nothing_up_and_costs_only_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent_tui.headless.writer.PATIENCE_S", 0.05)
     read, write = os.pipe()
     writer = Writer(write, "utf-8", lambda error: None, most=100)
     for _ in range(1000):
         writer.write("x" * 1000)
     assert writer.take_dropped() > 500
     assert writer.take_dropped() == 0
-    writer.close()
+    assert 30 < writer.close() <= 100
+    assert not writer._thread.is_alive()
+    os.set_blocking(read, False)
+    assert os.read(read, 1 << 20)[-1:] == b"\n"
     os.close(read)
-    writer._thread.join(2)
     os.close(write)
+
+
+def test_no_line_is_cut_at_the_end_for_a_reader_that_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent_tui.headless.writer.PATIENCE_S", 0.02)
+    monkeypatch.setattr("agent_tui.headless.writer.TURN_S", 0.01)
+    read, write = os.pipe()
+    out: list[bytes] = []
+    writer = Writer(write, "utf-8", lambda error: None)
+    for _ in range(50):
+        writer.write("x" * 30_000)
+    left: list[int] = []
+    closing = threading.Thread(target=lambda: left.append(writer.close()))
+    closing.start()
+    while not writer._stopping:  # nothing was read: a line is written in part, no other is begun
+        time.sleep(0.01)
+    reading = collect(read, out)
+    closing.join()
+    os.close(write)
+    reading.join()
+    os.close(read)
+    lines = b"".join(out).split(b"\n")
+    assert lines.pop() == b""
+    assert {len(line) for line in lines} == {30_000}
+    assert len(lines) + left[0] == 50
 
 
 def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
@@ -53,7 +83,7 @@ def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
     os.close(read)
     writer = Writer(write, "utf-8", errors.append)
     writer.write("x")
-    writer.close()
+    assert writer.close() == 0, "nobody misses lines that nobody wants"
     os.close(write)
     assert [type(error) for error in errors] == [BrokenPipeError]
     if Path("/dev/full").exists():
