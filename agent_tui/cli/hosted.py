@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.output import REDACTOR
+from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
@@ -57,7 +58,11 @@ class HostedFile:
         mask_env: bool = True,
     ) -> "HostedFile":
         """Raises UserError when there is no such file, or what surrounds it cannot be read."""
-        cwd, environ, pipes = Path.cwd(), dict(os.environ), Pipes()
+        try:
+            cwd = Path.cwd()
+        except OSError as error:
+            raise UserError(f"no working folder ({error.strerror}): change to one that exists") from None
+        environ, pipes = dict(os.environ), Pipes()
         config_file = normalized(config_file) if config_file else None
         path, named = find_agent(agent, cwd, environ, config_file, pipes)
         environment = read_surroundings(path, cwd, environ, config_file, pipes)

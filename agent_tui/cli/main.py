@@ -1,7 +1,7 @@
 """The command: `agent-tui [AGENT] [options]`, and the commands that are called by name."""
 
-import contextlib
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -12,6 +12,10 @@ from agent_tui.model.errors import ExitCode, UserError
 
 COMMANDS = ("run", "options", "doctor", "server", "tune")
 """Each is a module here, with a command of that name."""
+
+_WRITE_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EAGAIN, errno.ENXIO}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,11 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         code = ExitCode.OK
     except OSError as error:
-        _complain(f"stdout cannot be written: {error.strerror}")
+        of_stdout = error.filename is None and error.errno in _WRITE_ERRORS
+        _complain(f"stdout cannot be written: {error.strerror}" if of_stdout else str(error))
         code = ExitCode.JOB_FAILED
-    # What could not be written now will not be at the interpreter's exit either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _discard(1)
     sys.exit(code)
+
+
+def _discard(descriptor: int) -> None:
+    """What could not be written now would fail again at the interpreter's exit, and be its exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def open_standard_streams() -> None:
@@ -86,5 +95,7 @@ def misspelled_command(word: str) -> str | None:
 
 
 def _complain(line: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk, a closed pipe: the exit code still says it
+    try:
         print(f"agent-tui: {line}", file=sys.stderr, flush=True)
+    except OSError:  # a full disk, a closed pipe: the exit code still says it
+        _discard(2)

@@ -58,6 +58,26 @@ def test_no_command_minds_closed_streams(arguments: list[str], code: int, redire
     assert "agent-tui: " not in out  # an error does not go where results go
 
 
+@pytest.mark.parametrize("command", ["", "options", "doctor"])
+def test_a_working_folder_that_is_gone_is_one_line(command: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m agent_tui {command} {AGENT} --local"
+    environ = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    words = words.replace(" --local", "") if command == "options" else words
+    done = subprocess.run(
+        ["sh", "-c", words], capture_output=True, text=True, env=environ, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) in ((2, 1), (1, 0))  # the doctor reports on stdout
+    assert "no working folder (No such file or directory)" in done.stdout + done.stderr
+
+
+def test_an_error_that_cannot_be_printed_has_its_exit_code() -> None:
+    with start(">/dev/full 2>/dev/full", "options", AGENT) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("redirect", [CLOSED[0], ALL])
 async def test_no_socket_or_pipe_gets_the_place_of_a_closed_stream(redirect: str) -> None:
     mark = f"agent-tui-test-{uuid.uuid4()}"
