@@ -10,7 +10,7 @@ import agent_tui
 from agent_tui.engine.code_options import CodeOptions
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar
-from agent_tui.engine.servers import Server
+from agent_tui.engine.servers import Server, require_credentials
 from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control, ControlTimings
@@ -21,7 +21,7 @@ from agent_tui.generations.watch import Watch
 from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
@@ -131,8 +131,17 @@ class AgentCode:
         return (*self._generations.processes, *self._inference.processes)
 
     async def register(self) -> None:
-        """Registers under the options in force, where that is not what stands. Raises UserError."""
+        """Registers under the options in force, where that is not what stands. Raises UserError.
+
+        Missing credentials are no fault of the code: until there is a registration they count as refused.
+        """
         options, server = self._context.settings.options, self._context.server
+        try:
+            if not self._context.config.local:
+                require_credentials(options)
+        except ServerError as error:
+            self._registrar().refuse(error)
+            return
         version = self._sdk_version or agent_tui.__version__
         await self._registrar().present(options, server.address, server.chosen.kind, version)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import registration_for
-from agent_tui.engine.servers import Server, require_credentials
+from agent_tui.engine.servers import Server
 from agent_tui.engine.settings import (
     Settings,
     changes,
@@ -105,8 +105,6 @@ class CodeOptions:
         settings = self._context.settings.loaded(self._load.settings.environment, manifest)
         check_functions(settings.resolution, manifest)
         registration_for(settings.options, "")
-        if not self._context.config.local:
-            require_credentials(settings.options)
         return settings
 
     async def _move(self, options: ServerOptions, register: Callable[[], Awaitable[None]]) -> None:

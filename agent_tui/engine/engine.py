@@ -22,7 +22,7 @@ from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.no_job import Standing
 from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar, registration_for
-from agent_tui.engine.servers import Server, choose_server, require_credentials
+from agent_tui.engine.servers import Server, choose_server
 from agent_tui.engine.settings import Settings, available_cores, starting_at_once
 from agent_tui.engine.supervision import Supervision
 from agent_tui.jobs.desk import Desk
@@ -39,7 +39,6 @@ from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool
 from agent_tui.processes.process import SupervisedProcess
-from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.http import WorkerInfo
@@ -156,8 +155,6 @@ class Engine:
             )
             await self._http.listen(options)
             undo.push_async_callback(self._http.close)
-            if not (KINDS[self._config.runtime].brings_keys or self._config.local):
-                require_credentials(options)
             self._make_owners(await self._find_server(options))
             undo.pop_all()
         self.up = True

@@ -14,7 +14,7 @@ from agent_tui.engine.registration import Held, MakeWorker
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import OwnError
+from agent_tui.model.errors import OwnError, ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
@@ -89,6 +89,8 @@ class Registrar:
         self._stopping = False
         self._full = ""
         """Why no offers are taken for now."""
+        self._refused = ""
+        """Why nothing could be registered yet."""
         self._options: ServerOptions | None = None
         """The latest of `reconfigure`."""
         self._kind = ev.ServerKind.CONFIGURED
@@ -123,6 +125,13 @@ class Registrar:
             self._current = held
         self._hold_back(held)
 
+    def refuse(self, error: ServerError) -> None:
+        """Register nowhere, as if the server had refused it. Raises the error where a registration stands."""
+        if self._current is not None:
+            raise error
+        self._refused = str(error)
+        self._emit(ev.WorkerRefused(self._refused))
+
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
         self._options = options
@@ -137,7 +146,7 @@ class Registrar:
     def trouble(self) -> str | None:
         """Why no jobs come, for the health check."""
         if self._current is None:
-            return "the agent's file has not loaded"
+            return self._refused or "the agent's file has not loaded"
         return self._current.worker.trouble or self._full or None
 
     def set_full(self, reason: str) -> None:

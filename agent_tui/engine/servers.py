@@ -20,7 +20,7 @@ from agent_tui.engine.api import server_api
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.errors import ExitCode, ServerError, UserError
 from agent_tui.model.events import ServerChosen, ServerKind
 from agent_tui.options.declare import ServerOptions
 from agent_tui.system.descriptors import DESCRIPTORS
@@ -101,7 +101,7 @@ def _credentials(options: ServerOptions) -> tuple[str, str]:
 
 
 def require_credentials(options: ServerOptions) -> None:
-    """Raises UserError when a server is configured without what opens it."""
+    """Raises ServerError when a server is configured without what opens it, UserError for an unusable URL."""
     if not options.ws_url:
         return
     worker_url(options.ws_url)
@@ -109,7 +109,7 @@ def require_credentials(options: ServerOptions) -> None:
     for value, name, flag in ((key, "API key", "--api-key"), (secret, "API secret", "--api-secret")):
         if not value:
             variable = f"LIVEKIT_{name.upper().replace(' ', '_')}"
-            raise UserError(
+            raise ServerError(
                 f"no {name} for {options.ws_url}: set {variable} or give {flag}, "
                 "or use --local for the embedded server"
             )

@@ -22,8 +22,6 @@ class Kind:
     """What installs that module."""
     warm_up: tuple[str, ...] = ()
     """Modules that job processes need beside it."""
-    brings_keys: bool = False
-    """Its code may name the server, the key and the secret."""
 
     @property
     def sdk_modules(self) -> tuple[str, ...]:
@@ -37,6 +35,5 @@ KINDS = {
         sdk="livekit.agents",
         package="livekit-agents",
         warm_up=("livekit.agents.ipc._preload",),
-        brings_keys=True,
     ),
 }

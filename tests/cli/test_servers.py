@@ -185,12 +185,6 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
         ((EXAMPLES / "native_agent.py", "--unheard-of"), {}, "No such option '--unheard-of'"),
         ((EXAMPLES / "native_agent.py", "--api-secret", "@/nonexistent"), {}, "/nonexistent cannot be read"),
         ((EXAMPLES / "native_agent.py",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
-        ((EXAMPLES / "native_agent.py",), {"LIVEKIT_URL": "ws://example.com"}, "no API key"),
-        (
-            (EXAMPLES / "native_agent.py", "--ws-url", "wss://example.com", "--worker-token", "t0k3n"),
-            {},
-            "no API key",
-        ),
         (
             (EXAMPLES / "native_agent.py",),
             {"LIVEKIT_URL": "ftp://example.com", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"},
@@ -209,6 +203,25 @@ async def test_bad_usage_is_one_clear_line_and_exit_code_2(
     assert says in run.stderr
     assert run.stderr.startswith("agent-tui: ")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        ((), {"LIVEKIT_URL": "ws://example.com"}),
+        (("--ws-url", "wss://example.com", "--worker-token", "t"), {}),
+    ],
+)
+async def test_missing_credentials_are_no_fault_of_the_code_and_end_as_refused_ones(
+    arguments: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    code, run = await finished(EXAMPLES / "native_agent.py", *arguments, "--json", environ=environ)
+    assert code == 3
+    assert "generation_failed" not in run.names
+    (refused,) = run.all("disconnected")
+    assert refused["refused"]
+    assert refused["reason"].startswith("no API key for ")
+    assert run.stderr == f"agent-tui: {refused['reason']}\n"
 
 
 async def test_no_agent_file_in_the_folder(tmp_path: Path) -> None:

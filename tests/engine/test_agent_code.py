@@ -18,7 +18,7 @@ from agent_tui.engine.settings import Settings
 from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
@@ -47,6 +47,7 @@ class Scene:
         """Edited while the server is looked for."""
         self.busy: set[int] = set()
         self.refuses = False
+        self.refused: list[str] = []
         flags = {name: Given(value, f"--{name}") for name, value in GIVEN.items()}
         config = RunConfig(
             agent=folder / "agent.py",
@@ -99,6 +100,9 @@ class Scene:
         if self.refuses:
             raise UserError("it cannot register so")
         self.presented.append((options.port, address.url))
+
+    def refuse(self, error: ServerError) -> None:
+        self.refused.append(str(error))
 
     def set_target(self, count: int) -> None:
         self.targets.append(count)
@@ -157,6 +161,21 @@ async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) 
     assert s.context.server.address.url == "ws://old.example"
     assert s.events[-1] == s.context.server.chosen  # the one that is shown is the one that is used
     assert not s.presented
+
+
+async def test_missing_credentials_do_not_fail_the_load_and_register_once_they_are_there(
+    tmp_path: Path,
+) -> None:
+    s = Scene(tmp_path)
+    s.context.settings = replace(s.context.settings, flags={})
+    s.edit(wsURL="wss://new.example")
+    await s.code.check(MANIFEST)
+    await s.code.apply(MANIFEST)
+    assert [line.partition(":")[0] for line in s.refused] == ["no API key for wss"]
+    assert not s.presented
+    s.edit(apiKey="key", apiSecret="secret")
+    await s.code.apply(MANIFEST)
+    assert [url for _, url in s.presented] == ["wss://new.example"]
 
 
 async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path: Path) -> None:

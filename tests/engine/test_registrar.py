@@ -310,6 +310,18 @@ async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
         s.registrar.drain()
 
 
+async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> None:
+    async with scene() as s:
+        s.registrar.refuse(ServerError("no API key"))
+        assert s.told(ev.WorkerRefused) == [ev.WorkerRefused("no API key")]
+        assert s.registrar.trouble == "no API key"
+        await s.present()
+        assert s.registrar.trouble == "connecting"
+        with pytest.raises(ServerError, match="no API key"):
+            s.registrar.refuse(ServerError("no API key"))
+        assert len(s.told(ev.WorkerRefused)) == 1
+
+
 BUG = "agent-tui's own worker failed: KeyError: 'no such thing'"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent_tui.engine.servers import DEV_KEY, DEV_SECRET, configured, require_credentials
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ServerError
 from tests.engine.test_registrar import options
 
 REMOTE = "wss://my.livekit.example"
@@ -21,7 +21,7 @@ REMOTE = "wss://my.livekit.example"
     ],
 )
 def test_what_is_missing_is_named(given: dict[str, Any], lacks: str) -> None:
-    with pytest.raises(UserError, match=lacks):
+    with pytest.raises(ServerError, match=lacks):
         require_credentials(options(ws_url=REMOTE, **given))
 
 
