@@ -14,6 +14,7 @@ from agent_tui.model.events import StartMethod
 from agent_tui.runtimes import orphans
 from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
 
+from ..sdks import each_sdk
 from .support import Sink, alive, open_fds, poll
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="Linux has pidfds")]
@@ -22,7 +23,6 @@ JOBS = ("spins", "holds the lock", "ignores signals", "has a child", "is stopped
 
 HOST = """
 import asyncio, sys
-from contextlib import AsyncExitStack
 sys.path.insert(0, sys.argv[1])
 from tests.runtimes.support import *
 from tests.runtimes.support import method
@@ -47,6 +47,46 @@ async def main():
     await asyncio.sleep(600)
 asyncio.run(main())
 """
+
+
+SDK_HOST = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+from tests.runtimes.support import *
+from tests.runtimes.support import method
+from agent_tui.runtimes import orphans
+from agent_tui.runtimes.subreaper import become_subreaper
+orphans.GRACE_S = 0.3
+async def main():
+    become_subreaper()
+    method.set(StartMethod.FORK)
+    children = []
+    run = runtime(AGENTS / "sdk_runner.py", Sink(), "livekit-agents", Path(sys.argv[2]))
+    manifest = await loaded(await launch(run, children, ProcessKind.CONTROL, "c1"))
+    for kind in (ProcessKind.INFERENCE, ProcessKind.JOB):
+        child = await run.launch(kind, str(kind), manifest.functions, [children[0]])
+        children.append(child)
+        await until(child, Ready)
+    print(*(child.pid for child in children), orphans.GUARD.pid or 0, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+@each_sdk()
+def test_the_processes_of_an_sdk_are_killed_as_well(sdk_python: Path) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-c", SDK_HOST, root, str(sdk_python)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        pids = [int(word) for word in running.stdout.readline().split()]
+        try:
+            assert len(pids) == 5  # base, control, inference, job, guard
+            for pid in pids[:-1]:
+                os.kill(pid, signal.SIGSTOP)
+        finally:
+            running.kill()
+    assert wait_until_gone(pids, 20) == []
 
 
 def host(method: StartMethod, grace_s: float, *jobs: str) -> "subprocess.Popen[str]":
