@@ -1,4 +1,4 @@
-"""A server, an agent and a driven run, with dispatches that never stop, and the faults to put on them."""
+"""A server, an agent and a driven run under dispatches that never stop: what faults act on."""
 
 import asyncio
 import contextlib
@@ -8,268 +8,295 @@ import os
 import random
 import signal
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 from livekit.protocol.room import CreateRoomRequest
 
 from agent_tui.engine.api import server_api
 from agent_tui.worker.urls import ServerAddress
+from tests.chaos import agent_source
 from tests.chaos.proxy import Proxy, proxy
-from tests.cli.support import Run, agent_tui
+from tests.cli.support import Event, Run, agent_tui
 from tests.cli.test_servers import KEY, SECRET, free_port
 
-SEED = int(os.environ.get("AGENT_TUI_CHAOS_SEED", "20261124"))
-FAULTS = int(os.environ.get("AGENT_TUI_CHAOS_FAULTS", "100"))
-PAUSE_S = 0.25
 IDLE = 2
 LIMIT_MB = 200
+DESCRIPTORS = 1024
+"""The limit of agent-tui and of the server: what most systems give."""
 
-AGENT = """
-import asyncio, os, time
+RECOVERY_S = 60.0
+"""Within which everything is as it was, whatever was done; retries are at most this far apart."""
 
-def prewarm(proc):
-    proc.userdata["warm"] = True
-
-async def entry(ctx):
-    what = ctx.job.room.name.split("-")[0]
-    if what == "hog":
-        hog = bytearray(300_000_000)
-        await asyncio.sleep(20)
-    if what == "block":
-        time.sleep(0.8)
-    if what == "raise":
-        raise RuntimeError("as it was told")
-    if what == "exit":
-        os._exit(3)
-    await asyncio.sleep(2 if what == "long" else 0.1)
-    ctx.shutdown("done")
-"""
-BROKEN = "def entry(ctx:\n"
-UNREADY = "def prewarm(proc):\n    raise OSError('no model')\n\nasync def entry(ctx): ...\n"
+FIRST_VERSION = 1_000_000
+"""All versions have as many digits, so that a save can keep a file's size."""
 
 
 @dataclass
 class Chaos:
-    """What is running, and what was done to it."""
+    """The running parts, what was done to them, and what agent-tui and its jobs reported."""
 
     run: Run
     folder: Path
+    flags: Path
     port: int
     rng: random.Random
     server: asyncio.subprocess.Process
     way: Proxy
+    errors: Path
+    """What the servers wrote to stderr."""
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    """Dispatching is the last one."""
     done: Counter[str] = field(default_factory=Counter)
-    dispatched: int = 0
+    version: int = FIRST_VERSION
+    """Of the code that serves, or is to serve once it has loaded."""
+    dispatched: list[str] = field(default_factory=list)
+    """Rooms that the server took."""
+    events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """By name, in order."""
+    processes: dict[str, Event] = field(default_factory=dict)
+    """The last event of each process, by its id."""
+    said: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    """The versions that a job printed, by room and `start` or `end`."""
+    harmed: set[int] = field(default_factory=set)
+    """Pids that a fault sent a signal to."""
+    offers: dict[str, str] = field(default_factory=dict)
+    """The job's id by room."""
+    answers: dict[str, Event] = field(default_factory=dict)
+    """The answer to an offer, by the job's id."""
+    must_end: dict[str, str] = field(default_factory=dict)
+    """Rooms whose jobs have to end with this status."""
     numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def pid(self) -> int:
+        return self.run.process.pid
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    async def read(self) -> None:
+        """Takes events as they come, so that agent-tui never waits for its reader."""
+        while True:
+            await self.run.more()
+            self._note(self.run.events[-1])
+
+    async def read_errors(self) -> None:
+        assert self.run.process.stderr is not None
+        while data := await self.run.process.stderr.read(65_536):
+            self.run.stderr += data.decode()
+
+    def _note(self, event: Event) -> None:
+        self.events[event["event"]].append(event)
+        if event["event"] == "process":
+            self.processes[event["id"]] = event
+        elif event["event"] == "offer":
+            self.offers[event["room"]] = event["job_id"]
+        elif event["event"] == "offer_answered":
+            self.answers[event["job_id"]] = event
+        elif event["event"] == "log" and event["text"].startswith("@ "):
+            _, room, phase, *versions = event["text"].split()
+            self.said[room, phase] = tuple(map(int, versions))
+
+    async def stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def check_alive(self) -> None:
+        """Raises AssertionError when agent-tui or its server has ended or has printed an error."""
+        assert self.run.process.returncode is None, f"agent-tui has ended: {self.run.stderr}"
+        assert self.run.stderr == ""
+        assert self.server.returncode is None, "the server has ended"
+        assert self.errors.read_text() == ""
+
+    async def until(self, condition: Callable[[], object], what: str, limit_s: float = RECOVERY_S) -> None:
+        """Waits for what other processes do. Raises AssertionError past the limit, or when one has ended."""
+        last = time.monotonic() + limit_s
+        while not condition():
+            self.check_alive()
+            assert time.monotonic() < last, f"not within {limit_s:g} s: {what}"
+            await asyncio.sleep(0.02)
 
     # -- dispatches -----------------------------------------------------------------------------------
 
-    async def dispatch(self, what: str) -> None:
-        """A new room, which gives a job; a server that is away is no fault of ours."""
-        address = ServerAddress(f"ws://127.0.0.1:{self.port}", KEY, SECRET)
+    @property
+    def address(self) -> ServerAddress:
+        return ServerAddress(f"ws://127.0.0.1:{self.port}", KEY, SECRET)
+
+    async def dispatch(self, what: str) -> str:
+        """Make a room, which gives a job, and return its name; the server may be away."""
         room = f"{what}-{next(self.numbers)}"
         with contextlib.suppress(Exception):
-            async with server_api(address, room, 2) as client:
+            async with server_api(self.address, room, 2) as client:
                 await client.room.create_room(CreateRoomRequest(name=room))
-                self.dispatched += 1
+                self.dispatched.append(room)
+        return room
 
     async def keep_dispatching(self) -> None:
         while True:
             await self.dispatch("short")
             await asyncio.sleep(0.1)
 
-    # -- faults ---------------------------------------------------------------------------------------
+    async def end_dispatch(self, room: str) -> None:
+        """Have the server terminate the room's job."""
+        async with server_api(self.address, room, 5) as client:
+            for each in await client.agent_dispatch.list_dispatch(room):
+                await client.agent_dispatch.delete_dispatch(each.id, room)
+
+    async def reaches(self, room: str, phase: str) -> None:
+        """Raises AssertionError if the room's job does not print that phase in time."""
+        await self.until(lambda: (room, phase) in self.said, f"the {phase} of {room}", 15)
+
+    def answer(self, room: str) -> Event:
+        """How the room's offer was answered; empty while it was not."""
+        return self.answers.get(self.offers.get(room, ""), {})
+
+    async def serves(self, *versions: int) -> None:
+        """Raises AssertionError if no new job runs on one of these versions within the bound."""
+        rooms: list[str] = []
+        last = time.monotonic() + RECOVERY_S
+        while not (found := {self.said.get((room, "start"), (0,))[0] for room in rooms}) & {*versions}:
+            self.check_alive()
+            assert time.monotonic() < last, f"no job on {versions}, but on {found or 'none'}"
+            rooms.append(await self.dispatch("probe"))
+            await asyncio.sleep(0.2)
+
+    # -- the project ----------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Save the next version of the project."""
+        self.version += 1
+        agent_source.write(self.folder, self.flags, self.version)
+
+    async def saved(self) -> None:
+        """Save, and wait until that code serves."""
+        self.save()
+        await self.serves(self.version)
+
+    # -- processes ------------------------------------------------------------------------------------
 
     def pids(self, kind: str, *states: str) -> list[int]:
         """Pids of the processes of that kind whose last state is one of these."""
-        last: dict[str, dict[str, Any]] = {}
-        for event in self.run.all("process"):
-            last[event["id"]] = event
-        return [e["pid"] for e in last.values() if e["kind"] == kind and e["state"] in states]
+        return [e["pid"] for e in self.processes.values() if e["kind"] == kind and e["state"] in states]
 
-    def signal(self, number: signal.Signals, kind: str, *states: str) -> None:
-        if pids := self.pids(kind, *states):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.rng.choice(pids), number)
+    def send(self, number: signal.Signals, pid: int) -> None:
+        self.harmed.add(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
-    async def kill_job(self) -> None:
-        self.signal(signal.SIGKILL, "job", "job")
+    def send_one(self, number: signal.Signals, kind: str, state: str) -> None:
+        if pids := self.pids(kind, state):
+            self.send(number, self.rng.choice(pids))
 
-    async def kill_idle(self) -> None:
-        self.signal(signal.SIGKILL, "job", "idle")
+    async def warm(self) -> None:
+        """Raises AssertionError if the wanted processes do not wait idle within the bound."""
+        await self.until(lambda: len(self.pids("job", "idle")) == IDLE, f"{IDLE} idle processes")
 
-    async def kill_control(self) -> None:
-        self.signal(signal.SIGKILL, "control", "starting")
+    async def healthy(self) -> None:
+        """Raises AssertionError if the health endpoint does not report health within the bound."""
+        last = time.monotonic() + RECOVERY_S
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                timeout = aiohttp.ClientTimeout(5)
+                async with (
+                    aiohttp.ClientSession(timeout=timeout) as client,
+                    client.get(self.health) as answer,
+                ):
+                    if answer.status == 200:
+                        return
+            self.check_alive()
+            assert time.monotonic() < last, f"not healthy within {RECOVERY_S:g} s"
+            await asyncio.sleep(0.2)
 
-    async def kill_base(self) -> None:
-        self.signal(signal.SIGKILL, "base", "starting")
+    @property
+    def health(self) -> str:
+        """The URL of the health endpoint."""
+        return str(self.events["http"][-1]["url"])
 
-    async def stop_job(self) -> None:
-        if pids := self.pids("job", "job", "idle"):
-            pid = self.rng.choice(pids)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-                await asyncio.sleep(0.3)
-                os.kill(pid, signal.SIGCONT)
-
-    async def terminate_job(self) -> None:
-        self.signal(signal.SIGTERM, "job", "job")
-
-    async def hog_memory(self) -> None:
-        await self.dispatch("hog")
-
-    async def block_loop(self) -> None:
-        await self.dispatch("block")
-
-    async def raise_in_entry(self) -> None:
-        await self.dispatch("raise")
-
-    async def exit_in_entry(self) -> None:
-        await self.dispatch("exit")
-
-    async def long_job(self) -> None:
-        await self.dispatch("long")
-
-    async def save(self) -> None:
-        (self.folder / "agent.py").write_text(f"{AGENT}\n# {self.rng.random()}\n")
-
-    async def broken_save(self) -> None:
-        (self.folder / "agent.py").write_text(BROKEN)
-        await asyncio.sleep(0.3)
-        await self.save()
-
-    async def unready_save(self) -> None:
-        (self.folder / "agent.py").write_text(UNREADY)
-        await asyncio.sleep(0.3)
-        await self.save()
-
-    async def restart_server(self) -> None:
-        self.server.kill()
-        await self.server.wait()
-        self.server = await start_server(self.port)
-
-    async def freeze_server(self) -> None:
-        self.server.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(0.5)
-        self.server.send_signal(signal.SIGCONT)
-
-    async def cut_connection(self) -> None:
-        self.way.cut()
-
-    async def hang_connection(self) -> None:
-        await self.way.hang(0.6)
-
-    async def fill_descriptors(self) -> None:
-        """For a moment the command can open nothing more."""
-        process = psutil.Process(self.run.process.pid)
-        usual = process.rlimit(psutil.RLIMIT_NOFILE)
-        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 2, usual[1]))
-        await asyncio.sleep(0.4)
-        process.rlimit(psutil.RLIMIT_NOFILE, usual)
-
-    async def fill_disk(self) -> None:
-        """No file takes another byte: an editor truncates the agent, and options cannot be saved."""
-        process = psutil.Process(self.run.process.pid)
-        usual = process.rlimit(psutil.RLIMIT_FSIZE)
-        process.rlimit(psutil.RLIMIT_FSIZE, (0, usual[1]))
-        (self.folder / "agent.py").write_text("")
-        self._edit(maxRetry=self.rng.randrange(500, 900))
-        self._command("save", False)
-        await asyncio.sleep(0.4)
-        process.rlimit(psutil.RLIMIT_FSIZE, usual)
-        await self.save()
-
-    async def save_options(self) -> None:
-        self._command("save", False)
-
-    async def edit_options(self) -> None:
-        self._edit(numIdleProcesses=self.rng.randrange(4), maxRetry=self.rng.randrange(500, 900))
-
-    async def edit_back(self) -> None:
-        """The idle processes that there are to be in the end."""
-        self._edit(numIdleProcesses=IDLE)
-
-    def _edit(self, **values: int) -> None:
-        self._command("set", {name: str(value) for name, value in values.items()})
-
-    def _command(self, name: str, value: object) -> None:
+    def command(self, name: str, value: object) -> None:
+        """Send a command to the engine."""
         assert self.run.process.stdin is not None
         self.run.process.stdin.write(json.dumps({name: value}).encode() + b"\n")
 
-
-FAULT_NAMES = (
-    "kill_job",
-    "kill_idle",
-    "kill_control",
-    "kill_base",
-    "stop_job",
-    "terminate_job",
-    "hog_memory",
-    "block_loop",
-    "raise_in_entry",
-    "exit_in_entry",
-    "long_job",
-    "save",
-    "broken_save",
-    "unready_save",
-    "restart_server",
-    "freeze_server",
-    "cut_connection",
-    "hang_connection",
-    "fill_descriptors",
-    "fill_disk",
-    "save_options",
-    "edit_options",
-)
+    def edit(self, **values: int) -> None:
+        """Edit options."""
+        self.command("set", {name: str(value) for name, value in values.items()})
 
 
-async def start_server(port: int) -> asyncio.subprocess.Process:
-    """`agent-tui server`; its port may still be in use by what was killed."""
+async def start_server(port: int, errors: Path) -> asyncio.subprocess.Process:
+    """Start `agent-tui server`; its port may still be in use by what was killed."""
     for _ in range(50):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agent_tui", "server", "--json", "--port", str(port)),
-            *("--api-key", KEY, "--api-secret", SECRET),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"},
-        )
+        with errors.open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "agent_tui", "server", "--json", "--port", str(port)),
+                *("--api-key", KEY, "--api-secret", SECRET),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"},
+            )
         assert process.stdout is not None
         if await process.stdout.readline():
+            limit_descriptors(process.pid)
             return process
         await process.wait()
         await asyncio.sleep(0.1)
-    raise AssertionError(f"the server does not come up at port {port}")
+    raise AssertionError(f"the server does not start at port {port}")
+
+
+def limit_descriptors(pid: int) -> None:
+    """As on most systems, and also where they allow more."""
+    psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
 
 @asynccontextmanager
-async def chaos(folder: Path) -> AsyncIterator[Chaos]:
+async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
     """Everything up, warm and dispatching."""
-    port = free_port()
-    (folder / "agent.py").write_text(AGENT)
-    server = await start_server(port)
+    folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
+    for each in (folder, flags, temporary):
+        each.mkdir()
+    agent_source.write(folder, flags, FIRST_VERSION)
+    port, errors = free_port(), tmp / "server.err"
+    server = await start_server(port, errors)
     driver = Path(__file__).parents[1] / "options/outside/driven.py"
-    flags = (
-        *("--json", f"--api-key={KEY}", f"--api-secret={SECRET}"),
+    options = (
+        *("--json", "--port=0", f"--api-key={KEY}", f"--api-secret={SECRET}"),
         *(f"--num-idle-processes={IDLE}", f"--job-memory-limit-mb={LIMIT_MB}", "--max-retry=1000"),
         "--shutdown-process-timeout=5s",
     )
-    made: Chaos | None = None
+    under: Chaos | None = None
     try:
         async with (
             proxy(port) as way,
-            agent_tui(*flags, f"--url=ws://127.0.0.1:{way.port}", cwd=folder, program=(driver,)) as run,
+            agent_tui(
+                *(*options, f"--url=ws://127.0.0.1:{way.port}"),
+                cwd=folder,
+                program=(driver,),
+                environ={"TMPDIR": str(temporary)},
+            ) as run,
         ):
-            await run.until("process", kind="job", state="idle", count=IDLE)
-            made = Chaos(run, folder, port, random.Random(SEED), server, way)
-            yield made
+            limit_descriptors(run.process.pid)
+            under = Chaos(run, folder, flags, port, random.Random(seed), server, way, errors)
+            tasks = [asyncio.create_task(each) for each in (under.read(), under.read_errors())]
+            await under.warm()
+            tasks.append(asyncio.create_task(under.keep_dispatching()))
+            under.tasks = tasks
+            try:
+                yield under
+            except BaseException:
+                run.process.kill()  # it may hang for the same reason
+                await run.process.wait()
+                raise
+            finally:
+                await under.stop(tasks)
     finally:
-        last = made.server if made else server
+        last = under.server if under else server
         with contextlib.suppress(ProcessLookupError):
             last.kill()
         await last.wait()

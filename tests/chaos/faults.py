@@ -1,0 +1,28 @@
+"""The table of all faults, and which of them a run puts on agent-tui."""
+
+import os
+import random
+from collections.abc import Iterator
+
+from tests.chaos import faults_code, faults_files, faults_machine, faults_network, faults_processes
+from tests.chaos.kinds import Kind
+
+KINDS = (
+    *faults_code.KINDS,
+    *faults_files.KINDS,
+    *faults_processes.KINDS,
+    *faults_network.KINDS,
+    *faults_machine.KINDS,
+)
+
+SEED = int(os.environ.get("AGENT_TUI_CHAOS_SEED", "20261124"))
+FAULTS = int(os.environ.get("AGENT_TUI_CHAOS_FAULTS", str(len(KINDS))))
+ONLY = os.environ.get("AGENT_TUI_CHAOS_ONLY", "").split()
+"""Names of kinds, to look at one of them."""
+
+
+def chosen(rng: random.Random) -> Iterator[Kind]:
+    """Each kind once, as far as the count allows, then by weight: the same ones for the same seed."""
+    kinds = [kind for kind in KINDS if not ONLY or kind.name in ONLY]
+    yield from rng.sample(kinds, min(FAULTS, len(kinds)))
+    yield from rng.choices(kinds, [kind.weight for kind in kinds], k=max(FAULTS - len(kinds), 0))

@@ -1,0 +1,77 @@
+"""Files that are no regular files, where one is expected, and that vanish again."""
+
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.chaos.kinds import Kind
+from tests.chaos.rig import Chaos
+
+FIFO: dict[str, Callable[[Path], None]] = {"fifo": os.mkfifo}
+"""Secret managers mount `.env` so."""
+
+OTHERS: dict[str, Callable[[Path], None]] = {
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "loop": lambda path: path.symlink_to(path),
+}
+
+MODULES = {"agent": "agent.py", "module": "part_a.py"}
+SETTINGS = {"env": ".env", "env_example": ".env.example", "config": "agent-tui.toml"}
+
+
+def put(path: Path, make: Callable[[Path], None]) -> None:
+    """Make a special file in place of whatever has the name."""
+    remove(path)
+    make(path)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+async def special_module(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
+    """Nothing can be imported from it: the old code serves."""
+    put(under.folder / name, makers[under.rng.choice(list(makers))])
+    await under.serves(under.version)
+
+
+async def special_settings(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
+    """Nothing can be read from it: saves are loaded all the same."""
+    put(under.folder / name, makers[under.rng.choice(list(makers))])
+    await under.saved()
+
+
+async def nul_in_settings(under: Chaos, name: str) -> None:
+    (under.folder / name).write_bytes(b"A = 'b\0c'\n")
+    await under.serves(under.version)
+
+
+async def remove_and_save(under: Chaos, name: str) -> None:
+    remove(under.folder / name)
+    await under.saved()
+
+
+KINDS = (
+    *(
+        Kind(
+            f"{special}_as_{kind}",
+            1,
+            partial(act, name=name, makers=makers),
+            partial(remove_and_save, name=name),
+        )
+        for special, makers in (("fifo", FIFO), ("special_file", OTHERS))
+        for act, files in ((special_module, MODULES), (special_settings, SETTINGS))
+        for kind, name in files.items()
+    ),
+    *(
+        Kind(f"nul_in_{kind}", 1, partial(nul_in_settings, name=name), partial(remove_and_save, name=name))
+        for kind, name in SETTINGS.items()
+    ),
+)

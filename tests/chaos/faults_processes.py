@@ -1,0 +1,133 @@
+"""What happens to the processes that agent-tui started: signals from outside, and the agent's own code."""
+
+import asyncio
+import signal
+from functools import partial
+
+from tests.chaos.kinds import Kind, saved_again, warm_again
+from tests.chaos.rig import Chaos
+
+
+async def signal_one(under: Chaos, number: signal.Signals, kind: str, state: str) -> None:
+    under.send_one(number, kind, state)
+
+
+async def dispatch(under: Chaos, what: str) -> None:
+    await under.dispatch(what)
+
+
+async def fail(under: Chaos, what: str) -> None:
+    """A job whose own end is a failure, and stays one."""
+    under.must_end[await under.dispatch(what)] = "failed"
+
+
+async def stop_job(under: Chaos) -> None:
+    if pids := under.pids("job", "job", "idle"):
+        pid = under.rng.choice(pids)
+        under.send(signal.SIGSTOP, pid)
+        await asyncio.sleep(0.3)
+        under.send(signal.SIGCONT, pid)
+
+
+async def kill_control_while_asked(under: Chaos) -> None:
+    """Its successor is asked, within the limit of the server."""
+    await under.serves(under.version)
+    room = await under.dispatch("ask")
+    await under.until(lambda: room in under.offers, f"{room} is offered", 5)
+    await asyncio.sleep(0.2)
+    for pid in under.pids("control", "starting"):
+        under.send(signal.SIGKILL, pid)
+    await under.until(lambda: under.answer(room), f"{room} is answered", 5)
+    assert under.answer(room)["accepted"], f"{room} was declined: {under.answer(room)}"
+
+
+async def kill_starting(under: Chaos) -> None:
+    """Whatever starts is killed, for longer than three attempts take."""
+    (under.flags / "slow").touch()
+    for _ in range(25):
+        for pid in under.pids("job", "starting", "idle"):
+            under.send(signal.SIGKILL, pid)
+        await asyncio.sleep(0.1)
+
+
+async def kill_bases(under: Chaos) -> None:
+    """Each base that comes up, more often than a crash would explain."""
+    for _ in range(4):
+        pids = under.pids("base", "starting")
+        for pid in pids:
+            under.send(signal.SIGKILL, pid)
+        await asyncio.sleep(0.3)
+        under.save()
+        await asyncio.sleep(0.3)
+
+
+async def kill_template(under: Chaos) -> None:
+    """Code that loads slowly is loaded once, and forked."""
+    (under.flags / "slow_load").touch()
+    await under.saved()
+    await under.until(lambda: under.pids("template", "starting"), "a template", 10)
+    for _ in range(3):
+        for pid in under.pids("template", "starting"):
+            under.send(signal.SIGKILL, pid)
+        await asyncio.sleep(0.4)
+    await under.serves(under.version)
+
+
+async def quick_load(under: Chaos) -> None:
+    (under.flags / "slow_load").unlink()
+    await under.saved()
+
+
+async def prewarm_fails(under: Chaos) -> None:
+    (under.flags / "fails").touch()
+    for pid in under.pids("job", "idle"):
+        under.send(signal.SIGKILL, pid)
+    await asyncio.sleep(2.5)
+
+
+async def healthy_prewarm(under: Chaos) -> None:
+    """Nobody saves: agent-tui finds out by trying again."""
+    for flag in ("slow", "fails"):
+        (under.flags / flag).unlink(missing_ok=True)
+    await under.warm()
+
+
+async def hold_the_gil(under: Chaos) -> None:
+    """The job does not answer its server's termination, nor any signal that Python handles."""
+    room = await under.dispatch("gil")
+    await under.reaches(room, "start")
+    await under.end_dispatch(room)
+    under.must_end[room] = "terminated"
+
+
+async def terminate_what_ends(under: Chaos) -> None:
+    """The server terminates jobs that have just ended by themselves: that stays how they ended."""
+    for room in [await under.dispatch("race") for _ in range(3)]:
+        await under.reaches(room, "end")
+        await under.end_dispatch(room)
+        under.must_end[room] = "success"
+
+
+KILL, TERM = signal.SIGKILL, signal.SIGTERM
+
+KINDS = (
+    Kind("kill_job", 3, partial(signal_one, number=KILL, kind="job", state="job")),
+    Kind("kill_idle", 3, partial(signal_one, number=KILL, kind="job", state="idle")),
+    Kind("kill_control", 3, partial(signal_one, number=KILL, kind="control", state="starting")),
+    Kind("kill_base", 3, partial(signal_one, number=KILL, kind="base", state="starting")),
+    Kind("terminate_job", 3, partial(signal_one, number=TERM, kind="job", state="job")),
+    Kind("stop_job", 3, stop_job),
+    Kind("hog_memory", 2, partial(dispatch, what="hog")),
+    Kind("block_loop", 2, partial(dispatch, what="block")),
+    Kind("exit_in_entry", 2, partial(fail, what="exit")),
+    Kind("raise_in_entry", 2, partial(fail, what="raise")),
+    Kind("huge_exception", 1, partial(fail, what="huge")),
+    Kind("long_job", 3, partial(dispatch, what="long")),
+    Kind("kill_control_while_asked", 1, kill_control_while_asked, warm_again),
+    Kind("kill_starting", 1, kill_starting, healthy_prewarm),
+    Kind("kill_bases", 1, kill_bases, saved_again),
+    Kind("kill_template", 1, kill_template, quick_load),
+    Kind("prewarm_fails", 1, prewarm_fails, healthy_prewarm),
+    Kind("hold_the_gil", 1, hold_the_gil),
+    Kind("terminate_what_ends", 2, terminate_what_ends),
+)

@@ -1,0 +1,96 @@
+"""What holds once everything has come to rest, whatever was done."""
+
+from collections import Counter
+
+import psutil
+
+from agent_tui.engine.api import server_api
+from tests.chaos.rig import IDLE, Chaos
+
+NEVER_OFFERED = {"lost"}
+
+
+async def at_rest(under: Chaos) -> None:
+    """Waits until all jobs have ended and the wanted processes wait on the newest code."""
+    await under.saved()
+    under.edit(numIdleProcesses=IDLE)
+    await under.until(
+        lambda: not open_jobs(under) and not under.pids("job", "job"), f"all jobs end: {open_jobs(under)}"
+    )
+    await under.warm()
+    await under.healthy()
+
+
+def accepted(under: Chaos) -> set[str]:
+    return {job for job, event in under.answers.items() if event["accepted"]}
+
+
+def ends(under: Chaos) -> dict[str, list[str]]:
+    """By job, each end that was reported."""
+    found: dict[str, list[str]] = {}
+    for event in under.events["job_ended"]:
+        found.setdefault(event["job_id"], []).append(event["status"])
+    for event in under.events["job_lost"]:
+        if event["job_id"]:
+            found.setdefault(event["job_id"], []).append("lost")
+    return found
+
+
+def open_jobs(under: Chaos) -> set[str]:
+    return accepted(under) - ends(under).keys()
+
+
+def summary(under: Chaos) -> str:
+    count = Counter(end for each in ends(under).values() for end in each)
+    offered = sum(room in under.offers for room in under.dispatched)
+    return (
+        f"{len(under.dispatched)} rooms, {offered} offered, {len(accepted(under))} accepted, "
+        f"jobs {dict(sorted(count.items()))}"
+    )
+
+
+def every_accepted_job_has_one_end(under: Chaos) -> None:
+    found = ends(under)
+    wrong = {job: found.get(job, []) for job in accepted(under) if len(found.get(job, [])) != 1}
+    assert wrong == {}, f"ends by job: {wrong}"
+    assert all(event["why"] for event in under.events["job_lost"])
+
+
+def ends_are_those_that_jobs_reported(under: Chaos) -> None:
+    """Unless a fault ended the process: it may have come after the last line that the job printed."""
+    wrong = []
+    for event in under.events["job_ended"]:
+        room, status = event["room"], event["status"]
+        wanted = under.must_end.get(room)
+        if wanted is None and (room, "end") in under.said and event["pid"] not in under.harmed:
+            wanted = "success"
+        if wanted is not None and status != wanted:
+            wrong.append((room, wanted, status, event["reason"], event["ended_by"]))
+    assert wrong == []
+
+
+def no_job_saw_two_versions(under: Chaos) -> None:
+    assert [each for each in under.said.items() if len(set(each[1])) != 1] == []
+
+
+def no_internal_errors(under: Chaos) -> None:
+    own = [event["text"] for event in under.events["log"] if event["source"] == "agent-tui"]
+    assert [text for text in own if "agent-tui's own" in text or "internal error" in text] == []
+
+
+def what_is_reported_is_what_runs(under: Chaos) -> None:
+    """The processes that the events leave alive are those that the kernel knows."""
+    reported = {event["pid"] for event in under.processes.values() if event["state"] != "ended"}
+    running = {child.pid for child in psutil.Process(under.pid).children(recursive=True)}
+    assert reported == running
+    assert len(running) <= IDLE + 3  # base, control, and a template
+
+
+async def the_server_has_the_worker_that_is_reported(under: Chaos) -> None:
+    """A last job is given to the registration that stands."""
+    room = await under.dispatch("short")
+    await under.until(lambda: under.answer(room), f"{room} is offered", 10)
+    async with server_api(under.address, room, 5) as client:
+        (dispatch,) = await client.agent_dispatch.list_dispatch(room)
+    worker = under.events["registered"][-1]["worker_id"]
+    assert [job.state.worker_id for job in dispatch.state.jobs] == [worker]
