@@ -15,7 +15,7 @@ def is_set(flag):
 
 
 if is_set("slow_load"):
-    time.sleep(0.5)
+    time.sleep(0.2)
 
 
 def prewarm(proc):

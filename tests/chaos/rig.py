@@ -142,7 +142,7 @@ class Chaos:
     async def keep_dispatching(self) -> None:
         while True:
             await self.dispatch("short")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
 
     async def end_dispatch(self, room: str) -> None:
         """Have the server terminate the room's job."""
