@@ -29,6 +29,11 @@ async def stop_job(under: Chaos) -> None:
         under.send(signal.SIGCONT, pid)
 
 
+async def kill_guard(under: Chaos) -> None:
+    for pid in under.guards():
+        under.send(signal.SIGKILL, pid)
+
+
 async def kill_control_while_asked(under: Chaos) -> None:
     """Its successor is asked, within the limit of the server."""
     await under.serves(under.version)
@@ -116,6 +121,7 @@ KINDS = (
     Kind("kill_control", 3, partial(signal_one, number=KILL, kind="control", state="starting")),
     Kind("kill_base", 3, partial(signal_one, number=KILL, kind="base", state="starting")),
     Kind("terminate_job", 3, partial(signal_one, number=TERM, kind="job", state="job")),
+    Kind("kill_guard", 1, kill_guard),
     Kind("stop_job", 3, stop_job),
     Kind("hog_memory", 2, partial(dispatch, what="hog")),
     Kind("block_loop", 2, partial(dispatch, what="block")),

@@ -7,8 +7,6 @@ import psutil
 from agent_tui.engine.api import server_api
 from tests.chaos.rig import IDLE, Chaos
 
-NEVER_OFFERED = {"lost"}
-
 
 async def at_rest(under: Chaos) -> None:
     """Waits until all jobs have ended and the wanted processes wait on the newest code."""
@@ -82,8 +80,9 @@ def what_is_reported_is_what_runs(under: Chaos) -> None:
     """The processes that the events leave alive are those that the kernel knows."""
     reported = {event["pid"] for event in under.processes.values() if event["state"] != "ended"}
     running = {child.pid for child in psutil.Process(under.pid).children(recursive=True)}
-    assert reported == running
-    assert len(running) <= IDLE + 3  # base, control, and a template
+    assert reported | {*under.guards()} == running
+    assert len(under.guards()) == 1
+    assert len(running) <= IDLE + 4  # base, template, control process and guard
 
 
 async def the_server_has_the_worker_that_is_reported(under: Chaos) -> None:

@@ -24,7 +24,7 @@ from agent_tui.engine.api import server_api
 from agent_tui.worker.urls import ServerAddress
 from tests.chaos import agent_source
 from tests.chaos.proxy import Proxy, proxy
-from tests.cli.support import Event, Run, agent_tui
+from tests.cli.support import Event, Run, agent_tui, marked
 from tests.cli.test_servers import KEY, SECRET, free_port
 
 IDLE = 2
@@ -220,6 +220,11 @@ class Chaos:
         """The URL of the health endpoint."""
         return str(self.events["http"][-1]["url"])
 
+    def guards(self) -> list[int]:
+        """Pids of the processes that end what a killed agent-tui leaves; no event reports them."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        return [each.pid for each in children if any("orphans.py" in part for part in each.cmdline())]
+
     def command(self, name: str, value: object) -> None:
         """Send a command to the engine."""
         assert self.run.process.stdin is not None
@@ -292,6 +297,9 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
             except BaseException:
                 run.process.kill()  # it may hang for the same reason
                 await run.process.wait()
+                for pid in marked(run.mark):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 raise
             finally:
                 await under.stop(tasks)

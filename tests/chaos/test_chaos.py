@@ -88,10 +88,9 @@ async def test_nothing_survives_a_killed_host(tmp_path: Path) -> None:
         await under.stop(under.tasks)
         under.run.process.kill()
         await under.run.process.wait()
-        for _ in range(100):
-            if not (left := marked(under.run.mark)):
-                break
-            await asyncio.sleep(0.05)
+        last = time.monotonic() + 20
+        while (left := marked(under.run.mark)) and time.monotonic() < last:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         rooms_by_pid = {event["pid"]: event["room"] for event in under.events["job_started"]}
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
