@@ -20,17 +20,16 @@ async def save(under: Chaos) -> None:
 async def broken_save(under: Chaos, source: str) -> None:
     (under.folder / "agent.py").write_text(source)
     await asyncio.sleep(0.3)
-    await under.serves(under.version)
+    await under.serves()
 
 
 async def odd_save(under: Chaos, change: Callable[[bytes], bytes]) -> None:
     """May load or not: then the old code serves."""
     path = under.folder / under.rng.choice(("agent.py", PARTS[0]))
-    old = under.version
     under.save()
     path.write_bytes(change(path.read_bytes()))
     await asyncio.sleep(0.3)
-    await under.serves(old, under.version)
+    await under.serves()
 
 
 async def save_with_the_same_stamp(under: Chaos) -> None:

@@ -39,7 +39,7 @@ def remove(path: Path) -> None:
 async def special_module(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
     """Nothing can be imported from it: the old code serves."""
     put(under.folder / name, makers[under.rng.choice(list(makers))])
-    await under.serves(under.version)
+    await under.serves()
 
 
 async def special_settings(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
@@ -50,7 +50,7 @@ async def special_settings(under: Chaos, name: str, makers: dict[str, Callable[[
 
 async def nul_in_settings(under: Chaos, name: str) -> None:
     (under.folder / name).write_bytes(b"A = 'b\0c'\n")
-    await under.serves(under.version)
+    await under.serves()
 
 
 async def remove_and_save(under: Chaos, name: str) -> None:

@@ -69,7 +69,7 @@ async def flood_health(under: Chaos) -> None:
     """Jobs are served while nobody else can connect."""
     async with half_open(health_port(under), DESCRIPTORS + 100):
         await asyncio.sleep(0.5)
-        await under.serves(under.version)
+        await under.serves()
 
 
 async def flood_server(under: Chaos) -> None:
@@ -92,7 +92,7 @@ async def bad_requests(under: Chaos) -> None:
 async def answers(under: Chaos) -> None:
     """The health endpoint and the server take new connections."""
     await under.healthy()
-    await under.serves(under.version)
+    await under.serves()
 
 
 def health_port(under: Chaos) -> int:

@@ -36,7 +36,7 @@ async def kill_guard(under: Chaos) -> None:
 
 async def kill_control_while_asked(under: Chaos) -> None:
     """Its successor is asked, within the limit of the server."""
-    await under.serves(under.version)
+    await under.serves()
     room = await under.dispatch("ask")
     await under.until(lambda: room in under.offers, f"{room} is offered", 5)
     await asyncio.sleep(0.2)
@@ -75,7 +75,7 @@ async def kill_template(under: Chaos) -> None:
         for pid in under.pids("template", "starting"):
             under.send(signal.SIGKILL, pid)
         await asyncio.sleep(0.4)
-    await under.serves(under.version)
+    await under.serves()
 
 
 async def quick_load(under: Chaos) -> None:
@@ -99,6 +99,7 @@ async def healthy_prewarm(under: Chaos) -> None:
 
 async def hold_the_gil(under: Chaos) -> None:
     """The job does not answer its server's termination, nor any signal that Python handles."""
+    await under.serves()
     room = await under.dispatch("gil")
     await under.reaches(room, "start")
     await under.end_dispatch(room)
@@ -107,6 +108,7 @@ async def hold_the_gil(under: Chaos) -> None:
 
 async def terminate_what_ends(under: Chaos) -> None:
     """The server terminates jobs that have just ended by themselves: that stays how they ended."""
+    await under.serves()
     for room in [await under.dispatch("race") for _ in range(3)]:
         await under.reaches(room, "end")
         await under.end_dispatch(room)
