@@ -311,6 +311,7 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
             except BaseException:
                 run.process.kill()  # it may hang for the same reason
                 await run.process.wait()
+                (tmp / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in run.events))
                 for pid in marked(run.mark):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
