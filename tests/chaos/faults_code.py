@@ -46,7 +46,7 @@ async def late_module(under: Chaos) -> None:
     (under.folder / "late.py").unlink(missing_ok=True)
     await under.saved()
     room = await under.dispatch("late")
-    await under.reaches(room, "start")
+    assert await under.reaches(room, "start"), f"{room} did not start"
     (under.folder / "late.py").write_text(f"VERSION = {under.version + 1}\n")
     await under.saved()
 

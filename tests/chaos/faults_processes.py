@@ -102,7 +102,7 @@ async def hold_the_gil(under: Chaos) -> None:
     """The job does not answer its server's termination, nor any signal that Python handles."""
     await under.serves()
     room = await under.dispatch("gil")
-    await under.reaches(room, "start")
+    assert await under.reaches(room, "start"), f"{room} did not start"
     await under.end_dispatch(room)
     under.must_end[room] = "terminated"
 
@@ -111,7 +111,7 @@ async def terminate_what_ends(under: Chaos) -> None:
     """The server terminates jobs that have just ended by themselves: that stays how they ended."""
     await under.serves()
     for room in [await under.dispatch("race") for _ in range(3)]:
-        await under.reaches(room, "end")
+        assert await under.reaches(room, "end"), f"{room} did not end"
         await under.end_dispatch(room)
         under.must_end[room] = "success"
 

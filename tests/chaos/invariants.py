@@ -12,9 +12,7 @@ async def at_rest(under: Chaos) -> None:
     """Waits until all jobs have ended and the wanted processes wait on the newest code."""
     await under.saved()
     under.edit(numIdleProcesses=IDLE)
-    await under.until(
-        lambda: not open_jobs(under) and not under.pids("job", "job"), f"all jobs end: {open_jobs(under)}"
-    )
+    await under.until(lambda: not under.open and not under.pids("job", "job"), "the ends of all jobs")
     await under.warm()
     await under.healthy()
 
@@ -32,10 +30,6 @@ def ends(under: Chaos) -> dict[str, list[str]]:
         if event["job_id"]:
             found.setdefault(event["job_id"], []).append("lost")
     return found
-
-
-def open_jobs(under: Chaos) -> set[str]:
-    return accepted(under) - ends(under).keys()
 
 
 def summary(under: Chaos) -> str:

@@ -32,6 +32,9 @@ LIMIT_MB = 200
 DESCRIPTORS = 1024
 """The limit of agent-tui and of the server: what most systems give."""
 
+MOST_OPEN = 10
+"""Jobs at a time; a busy machine would fall behind for good."""
+
 RECOVERY_S = 60.0
 """Within which everything is as it was, whatever was done; retries are at most this far apart."""
 
@@ -73,6 +76,8 @@ class Chaos:
     """The job's id by room."""
     answers: dict[str, Event] = field(default_factory=dict)
     """The answer to an offer, by the job's id."""
+    open: set[str] = field(default_factory=set)
+    """Jobs that were accepted and have not ended."""
     must_end: dict[str, str] = field(default_factory=dict)
     """Rooms whose jobs have to end with this status."""
     numbers: Any = field(default_factory=lambda: itertools.count(1))
@@ -102,6 +107,10 @@ class Chaos:
             self.offers[event["room"]] = event["job_id"]
         elif event["event"] == "offer_answered":
             self.answers[event["job_id"]] = event
+            if event["accepted"]:
+                self.open.add(event["job_id"])
+        elif event["event"] in ("job_ended", "job_lost"):
+            self.open.discard(event["job_id"])
         elif event["event"] == "log" and event["text"].startswith("@ "):
             _, room, phase, *versions = event["text"].split()
             self.said[room, phase] = tuple(map(int, versions))
@@ -143,8 +152,10 @@ class Chaos:
         return room
 
     async def keep_dispatching(self) -> None:
+        """Five jobs a second, or as many as this machine can run."""
         while True:
-            await self.dispatch("short")
+            if len(self.open) < MOST_OPEN:
+                await self.dispatch("short")
             await asyncio.sleep(0.2)
 
     async def end_dispatch(self, room: str) -> None:
@@ -153,9 +164,13 @@ class Chaos:
             for each in await client.agent_dispatch.list_dispatch(room):
                 await client.agent_dispatch.delete_dispatch(each.id, room)
 
-    async def reaches(self, room: str, phase: str) -> None:
-        """Raises AssertionError if the room's job does not print that phase in time."""
-        await self.until(lambda: (room, phase) in self.said, f"the {phase} of {room}", 15)
+    async def reaches(self, room: str, phase: str, limit_s: float = 15) -> bool:
+        """Whether the room's job prints that phase in time."""
+        last = time.monotonic() + limit_s
+        while (room, phase) not in self.said and time.monotonic() < last:
+            self.check_alive()
+            await asyncio.sleep(0.02)
+        return (room, phase) in self.said
 
     def answer(self, room: str) -> Event:
         """How the room's offer was answered; empty while it was not."""
@@ -175,7 +190,7 @@ class Chaos:
             late = time.monotonic() > last
             assert not late, f"no job on {first}…{self.version}, but on {found or 'none'}"
             rooms.append(await self.dispatch("probe"))
-            await asyncio.sleep(0.2)
+            await self.reaches(rooms[-1], "start", 0.5)
         self.served = max(found)
 
     def _versions(self, rooms: list[str]) -> set[int]:
