@@ -251,8 +251,12 @@ class Chaos:
 
     def guards(self) -> list[int]:
         """Pids of the processes that end what a killed agent-tui leaves; no event reports them."""
-        children = psutil.Process(self.pid).children(recursive=True)
-        return [each.pid for each in children if any("orphans.py" in part for part in each.cmdline())]
+        pids = []
+        for each in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended since, or a zombie
+                if any(part.endswith("orphans.py") for part in each.cmdline()):
+                    pids.append(each.pid)
+        return pids
 
     def command(self, name: str, value: object) -> None:
         """Send a command to the engine."""
