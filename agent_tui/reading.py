@@ -28,14 +28,16 @@ _KINDS = {
 
 def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return a regular file's content. Raises OSError for anything else, and for a larger file."""
-    content = _read_regular(path, most_bytes + 1)
-    if len(content) > most_bytes:
+    status = _regular(path)
+    content = b"" if status.st_size > most_bytes else _read_regular(path, most_bytes + 1)
+    if max(len(content), status.st_size) > most_bytes:
         raise OSError(f"it is larger than {_size(most_bytes)}")
     return content
 
 
 def read_start(path: str | Path, most_bytes: int) -> bytes:
     """Return a regular file's content up to that size. Raises OSError for anything else."""
+    _regular(path)
     return _read_regular(path, most_bytes)
 
 
@@ -103,8 +105,14 @@ def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:
     return pipes.read(path, most_bytes)[0] if is_pipe(path) else read_file(path, most_bytes)
 
 
+def _regular(path: str | Path) -> os.stat_result:
+    """Look before it is opened: opening a device or a FIFO already does something."""
+    status = _status(path)
+    _check_regular(status)
+    return status
+
+
 def _read_regular(path: str | Path, most_bytes: int) -> bytes:
-    _check_regular(_status(path))  # before it is opened: opening a device or FIFO already does something
     # It may be a FIFO by now, and opening one waits for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with open(descriptor, "rb") as file:

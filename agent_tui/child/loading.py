@@ -21,6 +21,9 @@ _snapshot = snapshots.Snapshot(None)
 MAX_TRACEBACK = 65_536
 """Characters of a traceback."""
 
+MOST_CODE = 4 * 2**20
+"""Bytes of compiled code that are handed over."""
+
 MAX_PART = 4_096
 """Characters of one frame of it, or of the exception's message."""
 
@@ -88,11 +91,16 @@ def _function_names() -> list[str]:
 
 
 def hand_over_code(say: Callable[..., None]) -> None:
-    """Gives the host what was compiled here, for the base to keep: the next process need not compile it."""
-    modules = [
-        {"path": path, "digest": digest, "code": base64.b64encode(code).decode("ascii")}
-        for (path, digest), code in snapshots.take_fresh()
-    ]
+    """Gives the host what was compiled here, for the base to keep: the next process need not compile it.
+
+    What is large the next process compiles all the same: the host takes one message at a time.
+    """
+    modules = []
+    left = MOST_CODE
+    for (path, digest), code in snapshots.take_fresh():
+        if len(code) <= left:
+            left -= len(code)
+            modules.append({"path": path, "digest": digest, "code": base64.b64encode(code).decode("ascii")})
     if modules:
         say("code", modules=modules)
 

@@ -2,7 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 from agent_tui.generations.history import Kept
 from agent_tui.generations.sources import Snapshot, differing
@@ -14,6 +16,12 @@ MOST_LINES = 2000
 MOST_FILES = 200
 LARGEST = 512 * 1024
 """Bytes of a file above which its lines are not compared."""
+
+PATIENCE_S = 5.0
+"""For all files together. Files of many equal lines take a time that grows with the cube of their number."""
+
+MOST_PAIRS = 500_000
+"""Of equal lines in two files: what one step of the search looks at."""
 
 NOWHERE = "/dev/null"
 
@@ -30,13 +38,21 @@ _VISIBLE |= {
 """Characters that would hide something from whoever reads a diff, as what can be seen of them."""
 
 
-def difference(before: Kept, after: Kept, folder: str, *, most_lines: int = MOST_LINES) -> str:
+def difference(
+    before: Kept,
+    after: Kept,
+    folder: str,
+    *,
+    most_lines: int = MOST_LINES,
+    now: Callable[[], float] = time.monotonic,
+) -> str:
     """A line that sums it up, then the diff; files below `folder` are named from there.
 
     Lines are split as Python splits them; a file that is no UTF-8 text, or whose content is not kept
     (environment files), is only named.
     """
-    lines = list(_all(before.snapshot, after.snapshot, folder))
+    deadline = now() + PATIENCE_S
+    lines = list(_all(before.snapshot, after.snapshot, folder, lambda: now() > deadline))
     added, removed = _count(lines)
     files = len(differing(before.snapshot, after.snapshot))
     head = f"generation {after.number} against {before.number}"
@@ -51,7 +67,7 @@ def difference(before: Kept, after: Kept, folder: str, *, most_lines: int = MOST
     return "\n".join([head, *lines])
 
 
-def _all(before: Snapshot, after: Snapshot, folder: str) -> Iterator[str]:
+def _all(before: Snapshot, after: Snapshot, folder: str, is_late: Callable[[], bool]) -> Iterator[str]:
     paths = [str(path) for path in differing(before, after)]
     for path in paths[:MOST_FILES]:
         name = os.path.relpath(path, folder) if path.startswith(folder + os.sep) else path
@@ -59,7 +75,7 @@ def _all(before: Snapshot, after: Snapshot, folder: str) -> Iterator[str]:
         if path in before.others or path in after.others:
             yield f"=== {name} {_what(path, before, after)}: its content is not kept"
         else:
-            yield from _file(name, before.modules.get(path), after.modules.get(path))
+            yield from _file(name, before.modules.get(path), after.modules.get(path), is_late)
     if len(paths) > MOST_FILES:
         yield f"=== {len(paths) - MOST_FILES} more files differ"
 
@@ -70,7 +86,7 @@ def _what(path: str, before: Snapshot, after: Snapshot) -> str:
     return "changed" if path in before.others or path in before.modules else "is new"
 
 
-def _file(name: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
+def _file(name: str, old: bytes | None, new: bytes | None, is_late: Callable[[], bool]) -> Iterator[str]:
     sizes = f"{len(old or b'')} → {len(new or b'')} bytes"
     if max(len(old or b""), len(new or b"")) > LARGEST:
         yield f"=== {name}: too large to compare, {sizes}"
@@ -80,13 +96,60 @@ def _file(name: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
         yield f"=== {name}: no UTF-8 text, {sizes}"
         return
     names = (NOWHERE if old is None else name), (NOWHERE if new is None else name)
-    lines = list(difflib.unified_diff(before, after, *names, n=CONTEXT, lineterm=""))
+    try:
+        lines = list(_hunks(before, after, is_late))
+    except _TooMuchError:
+        yield f"=== {name}: takes too long to compare, {sizes}"
+        return
     if lines:
-        yield from lines
+        yield from (f"--- {names[0]}", f"+++ {names[1]}", *lines)
     elif old is None or new is None:
         yield f"=== {name} {'is new' if old is None else 'is gone'}, and empty"
     else:
         yield f"=== {name}: only how its lines end"
+
+
+class _TooMuchError(Exception):
+    """Comparing these lines takes too long."""
+
+
+class _Matcher(difflib.SequenceMatcher[str]):
+    """Stops when it is late."""
+
+    def __init__(self, before: Sequence[str], after: Sequence[str], is_late: Callable[[], bool]) -> None:
+        super().__init__(None, before, after)
+        self._is_late = is_late
+
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> difflib.Match:
+        if self._is_late():
+            raise _TooMuchError
+        return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def _hunks(before: list[str], after: list[str], is_late: Callable[[], bool]) -> Iterator[str]:
+    """As `difflib.unified_diff` has them. Raises _TooMuchError."""
+    counts = Counter(after)
+    popular = len(after) // 100 + 1 if len(after) >= 200 else len(after)  # beyond it difflib ignores a line
+    if sum(counts[line] for line in before if counts[line] <= popular) > MOST_PAIRS:
+        raise _TooMuchError
+    matcher = _Matcher(before, after, is_late)
+    for group in matcher.get_grouped_opcodes(CONTEXT):
+        first, last = group[0], group[-1]
+        yield f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
+        for tag, old, old_end, new, new_end in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in before[old:old_end])
+                continue
+            yield from (f"-{line}" for line in before[old:old_end])
+            yield from (f"+{line}" for line in after[new:new_end])
+
+
+def _range(start: int, end: int) -> str:
+    """Lines as a hunk's heading has them, counted from 1."""
+    length = end - start
+    return f"{start + 1}" if length == 1 else f"{start + bool(length)},{length}"
 
 
 def _lines(content: bytes | None) -> list[str] | None:

@@ -167,7 +167,7 @@ class Reloads:
     async def diff(self, number: int, against: int | None) -> str:
         """What changed from the load before, or from another one. Raises UserError if one is not kept."""
         before, after = self._history.pair(number, against)
-        return await asyncio.to_thread(difference, before, after, self._sources.folder)
+        return await off_loop(difference, before, after, self._sources.folder)
 
     def pause(self, paused: bool) -> None:
         """Passes saves over until it is called with False; then loads what changed meanwhile."""

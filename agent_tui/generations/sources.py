@@ -112,8 +112,8 @@ class Sources:
         left = MOST_BYTES
         while waiting and len(modules) < MOST_MODULES:
             path = waiting.pop()
-            file = self._file(path)
-            if file is None or len(file.content) > left:
+            file = self._file(path, min(left, LARGEST))
+            if file is None:
                 left_out.append(path)
                 continue
             left -= len(file.content)
@@ -126,6 +126,8 @@ class Sources:
         for path in (*left_out, *self._other_files()):
             if path not in modules and (digest := self._digest(path)) is not None:
                 others[path], written[path] = digest.content, digest.written
+        self._cache = {path: self._cache[path] for path in modules}
+        self._digests = {path: self._digests[path] for path in others}
         self.folders = frozenset(Path(each) for each in self._folders if os.path.isdir(each))
         return Snapshot(modules, others, frozenset(self._missing), written)
 
@@ -186,14 +188,14 @@ class Sources:
         self._listings[folder] = (None if _is_young(status) else stamp, names)
         return names
 
-    def _file(self, path: str) -> _File | None:
+    def _file(self, path: str, most_bytes: int) -> _File | None:
         """A file's content, read again if it may have changed; None if it cannot be read or is too large."""
         try:
             status = os.stat(path)
             stamp = _stamp(status)
             kept = self._cache.get(path)
-            if kept is None or kept.stamp != stamp:
-                content = read_file(path, LARGEST)
+            if kept is None or kept.stamp != stamp or len(kept.content) > most_bytes:
+                content = read_file(path, most_bytes)
                 same = kept is not None and kept.content == content
                 found = kept.mentions if same and kept else mentions(content)
                 trusted = None if _is_young(status) else stamp

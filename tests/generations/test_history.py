@@ -1,5 +1,9 @@
 """What is kept of loads, what is given up first, and how they are compared."""
 
+import difflib
+import itertools
+import random
+
 import pytest
 
 from agent_tui.generations.diffs import LARGEST, difference
@@ -151,6 +155,26 @@ def test_a_huge_diff_is_cut_with_a_count() -> None:
     lines = diff(b"", b"x\n" * 1000, most_lines=50)
     assert len(lines) == 51
     assert lines[-1] == "… 953 more lines are not shown"
+
+
+def test_files_of_many_equal_lines_are_not_compared_for_ever() -> None:
+    old, new = ("".join(f"{number * step % 150}\n" for number in range(2000)).encode() for step in (1, 7))
+    clock = itertools.count()
+    late = difference(kept(1, agent=old), kept(2, agent=new), "/p", now=lambda: next(clock) / 10)
+    assert late.splitlines()[1].startswith("=== agent.py: takes too long to compare, ")
+    lines = b"x%d\n" * 2000 % tuple(range(2000))
+    assert "too long" in diff(lines * 25, lines * 26)[0]
+    assert "too long" not in diff(lines, lines[:-10])[0]
+
+
+def test_hunks_are_as_difflib_has_them() -> None:
+    rng = random.Random(1)
+    for _ in range(200):
+        before, after = ([rng.choice("abcdefgh") for _ in range(rng.randrange(1, 30))] for _ in range(2))
+        old, new = ("".join(f"{line}\n" for line in lines).encode() for lines in (before, after))
+        expected = list(difflib.unified_diff(before, after, "agent.py", "agent.py", n=3, lineterm=""))
+        if expected:
+            assert diff(old, new) == expected
 
 
 def test_what_would_hide_something_is_seen() -> None:
