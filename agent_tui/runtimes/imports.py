@@ -65,7 +65,8 @@ def read_imports(file: Path) -> list[Import]:
 def imports_of(source: bytes) -> Iterator[Import]:
     """Yield the imports of a source, valid or not."""
     text = source[:MOST_SCANNED].decode("utf-8", "replace").removeprefix("\ufeff")
-    text = _TEXT.sub('""', text.replace("\r\n", "\n").replace("\r", "\n")).replace("\\\n", " ")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _TEXT.sub(lambda match: "" if match[0][0] == "#" else '""', text).replace("\\\n", " ")
     text = _SEVERAL_LINES.sub(lambda match: f"import {match[1].replace(chr(10), ' ')}", text)
     only_for_types: int | None = None
     left = MOST_NAMES
