@@ -72,32 +72,39 @@ class Pipes:
     def __init__(self, limit_s: float = PIPE_S) -> None:
         self._limit_s = limit_s
         self._contents: dict[str, bytes] = {}
-        self._read: dict[str, str] = {}
-        """Those read since the last `renew`, each with its notice."""
+        self._notices: dict[str, str] = {}
+        """Of those read since the last `renew`."""
 
     def read(self, path: str | Path, most_bytes: int = MOST_BYTES) -> tuple[bytes, str]:
         """Return the content, and a notice about where it is from. Blocks for up to `limit_s`.
 
-        Reads each path once until `renew` is called. What came last is used where nothing comes.
-        Raises OSError if nothing ever came.
+        Reads each path once until `renew` is called, whether or not anything comes. What came last is used
+        where nothing comes. Raises OSError if nothing ever came.
         """
         name = str(path)
-        if name not in self._read:
-            try:
-                content = _read_pipe(path, most_bytes, time.monotonic() + self._limit_s, self._limit_s)
-                if not content and self._contents.get(name):
-                    raise OSError("it was empty")
-                self._contents[name] = content
-                self._read[name] = f"{path} is {_kind(_status(path))}: it is read once per load"
-            except OSError as error:
-                if name not in self._contents:
-                    raise
-                self._read[name] = f"{path} cannot be read: {error}; its last content is used"
-        return self._contents[name], self._read[name]
+        if name not in self._notices:
+            self._notices[name] = self._read(path, most_bytes)
+        if name not in self._contents:
+            raise OSError(self._notices[name])
+        return self._contents[name], self._notices[name]
+
+    def _read(self, path: str | Path, most_bytes: int) -> str:
+        name = str(path)
+        before = self._contents.get(name)
+        try:
+            content = _read_pipe(path, most_bytes, time.monotonic() + self._limit_s, self._limit_s)
+            if before and not content:
+                raise OSError("it was empty")
+            self._contents[name] = content
+            return f"{path} is {_kind(_status(path))}: it is read once per load"
+        except OSError as error:
+            return (
+                str(error) if before is None else f"{path} cannot be read: {error}; its last content is used"
+            )
 
     def renew(self) -> None:
         """Have the next `read` of each path read it again."""
-        self._read.clear()
+        self._notices.clear()
 
 
 def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:

@@ -25,7 +25,9 @@ def find_agent(
     environment, else by its usual name. Raises UserError with what to type.
     """
     if agent is not None:
-        return _checked(agent, cwd, ""), Given(agent, BY_NAME["agent"].flag)
+        path = _checked(agent, cwd, "")
+        plain = os.path.normpath(agent)
+        return path, Given(plain if cwd / plain == path else agent, BY_NAME["agent"].flag)
     surroundings = read_surroundings(cwd / CANDIDATES[0], cwd, environ, config, pipes)
     given = surroundings.config.get("agent")
     if given is not None and surroundings.config_file is not None:
