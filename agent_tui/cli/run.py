@@ -37,9 +37,9 @@ TEST_JOB_LENGTH_S = 10.0
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
-    "3 no server or refused credentials, 129, 130 and 143 by signal. `agent-tui options` prints the options "
-    "in force, `agent-tui doctor` checks what a run needs, `agent-tui tune` measures how many "
-    "idle processes are enough, "
+    "3 no server or refused credentials, 129, 130, 131 and 143 by signal. `agent-tui options` prints the "
+    "options in force, `agent-tui doctor` checks what a run needs, `agent-tui tune` measures how many idle "
+    "processes are enough, "
     "`agent-tui server` is the embedded server alone.",
 )
 @click.argument("agent", required=False)

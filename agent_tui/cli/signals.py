@@ -5,11 +5,14 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+"""Signals without a meaning here; by default each would kill agent-tui and leave the terminal in its mode."""
 
 
 class StopSignals:
-    """While entered, SIGINT, SIGTERM and SIGHUP call `stop(reason, kill)` instead of ending the process.
+    """While entered, the signals of `ENDING` call `stop(reason, kill)` instead of ending the process.
 
     After a kill that does not come to its end the next one leaves all the same: children end by themselves
     when their host is gone.
@@ -31,13 +34,16 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in ENDING:
             loop.add_signal_handler(number, self._received, number)
+        for number in IGNORED:
+            # A handler and not SIG_IGN, which children would inherit.
+            loop.add_signal_handler(number, _nothing)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in (*ENDING, *IGNORED):
             loop.remove_signal_handler(number)
 
     @property
@@ -56,6 +62,10 @@ class StopSignals:
         self.first = self.first or number
         reason = f"{signal.Signals(number).name} received"
         self._tasks.append(asyncio.ensure_future(_as_task(self._stop(reason, kill))))
+
+
+def _nothing() -> None:
+    return
 
 
 async def _as_task(awaitable: Awaitable[object]) -> object:

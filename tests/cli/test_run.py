@@ -184,7 +184,8 @@ async def test_without_watchdogs_a_slow_prewarm_may_take_its_time(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
 )
 async def test_a_signal_ends_everything_in_order(number: signal.Signals, code: int) -> None:
     async with agent_tui(AGENTS / "native_waits.py", "--local", "--json", "--dispatch", 1) as run:

@@ -5,7 +5,7 @@ import os
 import signal
 from functools import partial
 
-from agent_tui.cli.signals import StopSignals
+from agent_tui.cli.signals import IGNORED, StopSignals
 from tests.fakes.scripted_child import until
 
 
@@ -53,3 +53,20 @@ async def test_a_signal_that_is_meant_for_another_program_is_ignored() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await until(lambda: asked)
         assert signals.exit_code == 130
+
+
+async def test_a_signal_without_a_meaning_ends_nothing_and_quit_ends_gracefully() -> None:
+    asked: list[bool] = []
+
+    async def stop(_reason: str, kill: bool) -> None:
+        asked.append(kill)
+
+    with StopSignals(stop) as signals:
+        for number in IGNORED:
+            os.kill(os.getpid(), number)
+        await asyncio.sleep(0)
+        assert (asked, signals.exit_code) == ([], None)
+        os.kill(os.getpid(), signal.SIGQUIT)
+        await until(lambda: asked)
+        assert (asked, signals.exit_code) == ([False], 131)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
