@@ -91,9 +91,7 @@ def _idle(state: AppState, target: int) -> Step:
     if state.generation.current and ready >= target:
         return Step("idle processes", Status.DONE, counted)
     if state.starts.failures:
-        return Step(
-            "idle processes", Status.DOING, f"{counted} · start failed, retrying: {state.starts.error}"
-        )
+        return Step("idle processes", Status.DOING, f"{counted} · {state.starts.error} · retrying")
     return Step("idle processes", Status.DOING if jobs else Status.WAITING, counted)
 
 
