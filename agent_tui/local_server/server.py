@@ -34,6 +34,9 @@ _SERVER_VERSION: Final = "1.13.5"
 _PROTOCOL: Final = 17
 _AGENT_PROTOCOL: Final = 1
 _MAX_API_BODY: Final = 4 * 1024 * 1024
+_MOST_WAITING: Final = 1024
+_SHARE: Final = 1 / 2
+"""Hundreds of test dispatches come at once, each on a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class LocalServer:
             raise PortBusyError(
                 f"{where} is in use: choose another port with --port, or 0 for any free one"
             ) from None
-        self._server = HttpServer(app, shutdown_timeout_s=0)
+        self._server = HttpServer(app, shutdown_timeout_s=0, most_waiting=_MOST_WAITING, share=_SHARE)
         await self._server.start(sockets)
         self._port = sockets[0].getsockname()[1]
         self._tasks.start(self._close_expired_rooms())

@@ -23,7 +23,11 @@ WAITING_S = 10.0
 each answer."""
 
 MOST_WAITING = 128
-"""Connections without a request; the oldest is dropped for another. Fewer where descriptors are scarce."""
+SHARE = 1 / 8
+"""Connections without a request, and the share of all descriptors that they may have.
+
+The oldest is dropped for another: whoever floods the port loses them, and a new request is answered.
+"""
 
 ACCEPT_AGAIN_S = 0.5
 """After descriptors ran out."""
@@ -46,6 +50,7 @@ class HttpServer:
         shutdown_timeout_s: float,
         waiting_s: float = WAITING_S,
         most_waiting: int = MOST_WAITING,
+        share: float = SHARE,
     ) -> None:
         app.middlewares.insert(0, self._answer)
         self._runner = web.AppRunner(
@@ -58,6 +63,7 @@ class HttpServer:
         )
         self._waiting_s = waiting_s
         self._most_waiting = most_waiting
+        self._share = share
         self._sockets: list[socket.socket] = []
         self._silent: set[RequestHandler] = set()
         """Connections that have not made a request yet."""
@@ -95,7 +101,6 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # no descriptor or memory is left; the kernel keeps the client waiting
-                self._drop_waiting(1)
                 self._pause(listening)
                 return
             sock.setblocking(False)
@@ -114,7 +119,8 @@ class HttpServer:
         # `keepalive_timeout` counts from the first answer only in older versions of aiohttp.
         self._silent.add(connection)
         loop.call_later(self._waiting_s, self._drop_silent, connection)
-        self._drop_waiting(len(self._waiting()) - min(self._most_waiting, DESCRIPTORS.limit // 8))
+        most = min(self._most_waiting, int(DESCRIPTORS.limit * self._share))
+        self._drop_waiting(len(self._waiting()) - most)
 
     def _drop_silent(self, connection: RequestHandler) -> None:
         if connection in self._silent:
