@@ -162,9 +162,11 @@ def _parts(secret: str) -> set[str]:
     wholes = (secret.strip(), *(line for line in lines if not _PEM_EDGE.fullmatch(line)))
     return {
         part
-        for whole in (*wholes, *map(printable, wholes))
-        for begin in range(0, len(whole), LONGEST_SECRET)
-        if _is_worth_masking(part := whole[begin : begin + LONGEST_SECRET])
+        for whole in wholes
+        if _is_worth_masking(whole)
+        for form in (whole, printable(whole))
+        for begin in range(0, len(form), LONGEST_SECRET)
+        if len(part := form[begin : begin + LONGEST_SECRET]) >= SHORTEST_MIXED
     }
 
 
