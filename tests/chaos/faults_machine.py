@@ -8,7 +8,7 @@ import psutil
 from tests.chaos.kinds import Kind, saved_again, warm_again
 from tests.chaos.rig import IDLE, Chaos
 
-SUSPENDED_S = 4.0
+SUSPENDED_S = 3.5
 """Longer than the server waits for the answer to an offer (worker-protocol §6.3)."""
 
 

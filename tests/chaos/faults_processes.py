@@ -50,7 +50,7 @@ async def kill_control_while_asked(under: Chaos) -> None:
 async def kill_starting(under: Chaos) -> None:
     """Whatever starts is killed, for longer than three attempts take."""
     (under.flags / "slow").touch()
-    for _ in range(25):
+    for _ in range(20):
         for pid in under.pids("job", "starting", "idle"):
             under.send(signal.SIGKILL, pid)
         await asyncio.sleep(0.1)
@@ -88,7 +88,7 @@ async def prewarm_fails(under: Chaos) -> None:
     (under.flags / "fails").touch()
     for pid in under.pids("job", "idle"):
         under.send(signal.SIGKILL, pid)
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(2)
 
 
 async def healthy_prewarm(under: Chaos) -> None:

@@ -9,7 +9,7 @@ from tests.chaos.rig import IDLE, Chaos
 
 
 async def at_rest(under: Chaos) -> None:
-    """Waits until all jobs have ended and the wanted processes wait on the newest code."""
+    """Wait until all jobs have ended, and as many processes as are wanted are idle on the newest code."""
     await under.saved()
     under.edit(numIdleProcesses=IDLE)
     await under.until(lambda: not under.open and not under.pids("job", "job"), "the ends of all jobs")
@@ -22,7 +22,7 @@ def accepted(under: Chaos) -> set[str]:
 
 
 def ends(under: Chaos) -> dict[str, list[str]]:
-    """By job, each end that was reported."""
+    """Return each end that was reported, by job."""
     found: dict[str, list[str]] = {}
     for event in under.events["job_ended"]:
         found.setdefault(event["job_id"], []).append(event["status"])
@@ -39,6 +39,12 @@ def summary(under: Chaos) -> str:
         f"{len(under.dispatched)} rooms, {offered} offered, {len(accepted(under))} accepted, "
         f"jobs {dict(sorted(count.items()))}"
     )
+
+
+def every_offer_has_an_answer(under: Chaos) -> None:
+    """Or the reason why there is none."""
+    explained = under.answers.keys() | {event["job_id"] for event in under.events["job_lost"]}
+    assert [room for room, job in under.offers.items() if job not in explained] == []
 
 
 def every_accepted_job_has_one_end(under: Chaos) -> None:
@@ -80,7 +86,7 @@ def what_is_reported_is_what_runs(under: Chaos) -> None:
 
 
 async def the_server_has_the_worker_that_is_reported(under: Chaos) -> None:
-    """A last job is given to the registration that stands."""
+    """The server gives a job to the registration that was reported last."""
     room = await under.dispatch("short")
     await under.until(lambda: under.answer(room), f"{room} is offered", 10)
     async with server_api(under.address, room, 5) as client:

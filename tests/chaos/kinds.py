@@ -1,4 +1,4 @@
-"""What a fault is: a row of a table, with what it does and what takes it back."""
+"""A kind of fault is a row of a table: its name, its weight, what it does, and what takes it back."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ Action = Callable[[Chaos], Awaitable[None]]
 
 
 async def nothing(under: Chaos) -> None:
-    """Nothing to take back: agent-tui recovers while other faults follow."""
+    """Do nothing: agent-tui recovers while other faults follow."""
 
 
 async def warm_again(under: Chaos) -> None:
-    """The wanted processes wait again, without a save."""
+    """Wait until as many processes as are wanted are idle, without a save."""
     await under.warm()
 
 
 async def saved_again(under: Chaos) -> None:
-    """A good save, whose code serves."""
+    """Save good code, and wait until it serves."""
     await under.saved()
 
 

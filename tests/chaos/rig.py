@@ -89,12 +89,13 @@ class Chaos:
     # -- reading --------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Takes events as they come, so that agent-tui never waits for its reader."""
+        """Read events as they come, so that agent-tui never waits for its reader."""
         while True:
             await self.run.more()
             self._note(self.run.events[-1])
 
     async def read_errors(self) -> None:
+        """Read stderr, on which agent-tui prints nothing while it runs."""
         assert self.run.process.stderr is not None
         while data := await self.run.process.stderr.read(65_536):
             self.run.stderr += data.decode()
@@ -116,6 +117,7 @@ class Chaos:
             self.said[room, phase] = tuple(map(int, versions))
 
     async def stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Cancel these tasks, and wait until they have ended."""
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,7 +130,7 @@ class Chaos:
         assert self.errors.read_text() == ""
 
     async def until(self, condition: Callable[[], object], what: str, limit_s: float = RECOVERY_S) -> None:
-        """Waits for what other processes do. Raises AssertionError past the limit, or when one has ended."""
+        """Wait until the condition holds. Raises AssertionError past the limit, or when a part has ended."""
         last = time.monotonic() + limit_s
         while not condition():
             self.check_alive()
@@ -165,7 +167,7 @@ class Chaos:
                 await client.agent_dispatch.delete_dispatch(each.id, room)
 
     async def reaches(self, room: str, phase: str, limit_s: float = 15) -> bool:
-        """Whether the room's job prints that phase in time."""
+        """Return whether the room's job prints that phase in time."""
         last = time.monotonic() + limit_s
         while (room, phase) not in self.said and time.monotonic() < last:
             self.check_alive()
@@ -173,11 +175,11 @@ class Chaos:
         return (room, phase) in self.said
 
     def answer(self, room: str) -> Event:
-        """How the room's offer was answered; empty while it was not."""
+        """Return the event of the answer to the room's offer; empty while there is none."""
         return self.answers.get(self.offers.get(room, ""), {})
 
     async def serves(self, first: int | None = None) -> None:
-        """Raises AssertionError if no new job runs on the current version within the bound.
+        """Wait until a new job runs on the current version. Raises AssertionError past the bound.
 
         `first` is the oldest version that will do: by default the last one that is known to have served,
         since a save may be overtaken by one that does not load.
@@ -211,24 +213,26 @@ class Chaos:
     # -- processes ------------------------------------------------------------------------------------
 
     def pids(self, kind: str, *states: str) -> list[int]:
-        """Pids of the processes of that kind whose last state is one of these."""
+        """Return the pids of the processes of that kind whose last state is one of these."""
         return [e["pid"] for e in self.processes.values() if e["kind"] == kind and e["state"] in states]
 
     def send(self, number: signal.Signals, pid: int) -> None:
+        """Send a signal to a process, which may have ended."""
         self.harmed.add(pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
     def send_one(self, number: signal.Signals, kind: str, state: str) -> None:
+        """Send a signal to one of the processes of that kind and state, if there are any."""
         if pids := self.pids(kind, state):
             self.send(number, self.rng.choice(pids))
 
     async def warm(self) -> None:
-        """Raises AssertionError if the wanted processes do not wait idle within the bound."""
+        """Wait until as many processes are idle as are wanted. Raises AssertionError past the bound."""
         await self.until(lambda: len(self.pids("job", "idle")) == IDLE, f"{IDLE} idle processes")
 
     async def healthy(self) -> None:
-        """Raises AssertionError if the health endpoint does not report health within the bound."""
+        """Wait until the health endpoint answers 200. Raises AssertionError past the bound."""
         last = time.monotonic() + RECOVERY_S
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -250,7 +254,7 @@ class Chaos:
         return str(self.events["http"][-1]["url"])
 
     def guards(self) -> list[int]:
-        """Pids of the processes that end what a killed agent-tui leaves; no event reports them."""
+        """Return the pids of the guard processes (`child/orphans.py`), which no event reports."""
         pids = []
         for each in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # ended since, or a zombie
@@ -289,13 +293,13 @@ async def start_server(port: int, errors: Path) -> asyncio.subprocess.Process:
 
 
 def limit_descriptors(pid: int) -> None:
-    """As on most systems, and also where they allow more."""
+    """Lower the limit to that of most systems."""
     psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
 
 @asynccontextmanager
 async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
-    """Everything up, warm and dispatching."""
+    """Start everything; enter when the first processes are idle and dispatches have started."""
     folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
     for each in (folder, flags, temporary):
         each.mkdir()
@@ -345,5 +349,12 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
 
 
 def memory_mb(pid: int) -> float:
-    """RSS of agent-tui's own process."""
+    """Return the RSS of one process."""
     return float(psutil.Process(pid).memory_info().rss / 2**20)
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most RSS that one process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
