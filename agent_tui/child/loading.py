@@ -28,14 +28,17 @@ MAX_PART = 4_096
 """Characters of one frame of it, or of the exception's message."""
 
 
-def prepare(file: str, snapshot: snapshots.Snapshot, command: str) -> None:
-    """Gives the process the `sys.path` and `sys.argv` of `python <file> <command>`, and its own modules."""
+def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) -> None:
+    """Gives the process the `sys.path` and `sys.argv` of `python <file> <command>`, and its own modules.
+
+    `folder` is where the file lies, links followed.
+    """
     global _snapshot
     _snapshot = snapshot
     snapshots.install(snapshot)
     sys.argv = [file, command]
     if not getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, os.path.dirname(os.path.realpath(file)))
+        sys.path.insert(0, folder)
     owned.uncover(owned.own_roots())
     owned.mark_loaded()
 

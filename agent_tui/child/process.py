@@ -40,6 +40,8 @@ class Orders:
     kind: str
     process_id: str
     file: str
+    folder: str
+    """Where the file lies, links followed, when its generation was loaded: by now it may be another link."""
     log_level: int
     functions: str
     environ: dict[str, str]
@@ -246,7 +248,7 @@ def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = Fals
     logging.getLogger().setLevel(orders.log_level)
     link.records.install()
     command = "start" if orders.production else "dev"
-    loading.prepare(orders.file, Snapshot(fds[0] if fds else None), command)
+    loading.prepare(orders.file, orders.folder, Snapshot(fds[0] if fds else None), command)
     if orders.runtime == "native":
         shadows.install(owned.own_roots())
 

@@ -1,6 +1,7 @@
 """Children on the agent's own Python interpreter, behind the `Child` seam."""
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,6 +102,7 @@ class PythonRuntime:
         self._command = child_command(interpreter, cwd, dict(environ))
         self._environ = dict(environ)
         self._file = file.absolute()
+        self._folder = str(Path(os.path.realpath(file)).parent)
         self._sink = sink
         self._clock = clock
         self._log_level = int(log_level)
@@ -141,6 +143,7 @@ class PythonRuntime:
                 "kind": str(kind),
                 "process_id": process_id,
                 "file": str(self._file),
+                "folder": self._folder,
                 "log_level": self._log_level,
                 "functions": functions,
                 "environ": self._environ,
@@ -159,7 +162,8 @@ class PythonRuntime:
         base = ForkServer(self._spawn(process_id), self._kind.traits, self._dialect(process_id))
         base.send_line(encode_line("prepare", {"modules": list(modules)}))
         orders: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
-        orders |= {"process_id": process_id, "file": "", "log_level": self._log_level, "environ": {}}
+        orders |= {"process_id": process_id, "file": "", "folder": "", "environ": {}}
+        orders |= {"log_level": self._log_level}
         base.send_line(encode_line("orders", orders | asdict(self._settings()) | {"snapshot": False}))
         return base
 

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -17,7 +18,7 @@ def main(fd: int, first: int) -> None:
     out = sys.stdout
     snapshot = snapshots.Snapshot(fd)
     paths = sorted(path for path in snapshot._places if "/m" in path)
-    loading.prepare(paths[0], snapshot, "dev")
+    loading.prepare(paths[0], str(Path(paths[0]).parent), snapshot, "dev")
     for number, path in enumerate(paths[first:], first):
         told: dict[str, Any] = {"number": number}
         try:

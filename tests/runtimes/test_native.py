@@ -494,6 +494,20 @@ async def test_what_is_saved_after_its_generation_does_not_mix_into_a_job(sink: 
     ]
 
 
+async def test_an_agent_file_that_became_a_link_leaves_its_generation_where_it_was(
+    sink: Sink, tmp_path: Path
+) -> None:
+    agent, helper = tmp_path / "agent.py", tmp_path / "helper.py"
+    agent.write_text("import helper\nasync def entry(ctx):\n    pass\n")
+    helper.write_text("")
+    run = runtime(agent, sink)
+    run.serve(Modules({str(path): path.read_bytes() for path in (agent, helper)}))
+    agent.unlink()
+    agent.symlink_to("/dev/zero")
+    async with launched(run, ProcessKind.JOB) as child:
+        assert isinstance(await until(child, Ready), Ready)
+
+
 async def test_an_agent_file_that_is_no_file_is_told(sink: Sink, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "agent.py")
     async with launched(runtime(tmp_path / "agent.py", sink), ProcessKind.CONTROL) as child:
