@@ -57,7 +57,7 @@ async def test_what_has_to_hold_holds(tmp_path: Path) -> None:
             f"{invariants.summary(under)}, memory {early:.0f} → {late:.0f} MB, at most {most:.0f} MB, "
             f"descriptors {descriptors} → {process.num_fds()}\n"
         )
-        assert len(invariants.accepted(under)) > FAULTS
+        assert len(invariants.accepted(under)) > FAULTS / 4
         invariants.every_offer_has_an_answer(under)
         invariants.every_accepted_job_has_one_end(under)
         invariants.ends_are_those_that_jobs_reported(under)
