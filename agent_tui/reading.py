@@ -4,6 +4,7 @@ Only regular files are read like files. A FIFO or socket, as which secret manage
 content to one reader once; `Pipes` reads each once per load and remembers what came.
 """
 
+import math
 import os
 import select
 import socket
@@ -14,6 +15,10 @@ from pathlib import Path
 MOST_BYTES = 8 * 2**20
 PIPE_S = 5.0
 """How long a FIFO or socket may take for its whole content: whoever serves it may ask the user first."""
+
+SILENT_PIPE_S = 0.25
+SILENT_FOR_S = 60.0
+"""A FIFO or socket that used up `PIPE_S` may take this long in the next minute: it may have no writer."""
 
 _CHUNK = 65_536
 
@@ -74,9 +79,14 @@ class Pipes:
         self._contents: dict[str, bytes] = {}
         self._notices: dict[str, str] = {}
         """Of those read since the last `renew`."""
+        self._silent_at: dict[str, float] = {}
+        """When a whole limit had passed in vain; monotonic."""
 
     def read(self, path: str | Path, most_bytes: int = MOST_BYTES) -> tuple[bytes, str]:
         """Return the content, and a notice about where it is from. Blocks for up to `limit_s`.
+
+        One that used up its limit has only `SILENT_PIPE_S` for the next minute (`SILENT_FOR_S`), unless it
+        gives its content within that.
 
         Reads each path once until `renew` is called, whether or not anything comes. What came last is used
         where nothing comes. Raises OSError if nothing ever came.
@@ -91,13 +101,18 @@ class Pipes:
     def _read(self, path: str | Path, most_bytes: int) -> str:
         name = str(path)
         before = self._contents.get(name)
+        was_silent = time.monotonic() - self._silent_at.get(name, -math.inf) < SILENT_FOR_S
+        limit_s = min(self._limit_s, SILENT_PIPE_S) if was_silent else self._limit_s
         try:
-            content = _read_pipe(path, most_bytes, time.monotonic() + self._limit_s, self._limit_s)
+            content = _read_pipe(path, most_bytes, time.monotonic() + limit_s, limit_s)
+            self._silent_at.pop(name, None)
             if before and not content:
                 raise OSError("it was empty")
             self._contents[name] = content
             return f"{path} is {_kind(_status(path))}: it is read once per load"
         except OSError as error:
+            if isinstance(error, TimeoutError) and not was_silent:
+                self._silent_at[name] = time.monotonic()
             return (
                 str(error) if before is None else f"{path} cannot be read: {error}; its last content is used"
             )
@@ -156,7 +171,7 @@ def _read_to_end(descriptor: int, most_bytes: int, deadline: float, limit_s: flo
         left_s = deadline - time.monotonic()
         if left_s <= 0 or not poll.poll(left_s * 1000):
             came = "was not written to the end" if content else "gave nothing"
-            raise OSError(f"it {came} within {limit_s:g} s")
+            raise TimeoutError(f"it {came} within {limit_s:g} s")
         chunk = os.read(descriptor, _CHUNK)
         if not chunk:
             return bytes(content)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_tui import reading
 from agent_tui.reading import Pipes, normalized, read_file, read_start
 
 pytestmark = pytest.mark.timeout(10)
@@ -77,6 +78,47 @@ def test_what_a_pipe_gave_last_is_used_where_it_gives_nothing(tmp_path: Path) ->
     content, notice = pipes.read(tmp_path / "x")
     assert content == b"one"
     assert notice.endswith("its last content is used")
+
+
+def test_a_silent_pipe_takes_its_whole_limit_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SILENT_PIPE_S", 0.01)
+    os.mkfifo(tmp_path / "x")
+    pipes = Pipes(0.05)
+
+    def silence() -> str:
+        pipes.renew()
+        with pytest.raises(OSError, match="it gave nothing") as raised:
+            pipes.read(tmp_path / "x")
+        return str(raised.value)
+
+    assert [silence() for _ in range(3)] == [
+        "it gave nothing within 0.05 s",
+        "it gave nothing within 0.01 s",
+        "it gave nothing within 0.01 s",
+    ]
+    monkeypatch.setattr(reading, "SILENT_FOR_S", 0.0)
+    assert silence() == "it gave nothing within 0.05 s"
+
+
+def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "x")
+    pipes = Pipes(0.05)
+    with pytest.raises(OSError, match="it gave nothing"):
+        pipes.read(tmp_path / "x")
+    monkeypatch.setattr(reading, "SILENT_PIPE_S", 5.0)
+    pipes._limit_s = 5.0
+    (tmp_path / "x").unlink()
+    with served(tmp_path / "x", b"one"):
+        pipes.renew()
+        assert pipes.read(tmp_path / "x")[0] == b"one"
+    monkeypatch.setattr(reading, "SILENT_PIPE_S", 0.01)
+    pipes._limit_s = 0.05
+    pipes.renew()
+    assert "it gave nothing within 0.05 s" in pipes.read(tmp_path / "x")[1]
 
 
 def test_a_pipe_without_end_has_one(tmp_path: Path) -> None:

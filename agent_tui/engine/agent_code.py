@@ -110,6 +110,7 @@ class AgentCode:
             self._generations,
             sources,
             Watch(any_name=sources.any_name) if config.watch else None,
+            read_environment=self._options.read_environment,
             packages=lambda: self._bases.packages,
             take_changed_packages=self._bases.take_changed_packages,
             clock=context.clock,
@@ -213,9 +214,6 @@ class AgentCode:
         await self._inference.close(reason)
 
     # -- what the generations ask (`Host`) --------------------------------------------------------------
-
-    async def read_environment(self) -> Mapping[str, str]:
-        return await self._options.read_environment()
 
     def make_runtime(self, environ: Mapping[str, str], modules: Modules | None) -> PythonRuntime:
         config = self._context.config

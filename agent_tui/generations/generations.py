@@ -63,10 +63,6 @@ class Generation:
 class Host(Protocol):
     """What a generation needs of the run around it."""
 
-    async def read_environment(self) -> Mapping[str, str]:
-        """The environment as its files are now, for the next load."""
-        ...
-
     def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> Runtime:
         """What starts that generation's children."""
         ...
@@ -139,15 +135,12 @@ class Generations:
         own = (process for attempt in self._attempts.values() for process in attempt.processes)
         return (*self._tools.bases.processes, *own)
 
-    async def begin(self, modules: Modules, cause: Cause, complete: Complete) -> Loading:
-        """Starts to load the next generation from these modules. End it with `commit` or `discard`."""
+    def begin(
+        self, environ: Mapping[str, str], modules: Modules, cause: Cause, complete: Complete
+    ) -> Loading:
+        """Start to load the next generation from these modules. End it with `commit` or `discard`."""
         self._number += 1
         self._tools.emit(GenerationLoading(self._number, cause.text))
-        try:
-            environ = await self._host.read_environment()
-        except BaseException:
-            self._tools.emit(GenerationOvertaken(self._number))
-            raise
         attempt = Attempt(
             self._number,
             self._host.make_runtime(environ, modules),

@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,21 @@ class Reloads:
         sources: Sources,
         watch: Watch | None,
         *,
+        read_environment: Callable[[], Awaitable[Mapping[str, str]]],
         packages: Callable[[], Sequence[Path]],
         take_changed_packages: Callable[[], Path | None],
         clock: Clock,
         emit: Emit,
         quiet_s: float = QUIET_S,
     ) -> None:
-        """Without `watch` only `reload()` loads again."""
+        """Without `watch` only `reload()` loads again.
+
+        `read_environment` returns the agent's environment as its files are now. It may take seconds.
+        """
         self._generations = generations
         self._sources = sources
         self._watch = watch
+        self._read_environment = read_environment
         self._packages = packages
         self._take_changed_packages = take_changed_packages
         self._clock = clock
@@ -241,11 +246,22 @@ class Reloads:
                 return True
             if self._back is not None and not (forced or changed):
                 return await self._load_kept(self._back, str(packages))
+            reading_since = self._clock.monotonic()
+            environ = await self._read_environment()
+            began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
+            if self._stirred.is_set() and not self._paused:
+                # Load the modules as they are now, not as they were before a FIFO gave its content. The other
+                # files stay as they were: one that was saved meanwhile may have been read before that.
+                snapshot = replace(await self._read(), others=snapshot.others)
+                self._watch_all()
+                changed = self._changed(snapshot)
+                if not (forced or changed or packages):
+                    return True
             cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
             self._served = None
             complete = functools.partial(self._complete, snapshot, again=not appeared)
             self._began_at = time.time()
-            loading = await self._generations.begin(Modules(snapshot.modules), cause, complete)
+            loading = self._generations.begin(environ, Modules(snapshot.modules), cause, complete)
             try:
                 overtaken = await self._settle(loading, snapshot, began)
             except BaseException:
@@ -281,8 +297,10 @@ class Reloads:
         async def unchanged(manifest: ch.Manifest) -> Modules:
             return modules
 
+        environ = await self._read_environment()
         self._began_at = time.time()
-        loading = await self._generations.begin(
+        loading = self._generations.begin(
+            environ,
             modules,
             Cause(
                 cause or f"roll back to {number}",

@@ -246,7 +246,7 @@ async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_afte
     for milliseconds in ("1000", "2000"):
         code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
         await s.code.check(replace(MANIFEST, options=code))
-        await s.code.read_environment()
+        await s.code._options.read_environment()
     assert first._settings().session_end_timeout_ms == 1000
 
 

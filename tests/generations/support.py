@@ -124,6 +124,10 @@ class World:
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
         self.explanation: UserError | None = None
         self.environ: dict[str, str] = {"A": "1"}
+        self.environment_gives = asyncio.Event()
+        """Until it is set, reading the environment takes its time, as that of a FIFO does."""
+        self.environment_gives.set()
+        self.environment_reads = 0
         self.learned: list[bool] = []
         self.idle = idle
         self.runtimes: list[FakeRuntime] = []
@@ -163,10 +167,13 @@ class World:
     def told(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    # -- Host -------------------------------------------------------------------------------------------
-
     async def read_environment(self) -> Mapping[str, str]:
-        return dict(self.environ)
+        self.environment_reads += 1
+        environ = dict(self.environ)
+        await self.environment_gives.wait()
+        return environ
+
+    # -- Host -------------------------------------------------------------------------------------------
 
     def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> FakeRuntime:
         self.runtimes.append(FakeRuntime(self.nursery, self.parents, self.served, self.missing))

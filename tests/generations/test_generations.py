@@ -26,7 +26,7 @@ async def modules(manifest: ch.Manifest) -> Modules:
 async def load(world: World, cause: Cause | None = None) -> bool:
     async with asyncio.timeout(5):
         return await world.generations.commit(
-            await world.generations.begin(NONE, cause or Cause("start"), modules)
+            world.generations.begin(world.environ, NONE, cause or Cause("start"), modules)
         )
 
 
@@ -41,7 +41,7 @@ def failed(world: World) -> list[GenerationFailed]:
 async def test_the_first_generation_serves_before_its_processes_are_warm() -> None:
     async with world() as w:
         w.script.imports_at_once = False  # job processes wait for the base's warm-up
-        loading = await w.generations.begin(NONE, Cause("start"), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("start"), modules)
         await until(lambda: w.switches)
         assert w.applied == [MANIFEST]
         assert w.generations.current is not None
@@ -71,7 +71,7 @@ async def test_what_runs_on_an_old_generation_can_be_started_again_as_long_as_it
 async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it() -> None:
     async with world() as w:
         w.script.imports_at_once = False
-        first = await w.generations.begin(NONE, Cause("start"), modules)
+        first = w.generations.begin(w.environ, NONE, Cause("start"), modules)
         await until(lambda: w.switches)
         await w.generations.discard(first)  # it serves: that cannot be given up
         assert w.generations.current is not None
@@ -108,7 +108,7 @@ async def test_the_first_generation_may_end_before_it_is_known_how_its_processes
 async def test_a_first_generation_that_serves_already_may_end_before_it_is_told_ready() -> None:
     async with world() as w:
         w.script.imports_at_once = False
-        loading = await w.generations.begin(NONE, Cause("start"), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("start"), modules)
         await until(lambda: w.pool.processes)
         await w.generations.discard(loading, "quit")
         w.generations.stop()
@@ -121,7 +121,7 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert await load(w)
         await until(lambda: w.pool.idle == 2)
         saved = SystemClock().monotonic()
-        loading = await w.generations.begin(NONE, Cause("/a.py", saved, ("/a.py",)), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("/a.py", saved, ("/a.py",)), modules)
         await asyncio.wait({loading.ready})
         assert w.switches == [1]  # nothing is switched before it is committed
         assert w.pool.idle == 2
@@ -191,7 +191,7 @@ async def test_an_overtaken_load_leaves_nothing() -> None:
     async with world() as w:
         assert await load(w)
         w.script.hangs = True
-        loading = await w.generations.begin(NONE, Cause("/a.py"), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
         await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 2)
         await w.generations.discard(loading)
         w.script.hangs = False
@@ -204,7 +204,7 @@ async def test_an_overtaken_load_that_was_warm_leaves_nothing() -> None:
     async with world() as w:
         assert await load(w)
         await until(lambda: w.pool.idle == 1)
-        loading = await w.generations.begin(NONE, Cause("/a.py"), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
         await asyncio.wait({loading.ready})
         await w.generations.discard(loading)
         await until(lambda: w.children(ch.ProcessKind.JOB)[1].exit.done())
@@ -236,7 +236,7 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         assert ready(w)[0].start_reason == "loading takes 1.0 s, which is done once"
         assert w.learned == [True]
         # The next one does not wait for the manifest to know that it wants one.
-        loading = await w.generations.begin(NONE, Cause("/a.py"), modules)
+        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
         await until(lambda: "t2" in w.parents)
         assert await w.generations.commit(loading)
         await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[0].exit.done())

@@ -16,7 +16,7 @@ from agent_tui.generations.reloads import Reloads
 from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
-from agent_tui.model.clock import SystemClock
+from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import (
     GenerationFailed,
@@ -25,6 +25,7 @@ from agent_tui.model.events import (
     Notice,
     WatchingChanged,
 )
+from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import MANIFEST, World, refused, world
@@ -35,7 +36,9 @@ READ = Sources.read
 class Desktop:
     """An agent's file, and what loads it; `look()` is what a watcher does each second."""
 
-    def __init__(self, world: World, folder: Path, watch: Watch | None = None) -> None:
+    def __init__(
+        self, world: World, folder: Path, watch: Watch | None = None, clock: Clock | None = None
+    ) -> None:
         self.world = world
         self.file = folder / "agent.py"
         self.installed: list[Path] = []
@@ -44,9 +47,10 @@ class Desktop:
             world.generations,
             Sources(self.file, cwd=folder),
             watch,
+            read_environment=world.read_environment,
             packages=tuple,
             take_changed_packages=lambda: self.installed.pop() if self.installed else None,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             emit=world.events.append,
             quiet_s=0.0,
         )
@@ -159,10 +163,85 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
     hangs.set()  # only now, and all has ended
 
 
+async def test_modules_are_loaded_as_they_are_once_the_environment_is_read(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.environment_gives.clear()
+        d.save("half")
+        d.look()
+        await until(lambda: d.world.environment_reads == 2)
+        d.save("whole")
+        d.look()
+        d.world.environment_gives.set()
+        await until(lambda: len(d.loaded) == 2)
+        assert d.served == "whole"
+        await d.nothing_is_loaded()
+        assert not d.world.told(GenerationOvertaken)
+        assert d.world.environment_reads == 2
+
+
+async def test_the_wait_for_the_environment_does_not_make_a_load_impatient(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with desktop(tmp_path, clock) as d:
+        d.world.environment_gives.clear()
+        d.world.script.hangs = True
+        d.save("half")
+        d.look()
+        await until(lambda: d.world.environment_reads == 2)
+        clock.advance(2 * reloads.PATIENCE_S)
+        d.world.environment_gives.set()
+        await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
+        d.world.script.hangs = False
+        d.save("whole")
+        d.look()
+        await until(lambda: len(d.loaded) == 2)
+        assert d.served == "whole"
+        assert d.world.told(GenerationOvertaken) == [GenerationOvertaken(2)]
+
+
+async def test_an_environment_file_that_is_saved_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.environment_gives.clear()
+        d.save("two")
+        d.look()
+        await until(lambda: d.world.environment_reads == 2)
+        (tmp_path / ".env").write_text("A=2\n")
+        d.look()
+        d.world.environment_gives.set()
+        await until(lambda: d.world.environment_reads == 3)
+        await until(lambda: len(d.loaded) == 2)
+        await d.nothing_is_loaded()
+
+
+async def test_a_save_that_is_undone_while_the_environment_is_read_loads_nothing(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.environment_gives.clear()
+        d.save("two")
+        d.look()
+        await until(lambda: d.world.environment_reads == 2)
+        d.save("one")
+        d.look()
+        d.world.environment_gives.set()
+        await d.nothing_is_loaded()
+        assert not d.world.told(GenerationOvertaken)
+
+
+async def test_a_save_after_the_pause_key_waits_also_while_the_environment_is_read(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.environment_gives.clear()
+        d.save("two")
+        d.look()
+        await until(lambda: d.world.environment_reads == 2)
+        d.reloads.pause(True)
+        d.save("three")
+        d.world.environment_gives.set()
+        await until(lambda: len(d.loaded) == 2)
+        assert d.served == "two"
+
+
 @asynccontextmanager
-async def desktop(folder: Path) -> AsyncIterator[Desktop]:
+async def desktop(folder: Path, clock: Clock | None = None) -> AsyncIterator[Desktop]:
     async with world(idle=0) as w:
-        made = Desktop(w, folder)
+        made = Desktop(w, folder, clock=clock)
         running = asyncio.create_task(made.reloads.run())
         try:
             await until(lambda: made.loaded)
