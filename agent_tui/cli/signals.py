@@ -36,15 +36,16 @@ class StopSignals:
         loop = asyncio.get_running_loop()
         for number in ENDING:
             loop.add_signal_handler(number, self._received, number)
-        for number in IGNORED:
-            # A handler and not SIG_IGN, which children would inherit.
-            loop.add_signal_handler(number, _nothing)
+        # A handler and not SIG_IGN, which children would inherit.
+        self._before = {number: signal.signal(number, _nothing) for number in IGNORED}
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in (*ENDING, *IGNORED):
+        for number in ENDING:
             loop.remove_signal_handler(number)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     @property
     def exit_code(self) -> int | None:
@@ -64,7 +65,7 @@ class StopSignals:
         self._tasks.append(asyncio.ensure_future(_as_task(self._stop(reason, kill))))
 
 
-def _nothing() -> None:
+def _nothing(_number: int, _frame: object) -> None:
     return
 
 
