@@ -91,6 +91,8 @@ class Control:
         """Until when a request function may still be at work; monotonic."""
         self._closing = False
         self._live: ch.WorkerLive | None = None
+        self._passed: ch.WorkerLive | None = None
+        """What the process has of it."""
 
     async def start(self) -> ch.Manifest:
         """Loads the agent's file. Raises ProcessFailed when it does not load."""
@@ -138,6 +140,7 @@ class Control:
         self._begin(request_id)
         try:
             async with asyncio.timeout(self._limits.load_s):
+                self._pass_live()
                 self._send(ch.AskLoad(request_id))
                 answer = await future
         except TimeoutError:
@@ -161,10 +164,14 @@ class Control:
             self._send(ch.AcceptOutcome(job_id, error))
 
     def live(self, live: ch.WorkerLive) -> None:
-        """Passes worker data on to the agent's functions; a new control process gets the last of it."""
+        """Keep the worker's data for the agent's functions, which can see it only while they are asked.
+
+        It lists every running job: sent at each change it would grow with the square of their number, and
+        wait in this process's memory for a control process that reads slower than jobs start.
+        """
         self._live = live
-        if self._up.is_set():
-            self._send(live)
+        if self._open:
+            self._pass_live()
 
     async def close(self, reason: str) -> None:
         """Lets it answer what it was asked, ends the process and waits until it is gone."""
@@ -200,7 +207,14 @@ class Control:
         if not self._open:
             self._none_open.set()
 
+    def _pass_live(self) -> None:
+        """Send the worker's data, if the process does not have it yet."""
+        if self._live is not None and self._live != self._passed and self._up.is_set():
+            self._send(self._live)
+            self._passed = self._live
+
     def _ask(self, question: _Question) -> None:
+        self._pass_live()
         question.asked += 1
         self._send(question.ask)
 
@@ -241,9 +255,9 @@ class Control:
             case ch.Manifest():
                 if not self._manifest.done():
                     self._manifest.set_result(message)
-                if self._live is not None:
-                    process.send(self._live)
                 self._up.set()
+                self._passed = None
+                self._pass_live()
                 for question in self._questions.values():
                     if question.asked:  # its process has died; the others are asked by those who wait
                         self._ask(question)

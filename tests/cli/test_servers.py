@@ -190,7 +190,11 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
             {"LIVEKIT_URL": "ftp://example.com", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"},
             "ftp://example.com",
         ),
-        ((EXAMPLES / "native_agent.py", "--ws-url", "ws://[::1"), {}, "it names no usable host and port; give an address"),
+        (
+            (EXAMPLES / "native_agent.py", "--ws-url", "ws://[::1"),
+            {},
+            "it names no usable host and port; give an address",
+        ),
         ((EXAMPLES / "native_agent.py", "--ws-url", "foo"), {}, "must begin with ws://"),
         ((EXAMPLES / "livekit_agent.py", "--python", "/usr/bin/env"), {}, "livekit"),
     ],

@@ -107,6 +107,18 @@ async def test_a_blocked_process_is_ended_and_made_anew_with_what_it_knew() -> N
         assert nursery.children[1].told(ch.WorkerLive) == [live]
 
 
+async def test_the_workers_data_is_sent_only_when_a_function_is_asked() -> None:
+    nursery = Nursery(loads)
+    async with control_of(nursery) as control:
+        await control.start()
+        child = nursery.children[0]
+        for count in range(500):
+            control.live(ch.WorkerLive(f"AW_{count}", (), draining=False))
+        assert child.told(ch.WorkerLive) == []
+        await asyncio.gather(control.ask_request(b"", "AJ_1"), control.ask_request(b"", "AJ_2"))
+        assert child.told(ch.WorkerLive) == [ch.WorkerLive("AW_499", (), draining=False)]
+
+
 async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):

@@ -30,7 +30,7 @@ async def screen(
     async def make() -> FakeEngine:
         return engine
 
-    app = AgentTuiApp(make, now=engine.clock.time, dispatch=dispatch)
+    app = AgentTuiApp(make, now=engine.clock.time, dispatch=dispatch, exit_process=lambda _: None)
     async with app.run_test(size=size) as pilot:
         await until(lambda: app._bridge is not None)
         app._paint()
