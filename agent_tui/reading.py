@@ -14,7 +14,7 @@ from pathlib import Path
 
 MOST_BYTES = 8 * 2**20
 PIPE_S = 5.0
-"""How long a FIFO or socket may take for its whole content: whoever serves it may ask the user first."""
+"""How long a FIFO or socket may take for its whole content: its writer may ask the user first."""
 
 SILENT_PIPE_S = 0.25
 SILENT_FOR_S = 60.0

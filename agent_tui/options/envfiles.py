@@ -147,7 +147,7 @@ def _read(
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line
         if binding.error:
-            problems.append(f"{path}:{line} is not NAME=value; the line is passed over")
+            problems.append(f"{path}:{line} is not NAME=value; the line is ignored")
         elif binding.key is not None:
             string = binding.original.string
             line += len(string) - len(string.lstrip("\n"))

@@ -26,7 +26,7 @@ MOST_WAITING = 128
 SHARE = 1 / 8
 """Connections without a request, and the share of all descriptors that they may have.
 
-The oldest is dropped for another: whoever floods the port loses them, and a new request is answered.
+The oldest is dropped for another: a flood loses its own connections, and a new request is answered.
 """
 
 ACCEPT_AGAIN_S = 0.5

@@ -1,4 +1,4 @@
-"""Which editor opens a file, and how it is told the line."""
+"""Which editor opens a file, and how it gets the line."""
 
 from pathlib import Path
 
