@@ -87,7 +87,9 @@ class ForkServer:
         sock, out, err = self._channel.take_fds(3)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        reported = report = -1
         try:
+            reported, report = os.pipe()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # threads: `fitness` knows better
                 pid = os.fork()
@@ -95,6 +97,12 @@ class ForkServer:
             self._channel.send("fork_failed", fork=value["fork"], error=str(error))
             pid = -1
         if pid == 0:
+            os.close(report)
+            if not os.read(reported, 1):
+                # This base was killed before the host knew of the fork. What is still in the base's session
+                # is reaped with it; in a session of its own, nothing would ever reap it.
+                os._exit(0)
+            os.close(reported)
             return self._begin(sock, out, err)
         for fd in (sock, out, err):
             os.close(fd)
@@ -103,6 +111,11 @@ class ForkServer:
             pidfd = os.pidfd_open(pid)
             self._channel.send_fd("forked", pidfd, fork=value["fork"], pid=pid)
             os.close(pidfd)
+            with contextlib.suppress(BrokenPipeError):  # something killed the fork
+                os.write(report, b"1")
+        for fd in (reported, report):
+            if fd >= 0:
+                os.close(fd)
         return None
 
     def _begin(self, sock: int, out: int, err: int) -> Channel:

@@ -5,16 +5,22 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from agent_tui.model.child import ChildExit, ChildTraits, MemoryMeasure, ProcessKind
+from agent_tui.model.child import ChildExit, ChildTraits, MemoryMeasure, ProcessKind, Ready
+from agent_tui.model.clock import SystemClock
+from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import ForkMessage, decode, encode_line
 from agent_tui.runtimes.forks import ForkServer
+from agent_tui.runtimes.kinds import NATIVE
+from agent_tui.runtimes.python import PythonRuntime
 from tests.runtimes.support import Sink
 
 pytestmark = pytest.mark.real
@@ -97,6 +103,7 @@ async def test_a_fork_whose_pidfd_could_not_be_received_fails_and_the_next_one_i
     process.forked("p2")
     forked = await second
     assert os.path.samestat(os.fstat(forked._pidfd), Path(os.devnull).stat())
+    orphans.forget(forked.pid)
     os.close(forked._pidfd)
     forked.sock.close()
     process.theirs.close()
@@ -114,3 +121,30 @@ async def test_a_line_whose_descriptors_cannot_be_copied_leaves_none_open() -> N
     assert psutil.Process().num_fds() == before
     process.theirs.close()
     await base.wait()
+
+
+LOSSY = """
+import os, signal
+def killed(pid):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.pidfd_open = killed
+"""
+"""A base that imports it is killed after each fork, before it reports the fork."""
+
+
+async def test_a_base_killed_before_it_reports_a_fork_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "lossy.py").write_text(LOSSY)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    runtime = PythonRuntime(
+        NATIVE, Path(sys.executable), tmp_path / "agent.py", tmp_path, environ, Sink(), SystemClock()
+    )
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    async with asyncio.timeout(30):
+        base = await runtime.launch_base("b1", ["lossy"])
+        while not isinstance(await base.receive(), Ready):
+            pass
+        with pytest.raises(OSError, match="the process to fork from ended"):
+            await base.fork(ProcessKind.JOB, "p1", Sink())
+        assert (await base.wait()).signal == signal.SIGKILL
+    left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
+    assert left == []
