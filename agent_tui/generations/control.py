@@ -51,7 +51,8 @@ class _Question:
 class Control:
     """Keeps one control process alive. `start()` gives the manifest; `close()` ends it for good.
 
-    An offer is answered by the generation that got it, also when another one takes over meanwhile.
+    An offer is answered by the generation that got it, also when another one takes over meanwhile or its
+    process dies.
     """
 
     def __init__(
@@ -237,7 +238,9 @@ class Control:
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
         self._up.clear()
         self._late.clear()
-        loaded, closing = self._manifest.done(), self._closing or self._kept.closing
+        # A generation that was replaced while it decides on an offer still gets a process to answer it.
+        closing = self._kept.closing or (self._closing and not self._questions)
+        loaded = self._manifest.done()
         self._fail_pending(f"the control process ended: {end.reason}", successor=loaded and not closing)
         if loaded:
             return not closing

@@ -276,7 +276,7 @@ async def test_a_kill_waits_for_no_answer(accepted: bool) -> None:
         assert len(nursery.children) == 1
 
 
-async def test_one_that_dies_while_it_finishes_is_not_made_anew() -> None:
+async def test_a_replaced_one_that_dies_while_it_is_asked_has_a_successor_that_answers() -> None:
     nursery = answering(lambda child, message: None)
     async with control_of(nursery, LONG) as control:
         await control.start()
@@ -285,9 +285,26 @@ async def test_one_that_dies_while_it_finishes_is_not_made_anew() -> None:
         closing = asyncio.create_task(control.close("generation 2 took over"))
         await turns()
         nursery.children[0].end(1)
+        await until(lambda: len(nursery.children) == 2 and nursery.children[1].told(ch.AskRequest))
+        nursery.children[1].say(ch.RequestAnswer("AJ_1", None))
+        async with asyncio.timeout(5):
+            assert (await asking).error is None
+            await closing
+
+
+async def test_a_replaced_one_that_dies_after_its_answer_has_no_successor() -> None:
+    nursery = answering(lambda child, message: None)
+    async with control_of(nursery, LONG) as control:
+        await control.start()
+        asking = asyncio.create_task(control.ask_request(b"", "AJ_1"))
+        await until(lambda: nursery.children[0].told(ch.AskRequest))
+        nursery.children[0].say(ch.RequestAnswer("AJ_1", ACCEPT))
+        await asking
+        closing = asyncio.create_task(control.close("generation 2 took over"))
+        await turns()
+        nursery.children[0].end(1)
         async with asyncio.timeout(5):
             await closing
-        assert (await asking).error == "the control process ended: ended by itself with exit code 1"
         assert len(nursery.children) == 1
 
 
