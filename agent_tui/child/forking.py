@@ -50,12 +50,14 @@ class ForkServer:
         poll.register(wake, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(0 if self._imports else None)}
+            # A message may have been read together with the orders, before this loop began.
+            at_once = self._imports or self._channel.has_message
+            ready = {fd for fd, _ in poll.poll(0 if at_once else None)}
             if wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
                 self._reap()
-            if self._channel.fileno() in ready:
+            if self._channel.fileno() in ready or self._channel.has_message:
                 forked = self._read()
                 if forked is not None:
                     signal.set_wakeup_fd(-1)
