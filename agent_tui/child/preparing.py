@@ -95,8 +95,23 @@ def preload(name: str = PRELOAD) -> None:
     if not _switched_off(asked_for):
         with contextlib.suppress(Exception):
             importlib.import_module("livekit.local_inference").init_vad()
+    _build_tls_context()
     if asked_for is not None:
         _end_of_turn(END_OF_TURN)
+
+
+def _build_tls_context() -> None:
+    """Build the TLS context that the SDK keeps for its HTTP session: parsing the CA bundle takes 40 ms, and
+    without this each job does it on its event loop, at the latest when it ends.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # kept since 1.8
+        http_context = importlib.import_module("livekit.agents.utils.http_context")
+        build = http_context._ssl_context_for
+        before = os.environ.get("SSL_CERT_FILE")
+        http_context._set_default_cert_env()  # as each job has it: the SDK keeps one context per bundle
+        build(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        if before is None:
+            os.environ.pop("SSL_CERT_FILE", None)
 
 
 def _end_of_turn(name: str) -> None:
