@@ -23,7 +23,7 @@ from agent_tui.engine.no_job import Standing
 from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server
-from agent_tui.engine.settings import Settings, available_cores, starting_at_once
+from agent_tui.engine.settings import Settings, available_cores
 from agent_tui.engine.supervision import Supervision
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.dispatcher import Unassigned
@@ -37,7 +37,6 @@ from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
-from agent_tui.processes.pool import REFILL_AFTER_S, Pool
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.system.descriptors import DESCRIPTORS
@@ -160,7 +159,7 @@ class Engine:
         self.up = True
         self._supervision.start("pool", self._pool.run)
         self._supervision.start("memory", self._sampler.run)
-        self._supervision.start("generations", self._code.reloads.run)
+        self._supervision.start("generations", self._code.reloader.run)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
@@ -215,25 +214,14 @@ class Engine:
         """What is loaded, and the processes that run it."""
         self._code = AgentCode(
             context,
-            pool=lambda: self._pool,
             desk=lambda: self._desk,
             registrar=lambda: self._registrar,
             find_server=self._find_server,
             listen=self._http.listen,
             live_changed=self._tell_live,
-        )
-        self._pool = Pool(
-            target=0,
-            starting_at_once=starting_at_once(),
-            timings=context.process_timings,
-            clock=context.clock,
-            emit=context.emit,
-            relay=self._code.relay,
             became_ready=lambda process: self._sampler.note_baseline(process),
-            ended=self._code.process_ended,
-            refill_after_s=REFILL_AFTER_S,
-            start_trouble=self._code.start_trouble,
         )
+        self._pool = self._code.pool
         self._sampler = MemorySampler(
             processes=lambda: (*self._pool.processes, *self._code.processes),
             warn_mb=lambda: self.options.job_memory_warn_mb,
@@ -271,7 +259,7 @@ class Engine:
             context,
             pool=lambda: self._pool,
             registrar=lambda: self._registrar,
-            reload=self._code.reloads.reload,
+            reload=self._code.reloader.reload,
             register=self._code.register,
             listen=self._http.listen,
             load_error=lambda: self._bus.state.generation.error or "the file does not load",

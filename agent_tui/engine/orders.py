@@ -144,12 +144,12 @@ class Orders:
     # -- the agent's code ----------------------------------------------------------------------------
 
     async def _reload(self, _: cmd.Reload) -> Result:
-        loaded = await self._code.reloads.reload()
+        loaded = await self._code.reloader.reload()
         return Result(loaded, "loaded" if loaded else "the file does not load")
 
     async def _roll_back(self, command: cmd.RollBack) -> Result:
         number = command.generation
-        if not await self._code.reloads.roll_back(number):
+        if not await self._code.reloader.roll_back(number):
             why = self._bus.state.generation.error
             return Result(False, f"generation {number} does not load any more: {why}")
         view = self._bus.state.generation
@@ -159,14 +159,14 @@ class Orders:
         return Result(True, f"rolled back to {number}, as generation {view.current}: {until} what is on disk")
 
     async def _diff(self, command: cmd.DiffGeneration) -> Result:
-        diff = await self._code.reloads.diff(command.number, command.against)
+        diff = await self._code.reloader.diff(command.number, command.against)
         # line by line, so that no escape sequence takes the lines after it away
         return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
 
     async def _pause_watching(self, command: cmd.PauseWatching) -> Result:
         if not self._context.config.watch:
             return Result(False, "saves are not watched (--no-watch): press r to load one")
-        self._code.reloads.pause(command.paused)
+        self._code.reloader.pause(command.paused)
         return Result(True, "saves are passed over" if command.paused else "saves are loaded again")
 
 

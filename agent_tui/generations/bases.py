@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent_tui.model import child as ch
-from agent_tui.model.clock import Clock
 from agent_tui.model.events import Notice
 from agent_tui.model.logs import LogLevel
-from agent_tui.processes.process import Emit, ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
+from agent_tui.processes.timings import BackOff
 
 LaunchBase = Callable[[str, Mapping[str, str], Sequence[str]], Awaitable[ch.Child]]
 """Starts a base: process id, environment, modules to import. Raises OSError."""
@@ -87,13 +86,11 @@ class Bases:
 
     def __init__(
         self,
-        *,
+        supervisor: Supervisor,
         launch: LaunchBase,
+        *,
         sdk: Sequence[str],
         warm_up: Sequence[str],
-        timings: Callable[[], ProcessTimings],
-        clock: Clock,
-        emit: Emit,
         imports: Sequence[str] = (),
         impossible: str = "",
         tidy_after_s: float = TIDY_AFTER_S,
@@ -113,9 +110,9 @@ class Bases:
         self._launch = launch
         self._sdk = tuple(sdk)
         self._warm_up = tuple(warm_up)
-        self._timings = timings
-        self._clock = clock
-        self._emit = emit
+        self._supervisor = supervisor
+        self._clock = supervisor.clock
+        self._emit = supervisor.emit
         self._tidy_after_s = tidy_after_s
         self._imports = tuple(imports)
         self._excluded: set[str] = set()
@@ -221,14 +218,11 @@ class Bases:
         """A new base that is up; None if this one cannot be used, then it is known why."""
         modules = [*self._sdk, *(name for name in self._imports if name not in self._excluded)]
         self._number += 1
-        process = SupervisedProcess(
+        process = self._supervisor.process(
             f"b{self._number}",
             ch.ProcessKind.BASE,
             0,
             launch=lambda kind, process_id: self._launch(process_id, environ, modules),
-            timings=self._timings,
-            clock=self._clock,
-            emit=self._emit,
             relay=self._hear,
         )
         base = Base(process, environ, modules=set(modules))

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agent_tui.model import child as ch
-from agent_tui.model.clock import Clock
 from agent_tui.processes.kept import KeptProcess
-from agent_tui.processes.process import Emit, ProcessEnd, ProcessFailed, SupervisedProcess
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess, Supervisor
 
 T = TypeVar("T")
 
@@ -58,22 +56,19 @@ class Control:
     def __init__(
         self,
         generation: int,
-        *,
+        supervisor: Supervisor,
         launch: ch.Launch,
-        timings: Callable[[], ProcessTimings],
-        limits: ControlTimings,
-        clock: Clock,
-        emit: Emit,
+        *,
+        limits: ControlTimings | None = None,
         hear: Callable[[ch.FromChild], None] = lambda message: None,
     ) -> None:
         """`hear` gets what is neither an answer nor the supervision's."""
         self.generation = generation
         self._hear_else = hear
         self._launch = launch
-        self._timings = timings
-        self._limits = limits
-        self._clock = clock
-        self._emit = emit
+        self._supervisor = supervisor
+        self._clock = supervisor.clock
+        self._limits = limits or ControlTimings()
         self._numbers = itertools.count(1)
         self._kept = KeptProcess(self._make, ended=self._process_ended)
         self._keeper: asyncio.Task[None] | None = None
@@ -224,15 +219,9 @@ class Control:
             self._kept.process.send(message)
 
     def _make(self, number: int) -> SupervisedProcess:
-        return SupervisedProcess(
-            f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}",
-            ch.ProcessKind.CONTROL,
-            self.generation,
-            launch=self._launch,
-            timings=self._timings,
-            clock=self._clock,
-            emit=self._emit,
-            relay=self._hear,
+        process_id = f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}"
+        return self._supervisor.process(
+            process_id, ch.ProcessKind.CONTROL, self.generation, launch=self._launch, relay=self._hear
         )
 
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:

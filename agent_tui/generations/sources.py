@@ -101,6 +101,11 @@ class Sources:
         with self._one:
             return self._read()
 
+    def learn_and_read(self, roots: Iterable[str], files: Iterable[str]) -> Snapshot:
+        """Return what is on disk now, with what a loaded generation showed to belong to it."""
+        self.learn(roots, files)
+        return self.read()
+
     def _read(self) -> Snapshot:
         self._folders = {*self._roots, *self._env_folders}
         self._missing = set()

@@ -488,6 +488,30 @@ class SupervisedProcess:
         self._emit(ProcessChanged(self.id, self.pid, self.kind, state, self.generation, self.job_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """What all supervised processes of a run share: their time-outs, the clock, and where events go."""
+
+    timings: Callable[[], ProcessTimings]
+    clock: Clock
+    emit: Emit
+
+    def process(
+        self, process_id: str, kind: ch.ProcessKind, generation: int, *, launch: ch.Launch, relay: Relay
+    ) -> SupervisedProcess:
+        """Return a process that has not been started."""
+        return SupervisedProcess(
+            process_id,
+            kind,
+            generation,
+            launch=launch,
+            timings=self.timings,
+            clock=self.clock,
+            emit=self.emit,
+            relay=relay,
+        )
+
+
 def came_from_outside(end: ProcessEnd) -> bool:
     """Return whether neither the code nor agent-tui ended the process: a signal did, or the kernel."""
     if end.by is EndedBy.OUT_OF_MEMORY:

@@ -1,9 +1,10 @@
 """What kind of agent file it is, found out by reading it."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from agent_tui.model.child import Failed, Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.runtimes.imports import Import, read_imports
 from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
@@ -12,6 +13,8 @@ MAX_FILES = 64
 """How many local modules are read to find the SDK behind a thin agent file."""
 
 JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
+DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
+DOES_NOT_IMPORT = ("ImportError", "ModuleNotFoundError")
 _SDK = ("livekit.agents", "livekit.plugins")
 
 
@@ -31,11 +34,21 @@ def detect(file: Path) -> str:
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
 
 
-def changed_kind(file: Path, before: str) -> str:
-    """What to do about a file that was of another kind before; empty if it was not, or cannot be read now.
+def changed_kind(file: Path, before: str, said: Manifest | Failed | None = None) -> str:
+    """Return what to do about a file that was of another kind before; empty if it was not, or is unreadable.
 
-    Interpreter, base and options were chosen for the kind that it was.
+    Interpreter, base and options were chosen for the kind that it was. `said` is what its load said: most
+    loads give no reason to read the file.
     """
+    match said:
+        case Manifest(imports=imports):
+            others = [each.sdk for name, each in KINDS.items() if each.sdk and name != before]
+            if not any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others):
+                return ""
+        case Failed(error=error) if error.startswith(DOES_NOT_PARSE):
+            return ""
+        case Failed(error=error) if KINDS[before].sdk and error.startswith(DOES_NOT_IMPORT):
+            return ""  # an import of the SDK that is misspelt
     try:
         now = detect(file)
     except UserError:
@@ -44,12 +57,6 @@ def changed_kind(file: Path, before: str) -> str:
         return ""
     was = f"was a {before} one when agent-tui started"
     return f"{file.name} is a {now} file now, and {was}: start agent-tui again"
-
-
-def may_be_of_another_kind(imports: Iterable[str], kind: str) -> bool:
-    """Whether what it imported is a reason to look, although it loaded as a file of that kind."""
-    others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
-    return any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others)
 
 
 def _is_sdk(each: Import) -> bool:

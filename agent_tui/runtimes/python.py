@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_tui.model.child import Child, FromChild, ProcessKind, ToChild
+from agent_tui.model.child import Child, Failed, FromChild, Manifest, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
 from agent_tui.runtimes.channel import (
@@ -19,6 +19,7 @@ from agent_tui.runtimes.channel import (
     encode,
     encode_line,
 )
+from agent_tui.runtimes.detect import changed_kind
 from agent_tui.runtimes.forks import ForkedProcess, ForkServer
 from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
@@ -118,6 +119,10 @@ class PythonRuntime:
             return
         self._modules = modules
         self._drop_snapshot()
+
+    def other_kind(self, said: Manifest | Failed | None) -> str:
+        """Return what to do about a file that has become one of another kind (`changed_kind`)."""
+        return changed_kind(self._file, self.name, said)
 
     def close(self) -> None:
         """Gives the modules up: nothing is launched any more. Children that are there keep theirs."""

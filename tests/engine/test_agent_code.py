@@ -22,7 +22,6 @@ from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
-from agent_tui.processes.process import ProcessFailed
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.worker.http import WorkerInfo
@@ -69,13 +68,13 @@ class Scene:
         )
         self.code = AgentCode(
             self.context,
-            pool=lambda: cast("Any", self),
             desk=lambda: cast("Any", None),
             registrar=lambda: cast("Any", self),
             find_server=self._find,
             listen=self._listen,
             live_changed=lambda: None,
         )
+        cast("Any", self.code.pool).set_target = self.targets.append
 
     def edit(self, **values: str) -> None:
         self.context.settings = self.context.settings.edited(values)
@@ -110,7 +109,7 @@ class Scene:
 
 async def test_what_is_edited_while_a_generation_warms_up_counts(tmp_path: Path) -> None:
     s = Scene(tmp_path)
-    await s.code.check(MANIFEST)
+    s.code.check(MANIFEST)
     s.edit(port="9001", wsURL="ws://new.example", numIdleProcesses="7")
     await s.code.apply(MANIFEST)
     assert s.ports == [9001]
@@ -133,7 +132,7 @@ async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anyt
     tmp_path: Path,
 ) -> None:
     s = Scene(tmp_path)
-    await s.code.check(MANIFEST)
+    s.code.check(MANIFEST)
     s.edit(requestFunc="picky", port="9001")
     before = s.context.settings
     with pytest.raises(UserError, match="picky"):
@@ -169,7 +168,7 @@ async def test_missing_credentials_do_not_fail_the_load_and_register_once_they_a
     s = Scene(tmp_path)
     s.context.settings = replace(s.context.settings, flags={})
     s.edit(wsURL="wss://new.example")
-    await s.code.check(MANIFEST)
+    s.code.check(MANIFEST)
     await s.code.apply(MANIFEST)
     assert [line.partition(":")[0] for line in s.refused] == ["no API key for wss"]
     assert not s.presented
@@ -182,7 +181,7 @@ async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path
     s = Scene(tmp_path)
     s.context.settings = replace(s.context.settings, flags={})
     s.edit(wsURL="ws://old.example", apiKey="key", apiSecret="secret")
-    await s.code.check(MANIFEST)
+    s.code.check(MANIFEST)
     await s.code.apply(MANIFEST)
     code = {"port": ch.SetInCode("9004", "agent.py:1"), "agentName": ch.SetInCode("new", "agent.py:2")}
     s.meanwhile = {"numIdleProcesses": "3"}
@@ -245,24 +244,9 @@ async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_afte
     first = s.code.make_runtime({}, Modules())
     for milliseconds in ("1000", "2000"):
         code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
-        await s.code.check(replace(MANIFEST, options=code))
+        s.code.check(replace(MANIFEST, options=code))
         await s.code._options.read_environment()
     assert first._settings().session_end_timeout_ms == 1000
-
-
-@pytest.mark.parametrize("runtime", ["livekit-agents", "native"])
-async def test_an_import_that_fails_is_explained_only_where_it_shows_another_kind(
-    runtime: str, tmp_path: Path
-) -> None:
-    s = Scene(tmp_path)
-    s.context.config = replace(s.context.config, runtime=runtime)
-    misspelt, other = "from livekit.agnets import AgentServer\n", "from livekit.agents import AgentServer\n"
-    (tmp_path / "agent.py").write_text(misspelt if runtime == "livekit-agents" else other)
-    error = ProcessFailed(
-        "x", ch.Failed("ModuleNotFoundError: No module named 'livekit.agnets'", "Traceback…")
-    )
-    told = str(await s.code.explain(error))
-    assert ("start agent-tui again" in told) is (runtime == "native")
 
 
 @pytest.mark.real

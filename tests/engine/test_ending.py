@@ -18,7 +18,7 @@ from agent_tui.engine.faults import Faults
 from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.supervision import Patience
-from agent_tui.generations.reloads import Reloads
+from agent_tui.generations.reloader import Reloader
 from agent_tui.jobs.desk import Desk
 from agent_tui.local_server.server import LocalServer
 from agent_tui.logs.intake import LogIntake
@@ -57,7 +57,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
     async def rest(self: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Reloads, "run", rest)
+    monkeypatch.setattr(Reloader, "run", rest)
     config = RunConfig(
         agent=tmp_path / "agent.py",
         cwd=tmp_path,

@@ -1,25 +1,25 @@
-"""Generations over scripted children: a host that notes what it is asked, and children that load as told."""
+"""Generations over scripted children: a project that notes what it is asked, children that load as told."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from agent_tui.generations.attempt import Tools
 from agent_tui.generations.bases import Bases
-from agent_tui.generations.control import ControlTimings
-from agent_tui.generations.generations import Generation, Generations
+from agent_tui.generations.generation import Generation
+from agent_tui.generations.load import Cause, Loaded, Loader, Source
+from agent_tui.generations.sources import Snapshot
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, StartMethod
-from agent_tui.processes.pool import Plan, Pool
-from agent_tui.processes.process import ProcessFailed
+from agent_tui.processes.inference import SharedInference
+from agent_tui.processes.pool import Pool
+from agent_tui.processes.process import Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings
 from agent_tui.runtimes.snapshots import Modules
 from tests.fakes.scripted_child import Nursery, ScriptedChild
 
-QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
 MANIFEST = ch.Manifest("native", None, {}, True, False, False, False, (), "f", ("/a.py",), 1.0)
 
 
@@ -83,11 +83,13 @@ class FakeRuntime:
         parents: dict[str, tuple[str, ...]],
         served: list[Mapping[str, bytes]],
         missing: list[frozenset[str]],
+        other_kind: str,
     ) -> None:
         self._nursery = nursery
         self._parents = parents
         self._served = served
         self._missing = missing
+        self._other_kind = other_kind
         self.closed = False
 
     async def launch(
@@ -103,12 +105,15 @@ class FakeRuntime:
         self._served.append(modules.contents)
         self._missing.append(modules.missing)
 
+    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
+        return "" if isinstance(said, ch.Manifest) else self._other_kind
+
     def close(self) -> None:
         self.closed = True
 
 
 class World:
-    """A host of generations with a real pool."""
+    """A project whose generations have a real pool and real bases."""
 
     def __init__(
         self, wanted: StartMethod | None = None, *, idle: int = 1, forks: bool = True, pause_s: float = 60
@@ -122,17 +127,18 @@ class World:
         self.applied: list[ch.Manifest] = []
         self.switches: list[int] = []
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
-        self.explanation: UserError | None = None
+        self.other_kind = ""
+        """What a file that does not load says of its kind."""
         self.environ: dict[str, str] = {"A": "1"}
         self.environment_gives = asyncio.Event()
         """Until it is set, reading the environment takes its time, as that of a FIFO does."""
         self.environment_gives.set()
         self.environment_reads = 0
-        self.learned: list[bool] = []
+        self.apply_gives = asyncio.Event()
+        """Until it is set, putting options in force takes its time, as finding a server does."""
+        self.apply_gives.set()
         self.idle = idle
         self.runtimes: list[FakeRuntime] = []
-        self.in_use: dict[int, asyncio.Event] = {}
-        """Generations from whose plans something may still be launched, until that event."""
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
         self.pool = Pool(
             target=0,
@@ -142,19 +148,19 @@ class World:
             emit=self.events.append,
             relay=lambda process, message: None,
         )
+        supervisor = Supervisor(lambda: timings, clock, self.events.append)
+        impossible = "--start-method spawn" if wanted is StartMethod.SPAWN else "" if forks else "not here"
         self.bases = Bases(
-            launch=self._launch_base,
+            supervisor,
+            self._launch_base,
             sdk=("sdk",),
             warm_up=("warm",),
-            timings=lambda: timings,
-            clock=clock,
-            emit=self.events.append,
-            impossible="" if forks else "not here",
+            impossible=impossible,
             tidy_after_s=0.0,
             back_off=BackOff(first_s=pause_s, most_s=pause_s),
         )
-        tools = Tools(self.bases, lambda: timings, QUICK, clock, self.events.append, wanted)
-        self.generations = Generations(self, tools)
+        self.inference = SharedInference(clock=clock, emit=self.events.append)
+        self.loader = Loader(self, self.bases, self.pool, self.inference, supervisor, wanted=wanted)
 
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: object
@@ -173,39 +179,36 @@ class World:
         await self.environment_gives.wait()
         return environ
 
-    # -- Host -------------------------------------------------------------------------------------------
+    def source(self) -> Source:
+        """One file, of which everything is known."""
+        return Source(Snapshot({"/a.py": b"all of it"}, {}), self.environ)
+
+    async def load(self, cause: Cause | None = None, quiet: asyncio.Event | None = None) -> Loaded:
+        """Load it; without `quiet` no save follows."""
+        async with asyncio.timeout(5):
+            return await self.loader.load(self.source(), cause or Cause("start"), quiet or quiet_now())
+
+    # -- Project ----------------------------------------------------------------------------------------
 
     def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> FakeRuntime:
-        self.runtimes.append(FakeRuntime(self.nursery, self.parents, self.served, self.missing))
+        self.runtimes.append(
+            FakeRuntime(self.nursery, self.parents, self.served, self.missing, self.other_kind)
+        )
         return self.runtimes[-1]
 
-    async def check(self, manifest: ch.Manifest) -> int:
+    def check(self, manifest: ch.Manifest) -> int:
         self.refuse(manifest)
         return self.idle
 
-    async def explain(self, error: ProcessFailed | UserError) -> ProcessFailed | UserError:
-        return self.explanation or error
-
     async def apply(self, manifest: ch.Manifest) -> None:
+        await self.apply_gives.wait()
         self.applied.append(manifest)
         self.pool.set_target(self.idle)
 
-    async def warm(self, plan: Plan, manifest: ch.Manifest, count: int) -> None:
-        await self.pool.warm(plan, count)
-
-    def abandon(self, plan: Plan) -> None:
-        self.pool.abandon(plan)
-
-    async def released(self, plan: Plan) -> None:
-        if plan.generation in self.in_use:
-            await self.in_use[plan.generation].wait()
-
-    def switched(self, generation: Generation) -> None:
+    def switch(self, generation: Generation) -> None:
         self.switches.append(generation.number)
+        self.inference.use(generation.plan, generation.manifest)
         self.pool.use(generation.plan)
-
-    def settled(self, manifest: ch.Manifest, *, template: bool) -> None:
-        self.learned.append(template)
 
 
 @asynccontextmanager
@@ -221,10 +224,18 @@ async def world(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await made.pool.close("test over")
-        await made.generations.close("test over")
+        made.inference.release()
+        await made.loader.close("test over")
+        await made.inference.close("test over")
         assert all(child.exit.done() for child in made.nursery.children)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not {task.get_name() for task in left if not task.get_name().startswith("Task-")}
+
+
+def quiet_now() -> asyncio.Event:
+    quiet = asyncio.Event()
+    quiet.set()
+    return quiet
 
 
 def slow(ms: float = 1000.0) -> ch.Manifest:

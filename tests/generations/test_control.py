@@ -9,7 +9,7 @@ import pytest
 from agent_tui.generations.control import Control, ControlTimings
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.processes.process import ProcessFailed
+from agent_tui.processes.process import ProcessFailed, Supervisor
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
 
@@ -28,12 +28,7 @@ def loads(child: ScriptedChild) -> None:
 @asynccontextmanager
 async def control_of(nursery: Nursery, limits: ControlTimings = QUICK) -> AsyncIterator[Control]:
     control = Control(
-        1,
-        launch=nursery,
-        timings=ProcessTimings,
-        limits=limits,
-        clock=SystemClock(),
-        emit=lambda event: None,
+        1, Supervisor(ProcessTimings, SystemClock(), lambda event: None), nursery, limits=limits
     )
     try:
         yield control

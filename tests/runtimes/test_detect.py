@@ -1,11 +1,14 @@
 """Which runtime an agent file is for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent_tui.model.child import Failed
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.runtimes.detect import changed_kind, detect, may_be_of_another_kind
+from agent_tui.runtimes.detect import changed_kind, detect
+from tests.generations.support import MANIFEST
 
 from .support import AGENTS
 
@@ -160,5 +163,29 @@ def test_a_file_that_became_one_of_another_kind(tmp_path: Path) -> None:
         (("livekit", "livekit.agents"), "livekit-agents", False),
     ],
 )
-def test_what_it_imported_says_whether_to_look(imports: tuple[str, ...], kind: str, may: bool) -> None:
-    assert may_be_of_another_kind(imports, kind) is may
+def test_what_it_imported_says_whether_to_look(
+    tmp_path: Path, imports: tuple[str, ...], kind: str, may: bool
+) -> None:
+    file = tmp_path / "agent.py"
+    other = {"native": "from livekit.agents import AgentServer\n", "livekit-agents": ""}
+    file.write_text(other[kind])
+    assert bool(changed_kind(file, kind, replace(MANIFEST, imports=imports))) is may
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "explained"),
+    [
+        ("LookupError: no entry function", "native", True),
+        ("SyntaxError: invalid syntax", "native", False),  # which says so by itself
+        ("ModuleNotFoundError: No module named 'livekit.agnets'", "native", True),
+        ("ModuleNotFoundError: No module named 'livekit.agnets'", "livekit-agents", False),
+        ("TypeError: no server", "livekit-agents", True),
+    ],
+)
+def test_a_failure_is_explained_only_where_it_shows_another_kind(
+    tmp_path: Path, error: str, kind: str, explained: bool
+) -> None:
+    file = tmp_path / "agent.py"
+    file.write_text("from livekit.agents import AgentServer\n" if kind == "native" else "")
+    said = changed_kind(file, kind, Failed(error, "Traceback…"))
+    assert ("start agent-tui again" in said) is explained

@@ -2,32 +2,45 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from agent_tui.generations.generations import Cause
-from agent_tui.generations.methods import choose
+from agent_tui.generations.generation import choose
+from agent_tui.generations.load import Appeared, Cause, Loaded, Source
+from agent_tui.generations.sources import Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.errors import UserError
-from agent_tui.model.events import GenerationFailed, GenerationReady, StartMethod
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.model.events import (
+    GenerationFailed,
+    GenerationOvertaken,
+    GenerationReady,
+    ProcessChanged,
+    StartMethod,
+)
 from tests.fakes.scripted_child import ScriptedChild, until
 
-from .support import MANIFEST, World, refused, slow, world
-
-NONE = Modules()
-
-
-async def modules(manifest: ch.Manifest) -> Modules:
-    return Modules({"/a.py": b"all of it"})
+from .support import MANIFEST, World, quiet_now, refused, slow, world
 
 
 async def load(world: World, cause: Cause | None = None) -> bool:
-    async with asyncio.timeout(5):
-        return await world.generations.commit(
-            world.generations.begin(world.environ, NONE, cause or Cause("start"), modules)
-        )
+    return (await world.load(cause)).ok
+
+
+def begin(world: World, cause: str = "/a.py", quiet: asyncio.Event | None = None) -> "asyncio.Task[Loaded]":
+    return asyncio.create_task(world.load(Cause(cause), quiet))
+
+
+async def cancel(loading: "asyncio.Task[Loaded]", why: str = "a later save overtook it") -> None:
+    loading.cancel(why)
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+
+
+async def settled() -> None:
+    """Let everything run that can run now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 def ready(world: World) -> list[GenerationReady]:
@@ -41,51 +54,46 @@ def failed(world: World) -> list[GenerationFailed]:
 async def test_the_first_generation_serves_before_its_processes_are_warm() -> None:
     async with world() as w:
         w.script.imports_at_once = False  # job processes wait for the base's warm-up
-        loading = w.generations.begin(w.environ, NONE, Cause("start"), modules)
-        await until(lambda: w.switches)
+        assert await load(w)
+        assert w.switches == [1]
         assert w.applied == [MANIFEST]
-        assert w.generations.current is not None
         assert not ready(w)
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
-        assert await w.generations.commit(loading)
         await until(lambda: w.pool.idle == 1)
         assert [event.generation for event in ready(w)] == [1]
 
 
 async def test_what_runs_on_an_old_generation_can_be_started_again_as_long_as_it_is_used() -> None:
     async with world() as w:
-        assert await load(w, Cause("start"))
-        assert w.generations.current is not None
-        plan, released = w.generations.current.plan, asyncio.Event()
-        w.in_use[1] = released
+        w.script.manifest = replace(MANIFEST, inference_runners=("eot",))
+        assert await load(w)
+        assert w.loader.current is not None
+        plan = w.loader.current.plan
         assert await load(w, Cause("agent.py"))
         await until(lambda: w.children(ch.ProcessKind.CONTROL)[0].exit.done())
         child = await plan.launch(ch.ProcessKind.INFERENCE, "i1.2")
         assert isinstance(child, ScriptedChild)
         assert not w.runtimes[0].closed
         child.end()
-        released.set()
+        w.inference.keep(lambda generation: generation == 2)
         await until(lambda: w.runtimes[0].closed)
 
 
 async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it() -> None:
     async with world() as w:
         w.script.imports_at_once = False
-        first = w.generations.begin(w.environ, NONE, Cause("start"), modules)
-        await until(lambda: w.switches)
-        await w.generations.discard(first)  # it serves: that cannot be given up
-        assert w.generations.current is not None
-        assert await w.generations.commit(first)
+        assert await load(w)
         w.script.broken = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
         assert not await load(w, Cause("agent.py"))
-        assert w.generations.current.number == 1
+        assert w.loader.current is not None
+        assert w.loader.current.number == 1
         assert [event.generation for event in failed(w)] == [2]
         assert not ready(w)
         w.script.broken = None
-        third = asyncio.create_task(load(w, Cause("agent.py")))
+        third = begin(w)
         await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 3)
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
-        assert await third
+        assert (await third).ok
         assert w.switches == [1, 3]
         assert [event.generation for event in ready(w)] == [1, 3]  # told in order
         await until(lambda: w.pool.idle == 1)
@@ -98,22 +106,21 @@ async def test_the_first_generation_may_end_before_it_is_known_how_its_processes
         assert await load(w)
         await until(lambda: w.pool.processes)
         if how == "stop":
-            w.generations.stop()
+            w.loader.stop()
         else:
-            w.generations.kill("quit")
+            w.loader.kill("quit")
         await w.pool.close("quit")  # before the generations: nothing of it waits any longer
     assert not ready(w)
 
 
-async def test_a_first_generation_that_serves_already_may_end_before_it_is_told_ready() -> None:
+async def test_a_load_past_its_point_of_no_return_says_so() -> None:
     async with world() as w:
-        w.script.imports_at_once = False
-        loading = w.generations.begin(w.environ, NONE, Cause("start"), modules)
-        await until(lambda: w.pool.processes)
-        await w.generations.discard(loading, "quit")
-        w.generations.stop()
-        await w.pool.close("quit")
-    assert not ready(w)
+        w.apply_gives.clear()
+        loading = begin(w, "start")
+        await until(lambda: w.loader.is_switching)
+        w.apply_gives.set()
+        assert (await loading).ok
+        assert not w.loader.is_switching
 
 
 async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
@@ -121,11 +128,14 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert await load(w)
         await until(lambda: w.pool.idle == 2)
         saved = SystemClock().monotonic()
-        loading = w.generations.begin(w.environ, NONE, Cause("/a.py", saved, ("/a.py",)), modules)
-        await asyncio.wait({loading.ready})
-        assert w.switches == [1]  # nothing is switched before it is committed
+        quiet = asyncio.Event()
+        loading = asyncio.create_task(w.load(Cause("/a.py", saved, ("/a.py",)), quiet))
+        await until(lambda: len(w.children(ch.ProcessKind.JOB)) == 4)
+        await settled()
+        assert w.switches == [1]  # nothing is switched while saves follow
         assert w.pool.idle == 2
-        assert await w.generations.commit(loading)
+        quiet.set()
+        assert (await loading).ok
         assert w.switches == [1, 2]
         assert w.pool.idle == 2
         [first, second] = ready(w)
@@ -144,7 +154,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
     async with world() as w:
         assert await load(w)
         await until(lambda: w.pool.idle == 1)
-        good = w.generations.current
+        good = w.loader.current
         error = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
         match what:
             case "load":
@@ -156,7 +166,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
             case _:
                 w.refuse = refused
         assert not await load(w, Cause("agent.py", 0.0))
-        assert w.generations.current is good
+        assert w.loader.current is good
         assert w.pool.idle == 1
         [event] = failed(w)
         assert event.cause == "agent.py"
@@ -174,11 +184,11 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         assert w.switches == [1, 3]
 
 
-async def test_the_host_explains_why_what_is_on_disk_does_not_load() -> None:
+async def test_what_is_on_disk_may_fail_because_it_is_of_another_kind() -> None:
     async with world() as w:
         assert await load(w)
         w.script.broken = ch.Failed("LookupError: no entry function", "", None, None)
-        w.explanation = UserError("it is a file of another kind now")
+        w.other_kind = "it is a file of another kind now"
         assert not await load(w, Cause("agent.py"))
         assert not await load(w, Cause("roll back to 1", back_to=1))
         assert [event.error for event in failed(w)] == [
@@ -187,29 +197,67 @@ async def test_the_host_explains_why_what_is_on_disk_does_not_load() -> None:
         ]
 
 
+async def test_a_failure_is_reported_only_once_no_save_follows() -> None:
+    async with world() as w:
+        assert await load(w)
+        w.script.broken = ch.Failed("SyntaxError: half written", "", None, None)
+        quiet = asyncio.Event()
+        overtaken, loading = begin(w, quiet=quiet), begin(w, quiet=quiet)
+        await until(lambda: all(child.exit.done() for child in w.children(ch.ProcessKind.CONTROL)[1:]))
+        await settled()
+        assert not failed(w)
+        await cancel(overtaken)
+        quiet.set()
+        assert not (await loading).ok
+        assert [event.generation for event in failed(w)] == [3]
+        assert w.told(GenerationOvertaken) == [GenerationOvertaken(2)]
+
+
 async def test_an_overtaken_load_leaves_nothing() -> None:
     async with world() as w:
         assert await load(w)
         w.script.hangs = True
-        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
+        loading = begin(w)
         await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 2)
-        await w.generations.discard(loading)
+        await cancel(loading)
         w.script.hangs = False
         assert await load(w)
         assert [event.generation for event in ready(w)] == [1, 3]
         await until(lambda: w.children(ch.ProcessKind.CONTROL)[1].exit.done())
+        ends = [each.reason for each in w.told(ProcessChanged) if isinstance(each, ProcessChanged)]
+        assert "a later save overtook it" in ends
 
 
 async def test_an_overtaken_load_that_was_warm_leaves_nothing() -> None:
     async with world() as w:
         assert await load(w)
         await until(lambda: w.pool.idle == 1)
-        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
-        await asyncio.wait({loading.ready})
-        await w.generations.discard(loading)
+        loading = begin(w, quiet=asyncio.Event())
+        await until(lambda: len(w.children(ch.ProcessKind.JOB)) == 2)
+        await settled()
+        await cancel(loading)
         await until(lambda: w.children(ch.ProcessKind.JOB)[1].exit.done())
         assert w.pool.idle == 1
         assert w.switches == [1]
+        assert w.told(GenerationOvertaken) == [GenerationOvertaken(2)]
+
+
+async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(tmp_path: Path) -> None:
+    agent, helper = tmp_path / "agent.py", tmp_path / "helper.py"
+    agent.write_text("import helper\n")
+    sources = Sources(agent, cwd=tmp_path)
+    async with world() as w:
+        w.script.manifest = replace(MANIFEST, files=(str(agent), str(helper)))
+        source = Source(sources.read(), {}, sources)
+        helper.write_text("x = 1\n")
+        with pytest.raises(Appeared):
+            await w.loader.load(source, Cause("start"), quiet_now())
+        assert w.told(GenerationOvertaken) == [GenerationOvertaken(1)]
+        assert not w.switches
+        loaded = await w.loader.load(replace(source, accept_new=True), Cause("start"), quiet_now())
+        assert loaded.ok
+        assert loaded.modules is not None
+        assert loaded.modules.contents.keys() == {str(agent), str(helper)}
 
 
 async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over() -> None:
@@ -234,11 +282,10 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         assert w.parents == {"c1": ("b1",), "t1": ("b1",), "p1": ("t1", "b1")}
         assert ready(w)[0].start_method is StartMethod.TEMPLATE
         assert ready(w)[0].start_reason == "loading takes 1.0 s, which is done once"
-        assert w.learned == [True]
         # The next one does not wait for the manifest to know that it wants one.
-        loading = w.generations.begin(w.environ, NONE, Cause("/a.py"), modules)
+        loading = begin(w)
         await until(lambda: "t2" in w.parents)
-        assert await w.generations.commit(loading)
+        assert (await loading).ok
         await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[0].exit.done())
         assert not w.children(ch.ProcessKind.TEMPLATE)[1].exit.done()
 
@@ -251,7 +298,6 @@ async def test_a_quick_file_needs_no_template_any_more() -> None:
         assert await load(w)
         await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[1].exit.done())
         assert [event.start_method for event in ready(w)] == [StartMethod.TEMPLATE, StartMethod.FORK]
-        assert w.learned == [True, False]
 
 
 async def test_an_unsafe_template_is_not_forked() -> None:
@@ -313,7 +359,7 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
             "the template did not load: each process loads by itself; loading takes 1 ms",
         ),
         (None, "no Linux", 80.0, None, "spawn", "no Linux"),
-        (StartMethod.SPAWN, "", 80.0, None, "spawn", "--start-method spawn"),
+        (StartMethod.SPAWN, "--start-method spawn", 80.0, None, "spawn", "--start-method spawn"),
         (StartMethod.FORK, "", 1021.0, None, "fork", "--start-method fork"),
         (StartMethod.TEMPLATE, "", 1.0, TEMPLATE, "template", "--start-method template"),
         (

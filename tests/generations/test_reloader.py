@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations import control, reloads
-from agent_tui.generations.loops import SUSPECT_AFTER
-from agent_tui.generations.reloads import Reloads
+from agent_tui.generations import control, reloader
+from agent_tui.generations.reloader import FlapDetector, Reloader
 from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
@@ -41,15 +40,13 @@ class Desktop:
     ) -> None:
         self.world = world
         self.file = folder / "agent.py"
-        self.installed: list[Path] = []
         self.save("one")
-        self.reloads = Reloads(
-            world.generations,
+        self.reloader = Reloader(
+            world.loader,
             Sources(self.file, cwd=folder),
             watch,
+            world.bases,
             read_environment=world.read_environment,
-            packages=tuple,
-            take_changed_packages=lambda: self.installed.pop() if self.installed else None,
             clock=clock or SystemClock(),
             emit=world.events.append,
             quiet_s=0.0,
@@ -59,7 +56,7 @@ class Desktop:
         self.file.write_text(f"# {text}\n")
 
     def look(self) -> None:
-        self.reloads.pause(False)
+        self.reloader.pause(False)
 
     @property
     def loaded(self) -> list[GenerationReady]:
@@ -90,19 +87,19 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
     async with world(idle=0) as w:
         w.script.imports_at_once = False
         d = Desktop(w, tmp_path)
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: w.switches)
         d.save("broken")
         w.script.broken = ch.Failed("SyntaxError: invalid", "Traceback…", "agent.py", 3)
         d.look()
         await until(lambda: w.told(GenerationFailed))
-        assert w.generations.current is not None
+        assert w.loader.current is not None
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
         await until(lambda: [each.generation for each in d.loaded] == [1])
         w.script.broken = None
         await d.load("mended")
         assert w.switches == [1, 3]
-        assert (await d.reloads.diff(2, None)).startswith("generation 2 against 1")
+        assert (await d.reloader.diff(2, None)).startswith("generation 2 against 1")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -120,7 +117,7 @@ async def test_what_appears_while_something_is_loaded_is_loaded_with_all_the_res
         # The agent's file imports the one, and will import the other in a job.
         w.script.manifest = replace(MANIFEST, files=(str(d.file), str(helper)))
         w.script.on_load = appear
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded)
         assert [each.generation for each in w.events if isinstance(each, GenerationOvertaken)] == [1]
         assert [each.generation for each in d.loaded] == [2]
@@ -187,7 +184,7 @@ async def test_the_wait_for_the_environment_does_not_make_a_load_impatient(tmp_p
         d.save("half")
         d.look()
         await until(lambda: d.world.environment_reads == 2)
-        clock.advance(2 * reloads.PATIENCE_S)
+        clock.advance(2 * reloader.PATIENCE_S)
         d.world.environment_gives.set()
         await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
         d.world.script.hangs = False
@@ -231,7 +228,7 @@ async def test_a_save_after_the_pause_key_waits_also_while_the_environment_is_re
         d.save("two")
         d.look()
         await until(lambda: d.world.environment_reads == 2)
-        d.reloads.pause(True)
+        d.reloader.pause(True)
         d.save("three")
         d.world.environment_gives.set()
         await until(lambda: len(d.loaded) == 2)
@@ -239,10 +236,14 @@ async def test_a_save_after_the_pause_key_waits_also_while_the_environment_is_re
 
 
 @asynccontextmanager
-async def desktop(folder: Path, clock: Clock | None = None) -> AsyncIterator[Desktop]:
+async def desktop(
+    folder: Path, clock: Clock | None = None, packages: Path | None = None
+) -> AsyncIterator[Desktop]:
     async with world(idle=0) as w:
+        if packages is not None:
+            w.script.unfit = ch.BaseReport("", "", (), (str(packages),))
         made = Desktop(w, folder, clock=clock)
-        running = asyncio.create_task(made.reloads.run())
+        running = asyncio.create_task(made.reloader.run())
         try:
             await until(lambda: made.loaded)
             yield made
@@ -272,13 +273,13 @@ async def test_a_file_that_each_load_rewrites_is_passed_over(tmp_path: Path) -> 
         await until(lambda: passed_over(d) == {str(d.file)})
         await until(lambda: len(d.loaded) == 2)
         await d.nothing_is_loaded()
-        assert await d.reloads.reload()  # it counts again
+        assert await d.reloader.reload()  # it counts again
 
 
 async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agent(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         d.world.script.hangs = True
-        for number in range(40):
+        for number in range(24):
             d.save(f"typed {number}")
             d.look()
             await asyncio.sleep(0.05)  # not in step with the loads, which is what tells them apart
@@ -289,18 +290,116 @@ async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agen
         assert not passed_over(d)
 
 
-async def test_a_pause_while_a_suspect_is_held_back_is_heeded(tmp_path: Path) -> None:
+async def test_a_pause_while_a_suspect_is_held_back_is_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FlapDetector, "pause_s", lambda *_: 60.0)
     async with desktop(tmp_path) as d:
-        for _ in range(SUSPECT_AFTER):
-            d.reloads._breaker.note([d.file], 0.05)
         d.save("two")
         d.look()
-        await asyncio.sleep(0)
-        d.reloads.pause(True)
-        await asyncio.sleep(0.4)  # longer than it is held
+        await asyncio.sleep(0.01)  # it waits
+        d.reloader.pause(True)
+        monkeypatch.undo()
+        await until(lambda: not d.reloader._woken.is_set())
         assert len(d.loaded) == 1
         d.look()
         await until(lambda: len(d.loaded) == 2)
+
+
+A, B = Path("/a.py"), Path("/b.py")
+
+
+class Disk:
+    """Files, their times, and the loads that a detector is told of."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.written: dict[str, float] = {}
+        self.flaps = FlapDetector(most_loads=3, suspect_after=2, now=self.clock.time)
+
+    def save(self, *paths: Path) -> None:
+        self.written |= {str(path): self.clock.time() for path in paths}
+
+    def load(self, *rewrites: Path) -> None:
+        """A load of a second, which rewrites these in its middle."""
+        self.flaps.load_began()
+        self.clock.advance(0.5)
+        self.save(*rewrites)
+        self.clock.advance(0.5)
+        self.flaps.load_ended()
+
+    def note(self, *changed: Path) -> frozenset[Path]:
+        return self.flaps.note(changed, self.written)
+
+    def pause_s(self, *changed: Path) -> float:
+        return self.flaps.pause_s(changed, self.written)
+
+
+def test_a_file_that_each_load_rewrites_flaps() -> None:
+    disk = Disk()
+    for _ in range(2):
+        disk.load(A, B)
+        assert not disk.note(A, B)
+    disk.load(A)
+    assert disk.note(A) == {A}  # B stayed as it was
+    assert disk.flaps.ignored == {A}
+    disk.flaps.forget()
+    assert not disk.flaps.ignored
+    disk.load(A)
+    assert not disk.note(A)
+
+
+def test_one_load_that_leaves_it_as_it_was_ends_the_row() -> None:
+    disk = Disk()
+    for number in range(200):
+        rewrites = (A,) if number % 3 else ()
+        disk.load(*rewrites)
+        assert not disk.note(*rewrites)
+
+
+def test_a_save_between_two_loads_ends_the_row() -> None:
+    disk = Disk()
+    for number in range(200):
+        disk.load(A)
+        if number % 3 == 2:
+            disk.clock.advance(0.2)  # past what the processes of that load may still write
+            disk.save(A)
+        assert not disk.note(A)
+
+
+def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
+    disk = Disk()
+    disk.load(A)
+    disk.note(A)
+    assert disk.pause_s(A) == 0
+    disk.load(A)
+    assert disk.pause_s(A) == pytest.approx(1.2)
+    assert disk.pause_s(A, B) == 0  # a save of something else does not wait
+    assert disk.pause_s() == 0
+    disk.flaps.load_began()
+    disk.clock.advance(60.0)
+    disk.save(A)
+    disk.flaps.load_ended()
+    assert disk.pause_s(A) == FlapDetector.MOST_PAUSE_S
+
+
+def test_noting_the_same_change_twice_counts_once() -> None:
+    disk = Disk()
+    for _ in range(2):
+        disk.load(A)
+        assert not disk.note(A)
+        assert not disk.note(A)
+    disk.load(A)
+    assert disk.note(A) == {A}
+
+
+def test_a_file_that_loads_delete_flaps_as_well() -> None:
+    disk = Disk()
+    for _ in range(2):
+        disk.load()
+        assert not disk.note(A)
+    disk.load()
+    assert disk.note(A) == {A}
 
 
 async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path: Path) -> None:
@@ -320,18 +419,18 @@ async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path:
 async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Path, loading: bool) -> None:
     async with world(idle=0) as w:
         d = Desktop(w, tmp_path)
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded)
         await d.load("two")
         w.script.hangs = True
-        asked = [asyncio.create_task(each) for each in (d.reloads.reload(), d.reloads.roll_back(1))]
+        asked = [asyncio.create_task(each) for each in (d.reloader.reload(), d.reloader.roll_back(1))]
         if loading:
             await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 3)
         else:
             await asyncio.sleep(0)
         running.cancel()
         async with asyncio.timeout(5):
-            for each in (*asked, d.reloads.reload()):
+            for each in (*asked, d.reloader.reload()):
                 with pytest.raises(UserError, match="agent-tui ends"):
                     await each
         await asyncio.gather(running, return_exceptions=True)
@@ -340,7 +439,7 @@ async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Pat
 async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        assert await d.reloads.roll_back(1)
+        assert await d.reloader.roll_back(1)
         assert (d.served, d.loaded[-1].rolled_back_to) == ("one", 1)
         await d.nothing_is_loaded()
         await d.load("three")
@@ -351,7 +450,7 @@ async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> Non
 async def test_what_was_saved_while_it_was_rolled_back_is_loaded_after_it(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        asked = asyncio.create_task(d.reloads.roll_back(1))
+        asked = asyncio.create_task(d.reloader.roll_back(1))
         await asyncio.sleep(0)
         d.save("three")
         d.look()
@@ -364,31 +463,33 @@ async def test_what_was_saved_while_it_was_rolled_back_is_loaded_after_it(tmp_pa
 async def test_saves_that_are_passed_over_wait_behind_a_roll_back(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        d.reloads.pause(True)
+        d.reloader.pause(True)
         d.save("three")
-        assert await d.reloads.roll_back(1)
+        assert await d.reloader.roll_back(1)
         assert d.served == "one"
-        d.reloads.pause(False)
+        d.reloader.pause(False)
         await until(lambda: len(d.loaded) == 4)
         assert d.served == "three"
 
 
 async def test_other_packages_load_what_was_rolled_back_to_again(tmp_path: Path) -> None:
-    async with desktop(tmp_path) as d:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    async with desktop(tmp_path, packages=packages) as d:
         await d.load("two")
-        await d.reloads.roll_back(1)
-        d.installed.append(Path("/site-packages"))
+        await d.reloader.roll_back(1)
+        (packages / "six.py").touch()
         d.look()
         await until(lambda: len(d.loaded) == 4)
         last = d.loaded[-1]
-        assert (d.served, last.cause, last.rolled_back_to) == ("one", "/site-packages", 1)
+        assert (d.served, last.cause, last.rolled_back_to) == ("one", str(packages), 1)
         await d.nothing_is_loaded()
 
 
 async def test_what_is_asked_for_at_once_is_done_in_order(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        asked = (d.reloads.roll_back(1), d.reloads.reload(), d.reloads.reload(), d.reloads.roll_back(1))
+        asked = (d.reloader.roll_back(1), d.reloader.reload(), d.reloader.reload(), d.reloader.roll_back(1))
         assert all(await asyncio.gather(*asked))
         assert [each.cause for each in d.loaded[2:]] == ["roll back to 1", "reload", "roll back to 1"]
         assert d.served == "one"
@@ -397,9 +498,9 @@ async def test_what_is_asked_for_at_once_is_done_in_order(tmp_path: Path) -> Non
 async def test_a_roll_back_to_a_roll_back_names_where_the_code_is_from(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        await d.reloads.roll_back(1)
+        await d.reloader.roll_back(1)
         await d.load("four")
-        assert await d.reloads.roll_back(3)
+        assert await d.reloader.roll_back(3)
         assert (d.loaded[-1].cause, d.loaded[-1].rolled_back_to) == ("roll back to 1", 1)
 
 
@@ -407,34 +508,34 @@ async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: 
     async with desktop(tmp_path) as d:
         await d.load("two")
         d.world.refuse = refused
-        assert not await d.reloads.roll_back(1)
+        assert not await d.reloader.roll_back(1)
         [event] = d.world.told(GenerationFailed)
         assert isinstance(event, GenerationFailed)
         assert (event.generation, event.cause) == (3, "roll back to 1")
         d.world.refuse = lambda manifest: None
-        current = d.world.generations.current
+        current = d.world.loader.current
         assert current is not None
         assert current.number == 2
         await d.nothing_is_loaded()
         await d.load("four")
-        assert (await d.reloads.diff(4, None)).startswith("generation 4 against 2")
+        assert (await d.reloader.diff(4, None)).startswith("generation 4 against 2")
 
 
 async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         with pytest.raises(UserError, match="generation 1 is the one that serves"):
-            await d.reloads.roll_back(1)
+            await d.reloader.roll_back(1)
         with pytest.raises(UserError, match="there is no generation 2"):
-            await d.reloads.roll_back(2)
+            await d.reloader.roll_back(2)
         with pytest.raises(UserError, match="generation 1 was the first"):
-            await d.reloads.diff(1, None)
+            await d.reloader.diff(1, None)
         await d.nothing_is_loaded()
 
 
 async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        assert (await d.reloads.diff(2, None)).split("\n") == [
+        assert (await d.reloader.diff(2, None)).split("\n") == [
             "generation 2 against 1: 1 file, +1 -1 lines",
             "--- agent.py",
             "+++ agent.py",
@@ -466,11 +567,11 @@ class Scarce(Watch):
 async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reloads, "AGAIN_S", 0.0)
+    monkeypatch.setattr(reloader, "AGAIN_S", 0.0)
     async with world(idle=0) as w:
         watch = Scarce()
         d = Desktop(w, tmp_path, watch)
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded and not watch.ends)
         followed = watch.followed
         await d.load("two")
@@ -486,7 +587,7 @@ async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
 async def test_a_load_whose_process_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reloads, "AGAIN_S", 0.0)
+    monkeypatch.setattr(reloader, "AGAIN_S", 0.0)
     monkeypatch.setattr(control, "MOST_RESTARTS", 0)
 
     async with world(idle=0) as w:
@@ -500,7 +601,7 @@ async def test_a_load_whose_process_cannot_be_started_is_tried_again(
 
         w.nursery.prepare = scarce
         d = Desktop(w, tmp_path)
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded)
         errors = [event.error for event in w.events if isinstance(event, GenerationFailed)]
         assert errors == [f"cannot start: {NONE_LEFT}"] * 2
@@ -522,7 +623,7 @@ async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path)
         (failed,) = d.world.told(GenerationFailed)
         assert isinstance(failed, GenerationFailed)
         assert failed.error == "agent-tui's own loading failed: KeyError: 'a bug'"
-        assert d.world.generations.current is not None
+        assert d.world.loader.current is not None
         d.world.refuse = refuse
         await d.load("three")
 
@@ -532,7 +633,7 @@ async def test_loading_goes_on_after_an_internal_error_with_what_is_loaded(
 ) -> None:
     async with world(idle=0) as w:
         d = Desktop(w, tmp_path)
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded)
 
         def bug(self: Sources) -> None:
@@ -540,12 +641,12 @@ async def test_loading_goes_on_after_an_internal_error_with_what_is_loaded(
 
         with monkeypatch.context() as patched:
             patched.setattr(Sources, "read", bug)
-            asked = asyncio.create_task(d.reloads.reload())
+            asked = asyncio.create_task(d.reloader.reload())
             with pytest.raises(RecursionError):
                 await running
             with pytest.raises(UserError, match="internal error"):
                 await asked
-        running = asyncio.create_task(d.reloads.run())
+        running = asyncio.create_task(d.reloader.run())
         await d.nothing_is_loaded()
         await d.load("two")
         assert w.switches == [1, 2]

@@ -1,0 +1,248 @@
+"""One generation, a loaded version of the agent's code: how its processes start and end.
+
+Job processes start by one of three methods, chosen by what loading showed (design §5.3, fork.md §7): forks of
+the base, forks of a template that has loaded the file, or fresh interpreters.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent_tui.generations.bases import Base, Bases
+from agent_tui.generations.control import Control
+from agent_tui.model import child as ch
+from agent_tui.model.events import StartMethod
+from agent_tui.processes.pool import Plan
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
+from agent_tui.runtimes.snapshots import Modules
+
+TEMPLATE_FROM_MS = 50.0
+"""Below this a template saves nothing that could be measured, and each process has its own module state."""
+
+
+class Runtime(Protocol):
+    """Starts the children of one generation, on one interpreter, with one environment."""
+
+    def launch(
+        self, kind: ch.ProcessKind, process_id: str, functions: str, parents: tuple[ch.Child, ...]
+    ) -> Awaitable[ch.Child]:
+        """Start a fork of the first of `parents` that can, else a fresh process. Raise OSError."""
+        ...
+
+    def serve(self, modules: Modules) -> None:
+        """Give children that are launched from here on these modules of the project."""
+        ...
+
+    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
+        """Return what to do about a file that has become one of another kind; empty if it has not.
+
+        `said` is what its load said. Reads files: call it in a thread.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what children are started with. Running ones keep theirs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A start method and why, for people."""
+
+    method: StartMethod
+    reason: str
+
+
+class Generation:
+    """A version of the agent's code, from the start of its load until nothing of it runs but jobs."""
+
+    manifest: ch.Manifest
+    """What its file is; set by `load_file`."""
+
+    def __init__(
+        self,
+        number: int,
+        runtime: Runtime,
+        environ: Mapping[str, str],
+        bases: Bases,
+        supervisor: Supervisor,
+        wanted: StartMethod | None,
+    ) -> None:
+        """`wanted` is what `--start-method` says."""
+        self.number = number
+        self.runtime = runtime
+        self.plan = Plan(number, self._launch)
+        self.control = Control(number, supervisor, self._launch_to_load, hear=self._hear)
+        self.modules: Modules | None = None
+        """The project's own modules, once loading has shown which they are."""
+        self._environ = environ
+        self._bases = bases
+        self._supervisor = supervisor
+        self._wanted = wanted
+        self._base: Base | None = None
+        self._template: SupervisedProcess | None = None
+        self._template_life: asyncio.Task[None] | None = None
+        self._report: ch.TemplateReport | None = None
+        self._choice: asyncio.Future[Choice] = asyncio.get_running_loop().create_future()
+
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """The running processes that are not job processes."""
+        both = (self.control.process, self._template)
+        return tuple(each for each in both if each is not None and not each.ended.done())
+
+    @property
+    def is_worth_a_template(self) -> bool:
+        return worth_a_template(self._wanted, self.manifest.load_ms)
+
+    async def load_file(self, *, expect_template: bool) -> ch.Manifest:
+        """Load the agent's file in the control process. Raise ProcessFailed when it does not load.
+
+        `expect_template`: load it in a template at the same time, since it will probably be worth it.
+        """
+        self._base = await self._bases.get(self._environ)
+        if expect_template and self._base is not None:
+            self._start_template(self._base)
+        self.manifest = await self.control.start()
+        return self.manifest
+
+    def serve(self, modules: Modules) -> None:
+        """Give children these modules from here on."""
+        self.modules = modules
+        self.runtime.serve(modules)
+
+    async def choose_start_method(self) -> Choice:
+        """Choose how its job processes start. Until then launches wait."""
+        base = self._base
+        if base is not None:
+            if self._template is None and self.is_worth_a_template:
+                self._start_template(base)
+            await base.prepared.wait()
+            if self._template is not None:
+                await self._template_loaded(self._template)
+        choice = choose(self._wanted, self._bases.impossible, self.manifest.load_ms, self._report)
+        if choice.method is not StartMethod.TEMPLATE:
+            self._end_template("it is not needed")
+        self._choice.set_result(choice)
+        return choice
+
+    def leave_unchosen(self) -> None:
+        """Fail the launches that wait for a start method."""
+        if not self._choice.done():
+            self._choice.cancel()
+
+    def kill(self, reason: str) -> None:
+        """End its processes now, but for jobs; `end` waits for them."""
+        self.control.kill(reason)
+        if self._template is not None:
+            self._template.kill(reason)
+
+    async def end(self, reason: str, released: Awaitable[None]) -> None:
+        """End what is not a job process, once it has answered what it was asked. Jobs go on.
+
+        `released` is done when nothing is launched from its plan any more.
+        """
+        self._end_template(reason)
+        await self.control.close(reason)
+        await released
+        self.runtime.close()
+        if self._template_life is not None:
+            await self._template_life
+        self.leave_unchosen()
+
+    # -- launching ------------------------------------------------------------------------------------
+
+    async def _launch(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
+        """Start a job or inference process. Raise OSError."""
+        try:
+            choice = await asyncio.shield(self._choice)
+        except asyncio.CancelledError:
+            if self._choice.cancelled():
+                raise OSError("its generation is not used") from None
+            raise
+        parents = self._bases.parents(self._environ)
+        template = self._template.child if self._template is not None else None
+        if choice.method is StartMethod.TEMPLATE and template is not None and kind is ch.ProcessKind.JOB:
+            parents = (template, *parents)
+        return await self.runtime.launch(kind, process_id, self.manifest.functions, parents)
+
+    async def _launch_to_load(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
+        """Start a process that is to find out which functions the file has."""
+        return await self.runtime.launch(kind, process_id, "", self._bases.parents(self._environ))
+
+    # -- the template ---------------------------------------------------------------------------------
+
+    def _start_template(self, base: Base) -> None:
+        async def launch(kind: ch.ProcessKind, process_id: str) -> ch.Child:
+            await base.prepared.wait()
+            return await self._launch_to_load(kind, process_id)
+
+        self._template = self._supervisor.process(
+            f"t{self.number}",
+            ch.ProcessKind.TEMPLATE,
+            self.number,
+            launch=launch,
+            relay=lambda process, message: self._hear(message),
+        )
+        self._template_life = asyncio.create_task(self._template.run(), name=f"template {self.number}")
+
+    async def _template_loaded(self, template: SupervisedProcess) -> None:
+        try:
+            await asyncio.shield(template.ready)
+        except ProcessFailed:
+            self._report = None  # the job processes load the file themselves, and say what is wrong
+
+    def _end_template(self, reason: str) -> None:
+        if self._template is not None:
+            self._template.shutdown(reason)
+
+    def _hear(self, message: ch.FromChild) -> None:
+        match message:
+            case ch.TemplateReport():
+                self._report = message
+            case ch.Code(modules=modules):
+                self._bases.keep_code(modules)
+            case _:
+                pass
+
+
+def worth_a_template(wanted: StartMethod | None, load_ms: float) -> bool:
+    """Return whether to try a template."""
+    if wanted is not None:
+        return wanted is StartMethod.TEMPLATE
+    return load_ms >= TEMPLATE_FROM_MS
+
+
+def choose(
+    wanted: StartMethod | None, impossible: str, load_ms: float, template: ch.TemplateReport | None
+) -> Choice:
+    """Return the start method and its reason.
+
+    `wanted` is what `--start-method` says, `impossible` why nothing can be forked, `template` what a template
+    that loaded the file found out; None if it was not worth it or did not load.
+    """
+    took = f"loading takes {_duration(load_ms)}"
+    if impossible:
+        return Choice(StartMethod.SPAWN, impossible)
+    if wanted is StartMethod.FORK:
+        return Choice(StartMethod.FORK, "--start-method fork")
+    if not worth_a_template(wanted, load_ms):
+        return Choice(StartMethod.FORK, took)
+    if template is None:
+        return Choice(StartMethod.FORK, f"the template did not load: each process loads by itself; {took}")
+    if wanted is StartMethod.TEMPLATE:
+        spite = f", although loading it leaves {template.unsafe}" if template.unsafe else ""
+        return Choice(StartMethod.TEMPLATE, f"--start-method template{spite}")
+    if template.unsafe:
+        return Choice(
+            StartMethod.FORK, f"loading leaves {template.unsafe}: each process loads by itself; {took}"
+        )
+    drawn = (
+        f"; random values of {', '.join(template.drawn)} are the same in all jobs" if template.drawn else ""
+    )
+    return Choice(StartMethod.TEMPLATE, f"{took}, which is done once{drawn}")
+
+
+def _duration(ms: float) -> str:
+    return f"{ms / 1000:.1f} s" if ms >= 950 else f"{ms:.0f} ms"

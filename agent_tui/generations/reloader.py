@@ -1,0 +1,518 @@
+"""When a generation is loaded: at the start, at each save that matters, and when asked.
+
+A load begins with the first sign of a save and switches once it has been quiet for a moment; a later save
+cancels it and starts the next one. Only content counts: what is the same again, or belongs to nothing that
+runs, does nothing.
+
+A roll back loads what was kept of an earlier load and reads no file: what counts as a save after it is still
+what differs from the disk as it was last loaded.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent_tui.generations.bases import Bases
+from agent_tui.generations.diffs import difference
+from agent_tui.generations.history import History, Kept
+from agent_tui.generations.load import Appeared, Cause, Loaded, Loader, Source
+from agent_tui.generations.sources import Snapshot, Sources, differing
+from agent_tui.generations.watch import Watch
+from agent_tui.model.clock import Clock
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import Notice, WatchingChanged
+from agent_tui.model.logs import LogLevel
+from agent_tui.processes.process import Emit
+from agent_tui.runtimes.threads import off_loop
+
+QUIET_S = 0.03
+"""A save is often several events (truncate, write, rename): what follows within this time belongs to it."""
+
+PATIENCE_S = 5.0
+"""How long saves may keep a load from being finished by starting it over."""
+
+OVERTAKEN = "a later save overtook it"
+OVER = "agent-tui ends: nothing is loaded any more"
+FAILED = "loading failed by an internal error; try again"
+
+AGAIN_S = 1.0
+LONGEST_AGAIN_S = 60.0
+"""Pauses before a load whose processes could not start, or a watch that ended, is retried."""
+
+FRESH_S = 2.0
+"""A file's own time says when it was saved, if it is not older than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A caller that waits for a load: of what is on disk, or of what was kept."""
+
+    done: "asyncio.Future[bool]"
+    kept: Kept | None = None
+
+
+class Reloader:
+    """Runs one load at a time; `run()` goes on until it is cancelled."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        sources: Sources,
+        watch: Watch | None,
+        bases: Bases,
+        *,
+        read_environment: Callable[[], Awaitable[Mapping[str, str]]],
+        clock: Clock,
+        emit: Emit,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        """Without `watch` only `reload()` loads again.
+
+        `read_environment` returns the agent's environment as its files are now. It may take seconds.
+        """
+        self._loader = loader
+        self._sources = sources
+        self._watch = watch
+        self._bases = bases
+        self._read_environment = read_environment
+        self._clock = clock
+        self._emit = emit
+        self._quiet_s = quiet_s
+        self._flaps = FlapDetector()
+        self._paused = False
+        self._woken = asyncio.Event()
+        """Something may have changed on disk, or was requested."""
+        self._stirred_at = 0.0
+        """When the watch last saw something, monotonic."""
+        self._quiet = asyncio.Event()
+        """Set by the load's supervision once nothing was seen for `quiet_s`."""
+        self._requests: list[_Request] = []
+        self._over = self._retry = False
+        self._retry_s = AGAIN_S
+        self._last: Snapshot | None = None
+        """What was on disk at the last load of it, whether or not it went well."""
+        self._history = History()
+        self._back: Kept | None = None
+        """What runs after a roll back, while that is not what is on disk."""
+
+    # -- what the engine asks -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Load, and stay to load again. Callers that still wait for a load when it ends get a UserError.
+
+        It can be run again after an error: what is loaded stays so.
+        """
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            self._over = True
+            self._loader.stop()
+            raise
+        finally:
+            for each in self._requests:
+                if not each.done.done():
+                    each.done.set_exception(UserError(OVER if self._over else FAILED))
+            self._requests.clear()
+
+    async def reload(self) -> bool:
+        """Load now, whether or not anything changed; return False when it does not load.
+
+        Raise UserError when nothing is loaded any more.
+        """
+        if self._flaps.ignored:
+            self._flaps.forget()
+            self._report_watching()
+        return await self._request(None)
+
+    async def roll_back(self, number: int) -> bool:
+        """Load what was kept of a generation as the next one; return False when it does not load any more.
+
+        Raise UserError if it is not kept, did not load, or is the one that serves; also when nothing is
+        loaded any more.
+        """
+        kept = self._history.to_load(number)
+        current = self._loader.current
+        if current is not None and current.number == number:
+            raise UserError(f"generation {number} is the one that serves")
+        return await self._request(kept)
+
+    async def diff(self, number: int, against: int | None) -> str:
+        """Return what changed from the load before, or from another. Raise UserError if one is not kept."""
+        before, after = self._history.pair(number, against)
+        return await off_loop(difference, before, after, self._sources.folder)
+
+    def pause(self, paused: bool) -> None:
+        """Ignore saves until it is called with False; then load what changed meanwhile."""
+        self._paused = paused
+        self._report_watching()
+        self._woken.set()
+
+    async def _request(self, kept: Kept | None) -> bool:
+        if self._over:
+            raise UserError(OVER)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._requests.append(_Request(done, kept))
+        self._woken.set()
+        return await done
+
+    # -- the loop -------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if self._watch is not None:
+                await stack.enter_async_context(self._watch)
+                watching = asyncio.create_task(self._follow_watch(self._watch), name="saves")
+                stack.push_async_callback(_cancelled, watching)
+            if self._loader.current is None:
+                await self._load_disk("start")
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                if self._requests:
+                    await self._answer()
+                elif self._retry:
+                    self._retry = False
+                    await self._load_disk("start" if self._loader.current is None else "reload")
+                elif not self._paused:
+                    await self._load_disk()
+
+    async def _follow_watch(self, watch: Watch) -> None:
+        pause_s, failed_at = AGAIN_S, -math.inf
+        while True:
+            try:
+                while True:
+                    await watch.next()
+                    self._stirred_at = self._clock.monotonic()
+                    self._quiet.clear()
+                    self._woken.set()
+            except OSError as error:
+                now = self._clock.monotonic()
+                if now - failed_at > 2 * LONGEST_AGAIN_S:  # and not the same trouble still
+                    pause_s = AGAIN_S
+                    text = f"saves cannot be seen ({error}): press r after a save until they are seen again"
+                    self._emit(Notice(LogLevel.WARN, text))
+                failed_at = now
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_AGAIN_S)
+            self._watch_all()
+
+    async def _answer(self) -> None:
+        """Load what was requested first, for all that requested the same before anything else was."""
+        wanted = self._requests[0].kept
+        requests = list(itertools.takewhile(lambda each: each.kept is wanted, self._requests))
+        del self._requests[: len(requests)]
+        if self._requests:
+            self._woken.set()
+        try:
+            loaded = await (self._load_disk("reload") if wanted is None else self._load_kept(wanted))
+        except BaseException:
+            self._requests += requests  # `run` fails them
+            raise
+        for each in requests:
+            if not each.done.done():
+                each.done.set_result(loaded)
+
+    # -- a load of what is on disk --------------------------------------------------------------------
+
+    async def _load_disk(self, forced: str = "") -> bool:
+        """Load what is on disk, again as long as saves overtake it; return False when that failed.
+
+        `forced` is the cause of a load that does not depend on a change.
+        """
+        began, accept_new = self._clock.monotonic(), False
+        while True:
+            seen_at = self._clock.monotonic()
+            snapshot = await self._read()
+            changed = self._changed(snapshot)
+            if (pause_s := self._flaps.pause_s(changed, snapshot.written)) and not forced:
+                await self._pause_for(pause_s)
+                if self._requests or self._paused:
+                    self._woken.set()  # a request, or nothing at all, comes first
+                    return True
+                snapshot = await self._read()
+                changed = self._changed(snapshot)
+            self._note_flapping(changed, snapshot)
+            packages = self._bases.take_changed_packages()
+            if not (forced or changed or packages):
+                return True
+            if self._back is not None and not (forced or changed):
+                return await self._load_kept(self._back, str(packages))
+
+            # The environment is read before the load begins, and to its end: a FIFO gives its content once,
+            # so a load that is overtaken must not have taken it.
+            reading_since = self._clock.monotonic()
+            environ = await self._read_environment()
+            began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
+            if self._woken.is_set() and not self._paused:
+                # Load the modules as they are now, not as they were before a FIFO gave its content. The other
+                # files stay as they were: one that was saved meanwhile may have been read before that.
+                snapshot = replace(await self._read(), others=snapshot.others)
+                changed = self._changed(snapshot)
+                if not (forced or changed or packages):
+                    return True
+
+            cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
+            self._flaps.load_began()
+            try:
+                loaded = await self._load_unless_overtaken(
+                    Source(snapshot, environ, self._sources, accept_new), cause, began
+                )
+            except Appeared:
+                loaded, accept_new = None, True
+            finally:
+                self._flaps.load_ended()
+            if loaded is None:
+                continue
+
+            self._last = await self._as_loaded(snapshot, loaded)
+            self._history.keep(Kept(loaded.number, self._last, loaded.ok))
+            self._retry_later(loaded)
+            if loaded.ok:
+                self._back = None
+            self._watch_all()
+            return loaded.ok
+
+    async def _load_unless_overtaken(self, source: Source, cause: Cause, began: float) -> Loaded | None:
+        """Return what became of the load; None if a later save made it worthless, so that it was cancelled.
+
+        Raise Appeared as the load does.
+        """
+        load = asyncio.create_task(self._loader.load(source, cause, self._quiet), name="load")
+        try:
+            while not load.done():
+                quiet_in = self._stirred_at + self._quiet_s - self._clock.monotonic()
+                if quiet_in <= 0:
+                    self._quiet.set()
+                await self._wait_for_change(load, None if self._quiet.is_set() else quiet_in)
+                if not self._woken.is_set():
+                    continue
+                impatient = self._clock.monotonic() - began > PATIENCE_S
+                if self._requests or impatient or self._loader.is_switching:
+                    # What came now gets its own round: this load is finished first.
+                    self._quiet.set()
+                    await asyncio.wait({load})
+                    break
+                self._woken.clear()
+                if self._paused or not await self._differs(source.snapshot):
+                    continue
+                if not load.done() and not self._loader.is_switching:
+                    load.cancel(OVERTAKEN)
+                    return None
+                self._woken.set()  # too late: the change gets its own round
+            return await load
+        finally:
+            await _cancelled(load)
+
+    async def _wait_for_change(self, load: "asyncio.Task[Loaded]", limit_s: float | None) -> None:
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait({woken, load}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+
+    async def _as_loaded(self, snapshot: Snapshot, loaded: Loaded) -> Snapshot:
+        """Return what was loaded; if it failed before its modules were known, with what is on disk now."""
+        if loaded.modules is not None:
+            return replace(snapshot, modules=loaded.modules.contents, missing=loaded.modules.missing)
+        return replace(snapshot, modules={**(await self._read()).modules, **snapshot.modules})
+
+    def _retry_later(self, loaded: Loaded) -> None:
+        """After a load that says nothing about the code: its processes could not be started."""
+        if not loaded.could_not_start:
+            self._retry_s = AGAIN_S
+            return
+
+        def retry() -> None:
+            self._retry = True
+            self._woken.set()
+
+        asyncio.get_running_loop().call_later(self._retry_s, retry)
+        self._retry_s = min(2 * self._retry_s, LONGEST_AGAIN_S)
+
+    # -- a load of what was kept ----------------------------------------------------------------------
+
+    async def _load_kept(self, kept: Kept, text: str = "") -> bool:
+        """Load what was kept. It cannot be overtaken: saves that come meanwhile are the next round's."""
+        before = self._history.newest
+        assert self._last is not None
+        assert before is not None
+        # Its modules, but the environment of now.
+        snapshot = replace(self._last, modules=kept.snapshot.modules, missing=kept.snapshot.missing)
+        number = kept.back_to or kept.number
+        is_on_disk = snapshot.modules.items() <= (await self._read()).modules.items()
+        cause = Cause(
+            text or f"roll back to {number}",
+            changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
+            back_to=0 if is_on_disk else number,
+        )
+        source = Source(snapshot, await self._read_environment())
+        quiet = asyncio.Event()
+        quiet.set()
+        self._flaps.load_began()
+        try:
+            loaded = await self._loader.load(source, cause, quiet)
+        finally:
+            self._flaps.load_ended()
+        ran = self._history.keep(Kept(loaded.number, snapshot, loaded.ok, number))
+        if loaded.ok:
+            self._back = None if is_on_disk else ran
+        self._woken.set()  # a save from before it, or from meanwhile, was not examined
+        return loaded.ok
+
+    # -- what changed ---------------------------------------------------------------------------------
+
+    async def _read(self) -> Snapshot:
+        snapshot = await off_loop(self._sources.read)
+        self._watch_all()
+        return snapshot
+
+    def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        """Return the files that differ from what was last loaded, and are not ignored."""
+        return self._counted(differing(self._last, snapshot)) if self._last is not None else ()
+
+    async def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        return self._counted(await off_loop(self._sources.changed, snapshot))
+
+    def _counted(self, paths: Iterable[Path]) -> tuple[Path, ...]:
+        return tuple(sorted(each for each in paths if each not in self._flaps.ignored))
+
+    async def _pause_for(self, pause_s: float) -> None:
+        """Wait, unless something is requested meanwhile or reloads are paused."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                while not (self._requests or self._paused):
+                    self._woken.clear()
+                    await self._woken.wait()
+
+    def _note_flapping(self, changed: Iterable[Path], snapshot: Snapshot) -> None:
+        """Ignore files that each load rewrites, after the load that this change leads to."""
+        flapping = self._flaps.note(changed, snapshot.written)
+        if flapping:
+            names = ", ".join(str(each) for each in sorted(flapping))
+            text = (
+                f"{names} changes each time the agent is loaded: its saves are passed over until you reload"
+            )
+            self._emit(Notice(LogLevel.WARN, text))
+            self._report_watching()
+
+    def _cause(
+        self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
+    ) -> Cause:
+        names = tuple(map(str, self._since_the_load_before(changed, snapshot)))
+        if forced:
+            return Cause(forced, None, names)
+        saved_at = self._saved_at(changed, snapshot)
+        return Cause(str(changed[0] if changed else packages), saved_at, names)
+
+    def _since_the_load_before(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
+        """Return what differs from it, when `changed` is what differs from the disk as it was last loaded."""
+        before = self._history.newest
+        if before is None or not before.back_to:
+            return changed
+        return differing(before.snapshot, snapshot)
+
+    def _saved_at(self, changed: tuple[Path, ...], snapshot: Snapshot) -> float:
+        """Return when the last of them was saved, monotonic."""
+        written = [snapshot.written[str(path)] for path in changed if str(path) in snapshot.written]
+        age = time.time() - max(written, default=0.0)
+        return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._stirred_at
+
+    def _watch_all(self) -> None:
+        if self._watch is not None:
+            self._watch.follow(self._sources.folders | frozenset(self._bases.packages))
+
+    def _report_watching(self) -> None:
+        ignored = tuple(str(each) for each in sorted(self._flaps.ignored))
+        self._emit(WatchingChanged(self._paused, ignored))
+
+
+class FlapDetector:
+    """Finds files that loading itself rewrites: each load would cause the next one, for ever.
+
+    The rule: a file that was rewritten during each of the last `most_loads` loads, and never between two of
+    them, is flapping and gets ignored. How often it changes does not tell: where a load takes a second, who
+    saves each half second by hand changes the file during each load, too. So from `suspect_after` loads on,
+    the next one waits for twice as long as the last change took to come. A person's next save falls into
+    that pause; what loading writes cannot.
+    """
+
+    DYING_S = 0.1
+    """For the processes of a load that was cancelled to be gone."""
+
+    TICK_S = 0.01
+    """The time of a file may be this much behind."""
+
+    MOST_PAUSE_S = 5.0
+
+    def __init__(
+        self,
+        *,
+        most_loads: int = 7,
+        suspect_after: int = 4,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`now` is in Unix time, as files have it."""
+        self.ignored: frozenset[Path] = frozenset()
+        self._most_loads = most_loads
+        self._suspect_after = suspect_after
+        self._now = now
+        self._began_at = self._ended_at = 0.0
+        """Of the last load."""
+        self._rows: dict[Path, int] = {}
+        """By file, how many loads in a row rewrote it, without the last one."""
+        self._next_rows: dict[Path, int] = {}
+
+    def load_began(self) -> None:
+        self._rows = self._next_rows
+        self._began_at, self._ended_at = self._now(), math.inf
+
+    def load_ended(self) -> None:
+        self._ended_at = self._now()
+
+    def note(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
+        """Note what differs before the next load; return the files that are ignored from here on."""
+        self._next_rows = self._in_last_load(changed, written)
+        flapping = frozenset(path for path, row in self._next_rows.items() if row >= self._most_loads)
+        self.ignored |= flapping
+        for path in flapping:
+            del self._next_rows[path]
+        return flapping
+
+    def pause_s(self, changed: Iterable[Path], written: Mapping[str, float]) -> float:
+        """Return how long the next load should wait, to see whether these files change without one.
+
+        0 unless all of them are suspect.
+        """
+        rows, changed = self._in_last_load(changed, written), tuple(changed)
+        if not changed or any(rows.get(path, 0) < self._suspect_after for path in changed):
+            return 0.0
+        took_s = max(written.get(str(path), self._began_at) - self._began_at for path in changed)
+        return min(2 * (took_s + self.DYING_S), self.MOST_PAUSE_S)
+
+    def forget(self) -> None:
+        """Ignore nothing any more."""
+        self.ignored = frozenset()
+        self._rows, self._next_rows = {}, {}
+
+    def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
+        """Return the rows of those that were last written during the last load, this load included.
+
+        A file that is gone counts as such: nobody deletes one during each of seven loads.
+        """
+        first, last = self._began_at - self.TICK_S, self._ended_at + self.DYING_S
+        return {
+            path: self._rows.get(path, 0) + 1
+            for path in changed
+            if first <= written.get(str(path), self._began_at) <= last
+        }
+
+
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
