@@ -6,11 +6,12 @@ task. Save, roll back, reload and retry are the same load of another source.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Choice, Generation, Runtime
+from agent_tui.generations.history import History, Kept
 from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
@@ -59,18 +60,23 @@ class Source:
     """Where the modules are that only loading shows; None if all of them are known, from an earlier load."""
     accept_new: bool = False
     """Whether modules may appear while it is loaded: after a load that was repeated for that reason."""
+    back_to: int = 0
+    """The generation whose modules these are, if they were loaded before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What became of a load."""
 
-    number: int
-    ok: bool
-    modules: Modules | None
-    """What its processes were given; None if it failed before that was known."""
+    kept: Kept
+    at: float
+    """When, in Unix time: before it was reported."""
     could_not_start: bool = False
     """It failed because no process could be started, which says nothing about the code."""
+
+    @property
+    def ok(self) -> bool:
+        return self.kept.good
 
 
 class Appeared(UserError):
@@ -115,6 +121,7 @@ class Loader:
         self.current: Generation | None = None
         self.is_switching = False
         """Past the point at which a load can be overtaken."""
+        self.history = History()
         self._project = project
         self._bases = bases
         self._pool = pool
@@ -141,31 +148,25 @@ class Loader:
         self._emit(GenerationLoading(self._number, cause.text))
         steps = _steps_so_far(cause, self._clock)
         generation = self._make(self._number, source)
-        error: Exception | None = None
         try:
             try:
-                await self._load(generation, source, cause, quiet, steps)
+                return await self._load(generation, source, cause, quiet, steps)
             except Appeared:
                 raise
-            except Exception as failure:
+            except Exception as error:
                 self._abandon(generation, "its generation did not load")
                 # A file that was read half written fails, too; then the rest of its save overtakes this load.
                 await quiet.wait()
-                error = await _explained(failure, generation, cause)
+                return await self._fail(generation, source, cause, error, steps)
         except (asyncio.CancelledError, Appeared) as overtaken:
             if self.current is not generation:
                 self._abandon(generation, str(overtaken) or ENDS)
                 self._emit(GenerationOvertaken(generation.number))
             raise
-        if error is not None:
-            seconds = self._seconds(cause)
-            self._emit(failure_event(generation.number, cause.text, seconds, error, steps.taken))
-        could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
-        return Loaded(generation.number, error is None, generation.modules, could_not_start)
 
     async def _load(
         self, generation: Generation, source: Source, cause: Cause, quiet: asyncio.Event, steps: "StepTimes"
-    ) -> None:
+    ) -> Loaded:
         try:
             manifest = await generation.load_file(expect_template=self._expect_template)
         finally:
@@ -180,10 +181,11 @@ class Loader:
             # Nothing serves yet: offers are better taken now than once processes are warm. How those start
             # is known later; a save is loaded meanwhile.
             await self._switch(generation, steps)
+            loaded = self._keep(generation, source, ok=True)
             self._reporting_first = asyncio.create_task(
                 self._report_first(generation, cause, steps), name="first generation"
             )
-            return
+            return loaded
 
         choice = await generation.choose_start_method()
 
@@ -200,7 +202,9 @@ class Loader:
             await asyncio.wait({self._reporting_first})  # in order
 
         await self._switch(generation, steps)
+        loaded = self._keep(generation, source, ok=True)
         self._report_ready(generation, cause, choice, steps)
+        return loaded
 
     async def _switch(self, generation: Generation, steps: "StepTimes") -> None:
         self.is_switching = True
@@ -214,6 +218,28 @@ class Loader:
         steps.end("switch")
         if before is not None:
             self._end(before, f"generation {generation.number} took over")
+
+    async def _fail(
+        self, generation: Generation, source: Source, cause: Cause, error: Exception, steps: "StepTimes"
+    ) -> Loaded:
+        error = await _explained(error, generation, cause)
+        if generation.modules is None and source.found_in is not None:
+            # It is not known what it was given: what is on disk now counts as loaded, too.
+            now = await off_loop(source.found_in.read)
+            generation.modules = Modules({**now.modules, **source.snapshot.modules}, source.snapshot.missing)
+        loaded = self._keep(generation, source, ok=False)
+        seconds = self._seconds(cause)
+        self._emit(failure_event(generation.number, cause.text, seconds, error, steps.taken))
+        could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
+        return replace(loaded, could_not_start=could_not_start)
+
+    def _keep(self, generation: Generation, source: Source, *, ok: bool) -> Loaded:
+        """Keep what was loaded: before the event, after which it can be compared and rolled back to."""
+        snapshot = source.snapshot
+        if (modules := generation.modules) is not None:
+            snapshot = replace(snapshot, modules=modules.contents, missing=modules.missing)
+        kept = self.history.keep(Kept(generation.number, snapshot, ok, source.back_to))
+        return Loaded(kept, self._clock.time())
 
     async def _report_first(self, generation: Generation, cause: Cause, steps: "StepTimes") -> None:
         self._report_ready(generation, cause, await generation.choose_start_method(), steps)

@@ -20,7 +20,7 @@ from typing import Any
 
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.diffs import difference
-from agent_tui.generations.history import History, Kept
+from agent_tui.generations.history import Kept
 from agent_tui.generations.load import Appeared, Cause, Loaded, Loader, Source
 from agent_tui.generations.sources import Snapshot, Sources, differing
 from agent_tui.generations.watch import Watch
@@ -91,13 +91,13 @@ class Reloader:
         self._stirred_at = 0.0
         """When the watch last saw something, monotonic."""
         self._quiet = asyncio.Event()
-        """Set by the load's supervision once nothing was seen for `quiet_s`."""
+        """Of the running load: set while nothing was seen for `quiet_s`."""
         self._requests: list[_Request] = []
         self._over = self._retry = False
         self._retry_s = AGAIN_S
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
-        self._history = History()
+        self._history = loader.history
         self._back: Kept | None = None
         """What runs after a roll back, while that is not what is on disk."""
 
@@ -265,13 +265,12 @@ class Reloader:
                 )
             except Appeared:
                 loaded, accept_new = None, True
-            finally:
-                self._flaps.load_ended()
             if loaded is None:
+                self._flaps.load_overtaken()
                 continue
 
-            self._last = await self._as_loaded(snapshot, loaded)
-            self._history.keep(Kept(loaded.number, self._last, loaded.ok))
+            self._flaps.load_ended(loaded.at)
+            self._last = loaded.kept.snapshot
             self._retry_later(loaded)
             if loaded.ok:
                 self._back = None
@@ -283,19 +282,21 @@ class Reloader:
 
         Raise Appeared as the load does.
         """
-        load = asyncio.create_task(self._loader.load(source, cause, self._quiet), name="load")
+        quiet = self._quiet = asyncio.Event()
+        load = asyncio.create_task(self._loader.load(source, cause, quiet), name="load")
         try:
             while not load.done():
                 quiet_in = self._stirred_at + self._quiet_s - self._clock.monotonic()
                 if quiet_in <= 0:
-                    self._quiet.set()
-                await self._wait_for_change(load, None if self._quiet.is_set() else quiet_in)
+                    quiet.set()
+                await self._wait_for_change(load, None if quiet.is_set() else quiet_in)
                 if not self._woken.is_set():
                     continue
                 impatient = self._clock.monotonic() - began > PATIENCE_S
                 if self._requests or impatient or self._loader.is_switching:
-                    # What came now gets its own round: this load is finished first.
-                    self._quiet.set()
+                    # What came now gets its own round: this load is finished first, without further waiting.
+                    self._quiet = asyncio.Event()
+                    quiet.set()
                     await asyncio.wait({load})
                     break
                 self._woken.clear()
@@ -315,12 +316,6 @@ class Reloader:
             await asyncio.wait({woken, load}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-
-    async def _as_loaded(self, snapshot: Snapshot, loaded: Loaded) -> Snapshot:
-        """Return what was loaded; if it failed before its modules were known, with what is on disk now."""
-        if loaded.modules is not None:
-            return replace(snapshot, modules=loaded.modules.contents, missing=loaded.modules.missing)
-        return replace(snapshot, modules={**(await self._read()).modules, **snapshot.modules})
 
     def _retry_later(self, loaded: Loaded) -> None:
         """After a load that says nothing about the code: its processes could not be started."""
@@ -351,17 +346,14 @@ class Reloader:
             changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
             back_to=0 if is_on_disk else number,
         )
-        source = Source(snapshot, await self._read_environment())
+        source = Source(snapshot, await self._read_environment(), back_to=number)
         quiet = asyncio.Event()
         quiet.set()
         self._flaps.load_began()
-        try:
-            loaded = await self._loader.load(source, cause, quiet)
-        finally:
-            self._flaps.load_ended()
-        ran = self._history.keep(Kept(loaded.number, snapshot, loaded.ok, number))
+        loaded = await self._loader.load(source, cause, quiet)
+        self._flaps.load_ended(loaded.at)
         if loaded.ok:
-            self._back = None if is_on_disk else ran
+            self._back = None if is_on_disk else loaded.kept
         self._woken.set()  # a save from before it, or from meanwhile, was not examined
         return loaded.ok
 
@@ -472,8 +464,11 @@ class FlapDetector:
         self._rows = self._next_rows
         self._began_at, self._ended_at = self._now(), math.inf
 
-    def load_ended(self) -> None:
-        self._ended_at = self._now()
+    def load_ended(self, at: float) -> None:
+        self._ended_at = at
+
+    def load_overtaken(self) -> None:
+        self._ended_at = self._now() + self.DYING_S
 
     def note(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
         """Note what differs before the next load; return the files that are ignored from here on."""
@@ -505,7 +500,7 @@ class FlapDetector:
 
         A file that is gone counts as such: nobody deletes one during each of seven loads.
         """
-        first, last = self._began_at - self.TICK_S, self._ended_at + self.DYING_S
+        first, last = self._began_at - self.TICK_S, self._ended_at
         return {
             path: self._rows.get(path, 0) + 1
             for path in changed

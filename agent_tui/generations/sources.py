@@ -19,11 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_tui.generations.mentions import Mention, mentions
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import NAME as CONFIG
 from agent_tui.options.envfiles import project_root
 from agent_tui.reading import normalized, read_file
+from agent_tui.runtimes.imports import INSTALLED, NEVER_FOLLOWED, Import, Resolver, imports_of
 
 MOST_MODULES = 5000
 MOST_BYTES = 64 * 2**20
@@ -38,8 +38,6 @@ MOST_DIGESTED = LARGEST
 """Bytes of a watched file beyond which its time and size stand for its content: reading it would be felt."""
 
 _Stamp = tuple[int, int, int, int]
-
-_NEVER = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__", "venv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class _File:
     stamp: _Stamp | None
     content: bytes
     written: float
-    mentions: tuple[Mention, ...] = ()
+    imports: tuple[Import, ...] = ()
 
 
 class Sources:
@@ -81,8 +79,8 @@ class Sources:
         self._cache: dict[str, _File] = {}
         self._digests: dict[str, _File] = {}
         self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
-        self._folders: set[str] = set()
-        self._missing: set[str] = set()
+        self._resolver = Resolver(self._listing)
+        """Of the last reading; its folders are those in which a change can matter."""
         self._one = threading.RLock()
         self.folders: frozenset[Path] = frozenset()
         """Folders in which a change can matter, each to be watched by itself, as of the last `read`."""
@@ -107,8 +105,8 @@ class Sources:
         return self.read()
 
     def _read(self) -> Snapshot:
-        self._folders = {*self._roots, *self._env_folders}
-        self._missing = set()
+        resolver = self._resolver = Resolver(self._listing)
+        resolver.folders.update(self._roots, self._env_folders)
         modules: dict[str, bytes] = {}
         written: dict[str, float] = {}
         left_out = []
@@ -123,18 +121,19 @@ class Sources:
                 continue
             left -= len(file.content)
             modules[path], written[path] = file.content, file.written
-            for each in self._candidates(path, file.mentions):
-                if each not in seen:
-                    seen.add(each)
-                    waiting.append(each)
+            for each in file.imports:
+                for found in resolver.files(each, path, self._roots):
+                    if found not in seen:
+                        seen.add(found)
+                        waiting.append(found)
         others: dict[str, bytes] = {}
         for path in (*left_out, *self._other_files()):
             if path not in modules and (digest := self._digest(path)) is not None:
                 others[path], written[path] = digest.content, digest.written
         self._cache = {path: self._cache[path] for path in modules}
         self._digests = {path: self._digests[path] for path in others}
-        self.folders = frozenset(Path(each) for each in self._folders if os.path.isdir(each))
-        return Snapshot(modules, others, frozenset(self._missing), written)
+        self.folders = frozenset(Path(each) for each in resolver.folders if os.path.isdir(each))
+        return Snapshot(modules, others, frozenset(resolver.missing), written)
 
     def changed(self, since: Snapshot) -> tuple[Path, ...]:
         """Files that differ now, new and deleted ones too, sorted."""
@@ -151,33 +150,6 @@ class Sources:
         return bool(self._globs)
 
     # -- modules --------------------------------------------------------------------------------------
-
-    def _candidates(self, importer: str, wanted: Iterable[Mention]) -> Iterator[str]:
-        for each in wanted:
-            if each.level:
-                folder = os.path.dirname(importer)
-                for _ in range(each.level - 1):
-                    folder = os.path.dirname(folder)
-                yield from self._under(folder, each.parts)
-            else:
-                for root in self._roots:
-                    yield from self._under(root, each.parts)
-
-    def _under(self, folder: str, parts: Sequence[str]) -> Iterator[str]:
-        """The files that importing `a.b.c` from a folder runs, or would if they were there."""
-        for part in parts:
-            self._folders.add(folder)
-            names = self._listing(folder)
-            if part + ".py" in names:
-                yield os.path.join(folder, part + ".py")
-            elif part not in names:
-                self._missing.add(os.path.join(folder, part))
-            if part not in names or part in _NEVER:
-                return
-            folder = os.path.join(folder, part)
-            self._folders.add(folder)
-            if "__init__.py" in self._listing(folder):
-                yield os.path.join(folder, "__init__.py")
 
     def _listing(self, folder: str) -> frozenset[str]:
         """Names in a folder; none if it is not one."""
@@ -202,7 +174,7 @@ class Sources:
             if kept is None or kept.stamp != stamp or len(kept.content) > most_bytes:
                 content = read_file(path, most_bytes)
                 same = kept is not None and kept.content == content
-                found = kept.mentions if same and kept else mentions(content)
+                found = kept.imports if same and kept else _all_imports(content)
                 trusted = None if _is_young(status) else stamp
                 kept = self._cache[path] = _File(trusted, content, _written(status), found)
         except (OSError, ValueError):
@@ -210,8 +182,8 @@ class Sources:
             return None
         target = os.path.realpath(path)
         if target != path:
-            self._folders.add(os.path.dirname(target))
-        self._folders.add(os.path.dirname(path))
+            self._resolver.folders.add(os.path.dirname(target))
+        self._resolver.folders.add(os.path.dirname(path))
         return kept
 
     # -- other files ----------------------------------------------------------------------------------
@@ -222,7 +194,7 @@ class Sources:
                 if is_settings_file(name):
                     yield os.path.join(folder, name)
         for pattern in self._globs:
-            yield from pattern.find(self._folders)
+            yield from pattern.find(self._resolver.folders)
 
     def _digest(self, path: str) -> _File | None:
         """A file with what its content comes to, read again if it may have changed.
@@ -240,6 +212,11 @@ class Sources:
             trusted = None if _is_young(status) else stamp
             kept = self._digests[path] = _File(trusted, _digest(path, status), _written(status))
         return kept
+
+
+def _all_imports(content: bytes) -> tuple[Import, ...]:
+    """Return each module once, whenever it is imported: a superset costs nothing."""
+    return tuple({Import(each.module, each.level): None for each in imports_of(content)})
 
 
 def _digest(path: str, status: os.stat_result) -> bytes:
@@ -309,7 +286,7 @@ class _Pattern:
             folders.add(folder)
             for entry in entries:
                 reached = _step(parts, places, entry.name)
-                if not reached or entry.name in _NEVER:
+                if not reached or entry.name in NEVER_FOLLOWED:
                     continue
                 try:
                     if entry.is_dir():
@@ -343,4 +320,4 @@ def _skipping(parts: Sequence[str], places: set[int]) -> frozenset[int]:
 
 
 def _installed(path: str) -> bool:
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.split(os.sep))
+    return not INSTALLED.isdisjoint(path.split(os.sep))

@@ -1,12 +1,13 @@
 """What kind of agent file it is, found out by reading it."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent_tui.model.child import Failed, Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.runtimes.imports import Import, read_imports
+from agent_tui.runtimes.imports import Import, Resolver, names_in, read_imports
 from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
 
 MAX_FILES = 64
@@ -25,9 +26,9 @@ def detect(file: Path) -> str:
     """
     if file.suffix.lower() in JAVASCRIPT:
         raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
-    if os.path.isdir(file):  # noqa: PTH112
+    if os.path.isdir(file):
         raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
-    if not os.path.exists(file):  # noqa: PTH110
+    if not os.path.exists(file):
         raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
     if file.suffix.lower() != ".py":
         raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
@@ -64,7 +65,8 @@ def _is_sdk(each: Import) -> bool:
 
 
 def _all_imports(file: Path) -> Iterator[Import]:
-    root = Path(os.path.realpath(file)).parent
+    root = os.path.dirname(os.path.realpath(file))
+    resolver = Resolver(functools.cache(names_in))
     waiting, seen = [file], {Path(os.path.realpath(file))}
     while waiting:
         here = waiting.pop(0)
@@ -76,17 +78,7 @@ def _all_imports(file: Path) -> Iterator[Import]:
             continue
         for each in imports:
             yield each
-            for local in _local_files(each, here, root):
+            for local in map(Path, map(os.path.realpath, resolver.files(each, str(here), (root,)))):
                 if local not in seen and len(seen) < MAX_FILES:
                     seen.add(local)
                     waiting.append(local)
-
-
-def _local_files(each: Import, importer: Path, root: Path) -> Iterator[Path]:
-    base = importer.parents[each.level - 1] if 0 < each.level <= len(importer.parents) else root
-    stem = str(base)
-    for part in each.module.split(".") if each.module else ():
-        stem = f"{stem}/{part}"
-        for path in (f"{stem}.py", f"{stem}/__init__.py"):
-            if os.path.isfile(path):  # noqa: PTH113  pathlib raises for a name that is too long
-                yield Path(os.path.realpath(path))

@@ -1,12 +1,16 @@
-"""What a Python file imports, read from its lines and never by running it.
+"""What a Python file imports, read from its lines and never by running it, and which project files those are.
 
 No syntax tree: the host's parser knows another Python than the agent's, fails on deep expressions, and takes
 as long as it likes.
 """
 
+import functools
+import itertools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from agent_tui.reading import read_start
@@ -31,6 +35,8 @@ _TEXT = re.compile(
 )
 """Strings and comments: what they say is no import."""
 
+_DOTTED = re.compile(r"""["'][\w.]{1,255}["']""")
+_BY_NAME = re.compile(r"""\bimport_module[ \t]*+\(\s*+["']([\w.]++)["']""")
 _SEVERAL_LINES = re.compile(r"\bimport[ \t]*+\(([^()]*+)\)?")
 _ONLY_FOR_TYPES = re.compile(r"(?:el)?if[ \t(]++(?:\w++[ \t]*+\.[ \t]*+)?TYPE_CHECKING[ \t)]*+:")
 _FORGIVES = re.compile(
@@ -46,6 +52,18 @@ _STATEMENT = re.compile(
 )
 
 
+class When(Enum):
+    """When an import is run."""
+
+    ALWAYS = auto()
+    """At module level and unconditional: the file does not load without it."""
+    MAYBE = auto()
+    BY_NAME = auto()
+    """`import_module("…")`, wherever that is."""
+    NEVER = auto()
+    """It is there for type checkers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Import:
     """One imported name in full: `from livekit import agents` is `livekit.agents`."""
@@ -53,20 +71,24 @@ class Import:
     module: str
     level: int = 0
     """Dots of a relative import."""
-    required: bool = True
-    """At module level and unconditional: the file does not load without it."""
+    when: When = When.ALWAYS
 
 
 def read_imports(file: Path) -> list[Import]:
-    """Return all imports of a file, those only for type checkers left out. Raises OSError."""
-    return list(imports_of(read_start(file, MOST_SCANNED)))
+    """Return the import statements that the file may run. Raise OSError."""
+    found = imports_of(read_start(file, MOST_SCANNED))
+    return [each for each in found if each.when in (When.ALWAYS, When.MAYBE)]
 
 
 def imports_of(source: bytes) -> Iterator[Import]:
     """Yield the imports of a source, valid or not."""
     text = source[:MOST_SCANNED].decode("utf-8", "replace").removeprefix("\ufeff")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _TEXT.sub(lambda match: "" if match[0][0] == "#" else '""', text).replace("\\\n", " ")
+    by_name = "import_module" in text
+    text = _TEXT.sub(functools.partial(_blank, keep_dotted=by_name), text).replace("\\\n", " ")
+    if by_name:
+        for match in itertools.islice(_BY_NAME.finditer(text), MOST_NAMES):
+            yield Import(match[1].strip("."), when=When.BY_NAME)
     text = _SEVERAL_LINES.sub(lambda match: f"import {match[1].replace(chr(10), ' ')}", text)
     only_for_types: int | None = None
     left = MOST_NAMES
@@ -74,20 +96,30 @@ def imports_of(source: bytes) -> Iterator[Import]:
     for line in text.split("\n"):
         code = line.lstrip(" \t\f")
         indent = len(line) - len(code)
-        if not code or (only_for_types is not None and indent > only_for_types):
+        if not code:
             continue
-        only_for_types = indent if _ONLY_FOR_TYPES.match(code) else None
-        if not indent:
-            yield from block.next_line(code)
-        if "import" not in code or only_for_types is not None:
+        if only_for_types is None or indent <= only_for_types:
+            only_for_types = indent if _ONLY_FOR_TYPES.match(code) else None
+            if not indent:
+                yield from block.next_line(code)
+        if "import" not in code:
             continue
         for each in _on_line(code, not indent, left):
             left -= 1
-            if not block.holds(each, indent):
+            if only_for_types is not None:
+                yield replace(each, when=When.NEVER)
+            elif not block.holds(each, indent):
                 yield each
         if left <= 0:
             break
     yield from block.end()
+
+
+def _blank(match: "re.Match[str]", *, keep_dotted: bool) -> str:
+    """Return what takes the place of a string or comment."""
+    if match[0][0] == "#":
+        return ""
+    return match[0] if keep_dotted and _DOTTED.fullmatch(match[0]) else '""'
 
 
 class _Block:
@@ -120,14 +152,15 @@ class _Block:
         return indent == self._indent
 
     def end(self) -> list[Import]:
-        held = [replace(each, required=not self._forgives) for each in self._held]
+        when = When.MAYBE if self._forgives else When.ALWAYS
+        held = [replace(each, when=when) for each in self._held]
         self._open, self._held = False, []
         return held
 
 
 def _on_line(code: str, at_module_level: bool, most: int) -> Iterator[Import]:
     """What a line without its indentation imports, `try: import a` and `import a; import b` included."""
-    required = at_module_level and ":" not in code
+    when = When.ALWAYS if at_module_level and ":" not in code else When.MAYBE
     for statement in _STATEMENTS.split(code, most):
         match = _STATEMENT.match(statement)
         if match is None:
@@ -136,10 +169,65 @@ def _on_line(code: str, at_module_level: bool, most: int) -> Iterator[Import]:
         for name in _names(match["names"], most):
             module = name if match["base"] is None else f"{match['base']}.{name}".strip(".")
             if len(module) <= LONGEST:
-                yield Import(module, level, required)
+                yield Import(module, level, when)
                 most -= 1
 
 
 def _names(text: str, most: int) -> list[str]:
     """`a as b, c` is a, c."""
     return [each.split(None, 1)[0] for each in text.split(",", most)[:most] if each.strip()]
+
+
+# -- which files those are ----------------------------------------------------------------------------
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+NEVER_FOLLOWED = INSTALLED | {"node_modules", "__pycache__", "venv"}
+"""Names of folders without modules of the project."""
+
+
+def names_in(folder: str) -> Container[str]:
+    """Return the names in a folder; none if it is not one."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+class Resolver:
+    """Finds the project's files that imports run, and notes where it looked for them."""
+
+    def __init__(self, names_in: Callable[[str], Container[str]] = names_in) -> None:
+        self.folders: set[str] = set()
+        """Folders that were searched."""
+        self.missing: set[str] = set()
+        """Modules, without suffix, that are not there."""
+        self._names_in = names_in
+
+    def files(self, each: Import, importer: str, roots: Iterable[str]) -> Iterator[str]:
+        """Yield the files that an import in the file `importer` runs, where `roots` are on `sys.path`.
+
+        Importing `a.b` runs the files of the package a, too.
+        """
+        if each.level:
+            folder = os.path.dirname(importer)
+            for _ in range(each.level - 1):
+                folder = os.path.dirname(folder)
+            roots = (folder,)
+        parts = [part for part in each.module.split(".") if part]
+        for root in roots:
+            yield from self._below(root, parts)
+
+    def _below(self, folder: str, parts: Iterable[str]) -> Iterator[str]:
+        for part in parts:
+            self.folders.add(folder)
+            names = self._names_in(folder)
+            if part + ".py" in names:
+                yield os.path.join(folder, part + ".py")
+            elif part not in names and part != "*":
+                self.missing.add(os.path.join(folder, part))
+            if part not in names or part in NEVER_FOLLOWED:
+                return
+            folder = os.path.join(folder, part)
+            self.folders.add(folder)
+            if "__init__.py" in self._names_in(folder):
+                yield os.path.join(folder, "__init__.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.reading import normalized
-from agent_tui.runtimes.imports import read_imports
+from agent_tui.runtimes.imports import When, read_imports
 from agent_tui.runtimes.kinds import KINDS
 
 OLDEST = (3, 10)
@@ -76,7 +76,7 @@ def needs(file: Path, runtime: str) -> tuple[str, ...]:
         imports = read_imports(file)
     except OSError:
         imports = []  # it is gone by now, which its load tells
-    names = {each.module.split(".")[0] for each in imports if each.required and not each.level}
+    names = {each.module.split(".")[0] for each in imports if each.when is When.ALWAYS and not each.level}
     names -= set(sys.stdlib_module_names)
     if sdk := KINDS[runtime].sdk:
         names = (names - {sdk.split(".")[0]}) | {sdk}

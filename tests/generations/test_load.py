@@ -256,8 +256,7 @@ async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(
         assert not w.switches
         loaded = await w.loader.load(replace(source, accept_new=True), Cause("start"), quiet_now())
         assert loaded.ok
-        assert loaded.modules is not None
-        assert loaded.modules.contents.keys() == {str(agent), str(helper)}
+        assert loaded.kept.snapshot.modules.keys() == {str(agent), str(helper)}
 
 
 async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over() -> None:

@@ -326,7 +326,7 @@ class Disk:
         self.clock.advance(0.5)
         self.save(*rewrites)
         self.clock.advance(0.5)
-        self.flaps.load_ended()
+        self.flaps.load_ended(self.clock.time())
 
     def note(self, *changed: Path) -> frozenset[Path]:
         return self.flaps.note(changed, self.written)
@@ -362,7 +362,7 @@ def test_a_save_between_two_loads_ends_the_row() -> None:
     for number in range(200):
         disk.load(A)
         if number % 3 == 2:
-            disk.clock.advance(0.2)  # past what the processes of that load may still write
+            disk.clock.advance(0.001)
             disk.save(A)
         assert not disk.note(A)
 
@@ -379,8 +379,21 @@ def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
     disk.flaps.load_began()
     disk.clock.advance(60.0)
     disk.save(A)
-    disk.flaps.load_ended()
+    disk.flaps.load_ended(disk.clock.time())
     assert disk.pause_s(A) == FlapDetector.MOST_PAUSE_S
+
+
+def test_what_a_cancelled_load_writes_while_its_processes_die_is_its_own() -> None:
+    disk = Disk()
+    for _ in range(2):
+        disk.flaps.load_began()
+        disk.clock.advance(0.5)
+        disk.flaps.load_overtaken()
+        disk.clock.advance(0.05)
+        disk.save(A)
+        assert not disk.note(A)
+    disk.load(A)
+    assert disk.note(A) == {A}
 
 
 def test_noting_the_same_change_twice_counts_once() -> None:
