@@ -7,12 +7,14 @@ the base, forks of a template that has loaded the file, or fresh interpreters.
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agent_tui.generations.bases import Base, Bases
 from agent_tui.generations.control import Control
+from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.model import child as ch
-from agent_tui.model.events import StartMethod
+from agent_tui.model.clock import Clock
+from agent_tui.model.events import LoadSteps, StartMethod
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.runtimes.snapshots import Modules
@@ -47,6 +49,35 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something is loaded: the file that was saved (or "start", "reload"), when, and all that differs.
+
+    `saved_at` and `seen_at`, when the save was seen, are monotonic.
+    """
+
+    text: str
+    saved_at: float | None = None
+    changed: tuple[str, ...] = ()
+    seen_at: float | None = None
+    back_to: int = 0
+    """The generation whose code it is, if that is not what is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is loaded: files as they were read, and the environment that they get."""
+
+    snapshot: Snapshot
+    environ: Mapping[str, str]
+    found_in: Sources | None = None
+    """Where the modules are that only loading shows; None if all of them are known, from an earlier load."""
+    accept_new: bool = False
+    """Whether modules may appear while it is loaded: after a load that was repeated for that reason."""
+    back_to: int = 0
+    """The generation whose modules these are, if they were loaded before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A start method and why, for people."""
 
@@ -63,20 +94,24 @@ class Generation:
     def __init__(
         self,
         number: int,
+        source: Source,
+        cause: Cause,
         runtime: Runtime,
-        environ: Mapping[str, str],
         bases: Bases,
         supervisor: Supervisor,
         wanted: StartMethod | None,
     ) -> None:
         """`wanted` is what `--start-method` says."""
         self.number = number
+        self.source = source
+        self.cause = cause
+        self.snapshot = source.snapshot
+        """What its processes are given: with all that belongs to it once loading has shown that."""
+        self.steps = _steps_so_far(cause, supervisor.clock)
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
         self.control = Control(number, supervisor, self._launch_to_load, hear=self._hear)
-        self.modules: Modules | None = None
-        """The project's own modules, once loading has shown which they are."""
-        self._environ = environ
+        self._environ = source.environ
         self._bases = bases
         self._supervisor = supervisor
         self._wanted = wanted
@@ -107,10 +142,10 @@ class Generation:
         self.manifest = await self.control.start()
         return self.manifest
 
-    def serve(self, modules: Modules) -> None:
+    def serve(self, snapshot: Snapshot) -> None:
         """Give children these modules from here on."""
-        self.modules = modules
-        self.runtime.serve(modules)
+        self.snapshot = snapshot
+        self.runtime.serve(Modules(snapshot.modules, snapshot.missing))
 
     async def choose_start_method(self) -> Choice:
         """Choose how its job processes start. Until then launches wait."""
@@ -246,3 +281,47 @@ def choose(
 
 def _duration(ms: float) -> str:
     return f"{ms / 1000:.1f} s" if ms >= 950 else f"{ms:.0f} ms"
+
+
+class StepTimes:
+    """Takes the steps of one load as they end, each from the end of the one before."""
+
+    def __init__(self, clock: Clock, since: float | None = None) -> None:
+        """`since` is monotonic: the save, if one caused it."""
+        self._clock = clock
+        self._last = clock.monotonic() if since is None else since
+        self._took: dict[str, float] = {}
+
+    def end(
+        self,
+        step: Literal["seen", "read", "control", "load", "warm", "quiet", "switch"],
+        at: float | None = None,
+    ) -> None:
+        """End a step, now or at that monotonic time."""
+        at = max(self._clock.monotonic() if at is None else at, self._last)
+        self._took[step] = (at - self._last) * 1000
+        self._last = at
+
+    def end_loading(self, process: SupervisedProcess | None) -> None:
+        """End the steps of a control process that has loaded the file, or could not."""
+        if process is None or process.loading_at is None:
+            self.end("control")
+        else:
+            self.end("control", process.loading_at)
+            self.end("load")
+
+    @property
+    def taken(self) -> LoadSteps:
+        """Those that have ended."""
+        return LoadSteps(**self._took)
+
+
+def _steps_so_far(cause: Cause, clock: Clock) -> StepTimes:
+    """Return the steps before a load: the save was seen, and the files were read."""
+    if cause.seen_at is None:
+        return StepTimes(clock)
+    steps = StepTimes(clock, cause.seen_at if cause.saved_at is None else cause.saved_at)
+    if cause.saved_at is not None:
+        steps.end("seen", cause.seen_at)
+    steps.end("read")
+    return steps

@@ -20,9 +20,10 @@ from typing import Any
 
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.diffs import difference
+from agent_tui.generations.generation import Cause, Source
 from agent_tui.generations.history import Kept
-from agent_tui.generations.load import Appeared, Cause, Loaded, Loader, Source
-from agent_tui.generations.sources import Snapshot, Sources, differing
+from agent_tui.generations.load import Loaded, Loader
+from agent_tui.generations.sources import Appeared, Snapshot, Sources, differing
 from agent_tui.generations.watch import Watch
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError

@@ -15,8 +15,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
@@ -62,6 +62,10 @@ class _File:
     imports: tuple[Import, ...] = ()
 
 
+class Appeared(UserError):
+    """A module that was missing when the files were read was there when the agent's file imported it."""
+
+
 class Sources:
     """The files of one agent. `read` takes as long as the file system does: call it in a thread."""
 
@@ -99,10 +103,27 @@ class Sources:
         with self._one:
             return self._read()
 
-    def learn_and_read(self, roots: Iterable[str], files: Iterable[str]) -> Snapshot:
-        """Return what is on disk now, with what a loaded generation showed to belong to it."""
+    def complete(
+        self, snapshot: Snapshot, roots: Iterable[str], files: Collection[str], accept_new: bool
+    ) -> Snapshot:
+        """Return what was loaded: with the modules that only loading showed to belong to the agent.
+
+        `roots` and `files` are what it imports from and has imported. Raise Appeared, unless new modules are
+        accepted, if one was not there when the rest was read: what was loaded may be two versions.
+        """
         self.learn(roots, files)
-        return self.read()
+        now = self.read()
+        late = {
+            each for each in now.modules.keys() - snapshot.modules.keys() if _stem(each) in snapshot.missing
+        }
+        imported = late.intersection(files)
+        if imported and not accept_new:
+            raise Appeared(f"{min(imported)} appeared while the agent's file was loaded")
+        # What was saved since and is not loaded yet belongs to the next generation, and never to this one.
+        found = {path: content for path, content in now.modules.items() if path not in late - imported}
+        modules = {**found, **snapshot.modules}
+        missing = (snapshot.missing | now.missing).difference(map(_stem, modules))
+        return replace(snapshot, modules=modules, missing=missing)
 
     def _read(self) -> Snapshot:
         resolver = self._resolver = Resolver(self._listing)
@@ -240,6 +261,11 @@ def _written(status: os.stat_result) -> float:
 
 def _is_young(status: os.stat_result) -> bool:
     return time.time() - _written(status) < RACY_S
+
+
+def _stem(path: str) -> str:
+    """Return a module's path without suffix, a package's without `__init__.py`."""
+    return path.removesuffix("/__init__.py").removesuffix(".py")
 
 
 def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:

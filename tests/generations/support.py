@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from agent_tui.generations.bases import Bases
-from agent_tui.generations.generation import Generation
-from agent_tui.generations.load import Cause, Loaded, Loader, Source
+from agent_tui.generations.generation import Cause, Generation, Source
+from agent_tui.generations.load import Loaded, Loader
 from agent_tui.generations.sources import Snapshot
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
@@ -102,8 +102,7 @@ class FakeRuntime:
         return await self._nursery(kind, process_id)
 
     def serve(self, modules: Modules) -> None:
-        self._served.append(modules.contents)
-        self._missing.append(modules.missing)
+        self._served[-1], self._missing[-1] = modules.contents, modules.missing
 
     def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
         return "" if isinstance(said, ch.Manifest) else self._other_kind
@@ -148,7 +147,8 @@ class World:
             emit=self.events.append,
             relay=lambda process, message: None,
         )
-        supervisor = Supervisor(lambda: timings, clock, self.events.append)
+        self.on_event: Callable[[Event], object] = lambda event: None
+        supervisor = Supervisor(lambda: timings, clock, self._emit)
         impossible = "--start-method spawn" if wanted is StartMethod.SPAWN else "" if forks else "not here"
         self.bases = Bases(
             supervisor,
@@ -161,6 +161,10 @@ class World:
         )
         self.inference = SharedInference(clock=clock, emit=self.events.append)
         self.loader = Loader(self, self.bases, self.pool, self.inference, supervisor, wanted=wanted)
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        self.on_event(event)
 
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: object
@@ -191,6 +195,8 @@ class World:
     # -- Project ----------------------------------------------------------------------------------------
 
     def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> FakeRuntime:
+        self.served.append(modules.contents)
+        self.missing.append(modules.missing)
         self.runtimes.append(
             FakeRuntime(self.nursery, self.parents, self.served, self.missing, self.other_kind)
         )

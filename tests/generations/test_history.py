@@ -7,8 +7,8 @@ import random
 import pytest
 
 from agent_tui.generations.diffs import LARGEST, difference
+from agent_tui.generations.generation import StepTimes
 from agent_tui.generations.history import MOST_KEPT, History, Kept
-from agent_tui.generations.load import StepTimes
 from agent_tui.generations.sources import Snapshot
 from agent_tui.model.errors import UserError
 from tests.fakes.clock import FakeClock

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations.generation import choose
-from agent_tui.generations.load import Appeared, Cause, Loaded, Source
-from agent_tui.generations.sources import Sources
+from agent_tui.generations.generation import Cause, Source, choose
+from agent_tui.generations.load import Loaded
+from agent_tui.generations.sources import Appeared, Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import (
+    Event,
     GenerationFailed,
     GenerationOvertaken,
     GenerationReady,
@@ -27,11 +28,11 @@ async def load(world: World, cause: Cause | None = None) -> bool:
     return (await world.load(cause)).ok
 
 
-def begin(world: World, cause: str = "/a.py", quiet: asyncio.Event | None = None) -> "asyncio.Task[Loaded]":
+def begin(world: World, cause: str = "/a.py", quiet: asyncio.Event | None = None) -> asyncio.Task[Loaded]:
     return asyncio.create_task(world.load(Cause(cause), quiet))
 
 
-async def cancel(loading: "asyncio.Task[Loaded]", why: str = "a later save overtook it") -> None:
+async def cancel(loading: asyncio.Task[Loaded], why: str = "a later save overtook it") -> None:
     loading.cancel(why)
     with pytest.raises(asyncio.CancelledError):
         await loading
@@ -195,6 +196,23 @@ async def test_what_is_on_disk_may_fail_because_it_is_of_another_kind() -> None:
             "it is a file of another kind now",
             "LookupError: no entry function",
         ]
+
+
+async def test_what_was_loaded_is_kept_before_it_is_reported() -> None:
+    async with world() as w:
+        newest: list[int] = []
+
+        def note(event: Event) -> None:
+            if isinstance(event, (GenerationReady, GenerationFailed)) and w.loader.history.newest:
+                newest.append(w.loader.history.newest.number)
+
+        w.on_event = note
+        assert await load(w)
+        await until(lambda: newest)
+        assert await load(w)
+        w.refuse = refused
+        assert not await load(w)
+        assert newest == [1, 2, 3]
 
 
 async def test_a_failure_is_reported_only_once_no_save_follows() -> None:
