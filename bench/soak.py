@@ -13,6 +13,7 @@ import gc
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -68,7 +69,9 @@ class Engine(Bench):
         super().__init__(Forgetful(), target=2)  # type: ignore[arg-type]
         self.bus = Bus(SystemClock())
         self.finished = 0
-        self.desk._emit = self.pool._emit = self._tell  # the lists of the tests' bench keep everything
+        # The lists of the tests' bench keep everything.
+        self.desk._emit = self._tell
+        self.pool._supervisor = replace(self.pool._supervisor, emit=self._tell)
 
     def _tell(self, event: ev.Event) -> None:
         self.bus.publish(event)

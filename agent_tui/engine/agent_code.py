@@ -75,18 +75,16 @@ class AgentCode:
         self._learned = recall(config.learned) if config.learned else Learned()
         supervisor = Supervisor(context.process_timings, context.clock, context.emit)
         self.pool = Pool(
+            supervisor,
             target=0,
             starting_at_once=starting_at_once(),
-            timings=context.process_timings,
-            clock=context.clock,
-            emit=context.emit,
             relay=self._relay,
             became_ready=became_ready,
             ended=self._release_unused,
             refill_after_s=REFILL_AFTER_S,
             start_trouble=self._report_start_trouble,
         )
-        self._inference = SharedInference(clock=context.clock, emit=context.emit)
+        self._inference = SharedInference(supervisor)
         kind = KINDS[config.runtime]
         self._bases = Bases(
             supervisor,

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agent_tui.model import child as ch
-from agent_tui.processes.kept import KeptProcess
-from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess, Supervisor
+from agent_tui.processes.process import (
+    ProcessEnd,
+    ProcessFailed,
+    RespawningProcess,
+    SupervisedProcess,
+    Supervisor,
+)
 
 T = TypeVar("T")
 
@@ -70,7 +75,7 @@ class Control:
         self._clock = supervisor.clock
         self._limits = limits or ControlTimings()
         self._numbers = itertools.count(1)
-        self._kept = KeptProcess(self._make, ended=self._process_ended)
+        self._kept = RespawningProcess(self._make, ended=self._process_ended)
         self._keeper: asyncio.Task[None] | None = None
         self._manifest: asyncio.Future[ch.Manifest] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()

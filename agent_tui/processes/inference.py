@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_tui.model import child as ch
-from agent_tui.model.clock import Clock
-from agent_tui.processes.kept import KeptProcess
 from agent_tui.processes.pool import Plan
-from agent_tui.processes.process import Emit, ProcessEnd, SupervisedProcess
+from agent_tui.processes.process import ProcessEnd, RespawningProcess, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import ProcessTimings
 
 TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, ping_interval_s=5.0)
@@ -18,12 +16,11 @@ TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, 
 class Inference:
     """Keeps one inference process alive and forwards messages 7 and 8 by request id."""
 
-    def __init__(self, plan: Plan, *, clock: Clock, emit: Emit) -> None:
+    def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
         self.plan = plan
         """The generation from which the next process would be made; the latest of those that share it."""
-        self._clock = clock
-        self._emit = emit
-        self._kept = KeptProcess(self._make, ended=self._process_ended)
+        self._supervisor = replace(supervisor, timings=lambda: TIMINGS)
+        self._kept = RespawningProcess(self._make, ended=self._process_ended)
         self._asking: dict[str, Callable[[ch.InferenceResponse], None]] = {}
         self._early: list[ch.InferenceRequest] = []
 
@@ -54,14 +51,11 @@ class Inference:
 
     def _make(self, number: int) -> SupervisedProcess:
         generation = self.plan.generation
-        process = SupervisedProcess(
+        process = self._supervisor.process(
             f"i{generation}" if number == 1 else f"i{generation}.{number}",
             ch.ProcessKind.INFERENCE,
             generation,
             launch=self.plan.launch,
-            timings=lambda: TIMINGS,
-            clock=self._clock,
-            emit=self._emit,
             relay=self._hear,
         )
         process.ready.add_done_callback(lambda ready: self._send_early(process, ready))
@@ -102,9 +96,8 @@ class SharedInference:
     Jobs of an old generation keep theirs until the last of them is over.
     """
 
-    def __init__(self, *, clock: Clock, emit: Emit) -> None:
-        self._clock = clock
-        self._emit = emit
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
         self._of: dict[int, _Use] = {}
         """By generation."""
         self._released: dict[int, asyncio.Event] = {}
@@ -123,7 +116,7 @@ class SharedInference:
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
         inference = next((each.inference for each in self._of.values() if each.runners == runners), None)
         if inference is None:
-            inference = Inference(plan, clock=self._clock, emit=self._emit)
+            inference = Inference(plan, self._supervisor)
             life = asyncio.create_task(inference.run(), name=f"inference {plan.generation}")
             self._lives[inference] = life
             life.add_done_callback(lambda _: self._lives.pop(inference))

@@ -16,17 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent_tui.model.child import Launch, ProcessKind
-from agent_tui.model.clock import Clock
 from agent_tui.model.events import ProcessState
 from agent_tui.processes.process import (
-    Emit,
     ProcessEnd,
     ProcessFailed,
     Relay,
     SupervisedProcess,
+    Supervisor,
     came_from_outside,
 )
-from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
+from agent_tui.processes.timings import BackOff, StartPatience
 
 REFILL_AFTER_S = 0.02
 """After an accepted job; a warm one's entry function is reached within a few milliseconds."""
@@ -104,12 +103,10 @@ class Pool:
 
     def __init__(
         self,
+        supervisor: Supervisor,
         *,
         target: int,
         starting_at_once: int,
-        timings: Callable[[], ProcessTimings],
-        clock: Clock,
-        emit: Emit,
         relay: Relay,
         became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
         ended: Callable[[], None] = lambda: None,
@@ -117,14 +114,12 @@ class Pool:
         refill_after_s: float = 0.0,
         patience: StartPatience | None = None,
         start_trouble: Callable[[StartTrouble | None], None] = lambda _: None,
-        supervise: Callable[..., SupervisedProcess] = SupervisedProcess,
     ) -> None:
         """`start_trouble` is called after each failed start, and with None once starts succeed again."""
         self._target = target
         self._starting_at_once = starting_at_once
-        self._timings = timings
-        self._clock = clock
-        self._emit = emit
+        self._supervisor = supervisor
+        self._clock = supervisor.clock
         self._relay = relay
         self._tell_ready = became_ready
         self._tell_ended = ended
@@ -132,7 +127,6 @@ class Pool:
         self._refill_after_s = refill_after_s
         self._patience = patience or StartPatience()
         self._report_trouble = start_trouble
-        self._supervise = supervise
         self._plan: Plan | None = None
         self._warming: _Warming | None = None
         self._numbers = itertools.count(1)
@@ -321,14 +315,11 @@ class Pool:
 
     def _start(self, plan: Plan | None) -> None:
         assert plan is not None
-        process = self._supervise(
+        process = self._supervisor.process(
             f"p{next(self._numbers)}",
             ProcessKind.JOB,
             plan.generation,
             launch=plan.launch,
-            timings=self._timings,
-            clock=self._clock,
-            emit=self._emit,
             relay=self._relay,
         )
         self._processes[process.id] = process

@@ -1,6 +1,10 @@
-"""One child's life, from start to reaped: stages, pings, the way to end it, and how it ended."""
+"""One child's life, from start to reaped: stages, pings, the way to end it, and how it ended.
+
+Also a process that has to be there, and so is followed by another one when it ends.
+"""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +23,7 @@ from agent_tui.model.events import (
 from agent_tui.processes.oom import OomWatch
 from agent_tui.processes.paused import is_paused
 from agent_tui.processes.stacks import innermost, place
-from agent_tui.processes.timings import ProcessTimings
+from agent_tui.processes.timings import BackOff, ProcessTimings
 
 _OOM = OomWatch()
 
@@ -510,6 +514,57 @@ class Supervisor:
             emit=self.emit,
             relay=relay,
         )
+
+
+class RespawningProcess:
+    """Runs one process after another until it is closed, with growing pauses while they keep failing.
+
+    `make` gets 1, 2, … and returns the next one.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], SupervisedProcess],
+        *,
+        ended: Callable[[SupervisedProcess, ProcessEnd], bool],
+        back_off: BackOff | None = None,
+    ) -> None:
+        """`ended` is called at each end, and returns whether another process should follow."""
+        self._make = make
+        self._ended = ended
+        self._back_off = back_off or BackOff()
+        self._closing = asyncio.Event()
+        self.process: SupervisedProcess | None = None
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
+
+    async def run(self) -> None:
+        """Keep a process alive; return when it is closed and the last one is reaped."""
+        failures = number = 0
+        while not self.closing:
+            number += 1
+            process = self.process = self._make(number)
+            await process.run()
+            again = self._ended(process, process.ended.result())
+            if self.closing or not again:
+                return
+            failures = failures + 1 if process.ready.exception() else 0
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._back_off.after(failures))
+
+    def close(self, reason: str) -> None:
+        """Ask the process to end gracefully; no other follows."""
+        self._closing.set()
+        if self.process is not None:
+            self.process.shutdown(reason)
+
+    def kill(self, reason: str) -> None:
+        """End the process now; no other follows."""
+        self._closing.set()
+        if self.process is not None:
+            self.process.kill(reason)
 
 
 def came_from_outside(end: ProcessEnd) -> bool:

@@ -139,16 +139,14 @@ class World:
         self.idle = idle
         self.runtimes: list[FakeRuntime] = []
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
-        self.pool = Pool(
-            target=0,
-            starting_at_once=2,
-            timings=lambda: timings,
-            clock=clock,
-            emit=self.events.append,
-            relay=lambda process, message: None,
-        )
         self.on_event: Callable[[Event], object] = lambda event: None
         supervisor = Supervisor(lambda: timings, clock, self._emit)
+        self.pool = Pool(
+            supervisor,
+            target=0,
+            starting_at_once=2,
+            relay=lambda process, message: None,
+        )
         impossible = "--start-method spawn" if wanted is StartMethod.SPAWN else "" if forks else "not here"
         self.bases = Bases(
             supervisor,
@@ -159,7 +157,7 @@ class World:
             tidy_after_s=0.0,
             back_off=BackOff(first_s=pause_s, most_s=pause_s),
         )
-        self.inference = SharedInference(clock=clock, emit=self.events.append)
+        self.inference = SharedInference(supervisor)
         self.loader = Loader(self, self.bases, self.pool, self.inference, supervisor, wanted=wanted)
 
     def _emit(self, event: Event) -> None:

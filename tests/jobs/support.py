@@ -16,6 +16,7 @@ from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
 from agent_tui.processes.pool import Lease, Plan, Pool
+from agent_tui.processes.process import Supervisor
 from agent_tui.processes.timings import ProcessTimings, StartPatience
 from agent_tui.worker.messages import JobProgress, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
@@ -43,12 +44,11 @@ class Bench:
         self.ignored: list[str] = []
         self.turned_away: list[tuple[str, str]] = []
         self.settings = JobSettings("ws://worker", fake_job=True, api_secret="", debug_port=0)
+        timings = ProcessTimings(shutdown_s=0.1, session_end_s=-74.9)
         self.pool = Pool(
+            Supervisor(lambda: timings, SystemClock(), self.events.append),
             target=target,
             starting_at_once=2,
-            timings=lambda: ProcessTimings(shutdown_s=0.1, session_end_s=-74.9),
-            clock=SystemClock(),
-            emit=self.events.append,
             relay=lambda *_: None,
             patience=StartPatience(job_s=0.0),
         )

@@ -11,16 +11,17 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.processes.inference import Inference, SharedInference
 from agent_tui.processes.pool import Plan
-from agent_tui.processes.process import SupervisedProcess
+from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, until
 
+SUPERVISOR = Supervisor(ProcessTimings, SystemClock(), lambda event: None)
 REQUEST = ch.InferenceRequest("r1", "eot", b"x")
 
 
 @asynccontextmanager
 async def inference_of(nursery: Nursery) -> AsyncIterator[Inference]:
-    inference = Inference(Plan(1, nursery), clock=SystemClock(), emit=lambda event: None)
+    inference = Inference(Plan(1, nursery), SUPERVISOR)
     running = asyncio.create_task(inference.run())
     try:
         yield inference
@@ -64,7 +65,7 @@ MANIFEST = ch.Manifest("livekit-agents", "1", {}, True, False, False, False, ("e
 
 @asynccontextmanager
 async def shared() -> AsyncIterator[SharedInference]:
-    inference = SharedInference(clock=SystemClock(), emit=lambda event: None)
+    inference = SharedInference(SUPERVISOR)
     try:
         yield inference
     finally:

@@ -10,7 +10,7 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
 from agent_tui.processes.pool import Lease, Plan, Pool, StartTrouble
-from agent_tui.processes.process import ProcessFailed, SupervisedProcess
+from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 from tests.processes.test_process import Listener, start_job
@@ -29,11 +29,9 @@ async def pool_of(
 ) -> AsyncIterator[Pool]:
     events: list[Event] = []
     pool = Pool(
+        Supervisor(ProcessTimings, SystemClock(), events.append),
         target=target,
         starting_at_once=at_once,
-        timings=ProcessTimings,
-        clock=SystemClock(),
-        emit=events.append,
         relay=lambda *_: None,
         back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
         refill_after_s=refill_after_s,
