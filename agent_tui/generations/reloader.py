@@ -510,5 +510,6 @@ class FlapDetector:
 
 
 async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
+    if not task.cancelling():  # a second time would take the reason of the first one away
+        task.cancel()
     await asyncio.gather(task, return_exceptions=True)

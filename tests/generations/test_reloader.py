@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.generations import control, reloader
-from agent_tui.generations.reloader import FlapDetector, Reloader
+from agent_tui.generations.reloader import OVERTAKEN, FlapDetector, Reloader
 from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.generations.watch import Watch
 from agent_tui.model import child as ch
@@ -22,6 +22,7 @@ from agent_tui.model.events import (
     GenerationOvertaken,
     GenerationReady,
     Notice,
+    ProcessChanged,
     WatchingChanged,
 )
 from tests.fakes.clock import FakeClock
@@ -425,6 +426,10 @@ async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path:
         d.look()
         await until(lambda: d.world.told(GenerationOvertaken))
         assert d.world.told(GenerationOvertaken) == [GenerationOvertaken(2)]
+        await until(lambda: d.world.children(ch.ProcessKind.CONTROL)[1].exit.done())
+        await until(
+            lambda: OVERTAKEN in [each.reason for each in d.world.events if isinstance(each, ProcessChanged)]
+        )
         await d.nothing_is_loaded()
 
 
