@@ -36,10 +36,10 @@ class Runtime(Protocol):
         """Give children that are launched from here on these modules of the project."""
         ...
 
-    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
+    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> Awaitable[str]:
         """Return what to do about a file that has become one of another kind; empty if it has not.
 
-        `said` is what its load said. Reads files: call it in a thread.
+        `said` is what its load said.
         """
         ...
 

@@ -142,7 +142,7 @@ class Loader:
                 await off_loop(source.found_in.complete, source.snapshot, roots, files, source.accept_new)
             )
 
-        if other_kind := await off_loop(generation.runtime.other_kind, manifest):
+        if other_kind := await generation.runtime.other_kind(manifest):
             raise UserError(other_kind)
         idle = self._project.check(manifest)
 
@@ -192,7 +192,7 @@ class Loader:
         elif not cause.back_to:
             # A file that has become one of another kind fails in strange ways.
             said = error.failure if isinstance(error, ProcessFailed) else None
-            if other_kind := await off_loop(generation.runtime.other_kind, said):
+            if other_kind := await generation.runtime.other_kind(said):
                 error = UserError(other_kind)
         if generation.snapshot is source.snapshot and source.found_in is not None:
             # It is not known what belongs to it: what is on disk now counts as loaded, too.

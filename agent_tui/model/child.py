@@ -4,7 +4,7 @@ A runtime (`agent_tui.runtimes`) starts children and speaks their channel; the p
 the types here. Nothing in them is Python's: a child may have no fork, no stacks and one measure of memory.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -444,9 +444,5 @@ class Child(Protocol):
         ...
 
 
-class Launch(Protocol):
-    """Starts children of one loaded generation."""
-
-    def __call__(self, kind: ProcessKind, process_id: str) -> Awaitable[Child]:
-        """Starts a child; it loads at once. Raises OSError when the process cannot be made."""
-        ...
+Launch = Callable[[ProcessKind, str], Awaitable[Child]]
+"""Starts a child of one generation, by its kind and id; it loads at once. Raises OSError."""

@@ -99,10 +99,8 @@ class JobListener(Protocol):
     def process_ended(self, end: ProcessEnd) -> None: ...
 
 
-class Relay(Protocol):
-    """Where messages go that are neither the job's nor the supervision's."""
-
-    def __call__(self, process: "SupervisedProcess", message: ch.FromChild) -> None: ...
+Relay = Callable[["SupervisedProcess", ch.FromChild], None]
+"""Takes messages that are neither the job's nor the supervision's."""
 
 
 class SupervisedProcess:

@@ -35,21 +35,24 @@ def detect(file: Path) -> str:
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
 
 
-def changed_kind(file: Path, before: str, said: Manifest | Failed | None = None) -> str:
-    """Return what to do about a file that was of another kind before; empty if it was not, or is unreadable.
-
-    Interpreter, base and options were chosen for the kind that it was. `said` is what its load said: most
-    loads give no reason to read the file.
-    """
+def may_be_of_another_kind(said: Manifest | Failed | None, kind: str) -> bool:
+    """Return whether what the load of a file of that kind said is a reason to read the file again."""
     match said:
         case Manifest(imports=imports):
-            others = [each.sdk for name, each in KINDS.items() if each.sdk and name != before]
-            if not any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others):
-                return ""
+            others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
+            return any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others)
         case Failed(error=error) if error.startswith(DOES_NOT_PARSE):
-            return ""
-        case Failed(error=error) if KINDS[before].sdk and error.startswith(DOES_NOT_IMPORT):
-            return ""  # an import of the SDK that is misspelt
+            return False
+        case Failed(error=error) if KINDS[kind].sdk and error.startswith(DOES_NOT_IMPORT):
+            return False  # an import of the SDK that is misspelt
+    return True
+
+
+def changed_kind(file: Path, before: str) -> str:
+    """Return what to do about a file that was of another kind before; empty if it was not, or is unreadable.
+
+    Interpreter, base and options were chosen for the kind that it was.
+    """
     try:
         now = detect(file)
     except UserError:

@@ -19,7 +19,7 @@ from agent_tui.runtimes.channel import (
     encode,
     encode_line,
 )
-from agent_tui.runtimes.detect import changed_kind
+from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.forks import ForkedProcess, ForkServer
 from agent_tui.runtimes.headstart import HeadStart, child_command
 from agent_tui.runtimes.jobs import job_data
@@ -27,6 +27,7 @@ from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.snapshots import Modules, SnapshotFile
 from agent_tui.runtimes.spawn import SpawnedProcess, adopt, start, system_pidfd_open
+from agent_tui.runtimes.threads import off_loop
 
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
 """How a job is told to its child. Beside the table of kinds, because it brings protobuf in."""
@@ -120,9 +121,11 @@ class PythonRuntime:
         self._modules = modules
         self._drop_snapshot()
 
-    def other_kind(self, said: Manifest | Failed | None) -> str:
-        """Return what to do about a file that has become one of another kind (`changed_kind`)."""
-        return changed_kind(self._file, self.name, said)
+    async def other_kind(self, said: Manifest | Failed | None) -> str:
+        """Return what to do about a file that has become one of another kind; empty if it has not."""
+        if not may_be_of_another_kind(said, self.name):
+            return ""
+        return await off_loop(changed_kind, self._file, self.name)
 
     def close(self) -> None:
         """Gives the modules up: nothing is launched any more. Children that are there keep theirs."""

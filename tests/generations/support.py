@@ -104,7 +104,7 @@ class FakeRuntime:
     def serve(self, modules: Modules) -> None:
         self._served[-1], self._missing[-1] = modules.contents, modules.missing
 
-    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
+    async def other_kind(self, said: ch.Manifest | ch.Failed | None) -> str:
         return "" if isinstance(said, ch.Manifest) else self._other_kind
 
     def close(self) -> None:
