@@ -18,12 +18,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
 from textual.filter import LineFilter
+from textual.signal import Signal
 from textual.widget import Widget
 from textual.widgets import Footer
 
 from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, OwnError, UserError
+from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLine
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis, ServerOptions
@@ -131,6 +133,8 @@ class AgentTuiApp(App[int]):
         self._enabled: tuple[bool, ...] = ()
         self._shown_options: ServerOptions | None = None
         self._panels: dict[type[Widget], Widget] = {}
+        self.painted: Signal[AppState] = Signal(self, "painted")
+        """Published with the state when all that shows it has been painted."""
         self._ticks = 0
         self._settling = 0
 
@@ -239,11 +243,12 @@ class AgentTuiApp(App[int]):
         if not changed and self._settling != 0 and self._ticks % CLOCK_TICKS:
             return  # nothing could look different
         if logs is not None:
-            self.panel(LogPane).added(logs)
+            self.add_logs(logs)
         self.show()
         if changed:
             self._refresh_keys()
             self._tell_lost(before)
+        self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
             self.run_worker(self._guarded(lambda: self.doing.jobs.make(cmd.Dispatch(count))), group="actions")
@@ -280,6 +285,10 @@ class AgentTuiApp(App[int]):
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
                     screen.follow(state, now)
+
+    def add_logs(self, added: LogsAdded) -> None:
+        """Shows lines that were stored since the last paint."""
+        self.panel(LogPane).added(added)
 
     def panel(self, kind: type[P]) -> P:
         """The one panel of that kind, found once: a search walks the whole screen."""

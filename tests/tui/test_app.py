@@ -1,6 +1,5 @@
 """The screen over a fake engine: keys become commands, states become pictures of what is so."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,54 +20,84 @@ from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.histories import ROOT
 from tests.tui.hostile import TEXTS
+from tests.tui.page_host import PageHost, app_over, painted
 
 
 @asynccontextmanager
 async def screen(
     engine: FakeEngine, size: tuple[int, int] = (120, 40), dispatch: int = 0
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, now=engine.clock.time, dispatch=dispatch, exit_process=lambda _: None)
+    app = app_over(engine, AgentTuiApp, dispatch=dispatch, exit_process=lambda _: None)
     async with app.run_test(size=size) as pilot:
-        await until(lambda: app._bridge is not None)
-        app._paint()
-        await pilot.pause()
+        await painted(app, engine, pilot)
         yield app, pilot
     await app.ended()
 
 
-@pytest.mark.parametrize(
-    ("state", "size"),
-    [*((state, (120, 40)) for state in (*histories.ALL, "hostile")), ("busy", (80, 24)), ("busy", (200, 60))],
-)
-async def test_every_registered_key_in_every_state(
-    state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)  # one of the keys saves a picture
-    opened: list[str] = []
-    monkeypatch.setattr(AgentTuiApp, "open_url", lambda _, url, **__: opened.append(url))
+STATES = {**histories.ALL, "hostile": histories.hostile}
+KEYS = [key for action in ACTIONS for key in action.keys]
+OPENERS = [
+    "help",
+    "worker",
+    "job",
+    "breaches",
+    "generations",
+    "tuning",
+    "dispatch_form",
+    "load",
+    "sweep",
+    "quit",
+]
+"""Actions that open a page which shows the state, and the one that ends it all."""
+
+
+@pytest.fixture
+def nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keys open no browser and no editor; the folder where one of them saves a picture."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AgentTuiApp, "open_url", lambda *_, **__: None)
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("PATH", "/nowhere")  # no editor either
+    monkeypatch.setenv("PATH", "/nowhere")
+    return tmp_path
+
+
+async def press_each(keys: list[str], state: str, kind: type[AgentTuiApp], size: tuple[int, int]) -> None:
+    """Press each of the keys over an app in that state, and escape from what it opens."""
     engine = FakeEngine()
     engine.obedient = False  # so that the keys after the one that quits are pressed too
-    {**histories.ALL, "hostile": histories.hostile}[state](engine)
-    async with screen(engine, size) as (app, pilot):
-        for key in (key for action in ACTIONS for key in action.keys):
+    STATES[state](engine)
+    app = app_over(engine, kind, exit_process=lambda _: None)
+    async with app.run_test(size=size) as pilot:
+        await painted(app, engine, pilot)
+        for key in keys:
             await pilot.press(key)
             await pilot.pause()
             if state == "hostile":
                 assert not set("\x1b\x07\u202e") & set(app.export_screenshot()), key
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
-                await pilot.pause()
             await pilot.press("escape")
         assert app._exception is None
         assert any(isinstance(command, cmd.Stop) for command in engine.commands)
         engine.bus.close()
-    assert list(tmp_path.glob("agent-tui-*.svg"))
+    await app.ended()
+
+
+@pytest.mark.parametrize(
+    ("state", "size"),
+    [("starting", (120, 40)), ("busy", (80, 24)), ("hostile", (120, 40)), ("broken", (200, 60))],
+)
+async def test_every_key_on_the_dashboard(state: str, size: tuple[int, int], nothing_outside: Path) -> None:
+    await press_each(KEYS, state, AgentTuiApp, size)
+    assert list(nothing_outside.glob("agent-tui-*.svg"))
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.usefixtures("nothing_outside")
+async def test_every_page_in_every_state(state: str) -> None:
+    keys = [action.keys[0] for action in ACTIONS if action.name in OPENERS]
+    await press_each(keys, state, PageHost, (120, 40))
 
 
 async def test_keys_send_their_commands() -> None:
@@ -90,11 +119,10 @@ async def test_keys_send_their_commands() -> None:
 async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_kept_idle() -> None:
     engine = FakeEngine(numIdleProcesses="0")
     histories.starting(engine)
-    async with screen(engine, dispatch=3) as (app, _):
+    async with screen(engine, dispatch=3):
         assert engine.commands == []
         engine.publish(histories.READY, histories.REGISTERED)
         await until(lambda: engine.commands)
-        app._paint()
         assert engine.commands == [cmd.Dispatch(3)]
 
 
@@ -223,7 +251,7 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
     app = AgentTuiApp(make, now=engine.clock.time)
     async with app.run_test():
         if when == "when it has ended":
-            await until(lambda: app._bridge is not None)
+            await until(lambda: app.state == engine.bus.state)
             await app.stop("quit", kill=False)
         await until(lambda: app.return_code is not None)
         assert app.return_code == 1
@@ -234,13 +262,12 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
 
 async def test_a_display_that_lags_resynchronises() -> None:
     engine = FakeEngine()
-    async with screen(engine) as (app, _):
+    async with screen(engine) as (app, pilot):
         for number in range(25_000):
             engine.publish(ev.LoadMeasured(number / 25_000, 0.0))
         histories.idle(engine)
-        bridge = app._bridge
-        assert bridge is not None
-        await until(lambda: bridge.resynced == 1 and bridge.state.worker.worker_id)
+        await painted(app, engine, pilot)
+        assert app.state.worker.worker_id
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
@@ -250,7 +277,7 @@ async def test_text_from_outside_is_only_ever_text(text: str) -> None:
     engine.publish(ev.Stopping(text, 1, 10.0))
     async with screen(engine) as (app, pilot):
         engine.clock.advance(1)
-        app._paint()
+        app.show()
         await pilot.pause()
         picture = app.export_screenshot()
         assert "\x1b" not in picture
@@ -273,10 +300,7 @@ async def test_log_lines_arrive_in_the_pane() -> None:
     histories.idle(engine)
     async with screen(engine) as (app, pilot):
         engine.log("hello from a job")
-        await asyncio.sleep(0)
-        await until(lambda: app._bridge is not None and app._bridge._logs is not None)
-        app._paint()
-        await pilot.pause()
+        await painted(app, engine, pilot)
         assert "hello" in app.export_screenshot()
 
 
@@ -293,9 +317,7 @@ async def test_why_a_dispatch_was_lost_is_told_where_its_panel_has_no_room(
             ev.OfferAnswered("AJ_d", accepted=False),
             ev.JobLost("salon", "the offer was declined", "AJ_d"),
         )
-        await until(lambda: app._bridge is not None and app._bridge.state.totals.lost)
-        app._paint()
-        await pilot.pause()
+        await painted(app, engine, pilot)
         assert [each.message for each in app._notifications] == [
             "no job for salon: the offer was declined"
         ] * told

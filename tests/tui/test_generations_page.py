@@ -18,6 +18,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.loads import DIFF, HOSTILE, ready, text
+from tests.tui.page_host import page_host, painted
 
 
 def said(page: GenerationsPage, name: str) -> str:
@@ -28,32 +29,16 @@ def said(page: GenerationsPage, name: str) -> str:
 async def page_over(
     engine: FakeEngine, size: tuple[int, int] = (120, 40)
 ) -> AsyncIterator[tuple[AgentTuiApp, GenerationsPage, Pilot[int]]]:
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, now=engine.clock.time)
-    async with app.run_test(size=size) as pilot:
-        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
-        app._paint()
-        await pilot.press("g")
-        await until(lambda: engine.commands)  # the diff of the newest
-        await pilot.pause()
+    # The page is complete once the diff of the newest was asked for.
+    async with page_host(engine, "g", size=size, ready=lambda: engine.commands) as (app, pilot):
         page = app.screen
         assert isinstance(page, GenerationsPage)
         yield app, page, pilot
-    await app.ended()
 
 
 async def asked(engine: FakeEngine, count: int) -> None:
     """So many commands came."""
     await until(lambda: len(engine.commands) >= count)
-
-
-async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[int]) -> None:
-    """What was published is on the screen."""
-    await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
-    app._paint()
-    await pilot.pause()
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])

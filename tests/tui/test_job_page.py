@@ -21,7 +21,7 @@ from tests.fakes.scripted_child import until
 from tests.tui import histories
 
 from .hostile import TEXTS
-from .test_app import screen
+from .page_host import page_host
 
 SIZES = [(120, 40), (80, 24)]
 
@@ -99,7 +99,7 @@ def shown(page: JobPage) -> str:
 async def test_a_crashed_job_tells_all_of_itself(agent_file: Path, size: tuple[int, int]) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
-    async with screen(engine, size) as (app, pilot):
+    async with page_host(engine, size=size) as (app, pilot):
         engine.results = [cmd.CommandResult(True, 'Job\n  {"room": "salon"}')]
         page = await job_page(app, pilot, "AJ_c")
         text = shown(page)
@@ -137,7 +137,7 @@ async def test_a_crashed_job_tells_all_of_itself(agent_file: Path, size: tuple[i
 async def test_a_page_that_is_open_goes_on_with_its_job(agent_file: Path) -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    async with screen(engine) as (app, pilot):
+    async with page_host(engine) as (app, pilot):
         page = await job_page(app, pilot, "AJ_Zz81kPpQ0sVb")
         assert "● running" in shown(page)
         engine.log("later", process="p2")
@@ -147,7 +147,6 @@ async def test_a_page_that_is_open_goes_on_with_its_job(agent_file: Path) -> Non
         )
 
         def success() -> bool:
-            app._paint()
             page.show()
             return "✓ success" in shown(page)
 
@@ -163,7 +162,7 @@ async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.Mo
     )
     engine = FakeEngine()
     crashed(engine, agent_file)
-    async with screen(engine) as (app, pilot):
+    async with page_host(engine) as (app, pilot):
         await job_page(app, pilot, "AJ_c")
         await pilot.press("e")
         assert opened == [(agent_file, 2)]
@@ -176,7 +175,7 @@ async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.Mo
 async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
-    async with screen(engine) as (app, pilot):
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
         table = app.query_one(Processes)
         table.focus()
         await pilot.press("home")
@@ -198,7 +197,7 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
 async def test_j_lists_all_jobs_from_the_selected_processs_one_on(agent_file: Path) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
-    async with screen(engine) as (app, pilot):
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
         table = app.query_one(Processes)
         table.focus()
         await pilot.press("home", "j")
@@ -221,7 +220,7 @@ async def test_j_lists_all_jobs_from_the_selected_processs_one_on(agent_file: Pa
 async def test_a_list_without_jobs_opens_nothing() -> None:
     engine = FakeEngine()
     histories.idle(engine)
-    async with screen(engine) as (app, pilot):
+    async with page_host(engine) as (app, pilot):
         await pilot.press("j")
         await until(lambda: isinstance(app.screen, JobsPage))
         await until(lambda: app.screen.query_one(LineList).option_count == 1)
@@ -234,7 +233,7 @@ async def test_a_list_without_jobs_opens_nothing() -> None:
 async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size: tuple[int, int]) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
-    async with screen(engine, size) as (app, pilot):
+    async with page_host(engine, size=size) as (app, pilot):
         await pilot.press("B")
         await until(lambda: isinstance(app.screen, BreachesPage))
         page = app.screen
@@ -281,7 +280,7 @@ async def test_text_from_outside_is_only_ever_text_on_these_pages(text: str) -> 
         warned("p9", 9, job_id),
         ev.JobEnded(job_id, text, 9, 1, ev.JobStatus.FAILED, text, 1.0, ev.EndedBy.CRASH, 0, 99, traceback),
     )
-    async with screen(engine, (80, 24)) as (app, pilot):
+    async with page_host(engine, size=(80, 24)) as (app, pilot):
         for key in ("j", "B"):
             await pilot.press(key)
             await until(lambda: len(app.screen_stack) == 2)

@@ -9,28 +9,31 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from agent_tui.model import commands as cmd
-from agent_tui.options.declare import OPTIONS
+from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.permissions import SOURCES
-from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens import options as options_page
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.options import DraftRow, OptionsPage
 from tests.fakes.engine import FakeEngine
+from tests.tui.page_host import page_host
+
+SHOWN = (
+    "agentName", "apiSecret", "loadFunc", "maxRetry", "numIdleProcesses", "permissions", "port", "production",
+    "serverType", "wsURL",
+)  # fmt: skip
+"""The options that the tests use: with all of them Textual takes 2 s to lay out each page."""
 
 
 @asynccontextmanager
-async def page(**options: str) -> AsyncIterator[tuple[FakeEngine, Pilot[Any], OptionsPage]]:
+async def page(
+    *, shown: tuple[Option, ...] = tuple(each for each in OPTIONS if each.name in SHOWN), **options: str
+) -> AsyncIterator[tuple[FakeEngine, Pilot[Any], OptionsPage]]:
     engine = FakeEngine(**options)
-
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, now=engine.clock.time)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
-        await pilot.press("E")
-        await pilot.pause()
-        assert isinstance(app.screen, OptionsPage)
-        yield engine, pilot, app.screen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options_page, "OPTIONS", shown)
+        async with page_host(engine, "E") as (app, pilot):
+            assert isinstance(app.screen, OptionsPage)
+            yield engine, pilot, app.screen
 
 
 def row(shown: OptionsPage, name: str) -> DraftRow:
@@ -46,7 +49,7 @@ def edits(engine: FakeEngine) -> list[cmd.Command]:
 
 
 async def test_every_option_is_there_with_its_value_and_source() -> None:
-    async with page(port="8085") as (_, _pilot, shown):
+    async with page(shown=OPTIONS, port="8085") as (_, _pilot, shown):
         assert [each.option.name for each in shown.query(DraftRow)] == [option.name for option in OPTIONS]
         assert row(shown, "port").control.text == "8085"
         assert "--port" in str(row(shown, "port").query_one(".draft-note", Static).render())

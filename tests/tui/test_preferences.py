@@ -15,6 +15,7 @@ from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, rem
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
+from tests.tui.page_host import app_over, page_host, painted
 
 
 def read(**table: object) -> Preferences:
@@ -51,14 +52,8 @@ def test_keys_may_be_swapped_and_several() -> None:
 async def test_a_key_of_ones_own_does_it_and_the_usual_one_no_more() -> None:
     engine = FakeEngine()
     histories.idle(engine)
-
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, preferences=read(keys={"reload": "f5"}, theme="high-contrast"))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(lambda: app._bridge is not None)
-        app._paint()
+    preferences = read(keys={"reload": "f5"}, theme="high-contrast")
+    async with page_host(engine, preferences=preferences) as (app, pilot):
         await pilot.press("r")
         await pilot.press("f5")
         await pilot.pause()
@@ -73,15 +68,9 @@ async def test_a_key_of_ones_own_does_it_and_the_usual_one_no_more() -> None:
 async def test_every_theme_shows_the_dashboard(theme: str) -> None:
     engine = FakeEngine()
     histories.busy(engine)
-
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, preferences=Preferences(theme))
+    app = app_over(engine, AgentTuiApp, preferences=Preferences(theme))
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(lambda: app._bridge is not None)
-        app._paint()
-        await pilot.pause()
+        await painted(app, engine, pilot)
         assert "registered" in app.export_screenshot()
 
 
@@ -110,14 +99,9 @@ async def test_f12_saves_what_is_seen_over_a_page_too(
     monkeypatch.chdir(tmp_path)
     engine = FakeEngine()
     histories.busy(engine)
-
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make)
+    app = app_over(engine, AgentTuiApp)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(lambda: app._bridge is not None)
-        app._paint()
+        await painted(app, engine, pilot)
         await pilot.press("f12")
         await pilot.press("question_mark")
         await pilot.pause()

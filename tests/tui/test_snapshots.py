@@ -34,26 +34,23 @@ from agent_tui.tui.screens.worker import WorkerPage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
+from tests.tui.page_host import PageHost, app_over, painted
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 Compare = Callable[..., bool]
 
 
-def app_in(state: str) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
-    """The app over an engine with that history, and what makes it show it."""
+def app_in(
+    state: str, kind: type[AgentTuiApp] = AgentTuiApp
+) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
+    """The app over an engine with that history, and what waits until it shows it."""
     engine = FakeEngine()
     histories.ALL[state](engine)
-
-    async def make() -> FakeEngine:
-        return engine
-
-    app = AgentTuiApp(make, now=engine.clock.time)
+    app = app_over(engine, kind)
 
     async def shown(pilot: Pilot[Any]) -> None:
-        await until(lambda: app._bridge is not None)
-        app._paint()
-        await pilot.pause()
-        app._paint()
+        await painted(app, engine, pilot)
+        app.show()  # what is only known once it has a size
         await pilot.pause()
 
     return app, shown
@@ -69,7 +66,7 @@ async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
     await pilot.wait_for_scheduled_animations()
     for field in app.screen.query(Input):
         field.cursor_blink = False  # half of the time it could not be seen
-    app._paint()
+    app.show()
     await pilot.pause()
 
 
@@ -79,8 +76,11 @@ def test_every_state(snap_compare: Compare, state: str) -> None:
     assert snap_compare(app, terminal_size=(120, 40), run_before=shown)
 
 
-@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "high-contrast"])
-@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+@pytest.mark.parametrize(
+    ("size", "theme"),
+    [((80, 24), "textual-light"), ((120, 40), "high-contrast"), ((200, 60), "textual-dark")],
+    ids=["80x24-textual-light", "120x40-high-contrast", "200x60-textual-dark"],
+)
 def test_the_dashboard_at_every_size_and_theme(
     snap_compare: Compare, size: tuple[int, int], theme: str
 ) -> None:
@@ -118,6 +118,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
 }
 """A state, the keys that open the page from there, and what is then on top."""
 
+OF_PANELS = ("find", "log filters", "stacks")
 SMALL = ("job", "generations", "tuning", "options")
 ELSEWHERE = {Confirm, RemoteGuard, LogRecord, LogExport}
 """Questions, and pages with a time or a path in them, that tests of their own draw."""
@@ -142,7 +143,8 @@ def _kinds_of(page: type[Any]) -> Iterator[type[Any]]:
 )
 def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> None:
     state, keys, kind = PAGES[page]
-    app, shown = app_in(state)
+    # What a page covers need not be laid out, except where its action is about a panel.
+    app, shown = app_in(state, AgentTuiApp if page in OF_PANELS else PageHost)
 
     async def opened(pilot: Pilot[Any]) -> None:
         await shown(pilot)

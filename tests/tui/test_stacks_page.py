@@ -7,18 +7,12 @@ from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-
-
-def app_of(engine: FakeEngine) -> AgentTuiApp:
-    async def make() -> FakeEngine:
-        return engine
-
-    return AgentTuiApp(make, now=engine.clock.time)
+from tests.tui.page_host import app_over, page_host
 
 
 async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_text() -> None:
     engine = FakeEngine()
-    app = app_of(engine)
+    app = app_over(engine, AgentTuiApp)
     async with app.run_test(size=(120, 40)) as pilot:
         histories.idle(engine)
         await until(lambda: app.panel(Processes).selected is not None)
@@ -35,10 +29,8 @@ async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_tex
 async def test_leaving_after_the_jobs_is_asked_for_once_and_then_at_once() -> None:
     engine = FakeEngine()
     engine.obedient = False
-    app = app_of(engine)
-    async with app.run_test(size=(120, 40)) as pilot:
-        histories.idle(engine)
-        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
+    histories.idle(engine)
+    async with page_host(engine) as (_, pilot):
         await pilot.press("Q")
         await pilot.pause()
         await pilot.press("Q")

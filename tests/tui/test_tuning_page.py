@@ -32,6 +32,7 @@ from agent_tui.tuning.sweep import OPTION, SweepPlan, SweepTimings
 from agent_tui.tuning.target import parse_target
 from tests.fakes.scripted_child import until
 from tests.tui import histories
+from tests.tui.page_host import PageHost, page_host
 from tests.tui.test_modals import UNANSWERED, Host, answer
 from tests.tuning.test_sweep import PoolEngine
 
@@ -184,17 +185,11 @@ async def test_a_bad_sweep_is_not_begun() -> None:
 
 
 @asynccontextmanager
-async def screen(engine: PoolEngine, tuner: Tuner) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    async def make() -> PoolEngine:
-        return engine
-
-    app = AgentTuiApp(make, now=engine.clock.time, tuner=tuner)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(lambda: app._bridge is not None)
-        app._paint()
-        await pilot.pause()
+async def screen(
+    engine: PoolEngine, tuner: Tuner, kind: type[AgentTuiApp] = PageHost
+) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
+    async with page_host(engine, kind=kind, tuner=tuner) as (app, pilot):
         yield app, pilot
-    await app.ended()
 
 
 def page_of(app: AgentTuiApp) -> TuningPage:
@@ -263,7 +258,7 @@ async def test_a_sweep_gives_advice_that_one_key_applies(tmp_path: Path) -> None
 async def test_closing_ends_nothing_and_escape_asks(tmp_path: Path) -> None:
     engine = pool()
     tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner) as (app, pilot):
+    async with screen(engine, tuner, AgentTuiApp) as (app, pilot):
         tuner.start_sweep(engine, SweepPlan(ENDLESS, (1, 2)), TARGET)
         await until(lambda: engine.dispatches >= 2)
         await pilot.press("T")
@@ -330,7 +325,7 @@ async def test_leaving_ends_a_sweep_and_keeps_what_was_measured(tmp_path: Path) 
 async def test_the_options_panel_shows_what_a_sweep_sets(tmp_path: Path) -> None:
     engine = pool()
     tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner) as (app, _):
+    async with screen(engine, tuner, AgentTuiApp) as (app, _):
         tuner.start_sweep(engine, SweepPlan(ENDLESS, (3,)), TARGET)
         await until(lambda: engine.dispatches >= 2)
         app.show()

@@ -8,10 +8,9 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import DEFAULTS
 from agent_tui.tui.screens.worker import WorkerPage, worker_lines
 from tests.fakes.engine import FakeEngine
-from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
-from tests.tui.test_app import screen
+from tests.tui.page_host import page_host, painted
 
 
 def text(engine: FakeEngine, **options: object) -> str:
@@ -76,13 +75,10 @@ def test_while_jobs_are_drained_it_says_so() -> None:
 async def test_it_opens_follows_what_happens_and_shows_text_as_text() -> None:
     engine = FakeEngine()
     histories.idle(engine)
-    async with screen(engine) as (app, pilot):
-        await pilot.click("#header")
-        await pilot.pause()
+    async with page_host(engine, "i") as (app, pilot):
         assert isinstance(app.screen, WorkerPage)
         engine.publish(ev.WorkerDisconnected(HOSTILE, 1.0, 1))
-        await until(lambda: app._bridge is not None and app._bridge.state == engine.bus.state)
-        app._paint()
+        await painted(app, engine, pilot)
         app.screen.show()
         assert "not registered" in str(app.screen.query_one("#page-box Static").render())
         assert "\x1b" not in app.export_screenshot()

@@ -1,0 +1,85 @@
+"""The app without its dashboard: a page over a state is all that is laid out and painted.
+
+A page that covers the dashboard still has Textual lay out and paint it below, which takes most of the time of
+a test that is about the page.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from textual.app import ComposeResult
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from agent_tui.model.events import LogsAdded
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.follower import Follower
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+
+P = TypeVar("P", bound=Widget)
+
+
+class PageHost(AgentTuiApp):
+    """Keys open pages as in the app, and the pages follow the state; panels exist, but are not shown."""
+
+    CSS_PATH = Path(inspect.getfile(AgentTuiApp)).with_name("app.tcss").as_posix()
+
+    def compose(self) -> ComposeResult:
+        yield from ()
+
+    def show(self) -> None:
+        for screen in self.screen_stack[1:]:
+            if isinstance(screen, Follower):
+                screen.follow(self.state, self.now())
+
+    def add_logs(self, added: LogsAdded) -> None:
+        """Only a panel shows them."""
+
+    def panel(self, kind: type[P]) -> P:
+        panel = self._panels.setdefault(kind, kind())
+        assert isinstance(panel, kind)
+        return panel
+
+    def show_options(self) -> None:
+        """Only a panel shows them."""
+
+
+def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any) -> AgentTuiApp:
+    """Return an app over that engine, with its time."""
+
+    async def make() -> FakeEngine:
+        return engine
+
+    return kind(make, now=engine.clock.time, **more)
+
+
+async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> None:
+    """Wait until all that was published is on the screen."""
+    await until(lambda: app.state == engine.bus.state)
+    await pilot.pause()
+
+
+@asynccontextmanager
+async def page_host(
+    engine: FakeEngine,
+    *keys: str,
+    kind: type[AgentTuiApp] = PageHost,
+    size: tuple[int, int] = (120, 40),
+    ready: Callable[[], object] = lambda: True,
+    **more: Any,
+) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
+    """An app that has painted what was published, and where these keys have been pressed."""
+    app = app_over(engine, kind, **more)
+    async with app.run_test(size=size) as pilot:
+        await painted(app, engine, pilot)
+        if keys:
+            await pilot.press(*keys)
+            await until(lambda: ready() and len(app.screen_stack) > 1)
+            await pilot.pause()
+        yield app, pilot
+    engine.bus.close()  # whatever it was told to refuse
+    await app.ended()
