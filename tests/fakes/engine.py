@@ -28,6 +28,7 @@ class FakeEngine:
         self.refuse = ""
         """Why the next commands are not carried out."""
         self.up = True
+        self.is_followed = False
         self.obedient = True
         """Whether it ends when it is told to stop."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
@@ -45,6 +46,7 @@ class FakeEngine:
         return LogLevel[self.resolution.options.log_level.upper()]
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
+        self.is_followed = True
         return self.bus.subscribe(limit)
 
     def logs(self, first: int, end: int) -> tuple[LogLine, ...]:

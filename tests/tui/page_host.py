@@ -59,7 +59,7 @@ def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any
 
 async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> None:
     """Wait until all that was published is on the screen."""
-    await until(lambda: app.state == engine.bus.state)
+    await until(lambda: engine.is_followed and app.state == engine.bus.state)
     await pilot.pause()
 
 

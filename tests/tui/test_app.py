@@ -251,7 +251,7 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
     app = AgentTuiApp(make, now=engine.clock.time)
     async with app.run_test():
         if when == "when it has ended":
-            await until(lambda: app.state == engine.bus.state)
+            await until(lambda: engine.is_followed)
             await app.stop("quit", kill=False)
         await until(lambda: app.return_code is not None)
         assert app.return_code == 1
