@@ -130,7 +130,7 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         await until(lambda: w.pool.idle == 2)
         saved = SystemClock().monotonic()
         quiet = asyncio.Event()
-        loading = asyncio.create_task(w.load(Cause("/a.py", saved, ("/a.py",)), quiet))
+        loading = asyncio.create_task(w.load(Cause("/a.py", saved, ("/a.py",), saved), quiet))
         await until(lambda: len(w.children(ch.ProcessKind.JOB)) == 4)
         await settled()
         assert w.switches == [1]  # nothing is switched while saves follow
@@ -143,6 +143,8 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert first.seconds is None
         assert second.seconds is not None
         assert (second.cause, second.changed) == ("/a.py", ("/a.py",))
+        steps = [name for name, _ in second.steps.taken]
+        assert steps == ["seen", "read", "control", "load", "warm", "quiet", "switch"]
         await until(lambda: w.children(ch.ProcessKind.CONTROL)[0].exit.done())
         jobs = w.children(ch.ProcessKind.JOB)
         await until(lambda: all(job.exit.done() for job in jobs[:2]))
@@ -170,6 +172,8 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         assert w.loader.current is good
         assert w.pool.idle == 1
         [event] = failed(w)
+        steps = [name for name, _ in event.steps.taken]
+        assert steps == ["control", "load", *(["warm"] if what == "prewarm" else [])]
         assert event.cause == "agent.py"
         assert event.seconds is not None
         if what in ("load", "prewarm"):

@@ -37,7 +37,12 @@ class Desktop:
     """An agent's file, and what loads it; `look()` is what a watcher does each second."""
 
     def __init__(
-        self, world: World, folder: Path, watch: Watch | None = None, clock: Clock | None = None
+        self,
+        world: World,
+        folder: Path,
+        watch: Watch | None = None,
+        clock: Clock | None = None,
+        quiet_s: float = 0.0,
     ) -> None:
         self.world = world
         self.file = folder / "agent.py"
@@ -50,7 +55,7 @@ class Desktop:
             read_environment=world.read_environment,
             clock=clock or SystemClock(),
             emit=world.events.append,
-            quiet_s=0.0,
+            quiet_s=quiet_s,
         )
 
     def save(self, text: str) -> None:
@@ -238,12 +243,16 @@ async def test_a_save_after_the_pause_key_waits_also_while_the_environment_is_re
 
 @asynccontextmanager
 async def desktop(
-    folder: Path, clock: Clock | None = None, packages: Path | None = None
+    folder: Path,
+    clock: Clock | None = None,
+    packages: Path | None = None,
+    watch: Watch | None = None,
+    quiet_s: float = 0.0,
 ) -> AsyncIterator[Desktop]:
     async with world(idle=0) as w:
         if packages is not None:
             w.script.unfit = ch.BaseReport("", "", (), (str(packages),))
-        made = Desktop(w, folder, clock=clock)
+        made = Desktop(w, folder, watch, clock, quiet_s)
         running = asyncio.create_task(made.reloader.run())
         try:
             await until(lambda: made.loaded)
@@ -561,6 +570,61 @@ async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: P
             "-# one",
             "+# two",
         ]
+
+
+class Poked(Watch):
+    """A watch that sees something when a test says so."""
+
+    def follow(self, folders: object) -> None: ...
+
+    def poke(self) -> None:
+        self._stirred.set()
+
+
+async def test_a_save_that_is_followed_by_others_waits_until_it_is_quiet(tmp_path: Path) -> None:
+    watch, clock = Poked(), FakeClock()
+    async with desktop(tmp_path, clock, watch=watch, quiet_s=0.03) as d:
+        d.save("two")
+        watch.poke()
+        await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
+        await asyncio.sleep(0.06)  # by the clock that counts, no time has passed
+        assert len(d.loaded) == 1
+        clock.advance(0.03)
+        await until(lambda: len(d.loaded) == 2)
+
+
+async def test_a_request_has_the_running_load_finished_first_whatever_is_saved(tmp_path: Path) -> None:
+    watch, clock = Poked(), FakeClock()
+    async with desktop(tmp_path, clock, watch=watch, quiet_s=0.03) as d:
+        d.save("two")
+        watch.poke()
+        await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
+        asked = asyncio.create_task(d.reloader.reload())
+        await asyncio.sleep(0)
+        d.save("three")
+        watch.poke()
+        await until(lambda: len(d.loaded) == 2)
+        assert d.loaded[1].changed == (str(d.file),)
+        clock.advance(0.03)
+        assert await asked
+        assert [each.cause for each in d.loaded] == ["start", str(d.file), "reload"]
+        assert d.served == "three"
+
+
+async def test_a_save_during_the_switch_gets_its_own_load(tmp_path: Path) -> None:
+    async with desktop(tmp_path) as d:
+        d.world.apply_gives.clear()
+        d.save("two")
+        d.look()
+        await until(lambda: d.world.loader.is_switching)
+        d.save("three")
+        d.look()
+        await asyncio.sleep(0.01)
+        assert d.world.loader.is_switching
+        d.world.apply_gives.set()
+        await until(lambda: len(d.loaded) == 3)
+        assert d.served == "three"
+        assert not d.world.told(GenerationOvertaken)
 
 
 NONE_LEFT = OSError(24, "Too many open files")
