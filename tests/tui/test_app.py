@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.tui.actions import ACTIONS, keys_document
+from agent_tui.tui.actions import ACTIONS, Action, keys_document
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.screens.job import JobPage
@@ -25,9 +25,12 @@ from tests.tui.page_host import PageHost, app_over, painted
 
 @asynccontextmanager
 async def screen(
-    engine: FakeEngine, size: tuple[int, int] = (120, 40), dispatch: int = 0
+    engine: FakeEngine,
+    size: tuple[int, int] = (120, 40),
+    dispatch: int = 0,
+    kind: type[AgentTuiApp] = AgentTuiApp,
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    app = app_over(engine, AgentTuiApp, dispatch=dispatch, exit_process=lambda _: None)
+    app = app_over(engine, kind, dispatch=dispatch, exit_process=lambda _: None)
     async with app.run_test(size=size) as pilot:
         await painted(app, engine, pilot)
         yield app, pilot
@@ -35,20 +38,8 @@ async def screen(
 
 
 STATES = {**histories.ALL, "hostile": histories.hostile}
-KEYS = [key for action in ACTIONS for key in action.keys]
-OPENERS = [
-    "help",
-    "worker",
-    "job",
-    "breaches",
-    "generations",
-    "tuning",
-    "dispatch_form",
-    "load",
-    "sweep",
-    "quit",
-]
-"""Actions that open a page which shows the state, and the one that ends it all."""
+OPENERS = {"help", "worker", "job", "breaches", "generations", "tuning", "dispatch_form", "load", "sweep"}
+"""Actions that open a page which shows the state."""
 
 
 @pytest.fixture
@@ -62,15 +53,17 @@ def nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def press_each(keys: list[str], state: str, kind: type[AgentTuiApp], size: tuple[int, int]) -> None:
-    """Press each of the keys over an app in that state, and escape from what it opens."""
+async def press_each(
+    actions: list[Action], state: str, kind: type[AgentTuiApp], size: tuple[int, int]
+) -> None:
+    """Press each of their keys over an app in that state, and escape from what it opens."""
     engine = FakeEngine()
     engine.obedient = False  # so that the keys after the one that quits are pressed too
     STATES[state](engine)
     app = app_over(engine, kind, exit_process=lambda _: None)
     async with app.run_test(size=size) as pilot:
         await painted(app, engine, pilot)
-        for key in keys:
+        for key in (key for action in actions for key in action.keys):
             await pilot.press(key)
             await pilot.pause()
             if state == "hostile":
@@ -89,21 +82,21 @@ async def press_each(keys: list[str], state: str, kind: type[AgentTuiApp], size:
     [("starting", (120, 40)), ("busy", (80, 24)), ("hostile", (120, 40)), ("broken", (200, 60))],
 )
 async def test_every_key_on_the_dashboard(state: str, size: tuple[int, int], nothing_outside: Path) -> None:
-    await press_each(KEYS, state, AgentTuiApp, size)
+    await press_each([each for each in ACTIONS if each.name not in OPENERS], state, AgentTuiApp, size)
     assert list(nothing_outside.glob("agent-tui-*.svg"))
 
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.usefixtures("nothing_outside")
 async def test_every_page_in_every_state(state: str) -> None:
-    keys = [action.keys[0] for action in ACTIONS if action.name in OPENERS]
-    await press_each(keys, state, PageHost, (120, 40))
+    openers = [each for each in ACTIONS if each.name in OPENERS | {"quit"}]
+    await press_each(openers, state, PageHost, (120, 40))
 
 
 async def test_keys_send_their_commands() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    async with screen(engine) as (_, pilot):
+    async with screen(engine, kind=PageHost) as (_, pilot):
         await pilot.press("d", "plus", "minus", "minus", "l", "r")
         await until(lambda: len(engine.commands) == 6)
         assert engine.commands == [
@@ -119,7 +112,7 @@ async def test_keys_send_their_commands() -> None:
 async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_kept_idle() -> None:
     engine = FakeEngine(numIdleProcesses="0")
     histories.starting(engine)
-    async with screen(engine, dispatch=3):
+    async with screen(engine, kind=PageHost, dispatch=3):
         assert engine.commands == []
         engine.publish(histories.READY, histories.REGISTERED)
         await until(lambda: engine.commands)
@@ -129,7 +122,7 @@ async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_
 async def test_less_than_no_idle_process_is_not_asked_for() -> None:
     engine = FakeEngine(numIdleProcesses="0")
     histories.idle(engine)
-    async with screen(engine) as (_, pilot):
+    async with screen(engine, kind=PageHost) as (_, pilot):
         await pilot.press("minus")
         await pilot.pause()
         assert engine.commands == []
@@ -170,7 +163,7 @@ async def test_a_remote_server_asks_for_its_name_first() -> None:
     engine = FakeEngine()
     histories.idle(engine, histories.REMOTE)
     engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
-    async with screen(engine) as (app, pilot):
+    async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("d")
         await until(lambda: len(app.screen_stack) == 2)
         await pilot.press(*"my.livekit.cloud", "enter")
@@ -184,7 +177,7 @@ async def test_a_remote_server_asks_for_its_name_first() -> None:
 async def test_a_join_link_goes_to_the_clipboard_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.busy(engine, histories.LOCAL)
-    async with screen(engine) as (app, pilot):
+    async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("c")
         await until(lambda: app.clipboard)
         assert app.clipboard.startswith("https://meet.livekit.io/custom?liveKitUrl=ws")
@@ -196,7 +189,7 @@ async def test_a_join_link_goes_to_the_clipboard_and_nowhere_else(monkeypatch: p
 async def test_without_media_it_says_so_instead() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    async with screen(engine) as (app, pilot):
+    async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("c")
         await until(lambda: app._notifications)
         assert app.clipboard == ""
@@ -218,7 +211,7 @@ async def test_quit_stops_the_engine_and_leaves_when_it_has_ended() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.obedient = False
-    async with screen(engine) as (app, pilot):
+    async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("q")
         await until(lambda: engine.commands)
         assert engine.commands == [cmd.Stop("quit", kill=False)]

@@ -226,8 +226,9 @@ async def test_help_scrolls_where_it_does_not_fit() -> None:
 # -- all -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
+@pytest.mark.parametrize(
+    ("size", "theme"), zip(SIZES, ["textual-dark", "textual-light", "ansi-dark"], strict=True)
+)
 async def test_each_fits_and_shows_hostile_text_as_text(size: tuple[int, int], theme: str) -> None:
     modals: list[object] = [
         Confirm(HOSTILE, HOSTILE),
