@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from agent_tui.generations.history import Kept
+from agent_tui.generations.history import Loaded
 from agent_tui.generations.sources import Snapshot, differing
 
 CONTEXT = 3
@@ -39,8 +39,8 @@ _VISIBLE |= {
 
 
 def difference(
-    before: Kept,
-    after: Kept,
+    before: Loaded,
+    after: Loaded,
     folder: str,
     *,
     most_lines: int = MOST_LINES,

@@ -14,7 +14,7 @@ MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Loaded:
     """What one load was made of, and what became of it."""
 
     number: int
@@ -22,6 +22,10 @@ class Kept:
     good: bool
     back_to: int = 0
     """The generation whose modules these are, if it was rolled back to."""
+    at: float = 0.0
+    """When it ended, in Unix time: before that was reported."""
+    could_not_start: bool = False
+    """It failed because no process could be started, which says nothing about the code."""
 
     @property
     def counts(self) -> bool:
@@ -36,9 +40,9 @@ class History:
         """The last one is kept however large it is."""
         self._most_good = most_good
         self._most_bytes = most_bytes
-        self._kept: list[Kept] = []
+        self._kept: list[Loaded] = []
 
-    def keep(self, kept: Kept) -> Kept:
+    def keep(self, kept: Loaded) -> Loaded:
         """Takes a load that is over, and gives up the oldest where there is too much; returns it as held."""
         if self._kept:
             kept = replace(kept, snapshot=_sharing(kept.snapshot, self._kept[-1].snapshot))
@@ -48,18 +52,18 @@ class History:
         return kept
 
     @property
-    def newest(self) -> Kept | None:
+    def newest(self) -> Loaded | None:
         """The last load; but not a roll back that failed."""
         return next((each for each in reversed(self._kept) if each.counts), None)
 
-    def to_load(self, number: int) -> Kept:
+    def to_load(self, number: int) -> Loaded:
         """A good load, to be loaded again. Raises UserError if it is not kept or did not load."""
         kept = self._find(number)
         if not kept.good:
             raise UserError(f"generation {number} did not load: there is nothing to roll back to")
         return kept
 
-    def pair(self, number: int, against: int | None = None) -> tuple[Kept, Kept]:
+    def pair(self, number: int, against: int | None = None) -> tuple[Loaded, Loaded]:
         """A load and the one to compare it with: `against`, or the one before it. Raises UserError."""
         kept = self._find(number)
         if against is not None:
@@ -82,7 +86,7 @@ class History:
         good = sum(each.good for each in self._kept)
         return good > self._most_good or len(self._kept) > MOST_KEPT or self.held_bytes > self._most_bytes
 
-    def _find(self, number: int) -> Kept:
+    def _find(self, number: int) -> Loaded:
         for each in self._kept:
             if each.number == number:
                 return each
@@ -104,7 +108,7 @@ def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
     return replace(snapshot, modules=modules, missing=missing, written={})
 
 
-def _new_bytes(before: Kept, after: Kept) -> int:
+def _new_bytes(before: Loaded, after: Loaded) -> int:
     old = before.snapshot.modules
     return sum(
         len(content) for path, content in after.snapshot.modules.items() if old.get(path) is not content

@@ -6,12 +6,12 @@ task. Save, roll back, reload and retry are the same load of another source.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Cause, Choice, Generation, Runtime, Source
-from agent_tui.generations.history import History, Kept
+from agent_tui.generations.history import History, Loaded
 from agent_tui.generations.sources import Appeared
 from agent_tui.model import child as ch
 from agent_tui.model.errors import OwnError, UserError
@@ -32,21 +32,6 @@ from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.threads import off_loop
 
 ENDS = "agent-tui ends"
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What became of a load."""
-
-    kept: Kept
-    at: float
-    """When, in Unix time: before it was reported."""
-    could_not_start: bool = False
-    """It failed because no process could be started, which says nothing about the code."""
-
-    @property
-    def ok(self) -> bool:
-        return self.kept.good
 
 
 class Project(Protocol):
@@ -151,7 +136,7 @@ class Loader:
             # is known later; a save is loaded meanwhile.
             await self._switch(generation)
             self._reporting_first = asyncio.create_task(self._report_first(generation), name="first report")
-            return self._keep(generation, ok=True)
+            return self._keep(generation, good=True)
 
         choice = await generation.choose_start_method()
 
@@ -168,7 +153,7 @@ class Loader:
             await asyncio.wait({self._reporting_first})  # in order
 
         await self._switch(generation)
-        loaded = self._keep(generation, ok=True)
+        loaded = self._keep(generation, good=True)
         self._report_ready(generation, choice)
         return loaded
 
@@ -198,17 +183,17 @@ class Loader:
             # It is not known what belongs to it: what is on disk now counts as loaded, too.
             now = await off_loop(source.found_in.read)
             generation.snapshot = replace(source.snapshot, modules={**now.modules, **source.snapshot.modules})
-        loaded = self._keep(generation, ok=False)
+        could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
+        loaded = self._keep(generation, good=False, could_not_start=could_not_start)
         self._emit(
             failure_event(generation.number, cause.text, self._seconds(cause), error, generation.steps.taken)
         )
-        could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
-        return replace(loaded, could_not_start=could_not_start)
+        return loaded
 
-    def _keep(self, generation: Generation, *, ok: bool) -> Loaded:
+    def _keep(self, generation: Generation, *, good: bool, could_not_start: bool = False) -> Loaded:
         """Keep what was loaded: before the event, after which it can be compared and rolled back to."""
-        kept = Kept(generation.number, generation.snapshot, ok, generation.source.back_to)
-        return Loaded(self.history.keep(kept), self._clock.time())
+        number, snapshot, back_to = generation.number, generation.snapshot, generation.source.back_to
+        return self.history.keep(Loaded(number, snapshot, good, back_to, self._clock.time(), could_not_start))
 
     async def _report_first(self, generation: Generation) -> None:
         self._report_ready(generation, await generation.choose_start_method())

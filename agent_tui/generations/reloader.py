@@ -21,8 +21,8 @@ from typing import Any
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.diffs import difference
 from agent_tui.generations.generation import Cause, Source
-from agent_tui.generations.history import Kept
-from agent_tui.generations.load import Loaded, Loader
+from agent_tui.generations.history import Loaded
+from agent_tui.generations.load import Loader
 from agent_tui.generations.sources import Appeared, Snapshot, Sources, differing
 from agent_tui.generations.watch import Watch
 from agent_tui.model.clock import Clock
@@ -55,7 +55,7 @@ class _Request:
     """A caller that waits for a load: of what is on disk, or of what was kept."""
 
     done: "asyncio.Future[bool]"
-    kept: Kept | None = None
+    kept: Loaded | None = None
 
 
 class Reloader:
@@ -99,7 +99,7 @@ class Reloader:
         self._last: Snapshot | None = None
         """What was on disk at the last load of it, whether or not it went well."""
         self._history = loader.history
-        self._back: Kept | None = None
+        self._back: Loaded | None = None
         """What runs after a roll back, while that is not what is on disk."""
 
     # -- what the engine asks -------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Reloader:
         self._report_watching()
         self._woken.set()
 
-    async def _request(self, kept: Kept | None) -> bool:
+    async def _request(self, kept: Loaded | None) -> bool:
         if self._over:
             raise UserError(OVER)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -271,12 +271,12 @@ class Reloader:
                 continue
 
             self._flaps.load_ended(loaded.at)
-            self._last = loaded.kept.snapshot
+            self._last = loaded.snapshot
             self._retry_later(loaded)
-            if loaded.ok:
+            if loaded.good:
                 self._back = None
             self._watch_all()
-            return loaded.ok
+            return loaded.good
 
     async def _load_unless_overtaken(self, source: Source, cause: Cause, began: float) -> Loaded | None:
         """Return what became of the load; None if a later save made it worthless, so that it was cancelled.
@@ -333,7 +333,7 @@ class Reloader:
 
     # -- a load of what was kept ----------------------------------------------------------------------
 
-    async def _load_kept(self, kept: Kept, text: str = "") -> bool:
+    async def _load_kept(self, kept: Loaded, text: str = "") -> bool:
         """Load what was kept. It cannot be overtaken: saves that come meanwhile are the next round's."""
         before = self._history.newest
         assert self._last is not None
@@ -353,10 +353,10 @@ class Reloader:
         self._flaps.load_began()
         loaded = await self._loader.load(source, cause, quiet)
         self._flaps.load_ended(loaded.at)
-        if loaded.ok:
-            self._back = None if is_on_disk else loaded.kept
+        if loaded.good:
+            self._back = None if is_on_disk else loaded
         self._woken.set()  # a save from before it, or from meanwhile, was not examined
-        return loaded.ok
+        return loaded.good
 
     # -- what changed ---------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Cause, Generation, Source
-from agent_tui.generations.load import Loaded, Loader
+from agent_tui.generations.history import Loaded
+from agent_tui.generations.load import Loader
 from agent_tui.generations.sources import Snapshot
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock

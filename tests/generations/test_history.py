@@ -8,15 +8,15 @@ import pytest
 
 from agent_tui.generations.diffs import LARGEST, difference
 from agent_tui.generations.generation import StepTimes
-from agent_tui.generations.history import MOST_KEPT, History, Kept
+from agent_tui.generations.history import MOST_KEPT, History, Loaded
 from agent_tui.generations.sources import Snapshot
 from agent_tui.model.errors import UserError
 from tests.fakes.clock import FakeClock
 
 
-def kept(number: int, good: bool = True, back_to: int = 0, **files: bytes) -> Kept:
+def kept(number: int, good: bool = True, back_to: int = 0, **files: bytes) -> Loaded:
     modules = {f"/p/{name}.py": content for name, content in files.items()}
-    return Kept(number, Snapshot(modules, {}), good, back_to)
+    return Loaded(number, Snapshot(modules, {}), good, back_to)
 
 
 def diff(old: bytes | None, new: bytes | None, most_lines: int = 100) -> list[str]:
@@ -135,8 +135,8 @@ def test_what_has_no_lines_to_compare_is_said(old: bytes, new: bytes, said: str)
 
 
 def test_environment_files_are_only_named() -> None:
-    before = Kept(1, Snapshot({}, {"/p/.env": b"1", "/p/.env.old": b"1"}), True)
-    after = Kept(2, Snapshot({}, {"/p/.env": b"2", "/elsewhere/x.toml": b"1"}), True)
+    before = Loaded(1, Snapshot({}, {"/p/.env": b"1", "/p/.env.old": b"1"}), True)
+    after = Loaded(2, Snapshot({}, {"/p/.env": b"2", "/elsewhere/x.toml": b"1"}), True)
     assert difference(before, after, "/p").split("\n") == [
         "generation 2 against 1: 3 files, +0 -0 lines",
         "=== /elsewhere/x.toml is new: its content is not kept",
@@ -180,7 +180,7 @@ def test_hunks_are_as_difflib_has_them() -> None:
 def test_what_would_hide_something_is_seen() -> None:
     hostile = "ok = 1 \u202e}\x1b[2K\x1b]0;title\r# over it\x07\n".encode()
     assert diff(b"ok = 1\n", hostile)[-2:] == ["+ok = 1 <U+202E>}␛[2K␛]0;title", "+# over it␇"]
-    odd = Kept(2, Snapshot({"/p/a\n+++ b\x1b[m.py": b"x\n"}, {}), True)
+    odd = Loaded(2, Snapshot({"/p/a\n+++ b\x1b[m.py": b"x\n"}, {}), True)
     assert difference(kept(1), odd, "/p").split("\n")[2] == "+++ a␤+++ b␛[m.py"
 
 

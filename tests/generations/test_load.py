@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.generations.generation import Cause, Source, choose
-from agent_tui.generations.load import Loaded
+from agent_tui.generations.history import Loaded
 from agent_tui.generations.sources import Appeared, Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
@@ -25,7 +25,7 @@ from .support import MANIFEST, World, quiet_now, refused, slow, world
 
 
 async def load(world: World, cause: Cause | None = None) -> bool:
-    return (await world.load(cause)).ok
+    return (await world.load(cause)).good
 
 
 def begin(world: World, cause: str = "/a.py", quiet: asyncio.Event | None = None) -> asyncio.Task[Loaded]:
@@ -94,7 +94,7 @@ async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it()
         third = begin(w)
         await until(lambda: len(w.children(ch.ProcessKind.CONTROL)) == 3)
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
-        assert (await third).ok
+        assert (await third).good
         assert w.switches == [1, 3]
         assert [event.generation for event in ready(w)] == [1, 3]  # told in order
         await until(lambda: w.pool.idle == 1)
@@ -120,7 +120,7 @@ async def test_a_load_past_its_point_of_no_return_says_so() -> None:
         loading = begin(w, "start")
         await until(lambda: w.loader.is_switching)
         w.apply_gives.set()
-        assert (await loading).ok
+        assert (await loading).good
         assert not w.loader.is_switching
 
 
@@ -136,7 +136,7 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert w.switches == [1]  # nothing is switched while saves follow
         assert w.pool.idle == 2
         quiet.set()
-        assert (await loading).ok
+        assert (await loading).good
         assert w.switches == [1, 2]
         assert w.pool.idle == 2
         [first, second] = ready(w)
@@ -230,7 +230,7 @@ async def test_a_failure_is_reported_only_once_no_save_follows() -> None:
         assert not failed(w)
         await cancel(overtaken)
         quiet.set()
-        assert not (await loading).ok
+        assert not (await loading).good
         assert [event.generation for event in failed(w)] == [3]
         assert w.told(GenerationOvertaken) == [GenerationOvertaken(2)]
 
@@ -277,8 +277,8 @@ async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(
         assert w.told(GenerationOvertaken) == [GenerationOvertaken(1)]
         assert not w.switches
         loaded = await w.loader.load(replace(source, accept_new=True), Cause("start"), quiet_now())
-        assert loaded.ok
-        assert loaded.kept.snapshot.modules.keys() == {str(agent), str(helper)}
+        assert loaded.good
+        assert loaded.snapshot.modules.keys() == {str(agent), str(helper)}
 
 
 async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over() -> None:
@@ -306,7 +306,7 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         # The next one does not wait for the manifest to know that it wants one.
         loading = begin(w)
         await until(lambda: "t2" in w.parents)
-        assert (await loading).ok
+        assert (await loading).good
         await until(lambda: w.children(ch.ProcessKind.TEMPLATE)[0].exit.done())
         assert not w.children(ch.ProcessKind.TEMPLATE)[1].exit.done()
 
