@@ -238,7 +238,6 @@ class Reloader:
                     return True
                 snapshot = await self._read()
                 changed = self._changed(snapshot)
-            self._note_flapping(changed, snapshot)
             packages = self._bases.take_changed_packages()
             if not (forced or changed or packages):
                 return True
@@ -259,7 +258,7 @@ class Reloader:
                     return True
 
             cause = replace(self._cause(forced, changed, packages, snapshot), seen_at=seen_at)
-            self._flaps.load_began()
+            self._report_flapping(self._flaps.load_began(changed, snapshot.written))
             try:
                 loaded = await self._load_unless_overtaken(
                     Source(snapshot, environ, self._sources, accept_new), cause, began
@@ -350,7 +349,7 @@ class Reloader:
         source = Source(snapshot, await self._read_environment(), back_to=number)
         quiet = asyncio.Event()
         quiet.set()
-        self._flaps.load_began()
+        self._flaps.load_began((), {})
         loaded = await self._loader.load(source, cause, quiet)
         self._flaps.load_ended(loaded.at)
         if loaded.good:
@@ -383,9 +382,7 @@ class Reloader:
                     self._woken.clear()
                     await self._woken.wait()
 
-    def _note_flapping(self, changed: Iterable[Path], snapshot: Snapshot) -> None:
-        """Ignore files that each load rewrites, after the load that this change leads to."""
-        flapping = self._flaps.note(changed, snapshot.written)
+    def _report_flapping(self, flapping: Iterable[Path]) -> None:
         if flapping:
             names = ", ".join(str(each) for each in sorted(flapping))
             text = (
@@ -397,18 +394,13 @@ class Reloader:
     def _cause(
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
-        names = tuple(map(str, self._since_the_load_before(changed, snapshot)))
+        before = self._history.newest  # what was rolled back to, too
+        differ = self._counted(differing(before.snapshot, snapshot)) if before is not None else ()
+        names = tuple(map(str, differ))
         if forced:
             return Cause(forced, None, names)
         saved_at = self._saved_at(changed, snapshot)
         return Cause(str(changed[0] if changed else packages), saved_at, names)
-
-    def _since_the_load_before(self, changed: tuple[Path, ...], snapshot: Snapshot) -> tuple[Path, ...]:
-        """Return what differs from it, when `changed` is what differs from the disk as it was last loaded."""
-        before = self._history.newest
-        if before is None or not before.back_to:
-            return changed
-        return differing(before.snapshot, snapshot)
 
     def _saved_at(self, changed: tuple[Path, ...], snapshot: Snapshot) -> float:
         """Return when the last of them was saved, monotonic."""
@@ -458,27 +450,24 @@ class FlapDetector:
         self._began_at = self._ended_at = 0.0
         """Of the last load."""
         self._rows: dict[Path, int] = {}
-        """By file, how many loads in a row rewrote it, without the last one."""
-        self._next_rows: dict[Path, int] = {}
+        """By file, how many loads in a row rewrote it before the last one."""
 
-    def load_began(self) -> None:
-        self._rows = self._next_rows
+    def load_began(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
+        """Note what this load is for; return the files whose later changes are ignored from here on.
+
+        `written` is when they were last written, in Unix time.
+        """
+        self._rows = self._in_last_load(changed, written)
         self._began_at, self._ended_at = self._now(), math.inf
+        flapping = frozenset(path for path, row in self._rows.items() if row >= self._most_loads)
+        self.ignored |= flapping
+        return flapping
 
     def load_ended(self, at: float) -> None:
         self._ended_at = at
 
     def load_overtaken(self) -> None:
         self._ended_at = self._now() + self.DYING_S
-
-    def note(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
-        """Note what differs before the next load; return the files that are ignored from here on."""
-        self._next_rows = self._in_last_load(changed, written)
-        flapping = frozenset(path for path, row in self._next_rows.items() if row >= self._most_loads)
-        self.ignored |= flapping
-        for path in flapping:
-            del self._next_rows[path]
-        return flapping
 
     def pause_s(self, changed: Iterable[Path], written: Mapping[str, float]) -> float:
         """Return how long the next load should wait, to see whether these files change without one.
@@ -494,7 +483,7 @@ class FlapDetector:
     def forget(self) -> None:
         """Ignore nothing any more."""
         self.ignored = frozenset()
-        self._rows, self._next_rows = {}, {}
+        self._rows = {}
 
     def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
         """Return the rows of those that were last written during the last load, this load included.

@@ -325,21 +325,26 @@ class Disk:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.written: dict[str, float] = {}
+        self.changed: set[Path] = set()
+        """Since the last load began."""
         self.flaps = FlapDetector(most_loads=3, suspect_after=2, now=self.clock.time)
 
     def save(self, *paths: Path) -> None:
         self.written |= {str(path): self.clock.time() for path in paths}
+        self.changed |= set(paths)
 
-    def load(self, *rewrites: Path) -> None:
-        """A load of a second, which rewrites these in its middle."""
-        self.flaps.load_began()
+    def begin(self) -> frozenset[Path]:
+        changed, self.changed = self.changed, set()
+        return self.flaps.load_began(changed, self.written)
+
+    def load(self, *rewrites: Path) -> frozenset[Path]:
+        """A load of a second that rewrites these in its middle; return what it is the last one for."""
+        flapping = self.begin()
         self.clock.advance(0.5)
         self.save(*rewrites)
         self.clock.advance(0.5)
         self.flaps.load_ended(self.clock.time())
-
-    def note(self, *changed: Path) -> frozenset[Path]:
-        return self.flaps.note(changed, self.written)
+        return flapping
 
     def pause_s(self, *changed: Path) -> float:
         return self.flaps.pause_s(changed, self.written)
@@ -347,46 +352,38 @@ class Disk:
 
 def test_a_file_that_each_load_rewrites_flaps() -> None:
     disk = Disk()
-    for _ in range(2):
-        disk.load(A, B)
-        assert not disk.note(A, B)
-    disk.load(A)
-    assert disk.note(A) == {A}  # B stayed as it was
+    assert [disk.load(A, B), disk.load(A, B), disk.load(A)] == [set(), set(), set()]
+    assert disk.load(A) == {A}  # B stayed as it was
     assert disk.flaps.ignored == {A}
     disk.flaps.forget()
     assert not disk.flaps.ignored
-    disk.load(A)
-    assert not disk.note(A)
+    assert not disk.load(A)
 
 
 def test_one_load_that_leaves_it_as_it_was_ends_the_row() -> None:
     disk = Disk()
     for number in range(200):
-        rewrites = (A,) if number % 3 else ()
-        disk.load(*rewrites)
-        assert not disk.note(*rewrites)
+        assert not disk.load(*[A] if number % 3 else [])
 
 
 def test_a_save_between_two_loads_ends_the_row() -> None:
     disk = Disk()
     for number in range(200):
-        disk.load(A)
+        assert not disk.load(A)
         if number % 3 == 2:
             disk.clock.advance(0.001)
             disk.save(A)
-        assert not disk.note(A)
 
 
 def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
     disk = Disk()
     disk.load(A)
-    disk.note(A)
     assert disk.pause_s(A) == 0
     disk.load(A)
     assert disk.pause_s(A) == pytest.approx(1.2)
     assert disk.pause_s(A, B) == 0  # a save of something else does not wait
     assert disk.pause_s() == 0
-    disk.flaps.load_began()
+    disk.begin()
     disk.clock.advance(60.0)
     disk.save(A)
     disk.flaps.load_ended(disk.clock.time())
@@ -395,34 +392,21 @@ def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
 
 def test_what_a_cancelled_load_writes_while_its_processes_die_is_its_own() -> None:
     disk = Disk()
-    for _ in range(2):
-        disk.flaps.load_began()
+    for _ in range(3):
+        assert not disk.begin()
         disk.clock.advance(0.5)
         disk.flaps.load_overtaken()
         disk.clock.advance(0.05)
         disk.save(A)
-        assert not disk.note(A)
-    disk.load(A)
-    assert disk.note(A) == {A}
-
-
-def test_noting_the_same_change_twice_counts_once() -> None:
-    disk = Disk()
-    for _ in range(2):
-        disk.load(A)
-        assert not disk.note(A)
-        assert not disk.note(A)
-    disk.load(A)
-    assert disk.note(A) == {A}
+    assert disk.begin() == {A}
 
 
 def test_a_file_that_loads_delete_flaps_as_well() -> None:
     disk = Disk()
-    for _ in range(2):
-        disk.load()
-        assert not disk.note(A)
-    disk.load()
-    assert disk.note(A) == {A}
+    for _ in range(3):
+        assert not disk.load()
+        disk.changed = {A}
+    assert disk.load() == {A}
 
 
 async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path: Path) -> None:
