@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from livekit.protocol.agent import Job
-from livekit.protocol.models import Room
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -63,14 +61,14 @@ class Forgetful:
 
 
 class Engine(Bench):
-    """The desk and its surroundings, with the state that a screen is painted from."""
+    """The job manager and what it works with, with the state that a screen is painted from."""
 
     def __init__(self) -> None:
         super().__init__(Forgetful(), target=2)  # type: ignore[arg-type]
         self.bus = Bus(SystemClock())
         self.finished = 0
         # The lists of the tests' bench keep everything.
-        self.desk._emit = self._tell
+        self.manager._emit = self._tell
         self.pool._supervisor = replace(self.pool._supervisor, emit=self._tell)
 
     def _tell(self, event: ev.Event) -> None:
@@ -78,14 +76,15 @@ class Engine(Bench):
         self.finished += isinstance(event, ev.JobEnded)
 
     def answer(self, job_id: str, answer: object) -> bool:
-        asyncio.get_running_loop().call_soon(self.desk.assigned, job_id, None, "token")
+        asyncio.get_running_loop().call_soon(self.assign, job_id)
         return True
 
     def update_job(self, *_: object) -> bool:
         return True
 
     def outcome(self, *_: object) -> None: ...
-    def over(self, *_: object) -> None: ...
+    def changed(self, *_: object) -> None: ...
+    def job_over(self, *_: object) -> None: ...
 
 
 async def scripted(count: int) -> tuple[float, float]:
@@ -95,7 +94,7 @@ async def scripted(count: int) -> tuple[float, float]:
     engine.pool.use(Plan(1, engine.nursery))
     early = 0.0
     for number in range(count):
-        engine.desk.offer(Job(id=f"AJ_{number}", room=Room(name=f"room-{number}")), time.time())
+        engine.offer(f"AJ_{number}")
         while number - engine.finished >= AT_ONCE:  # noqa: ASYNC110  it is done within a few turns
             await asyncio.sleep(0)
         if number == count // 10:
@@ -103,7 +102,7 @@ async def scripted(count: int) -> tuple[float, float]:
     while engine.finished < count:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     late = own_mb()
-    await asyncio.gather(engine.desk.close("over"), engine.pool.close("over"))
+    await asyncio.gather(engine.manager.close("over"), engine.pool.close("over"))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return early, late

@@ -142,7 +142,7 @@ async def attained(place: Place, count: int, load: Load, target: Target) -> tupl
     async def dispatch() -> None:
         at = time.time()
         result = await place.engine.send(cmd.Dispatch(length_s=load.job_length_s))
-        asked.update(dict.fromkeys(result.rooms, at))
+        asked.update(dict.fromkeys(result.dispatches.values(), at))
 
     start = time.monotonic()
     async with asyncio.TaskGroup() as group:

@@ -19,7 +19,6 @@ from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
 from agent_tui.generations.sources import Sources
 from agent_tui.generations.watch import Watch
-from agent_tui.jobs.desk import Desk
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
 from agent_tui.model.errors import ServerError
@@ -53,22 +52,20 @@ class AgentCode:
         self,
         context: Context,
         *,
-        desk: Callable[[], Desk],
-        registrar: Callable[[], Registrar],
+        registrar: Registrar,
         find_server: Callable[[ServerOptions], Awaitable[Server]],
         listen: Callable[[ServerOptions], Awaitable[None]],
-        live_changed: Callable[[], None],
+        switched: Callable[[Generation], None],
         became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
     ) -> None:
-        """`live_changed` is called when the agent's functions would see something else (`report_live`).
+        """`switched` is called when another generation has taken over.
 
         Raises UserError for a `--watch` pattern that cannot be used.
         """
         self._context = context
-        self._desk = desk
         self._registrar = registrar
         self._options = CodeOptions(context, find_server=find_server, listen=listen)
-        self._live_changed = live_changed
+        self._switched = switched
         self._cpu = CpuLoad(clock=context.clock)
         self._sdk_version: str | None = None
         config = context.config
@@ -168,9 +165,8 @@ class AgentCode:
         self._inference.use(generation.plan, generation.manifest)
         self.pool.use(generation.plan)
         self._release_unused()
-        self._live_changed()
-        self._registrar().set_full("")
-        self._desk().switched(generation.number, self._context.config.on_reload)
+        self._registrar.set_full("")
+        self._switched(generation)
         self._learn(
             replace(
                 self._learned, imports=generation.manifest.imports, template=generation.is_worth_a_template
@@ -189,10 +185,10 @@ class AgentCode:
             if not self._context.config.local:
                 require_credentials(options)
         except ServerError as error:
-            self._registrar().refuse(error)
+            self._registrar.refuse(error)
             return
         version = self._sdk_version or agent_tui.__version__
-        await self._registrar().present(options, server.address, server.chosen.kind, version)
+        await self._registrar.present(options, server.address, server.chosen.kind, version, self.measure_load)
 
     async def measure_load(self) -> float:
         """Return what the agent's own load function says, or the CPU's load without one."""
@@ -251,14 +247,14 @@ class AgentCode:
     def _report_start_trouble(self, trouble: StartTrouble | None) -> None:
         """Report starts that fail; offers are refused while none can succeed soon enough for a job."""
         if trouble is None:
-            self._registrar().set_full("")
+            self._registrar.set_full("")
             self._context.emit(StartsRecovered())
             return
         number, error = trouble.generation, trouble.error
         refusing = (
             f"processes of generation {number} do not become ready: {error}" if trouble.refusing else ""
         )
-        self._registrar().set_full(refusing)
+        self._registrar.set_full(refusing)
         if trouble.failures == FAILS_AFTER and error.is_codes_fault:
             self._context.emit(failure_event(number, BROKEN, None, error))
         self._context.emit(

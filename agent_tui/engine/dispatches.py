@@ -1,23 +1,27 @@
-"""Test dispatches made from here: how they are made, which job each became, and which became none."""
+"""Test dispatches made from here: how each is made, which job it became, or why it became none."""
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
 
 from livekit.protocol.agent import Job
 from livekit.protocol.agent_dispatch import CreateAgentDispatchRequest, RoomAgentDispatch
 from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
 
 from agent_tui.engine.api import server_api
-from agent_tui.engine.no_job import Standing, never_offered, taken_elsewhere
+from agent_tui.engine.registrar import Registrar, WorkerReadiness
+from agent_tui.jobs.record import JobRecord, TestDispatch
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch, DispatchBy
-from agent_tui.model.dispatches import origin
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
+from agent_tui.model.gate import TARGET_LOAD
 from agent_tui.worker.messages import PretendedParticipant
 from agent_tui.worker.urls import ServerAddress
 
@@ -50,14 +54,11 @@ class Destination:
 
 @dataclass(slots=True, eq=False)
 class _Dispatch:
-    """One test dispatch, from when it was made until its outcome was told."""
+    """One test dispatch, from when it was made until its outcome was reported."""
 
-    room: str
-    at: float
-    ours: bool
-    """We made up the room's name: it is ours to delete."""
+    test: TestDispatch
     address: ServerAddress
-    length_s: float | None = None
+    simulated: bool
     made_id: str = ""
     """The API's answer, which may come after the offer."""
     job: Job | None = None
@@ -72,17 +73,15 @@ class _Dispatch:
         return self.made_id or (self.job.dispatch_id if self.job else "")
 
     @property
-    def job_id(self) -> str | None:
-        return self.job.id if self.job else None
-
-    @property
-    def waits(self) -> bool:
-        return self.job is None
-
-    @property
     def is_served(self) -> bool:
         """Its job was offered, and not declined at once."""
         return self.job is not None and not self.declined
+
+    def may_become(self, job: Job) -> bool:
+        """Whether it waits for a job like this one: in its room, and with a dispatch's id or simulated."""
+        waits = self.job is None and self.test.room == job.room.name
+        # A dispatch whose id is known has a job with that id; a simulated job has none.
+        return waits and not self.made_id and self.simulated == (not job.dispatch_id)
 
 
 class Dispatches:
@@ -91,105 +90,124 @@ class Dispatches:
     def __init__(
         self,
         *,
+        registrar: Registrar,
         clock: Clock,
         emit: Callable[[Event], None],
-        standing: Callable[[], Standing],
-        simulate: Callable[[str, PretendedParticipant | None], bool] = lambda *_: False,
         timings: DispatchTimings | None = None,
     ) -> None:
-        """`simulate` asks the server to offer a job for a room to this worker; False: not registered."""
+        self._registrar = registrar
         self._clock = clock
         self._emit = emit
-        self._standing = standing
-        self._simulate = simulate
         self._timings = timings or DispatchTimings()
-        self._dispatches: list[_Dispatch] = []
+        self._numbers = itertools.count(1)
+        self._dispatches: dict[int, _Dispatch] = {}
+        """Those without an outcome, by their numbers, oldest first."""
         self._rooms: dict[str, ServerAddress] = {}
+        """Made up here, and so ours to delete."""
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._told: deque[str] = deque(maxlen=TOLD)
         self._deleting: set[asyncio.Task[None]] = set()
 
-    async def make(self, to: Destination, room: str, command: Dispatch) -> str:
+    async def make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
         """One dispatch: CreateDispatch for a name, a new room without one, or a simulated job.
 
-        Returns the room's name, made up for an empty `room`. Raises UserError for what cannot be simulated,
-        and what livekit-api and aiohttp raise.
+        The room's name is made up for an empty `room`. Raises UserError for what cannot be simulated, and
+        what livekit-api and aiohttp raise.
         """
-        name, address = room or f"test-{secrets.token_hex(4)}", to.address
-        dispatch = _Dispatch(name, self._clock.time(), not room, address, command.length_s)
-        self._dispatches.append(dispatch)
+        name = room or f"test-{secrets.token_hex(4)}"
+        if not room:
+            self._rooms[name] = to.address
+        # The offer may come before the API's answer, which brings the id. So that it is clear whose offer it
+        # is, dispatches into one room are made one after the other.
+        async with self._asking.setdefault(name, asyncio.Lock()):
+            return await self._make(to, name, command)
+
+    async def _make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
+        simulated = command.by is DispatchBy.SIMULATE
+        test = TestDispatch(next(self._numbers), room, self._clock.time(), command.length_s)
+        dispatch = self._dispatches[test.number] = _Dispatch(test, to.address, simulated)
         self._start_watch(dispatch)
-        if dispatch.ours:
-            self._rooms[name] = address
         try:
-            if command.by is DispatchBy.SIMULATE:
-                self._ask_to_simulate(name, command)
-            else:
-                self._identify(dispatch, await _ask_to_dispatch(to, name, command))
+            if not simulated:
+                dispatch.made_id = await _ask_to_dispatch(to, room, command)
+            elif not self._registrar.simulate_job(room, pretended(command)):
+                raise UserError("a simulated job needs a registered worker: this one is not registered now")
         except BaseException:
             self._end(dispatch)
             raise
-        self._emit(Dispatched(name, to.agent_name, dispatch.made_id or None))
-        return name
+        self._emit(Dispatched(room, to.agent_name, dispatch.made_id or None, test.number))
+        return test
 
-    def _ask_to_simulate(self, room: str, command: Dispatch) -> None:
-        participant = pretended(command)
-        if not self._simulate(room, participant):
-            raise UserError("a simulated job needs a registered worker: this one is not registered now")
+    # -- which job is whose, and what became of it ----------------------------------------------------
 
-    def dispatched_at(self, job: Job) -> float | None:
-        """When the dispatch was made that this job came from; None if not from here."""
-        dispatch = self._of(job)
-        return dispatch.at if dispatch else None
+    def claim(self, job: Job) -> TestDispatch | None:
+        """Decide which dispatch an offered job comes from; None for one that was not made here.
 
-    def is_ours(self, job: Job) -> bool:
-        """Whether the job came from a dispatch made here."""
-        return self._of(job) is not None
-
-    def length_s(self, job: Job) -> float | None:
-        """How long the job may last by its dispatch; None if that did not say."""
-        dispatch = self._of(job)
-        return dispatch.length_s if dispatch else None
-
-    def offered(self, job: Job) -> None:
-        """The server offers the job: its dispatch has arrived."""
-        self._claim(job)
-
-    def declined(self, job: Job, why: str) -> None:
-        """We do not take the job. Another worker may, so that its dispatch gets the time of a new one."""
-        dispatch = self._claim(job, why)
-        if dispatch is not None:
-            self._start_watch(dispatch)
-
-    def over(self, job: Job) -> None:
-        """The job has ended, and that was told. The room goes with it if both were for a load only."""
+        This happens once for each offer: from here on the job's record and its events carry the answer.
+        """
         dispatch = self._of(job)
         if dispatch is None:
+            return None
+        dispatch.job, dispatch.declined = job, ""
+        return dispatch.test
+
+    def _of(self, job: Job) -> _Dispatch | None:
+        """The dispatch of the job's dispatch id, else the one that had this very job before (a declined job
+        is offered again), else the first that waits for such a job."""
+        known = tuple(self._dispatches.values())
+        by_id = (each for each in known if job.dispatch_id and each.dispatch_id == job.dispatch_id)
+        by_job = (each for each in known if each.job is not None and each.job.id == job.id)
+        waiting = (each for each in known if each.may_become(job))
+        return next(itertools.chain(by_id, by_job, waiting), None)
+
+    def over(self, record: JobRecord) -> None:
+        """The offer or the job is over: report what is not reported yet, and forget its dispatch.
+
+        Another worker may take a job that was turned away here: its dispatch gets the time of a new one.
+        """
+        dispatch = self._dispatches.get(record.test_dispatch)
+        if record.turned_away:
+            if dispatch is not None:
+                dispatch.declined = record.declined or ""
+                self._start_watch(dispatch)
             return
-        self._end(dispatch)
-        address = self._rooms.pop(dispatch.room, None) if dispatch.length_s is not None else None
-        if address is not None:
-            task = asyncio.create_task(self._delete_quietly(dispatch.room, address), name="delete a room")
-            self._deleting.add(task)
-            task.add_done_callback(self._deleting.discard)
+        lost = record.lost
+        if record.declined is not None and dispatch is not None:
+            lost = f"the offer was declined: {record.declined}"
+        if lost:
+            self._report_lost(record.room, lost, record.id, record.test_dispatch)
+        if dispatch is not None:
+            self._end(dispatch)
+            self._delete_load_room(dispatch)
 
     def lost(self, job: Job, why: str) -> None:
-        """No worker took the job, and why; told once for each."""
-        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
+        """No worker took the job, as the embedded server says."""
+        dispatch = self._of(job)
         if dispatch is not None:
             why = f"{why} ({dispatch.declined})" if dispatch.declined else why
             self._end(dispatch)
-        self._tell_lost(job.room.name, why, job.id)
+        self._report_lost(job.room.name, why, job.id, dispatch.test.number if dispatch else 0)
 
-    def _tell_lost(self, room: str, why: str, job_id: str | None) -> None:
+    def _report_lost(self, room: str, why: str, job_id: str | None, number: int) -> None:
+        """Once for each job: both the agent's answer and the server's say that it is lost."""
         if job_id is not None:
             if job_id in self._told:
                 return
             self._told.append(job_id)
-        self._emit(JobLost(room, why, job_id))
+        self._emit(JobLost(room, why, job_id, number))
+
+    def _delete_load_room(self, dispatch: _Dispatch) -> None:
+        """A room of a load goes with its job; those of other test jobs stay for a look until the end."""
+        length, room = dispatch.test.length_s, dispatch.test.room
+        address = self._rooms.pop(room, None) if length is not None else None
+        if address is not None:
+            task = asyncio.create_task(self._delete_quietly(room, address), name="delete a room")
+            self._deleting.add(task)
+            task.add_done_callback(self._deleting.discard)
 
     async def close(self) -> None:
         """Stops watching and deletes the rooms that were made up here, within a short while."""
-        for dispatch in tuple(self._dispatches):
+        for dispatch in tuple(self._dispatches.values()):
             self._end(dispatch)
         rooms, self._rooms = self._rooms, {}
         last = (self._delete_quietly(room, address) for room, address in rooms.items())
@@ -201,34 +219,15 @@ class Dispatches:
                 async with server_api(address, room, self._timings.clean_up_s) as api:
                     await api.room.delete_room(DeleteRoomRequest(room=room))
 
-    def _of(self, job: Job) -> _Dispatch | None:
-        """A dispatch that waits has no part in a job that is here: that one was offered before it."""
-        arrived = (each for each in self._dispatches if not each.waits)
-        return origin(arrived, job.room.name, job.id, job.dispatch_id)
-
-    def _claim(self, job: Job, declined: str = "") -> _Dispatch | None:
-        dispatch = origin(self._dispatches, job.room.name, job.id, job.dispatch_id)
-        if dispatch is not None:
-            dispatch.job, dispatch.declined = job, declined
-        return dispatch
-
-    def _identify(self, dispatch: _Dispatch, made_id: str) -> None:
-        """Jobs that were offered before the answer went to the first that waited: now each to its own."""
-        dispatch.made_id = made_id
-        there = [each for each in self._dispatches if each.room == dispatch.room]
-        jobs = [(each.job, each.declined) for each in there if each.job is not None]
-        for each in there:
-            each.job, each.declined = None, ""
-        for job, declined in jobs:
-            self._claim(job, declined)
-
     def _start_watch(self, dispatch: _Dispatch) -> None:
         if dispatch.watch is not None:
             dispatch.watch.cancel()
-        dispatch.watch = asyncio.create_task(self._watch(dispatch), name=f"dispatch into {dispatch.room}")
+        dispatch.watch = asyncio.create_task(
+            self._watch(dispatch), name=f"dispatch into {dispatch.test.room}"
+        )
 
     async def _watch(self, dispatch: _Dispatch) -> None:
-        """Tells the dispatch lost, unless it has a job by then."""
+        """Reports the dispatch lost, unless it has a job by then."""
         first = min(self._timings.look_s, self._timings.offer_s)
         why = ""
         for pause in (first, self._timings.offer_s - first):
@@ -239,27 +238,69 @@ class Dispatches:
         if not dispatch.is_served:
             dispatch.watch = None
             self._end(dispatch)
-            self._tell_lost(dispatch.room, why or self._why_lost(dispatch), dispatch.job_id)
+            job_id = dispatch.job.id if dispatch.job else None
+            why = why or self._why_lost(dispatch)
+            self._report_lost(dispatch.test.room, why, job_id, dispatch.test.number)
 
     def _why_lost(self, dispatch: _Dispatch) -> str:
         if dispatch.declined:
             return f"the offer was declined: {dispatch.declined}"
-        return never_offered(self._standing(), self._timings.offer_s)
+        return never_offered(self._registrar.readiness, self._timings.offer_s)
 
     async def _taken_elsewhere(self, dispatch: _Dispatch) -> str:
-        with contextlib.suppress(Exception):  # a server that does not answer has told of it elsewhere
-            async with server_api(dispatch.address, dispatch.room, self._timings.clean_up_s) as api:
-                listed = await api.agent_dispatch.list_dispatch(dispatch.room)
+        with contextlib.suppress(Exception):  # that a server does not answer is reported elsewhere
+            async with server_api(dispatch.address, dispatch.test.room, self._timings.clean_up_s) as api:
+                listed = await api.agent_dispatch.list_dispatch(dispatch.test.room)
             return taken_elsewhere(
-                [each for each in listed if dispatch.dispatch_id in ("", each.id)], self._standing()
+                [each for each in listed if dispatch.dispatch_id in ("", each.id)], self._registrar.readiness
             )
         return ""
 
     def _end(self, dispatch: _Dispatch) -> None:
         if dispatch.watch is not None:
             dispatch.watch.cancel()
-        if dispatch in self._dispatches:
-            self._dispatches.remove(dispatch)
+        self._dispatches.pop(dispatch.test.number, None)
+
+
+# -- why a dispatch became no job, as far as that can be seen from here, and what to do ---------------------
+
+
+def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
+    """Which worker took the job instead of us, by its own list (worker-protocol §11.2); empty: none."""
+    for dispatch in dispatches:
+        for job in dispatch.state.jobs:
+            worker = job.state.worker_id
+            if worker and worker not in ready.ids:
+                name = f"as {ready.agent_name!r}" if ready.agent_name else "without a name"
+                return (
+                    f"another worker took it: {worker} is registered {name} too; "
+                    "end that one, or give this one a name of its own with --agent-name"
+                )
+    return ""
+
+
+def never_offered(ready: WorkerReadiness, within_s: float) -> str:
+    """Why the server may have offered nothing."""
+    said = f"the server offered no job within {within_s:g} s"
+    if ready.trouble is not None:
+        return f"{said}: {ready.trouble}"
+    if ready.server_type != "room":
+        return (
+            f"{said}: serverType is {ready.server_type}, "
+            f"so a job comes when somebody {_WHEN[ready.server_type]} the room (c copies a link into it)"
+        )
+    if ready.load >= TARGET_LOAD:
+        return (
+            f"{said}: this worker tells a load of {ready.load:.2f}, and servers pass over those at "
+            f"{TARGET_LOAD:g} or more; raise loadThreshold or free the machine"
+        )
+    return said
+
+
+_WHEN = {"publisher": "publishes in", "participant": "joins"}
+
+
+# -- how a dispatch is made --------------------------------------------------------------------------------
 
 
 def pretended(command: Dispatch) -> PretendedParticipant | None:

@@ -20,8 +20,8 @@ from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.worker.http import InfoServer, WorkerInfo
-from agent_tui.worker.messages import Registered, Registration
-from agent_tui.worker.skew import SKEW_S, describe, skew_s
+from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
+from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
 from agent_tui.worker.urls import ServerAddress, is_loopback
 from agent_tui.worker.worker import Worker
 
@@ -134,33 +134,13 @@ async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         yield await _clock(address)
 
 
-class _Doorbell:
-    """Listens to one try of a registration."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[Registered | str] = asyncio.get_running_loop().create_future()
-
-    def registered(self, event: Registered) -> None:
-        self._answer(event)
-
-    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
-        self._answer(reason)
-
-    def refused(self, line: str) -> None:
-        self._answer(line)
-
-    def __getattr__(self, name: str) -> object:
-        """Nothing else is of interest here."""
-        return lambda *_: None
-
-    def _answer(self, answer: Registered | str) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-
 async def _registration(address: ServerAddress) -> Finding:
     """Registers for a moment, under a name to which nobody dispatches."""
-    bell = _Doorbell()
+    first: asyncio.Future[Registered | Disconnected | Refused] = asyncio.get_running_loop().create_future()
+
+    def on_event(_: Worker, event: WorkerEvent) -> None:
+        if isinstance(event, (Registered, Disconnected, Refused)) and not first.done():
+            first.set_result(event)
 
     async def no_load() -> float:
         return 1.0
@@ -168,9 +148,8 @@ async def _registration(address: ServerAddress) -> Finding:
     worker = Worker(
         registration=Registration(agent_name=NAME),
         server=address,
-        listener=bell,  # type: ignore[arg-type]  # what it lacks, `__getattr__` answers
+        on_event=on_event,
         measure_load=no_load,
-        job_count=lambda: 0,
         production=True,
         load_threshold=0.0,
         max_retry=0,
@@ -179,9 +158,10 @@ async def _registration(address: ServerAddress) -> Finding:
     running = asyncio.create_task(worker.run(), name="doctor's registration")
     try:
         async with asyncio.timeout(PATIENCE_S):
-            answer: Registered | str = await bell.answer
+            answer = await first
+            why = answer.reason if not isinstance(answer, Registered) else ""
     except TimeoutError:
-        answer = f"no answer within {PATIENCE_S:g} s"
+        answer, why = None, f"no answer within {PATIENCE_S:g} s"
     finally:
         await worker.close()
         ended = (await asyncio.gather(running, return_exceptions=True))[0]
@@ -191,8 +171,8 @@ async def _registration(address: ServerAddress) -> Finding:
             "server", f"{where} takes the credentials; LiveKit {answer.server_version or '(no version)'}"
         )
     if isinstance(ended, ServerError):
-        answer = str(ended)
-    return Finding("server", Level.BAD, f"{where}: {answer}", "check LIVEKIT_URL, the key and the secret")
+        why = str(ended)
+    return Finding("server", Level.BAD, f"{where}: {why}", "check LIVEKIT_URL, the key and the secret")
 
 
 async def _clock(address: ServerAddress) -> Finding:
@@ -216,7 +196,7 @@ async def _clock(address: ServerAddress) -> Finding:
         return Finding(
             "clock",
             Level.BAD,
-            describe(skew),
+            describe_skew(skew),
             "set it right (timedatectl set-ntp true): tokens are refused",
         )
     return _good("clock", f"agrees with the server's within {max(abs(skew), 1):.0f} s")

@@ -17,15 +17,15 @@ from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.faults import Faults
-from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.join import JoinLink, join_link
-from agent_tui.engine.no_job import Standing
 from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar, registration_for
 from agent_tui.engine.servers import Server, choose_server
 from agent_tui.engine.settings import Settings, available_cores
 from agent_tui.engine.supervision import Supervision
-from agent_tui.jobs.desk import Desk
+from agent_tui.generations.generation import Generation
+from agent_tui.jobs.manager import JobManager, JobSettings
+from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogStore
@@ -41,6 +41,8 @@ from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.http import WorkerInfo
+from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
+from agent_tui.worker.worker import Worker
 
 MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
@@ -187,38 +189,39 @@ class Engine:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
     def _make_owners(self, server: Server) -> None:
-        """Owners that need each other get each other by name, when they ask."""
+        """Bottom-up: calls go down, what happens comes up as events."""
         emit, clock = self._publish, self._clock
         context = self._context = Context(
             self._config, clock, emit, self._first, self._store, self._intake, server
         )
-        self._dispatches = Dispatches(
+        self._registrar = Registrar(
+            on_event=self._on_worker_event,
+            changed=self._tell_live,
             clock=clock,
             emit=emit,
-            standing=self._standing,
-            simulate=lambda room, participant: self._registrar.simulate_job(room, participant),
-        )
-        self._host = JobHost(
-            context,
-            pool=lambda: self._pool,
-            desk=lambda: self._desk,
-            registrar=lambda: self._registrar,
-            dispatches=self._dispatches,
-            live_changed=self._tell_live,
+            failed=self._supervision.failed,
         )
         self._make_code(context)
-        self._make_worker(context)
+        self._jobs = JobManager(
+            pool=self._pool,
+            control=lambda: self._code.control,
+            settings=self._job_settings,
+            changed=self._job_changed,
+            clock=clock,
+            emit=emit,
+            clean=self._redactor.clean,
+        )
+        self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
         self._make_editing(context)
 
     def _make_code(self, context: Context) -> None:
         """What is loaded, and the processes that run it."""
         self._code = AgentCode(
             context,
-            desk=lambda: self._desk,
-            registrar=lambda: self._registrar,
+            registrar=self._registrar,
             find_server=self._find_server,
             listen=self._http.listen,
-            live_changed=self._tell_live,
+            switched=self._switched,
             became_ready=lambda process: self._sampler.note_baseline(process),
         )
         self._pool = self._code.pool
@@ -230,27 +233,6 @@ class Engine:
             measure=lambda: self._config.memory_measure,
             clock=context.clock,
             emit=context.emit,
-        )
-
-    def _make_worker(self, context: Context) -> None:
-        """What the server sees, and the jobs that it gives."""
-        self._registrar = Registrar(
-            jobs=lambda: self._desk,
-            measure_load=self._code.measure_load,
-            job_count=lambda: len(self._desk.running),
-            live_changed=self._tell_live,
-            clock=context.clock,
-            emit=context.emit,
-            failed=self._supervision.failed,
-        )
-        self._desk = Desk(
-            server=lambda: self._registrar,
-            agent=lambda: None if self._pool.refusing else self._code.control,
-            settings=self._host.settings,
-            around=self._host,
-            clock=context.clock,
-            emit=context.emit,
-            clean=self._redactor.clean,
         )
 
     def _make_editing(self, context: Context) -> None:
@@ -268,7 +250,7 @@ class Engine:
             context,
             self._bus,
             self._redactor,
-            desk=self._desk,
+            jobs=self._jobs,
             code=self._code,
             pool=self._pool,
             editor=self._editor,
@@ -292,23 +274,45 @@ class Engine:
             self._bus.publish(ev.Notice(LogLevel.INFO, NO_MEDIA))
         return server
 
-    def _standing(self) -> Standing:
-        options = self.options
-        return Standing(
-            self._registrar.worker_ids,
-            self._registrar.trouble,
-            options.agent_name,
-            options.server_type,
-            self._bus.state.worker.reported_load,
+    def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
+        """Everything that the server says and that becomes of the connections, in order."""
+        match event:
+            case Offer():
+                self._jobs.offer(event, worker, self._dispatches.claim(event.job))
+            case Assigned():
+                self._jobs.assigned(event)
+            case Terminated(job_id=job_id):
+                self._jobs.terminated(job_id)
+            case _:
+                self._registrar.hear(worker, event)
+
+    def _job_settings(self) -> JobSettings:
+        """Without media a job gets the SDK's fake room, and nobody who leaves it ends a test job."""
+        server, config = self._context.server, self._config
+        length = config.job_length_s
+        if length is None and not server.chosen.media:
+            length = config.unattended_job_length_s
+        return JobSettings(
+            server.address.url, not server.chosen.media, server.address.api_secret, config.debug_port, length
         )
 
+    def _job_changed(self, record: JobRecord) -> None:
+        if record.stage is Stage.OVER:
+            self._dispatches.over(record)
+        self._tell_live()
+
+    def _switched(self, generation: Generation) -> None:
+        self._tell_live()
+        self._jobs.switched(generation.number, self._config.on_reload)
+
     def _unassigned(self, job: Job, why: Unassigned) -> None:
-        self._host.unassigned(job, why)
+        """The embedded server found no worker for a job."""
+        self._dispatches.lost(job, why.text)
 
     def _over_memory_limit(self, process: SupervisedProcess, why: str) -> None:
         """The job leaves its room if it can; what is left after a moment is killed."""
         job_id, by = process.job_id, ev.EndedBy.MEMORY_LIMIT
-        if job_id is None or not self._desk.end(job_id, ev.JobStatus.FAILED, why, by):
+        if job_id is None or not self._jobs.end(job_id, ev.JobStatus.FAILED, why, by):
             process.kill(why, by)
         else:
             asyncio.get_running_loop().call_later(MEMORY_GRACE_S, process.kill, why, by)
@@ -317,12 +321,14 @@ class Engine:
         """Log lines come before the event that they led to."""
         self._announcer.tell()
         if isinstance(event, ev.ProcessChanged):
-            self._store.introduce(event.id, event.generation)
+            self._store.introduce(event.id, event.generation, event.job_id)
+            if event.state is ev.ProcessState.ENDED:
+                self._store.process_ended(event.id)
         self._bus.publish(event)
 
     def _tell_live(self) -> None:
         draining = self._stopping is not None
-        self._code.tell_live(self._registrar.worker_id, self._desk.running, draining=draining)
+        self._code.tell_live(self._registrar.worker_id, self._jobs.running, draining=draining)
 
     # -- over HTTP ------------------------------------------------------------------------------------
 
@@ -335,7 +341,7 @@ class Engine:
         return WorkerInfo(
             agent_name=options.agent_name,
             worker_type=JobType.Name(registration_for(options, "").job_type),
-            active_jobs=len(self._desk.running) if self.up else 0,
+            active_jobs=len(self._jobs.running) if self.up else 0,
             sdk_version=(generation.manifest.sdk_version if generation else None) or agent_tui.__version__,
             worker_load=self._bus.state.worker.measured_load,
             agent_name_is_env=self.resolution.agent_name_is_env,
@@ -369,8 +375,8 @@ class Engine:
             with faults.of("farewell"):
                 await self._hold_offers(reason, drain=drain)
             await self._supervision.close()
-            await faults.all(desk=self._desk.close(reason), pool=self._pool.close(reason))
-            await faults.all(dispatches=self._dispatches.close(), jobs=self._host.close())
+            await faults.all(jobs=self._jobs.close(reason), pool=self._pool.close(reason))
+            await faults.all(dispatches=self._dispatches.close())
             await faults.all(registrar=self._registrar.close())
             await faults.all(
                 generations=self._code.close(reason),
@@ -388,14 +394,14 @@ class Engine:
 
     async def _hold_offers(self, reason: str, *, drain: bool) -> None:
         """Takes no more jobs, and lets those that run finish where that is wanted."""
-        jobs = len(self._desk.running)
+        jobs = len(self._jobs.running)
         timings, options = self._context.process_timings(), self.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
         with self._faults.of("registrar"):
             self._registrar.drain()
-        self._desk.drain()
+        self._jobs.drain()
         if drain_s is not None:
             await self._let_jobs_finish(drain_s)
 
@@ -415,7 +421,7 @@ class Engine:
 
     async def _let_jobs_finish(self, limit_s: float) -> None:
         """Waits for the running jobs; 0 is no limit (agents-js.md §2, drainTimeout)."""
-        waits = [asyncio.create_task(each) for each in (self._desk.finished(), self._drain_over.wait())]
+        waits = [asyncio.create_task(each) for each in (self._jobs.finished(), self._drain_over.wait())]
         try:
             await asyncio.wait(waits, timeout=limit_s or None, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -11,7 +11,8 @@ from agent_tui.engine.dispatches import Destination, Dispatches
 from agent_tui.engine.edits import Editor
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.settings import Settings, overruled
-from agent_tui.jobs.desk import Desk
+from agent_tui.jobs.manager import JobManager
+from agent_tui.jobs.record import TestDispatch
 from agent_tui.logs.redactor import Redactor
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -34,7 +35,7 @@ class Orders:
         bus: Bus,
         redactor: Redactor,
         *,
-        desk: Desk,
+        jobs: JobManager,
         code: AgentCode,
         pool: Pool,
         editor: Editor,
@@ -44,7 +45,7 @@ class Orders:
         self._context = context
         self._bus = bus
         self._redactor = redactor
-        self._desk = desk
+        self._jobs = jobs
         self._code = code
         self._pool = pool
         self._editor = editor
@@ -78,26 +79,26 @@ class Orders:
         if refusal is not None:
             return Result(False, refusal, refused=True)
         to = Destination(server.address, options.agent_name, options.deployment)
-        dispatches = (self._dispatches.make(to, room, command) for room in _room_names(command))
-        made = await asyncio.gather(*dispatches, return_exceptions=True)
+        making = (self._dispatches.make(to, room, command) for room in _room_names(command))
+        made = await asyncio.gather(*making, return_exceptions=True)
         failures = [result for result in made if isinstance(result, BaseException)]
-        rooms = tuple(result for result in made if isinstance(result, str))
+        dispatches = {each.number: each.room for each in made if isinstance(each, TestDispatch)}
         if failures:
             text = f"{len(failures)} of {len(made)} dispatches failed: {failures[0]}"
             self._bus.publish(ev.Notice(LogLevel.ERROR, text))
-            return Result(False, text, rooms=rooms)
-        return Result(True, ", ".join(rooms), rooms=rooms)
+            return Result(False, text, dispatches=dispatches)
+        return Result(True, ", ".join(dispatches.values()), dispatches=dispatches)
 
     async def _end_job(self, command: cmd.EndJob) -> Result:
-        found = self._desk.end(command.job_id, ev.JobStatus.TERMINATED, command.reason)
+        found = self._jobs.end(command.job_id, ev.JobStatus.TERMINATED, command.reason)
         return Result(found, command.reason if found else f"no job {command.job_id} runs here")
 
     async def _restart_job(self, command: cmd.RestartJob) -> Result:
-        problem = self._desk.restart(command.job_id, command.reason)
+        problem = self._jobs.restart(command.job_id, command.reason)
         return Result(problem is None, problem or command.reason)
 
     async def _describe_job(self, command: cmd.DescribeJob) -> Result:
-        text = self._desk.describe(command.job_id)
+        text = self._jobs.describe(command.job_id)
         if text is None:
             return Result(False, f"no job {command.job_id} is known here")
         return Result(True, self._redactor.clean(text, DESCRIPTION))

@@ -1,32 +1,32 @@
-"""The worker as the engine keeps it: its events into the stream, its offers to the desk.
+"""The registrations with the server: one that is up, a changed one while it takes over, and retiring ones.
 
 A changed registration comes up beside the one that stands and takes over once the server has accepted it; the
-old one takes no more offers then and lives as long as its jobs (design §5.6).
+old one takes no more offers then and lives as long as its jobs (design §5.7).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from dataclasses import dataclass
 
-from livekit.protocol.agent import Job
-
-from agent_tui.engine.registration import Held, MakeWorker
 from agent_tui.model import events as ev
-from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import OwnError, ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.worker.messages import (
-    Assigned,
-    JobProgress,
+    Disconnected,
     JobType,
-    Offer,
+    LoadFailed,
+    LoadReported,
     PretendedParticipant,
+    Recovered,
+    Refused,
     Registered,
     Registration,
-    Reject,
+    Suspect,
+    Undecodable,
+    WorkerEvent,
 )
 from agent_tui.worker.urls import ServerAddress
 from agent_tui.worker.worker import Worker
@@ -37,13 +37,20 @@ _JOB_TYPES = {
     "participant": JobType.PARTICIPANT,
 }
 
+OnEvent = Callable[[Worker, WorkerEvent], None]
+MeasureLoad = Callable[[], Awaitable[float]]
 
-class Jobs(Protocol):
-    """Who takes what the server says about jobs."""
 
-    def offer(self, job: Job, received_at: float, answer_by: float) -> None: ...
-    def assigned(self, job_id: str, url: str | None, token: str) -> None: ...
-    def terminated(self, job_id: str) -> None: ...
+@dataclass(frozen=True, slots=True)
+class WorkerReadiness:
+    """How the worker stands with its server. `ids` are those of all its registrations, retiring ones too."""
+
+    ids: frozenset[str]
+    trouble: str | None
+    agent_name: str
+    server_type: str
+    load: float
+    """As it was last reported to the server."""
 
 
 def registration_for(options: ServerOptions, version: str) -> Registration:
@@ -54,36 +61,34 @@ def registration_for(options: ServerOptions, version: str) -> Registration:
 
 
 class Registrar:
-    """Keeps one registration up, another while it takes over, and old ones until their jobs are over.
-
-    It is what the desk answers through.
-    """
+    """Keeps one registration up, another while it takes over, and old ones until their jobs are over."""
 
     def __init__(
         self,
         *,
-        jobs: Callable[[], Jobs],
-        measure_load: Callable[[], Awaitable[float]],
-        job_count: Callable[[], int],
-        live_changed: Callable[[], None],
+        on_event: OnEvent,
+        changed: Callable[[], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
         failed: Callable[[str, Exception], float | None],
         make_worker: Callable[..., Worker] = Worker,
     ) -> None:
-        """`failed` reports an internal error; it returns after how many s to restart (`Supervision`)."""
-        self._jobs = jobs
-        self._measure_load = measure_load
-        self._job_count = job_count
-        self._live_changed = live_changed
+        """`on_event` gets all that happens to the workers; those that are not about jobs are to come back to
+        `hear`. `changed` is called when another worker id is in use. `failed` reports an internal error; it
+        returns after how many s to restart (`Supervision`).
+        """
+        self._on_event = on_event
+        self._changed = changed
         self._clock = clock
         self._emit = emit
         self._failed = failed
         self._make_worker = make_worker
-        self._current: Held | None = None
-        self._next: Held | None = None
-        self._draining: set[Held] = set()
-        self._by_job: dict[str, Held] = {}
+        self._current: Worker | None = None
+        self._next: Worker | None = None
+        self._accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Of the next one: done when the server has accepted it (empty), or it was given up (why)."""
+        self._running: dict[Worker, asyncio.Task[None]] = {}
+        """All of them, retiring ones too."""
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stopping = False
@@ -94,9 +99,15 @@ class Registrar:
         self._options: ServerOptions | None = None
         """The latest of `reconfigure`."""
         self._kind = ev.ServerKind.CONFIGURED
+        self._reported_load = 0.0
 
     async def present(
-        self, options: ServerOptions, address: ServerAddress, kind: ev.ServerKind, version: str
+        self,
+        options: ServerOptions,
+        address: ServerAddress,
+        kind: ev.ServerKind,
+        version: str,
+        measure_load: MeasureLoad,
     ) -> None:
         """Registers under these options, if that is not what already stands; does not wait for the server.
 
@@ -106,24 +117,35 @@ class Registrar:
         if self._closed:
             return
         both = (self._current, self._next)
-        standing = next((held for held in both if held and held.matches(registration, address)), None)
+        standing = next((each for each in both if self._is(each, registration, address)), None)
         # Made before anything is changed: it raises for a server that cannot work.
-        held = standing or Held(registration, address, self, self._maker(options, registration, address))
+        worker = standing or self._make_worker(
+            registration=registration,
+            server=address,
+            on_event=self._on_event,
+            measure_load=measure_load,
+            production=options.production,
+            load_threshold=options.load_threshold,
+            max_retry=options.max_retry,
+            clock=self._clock,
+        )
         self._kind = kind
         self.reconfigure(options)
         if standing is not None:
             if standing is self._current:
-                self._drop_next()
-            standing.worker.retry()
+                self._drop_next("it was given up")
+            standing.retry()
             return
-        self._drop_next()
-        if self._current is not None and self._current.is_registered:
-            self._next = held
+        self._drop_next("it was given up")
+        self._running[worker] = asyncio.create_task(self._keep(worker), name="worker")
+        if self._current is not None and self._current.worker_id is not None:
+            self._next = worker
+            self._accepted = asyncio.get_running_loop().create_future()
         else:
             if self._current is not None:
                 self._end(self._current)
-            self._current = held
-        self._hold_back(held)
+            self._current = worker
+        worker.set_draining(self._takes_none)
 
     def refuse(self, error: ServerError) -> None:
         """Register nowhere, as if the server had refused it. Raises the error where a registration stands."""
@@ -135,213 +157,183 @@ class Registrar:
     def reconfigure(self, options: ServerOptions) -> None:
         """Applies what needs no new registration."""
         self._options = options
-        for held in self._all():
-            held.worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
+        for worker in self._running:
+            worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
 
     async def taken_over(self) -> str:
-        """Waits until no changed registration is under way; why the last one was given up, empty if not."""
-        return await asyncio.shield(self._next.settled) if self._next is not None else ""
+        """Waits until no changed registration is coming up; why the last one was given up, empty if not."""
+        return await asyncio.shield(self._accepted) if self._next is not None else ""
 
     @property
     def trouble(self) -> str | None:
         """Why no jobs come, for the health check."""
         if self._current is None:
             return self._refused or "the agent's file has not loaded"
-        return self._current.worker.trouble or self._full or None
+        return self._current.trouble or self._full or None
+
+    @property
+    def worker_id(self) -> str | None:
+        return self._current.worker_id if self._current else None
+
+    @property
+    def readiness(self) -> WorkerReadiness:
+        """What explains that no job comes."""
+        return WorkerReadiness(
+            frozenset(each.worker_id for each in self._running if each.worker_id),
+            self.trouble,
+            self._options.agent_name if self._options else "",
+            self._options.server_type if self._options else "room",
+            self._reported_load,
+        )
+
+    def simulate_job(self, room: str, participant: PretendedParticipant | None) -> bool:
+        """Asks the server to offer a job to the registration that stands. False: there is none."""
+        return self._current is not None and self._current.simulate_job(room, participant)
 
     def set_full(self, reason: str) -> None:
         """Reports full, for that reason; no longer with an empty one."""
         changed, self._full = bool(reason) != bool(self._full), reason
         if changed:
-            self._hold_back(*self._all())
+            self._hold_back()
 
     def drain(self) -> None:
         """Reports full from now on, whatever comes."""
         self._stopping = True
-        self._drop_next()
-        self._hold_back(*self._all())
+        self._drop_next("agent-tui is stopping")
+        self._hold_back()
 
     async def close(self) -> None:
         """Ends all connections for good."""
         self._closed = True
-        for held in self._all():
-            self._end(held)
+        for worker in tuple(self._running):
+            self._end(worker)
         self._current = self._next = None
         while self._ending:
             await asyncio.gather(*self._ending)
 
-    # -- what the desk says --------------------------------------------------------------------------
+    def hear(self, worker: Worker, event: WorkerEvent) -> None:
+        """Takes what happens to a registration. Of one that retires nothing is reported but its messages."""
+        match event:
+            case Registered():
+                self._registered(worker, event)
+            case Undecodable(reason=reason):
+                self._notice(f"a message of the server was passed over: {reason}")
+            case LoadFailed(problem=problem):
+                self._notice(problem)
+            case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt) if worker is self._next:
+                if pause_s is None:
+                    self._keep_old(reason)
+                elif attempt == 1:
+                    self._notice_kept(reason)
+            case Refused(reason=reason) if worker is self._next:
+                self._keep_old(reason)
+            case _ if worker is not self._current:
+                pass
+            case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt):
+                self._emit(ev.WorkerDisconnected(reason, pause_s, attempt))
+            case Refused(reason=reason):
+                self._emit(ev.WorkerRefused(reason))
+            case Suspect() | Recovered():
+                self._emit(ev.LinkSuspect(suspect=isinstance(event, Suspect)))
+            case LoadReported(measured=measured, reported=reported):
+                self._reported_load = reported
+                self._emit(ev.LoadMeasured(measured, reported))
+            case _:
+                pass
 
-    @property
-    def worker_id(self) -> str | None:
-        return self._current.worker.worker_id if self._current else None
+    # -- parts ----------------------------------------------------------------------------------------
 
-    @property
-    def worker_ids(self) -> frozenset[str]:
-        """Those of all registrations that stand."""
-        return frozenset(held.worker.worker_id for held in self._all() if held.worker.worker_id)
+    def _is(self, worker: Worker | None, registration: Registration, address: ServerAddress) -> bool:
+        """Whether it is up, or coming up, as that."""
+        if worker is None or self._running[worker].done():
+            return False
+        return (worker.registration, worker.server) == (registration, address)
 
-    def worker_id_for(self, job_id: str) -> str | None:
-        """The id under which that job came."""
-        held = self._by_job.get(job_id)
-        return held.worker.worker_id if held else self.worker_id
+    async def _keep(self, worker: Worker) -> None:
+        """Runs it until it closes, or its server does not want it; again after an internal error."""
+        while True:
+            try:
+                await worker.run()
+                break
+            except ServerError:
+                break  # its last event said why
+            except Exception as error:
+                pause_s = self._broke(worker, error)
+            if pause_s is None:
+                break
+            await asyncio.sleep(pause_s)
+        if worker not in (self._current, self._next):
+            self._running.pop(worker, None)
 
-    def answer(self, job_id: str, answer: AcceptArguments | Reject) -> bool:
-        held = self._by_job.get(job_id, self._current)
-        if isinstance(answer, Reject):
-            self.job_over(job_id)
-        return held is not None and held.worker.answer(job_id, answer)
+    def _broke(self, worker: Worker, error: Exception) -> float | None:
+        """An internal error took it off the server. Return after how many s to restart it, if at all."""
+        line, pause_s = str(OwnError("worker", error)), self._failed("worker", error)
+        if worker is self._current:
+            self._emit(ev.WorkerDisconnected(line, pause_s))
+        elif worker is self._next and pause_s is None:
+            self._keep_old(line)
+        return pause_s
 
-    def ignore(self, job_id: str) -> None:
-        held = self._by_job.get(job_id, self._current)
-        if held is not None:
-            held.worker.ignore(job_id)
-        self.job_over(job_id)
-
-    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
-        held = self._by_job.get(job_id, self._current)
-        return held is not None and held.worker.update_job(job_id, progress, error)
-
-    def simulate_job(self, room: str, participant: PretendedParticipant | None) -> bool:
-        """Asks the server to offer a job to the registration that stands. False: there is none."""
-        return self._current is not None and self._current.worker.simulate_job(room, participant)
-
-    def job_over(self, job_id: str) -> None:
-        """Nothing more will be said of that job."""
-        held = self._by_job.pop(job_id, None)
-        if held is not None:
-            held.jobs.discard(job_id)
-            self._end_if_done(held)
-
-    # -- what the registrations hear (`Owner`) --------------------------------------------------------
-
-    def registered(self, held: Held, event: Registered) -> None:
-        held.settle("")
-        if held is self._next:
-            before, self._current, self._next = self._current, held, None
+    def _registered(self, worker: Worker, event: Registered) -> None:
+        if worker is self._next:
+            before, self._current, self._next = self._current, worker, None
+            self._accepted.set_result("")
             if before is not None:
-                self._draining.add(before)
-                self._hold_back(before)
-                self._end_if_done(before)
-        if held is not self._current:
+                before.retire()
+        if worker is not self._current:
             return
         self._emit(
             ev.WorkerRegistered(
                 event.worker_id,
-                shown_url(held.address.url),
+                shown_url(worker.server.url),
                 self._kind,
                 event.server_version,
-                held.registration.agent_name,
+                worker.registration.agent_name,
                 event.region,
                 event.node_id,
             )
         )
-        self._live_changed()
+        self._changed()
 
-    def disconnected(self, held: Held, reason: str, retry_in_s: float | None, attempt: int) -> None:
-        if held is self._current:
-            self._emit(ev.WorkerDisconnected(reason, retry_in_s, attempt))
-        elif held is self._next and (attempt == 1 or retry_in_s is None):
-            self._tell_kept(reason)
+    @property
+    def _takes_none(self) -> bool:
+        return self._stopping or bool(self._full)
 
-    def refused(self, held: Held, line: str) -> None:
-        if held is self._current:
-            self._emit(ev.WorkerRefused(line))
-        elif held is self._next:
-            held.settle(line)
-            self._tell_kept(line)
-            self._drop_next()
+    def _hold_back(self) -> None:
+        for worker in tuple(self._running):
+            worker.set_draining(self._takes_none)
 
-    def broke(self, held: Held, error: Exception) -> float | None:
-        """An internal error took it off the server. Return after how many s to restart it, if at all."""
-        line, pause_s = str(OwnError("worker", error)), self._failed("worker", error)
-        if held is self._current:
-            self._emit(ev.WorkerDisconnected(line, pause_s))
-        if pause_s is None:
-            held.settle(line)
-            if held is self._next:
-                self._tell_kept(line)
-                self._drop_next()
-        return pause_s
+    def _keep_old(self, why: str) -> None:
+        """The changed registration is given up for that reason."""
+        self._notice_kept(why)
+        self._drop_next(why)
 
-    def remade(self, held: Held) -> None:
-        """It has a new worker."""
-        if self._options is not None:
-            self.reconfigure(self._options)
-        self._hold_back(held)
+    def _notice_kept(self, why: str) -> None:
+        assert self._current is not None
+        name = self._current.registration.agent_name
+        self._notice(
+            f"the changed registration is not accepted ({why}); still registered "
+            f"{f'as {name}' if name else 'without a name'} at {shown_url(self._current.server.url)}"
+        )
 
-    def suspect(self, held: Held, *, suspect: bool) -> None:
-        if held is self._current:
-            self._emit(ev.LinkSuspect(suspect=suspect))
-
-    def offer(self, held: Held, offer: Offer) -> None:
-        if held in self._draining:
-            held.worker.answer(offer.job.id, Reject())
-            return
-        if offer.job.id not in self._by_job:
-            self._by_job[offer.job.id] = held
-            held.jobs.add(offer.job.id)
-        self._jobs().offer(offer.job, offer.received_at, offer.answer_by)
-
-    def assigned(self, event: Assigned) -> None:
-        self._jobs().assigned(event.job_id, event.url, event.token)
-
-    def terminated(self, job_id: str) -> None:
-        self._jobs().terminated(job_id)
-
-    def load(self, held: Held, measured: float, reported: float) -> None:
-        if held is self._current:
-            self._emit(ev.LoadMeasured(measured, reported))
-
-    def notice(self, text: str) -> None:
+    def _notice(self, text: str) -> None:
         self._emit(ev.Notice(LogLevel.WARN, text))
 
-    # -- parts ----------------------------------------------------------------------------------------
-
-    def _all(self) -> list[Held]:
-        return [held for held in (self._current, self._next, *self._draining) if held is not None]
-
-    def _hold_back(self, *registrations: Held) -> None:
-        """The one place that says whether a registration takes offers."""
-        for held in registrations:
-            none = self._stopping or bool(self._full) or held in self._draining
-            held.worker.set_draining(none)
-
-    def _maker(
-        self, options: ServerOptions, registration: Registration, address: ServerAddress
-    ) -> MakeWorker:
-        return lambda listener: self._make_worker(
-            registration=registration,
-            server=address,
-            listener=listener,
-            measure_load=self._measure_load,
-            job_count=self._job_count,
-            production=options.production,
-            load_threshold=options.load_threshold,
-            max_retry=options.max_retry,
-            clock=self._clock,
-        )
-
-    def _tell_kept(self, why: str) -> None:
-        assert self._current is not None
-        kept = self._current
-        name = f"as {kept.registration.agent_name}" if kept.registration.agent_name else "without a name"
-        self.notice(
-            f"the changed registration is not accepted ({why}); still registered "
-            f"{name} at {shown_url(kept.address.url)}"
-        )
-
-    def _drop_next(self) -> None:
+    def _drop_next(self, why: str) -> None:
         if self._next is not None:
-            held, self._next = self._next, None
-            self._end(held)
+            worker, self._next = self._next, None
+            self._accepted.set_result(why)
+            self._end(worker)
 
-    def _end_if_done(self, held: Held) -> None:
-        if held in self._draining and not held.jobs:
-            self._end(held)
-
-    def _end(self, held: Held) -> None:
-        self._draining.discard(held)
-        task = asyncio.create_task(held.close(), name="end of a registration")
+    def _end(self, worker: Worker) -> None:
+        task = asyncio.create_task(
+            self._close(worker, self._running.pop(worker)), name="end of a registration"
+        )
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    @staticmethod
+    async def _close(worker: Worker, running: asyncio.Task[None]) -> None:
+        await worker.close()
+        running.cancel()  # it may wait to restart after an internal error
+        await asyncio.gather(running, return_exceptions=True)

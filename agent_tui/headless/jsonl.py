@@ -183,7 +183,12 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "children_mb": _mb(e.children_mb),
         "uptime_s": round(e.uptime_s, 1),
     },
-    ev.OfferReceived: lambda e: {"event": "offer", "job_id": e.job_id, "room": e.room},
+    ev.OfferReceived: lambda e: {
+        "event": "offer",
+        "job_id": e.job_id,
+        "room": e.room,
+        "test_dispatch": e.test_dispatch or None,
+    },
     ev.OfferAnswered: lambda e: {
         "event": "offer_answered",
         "job_id": e.job_id,
@@ -202,6 +207,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "warm": e.warm,
         "process": e.process_id,
         "restarts": e.restarts,
+        "test_dispatch": e.test_dispatch or None,
     },
     ev.JobConnected: lambda e: {
         "event": "job_connected",
@@ -229,13 +235,21 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "exit_code": e.exit_code,
         "signal": e.signal,
         "traceback": e.traceback,
+        "test_dispatch": e.test_dispatch or None,
     },
-    ev.JobLost: lambda e: {"event": "job_lost", "room": e.room, "why": e.why, "job_id": e.job_id},
+    ev.JobLost: lambda e: {
+        "event": "job_lost",
+        "room": e.room,
+        "why": e.why,
+        "job_id": e.job_id,
+        "test_dispatch": e.test_dispatch or None,
+    },
     ev.Dispatched: lambda e: {
         "event": "dispatched",
         "room": e.room,
         "agent_name": e.agent_name,
         "dispatch_id": e.dispatch_id,
+        "test_dispatch": e.test_dispatch,
     },
     ev.OptionsChanged: lambda e: {
         "event": "options_changed",

@@ -58,8 +58,10 @@ class Verdict:
     options: HeadlessOptions
     tests: bool = False
     """Whether test jobs will be made, by whatever means."""
-    rooms: set[str] = field(default_factory=set)
-    settled: set[str] = field(default_factory=set)
+    made: set[int] = field(default_factory=set)
+    """Numbers of the test dispatches."""
+    settled: set[int] = field(default_factory=set)
+    """Those of which the outcome is known; 0 stands for jobs that somebody else dispatched."""
     bad: bool = False
     loaded: bool = False
     running: set[str] = field(default_factory=set)
@@ -86,19 +88,19 @@ class Verdict:
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
                 self.server_lost = reason
-            case ev.Dispatched(room=room):
-                self.rooms.add(room)
+            case ev.Dispatched(test_dispatch=number):
+                self.made.add(number)
             case ev.OfferReceived(job_id=job_id):
                 self.running.add(job_id)
             case ev.OfferAnswered(job_id=job_id, accepted=False):
                 self.running.discard(job_id)
-            case ev.JobEnded(job_id=job_id, room=room, status=status):
+            case ev.JobEnded(job_id=job_id, test_dispatch=number, status=status):
                 self.running.discard(job_id)
-                self.settled.add(room)
+                self.settled.add(number)
                 self.bad |= status is ev.JobStatus.FAILED
-            case ev.JobLost(job_id=lost, room=room):
+            case ev.JobLost(job_id=lost, test_dispatch=number):
                 self.running.discard(lost or "")
-                self.settled.add(room)
+                self.settled.add(number)
                 self.bad = True
             case _:
                 pass
@@ -114,16 +116,16 @@ class Verdict:
                 continue
             self.running.discard(job.id)
             if job.phase in (JobPhase.ENDED, JobPhase.LOST):
-                self.settled.add(job.room)
+                self.settled.add(job.test_dispatch)
                 self.bad |= job.phase is JobPhase.LOST or job.status is ev.JobStatus.FAILED
         return self._when_idle()
 
     def _when_idle(self) -> ExitCode | None:
         if not self.options.exit_when_idle or not self.settled or self.running:
             return None
-        if self.options.dispatch and len(self.rooms) < self.options.dispatch:
+        if self.options.dispatch and len(self.made) < self.options.dispatch:
             return None
-        if not self.rooms <= self.settled:
+        if not self.made <= self.settled:
             return None
         return ExitCode.JOB_FAILED if self.bad else ExitCode.OK
 

@@ -1,6 +1,7 @@
 """The ring of log lines: written from any thread, announced by index, pulled by range."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from agent_tui.logs.redactor import Redactor
@@ -8,8 +9,8 @@ from agent_tui.logs.ring import CAPACITY, MAX_BYTES, Ring
 from agent_tui.model.clock import Clock
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 
-MAX_KNOWN = 10_000
-"""Processes whose generation is remembered: many more than live at a time."""
+MAX_ENDED = 10_000
+"""Ended processes whose generation and job are still known."""
 
 
 class LogStore:
@@ -28,8 +29,9 @@ class LogStore:
         self._ring = Ring(capacity, max_bytes)
         self._first = self._end = 0  # the ring's, read without its lock: each is whole at any moment
         self._dropped = 0
-        self._jobs: dict[str, str] = {}
-        self._generations: dict[str, int] = {}
+        self._owners: dict[str, tuple[int, str | None]] = {}
+        """Generation and job of each process."""
+        self._ended: deque[str] = deque()
         self._lock = threading.Lock()
         self._on_added: Callable[[], None] = _nothing
 
@@ -52,20 +54,17 @@ class LogStore:
         """Lines lost to overload before they were stored."""
         return self._dropped
 
-    def assign(self, process_id: str, job_id: str | None) -> None:
-        """From now on that process's lines belong to this job (None: to none)."""
+    def introduce(self, process_id: str, generation: int, job_id: str | None = None) -> None:
+        """From now on that process's lines are of this generation of the agent's code, and of this job."""
         with self._lock:
-            if job_id is None:
-                self._jobs.pop(process_id, None)
-            else:
-                self._jobs[process_id] = job_id
+            self._owners[process_id] = (generation, job_id)
 
-    def introduce(self, process_id: str, generation: int) -> None:
-        """From now on that process's lines are of this generation of the agent's code."""
+    def process_ended(self, process_id: str) -> None:
+        """Its last lines may still come; it is forgotten once many others have ended."""
         with self._lock:
-            self._generations[process_id] = generation
-            if len(self._generations) > MAX_KNOWN:
-                del self._generations[next(iter(self._generations))]
+            self._ended.append(process_id)
+            if len(self._ended) > MAX_ENDED:
+                self._owners.pop(self._ended.popleft(), None)
 
     def add(
         self,
@@ -113,8 +112,7 @@ class LogStore:
         fields: dict[str, object],
     ) -> None:
         with self._lock:
-            job_id = self._jobs.get(source.process_id)
-            generation = self._generations.get(source.process_id, 0)
+            generation, job_id = self._owners.get(source.process_id, (0, None))
             self._ring.extend(
                 [
                     LogLine(index, ts, level, source, job_id, text, logger, fields, generation)

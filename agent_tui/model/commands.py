@@ -153,10 +153,10 @@ Command = (
 class CommandResult:
     """What became of a command: one line for people either way. `refused` tells that a guard said no.
 
-    `rooms` are those of the test dispatches that were made, also when others failed.
+    `dispatches` are the test dispatches that were made, also when others failed: number → room.
     """
 
     ok: bool
     text: str = ""
     refused: bool = False
-    rooms: tuple[str, ...] = ()
+    dispatches: dict[int, str] = field(default_factory=dict)

@@ -359,6 +359,8 @@ class OfferReceived:
     room: str
     dispatch_id: str
     generation: int
+    test_dispatch: int = 0
+    """The number of the dispatch made here that the job comes from, as in `Dispatched`; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +400,7 @@ class JobStarted:
     dispatch_to_entry_ms: float | None
     restarts: int = 0
     """How often the job was restarted before."""
+    test_dispatch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +448,7 @@ class JobEnded:
     signal: int | None = None
     traceback: str = ""
     """Of what its code raised; its middle is left out where it is long."""
+    test_dispatch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,15 +458,18 @@ class JobLost:
     room: str
     why: str
     job_id: str | None = None
+    test_dispatch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """A test dispatch was made from here."""
+    """A test dispatch was made from here. Its job's offer, or its loss, may be reported before it."""
 
     room: str
     agent_name: str
     dispatch_id: str | None
+    test_dispatch: int
+    """Its number, from 1."""
 
 
 @dataclass(frozen=True, slots=True)

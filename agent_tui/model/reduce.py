@@ -283,6 +283,7 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
         ts,
         generation=event.generation,
         dispatch_id=event.dispatch_id,
+        test_dispatch=event.test_dispatch,
         times=JobTimes(offered=ts),
     )
     jobs = {**state.jobs, event.job_id: job}

@@ -202,6 +202,8 @@ class JobView:
     reason: str = ""
     seconds: float | None = None
     dispatch_id: str = ""
+    test_dispatch: int = 0
+    """The number of the dispatch made here that it comes from; 0 for none."""
     restarts: int = 0
     times: JobTimes = field(default_factory=JobTimes)
     ended_by: EndedBy | None = None
@@ -223,7 +225,12 @@ class DispatchView:
     job_id: str | None = None
     lost: str = ""
     """Why it became no job."""
-    ours: bool = True
+    number: int = 0
+    """Under which events speak of it; 0 for somebody else's."""
+
+    @property
+    def ours(self) -> bool:
+        return self.number > 0
 
     @property
     def waits(self) -> bool:

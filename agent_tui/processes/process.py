@@ -86,17 +86,16 @@ class ProcessFailed(Exception):
         self.is_codes_fault = is_codes_fault
 
 
-class JobListener(Protocol):
-    """Who runs a job in a process; called on the loop, in the order things happened."""
+@dataclass(frozen=True, slots=True)
+class JobExiting:
+    """The job ends; `asked`: for the reason for which its process was asked to end, not for its own."""
 
-    def entry_started(self, at: float) -> None: ...
-    def connected(self, at: float) -> None: ...
-    def crashed(self, error: str, traceback: str) -> None: ...
-    def exiting(self, reason: str, *, asked: bool) -> None:
-        """`asked`: the reason is the one for which the process was asked to end, not the job's own."""
-        ...
+    reason: str
+    asked: bool
 
-    def process_ended(self, end: ProcessEnd) -> None: ...
+
+JobSignal = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | JobExiting | ProcessEnd
+"""What a process says of its job, in order; `ProcessEnd` is the last one."""
 
 
 Relay = Callable[["SupervisedProcess", ch.FromChild], None]
@@ -138,7 +137,7 @@ class SupervisedProcess:
         self._relay = relay
         self._paused = paused
         self._out_of_memory = out_of_memory
-        self._listener: JobListener | None = None
+        self._on_signal: Callable[[JobSignal], None] | None = None
         self._debugging = False
         self._failure: ch.Failed | None = None
         self._exiting: str | None = None
@@ -164,17 +163,17 @@ class SupervisedProcess:
         """It was ready, had no job and was not told to end, and yet it ended."""
         return self._is_ready and not self.had_job and self._end_reason is None
 
-    def start_job(self, start: ch.StartJob, job_id: str, listener: JobListener) -> None:
-        """Runs a job in this idle process; from here on the listener hears of it."""
+    def start_job(self, start: ch.StartJob, job_id: str, on_signal: Callable[[JobSignal], None]) -> None:
+        """Runs a job in this idle process; from here on `on_signal` gets what it says of it."""
         if self.state is not ProcessState.IDLE or self.child is None:
             raise RuntimeError(f"process {self.id} is {self.state}, it can take no job")
-        self._listener = listener
+        self._on_signal = on_signal
         self.job_id = job_id
         self.had_job = True
         self._enter(ProcessState.JOB)
         self.child.send(start)
         if not self.child.traits.reports_entry:
-            listener.entry_started(self._clock.time())
+            on_signal(ch.EntryStarted(self._clock.time()))
 
     def send(self, message: ch.ToChild) -> None:
         """Passes a message on to the child, if it is there."""
@@ -372,17 +371,13 @@ class SupervisedProcess:
             case ch.Pong(sent_ms=sent):
                 self._last_pong = self._clock.monotonic()
                 self._tell_ping(max(self._last_pong * 1000 - sent, 0.0))
-            case ch.EntryStarted(at=at) if self._listener:
-                self._listener.entry_started(at)
-            case ch.JobConnected(at=at) if self._listener:
-                self._listener.connected(at)
-            case ch.JobCrashed(error=error, traceback=traceback) if self._listener:
-                self._listener.crashed(error, traceback)
+            case ch.EntryStarted() | ch.JobConnected() | ch.JobCrashed() if self._on_signal:
+                self._on_signal(message)
             case ch.Exiting(reason=reason):
                 self._exiting = reason
-                if self._listener:
+                if self._on_signal:
                     # A child reports the reason that came first: its own, or that of the `Shutdown`.
-                    self._listener.exiting(reason, asked=reason == self._end_reason)
+                    self._on_signal(JobExiting(reason, asked=reason == self._end_reason))
             case ch.ShutdownAck():
                 self._acked = True
             case ch.ShuttingDown():
@@ -481,8 +476,8 @@ class SupervisedProcess:
             failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
             self.ready.exception()  # whoever waits gets it; nobody has to
-        if self._listener is not None:
-            self._listener.process_ended(end)
+        if self._on_signal is not None:
+            self._on_signal(end)
         self.ended.set_result(end)
 
     def _enter(self, state: ProcessState) -> None:

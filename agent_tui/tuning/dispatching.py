@@ -21,7 +21,7 @@ async def dispatch_one(engine: Handle, job: Dispatch, recorder: Recorder, clock:
     if result.refused:
         return result.text
     if result.ok:
-        recorder.dispatched(result.rooms, at)
+        recorder.dispatched(result.dispatches, at)
     else:
         recorder.not_dispatched(at, result.text)
     return ""

@@ -1,6 +1,6 @@
 """Reads one run's measures out of the stream of events: a fold, without time of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent_tui.model import events as ev
@@ -12,8 +12,7 @@ from agent_tui.tuning.results import IdleMemory, JobMeasure, RunMeasure
 
 @dataclass(slots=True)
 class _Job:
-    room: str
-    offered: float
+    test_dispatch: int
     accepted: float | None = None
     given: float | None = None
     started: ev.JobStarted | None = None
@@ -22,7 +21,7 @@ class _Job:
 
 
 class Recorder:
-    """Hears every event of a run from its start on. Which rooms are its own is told when they are made.
+    """Hears every event of a run from its start on. Which dispatches are its own is known once they are made.
 
     `idle` are the processes that wait at the start; times of events are Unix seconds.
     """
@@ -41,16 +40,17 @@ class Recorder:
         self._unmeasured: set[str] = set()
         self._cpu: list[float] = []
         self._jobs: dict[str, _Job] = {}
-        self._lost_rooms: dict[str, str] = {}
-        self._dispatched: dict[str, float] = {}
+        self._lost: dict[int, str] = {}
+        self._dispatched: dict[int, tuple[str, float]] = {}
+        """Room and time of its own dispatches, by their number."""
         self._never_made: list[tuple[float, str]] = []
 
     # -- what it hears --------------------------------------------------------------------------------
 
-    def dispatched(self, rooms: Iterable[str], at: float) -> None:
-        """Test jobs were dispatched into these rooms, at that time."""
-        for room in rooms:
-            self._dispatched[room] = at
+    def dispatched(self, dispatches: Mapping[int, str], at: float) -> None:
+        """These test dispatches were made (number → room), at that time."""
+        for number, room in dispatches.items():
+            self._dispatched[number] = (room, at)
 
     def not_dispatched(self, at: float, why: str) -> None:
         """A dispatch failed: a job lost."""
@@ -64,16 +64,16 @@ class Recorder:
             case ev.ProcessMeasured(id=name, cpu_s=float(cpu_s)) if name in self._unmeasured:
                 self._unmeasured.discard(name)
                 self._cpu.append(cpu_s)
-            case ev.OfferReceived(job_id=job_id, room=room):
-                self._jobs[job_id] = _Job(room, stamped.ts)
+            case ev.OfferReceived(job_id=job_id, test_dispatch=number):
+                self._jobs[job_id] = _Job(number)
             case ev.OfferAnswered(job_id=job_id, accepted=accepted) if job_id in self._jobs:
                 self._jobs[job_id].accepted = stamped.ts if accepted else None
             case ev.JobStarted(job_id=job_id) as started if job_id in self._jobs:
                 self._jobs[job_id].started = started
             case ev.JobEnded(job_id=job_id, reason=reason) if job_id in self._jobs:
                 self._jobs[job_id].over = reason or "ended"
-            case ev.JobLost(room=room, why=why, job_id=lost):
-                self._lost_rooms[room] = why
+            case ev.JobLost(test_dispatch=number, why=why, job_id=lost):
+                self._lost[number] = why
                 if lost in self._jobs:
                     self._jobs[lost].over = why
             case _:
@@ -116,13 +116,13 @@ class Recorder:
     @property
     def settled(self) -> int:
         """Of these, how many are over."""
-        over = {job.room for job in self._jobs.values() if job.over is not None} | self._lost_rooms.keys()
+        over = {job.test_dispatch for job in self._jobs.values() if job.over is not None} | self._lost.keys()
         return len(over & self._dispatched.keys()) + len(self._never_made)
 
     def measure(self, memory: tuple[IdleMemory, ...], *, complete: bool) -> RunMeasure:
         """The run as far as it has come. Jobs that were neither entered nor lost yet are left out."""
-        by_room = {job.room: job for job in self._jobs.values()}
-        jobs = [self._job(room, at, by_room.get(room)) for room, at in self._dispatched.items()]
+        by_number = {job.test_dispatch: job for job in self._jobs.values()}
+        jobs = [self._job(number, by_number.get(number)) for number in self._dispatched]
         jobs += [JobMeasure("", at - self._started, lost=why) for at, why in self._never_made]
         return RunMeasure(
             self._count,
@@ -134,15 +134,16 @@ class Recorder:
             tuple(self._refills),
             memory,
             tuple(self._series),
-            tuple(sorted(at - self._started for at in self._dispatched.values())),
-            sum(job.room not in self._dispatched for job in self._jobs.values()),
+            tuple(sorted(at - self._started for _, at in self._dispatched.values())),
+            sum(job.test_dispatch not in self._dispatched for job in self._jobs.values()),
             complete,
         )
 
-    def _job(self, room: str, at: float, job: _Job | None) -> JobMeasure | None:
+    def _job(self, number: int, job: _Job | None) -> JobMeasure | None:
+        room, at = self._dispatched[number]
         at_s = at - self._started
         if job is None or job.started is None:
-            why = self._lost_rooms.get(room) or (job.over if job is not None else None)
+            why = self._lost.get(number) or (job.over if job is not None else None)
             return None if why is None else JobMeasure(room, at_s, lost=why)
         started, dispatch_ms = job.started, job.started.dispatch_to_entry_ms
         if dispatch_ms is None:

@@ -1,7 +1,9 @@
-"""How busy this machine's, or this container's, processors are."""
+"""The worker's load: how busy the processors are, asking the load function, and what to report of it."""
 
+import asyncio
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,10 +11,17 @@ from typing import Protocol
 import psutil
 
 from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.model.gate import is_full
 from agent_tui.system.descriptors import DESCRIPTORS
+from agent_tui.worker.messages import WorkerStatus
 
 MIN_INTERVAL_S = 0.1
 """Over less time than this the kernel's counters are too coarse to mean anything."""
+
+FULL_LOAD = 1.0
+"""The server makes no difference between loads above this one (worker-protocol §6.1)."""
+
+CLOSE_TIMEOUT_S = 0.1
 
 
 class CpuCounter(Protocol):
@@ -138,3 +147,100 @@ class CpuLoad:
 def _already_counted(times: object) -> float:
     # Linux counts guest time within user time, and waiting for a disk is no work.
     return sum(float(getattr(times, name, 0.0)) for name in ("guest", "guest_nice", "iowait"))
+
+
+# -- asking the load function, and reporting its value ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Status and load as they go to the server, always together (worker-protocol §8)."""
+
+    status: WorkerStatus
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The load now in force, and what is wrong with its measure, if anything."""
+
+    load: float = 0.0
+    problem: str | None = None
+
+
+def report(measured: float, *, threshold: float, draining: bool, production: bool) -> Report:
+    """The report for a measured load.
+
+    In development a load below the threshold is told as 0: the developer's own browser or compiler would
+    otherwise make the server skip the only worker there is.
+    """
+    load = min(measured, FULL_LOAD)
+    if draining or is_full(measured, threshold):
+        return Report(WorkerStatus.FULL, load)
+    return Report(WorkerStatus.AVAILABLE, load if production else 0.0)
+
+
+def judge(before: Measured, value: float) -> Measured:
+    """The load to go on with after a new measure.
+
+    A load is between 0 and 1 but may be more. Negative counts as 0 and infinite as 1; a NaN says nothing,
+    so the load before it stays. All three are a problem of the load function and named as one.
+    """
+    if math.isnan(value):
+        return Measured(before.load, "the load function returned NaN; the last load is kept")
+    if value < 0:
+        return Measured(0.0, f"the load function returned {value}; a load is at least 0, so 0 is used")
+    if math.isinf(value):
+        return Measured(FULL_LOAD, "the load function returned infinity; 1 is used")
+    return Measured(value)
+
+
+class LoadGauge:
+    """Keeps the last good load while the function fails or hangs; `problem` says what is wrong with it."""
+
+    def __init__(self, measure: Callable[[], Awaitable[float]], timeout_s: float) -> None:
+        self._measure = measure
+        self._timeout_s = timeout_s
+        self._pending: asyncio.Future[float] | None = None
+        self.last = Measured()
+
+    async def sample(self) -> Measured:
+        """Measures once, within the time-out. No second call joins one that still hangs."""
+        if self._pending is None or self._forgotten(self._pending):
+            try:
+                self._pending = asyncio.ensure_future(self._measure())
+            except Exception as error:
+                return self._keep(error)
+        # wait() and not wait_for(): a function that ignores its cancellation must not hold up the reports.
+        done, _ = await asyncio.wait({self._pending}, timeout=self._timeout_s)
+        if not done:
+            self._pending.cancel()
+            return self._keep(TimeoutError(f"it gave no answer within {self._timeout_s:g} s"))
+        finished, self._pending = self._pending, None
+        if finished.cancelled():
+            return self._keep(RuntimeError("it was cancelled"))
+        error_raised = finished.exception()
+        if error_raised is not None:
+            if not isinstance(error_raised, Exception):
+                raise error_raised
+            return self._keep(error_raised)
+        self.last = judge(self.last, finished.result())
+        return self.last
+
+    async def close(self) -> None:
+        """Ends a measure that is under way, unless it resists."""
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.wait({self._pending}, timeout=CLOSE_TIMEOUT_S)
+
+    @staticmethod
+    def _forgotten(pending: asyncio.Future[float]) -> bool:
+        """Whether a call that was given up on has ended since. What it returned is too old to use."""
+        if pending.done() and not pending.cancelled():
+            pending.exception()  # marks it as seen
+        return pending.done()
+
+    def _keep(self, error: Exception) -> Measured:
+        said = str(error) or type(error).__name__
+        self.last = Measured(self.last.load, f"the load function failed: {said}; the last load is kept")
+        return self.last

@@ -1,4 +1,4 @@
-"""What the worker and the server have to tell each other, as plain data.
+"""What worker and server say to each other, and the one union of what happens to a worker: plain data.
 
 Jobs stay the protocol's own `livekit.protocol.agent.Job`; it is plain data already.
 """
@@ -78,7 +78,7 @@ class Reject:
     terminate: bool = False
 
 
-# -- what the server said, and what its silence means ---------------------------------------------------
+# -- what happens: first the server's messages and what its silence means (`WorkerProtocol`) -----------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +154,55 @@ class Dead:
     reason: str
 
 
-Event = Registered | Offer | Assigned | Terminated | Undecodable | Suspect | Recovered | Dead
+# -- and what becomes of the connection and the load (`Worker`) ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A connection was lost or could not be made, the `attempt`-th time in a row.
+
+    None for the pause: there is no other attempt. Offers of that connection need no answer any more; its jobs
+    run on, unknown to the server (worker-protocol §10).
+    """
+
+    reason: str
+    retry_in_s: float | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server refuses the credentials; nothing is tried until `Worker.retry`, if ever."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReported:
+    """The load as measured, and as the server was told."""
+
+    measured: float
+    reported: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The load function started to fail; reported once until it has worked again."""
+
+    problem: str
+
+
+WorkerEvent = (
+    Registered
+    | Offer
+    | Assigned
+    | Terminated
+    | Undecodable
+    | Suspect
+    | Recovered
+    | Dead
+    | Disconnected
+    | Refused
+    | LoadReported
+    | LoadFailed
+)

@@ -5,6 +5,8 @@ One machine serves one connection: ids, offers and pings of an old connection me
 """
 
 import math
+from collections import deque
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NoReturn
 
@@ -13,29 +15,60 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from livekit.protocol import agent, models
 
 from agent_tui.model.child import AcceptArguments
-from agent_tui.worker.liveness import Liveness
 from agent_tui.worker.messages import (
     Assigned,
     Dead,
-    Event,
     JobProgress,
     Offer,
     PretendedParticipant,
+    Recovered,
     Registered,
     Registration,
     Reject,
+    Suspect,
     Terminated,
     Undecodable,
+    WorkerEvent,
     WorkerStatus,
 )
-from agent_tui.worker.server_clock import ServerClock
-from agent_tui.worker.timings import Timings
 
 MAX_SENT_BYTES = 2 * 1024 * 1024
 """The server hangs up on a longer message (worker-protocol §1)."""
 
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
 """Both SDKs stamp their participant with it, over a value of the user's (livekit-agents.md §1.3)."""
+
+REMEMBERED_PONGS = 8
+"""A step of the server's clock is forgotten with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All of the worker's time-outs and intervals, in seconds."""
+
+    open_timeout_s: float = 10.0
+    """From the start of an attempt to the finished websocket handshake."""
+    register_timeout_s: float = 10.0
+    """From the registration to the server's answer; the server's own limit is as long (protocol §4)."""
+    ping_interval_s: float = 1.5
+    suspect_after_s: float = 3.25
+    """A ping this long without its answer makes the link suspect: with the wait for that ping within 5 s."""
+    dead_after_s: float = 13.0
+    """A ping this long without its answer ends the link: with the wait for that ping within 15 s."""
+    offer_s: float = 2.5
+    """From an offer to its answer; after 2.8 s the server has given up (worker-protocol §6.3)."""
+    load_interval_s: float = 2.5
+    measure_timeout_s: float = 2.0
+    stable_after_s: float = 10.0
+    """A registration that lasted this long forgives the failed attempts before it."""
+    stall_s: float = 1.0
+    """A timer later than this says that our own loop stood still, so the silence may be ours."""
+    flush_timeout_s: float = 0.25
+    """How long closing waits for what is still to be sent."""
+    backoff_step_s: float = 2.0
+    backoff_limit_s: float = 10.0
+    backoff_jitter: float = 0.2
+    """The greatest share by which a pause is made longer or shorter."""
 
 
 class _Phase(Enum):
@@ -58,7 +91,7 @@ class WorkerProtocol:
         self._timings = timings
         self._phase = _Phase.NEW
         self._frames: list[bytes] = []
-        self._events: list[Event] = []
+        self._events: list[WorkerEvent] = []
         self._open_offers: set[str] = set()
         self._liveness = Liveness(timings)
         self._server_clock = ServerClock()
@@ -73,7 +106,7 @@ class WorkerProtocol:
         frames, self._frames = self._frames, []
         return frames
 
-    def events_received(self) -> list[Event]:
+    def events_received(self) -> list[WorkerEvent]:
         """What happened since the last call, in order."""
         events, self._events = self._events, []
         return events
@@ -316,6 +349,90 @@ class WorkerProtocol:
             _refuse_long(message, len(frame))
         self._last_sent = message.WhichOneof("message") or ""
         self._frames.append(frame)
+
+
+class Liveness:
+    """Judges a link by the age of its oldest unanswered ping: the server never checks on us (§5)."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+        self._unanswered: deque[tuple[int, float, float]] = deque()
+        """Stamp, when it was sent, and since when its silence counts."""
+        self._next_ping: float | None = None
+        self._suspect = False
+        self._heard_since = 0.0
+
+    @property
+    def heard_since(self) -> float:
+        """When the last answered ping was sent: whatever arrives now left the server after that."""
+        return self._heard_since
+
+    def start(self, now: float) -> None:
+        """From here on pings are due at their interval."""
+        self._next_ping = now + self._timings.ping_interval_s
+        self._heard_since = now
+
+    def sent(self, stamp: int, now: float) -> None:
+        """A ping with this stamp went out; stamps never fall."""
+        self._unanswered.append((stamp, now, now))
+        if self._next_ping is not None:
+            self._next_ping = now + self._timings.ping_interval_s
+
+    def answered(self, stamp: int, now: float) -> Recovered | None:
+        """An answer came. It also answers every ping sent before the one that it names."""
+        while self._unanswered and self._unanswered[0][0] <= stamp:
+            self._heard_since = self._unanswered.popleft()[1]
+        if self._suspect and not self._silent_for(self._timings.suspect_after_s, now):
+            self._suspect = False
+            return Recovered()
+        return None
+
+    def forgive(self, now: float) -> None:
+        """Silence counts from `now` on only."""
+        self._unanswered = deque((stamp, sent, now) for stamp, sent, _ in self._unanswered)
+
+    def judge(self, now: float) -> Suspect | Dead | None:
+        """What the silence has come to mean at `now`, told once."""
+        if self._silent_for(self._timings.dead_after_s, now):
+            return Dead(f"the server has not answered for {now - self._unanswered[0][2]:.0f} s")
+        if not self._suspect and self._silent_for(self._timings.suspect_after_s, now):
+            self._suspect = True
+            return Suspect(now - self._unanswered[0][2])
+        return None
+
+    def ping_due(self, now: float) -> bool:
+        return self._next_ping is not None and now >= self._next_ping
+
+    def next_deadline(self) -> float | None:
+        """When `judge` or `ping_due` may next have something to say."""
+        deadlines = [] if self._next_ping is None else [self._next_ping]
+        if self._unanswered:
+            patience = self._timings.dead_after_s if self._suspect else self._timings.suspect_after_s
+            deadlines.append(self._unanswered[0][2] + patience)
+        return min(deadlines, default=None)
+
+    def _silent_for(self, patience_s: float, now: float) -> bool:
+        # The same sum as in `next_deadline`: rounding must not leave a deadline that passes and says nothing.
+        return bool(self._unanswered) and now >= self._unanswered[0][2] + patience_s
+
+
+class ServerClock:
+    """Estimates the server's time from its pongs. Knows no clock: every call gets `now`."""
+
+    def __init__(self) -> None:
+        self._ahead: deque[float] = deque(maxlen=REMEMBERED_PONGS)
+
+    def pong(self, server_ms: int, now: float) -> None:
+        """Takes the server's time in a pong (Unix ms) that is read at `now`; 0 is none."""
+        if server_ms > 0:
+            self._ahead.append(server_ms / 1000 - now)
+
+    def age_s(self, stamped_ns: int, now: float) -> float | None:
+        """Return how long ago the server stamped something (Unix ns, 0 is none), in s; None if unknown."""
+        if stamped_ns <= 0 or not self._ahead:
+            return None
+        # A pong that is read late makes the server seem behind: the one that was read soonest counts.
+        return max(now + max(self._ahead) - stamped_ns / 1e9, 0.0)
 
 
 def _refuse_long(message: agent.WorkerMessage, size: int) -> NoReturn:

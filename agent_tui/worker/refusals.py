@@ -1,5 +1,6 @@
 """Why a connection could not be made, in one line that says where to look. Pure functions."""
 
+import email.utils
 import errno
 import re
 import socket
@@ -7,9 +8,11 @@ import ssl
 from urllib.parse import urlsplit
 
 from agent_tui.options.urls import shown_url
-from agent_tui.worker.skew import SKEW_S, describe
 
 CREDENTIALS_REFUSED = frozenset({401, 403})
+
+SKEW_S = 30.0
+"""A token of a clock this wrong is not valid yet, or no more, soon."""
 
 _KEY = "check --api-key / LIVEKIT_API_KEY"
 _SECRET = "check --api-secret / LIVEKIT_API_SECRET"
@@ -61,7 +64,7 @@ def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float 
         found = (text for pattern, text in _CREDENTIALS if re.search(pattern, said.lower()))
         why = next(found, "refuses the credentials: " + _KEY + " and --api-secret / LIVEKIT_API_SECRET")
         if skew is not None and abs(skew) > SKEW_S:
-            why = f"{why}; {describe(skew)}"
+            why = f"{why}; {describe_skew(skew)}"
     elif status >= 500:
         why = "is in trouble or its proxy cannot reach it"
     elif why is None:
@@ -88,6 +91,19 @@ def explain_unreachable(error: BaseException, url: str) -> str:
         case _:
             said = _one_line(str(error)) or type(error).__name__
             return f"{shown} does not speak websocket on {at}: {said}; {_URL} (scheme, port and path)"
+
+
+def skew_s(date: str, now: float) -> float | None:
+    """Seconds that this machine is ahead of a `Date` header's time; None where that cannot be read."""
+    try:
+        return now - email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
+def describe_skew(skew: float) -> str:
+    """The skew as people say it."""
+    return f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
 
 
 def lacks_descriptors(error: BaseException) -> bool:

@@ -1,41 +1,57 @@
-"""The worker: stays registered with a server, whatever happens to the connection. Owns nothing about jobs."""
+"""The worker: stays registered with a server, whatever happens to the connection.
+
+Of jobs it knows only which came through it and are not over: a worker that retires lives as long as they do.
+"""
 
 import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NoReturn
 
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import ServerError
-from agent_tui.worker import backoff, status
-from agent_tui.worker.connection import Connect, Link, LinkFailedError, LinkRefusedError, websocket_connect
-from agent_tui.worker.gauge import LoadGauge
-from agent_tui.worker.listener import WorkerListener, WorkerState
+from agent_tui.worker import load
+from agent_tui.worker.connection import (
+    Connect,
+    Link,
+    LinkFailedError,
+    LinkRefusedError,
+    Session,
+    websocket_connect,
+)
 from agent_tui.worker.messages import (
-    Assigned,
-    Dead,
-    Event,
+    Disconnected,
     JobProgress,
+    LoadFailed,
+    LoadReported,
     Offer,
     PretendedParticipant,
     Recovered,
+    Refused,
     Registered,
     Registration,
     Reject,
     Suspect,
-    Terminated,
-    Undecodable,
+    WorkerEvent,
 )
-from agent_tui.worker.protocol import WorkerProtocol
-from agent_tui.worker.refusals import CREDENTIALS_REFUSED, explain_refusal, explain_unreachable
-from agent_tui.worker.session import Session
-from agent_tui.worker.skew import skew_s
-from agent_tui.worker.timings import Timings
-from agent_tui.worker.tokens import worker_token
-from agent_tui.worker.urls import ServerAddress, worker_url
+from agent_tui.worker.protocol import Timings, WorkerProtocol
+from agent_tui.worker.refusals import CREDENTIALS_REFUSED, explain_refusal, explain_unreachable, skew_s
+from agent_tui.worker.urls import ServerAddress, worker_token, worker_url
+
+
+class WorkerState(StrEnum):
+    """Where the worker stands with its server."""
+
+    CONNECTING = "connecting"
+    REGISTERED = "registered"
+    SUSPECT = "suspect"
+    BACKING_OFF = "backing off"
+    REFUSED = "refused"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +66,9 @@ class _Ended:
 
 
 class Worker:
-    """One registration, kept up until `close()`.
+    """One registration, kept up until `close()`, or until the last job of one that retires is over.
+
+    `on_event` gets every event, in order, on the loop. What it raises comes out of `run`.
 
     The constructor raises `UserError` for a URL or credentials that cannot work. The load threshold may be
     infinite; `max_retry` counts the attempts after the first, as in the SDKs (agents-js.md §3.5).
@@ -61,9 +79,8 @@ class Worker:
         *,
         registration: Registration,
         server: ServerAddress,
-        listener: WorkerListener,
+        on_event: "Callable[[Worker, WorkerEvent], None]",
         measure_load: Callable[[], Awaitable[float]],
-        job_count: Callable[[], int],
         production: bool,
         load_threshold: float,
         max_retry: int,
@@ -72,9 +89,8 @@ class Worker:
         rng: random.Random | None = None,
         connect: Connect = websocket_connect,
     ) -> None:
-        self._registration = registration
-        self._listener = listener
-        self._job_count = job_count
+        self.registration = registration
+        self._on_event = on_event
         self._production = production
         self._load_threshold = load_threshold
         self._max_retry = max_retry
@@ -82,17 +98,20 @@ class Worker:
         self._timings = timings or Timings()
         self._rng = rng or random.Random()
         self._connect = connect
-        self._gauge = LoadGauge(measure_load, self._timings.measure_timeout_s)
+        self._gauge = load.LoadGauge(measure_load, self._timings.measure_timeout_s)
         self._set_server(server)
 
         self._state = WorkerState.CONNECTING
         self._worker_id: str | None = None
         self._draining = False
+        self._retiring = False
         self._closing = False
         self._ever_registered = False
         self._registered_at: float | None = None
         self._session: Session | None = None
         self._lost_offers: set[str] = set()
+        self._jobs: set[str] = set()
+        """Accepted and not over; those of earlier connections too."""
         self._runner: asyncio.Task[NoReturn] | None = None
         self._retry_now = asyncio.Event()
         self._ended = asyncio.Event()
@@ -100,6 +119,10 @@ class Worker:
     @property
     def state(self) -> WorkerState:
         return self._state
+
+    @property
+    def server(self) -> ServerAddress:
+        return self._server
 
     @property
     def worker_id(self) -> str | None:
@@ -114,15 +137,16 @@ class Worker:
         return f"not connected to livekit: {self._state}"
 
     async def run(self) -> None:
-        """Connects, and again, until `close()`.
+        """Connects, and again, until it is closed. After an internal error it can be run again.
 
         Raises `ServerError` when the first attempt and `max_retry` more failed in a row, or when the server
-        refuses the credentials of a worker that was never registered.
+        refuses the credentials of a worker that was never registered; the last event says why, too.
         """
         if self._runner is not None:
-            raise RuntimeError("a worker runs once; make a new one")
+            raise RuntimeError("a worker runs once at a time")
         if self._closing:
             return
+        self._ended.clear()
         self._runner = asyncio.create_task(self._stay_connected(), name="worker connection")
         reporter = asyncio.create_task(self._report_for_ever(), name="worker load")
         try:
@@ -131,6 +155,7 @@ class Worker:
             results = await _cancel_all(self._runner, reporter)
             await self._gauge.close()
             self._state = WorkerState.CLOSED
+            self._runner = None
             self._ended.set()
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
@@ -144,6 +169,12 @@ class Worker:
             return
         self._runner.cancel()
         await self._ended.wait()
+
+    def retire(self) -> None:
+        """Takes no more offers, and closes by itself once the last of its jobs is over."""
+        self._retiring = True
+        self._report()
+        self._close_if_done()
 
     def retry(self, server: ServerAddress | None = None) -> None:
         """Tries again now unless it is registered; `server` takes effect with the next attempt.
@@ -166,8 +197,10 @@ class Worker:
             return False
         session.machine.answer(job_id, answer)
         if isinstance(answer, AcceptArguments):
+            self._jobs.add(job_id)
             self._send_status()  # the server does not count the new job by itself (worker-protocol §14, 8)
         session.touch()
+        self._close_if_done()
         return True
 
     def ignore(self, job_id: str) -> None:
@@ -175,6 +208,7 @@ class Worker:
         self._lost_offers.discard(job_id)
         if self._session is not None:
             self._session.machine.ignore(job_id)
+        self._close_if_done()
 
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
         """Reports how a job stands. False: there is no registration that knows of it."""
@@ -184,6 +218,11 @@ class Worker:
         session.machine.update_job(job_id, progress, error)
         session.touch()
         return True
+
+    def job_over(self, job_id: str) -> None:
+        """Nothing more will be said of that job."""
+        self._jobs.discard(job_id)
+        self._close_if_done()
 
     def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> bool:
         """Asks the server to offer a job for a room to this very worker. False: not registered.
@@ -211,6 +250,13 @@ class Worker:
         if max_retry is not None:
             self._max_retry = max_retry
         self._report()
+
+    def _close_if_done(self) -> None:
+        open_offers = self._session.machine.open_offers if self._session is not None else ()
+        if self._retiring and not self._jobs and not open_offers:
+            self._closing = True
+            if self._runner is not None:
+                self._runner.cancel()
 
     # -- connecting ---------------------------------------------------------------------------------
 
@@ -253,8 +299,8 @@ class Worker:
         return await self._serve(link)
 
     async def _serve(self, link: Link) -> _Ended:
-        machine = WorkerProtocol(self._registration, self._timings)
-        session = self._session = Session(link, machine, self._deliver, self._clock, self._timings)
+        machine = WorkerProtocol(self.registration, self._timings)
+        session = self._session = Session(link, machine, self._take_in, self._clock, self._timings)
         self._registered_at = None
         try:
             reason = await session.run()
@@ -262,26 +308,27 @@ class Worker:
             self._session = None
             self._worker_id = None
             self._lost_offers |= machine.open_offers
+            self._close_if_done()
         reason = f"{reason}, last sent: {machine.last_sent}"
         if self._registered_at is None:
             return _Ended(f"not registered: {reason}")
         return _Ended(reason, lasted_s=self._clock.monotonic() - self._registered_at)
 
     async def _wait_for_credentials(self, line: str) -> None:
+        self._state = WorkerState.REFUSED
+        self._on_event(self, Refused(line))
         if not self._ever_registered:
             raise ServerError(line)
-        self._state = WorkerState.REFUSED
-        self._listener.refused(line)
         await self._retry_now.wait()
 
     async def _back_off(self, reason: str, failures: int, *, counted: bool) -> None:
         if counted and failures > self._max_retry:
-            self._listener.disconnected(reason, None, failures)
+            self._on_event(self, Disconnected(reason, None, failures))
             attempts = "1 attempt" if failures == 1 else f"{failures} attempts"
             raise ServerError(f"gave up after {attempts}: {reason}")
-        pause = backoff.pause_s(max(failures, 1), self._timings, self._rng)
+        pause = pause_s(max(failures, 1), self._timings, self._rng)
         self._state = WorkerState.BACKING_OFF
-        self._listener.disconnected(reason, pause, failures)
+        self._on_event(self, Disconnected(reason, pause, failures))
         try:
             async with asyncio.timeout(pause):
                 await self._retry_now.wait()
@@ -290,7 +337,8 @@ class Worker:
 
     # -- what happens on a connection -----------------------------------------------------------------
 
-    def _deliver(self, event: Event) -> None:
+    def _take_in(self, event: WorkerEvent) -> None:
+        """Keeps what an event means for the worker itself, then hands it on."""
         match event:
             case Registered():
                 self._state = WorkerState.REGISTERED
@@ -298,24 +346,18 @@ class Worker:
                 self._registered_at = self._clock.monotonic()
                 self._ever_registered = True
                 self._send_status()
-                self._listener.registered(event)
+            case Offer() if self._retiring:
+                self.answer(event.job_id, Reject())  # the registration that took over gets it
+                return
             case Offer():
                 self._lost_offers.discard(event.job_id)
-                self._listener.offer(event)
-            case Assigned():
-                self._listener.assigned(event)
-            case Terminated():
-                self._listener.terminated(event.job_id)
-            case Undecodable():
-                self._listener.undecodable(event.reason)
             case Suspect():
                 self._state = WorkerState.SUSPECT
-                self._listener.suspect(event)
             case Recovered():
                 self._state = WorkerState.REGISTERED
-                self._listener.recovered()
-            case Dead():
-                pass  # the session ends with it
+            case _:
+                pass
+        self._on_event(self, event)
 
     # -- load -----------------------------------------------------------------------------------------
 
@@ -324,27 +366,36 @@ class Worker:
         while True:
             problem = (await self._gauge.sample()).problem
             if problem is not None and not failing:
-                self._listener.load_failed(problem)
+                self._on_event(self, LoadFailed(problem))
             failing = problem is not None
             self._report()
             await asyncio.sleep(self._timings.load_interval_s)
 
     def _report(self) -> None:
         report = self._send_status()
-        self._listener.load(self._gauge.last.load, report.load)
+        self._on_event(self, LoadReported(self._gauge.last.load, report.load))
 
-    def _send_status(self) -> status.Report:
-        report = status.report(
+    def _send_status(self) -> load.Report:
+        report = load.report(
             self._gauge.last.load,
             threshold=self._load_threshold,
-            draining=self._draining,
+            draining=self._draining or self._retiring,
             production=self._production,
         )
         session = self._session
         if session is not None and session.machine.registered:
-            session.machine.update_status(report.status, report.load, self._job_count())
+            session.machine.update_status(report.status, report.load, len(self._jobs))
             session.touch()
         return report
+
+
+def pause_s(attempt: int, timings: Timings, rng: random.Random) -> float:
+    """Seconds to wait after the `attempt`-th failure in a row (from 1): `min(2·n, 10)`, with a jitter.
+
+    The schedule is the SDKs' (agents-js.md §3.5); the jitter keeps a fleet from coming back all at once.
+    """
+    base = min(timings.backoff_step_s * attempt, timings.backoff_limit_s)
+    return base * (1 + rng.uniform(-timings.backoff_jitter, timings.backoff_jitter))
 
 
 async def _cancel_all(*tasks: asyncio.Task[NoReturn]) -> list[BaseException]:

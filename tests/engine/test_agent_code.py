@@ -68,11 +68,10 @@ class Scene:
         )
         self.code = AgentCode(
             self.context,
-            desk=lambda: cast("Any", None),
-            registrar=lambda: cast("Any", self),
+            registrar=cast("Any", self),
             find_server=self._find,
             listen=self._listen,
-            live_changed=lambda: None,
+            switched=lambda _: None,
         )
         cast("Any", self.code.pool).set_target = self.targets.append
 

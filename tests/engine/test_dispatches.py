@@ -1,8 +1,10 @@
 """Test dispatches on an embedded server: which room is whose, and each outcome told once."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from livekit.protocol.agent import Job
@@ -12,7 +14,8 @@ from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 from agent_tui.engine import dispatches
 from agent_tui.engine.api import server_api
 from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings
-from agent_tui.engine.no_job import Standing
+from agent_tui.engine.registrar import WorkerReadiness
+from agent_tui.jobs.record import JobRecord, TestDispatch
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.commands import Dispatch, DispatchBy
@@ -27,24 +30,39 @@ class Bench:
         self.address = ServerAddress(server.url, server.api_key, server.api_secret)
         self.events: list[Event] = []
         self.dispatches = Dispatches(
+            registrar=cast("Any", self),
             clock=SystemClock(),
             emit=self.events.append,
-            standing=lambda: Standing(
-                frozenset({"AW_ours"}), self.trouble, "bob", self.server_type, self.load
-            ),
-            simulate=lambda *_: True,
             timings=DispatchTimings(offer_s=offer_s, look_s=0.05),
         )
         self.trouble: str | None = None
         self.server_type = "room"
         self.load = 0.0
 
-    async def make(self, name: str = "", room: str = "") -> str:
+    # the registrar
+    @property
+    def readiness(self) -> WorkerReadiness:
+        return WorkerReadiness(frozenset({"AW_ours"}), self.trouble, "bob", self.server_type, self.load)
+
+    def simulate_job(self, *_: object) -> bool:
+        return True
+
+    # what tests do
+    async def make(self, name: str = "", room: str = "") -> TestDispatch:
         return await self.dispatches.make(Destination(self.address, name, ""), room, Dispatch())
 
-    async def simulate(self, room: str, length_s: float | None = None) -> None:
+    async def simulate(self, room: str, length_s: float | None = None) -> TestDispatch:
         to = Destination(self.address, "bob", "")
-        await self.dispatches.make(to, room, Dispatch(by=DispatchBy.SIMULATE, length_s=length_s))
+        return await self.dispatches.make(to, room, Dispatch(by=DispatchBy.SIMULATE, length_s=length_s))
+
+    def record(self, job: Job) -> JobRecord:
+        """Of an offer of that job, which finds its dispatch."""
+        return JobRecord(job, cast("Any", None), 1.0, 1, math.inf, self.dispatches.claim(job))
+
+    def over(self, record: JobRecord, **how: Any) -> None:
+        for name, value in how.items():
+            setattr(record, name, value)
+        self.dispatches.over(record)
 
     async def rooms(self) -> set[str]:
         async with server_api(self.address, "", 5.0) as api:
@@ -74,7 +92,7 @@ async def test_only_rooms_that_were_made_up_here_are_deleted() -> None:
         async with server_api(bench.address, "standup", 5.0) as api:
             await api.room.create_room(CreateRoomRequest(name="standup"))
         await bench.make("bob", "standup")
-        made_up = {await bench.make(), await bench.make("bob")}
+        made_up = {(await bench.make()).room, (await bench.make("bob")).room}
         assert await bench.rooms() == {"standup", *made_up}
         await bench.dispatches.close()
         assert await bench.rooms() == {"standup"}
@@ -82,13 +100,11 @@ async def test_only_rooms_that_were_made_up_here_are_deleted() -> None:
 
 async def test_two_dispatches_into_one_room_are_two() -> None:
     async with bench_of(offer_s=0.05) as bench:
-        await asyncio.gather(bench.make("bob", "demo"), bench.make("bob", "demo"))
-        bench.dispatches.offered(job(bench, 0))
+        first, second = await asyncio.gather(bench.make("bob", "demo"), bench.make("bob", "demo"))
+        assert bench.dispatches.claim(job(bench, 0)) == first
         await until(bench.lost)
         await asyncio.sleep(0.1)
-        assert len(bench.lost()) == 1
-        assert bench.dispatches.is_ours(job(bench, 0))
-        assert not bench.dispatches.is_ours(job(bench, 1))
+        assert [event.test_dispatch for event in bench.lost()] == [second.number]
 
 
 def of_room(room: str, number: int, dispatch_id: str = "") -> Job:
@@ -97,28 +113,34 @@ def of_room(room: str, number: int, dispatch_id: str = "") -> Job:
 
 async def test_simulated_jobs_in_one_room_are_each_their_own_dispatch() -> None:
     async with bench_of(offer_s=0.2) as bench:
-        of = bench.dispatches
-        jobs = [of_room("demo", number) for number in range(2)]
-        for number, each in enumerate(jobs):
-            await bench.simulate("demo", length_s=float(number))
-            of.offered(each)
-        assert [of.length_s(each) for each in jobs] == [0.0, 1.0]
-        of.over(jobs[0])
-        assert [of.is_ours(each) for each in jobs] == [False, True]
+        records = []
+        for number in range(2):
+            made = await bench.simulate("demo", length_s=float(number))
+            records.append(bench.record(of_room("demo", number)))
+            assert records[-1].test == made
+        bench.over(records[0])
         await bench.simulate("elsewhere")  # is lost last: the other watches are over then
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
+async def test_a_simulated_job_and_one_of_a_dispatch_in_one_room_are_told_apart() -> None:
+    async with bench_of() as bench:
+        simulated = await bench.simulate("demo")
+        making = asyncio.create_task(bench.make("", "demo"))
+        await asyncio.sleep(0)
+        made = bench.dispatches.claim(of_room("demo", 1, "AD_1"))
+        assert bench.dispatches.claim(of_room("demo", 2)) == simulated
+        assert await making == made
+
+
 async def test_a_job_that_was_here_before_is_not_the_dispatch_s_that_waits_in_its_room() -> None:
     async with bench_of() as bench:
-        old, own = of_room("demo", 1), of_room("demo", 2)
-        bench.dispatches.offered(old)
-        await bench.simulate("demo")
-        assert bench.dispatches.dispatched_at(old) is None
-        bench.dispatches.over(old)
-        bench.dispatches.offered(own)
-        assert bench.dispatches.is_ours(own)
+        old = bench.record(of_room("demo", 1))
+        made = await bench.simulate("demo")
+        assert old.test is None
+        bench.over(old)
+        assert bench.record(of_room("demo", 2)).test == made
 
 
 async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
@@ -132,72 +154,103 @@ async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
 
     monkeypatch.setattr(dispatches, "_ask_to_dispatch", ask)
     async with bench_of(offer_s=0.2) as bench:
-        of = bench.dispatches
-        to = Destination(bench.address, "bob", "")
-        making = [
-            asyncio.create_task(of.make(to, "demo", Dispatch(length_s=float(number)))) for number in range(2)
-        ]
-        await until(lambda: len(answers) == 2)
-        first, second = of_room("demo", 0, "AD_0"), of_room("demo", 1, "AD_1")
-        of.offered(second)  # the first dispatch waits longest
-        answers[0].set_result("AD_0")
-        await making[0]
-        of.offered(first)
-        answers[1].set_result("AD_1")
-        await making[1]
-        assert (of.length_s(first), of.length_s(second)) == (0.0, 1.0)
+        making = [asyncio.create_task(bench.make("bob", "demo")) for _ in range(2)]
+        found = []
+        for number in range(2):  # one after the other: an offer is that of the one that is being made
+            await until(lambda: len(answers) == number + 1)  # noqa: B023
+            found.append(bench.record(of_room("demo", number, f"AD_{number}")).test)
+            answers[number].set_result(f"AD_{number}")
+            assert await making[number] == found[number]
+        assert bench.dispatches.claim(of_room("demo", 9, "AD_of_somebody_else")) is None
         await bench.simulate("elsewhere")
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
-async def test_a_dispatch_whose_offer_was_declined_is_lost_for_that_reason_once_nobody_else_offers() -> None:
+async def test_dispatches_into_rooms_of_their_own_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    async def ask(_: object, room: str, *__: object) -> str:
+        asked.append(room)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(dispatches, "_ask_to_dispatch", ask)
+    async with bench_of() as bench:
+        making = [asyncio.create_task(bench.make("bob")) for _ in range(3)]
+        await until(lambda: len(asked) == 3)
+        for each in making:
+            each.cancel()
+        await asyncio.gather(*making, return_exceptions=True)
+
+
+STOPPING = "agent-tui is stopping"
+
+
+async def test_a_dispatch_whose_offer_was_turned_away_is_lost_for_that_reason_once_nobody_else_offers() -> (
+    None
+):
     async with bench_of(offer_s=0.2) as bench:
         await bench.simulate("demo")
-        declined = of_room("demo", 1)
-        bench.dispatches.offered(declined)
-        bench.dispatches.declined(declined, "agent-tui is stopping")
+        turned_away = of_room("demo", 1)
+        bench.over(bench.record(turned_away), declined=STOPPING, turned_away=True)
         assert bench.lost() == []  # another worker may take it
         await until(bench.lost)
-        bench.dispatches.lost(declined, "no worker took the job")  # as the embedded server tells
-        assert bench.lost() == [JobLost("demo", "the offer was declined: agent-tui is stopping", "AJ_1")]
-        assert not bench.dispatches.is_ours(declined)
+        bench.dispatches.lost(turned_away, "no worker took the job")  # as the embedded server tells
+        assert bench.lost() == [JobLost("demo", f"the offer was declined: {STOPPING}", "AJ_1", 1)]
+        assert bench.dispatches.claim(turned_away) is None
 
 
-async def test_a_declined_dispatch_that_no_worker_takes_is_lost_as_soon_as_the_server_says() -> None:
+async def test_a_dispatch_turned_away_that_no_worker_takes_is_lost_as_soon_as_the_server_says() -> None:
     async with bench_of() as bench:
         await bench.simulate("demo")
-        declined = of_room("demo", 1)
-        bench.dispatches.offered(declined)
-        bench.dispatches.declined(declined, "agent-tui is stopping")
-        bench.dispatches.lost(declined, "no worker took the job: AW_1 rejected")
-        why = "no worker took the job: AW_1 rejected (agent-tui is stopping)"
-        assert bench.lost() == [JobLost("demo", why, "AJ_1")]
+        turned_away = of_room("demo", 1)
+        bench.over(bench.record(turned_away), declined=STOPPING, turned_away=True)
+        bench.dispatches.lost(turned_away, "no worker took the job: AW_1 rejected")
+        why = f"no worker took the job: AW_1 rejected ({STOPPING})"
+        assert bench.lost() == [JobLost("demo", why, "AJ_1", 1)]
 
 
-async def test_a_declined_job_that_is_offered_again_and_taken_is_not_lost() -> None:
+async def test_a_job_turned_away_that_is_offered_again_and_taken_is_not_lost() -> None:
     async with bench_of(offer_s=0.2) as bench:
-        await bench.simulate("demo")
+        made = await bench.simulate("demo")
         job = of_room("demo", 1)
-        bench.dispatches.offered(job)
-        bench.dispatches.declined(job, "the agent's file has not loaded")
-        bench.dispatches.offered(job)  # by the server's retry, to our next registration
+        bench.over(bench.record(job), declined="the agent's file has not loaded", turned_away=True)
+        assert bench.record(job).test == made  # by the server's retry, to our next registration
         await bench.simulate("elsewhere")  # is lost last: the other watch is over then
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
+async def test_what_the_agent_declines_is_lost_at_once_where_it_was_dispatched_here() -> None:
+    async with bench_of() as bench:
+        made = await bench.make()
+        bench.over(bench.record(job(bench)), declined="busy")
+        bench.over(bench.record(of_room("theirs", 5, "AD_theirs")), declined="busy")
+        assert bench.lost() == [JobLost(made.room, "the offer was declined: busy", "AJ_0", made.number)]
+
+
 async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
     async with bench_of() as bench:
-        await bench.make()
+        made = await bench.make()
         first = job(bench)
-        bench.dispatches.offered(first)
-        assert bench.dispatches.dispatched_at(first) == pytest.approx(SystemClock().time(), abs=5)
-        bench.dispatches.lost(first, "declined")
+        record = bench.record(first)
+        assert record.test == made
+        assert made.at == pytest.approx(SystemClock().time(), abs=5)
+        bench.over(record, lost="not assigned")
         bench.dispatches.lost(first, "no worker")
-        assert [event.why for event in bench.lost()] == ["declined"]
-        assert not bench.dispatches.is_ours(first)
-        assert bench.dispatches.dispatched_at(first) is None
+        assert bench.lost() == [JobLost(made.room, "not assigned", "AJ_0", made.number)]
+        assert bench.dispatches.claim(first) is None
+
+
+async def test_what_is_lost_of_somebody_else_s_is_told_once_too() -> None:
+    async with bench_of() as bench:
+        theirs = of_room("theirs", 1, "AD_theirs")
+        bench.dispatches.lost(theirs, "no worker answered")
+        bench.over(bench.record(theirs), lost="too old")
+        assert bench.lost() == [JobLost("theirs", "no worker answered", "AJ_1")]
 
 
 async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker() -> None:

@@ -15,11 +15,10 @@ from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.engine import Engine
 from agent_tui.engine.faults import Faults
-from agent_tui.engine.job_host import JobHost
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.supervision import Patience
 from agent_tui.generations.reloader import Reloader
-from agent_tui.jobs.desk import Desk
+from agent_tui.jobs.manager import JobManager
 from agent_tui.local_server.server import LocalServer
 from agent_tui.logs.intake import LogIntake
 from agent_tui.model import events as ev
@@ -35,11 +34,10 @@ from tests.fakes.scripted_child import until
 
 STEPS: list[tuple[type[Any], str]] = [
     (Registrar, "drain"),
-    (Desk, "drain"),
-    (Desk, "close"),
+    (JobManager, "drain"),
+    (JobManager, "close"),
     (Pool, "close"),
     (Dispatches, "close"),
-    (JobHost, "close"),
     (Registrar, "close"),
     (AgentCode, "close"),
     (Endpoint, "close"),
@@ -148,7 +146,7 @@ async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
 
 
 async def test_what_the_body_raised_is_not_hidden(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Desk, "close", breaks(Desk, "close", [], RuntimeError("it broke")))
+    monkeypatch.setattr(JobManager, "close", breaks(JobManager, "close", [], RuntimeError("it broke")))
     with pytest.raises(LookupError):
         async with engine:
             raise LookupError("of the body")

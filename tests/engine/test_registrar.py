@@ -1,7 +1,6 @@
 """Registrations that follow each other without a gap: scripted workers, then real ones on a real socket."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 from livekit import api
-from livekit.protocol.agent import Job
 
 from agent_tui.engine.registrar import Registrar
 from agent_tui.local_server.server import LocalServer
@@ -19,15 +17,28 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import OwnError, ServerError, UserError
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
-from agent_tui.worker.messages import JobProgress, Offer, Registered, Reject
+from agent_tui.worker.messages import (
+    Assigned,
+    Disconnected,
+    JobProgress,
+    LoadFailed,
+    LoadReported,
+    Offer,
+    Recovered,
+    Refused,
+    Registered,
+    Suspect,
+    Undecodable,
+    WorkerEvent,
+)
 from agent_tui.worker.urls import ServerAddress
-from agent_tui.worker.worker import Worker
+from agent_tui.worker.worker import Worker, WorkerState
 from tests.fakes.scripted_child import until
+from tests.worker.scene import settle
 
 HERE = ServerAddress("ws://here", "key", "secret")
 THERE = ServerAddress("ws://there", "key", "secret")
 SECRET = "long enough for nobody to be warned of it"
-YES = AcceptArguments("agent-1")
 
 
 def options(**changes: Any) -> ServerOptions:
@@ -35,16 +46,19 @@ def options(**changes: Any) -> ServerOptions:
 
 
 class FakeWorker:
-    """Does what tests tell it; `told` is what it was asked."""
+    """Does what tests tell it."""
 
     made: list["FakeWorker"]
 
     def __init__(self, **arguments: Any) -> None:
         self.registration = arguments["registration"]
-        self.listener = arguments["listener"]
+        self.server = arguments["server"]
+        self._on_event = arguments["on_event"]
         self.worker_id: str | None = None
-        self.told: list[Any] = []
         self.draining = False
+        self.retiring = False
+        self.closed = False
+        self.runs = 0
         self.trouble: str | None = "connecting"
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not arguments["server"].api_key:
@@ -52,26 +66,32 @@ class FakeWorker:
         self.made.append(self)
 
     async def run(self) -> None:
-        await self._ended
+        self.runs += 1
+        ended = self._ended
+        try:
+            await ended
+        finally:
+            if not self.closed:
+                self._ended = asyncio.get_running_loop().create_future()
 
     async def close(self) -> None:
-        self.worker_id = None
+        self.worker_id, self.closed = None, True
         if not self._ended.done():
             self._ended.set_result(None)
 
-    @property
-    def closed(self) -> bool:
-        return self._ended.done()
+    def says(self, event: WorkerEvent) -> None:
+        self._on_event(self, event)
 
     def accepted(self, worker_id: str) -> None:
         self.worker_id = worker_id
-        self.listener.registered(Registered(worker_id, "1.13.5", 17, "", "ND_1"))
+        self.says(Registered(worker_id, "1.13.5", 17, "", "ND_1"))
 
     def fails(self, error: Exception) -> None:
+        self.worker_id = None
         self._ended.set_exception(error)
 
-    def offers(self, job_id: str) -> None:
-        self.listener.offer(Offer(Job(id=job_id), False, time.time()))
+    def retire(self) -> None:
+        self.retiring = True
 
     def set_draining(self, draining: bool) -> None:
         self.draining = draining
@@ -79,32 +99,20 @@ class FakeWorker:
     def retry(self) -> None: ...
     def reconfigure(self, **_: Any) -> None: ...
 
-    def answer(self, job_id: str, answer: Any) -> bool:
-        self.told.append((job_id, "no" if isinstance(answer, Reject) else "yes"))
-        return True
-
-    def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
-        self.told.append((job_id, progress))
-        return True
-
 
 class Scene:
-    """A registrar with scripted workers; also its `Jobs`."""
+    """A registrar with scripted workers."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.failures: list[str] = []
         self.pause_s: float | None = 0.0
         """Before a worker that failed is restarted; None when it is given up."""
-        self.offered: list[str] = []
-        self.ended: list[str] = []
         self.workers: list[FakeWorker] = []
         kind = type("Worker", (FakeWorker,), {"made": self.workers})
         self.registrar = Registrar(
-            jobs=lambda: self,
-            measure_load=measured,
-            job_count=lambda: 0,
-            live_changed=lambda: None,
+            on_event=lambda worker, event: self.registrar.hear(worker, event),
+            changed=lambda: None,
             clock=SystemClock(),
             emit=self.events.append,
             failed=self.failed,
@@ -112,20 +120,11 @@ class Scene:
         )
 
     async def present(self, address: ServerAddress = HERE, **changes: Any) -> None:
-        await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1")
+        await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1", measured)
 
     def failed(self, part: str, error: Exception) -> float | None:
         self.failures.append(str(OwnError(part, error)))
         return self.pause_s
-
-    def offer(self, job: Job, received_at: float, answer_by: float) -> None:
-        self.offered.append(job.id)
-        self.registrar.answer(job.id, YES)
-
-    def assigned(self, job_id: str, url: str | None, token: str) -> None: ...
-
-    def terminated(self, job_id: str) -> None:
-        self.ended.append(job_id)
 
     def told(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -152,69 +151,94 @@ async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
         s.workers[0].accepted("AW_1")
         await s.present(agent_name="b")
         old, new = s.workers
-        assert not old.closed
+        assert (old.closed, old.retiring) == (False, False)  # it still takes what comes
         assert s.registrar.worker_id == "AW_1"
-        old.offers("AJ_1")
-        assert s.offered == ["AJ_1"]  # it still takes what comes
         new.accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
-        assert old.draining
-        assert not new.draining
+        assert (old.closed, old.retiring, new.retiring) == (False, True, False)
+        assert s.registrar.readiness.ids == {"AW_1", "AW_2"}
         assert [(e.worker_id, e.agent_name) for e in s.told(ev.WorkerRegistered)] == [
             ("AW_1", "a"),
             ("AW_2", "b"),
         ]
-        old.offers("AJ_2")
-        assert old.told[-1] == ("AJ_2", "no")
-        assert s.offered == ["AJ_1"]
 
 
-async def test_it_lives_as_long_as_its_jobs_and_they_stay_with_it() -> None:
+async def test_of_one_that_retires_nothing_is_reported_and_it_is_forgotten_once_it_has_closed() -> None:
     async with scene() as s:
         await s.present(agent_name="a")
         s.workers[0].accepted("AW_1")
-        s.workers[0].offers("AJ_1")
         await s.present(agent_name="b")
         old, new = s.workers
         new.accepted("AW_2")
-        new.offers("AJ_2")
-        assert s.registrar.worker_id_for("AJ_1") == "AW_1"
-        assert s.registrar.worker_id_for("AJ_2") == "AW_2"
-        s.registrar.update_job("AJ_1", JobProgress.SUCCESS)
-        s.registrar.update_job("AJ_2", JobProgress.RUNNING)
-        assert old.told[-1] == ("AJ_1", JobProgress.SUCCESS)
-        assert new.told[-1] == ("AJ_2", JobProgress.RUNNING)
-        old.listener.terminated("AJ_1")
-        assert s.ended == ["AJ_1"]
-        old.listener.disconnected("gone", 1.0, 1)
-        assert not s.told(ev.WorkerDisconnected)
-        await asyncio.sleep(0)
-        assert not old.closed
-        s.registrar.job_over("AJ_1")
-        s.registrar.job_over("AJ_1")
-        await until(lambda: old.closed)
+        told = len(s.events)
+        for event in (
+            Disconnected("gone", 1.0, 1),
+            Disconnected("gone", None, 2),
+            Refused("no"),
+            Suspect(3.0),
+            Recovered(),
+            LoadReported(0.5, 0.5),
+            Registered("AW_3", "", 17, "", ""),
+        ):
+            old.says(event)
+        assert len(s.events) == told
+        assert s.registrar.worker_id == "AW_2"
+        await old.close()  # its last job is over
+        await settle()
+        assert s.registrar.readiness.ids == {"AW_2"}
         assert not new.closed
 
 
-@pytest.mark.parametrize("how", ["refused", "gives up"])
-async def test_one_that_is_not_accepted_leaves_the_old_one_up(how: str) -> None:
+async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
+    async with scene() as s:
+        await s.present()
+        (worker,) = s.workers
+        worker.accepted("AW_1")
+        del s.events[:]
+        for event in (
+            Suspect(3.0),
+            Recovered(),
+            LoadReported(0.9, 0.8),
+            LoadFailed("the load function failed: x"),
+            Undecodable("an empty message"),
+            Disconnected("gone", 1.0, 1),
+            Refused("the key is wrong"),
+        ):
+            worker.says(event)
+        notices = [each.text for each in s.told(ev.Notice)]
+        assert notices == [
+            "the load function failed: x",
+            "a message of the server was passed over: an empty message",
+        ]
+        assert [each for each in s.events if not isinstance(each, ev.Notice)] == [
+            ev.LinkSuspect(suspect=True),
+            ev.LinkSuspect(suspect=False),
+            ev.LoadMeasured(0.9, 0.8),
+            ev.WorkerDisconnected("gone", 1.0, 1),
+            ev.WorkerRefused("the key is wrong"),
+        ]
+        assert s.registrar.readiness.load == 0.8
+
+
+@pytest.mark.parametrize("event", [Refused("wrong API key"), Disconnected("wrong API key", None, 1)])
+async def test_one_that_is_not_accepted_leaves_the_old_one_up(event: WorkerEvent) -> None:
     async with scene() as s:
         await s.present(agent_name="a")
         s.workers[0].accepted("AW_1")
         await s.present(THERE, agent_name="a")
-        if how == "refused":
-            s.workers[1].listener.refused("the API key is wrong")
-        else:
-            s.workers[1].fails(ServerError("the API key is wrong"))
-        await until(lambda: s.told(ev.Notice))
+        waiting = asyncio.create_task(s.registrar.taken_over())
+        await asyncio.sleep(0)
+        s.workers[1].says(event)
+        s.workers[1].fails(ServerError("wrong API key"))
+        assert await waiting == "wrong API key"
+        assert len(s.told(ev.Notice)) == 1
         assert not s.told(ev.WorkerRefused)
         text = s.told(ev.Notice)[0].text
-        assert "the API key is wrong" in text
+        assert "wrong API key" in text
         assert "still registered as a at ws://here" in text
         assert s.registrar.worker_id == "AW_1"
         await until(lambda: s.workers[1].closed)
-        s.workers[0].offers("AJ_1")
-        assert s.offered == ["AJ_1"]
+        assert not s.workers[0].retiring
 
 
 async def test_one_that_cannot_connect_is_told_once_and_goes_on_trying() -> None:
@@ -223,7 +247,7 @@ async def test_one_that_cannot_connect_is_told_once_and_goes_on_trying() -> None
         s.workers[0].accepted("AW_1")
         await s.present(THERE)
         for attempt in (1, 2, 3):
-            s.workers[1].listener.disconnected("nothing listens", 1.0, attempt)
+            s.workers[1].says(Disconnected("nothing listens", 1.0, attempt))
         assert len(s.told(ev.Notice)) == 1
         s.workers[1].accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
@@ -257,8 +281,10 @@ async def test_one_that_is_not_registered_is_simply_replaced() -> None:
 async def test_the_first_that_is_refused_is_told() -> None:
     async with scene() as s:
         await s.present()
+        s.workers[0].says(Refused("wrong key"))
         s.workers[0].fails(ServerError("wrong key"))
-        await until(lambda: s.told(ev.WorkerRefused))
+        await settle()
+        assert s.told(ev.WorkerRefused) == [ev.WorkerRefused("wrong key")]
         await s.present()
         assert len(s.workers) == 2
 
@@ -284,10 +310,10 @@ async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> 
         s.registrar.set_full("its processes do not become ready")
         await s.present(agent_name="b")
         assert [worker.draining for worker in s.workers] == [True, True]
-        s.workers[0].offers("AJ_1")
         s.workers[1].accepted("AW_2")
         s.registrar.set_full("")
-        assert [worker.draining for worker in s.workers] == [True, False]  # the old one only has its job
+        assert not s.workers[1].draining
+        assert s.workers[0].retiring
 
 
 @pytest.mark.parametrize("before", ["nothing", "registered", "taking over"])
@@ -325,22 +351,17 @@ async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> 
 BUG = "agent-tui's own worker failed: KeyError: 'no such thing'"
 
 
-async def test_a_worker_that_an_internal_error_ended_is_restarted_with_its_jobs() -> None:
+async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:
     async with scene() as s:
         await s.present(agent_name="a")
-        s.workers[0].accepted("AW_1")
-        s.workers[0].offers("AJ_1")
-        s.registrar.set_full("for a reason")
-        s.workers[0].fails(KeyError("no such thing"))
-        await until(lambda: len(s.workers) == 2)
+        (worker,) = s.workers
+        worker.accepted("AW_1")
+        worker.fails(KeyError("no such thing"))
+        await until(lambda: worker.runs == 2)
         assert s.failures == [BUG]
         assert s.told(ev.WorkerDisconnected) == [ev.WorkerDisconnected(BUG, 0.0)]
-        assert s.workers[1].registration == s.workers[0].registration
-        assert s.workers[1].draining
-        s.workers[1].accepted("AW_2")
+        worker.accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
-        assert s.registrar.update_job("AJ_1", JobProgress.RUNNING)
-        assert s.workers[1].told == [("AJ_1", JobProgress.RUNNING)]
 
 
 async def test_a_worker_that_is_given_up_stays_away_until_it_is_presented_again() -> None:
@@ -384,44 +405,46 @@ async def test_one_that_takes_over_and_is_given_up_leaves_the_old_one_up() -> No
 async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> None:
     events: list[Any] = []
     offered: set[str] = set()
+    workers: list[Worker] = []
 
-    class Takes:
-        def offer(self, job: Job, received_at: float, answer_by: float) -> None:
-            offered.add(job.room.name)
-            registrar.answer(job.id, AcceptArguments(f"agent-{job.id}"))
-
-        def assigned(self, job_id: str, url: str | None, token: str) -> None:
-            registrar.update_job(job_id, JobProgress.SUCCESS)
-            registrar.job_over(job_id)
-
-        def terminated(self, job_id: str) -> None: ...
+    def take(worker: Worker, event: WorkerEvent) -> None:
+        match event:
+            case Offer():
+                offered.add(event.job.room.name)
+                worker.answer(event.job_id, AcceptArguments(f"agent-{event.job_id}"))
+            case Assigned():
+                worker.update_job(event.job_id, JobProgress.SUCCESS)
+                worker.job_over(event.job_id)
+            case Registered():
+                workers.append(worker)
+                registrar.hear(worker, event)
+            case _:
+                registrar.hear(worker, event)
 
     registrar = Registrar(
-        jobs=Takes,
-        measure_load=measured,
-        job_count=lambda: 0,
-        live_changed=lambda: None,
+        on_event=take,
+        changed=lambda: None,
         clock=SystemClock(),
         emit=events.append,
         failed=lambda part, error: None,
-        make_worker=Worker,
     )
     async with LocalServer(keys={"devkey": SECRET}) as server:
         address = ServerAddress(server.url, "devkey", SECRET)
-        await registrar.present(options(), address, ev.ServerKind.EMBEDDED, "1")
+        await registrar.present(options(), address, ev.ServerKind.EMBEDDED, "1", measured)
         await until(lambda: registrar.worker_id)
         rooms = []
         async with api.LiveKitAPI(f"http{server.url[2:]}", "devkey", SECRET) as client:
             for number in range(120):
                 if number % 12 == 6:
                     changed = options(deployment="", max_retry=number, permissions=_permissions(number))
-                    await registrar.present(changed, address, ev.ServerKind.EMBEDDED, "1")
+                    await registrar.present(changed, address, ev.ServerKind.EMBEDDED, "1", measured)
                 rooms.append(f"room-{number}")
                 await client.room.create_room(api.CreateRoomRequest(name=rooms[-1]))
                 await asyncio.sleep(0.01)
         await until(lambda: offered >= set(rooms))
         ids = [event.worker_id for event in events if isinstance(event, ev.WorkerRegistered)]
         assert len(set(ids)) == 11
+        await until(lambda: all(worker.state is WorkerState.CLOSED for worker in workers[:-1]))
         assert not [event for event in events if isinstance(event, (ev.WorkerDisconnected, ev.Notice))]
         await registrar.close()
 

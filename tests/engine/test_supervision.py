@@ -9,7 +9,7 @@ import pytest
 from agent_tui.engine.faults import Faults
 from agent_tui.engine.supervision import Patience, Supervision
 from agent_tui.model import events as ev
-from agent_tui.worker.backoff import pause_s
+from agent_tui.worker.worker import pause_s
 from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import until
 
@@ -96,7 +96,7 @@ def test_a_message_names_the_line_of_agent_tui_that_failed() -> None:
     with pytest.raises(AttributeError) as caught:
         pause_s(1, None, None)  # type: ignore[arg-type]
     scene.supervision.failed("pool", caught.value)
-    assert re.search(r"\(worker/backoff\.py:\d+\); restarting it", scene.said[0])
+    assert re.search(r"\(worker/worker\.py:\d+\); restarting it", scene.said[0])
 
 
 async def test_an_error_of_a_callback_is_reported_in_one_line_once() -> None:

@@ -89,7 +89,7 @@ async def test_a_dispatched_job_carries_metadata_and_attributes(tmp_path: Path, 
     async with scene_of(tmp_path, agentName=name) as scene:
         result = await scene.engine.send(Dispatch(metadata="for you", attributes={"tier": "gold"}))
         assert result.ok, result.text
-        assert len(result.rooms) == 1
+        assert len(result.dispatches) == 1
         (noted,) = await scene.entered(1)
         assert noted[1:] == ["for you", {"tier": "gold"}, None]
 
@@ -106,7 +106,7 @@ async def test_a_simulated_job_comes_to_this_worker_and_may_have_a_participant(t
         *_, publisher_job = await scene.entered(2)
         assert publisher_job == ["JT_PUBLISHER", "", {}, ["ann", "of hers", {"tier": "gold"}]]
         await scene.until(lambda: scene.state.totals.started == 2)
-        (job,) = [each for each in scene.state.jobs.values() if each.room in result.rooms]
+        (job,) = [each for each in scene.state.jobs.values() if each.test_dispatch in result.dispatches]
         assert job.dispatch_to_entry_ms is not None
 
         refused = await scene.engine.send(Dispatch(by=simulate, metadata="of nobody"))
@@ -118,7 +118,7 @@ async def test_jobs_last_as_long_as_their_dispatch_says_and_their_rooms_go_with_
     async with scene_of(tmp_path) as scene:
         stays = await scene.engine.send(Dispatch())
         short = await scene.engine.send(Dispatch(2, length_s=0.2))
-        assert len(short.rooms) == 2
+        assert len(short.dispatches) == 2
 
         def over() -> list[ev.JobStatus | None]:
             return [each.status for each in scene.state.jobs.values() if each.status is not None]
@@ -126,11 +126,11 @@ async def test_jobs_last_as_long_as_their_dispatch_says_and_their_rooms_go_with_
         await scene.until(lambda: len(over()) == 2)
         assert over() == [ev.JobStatus.SUCCESS] * 2
         ended = [each for each in scene.state.jobs.values() if each.status]
-        assert {each.room for each in ended} == set(short.rooms)
+        assert {each.room for each in ended} == set(short.dispatches.values())
         assert all("job length of 0.2 s" in each.reason for each in ended)
         await scene.entered(3)
         async with asyncio.timeout(LIMIT_S):
-            while await scene.rooms() != set(stays.rooms):  # noqa: ASYNC110  the server is polled
+            while await scene.rooms() != set(stays.dispatches.values()):  # noqa: ASYNC110  the server is polled
                 await asyncio.sleep(0.05)
 
 

@@ -18,8 +18,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.runtimes.channel import MAX_LINE, ChannelError, LineBuffer, decode, encode_line
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Registration, Reject
-from agent_tui.worker.protocol import WorkerProtocol
-from agent_tui.worker.timings import Timings
+from agent_tui.worker.protocol import Timings, WorkerProtocol
 from tests.fuzz.mutate import FRAMES, mutated, tell
 from tests.local_server.wire import worker_token
 

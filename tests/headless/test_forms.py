@@ -76,7 +76,7 @@ EVERY: list[ev.Event] = [
     ev.WorkerRefused("401"),
     ev.LinkSuspect(suspect=True),
     ev.OfferAnswered("AJ_a", accepted=False),
-    ev.Dispatched("a", "", None),
+    ev.Dispatched("a", "", None, 1),
     ev.ProcessBlocked("p1", 1, None, 1.5, "agent.py:3", "Thread…"),
     ev.Notice(LogLevel.WARN, "a note"),
     *NOISE,

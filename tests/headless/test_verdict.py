@@ -16,16 +16,21 @@ from tests.fakes.scripted_child import until
 REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "")
 
 
+def number(room: str) -> int:
+    """Of the dispatch into that room: a is the first."""
+    return ord(room) - ord("a") + 1
+
+
 def dispatched(room: str) -> ev.Dispatched:
-    return ev.Dispatched(room, "", None)
+    return ev.Dispatched(room, "", None, number(room))
 
 
 def ended(room: str, status: ev.JobStatus = ev.JobStatus.SUCCESS) -> ev.JobEnded:
-    return ev.JobEnded(f"AJ_{room}", room, 1, 1, status, "", 1.0)
+    return ev.JobEnded(f"AJ_{room}", room, 1, 1, status, "", 1.0, test_dispatch=number(room))
 
 
 def offered(room: str) -> ev.OfferReceived:
-    return ev.OfferReceived(f"AJ_{room}", room, "", 1)
+    return ev.OfferReceived(f"AJ_{room}", room, "", 1, number(room))
 
 
 def decide(options: HeadlessOptions, *events: ev.Event) -> ExitCode | None:
@@ -51,7 +56,7 @@ def test_a_job_that_ends_before_the_other_is_dispatched_is_not_the_end() -> None
 
 
 def test_a_loss_told_before_its_dispatch_returned_counts() -> None:
-    lost = ev.JobLost("a", "no worker", "AJ_a")
+    lost = ev.JobLost("a", "no worker", "AJ_a", number("a"))
     assert (
         decide(TWO, lost, dispatched("a"), dispatched("b"), offered("b"), ended("b")) is ExitCode.JOB_FAILED
     )
@@ -59,7 +64,7 @@ def test_a_loss_told_before_its_dispatch_returned_counts() -> None:
 
 def test_a_declined_offer_is_no_end_before_its_dispatch_is_lost() -> None:
     declined = ev.OfferAnswered("AJ_a", accepted=False, error="stopping")
-    lost = ev.JobLost("a", "the offer was declined: stopping", "AJ_a")
+    lost = ev.JobLost("a", "the offer was declined: stopping", "AJ_a", number("a"))
     stream = (dispatched("a"), dispatched("b"), offered("b"), ended("b"), offered("a"), declined)
     assert decide(TWO, *stream) is None
     assert decide(TWO, *stream, lost) is ExitCode.JOB_FAILED
@@ -107,11 +112,11 @@ def test_a_server_that_is_lost_for_good_is_the_end_unless_jobs_run() -> None:
 def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     state = AppState()
     stream: list[ev.Event] = [offered("a"), ended("a", ev.JobStatus.FAILED), offered("b")]
-    for number, event in enumerate(stream, 1):
-        state = reduce(state, ev.Stamped(number, 1.0, event))
+    for seq, event in enumerate(stream, 1):
+        state = reduce(state, ev.Stamped(seq, 1.0, event))
     verdict = Verdict(HeadlessOptions(exit_when_idle=True))
     assert verdict.catch_up(state) is None
-    assert (verdict.running, verdict.settled, verdict.bad) == ({"AJ_b"}, {"a"}, True)
+    assert (verdict.running, verdict.settled, verdict.bad) == ({"AJ_b"}, {1}, True)
     assert verdict.hear(ended("b")) is ExitCode.JOB_FAILED
 
 

@@ -1,31 +1,31 @@
-"""A desk between a scripted server, a scripted agent and scripted processes."""
+"""A job manager between a scripted worker, a scripted agent and scripted processes."""
 
 import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
-from agent_tui.jobs.around import DeskTimings, JobSettings
-from agent_tui.jobs.desk import Desk
-from agent_tui.jobs.record import JobRecord
+from agent_tui.jobs.manager import JobManager, JobSettings
+from agent_tui.jobs.record import JobRecord, Stage, TestDispatch
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
-from agent_tui.processes.pool import Lease, Plan, Pool
+from agent_tui.processes.pool import Plan, Pool
 from agent_tui.processes.process import Supervisor
 from agent_tui.processes.timings import ProcessTimings, StartPatience
-from agent_tui.worker.messages import JobProgress, Reject
+from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
 
 class Bench:
-    """All of a desk's surroundings, scripted; `events` is what it told."""
+    """All that a job manager works with, scripted: it is the worker and the control process itself."""
 
     generation = 1
+    worker_id = "AW_1"
 
     def __init__(self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0) -> None:
         self.nursery = nursery
@@ -42,7 +42,7 @@ class Bench:
         self.answer_with = ch.RequestAnswer("", ch.AcceptArguments("agent-x", "Name", "meta", {"a": "b"}))
         self.over_records: list[JobRecord] = []
         self.ignored: list[str] = []
-        self.turned_away: list[tuple[str, str]] = []
+        self.worker_over: list[str] = []
         self.settings = JobSettings("ws://worker", fake_job=True, api_secret="", debug_port=0)
         timings = ProcessTimings(shutdown_s=0.1, session_end_s=-74.9)
         self.pool = Pool(
@@ -52,21 +52,18 @@ class Bench:
             relay=lambda *_: None,
             patience=StartPatience(job_s=0.0),
         )
-        self.desk = Desk(
-            server=lambda: self,
-            agent=lambda: self if self.loaded else None,
+        self.manager = JobManager(
+            pool=self.pool,
+            control=lambda: cast("Any", self) if self.loaded else None,
             settings=lambda: self.settings,
-            around=self,
+            changed=lambda record: self.changed(record),
             clock=SystemClock(),
             emit=self.events.append,
             clean=lambda text, limit: text[:limit],
-            timings=DeskTimings(assignment_s),
+            assignment_s=assignment_s,
         )
 
-    # the server
-    def worker_id_for(self, job_id: str) -> str | None:
-        return "AW_1"
-
+    # the worker
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:
         if self.refuses and isinstance(answer, ch.AcceptArguments):
             raise ValueError("the identity is empty")
@@ -77,7 +74,13 @@ class Bench:
         self.updates.append((job_id, progress, error))
         return True
 
-    # the agent
+    def ignore(self, job_id: str) -> None:
+        self.ignored.append(job_id)
+
+    def job_over(self, job_id: str) -> None:
+        self.worker_over.append(job_id)
+
+    # the control process
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
         await self.thinking.wait()
         return self.answer_with
@@ -85,39 +88,31 @@ class Bench:
     def outcome(self, job_id: str, error: str | None) -> None:
         self.outcomes.append((job_id, error))
 
-    # the surroundings
-    def lease(self) -> Lease:
-        return self.pool.lease()
-
-    def offered(self, job: Job) -> None: ...
-
-    def declined(self, job: Job, why: str) -> None:
-        self.turned_away.append((job.id, why))
-
-    def ignore(self, job_id: str) -> None:
-        self.ignored.append(job_id)
-
-    def lost(self, job: Job, why: str) -> None:
-        self.events.append(ev.JobLost(job.room.name, why, job.id))
-
-    def dispatched_at(self, job: Job) -> float | None:
-        return None
+    # the engine
+    def changed(self, record: JobRecord) -> None:
+        if record.stage is Stage.OVER:
+            self.over_records.append(record)
+        else:
+            self.launched(record)
 
     def launched(self, record: JobRecord) -> None: ...
-    def entered(self, record: JobRecord) -> None: ...
-
-    def over(self, record: JobRecord) -> None:
-        self.over_records.append(record)
 
     # what tests do
-    def offer(self, job_id: str = "AJ_1", answer_by: float = math.inf) -> None:
-        self.desk.offer(Job(id=job_id, room=Room(name="demo")), SystemClock().time(), answer_by)
+    def offer(
+        self, job_id: str = "AJ_1", answer_by: float = math.inf, test: TestDispatch | None = None
+    ) -> None:
+        job = Job(id=job_id, room=Room(name="demo"))
+        offer = Offer(job, resuming=False, received_at=SystemClock().time(), answer_by=answer_by)
+        self.manager.offer(offer, cast("Any", self), test)
 
-    async def run_job(self, job_id: str = "AJ_1") -> ScriptedChild:
+    def assign(self, job_id: str = "AJ_1") -> None:
+        self.manager.assigned(Assigned(job_id, Job(id=job_id), None, "token"))
+
+    async def run_job(self, job_id: str = "AJ_1", test: TestDispatch | None = None) -> ScriptedChild:
         """Offers, assigns, and returns the child that runs the job, its entry started."""
-        self.offer(job_id)
+        self.offer(job_id, test=test)
         await until(lambda: self.answers)
-        self.desk.assigned(job_id, None, "token")
+        self.assign(job_id)
         await until(lambda: any(child.told(ch.StartJob) for child in self.nursery.children))
         child = next(child for child in self.nursery.children if child.told(ch.StartJob))
         child.say(ch.EntryStarted(SystemClock().time()))
@@ -144,8 +139,8 @@ async def bench_of(nursery: Nursery | None = None, **options: Any) -> AsyncItera
     try:
         yield bench
     finally:
-        await asyncio.gather(bench.desk.close("test over"), bench.pool.close("test over"))
+        await asyncio.gather(bench.manager.close("test over"), bench.pool.close("test over"))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        assert bench.desk.records == ()
+        assert bench.manager.records == ()
         assert bench.pool.processes == ()

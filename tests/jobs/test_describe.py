@@ -2,6 +2,8 @@
 
 import base64
 import json
+import math
+from typing import Any, cast
 
 import pytest
 from livekit.protocol.agent import Job
@@ -23,7 +25,8 @@ def token(**claims: object) -> str:
 
 def record(job_id: str = "AJ_1", metadata: str = "") -> JobRecord:
     room = Room(name="demo", turn_password="swordfish")
-    made = JobRecord(Job(id=job_id, room=room, metadata=metadata, agent_name="helpdesk"), 1.0, 1)
+    job = Job(id=job_id, room=room, metadata=metadata, agent_name="helpdesk")
+    made = JobRecord(job, cast("Any", None), 1.0, 1, math.inf)
     made.token = token(sub="agent-x", video={"room": "demo", "roomJoin": True}, exp=1_764_000_000)
     return made
 
@@ -76,12 +79,12 @@ def test_the_last_jobs_that_are_over_are_kept_bounded() -> None:
     assert "roomJoin" in kept
 
 
-async def test_the_desk_tells_of_a_running_and_of_an_ended_job() -> None:
+async def test_the_manager_tells_of_a_running_and_of_an_ended_job() -> None:
     async with bench_of() as bench:
-        assert bench.desk.describe("AJ_1") is None
+        assert bench.manager.describe("AJ_1") is None
         child = await bench.run_job()
-        assert '"name": "demo"' in (bench.desk.describe("AJ_1") or "")
+        assert '"name": "demo"' in (bench.manager.describe("AJ_1") or "")
         child.end()
         await bench.ended()
-        await bench.desk.finished()
-        assert '"name": "demo"' in (bench.desk.describe("AJ_1") or "")
+        await bench.manager.finished()
+        assert '"name": "demo"' in (bench.manager.describe("AJ_1") or "")

@@ -39,7 +39,7 @@ async def started(bench: Bench) -> ev.JobStarted:
     """Offers a job; it shows as running."""
     bench.offer()
     await until(lambda: bench.answers)
-    bench.desk.assigned("AJ_1", None, "token")
+    bench.assign()
     await until(lambda: bench.told(ev.JobStarted))
     (event,) = bench.told(ev.JobStarted)
     assert isinstance(event, ev.JobStarted)
@@ -53,7 +53,7 @@ async def test_a_job_shows_as_running_and_ends_as_it_was_told() -> None:
         assert event.pid in nodes.pids
         assert event.warm
         await until(lambda: nodes.entries == 1)
-        bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "asked to")
+        bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "asked to")
         end = await bench.ended()
         assert end.status == "terminated"
         assert end.reason.startswith("asked to")  # the bench gives it a moment only to exit

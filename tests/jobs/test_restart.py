@@ -40,7 +40,7 @@ def reluctant(child: ScriptedChild, message: ch.ToChild) -> None:
 async def test_the_same_job_goes_on_in_another_process() -> None:
     async with bench_of() as bench:
         old = await bench.run_job()
-        assert bench.desk.restart("AJ_1", "new code") is None
+        assert bench.manager.restart("AJ_1", "new code") is None
         new = await restarted(bench)
         [first], [second] = old.told(ch.StartJob), new.told(ch.StartJob)
         assert isinstance(first, ch.StartJob)
@@ -68,7 +68,7 @@ async def test_nothing_begins_before_the_old_participant_has_left() -> None:
     async with bench_of(target=2) as bench:
         old = await bench.run_job()
         old.answers = reluctant
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.restart("AJ_1", "new code")
         await until(lambda: old.told(ch.Shutdown))
         await asyncio.sleep(0)
         assert len(starts(bench)) == 1
@@ -82,27 +82,27 @@ async def test_the_termination_for_the_old_participant_does_not_hit_the_new(when
         bench.settings = replace(bench.settings, fake_job=False)
         old = await bench.run_job()
         old.answers = reluctant
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.restart("AJ_1", "new code")
         if when == "while it leaves":
-            bench.desk.terminated("AJ_1")
+            bench.manager.terminated("AJ_1")
         old.end()
         if when == "after it left":
-            bench.desk.terminated("AJ_1")
+            bench.manager.terminated("AJ_1")
         new = await restarted(bench)
         if when == "after the new one began":
-            bench.desk.terminated("AJ_1")
+            bench.manager.terminated("AJ_1")
         await asyncio.sleep(0)
         assert not new.told(ch.Shutdown)
-        bench.desk.terminated("AJ_1")  # whatever it is, that one is meant
+        bench.manager.terminated("AJ_1")  # whatever it is, that one is meant
         assert (await bench.ended()).status == "terminated"
 
 
 async def test_without_media_nobody_leaves_and_a_termination_is_meant() -> None:
     async with bench_of() as bench:
         await bench.run_job()
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.restart("AJ_1", "new code")
         await restarted(bench)
-        bench.desk.terminated("AJ_1")
+        bench.manager.terminated("AJ_1")
         assert (await bench.ended()).status == "terminated"
 
 
@@ -110,8 +110,8 @@ async def test_a_job_that_is_ended_while_it_restarts_does_not_come_back() -> Non
     async with bench_of() as bench:
         old = await bench.run_job()
         old.answers = reluctant
-        bench.desk.restart("AJ_1", "new code")
-        assert bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        bench.manager.restart("AJ_1", "new code")
+        assert bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
         await until(lambda: old.told(ch.Shutdown))
         old.end()
         end = await bench.ended()
@@ -125,9 +125,9 @@ async def test_a_job_that_is_ended_while_it_waits_for_its_new_process() -> None:
         await until(lambda: bench.pool.idle == 1)
         bench.nursery.prepare = lambda child: None
         bench.pool.use(Plan(2, bench.nursery))
-        bench.desk.restart("AJ_1", "new code")
-        await until(lambda: bench.desk.records[0].restarts == 1)
-        bench.desk.terminated("AJ_1")
+        bench.manager.restart("AJ_1", "new code")
+        await until(lambda: bench.manager.records[0].restarts == 1)
+        bench.manager.terminated("AJ_1")
         assert (await bench.ended()).status == "terminated"
 
 
@@ -135,7 +135,7 @@ async def test_what_goes_wrong_in_the_old_process_does_not_fail_the_job() -> Non
     async with bench_of() as bench:
         old = await bench.run_job()
         old.answers = lambda child, message: None  # deaf: it has to be killed
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.restart("AJ_1", "new code")
         old.say(ch.JobCrashed("ValueError: in the middle", "Traceback…"))
         new = await restarted(bench)
         assert old.killed
@@ -149,7 +149,7 @@ async def test_a_job_that_had_ended_by_itself_is_not_restarted(crash: str | None
     async with bench_of() as bench:
         old = await bench.run_job()
         old.answers = lambda child, message: None
-        assert bench.desk.restart("AJ_1", "new code") is None
+        assert bench.manager.restart("AJ_1", "new code") is None
         if crash:
             old.say(ch.JobCrashed(crash, "Traceback…"))
         old.say(ch.Exiting("job crashed" if crash else "all said"), ch.ShutdownAck(), ch.ShuttingDown())
@@ -170,7 +170,7 @@ async def test_no_process_to_be_had_fails_it_with_the_reason() -> None:
 
         bench.nursery.prepare = broken
         bench.pool.use(Plan(2, bench.nursery))
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.restart("AJ_1", "new code")
         end = await bench.ended()
         assert end.status == "failed"
         assert "SyntaxError: no" in end.reason
@@ -178,15 +178,15 @@ async def test_no_process_to_be_had_fails_it_with_the_reason() -> None:
 
 async def test_what_cannot_be_restarted_says_why() -> None:
     async with bench_of() as bench:
-        assert "no job AJ_9" in (bench.desk.restart("AJ_9", "x") or "")
+        assert "no job AJ_9" in (bench.manager.restart("AJ_9", "x") or "")
         bench.offer()
         await until(lambda: bench.answers)
-        assert "has not started yet" in (bench.desk.restart("AJ_1", "x") or "")
-        bench.desk.assigned("AJ_1", None, "token")
+        assert "has not started yet" in (bench.manager.restart("AJ_1", "x") or "")
+        bench.assign()
         await until(lambda: starts(bench))
         starts(bench)[0].answers = reluctant
-        bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
-        assert "is ending already" in (bench.desk.restart("AJ_1", "x") or "")
+        bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        assert "is ending already" in (bench.manager.restart("AJ_1", "x") or "")
         starts(bench)[0].end()
         await bench.ended()
 
@@ -197,7 +197,7 @@ async def test_what_a_new_generation_does_to_running_jobs(policy: ev.OnReload) -
         old = await bench.run_job()
         for generation in (2, 3, 4):  # saves in quick succession
             bench.pool.use(Plan(generation, bench.nursery))
-            bench.desk.switched(generation, policy)
+            bench.manager.switched(generation, policy)
         match policy:
             case ev.OnReload.KEEP:
                 await asyncio.sleep(0)
@@ -219,8 +219,8 @@ async def test_a_token_that_has_expired_is_renewed() -> None:
         bench.settings = replace(bench.settings, api_secret=secret)
         await bench.run_job()
         old = sign({"sub": "agent-x", "exp": int(now) - 5, "video": {"room": "demo"}}, secret)
-        bench.desk.records[0].token = old
-        bench.desk.restart("AJ_1", "new code")
+        bench.manager.records[0].token = old
+        bench.manager.restart("AJ_1", "new code")
         new = await restarted(bench)
         [start] = new.told(ch.StartJob)
         assert isinstance(start, ch.StartJob)

@@ -1,8 +1,10 @@
 """The store's ring: bounded in lines and in bytes, whatever it is fed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_tui.logs import store as store_module
 from agent_tui.logs.redactor import MASK, Redactor
 from agent_tui.logs.ring import Ring, weight
 from agent_tui.logs.store import LogStore
@@ -75,6 +77,18 @@ def test_lines_are_of_the_generation_that_their_process_runs() -> None:
     store.add(OUT, LogLevel.INFO, "agent's")
     store.add(LogSource("", LogStream.HOST), LogLevel.INFO, "host's")
     assert [each.generation for each in store.pull(0, 2)] == [3, 0]
+
+
+def test_the_last_lines_of_a_process_that_ended_are_still_its_job_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MAX_ENDED", 1)
+    store = LogStore(FakeClock())
+    for process in ("p1", "p2", "p3"):
+        store.introduce(process, 3, f"AJ_{process}")
+    store.process_ended("p1")
+    store.process_ended("p2")
+    for process in ("p1", "p2", "p3"):
+        store.add(LogSource(process, LogStream.STDOUT), LogLevel.INFO, "bye")
+    assert [each.job_id for each in store.pull(0, 3)] == [None, "AJ_p2", "AJ_p3"]
 
 
 def test_secrets_in_nested_fields_are_masked() -> None:

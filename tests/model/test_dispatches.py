@@ -17,75 +17,75 @@ def jobs(state: AppState) -> list[str | None]:
     return [dispatch.job_id for dispatch in state.dispatches]
 
 
+def made(number: int, dispatch_id: str | None = None, room: str = "demo") -> ev.Dispatched:
+    return ev.Dispatched(room, "ann", dispatch_id, number)
+
+
+def offer(number: int, job_id: str = "AJ_1", dispatch_id: str = "") -> ev.OfferReceived:
+    return ev.OfferReceived(job_id, "demo", dispatch_id, 1, number)
+
+
+def lost(number: int, why: str = "no worker has room", job_id: str | None = None) -> ev.JobLost:
+    return ev.JobLost("demo", why, job_id, number)
+
+
 def test_the_offer_may_come_before_or_after_the_dispatch_is_told() -> None:
-    made, offer = ev.Dispatched("demo", "", None), ev.OfferReceived("AJ_1", "demo", "", 1)
-    assert jobs(run(made, offer)) == ["AJ_1"]
-    assert jobs(run(offer, made)) == ["AJ_1"]
+    assert jobs(run(made(1), offer(1))) == ["AJ_1"]
+    assert jobs(run(offer(1), made(1))) == ["AJ_1"]
 
 
-def test_ids_decide_between_two_dispatches_into_one_room() -> None:
-    first, second = ev.Dispatched("demo", "ann", "AD_1"), ev.Dispatched("demo", "ann", "AD_2")
-    state = run(first, second, ev.OfferReceived("AJ_2", "demo", "AD_2", 1))
+def test_the_number_decides_between_two_dispatches_into_one_room() -> None:
+    state = run(made(1), made(2), offer(2, "AJ_2"))
     assert jobs(state) == [None, "AJ_2"]
-    assert jobs(run(ev.OfferReceived("AJ_1", "demo", "AD_1", 1), state=state)) == ["AJ_1", "AJ_2"]
-    assert jobs(run(ev.OfferReceived("AJ_2", "demo", "AD_2", 1), first, second)) == [None, "AJ_2"]
+    assert jobs(run(offer(1), state=state)) == ["AJ_1", "AJ_2"]
+    assert jobs(run(offer(2, "AJ_2"), made(1), made(2))) == [None, "AJ_2"]
 
 
-def test_an_old_job_in_the_room_is_not_taken_for_the_new_dispatch() -> None:
-    old = run(ev.OfferReceived("AJ_0", "demo", "", 1), at=50.0)
-    assert jobs(run(ev.Dispatched("demo", "", None), state=old, at=100.0)) == [None]
-    again = run(ev.Dispatched("demo", "", None), ev.OfferReceived("AJ_1", "demo", "", 1))
-    assert jobs(run(ev.Dispatched("demo", "", None), state=again)) == ["AJ_1", None]
+def test_a_job_that_somebody_else_dispatched_into_the_room_is_nobody_s() -> None:
+    assert jobs(run(made(1), offer(0))) == [None]
+    assert jobs(run(offer(0), made(1))) == [None]
 
 
 def test_a_loss_may_come_before_or_after_the_dispatch_is_told() -> None:
-    made, lost = ev.Dispatched("demo", "", None), ev.JobLost("demo", "no worker has room", "AJ_9")
-    for state in (run(made, lost), run(lost, made)):
+    for state in (run(made(1), lost(1)), run(lost(1), made(1))):
         (dispatch,) = state.dispatches
-        assert (dispatch.lost, dispatch.ours) == ("no worker has room", True)
+        assert (dispatch.lost, dispatch.ours, dispatch.agent_name) == ("no worker has room", True, "ann")
 
 
 def test_a_job_that_somebody_else_misses_is_kept_but_is_not_ours() -> None:
-    (dispatch,) = run(ev.JobLost("theirs", "no worker has room", "AJ_9")).dispatches
-    assert (dispatch.room, dispatch.ours) == ("theirs", False)
-    known = run(ev.OfferReceived("AJ_1", "demo", "", 1), ev.JobLost("demo", "not assigned", "AJ_1"))
+    (dispatch,) = run(lost(0, job_id="AJ_9")).dispatches
+    assert (dispatch.room, dispatch.ours) == ("demo", False)
+    known = run(offer(0), lost(0, "not assigned", "AJ_1"))
     assert known.dispatches == ()
 
 
-def test_a_lost_dispatch_waits_no_more_unless_its_own_id_is_offered() -> None:
-    lost = run(ev.Dispatched("demo", "ann", "AD_1"), ev.JobLost("demo", "no offer within 10 s"))
-    other = run(ev.OfferReceived("AJ_1", "demo", "", 1), state=lost)
-    assert (other.dispatches[0].job_id, other.dispatches[0].lost) == (None, "no offer within 10 s")
-    late = run(ev.OfferReceived("AJ_1", "demo", "AD_1", 1), state=lost)
+def test_a_lost_dispatch_waits_no_more_unless_its_job_is_offered_late() -> None:
+    gone = run(made(1), lost(1, "no offer within 10 s"))
+    assert not gone.dispatches[0].waits
+    late = run(offer(1), state=gone)
     assert (late.dispatches[0].job_id, late.dispatches[0].lost) == ("AJ_1", "")
 
 
-def test_a_loss_belongs_to_the_dispatch_that_has_the_job_not_to_the_first_that_waits() -> None:
-    waiting, having = ev.Dispatched("demo", "ann", "AD_1"), ev.Dispatched("demo", "ann", "AD_2")
-    offer, lost = ev.OfferReceived("AJ_2", "demo", "AD_2", 1), ev.JobLost("demo", "not assigned", "AJ_2")
-    assert [each.lost for each in run(waiting, having, offer, lost).dispatches] == ["", "not assigned"]
+def test_a_loss_belongs_to_the_dispatch_of_its_number_not_to_the_first_that_waits() -> None:
+    state = run(made(1), made(2), offer(2, "AJ_2"), lost(2, "not assigned", "AJ_2"))
+    assert [each.lost for each in state.dispatches] == ["", "not assigned"]
 
 
-def test_a_job_without_an_id_is_not_that_of_a_dispatch_with_one() -> None:
-    named, simulated = ev.Dispatched("demo", "ann", "AD_1"), ev.Dispatched("demo", "ann", None)
-    assert jobs(run(named, simulated, ev.OfferReceived("AJ_2", "demo", "", 1))) == [None, "AJ_2"]
-
-
-def test_the_first_job_of_a_new_room_tells_its_dispatch_s_id() -> None:
-    first, second = (ev.OfferReceived(f"AJ_{number}", "demo", "AD_1", 1) for number in (1, 2))
-    (dispatch,) = run(ev.Dispatched("demo", "", None), first, second).dispatches
+def test_the_job_of_a_new_room_tells_its_dispatch_s_id() -> None:
+    (dispatch,) = run(made(1), offer(1, "AJ_1", "AD_1"), offer(1, "AJ_2", "AD_1")).dispatches
     assert (dispatch.dispatch_id, dispatch.job_id) == ("AD_1", "AJ_2")
+    (dispatch,) = run(offer(1, "AJ_1", "AD_1"), made(1)).dispatches
+    assert dispatch.dispatch_id == "AD_1"
 
 
 def test_a_declined_dispatch_is_lost_where_it_stands() -> None:
-    made, offer = ev.Dispatched("demo", "", None), ev.OfferReceived("AJ_1", "demo", "", 1)
     declined = ev.OfferAnswered("AJ_1", accepted=False, error="stopping")
-    lost = ev.JobLost("demo", "the offer was declined: stopping", "AJ_1")
-    (dispatch,) = run(made, offer, declined, lost).dispatches
-    assert (dispatch.job_id, dispatch.lost, dispatch.ours) == ("AJ_1", lost.why, True)
+    why = "the offer was declined: stopping"
+    (dispatch,) = run(made(1), offer(1), declined, lost(1, why, "AJ_1")).dispatches
+    assert (dispatch.job_id, dispatch.lost, dispatch.ours) == ("AJ_1", why, True)
 
 
 def test_only_the_last_ones_are_kept() -> None:
-    state = run(*(ev.Dispatched(f"demo-{number}", "", None) for number in range(KEPT + 3)))
+    state = run(*(made(number, room=f"demo-{number}") for number in range(1, KEPT + 4)))
     assert len(state.dispatches) == KEPT
-    assert state.dispatches[0].room == "demo-3"
+    assert state.dispatches[0].room == "demo-4"

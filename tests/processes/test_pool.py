@@ -13,7 +13,7 @@ from agent_tui.processes.pool import Lease, Plan, Pool, StartTrouble
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
-from tests.processes.test_process import Listener, start_job
+from tests.processes.test_process import start_job
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> No
         lease = pool.lease()
         process = await lease.take()
         assert lease.warm
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.idle == 2)
         assert len(pool.processes) == 3
         assert len(nursery.children) == 3
@@ -94,7 +94,7 @@ async def test_a_refill_lets_the_job_start_first() -> None:
         await until(lambda: pool.idle == 1)
         at = asyncio.get_running_loop().time()
         process = await pool.lease().take()
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: len(nursery.children) == 2)
         assert asyncio.get_running_loop().time() - at >= 0.05
         await until(lambda: pool.idle == 1)
@@ -106,7 +106,7 @@ async def test_its_loop_ends_when_cancelled_at_whatever_moment_of_a_wake(ticks: 
     async with pool_of(nursery, 1, refill_after_s=60) as pool:
         await until(lambda: pool.idle == 1)
         process = await pool.lease().take()
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await asyncio.sleep(0)
         (running,) = [t for t in asyncio.all_tasks() if t.get_name() == "pool"]
         pool.use(Plan(1, nursery))
@@ -254,7 +254,7 @@ async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fai
         await until(lambda: len(told) > 4)
         assert not pool.refusing
         process = await pool.lease().take()
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.refusing)
 
 
@@ -357,7 +357,7 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
     old, new = Nursery(), Nursery()
     async with pool_of(old, 1) as pool:
         process = await pool.lease().take()
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.idle == 1)
         pool.use(Plan(2, new))
         await until(lambda: pool.idle == 1 and old.children[1].exit.done())
@@ -376,7 +376,7 @@ async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(
             await until(lambda: not pool.processes)
             return
         process = taking.result()
-        process.start_job(start_job(), "AJ_1", Listener())
+        process.start_job(start_job(), "AJ_1", lambda _: None)
         await asyncio.sleep(0)
         assert nursery.children[0].told(ch.Shutdown) == []
 

@@ -11,7 +11,7 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
 from agent_tui.processes import process as process_module
 from agent_tui.processes.oom import OomWatch
-from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
 
@@ -65,26 +65,6 @@ class Run:
         return self.process.ended.result()
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    def entry_started(self, at: float) -> None:
-        self.heard.append(("entry", at))
-
-    def connected(self, at: float) -> None:
-        self.heard.append(("connected", at))
-
-    def crashed(self, error: str, traceback: str) -> None:
-        self.heard.append(("crashed", error))
-
-    def exiting(self, reason: str, *, asked: bool) -> None:
-        self.heard.append(("exiting", reason, asked))
-
-    def process_ended(self, end: ProcessEnd) -> None:
-        self.heard.append(end)
-
-
 def start_job() -> ch.StartJob:
     return ch.StartJob(b"", ch.AcceptArguments("a"), "ws://x", "token", "AW_1", True, 1.0, 2.0, 3.0, 4.0)
 
@@ -92,14 +72,14 @@ def start_job() -> ch.StartJob:
 async def test_a_job_process_lives_from_starting_to_ended() -> None:
     run = Run(Nursery())
     await run.process.ready
-    listener = Listener()
-    run.process.start_job(start_job(), "AJ_1", listener)
+    said: list[JobSignal] = []
+    run.process.start_job(start_job(), "AJ_1", said.append)
     run.child.say(ch.EntryStarted(5.0), ch.ShuttingDown(), ch.Exiting("all said"))
-    await until(lambda: len(listener.heard) == 2)
+    await until(lambda: len(said) == 2)
     run.child.end()
     end = await run.end()
     assert run.states == ["starting", "idle", "job", "ending", "ended"]
-    assert listener.heard == [("entry", 5.0), ("exiting", "all said", False), end]
+    assert said == [ch.EntryStarted(5.0), JobExiting("all said", asked=False), end]
     assert end == ProcessEnd("all said", 0, None, killed=False)
 
 
@@ -107,14 +87,14 @@ async def test_a_job_process_lives_from_starting_to_ended() -> None:
 async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked: bool) -> None:
     run = Run(Nursery())
     await run.process.ready
-    listener = Listener()
-    run.process.start_job(start_job(), "AJ_1", listener)
+    said: list[JobSignal] = []
+    run.process.start_job(start_job(), "AJ_1", said.append)
     run.child.answers = lambda child, message: None
     run.process.shutdown("terminated by the server")
     run.child.say(ch.ShutdownAck(), ch.Exiting(reason), ch.ShuttingDown())
     run.child.end()
     end = await run.end()
-    assert listener.heard == [("exiting", reason, asked), end]
+    assert said == [JobExiting(reason, asked), end]
     assert end == ProcessEnd(reason, 0, None, killed=False)
 
 
@@ -122,7 +102,7 @@ async def test_a_process_that_is_not_idle_takes_no_job() -> None:
     run = Run(Nursery(prepare=lambda child: None), timings=ProcessTimings())
     await until(lambda: run.nursery.children)
     with pytest.raises(RuntimeError, match="can take no job"):
-        run.process.start_job(start_job(), "AJ_1", Listener())
+        run.process.start_job(start_job(), "AJ_1", lambda _: None)
     run.process.kill("test over")
     await run.end()
 
@@ -283,13 +263,13 @@ async def test_messages_of_others_are_relayed() -> None:
 
 
 async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> None:
-    class Broken(Listener):
-        def entry_started(self, at: float) -> None:
+    def broken(signal: JobSignal) -> None:
+        if isinstance(signal, ch.EntryStarted):
             raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
 
     run = Run(Nursery(), timings=ProcessTimings())
     await run.process.ready
-    run.process.start_job(start_job(), "AJ_1", Broken())
+    run.process.start_job(start_job(), "AJ_1", broken)
     run.child.say(ch.EntryStarted(5.0))
     end = await run.end()
     assert end.killed

@@ -65,8 +65,8 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
         if number > 1:
             engine.publish(process(f"p{number}", pid, ev.ProcessState.IDLE))
         engine.publish(
-            ev.Dispatched(room, "", None),
-            ev.OfferReceived(job, room, "", 1),
+            ev.Dispatched(room, "", None, number),
+            ev.OfferReceived(job, room, "", 1, number),
             ev.OfferAnswered(job, accepted=True),
             ev.JobAssigned(job, room),
             process(f"p{number}", pid, ev.ProcessState.JOB, job_id=job),
@@ -74,7 +74,7 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
             ev.ProcessMeasured(f"p{number}", 300.0 + number, 24.0 + number, 170.0),
             ev.ProcessPinged(f"p{number}", 0.8),
         )
-        engine.store.assign(f"p{number}", job)
+        engine.store.introduce(f"p{number}", 0, job)
         engine.log(f"user said hello in {room}", process=f"p{number}")
         engine.clock.advance(1.0)
     engine.publish(
@@ -163,8 +163,8 @@ def hostile(engine: FakeEngine, text: str = HOSTILE) -> None:
     busy(engine)
     engine.log(text)
     engine.publish(
-        ev.Dispatched(text, text, None),
-        ev.OfferReceived("AJ_h", text, "", 1),
+        ev.Dispatched(text, text, None, 4),
+        ev.OfferReceived("AJ_h", text, "", 1, 4),
         ev.JobStarted("AJ_h", text, "p9", 9, 1, True, 1.0, 2.0),
         process("p9", 9, ev.ProcessState.JOB, job_id="AJ_h"),
         ev.JobEnded("AJ_h", text, 9, 1, ev.JobStatus.FAILED, text, 1.0),

@@ -305,10 +305,10 @@ async def test_why_a_dispatch_was_lost_is_told_where_its_panel_has_no_room(
     histories.idle(engine)
     async with screen(engine, size) as (app, pilot):
         engine.publish(
-            ev.Dispatched("salon", "", None),
-            ev.OfferReceived("AJ_d", "salon", "", 1),
+            ev.Dispatched("salon", "", None, 1),
+            ev.OfferReceived("AJ_d", "salon", "", 1, 1),
             ev.OfferAnswered("AJ_d", accepted=False),
-            ev.JobLost("salon", "the offer was declined", "AJ_d"),
+            ev.JobLost("salon", "the offer was declined", "AJ_d", 1),
         )
         await painted(app, engine, pilot)
         assert [each.message for each in app._notifications] == [

@@ -36,8 +36,8 @@ def job(phase: JobPhase, **more: object) -> JobView:
         (DISPATCH, job(JobPhase.ENDED, status=ev.JobStatus.FAILED, reason="boom"), "failed", "", "boom"),
         (DISPATCH, job(JobPhase.ENDED, status=ev.JobStatus.TERMINATED, reason="x"), "terminated", "", "x"),
         (DISPATCH, job(JobPhase.DECLINED), "lost", "", "the offer was declined"),
-        (DispatchView("demo", 100.0, lost="no offer"), None, "lost", "", "no offer"),
-        (DispatchView("demo", 100.0, lost="full", ours=False), None, "lost", "", "not made here: full"),
+        (DispatchView("demo", 100.0, lost="no offer", number=1), None, "lost", "", "no offer"),
+        (DispatchView("demo", 100.0, lost="full"), None, "lost", "", "not made here: full"),
         (DISPATCH, None, "ended", "", ""),
     ],
 )
@@ -102,7 +102,7 @@ async def test_a_history_is_shown_and_updated(size: tuple[int, int]) -> None:
         assert lines[2].startswith("● running")
         assert panel.last_room == "demo-3"
         assert app.query_one("#dispatch-media").display
-        engine.publish(ev.Dispatched("next", "", None))
+        engine.publish(ev.Dispatched("next", "", None, 9))
         panel.show(engine.bus.state, engine.clock.time() + 2)
         assert shown(app).startswith("◌ waiting")
         assert panel.last_room == "next"
@@ -123,7 +123,7 @@ async def test_nothing_is_painted_when_nothing_changed(monkeypatch: pytest.Monke
         engine.publish(ev.LoadMeasured(0.5, 0.0))
         panel.show(engine.bus.state, 1.0)
         assert updates == []
-        engine.publish(ev.Dispatched("next", "", None))
+        engine.publish(ev.Dispatched("next", "", None, 9))
         panel.show(engine.bus.state, 2.0)
         assert len(updates) == 1
 

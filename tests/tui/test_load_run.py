@@ -11,7 +11,7 @@ from tests.fakes.engine import FakeEngine
 async def test_what_a_guard_refuses_ends_it_with_the_reason() -> None:
     engine = FakeEngine()
     engine.results = [
-        cmd.CommandResult(True, "", rooms=("a",)),
+        cmd.CommandResult(True, "", dispatches={1: "a"}),
         cmd.CommandResult(False, "needs its name", refused=True),
     ]
     load = LoadRun(engine, Load(2, pattern=Pattern.BURST), engine.clock)

@@ -44,7 +44,8 @@ async def test_a_refusal_ends_the_others_at_once() -> None:
 
 async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> None:
     engine, load = FakeEngine(), Load(3, pattern=Pattern.BURST)
-    engine.results = [cmd.CommandResult(False, "no answer"), *[cmd.CommandResult(True, "", rooms=("a",))] * 2]
+    made = [cmd.CommandResult(True, "", dispatches={number: "a"}) for number in (1, 2)]
+    engine.results = [cmd.CommandResult(False, "no answer"), *made]
     recorder = recorder_of(engine, load)
     assert await dispatch_all(engine, JOB, load, recorder, engine.clock, asyncio.Event()) == ""
     assert engine.commands == [JOB] * 3

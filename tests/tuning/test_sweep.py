@@ -66,12 +66,12 @@ class PoolEngine(FakeEngine):
     def dispatch(self) -> cmd.CommandResult:
         self.dispatches += 1
         number, room = self.dispatches, f"room-{self.dispatches}"
-        self.publish(ev.Dispatched(room, "", None))
+        self.publish(ev.Dispatched(room, "", None, number))
         if why := self.lose(number):
-            self.publish(ev.JobLost(room, why))
-            return cmd.CommandResult(True, room, rooms=(room,))
+            self.publish(ev.JobLost(room, why, None, number))
+            return cmd.CommandResult(True, room, dispatches={number: room})
         job = f"AJ_{number}"
-        self.publish(ev.OfferReceived(job, room, "", 1), ev.OfferAnswered(job, accepted=True))
+        self.publish(ev.OfferReceived(job, room, "", 1, number), ev.OfferAnswered(job, accepted=True))
         self.publish(ev.JobAssigned(job, room))
         warm = bool(self.idle)
         if not warm:
@@ -84,7 +84,7 @@ class PoolEngine(FakeEngine):
         )
         self.publish(ev.JobEnded(job, room, 1, 1, ev.JobStatus.SUCCESS, "length", 0.1))
         self.change(name, ENDED)
-        return cmd.CommandResult(True, room, rooms=(room,))
+        return cmd.CommandResult(True, room, dispatches={number: room})
 
     def refill(self, count: int) -> None:
         while len(self.idle) < count:
@@ -273,7 +273,7 @@ async def test_when_the_engine_ends_so_does_the_sweep() -> None:
 def test_the_pool_over_time_and_how_long_it_takes_to_refill() -> None:
     recorder = Recorder(1, 0, LOAD, 100.0, ["p1"])
     events: list[tuple[float, ev.Event]] = [
-        (100.5, ev.OfferReceived("AJ_1", "mine", "", 1)),
+        (100.5, ev.OfferReceived("AJ_1", "mine", "", 1, 3)),
         (100.5, ev.OfferReceived("AJ_2", "somebody's", "", 1)),
         (101.0, ev.ProcessChanged("p1", 1, ProcessKind.JOB, JOB, 1, "AJ_2")),
         (101.1, ev.ProcessChanged("p2", 2, ProcessKind.JOB, STARTING, 1)),
@@ -282,7 +282,7 @@ def test_the_pool_over_time_and_how_long_it_takes_to_refill() -> None:
     ]
     for number, (ts, event) in enumerate(events):
         recorder.hear(ev.Stamped(number, ts, event))
-    recorder.dispatched(["mine"], 100.4)
+    recorder.dispatched({3: "mine"}, 100.4)
     run_ = recorder.measure((), complete=True)
     assert [count for _, count in run_.idle] == [1, 0, 1]
     assert [at for at, _ in run_.idle] == pytest.approx([0.0, 1.0, 1.6])

@@ -4,7 +4,7 @@ import asyncio
 
 from agent_tui.model.child import AcceptArguments
 from agent_tui.worker.connection import LinkFailedError, LinkRefusedError
-from agent_tui.worker.listener import WorkerState
+from agent_tui.worker.worker import WorkerState
 
 from .support import (
     MemoryServer,

@@ -1,19 +1,21 @@
-"""A loop whose time is invented, a server that lives in memory, a listener that writes everything down."""
+"""A loop whose time is invented, a server that lives in memory, a recorder of events."""
 
 import asyncio
 import math
 import random
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from livekit.protocol import agent
 
 from agent_tui.worker.connection import Link, LinkLostError
-from agent_tui.worker.messages import Assigned, Offer, Registered, Registration, Suspect
-from agent_tui.worker.timings import Timings
+from agent_tui.worker.messages import Registration, WorkerEvent
+from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
 from agent_tui.worker.worker import Worker
+
+E = TypeVar("E", bound=WorkerEvent)
 
 DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")
 EPOCH = 1_700_000_000.0
@@ -146,73 +148,39 @@ class MemoryServer:
 
 
 class Recorder:
-    """A listener that keeps what it was told, in order, as (name, value) pairs."""
+    """Keeps a worker's events, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.events: list[WorkerEvent] = []
         self._news = asyncio.Event()
 
-    def all(self, name: str) -> list[Any]:
-        return [value for told, value in self.told if told == name]
-
-    async def until(self, name: str, count: int = 1, timeout_s: float = 100.0) -> Any:
-        """The latest value under that name, once there are `count` of them."""
-        async with asyncio.timeout(timeout_s):
-            while len(self.all(name)) < count:
-                self._news.clear()
-                await self._news.wait()
-        return self.all(name)[-1]
-
-    def _add(self, name: str, value: Any) -> None:
-        self.told.append((name, value))
+    def __call__(self, _: Worker, event: WorkerEvent) -> None:
+        self.events.append(event)
         self._news.set()
 
-    def registered(self, event: Registered) -> None:
-        self._add("registered", event)
+    def all(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
 
-    def disconnected(self, reason: str, retry_in_s: float | None, attempt: int) -> None:
-        self._add("disconnected", (reason, retry_in_s, attempt))
-
-    def refused(self, line: str) -> None:
-        self._add("refused", line)
-
-    def suspect(self, event: Suspect) -> None:
-        self._add("suspect", event)
-
-    def recovered(self) -> None:
-        self._add("recovered", None)
-
-    def offer(self, offer: Offer) -> None:
-        self._add("offer", offer)
-
-    def assigned(self, event: Assigned) -> None:
-        self._add("assigned", event)
-
-    def terminated(self, job_id: str) -> None:
-        self._add("terminated", job_id)
-
-    def load(self, measured: float, reported: float) -> None:
-        self._add("load", (measured, reported))
-
-    def load_failed(self, problem: str) -> None:
-        self._add("load_failed", problem)
-
-    def undecodable(self, reason: str) -> None:
-        self._add("undecodable", reason)
+    async def until(self, kind: type[E], count: int = 1, timeout_s: float = 100.0) -> E:
+        """The latest event of that kind, once there are `count` of them."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.all(kind)) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.all(kind)[-1]
 
 
 async def no_load() -> float:
     return 0.0
 
 
-def make_worker(connect: Any, listener: Recorder, **changes: Any) -> Worker:
+def make_worker(connect: Any, on_event: Recorder, **changes: Any) -> Worker:
     """A worker in development on invented time; `changes` replace arguments of its constructor."""
     arguments: dict[str, Any] = {
         "registration": Registration(agent_name="a"),
         "server": DEV,
-        "listener": listener,
+        "on_event": on_event,
         "measure_load": no_load,
-        "job_count": lambda: 0,
         "production": False,
         "load_threshold": math.inf,
         "max_retry": 10,

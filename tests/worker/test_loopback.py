@@ -18,10 +18,10 @@ from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError
 from agent_tui.worker.connection import websocket_connect
-from agent_tui.worker.listener import WorkerState
-from agent_tui.worker.timings import Timings
+from agent_tui.worker.messages import Disconnected, LoadReported, Offer, Registered, Suspect
+from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
-from agent_tui.worker.worker import Worker
+from agent_tui.worker.worker import Worker, WorkerState
 
 from .support import Recorder, make_worker, offer, registered
 
@@ -132,7 +132,7 @@ async def test_a_wrong_path_is_tried_again_and_explained() -> None:
         told = Recorder()
         with pytest.raises(ServerError, match=r"after 3 attempts: .* no worker endpoint at this path"):
             await quick_worker(url, told, max_retry=2).run()
-        assert len(told.all("disconnected")) == 3
+        assert len(told.all(Disconnected)) == 3
 
 
 async def test_trap_12_offers_of_several_mebibytes_arrive() -> None:
@@ -145,10 +145,10 @@ async def test_trap_12_offers_of_several_mebibytes_arrive() -> None:
     async with scripted(handler) as (_, url):
         worker = quick_worker(url, told)
         async with running(worker):
-            got = await told.until("offer", timeout_s=5)
+            got = await told.until(Offer, timeout_s=5)
             assert got.job.metadata == huge
             assert worker.answer("AJ_big", AcceptArguments("agent-1"))
-    assert told.all("disconnected") == []
+    assert told.all(Disconnected) == []
 
 
 async def test_trap_14_and_19_what_the_server_sees_of_the_upgrade() -> None:
@@ -161,7 +161,7 @@ async def test_trap_14_and_19_what_the_server_sees_of_the_upgrade() -> None:
     async with scripted(behave, process_request=look) as (_, url):
         server = ServerAddress(url.replace("ws:", "http:") + "/base/?x=1", "devkey", "secret", "t0k3n")
         async with running(quick_worker(url, told, server=server)):
-            await told.until("registered", timeout_s=5)
+            await told.until(Registered, timeout_s=5)
     assert seen[0].path == "/base/agent?x=1&worker_token=t0k3n"
     assert seen[0].headers["Authorization"].startswith("Bearer ")
     assert "Sec-WebSocket-Extensions" not in seen[0].headers
@@ -183,14 +183,10 @@ async def test_a_server_that_stops_answering_is_noticed_and_left() -> None:
     told = Recorder()
     async with scripted(handler) as (_, url):
         async with running(quick_worker(url, told)):
-            await told.until("registered", 2, timeout_s=5)
-        assert [name for name, _ in told.told if name != "load"] == [
-            "registered",
-            "suspect",
-            "disconnected",
-            "registered",
-        ]
-        assert "not answered" in told.all("disconnected")[0][0]
+            await told.until(Registered, 2, timeout_s=5)
+        kinds = [type(event) for event in told.events if not isinstance(event, LoadReported)]
+        assert kinds == [Registered, Suspect, Disconnected, Registered]
+        assert "not answered" in told.all(Disconnected)[0].reason
 
 
 async def test_a_server_that_registers_and_hangs_up_is_given_up() -> None:
@@ -202,7 +198,7 @@ async def test_a_server_that_registers_and_hangs_up_is_given_up() -> None:
     async with scripted(handler) as (_, url):
         with pytest.raises(ServerError, match="after 4 attempts: the server hung up"):
             await quick_worker(url, told, max_retry=3).run()
-    assert len(told.all("registered")) == 4
+    assert len(told.all(Registered)) == 4
 
 
 async def test_a_restarted_server_is_found_again() -> None:
@@ -210,11 +206,11 @@ async def test_a_restarted_server_is_found_again() -> None:
     async with scripted(behave) as (_, url):
         worker = quick_worker(url, told, max_retry=1000)
         task = asyncio.create_task(worker.run())
-        await told.until("registered", timeout_s=5)
-    await told.until("disconnected", 3, timeout_s=5)
-    assert "nothing listens" in told.all("disconnected")[-1][0]
+        await told.until(Registered, timeout_s=5)
+    await told.until(Disconnected, 3, timeout_s=5)
+    assert "nothing listens" in told.all(Disconnected)[-1].reason
     async with scripted(behave, port=int(url.rsplit(":", 1)[1])):
-        await told.until("registered", 2, timeout_s=5)
+        await told.until(Registered, 2, timeout_s=5)
         assert worker.state is WorkerState.REGISTERED
         await worker.close()
         await task
@@ -235,7 +231,7 @@ async def test_closing_says_1000_after_what_was_to_be_sent() -> None:
     async with scripted(handler) as (_, url):
         worker = quick_worker(url, told)
         async with running(worker):
-            await told.until("registered", timeout_s=5)
+            await told.until(Registered, timeout_s=5)
             worker.set_draining(True)
             worker.simulate_job("last")
         assert await asyncio.wait_for(codes.get(), 5) == 1000
@@ -252,7 +248,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
     async with scripted(handler) as (_, url):
         worker = quick_worker(url, told, timings=Timings())
         task = asyncio.create_task(worker.run())
-        await told.until("registered", timeout_s=5)
+        await told.until(Registered, timeout_s=5)
         started = time.perf_counter()
         await worker.close()
         await task
@@ -308,4 +304,4 @@ async def test_a_proxy_is_not_asked_about_this_machine(monkeypatch: pytest.Monke
     monkeypatch.delenv("NO_PROXY", raising=False)
     told = Recorder()
     async with scripted(behave) as (_, url), running(quick_worker(url, told)):
-        await told.until("registered", timeout_s=5)
+        await told.until(Registered, timeout_s=5)

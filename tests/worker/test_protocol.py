@@ -14,7 +14,6 @@ from agent_tui.options.permissions import Permissions
 from agent_tui.worker.messages import (
     Assigned,
     Dead,
-    Event,
     JobProgress,
     JobType,
     Offer,
@@ -26,10 +25,10 @@ from agent_tui.worker.messages import (
     Suspect,
     Terminated,
     Undecodable,
+    WorkerEvent,
     WorkerStatus,
 )
-from agent_tui.worker.protocol import WorkerProtocol
-from agent_tui.worker.timings import Timings
+from agent_tui.worker.protocol import Timings, WorkerProtocol
 
 from .support import offer, registered
 
@@ -54,7 +53,7 @@ def ready(registration: Registration | None = None) -> WorkerProtocol:
 
 def feed(
     machine: WorkerProtocol, message: agent.ServerMessage | bytes | str, now: float = 0.0
-) -> list[Event]:
+) -> list[WorkerEvent]:
     frame = message.SerializeToString() if isinstance(message, agent.ServerMessage) else message
     machine.receive(frame, now, wall=1000.0 + now)
     return machine.events_received()
@@ -386,9 +385,11 @@ def test_broken_offers_never_raise(data: st.DataObject) -> None:
 # -- time -----------------------------------------------------------------------------------------------
 
 
-def play(machine: WorkerProtocol, until: float, answer_before: float = -1.0) -> list[tuple[float, Event]]:
+def play(
+    machine: WorkerProtocol, until: float, answer_before: float = -1.0
+) -> list[tuple[float, WorkerEvent]]:
     """Follows the machine's own deadlines, as the shell does, answering pings sent before a moment."""
-    happened: list[tuple[float, Event]] = []
+    happened: list[tuple[float, WorkerEvent]] = []
     while (now := machine.next_deadline()) is not None and now <= until:
         machine.tick(now)
         for message in sent(machine):

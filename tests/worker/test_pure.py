@@ -19,14 +19,12 @@ from websockets.uri import parse_uri
 
 from agent_tui.model.errors import UserError
 from agent_tui.options.urls import shown_url
-from agent_tui.worker import status
-from agent_tui.worker.backoff import pause_s
+from agent_tui.worker import load
 from agent_tui.worker.messages import WorkerStatus
-from agent_tui.worker.refusals import explain_refusal, explain_unreachable, lacks_descriptors
-from agent_tui.worker.skew import skew_s
-from agent_tui.worker.timings import Timings
-from agent_tui.worker.tokens import TOKEN_LIFE_S, worker_token
-from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
+from agent_tui.worker.protocol import Timings
+from agent_tui.worker.refusals import explain_refusal, explain_unreachable, lacks_descriptors, skew_s
+from agent_tui.worker.urls import TOKEN_LIFE_S, ServerAddress, is_loopback, worker_token, worker_url
+from agent_tui.worker.worker import pause_s
 
 DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")
 
@@ -251,23 +249,23 @@ def test_pauses_stay_within_their_jitter(attempt: int, seed: int) -> None:
 @pytest.mark.parametrize(
     ("measured", "changes", "wanted"),
     [
-        (0.3, {"production": True}, status.Report(WorkerStatus.AVAILABLE, 0.3)),
-        (0.7, {"production": True}, status.Report(WorkerStatus.FULL, 0.7)),
-        (0.3, {}, status.Report(WorkerStatus.AVAILABLE, 0.0)),
-        (0.95, {"threshold": math.inf}, status.Report(WorkerStatus.AVAILABLE, 0.0)),
-        (0.8, {}, status.Report(WorkerStatus.FULL, 0.8)),
-        (0.3, {"draining": True}, status.Report(WorkerStatus.FULL, 0.3)),
-        (12.0, {"production": True}, status.Report(WorkerStatus.FULL, 1.0)),
-        (0.0, {"threshold": 0.0}, status.Report(WorkerStatus.FULL, 0.0)),
+        (0.3, {"production": True}, load.Report(WorkerStatus.AVAILABLE, 0.3)),
+        (0.7, {"production": True}, load.Report(WorkerStatus.FULL, 0.7)),
+        (0.3, {}, load.Report(WorkerStatus.AVAILABLE, 0.0)),
+        (0.95, {"threshold": math.inf}, load.Report(WorkerStatus.AVAILABLE, 0.0)),
+        (0.8, {}, load.Report(WorkerStatus.FULL, 0.8)),
+        (0.3, {"draining": True}, load.Report(WorkerStatus.FULL, 0.3)),
+        (12.0, {"production": True}, load.Report(WorkerStatus.FULL, 1.0)),
+        (0.0, {"threshold": 0.0}, load.Report(WorkerStatus.FULL, 0.0)),
     ],
 )
-def test_what_is_reported(measured: float, changes: dict[str, Any], wanted: status.Report) -> None:
+def test_what_is_reported(measured: float, changes: dict[str, Any], wanted: load.Report) -> None:
     arguments = {"threshold": 0.7, "draining": False, "production": False} | changes
-    assert status.report(measured, **arguments) == wanted
+    assert load.report(measured, **arguments) == wanted
 
 
 @pytest.mark.parametrize(
-    ("value", "load", "is_problem"),
+    ("value", "wanted", "is_problem"),
     [
         (0.0, 0.0, False),
         (0.5, 0.5, False),
@@ -278,9 +276,9 @@ def test_what_is_reported(measured: float, changes: dict[str, Any], wanted: stat
         (math.nan, 0.4, True),
     ],
 )
-def test_a_measure_that_is_no_load_is_mended_and_named(value: float, load: float, is_problem: bool) -> None:
-    judged = status.judge(status.Measured(0.4), value)
-    assert judged.load == load
+def test_a_measure_that_is_no_load_is_mended_and_named(value: float, wanted: float, is_problem: bool) -> None:
+    judged = load.judge(load.Measured(0.4), value)
+    assert judged.load == wanted
     assert (judged.problem is not None) is is_problem
 
 

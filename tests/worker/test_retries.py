@@ -8,9 +8,10 @@ import pytest
 
 from agent_tui.model.errors import ExitCode, ServerError, UserError
 from agent_tui.worker.connection import Link, LinkFailedError, LinkRefusedError
-from agent_tui.worker.listener import WorkerState
-from agent_tui.worker.timings import Timings
+from agent_tui.worker.messages import Disconnected, Refused, Registered
+from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
+from agent_tui.worker.worker import WorkerState
 from tests.worker.scene import DOWN, WRONG_KEY, Scene, now, settle
 
 from .support import (
@@ -29,8 +30,8 @@ def test_pauses_between_attempts_grow_and_the_last_failure_raises() -> None:
             await worker.run()
         assert raised.value.exit_code is ExitCode.SERVER
         assert server.attempts == [0.0, 2.0, 6.0, 12.0, 20.0, 30.0, 40.0]
-        assert [attempt for _, _, attempt in told.all("disconnected")] == [1, 2, 3, 4, 5, 6, 7]
-        assert told.all("disconnected")[-1][1] is None
+        assert [each.attempt for each in told.all(Disconnected)] == [1, 2, 3, 4, 5, 6, 7]
+        assert told.all(Disconnected)[-1].retry_in_s is None
         assert worker.state is WorkerState.CLOSED
 
     run_virtual(scenario)
@@ -50,8 +51,8 @@ def test_a_want_of_descriptors_is_waited_out_and_counts_as_no_attempt() -> None:
     async def scenario() -> None:
         server = MemoryServer(*[none_left] * 20, DOWN, {})
         async with Scene(server, max_retry=1) as scene:
-            await scene.told.until("registered")
-        assert [attempt for _, _, attempt in scene.told.all("disconnected")] == [0] * 20 + [1]
+            await scene.told.until(Registered)
+        assert [each.attempt for each in scene.told.all(Disconnected)] == [0] * 20 + [1]
 
     run_virtual(scenario)
 
@@ -63,9 +64,9 @@ def test_pauses_differ_from_worker_to_worker() -> None:
             told = Recorder()
             with pytest.raises(ServerError):
                 await make_worker(MemoryServer(DOWN), told, max_retry=1, rng=random.Random(seed)).run()
-            pauses.append(told.all("disconnected")[0][1])
+            pauses.append(told.all(Disconnected)[0].retry_in_s)
         assert len(set(pauses)) == 5
-        assert all(1.6 <= pause <= 2.4 for pause in pauses)
+        assert all(1.6 <= (pause or 0.0) <= 2.4 for pause in pauses)
 
     run_virtual(scenario)
 
@@ -76,7 +77,7 @@ def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
         worker = make_worker(server, told, max_retry=3)
         running = asyncio.create_task(worker.run())
         for round_ in range(1, 5):
-            await told.until("registered", round_)
+            await told.until(Registered, round_)
             server.link.hang_up()
         with pytest.raises(ServerError, match="gave up after 4 attempts"):
             await running
@@ -87,12 +88,13 @@ def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
 def test_a_registration_that_lasted_forgives_the_failures_before_it() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, DOWN, {}), max_retry=3) as scene:
-            await scene.told.until("registered")
+            await scene.told.until(Registered)
             await asyncio.sleep(11)
             scene.server.link.hang_up()
-            _, pause, attempt = await scene.told.until("disconnected", 3)
-            assert attempt == 1
-            assert pause < 3
+            third = await scene.told.until(Disconnected, 3)
+            assert third.attempt == 1
+            assert third.retry_in_s is not None
+            assert third.retry_in_s < 3
 
     run_virtual(scenario)
 
@@ -100,12 +102,12 @@ def test_a_registration_that_lasted_forgives_the_failures_before_it() -> None:
 def test_a_registration_that_is_never_answered_is_given_up() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"registers": False}, {})) as scene:
-            reason, _, _ = await scene.told.until("disconnected")
+            reason = (await scene.told.until(Disconnected)).reason
             assert now() == 10.0
             assert "registration" in reason
             assert scene.server.links[0].closed
             assert scene.worker.state is WorkerState.BACKING_OFF
-            await scene.told.until("registered")
+            await scene.told.until(Registered)
 
     run_virtual(scenario)
 
@@ -126,9 +128,10 @@ def test_a_connection_that_never_opens_is_given_up() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
     async def scenario() -> None:
-        server = MemoryServer(LinkRefusedError(status, "invalid API key"))
-        with pytest.raises(ServerError, match="'devkey'"):
-            await make_worker(server, Recorder()).run()
+        server, told = MemoryServer(LinkRefusedError(status, "invalid API key")), Recorder()
+        with pytest.raises(ServerError, match="'devkey'") as raised:
+            await make_worker(server, told).run()
+        assert told.all(Refused) == [Refused(str(raised.value))]
         assert len(server.attempts) == 1
 
     run_virtual(scenario)
@@ -137,8 +140,8 @@ def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
 def test_another_refusal_is_tried_again() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(LinkRefusedError(404, ""), LinkRefusedError(503, ""), {})) as scene:
-            await scene.told.until("registered")
-            first, second = (reason for reason, _, _ in scene.told.all("disconnected"))
+            await scene.told.until(Registered)
+            first, second = (each.reason for each in scene.told.all(Disconnected))
             assert "HTTP 404" in first
             assert "HTTP 503" in second
 
@@ -149,15 +152,15 @@ def test_credentials_refused_later_wait_for_a_retry() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({}, WRONG_KEY, WRONG_KEY, {})) as scene:
             scene.server.link.hang_up()
-            line = await scene.told.until("refused")
+            line = (await scene.told.until(Refused)).reason
             assert "API key" in line
             assert scene.worker.state is WorkerState.REFUSED
             await asyncio.sleep(3600)
             assert len(scene.server.attempts) == 2
             scene.worker.retry()
-            await scene.told.until("refused", 2)
+            await scene.told.until(Refused, 2)
             scene.worker.retry(ServerAddress("ws://other:1", "newkey", "newsecret"))
-            await scene.told.until("registered", 2)
+            await scene.told.until(Registered, 2)
             assert scene.server.requests[-1][0] == "ws://other:1/agent"
 
     run_virtual(scenario)
@@ -167,7 +170,7 @@ def test_a_retry_with_a_bad_server_changes_nothing() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({}, WRONG_KEY)) as scene:
             scene.server.link.hang_up()
-            await scene.told.until("refused")
+            await scene.told.until(Refused)
             for server in (ServerAddress("ftp://x", "k", "s"), ServerAddress("ws://x", "k", "")):
                 with pytest.raises(UserError):
                     scene.worker.retry(server)
@@ -200,13 +203,13 @@ def test_a_retry_during_an_attempt_is_not_lost() -> None:
         told = Recorder()
         worker = make_worker(refuses_slowly, told, timings=Timings(backoff_jitter=0.0))
         running = asyncio.create_task(worker.run())
-        await told.until("registered")
+        await told.until(Registered)
         server.link.hang_up()
-        await told.until("disconnected")
+        await told.until(Disconnected)
         await asyncio.sleep(2.5)
         assert worker.state is WorkerState.CONNECTING
         worker.retry(ServerAddress("ws://h", "right", "secret"))
-        await told.until("registered", 2)
+        await told.until(Registered, 2)
         await worker.close()
         await running
 
@@ -218,7 +221,7 @@ def test_a_retry_while_registered_changes_nothing() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.worker.retry()
             scene.server.link.hang_up()
-            await scene.told.until("disconnected")
+            await scene.told.until(Disconnected)
             await settle()
             assert scene.worker.state is WorkerState.BACKING_OFF
 

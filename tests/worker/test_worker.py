@@ -7,9 +7,23 @@ import pytest
 from livekit.protocol import agent
 
 from agent_tui.model.errors import UserError
-from agent_tui.worker.listener import WorkerState
-from agent_tui.worker.messages import JobProgress, Reject
+from agent_tui.worker.messages import (
+    Assigned,
+    Disconnected,
+    JobProgress,
+    LoadFailed,
+    LoadReported,
+    Offer,
+    Recovered,
+    Refused,
+    Registered,
+    Reject,
+    Suspect,
+    Terminated,
+    WorkerEvent,
+)
 from agent_tui.worker.urls import ServerAddress
+from agent_tui.worker.worker import Worker, WorkerState
 from tests.worker.scene import DOWN, ME, WRONG_KEY, Scene, now, settle
 
 from .support import (
@@ -24,13 +38,14 @@ from .support import (
 
 def test_it_registers_reports_and_closes() -> None:
     async def scenario() -> None:
-        async with Scene(MemoryServer(), job_count=lambda: 4) as scene:
+        async with Scene(MemoryServer()) as scene:
             assert scene.worker.state is WorkerState.REGISTERED
             assert scene.worker.worker_id == "AW_1"
             assert scene.worker.trouble is None
             assert scene.server.link.kinds()[:2] == ["register", "update_worker"]
-            assert scene.server.link.statuses()[0].job_count == 4
-            assert [name for name, _ in scene.told.told if name != "load"] == ["registered"]
+            assert scene.server.link.statuses()[0].job_count == 0
+            others = [event for event in scene.told.events if not isinstance(event, LoadReported)]
+            assert [type(event) for event in others] == [Registered]
         assert scene.worker.worker_id is None
         assert scene.worker.trouble is not None
 
@@ -43,7 +58,7 @@ def test_trap_02_a_lost_connection_says_what_was_sent_last() -> None:
             scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
             await settle()
             scene.server.link.hang_up()
-            reason, _, _ = await scene.told.until("disconnected")
+            reason = (await scene.told.until(Disconnected)).reason
             assert reason == "the server hung up, last sent: update_job"
 
     run_virtual(scenario)
@@ -71,14 +86,14 @@ def test_trap_04_an_assignment_that_never_comes_holds_nothing_up() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer")
+            await scene.told.until(Offer)
             scene.worker.answer("AJ_1", ME)
             await asyncio.sleep(60)
             scene.server.link.push(offer("AJ_2"))
-            await scene.told.until("offer", 2)
+            await scene.told.until(Offer, 2)
             assert scene.worker.answer("AJ_2", ME)
             assert scene.worker.state is WorkerState.REGISTERED
-            assert scene.told.all("assigned") == []
+            assert scene.told.all(Assigned) == []
 
     run_virtual(scenario)
 
@@ -88,19 +103,11 @@ def test_trap_08_status_and_load_go_together_and_right_after_each_acceptance() -
         return 0.5
 
     async def scenario() -> None:
-        jobs: list[str] = []
-        async with Scene(
-            MemoryServer(),
-            production=True,
-            load_threshold=0.7,
-            measure_load=busy,
-            job_count=lambda: len(jobs),
-        ) as scene:
+        async with Scene(MemoryServer(), production=True, load_threshold=0.7, measure_load=busy) as scene:
             link = scene.server.link
             for job_id in ("AJ_1", "AJ_2"):
                 link.push(offer(job_id))
                 await settle()
-                jobs.append(job_id)
                 scene.worker.answer(job_id, ME)
             link.push(offer("AJ_3"))
             await settle()
@@ -126,7 +133,7 @@ def test_trap_09_in_development_the_reported_load_is_0_below_the_threshold() -> 
         async with Scene(MemoryServer(), measure_load=busy) as scene:
             await asyncio.sleep(6)
             assert {status.load for status in scene.server.link.statuses()} == {0.0}
-            assert scene.told.all("load")[-1] == (0.95, 0.0)
+            assert scene.told.all(LoadReported)[-1] == LoadReported(0.95, 0.0)
             scene.worker.reconfigure(load_threshold=0.9)
             await settle()
             last = scene.server.link.statuses()[-1]
@@ -140,11 +147,11 @@ def test_trap_10_a_lost_connection_terminates_no_job() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer")
+            await scene.told.until(Offer)
             scene.worker.answer("AJ_1", ME)
             scene.server.link.hang_up()
-            await scene.told.until("registered", 2)
-            assert scene.told.all("terminated") == []
+            await scene.told.until(Registered, 2)
+            assert scene.told.all(Terminated) == []
             assert scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
 
     run_virtual(scenario)
@@ -154,13 +161,13 @@ def test_trap_16_a_reconnect_is_a_new_worker_without_the_old_offers() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer")
+            await scene.told.until(Offer)
             scene.server.link.hang_up()
-            await scene.told.until("disconnected")
+            await scene.told.until(Disconnected)
             assert scene.worker.worker_id is None
             assert not scene.worker.update_job("AJ_1", JobProgress.RUNNING)
             assert not scene.worker.simulate_job("demo")
-            await scene.told.until("registered", 2)
+            await scene.told.until(Registered, 2)
             assert scene.worker.worker_id == "AW_2"
             assert not scene.worker.answer("AJ_1", ME)
             with pytest.raises(ValueError, match="no open offer"):
@@ -175,11 +182,11 @@ def test_an_offer_made_anew_after_a_reconnect_can_be_answered() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer")
+            await scene.told.until(Offer)
             scene.server.link.hang_up()
-            await scene.told.until("registered", 2)
+            await scene.told.until(Registered, 2)
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer", 2)
+            await scene.told.until(Offer, 2)
             assert scene.worker.answer("AJ_1", ME)
             await settle()
             assert "availability" in scene.server.link.kinds()
@@ -191,7 +198,7 @@ def test_a_second_answer_raises() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
-            await scene.told.until("offer")
+            await scene.told.until(Offer)
             scene.worker.answer("AJ_1", Reject())
             with pytest.raises(ValueError, match="AJ_1"):
                 scene.worker.answer("AJ_1", ME)
@@ -202,16 +209,16 @@ def test_a_second_answer_raises() -> None:
 def test_a_half_open_link_becomes_suspect_then_is_replaced() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"pongs": False}, {})) as scene:
-            suspect = await scene.told.until("suspect")
+            suspect = await scene.told.until(Suspect)
             assert (now(), suspect.since_s) == (4.75, 3.25)
             assert scene.worker.state is WorkerState.SUSPECT
             assert scene.worker.trouble is None
-            reason, _, _ = await scene.told.until("disconnected")
+            reason = (await scene.told.until(Disconnected)).reason
             assert now() == 14.5
             assert "not answered for 13 s" in reason
-            await scene.told.until("registered", 2)
+            await scene.told.until(Registered, 2)
             await asyncio.sleep(60)
-            assert len(scene.told.all("suspect")) == 1
+            assert len(scene.told.all(Suspect)) == 1
 
     run_virtual(scenario)
 
@@ -219,12 +226,12 @@ def test_a_half_open_link_becomes_suspect_then_is_replaced() -> None:
 def test_a_suspect_link_recovers() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"pongs": False})) as scene:
-            await scene.told.until("suspect")
+            await scene.told.until(Suspect)
             scene.server.link.pongs = True
-            await scene.told.until("recovered")
+            await scene.told.until(Recovered)
             assert scene.worker.state is WorkerState.REGISTERED
             await asyncio.sleep(60)
-            assert scene.told.all("disconnected") == []
+            assert scene.told.all(Disconnected) == []
 
     run_virtual(scenario)
 
@@ -242,8 +249,8 @@ def test_our_own_standstill_is_not_held_against_the_server() -> None:
             await asyncio.sleep(0.05)
             scene.server.link.push(agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp)))
             await asyncio.sleep(60)
-            assert scene.told.all("disconnected") == []
-            assert scene.told.all("suspect") == []
+            assert scene.told.all(Disconnected) == []
+            assert scene.told.all(Suspect) == []
 
     run_virtual(scenario)
 
@@ -268,7 +275,7 @@ def test_closing_takes_no_time(when: str) -> None:
         await settle()
         if when == "refused":
             server.link.hang_up()
-            await told.until("refused")
+            await told.until(Refused)
         assert worker.state == when
         at = now()
         await asyncio.gather(worker.close(), worker.close(), running)
@@ -283,7 +290,7 @@ def test_closing_sends_what_was_still_to_be_sent() -> None:
             for number in range(5):
                 scene.worker.update_job(f"AJ_{number}", JobProgress.SUCCESS)
                 scene.worker.simulate_job("demo")
-            await scene.told.until("registered")
+            await scene.told.until(Registered)
             for number in range(5):
                 scene.worker.update_job(f"AJ_{number}", JobProgress.SUCCESS)
         assert scene.server.link.kinds()[-5:] == ["update_job"] * 5
@@ -295,7 +302,7 @@ def test_closing_does_not_wait_for_a_link_that_takes_nothing_more() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"send_takes_s": 3600.0})) as scene:
             scene.worker.set_draining(True)
-            await scene.told.until("registered")
+            await scene.told.until(Registered)
             at = now()
         assert now() - at <= 0.5
 
@@ -324,19 +331,26 @@ def test_a_worker_runs_once() -> None:
     run_virtual(scenario)
 
 
-def test_an_error_of_the_listener_is_not_swallowed() -> None:
+def test_an_error_in_on_event_is_not_swallowed_and_the_worker_can_run_again() -> None:
     class Broken(Recorder):
-        def offer(self, offer: object) -> None:
-            raise KeyError("a bug")
+        def __call__(self, worker: Worker, event: WorkerEvent) -> None:
+            if isinstance(event, Offer):
+                raise KeyError("a bug")
 
     async def scenario() -> None:
         server = MemoryServer()
-        running = asyncio.create_task(make_worker(server, Broken()).run())
+        worker = make_worker(server, Broken())
+        running = asyncio.create_task(worker.run())
         await settle()
         server.link.push(offer("AJ_1"))
         with pytest.raises(KeyError, match="a bug"):
             await running
         assert server.link.closed
+        running = asyncio.create_task(worker.run())
+        await settle()
+        assert (worker.state, worker.worker_id) == (WorkerState.REGISTERED, "AW_2")
+        await worker.close()
+        await running
 
     run_virtual(scenario)
 
@@ -348,9 +362,9 @@ def test_draining_reports_full_and_keeps_the_connection() -> None:
             await asyncio.sleep(20)
             assert scene.server.link.statuses()[-1].status == agent.WS_FULL
             scene.server.link.push(agent.ServerMessage(termination=agent.JobTermination(job_id="AJ_1")))
-            assert await scene.told.until("terminated") == "AJ_1"
+            assert (await scene.told.until(Terminated)).job_id == "AJ_1"
             scene.server.link.hang_up()
-            await scene.told.until("registered", 2)
+            await scene.told.until(Registered, 2)
             assert {status.status for status in scene.server.link.statuses()} == {agent.WS_FULL}
             scene.worker.set_draining(False)
             await settle()
@@ -395,10 +409,11 @@ def test_a_load_function_that_fails_or_hangs_keeps_the_last_load_and_is_told_onc
             MemoryServer(), production=True, load_threshold=math.inf, measure_load=measure
         ) as scene:
             await asyncio.sleep(25)
-            assert [m for m, _ in scene.told.all("load")][:8] == [0.4, 0.4, 0.4, 0.4, 0.5, 0.5, 0.5, 0.6]
-            broken, not_a_number = scene.told.all("load_failed")
-            assert "broken" in broken
-            assert "NaN" in not_a_number
+            loads = [each.measured for each in scene.told.all(LoadReported)]
+            assert loads[:8] == [0.4, 0.4, 0.4, 0.4, 0.5, 0.5, 0.5, 0.6]
+            broken, not_a_number = scene.told.all(LoadFailed)
+            assert "broken" in broken.problem
+            assert "NaN" in not_a_number.problem
 
     run_virtual(scenario)
 
@@ -420,11 +435,11 @@ def test_a_load_function_that_ignores_its_cancellation_is_not_called_again() -> 
         async with Scene(MemoryServer(), measure_load=stubborn) as scene:
             await asyncio.sleep(10)
             assert calls == 1
-            assert len(scene.told.all("load_failed")) == 1
+            assert len(scene.told.all(LoadFailed)) == 1
             assert len(scene.server.link.statuses()) >= 2
             await asyncio.sleep(60)
             assert calls > 1
-            assert scene.told.all("load")[-1] == (0.3, 0.0)
+            assert scene.told.all(LoadReported)[-1] == LoadReported(0.3, 0.0)
 
     run_virtual(scenario)
 
@@ -432,7 +447,7 @@ def test_a_load_function_that_ignores_its_cancellation_is_not_called_again() -> 
 def test_each_attempt_has_a_token_of_its_own() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, {})) as scene:
-            await scene.told.until("registered")
+            await scene.told.until(Registered)
             first, second = (headers["Authorization"] for _, headers in scene.server.requests)
             assert first.startswith("Bearer ")
             assert first != second
@@ -451,3 +466,71 @@ def test_each_attempt_has_a_token_of_its_own() -> None:
 def test_a_server_that_cannot_work_is_named_at_once(server: ServerAddress) -> None:
     with pytest.raises(UserError):
         make_worker(MemoryServer(), Recorder(), server=server, clock=None)
+
+
+def test_one_that_retires_takes_no_more_offers_and_ends_with_its_last_job() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            link = scene.server.link
+            link.push(offer("AJ_1"))
+            link.push(offer("AJ_2"))
+            await scene.told.until(Offer, 2)
+            assert scene.worker.answer("AJ_1", ME)
+            scene.worker.retire()
+            link.push(offer("AJ_3"))
+            await settle()
+            assert scene.told.all(Offer)[-1].job_id == "AJ_2"
+            answers = [m.availability for m in link.got if m.HasField("availability")]
+            assert [(each.job_id, each.available) for each in answers] == [("AJ_1", True), ("AJ_3", False)]
+            assert link.statuses()[-1].status == agent.WS_FULL
+            assert scene.worker.answer("AJ_2", ME)  # it was offered before
+            scene.worker.job_over("AJ_1")
+            await settle()
+            assert not link.closed
+            assert scene.worker.update_job("AJ_2", JobProgress.SUCCESS)
+            scene.worker.job_over("AJ_2")
+            await settle()
+            assert scene.worker.state is WorkerState.CLOSED
+            assert link.kinds()[-1] == "update_job"
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("how", ["idle", "rejects", "ignores", "is lost"])
+def test_one_that_retires_without_jobs_ends_once_no_offer_is_open(how: str) -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            if how != "idle":
+                scene.server.link.push(offer("AJ_1"))
+                await scene.told.until(Offer)
+            scene.worker.retire()
+            await settle()
+            assert (scene.worker.state is WorkerState.CLOSED) is (how == "idle")
+            if how == "rejects":
+                scene.worker.answer("AJ_1", Reject())
+            elif how == "ignores":
+                scene.worker.ignore("AJ_1")
+            elif how == "is lost":
+                scene.server.link.hang_up()
+            await settle()
+            assert scene.worker.state is WorkerState.CLOSED
+            assert len(scene.server.links) == 1
+
+    run_virtual(scenario)
+
+
+def test_jobs_of_a_lost_connection_keep_one_that_retires() -> None:
+    async def scenario() -> None:
+        async with Scene(MemoryServer()) as scene:
+            scene.server.link.push(offer("AJ_1"))
+            await scene.told.until(Offer)
+            scene.worker.answer("AJ_1", ME)
+            scene.worker.retire()
+            scene.server.link.hang_up()
+            await scene.told.until(Registered, 2)
+            assert scene.server.link.statuses()[-1].job_count == 1
+            scene.worker.job_over("AJ_1")
+            await settle()
+            assert scene.worker.state is WorkerState.CLOSED
+
+    run_virtual(scenario)

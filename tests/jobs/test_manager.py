@@ -1,12 +1,13 @@
-"""The desk between a scripted server, a scripted agent and scripted processes."""
+"""The job manager between a scripted server, a scripted agent and scripted processes."""
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from agent_tui.jobs.desk import TOO_LATE
-from agent_tui.jobs.run import MAX_TRACEBACK, shortened
+from agent_tui.jobs.manager import TOO_LATE
+from agent_tui.jobs.record import MAX_TRACEBACK, TestDispatch, shortened
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import SystemClock
@@ -67,7 +68,7 @@ async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> Non
         if why == "not loaded":
             bench.loaded = False
         elif why == "draining":
-            bench.desk.drain()
+            bench.manager.drain()
         else:
             await bench.run_job()
             bench.answers.clear()
@@ -80,7 +81,8 @@ async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> Non
         declined = [
             (event.job_id, event.error) for event in bench.told(ev.OfferAnswered) if not event.accepted
         ]
-        assert bench.turned_away == declined
+        turned_away = [(each.id, each.declined) for each in bench.over_records if each.turned_away]
+        assert turned_away == declined
         assert len(declined) == (why != "here already")
 
 
@@ -88,10 +90,10 @@ async def test_an_assignment_that_never_comes_cancels_the_acceptance() -> None:
     async with bench_of(assignment_s=0.02) as bench:
         bench.offer()
         await until(lambda: bench.over_records)
-        (lost,) = bench.told(ev.JobLost)
-        assert "did not assign it within 0.02 s" in lost.why
-        assert bench.outcomes == [("AJ_1", lost.why)]
-        bench.desk.assigned("AJ_1", None, "token")  # too late: ignored
+        (record,) = bench.over_records
+        assert "did not assign it within 0.02 s" in record.lost
+        assert bench.outcomes == [("AJ_1", record.lost)]
+        bench.assign()  # too late: ignored
         await until(lambda: bench.pool.idle == 1)
         assert not any(child.told(ch.StartJob) for child in bench.nursery.children)
 
@@ -99,9 +101,8 @@ async def test_an_assignment_that_never_comes_cancels_the_acceptance() -> None:
 async def test_an_offer_that_is_too_old_gets_no_answer_and_no_process() -> None:
     async with bench_of(target=0) as bench:
         bench.offer(answer_by=SystemClock().boottime())
-        (lost,) = bench.told(ev.JobLost)
-        assert (lost.job_id, lost.why) == ("AJ_1", TOO_LATE)
-        assert (bench.answers, bench.ignored, bench.desk.records) == ([], ["AJ_1"], ())
+        assert [(each.id, each.lost) for each in bench.over_records] == [("AJ_1", TOO_LATE)]
+        assert (bench.answers, bench.ignored, bench.manager.records) == ([], ["AJ_1"], ())
         assert bench.nursery.children == []
 
 
@@ -112,7 +113,7 @@ async def test_an_offer_that_became_too_old_while_the_agent_was_asked_gets_no_an
         await asyncio.sleep(0.03)
         bench.thinking.set()
         await until(lambda: bench.over_records)
-        assert [lost.why for lost in bench.told(ev.JobLost)] == [TOO_LATE]
+        assert [each.lost for each in bench.over_records] == [TOO_LATE]
         assert (bench.answers, bench.ignored, bench.outcomes) == ([], ["AJ_1"], [("AJ_1", TOO_LATE)])
         assert bench.nursery.children == []
 
@@ -124,7 +125,7 @@ async def test_an_assignment_that_came_while_the_host_stood_still_is_taken() -> 
         time.sleep(0.7)  # noqa: ASYNC251  so does a stopped host: its timers pass, and what came lies unread
         for _ in range(5):
             await asyncio.sleep(0)
-        bench.desk.assigned("AJ_1", None, "token")
+        bench.assign()
         await until(lambda: any(child.told(ch.StartJob) for child in bench.nursery.children))
 
 
@@ -149,7 +150,7 @@ async def test_an_answer_that_cannot_be_sent_is_a_rejection_and_leaks_nothing() 
         assert bench.outcomes == [("AJ_1", bench.over_records[0].declined)]
         await until(lambda: bench.pool.idle == 1)
         assert len(bench.pool.processes) == 1
-        assert bench.desk._assignments == {}
+        assert bench.manager._assignments == {}
 
 
 @pytest.mark.parametrize("accepts", [True, False])
@@ -159,7 +160,7 @@ async def test_a_job_that_is_ended_while_the_request_function_thinks(accepts: bo
         if not accepts:
             bench.answer_with = ch.RequestAnswer("AJ_1", None)
         bench.offer()
-        assert bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        assert bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
         bench.thinking.set()
         await until(lambda: bench.over_records)
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
@@ -180,7 +181,7 @@ async def test_a_test_job_that_does_not_end_well_after_its_length_is_no_success(
                 child.end(None, 11)
 
         child.answers = answer
-        bench.desk.end("AJ_1", ev.JobStatus.SUCCESS, "job length reached")
+        bench.manager.end("AJ_1", ev.JobStatus.SUCCESS, "job length reached")
         end = await bench.ended()
         assert end.status == "failed"
         assert end.reason.startswith("job length reached; ")
@@ -216,14 +217,14 @@ async def test_a_process_that_goes_without_a_word_is_a_failed_job(
 async def test_termination_ends_the_job_once_and_the_server_is_told_nothing_more() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
-        bench.desk.terminated("AJ_1")
-        bench.desk.terminated("AJ_1")
+        bench.manager.terminated("AJ_1")
+        bench.manager.terminated("AJ_1")
         end = await bench.ended()
         assert (end.status, end.reason) == ("terminated", "terminated by the server")
         assert len(child.told(ch.Shutdown)) == 1
         assert [progress for _, progress, _ in bench.updates] == [JobProgress.RUNNING]
-        bench.desk.terminated("AJ_1")  # and long after the end
-        bench.desk.terminated("AJ_unknown")
+        bench.manager.terminated("AJ_1")  # and long after the end
+        bench.manager.terminated("AJ_unknown")
 
 
 @pytest.mark.parametrize("ends", ["server", "user", "stop"])
@@ -235,11 +236,11 @@ async def test_the_end_that_the_job_reported_wins_whichever_arrives_first(
         child = await bench.run_job()
         child.answers = lambda child, message: None
         if ends == "server":
-            bench.desk.terminated("AJ_1")
+            bench.manager.terminated("AJ_1")
         elif ends == "user":
-            bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+            bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
         else:
-            closing = asyncio.create_task(bench.desk.close("agent-tui ends"))
+            closing = asyncio.create_task(bench.manager.close("agent-tui ends"))
         if crash:
             child.say(ch.JobCrashed(crash, "Traceback…"))
         child.say(ch.Exiting("job crashed" if crash else "all said"), ch.ShuttingDown(), ch.ShutdownAck())
@@ -265,7 +266,7 @@ async def test_a_process_that_died_before_it_received_the_termination_is_a_faile
     async with bench_of() as bench:
         child = await bench.run_job()
         child.answers = lambda child, message: None
-        bench.desk.terminated("AJ_1")
+        bench.manager.terminated("AJ_1")
         await until(lambda: child.told(ch.Shutdown))
         child.end(code, signal)
         end = await bench.ended()
@@ -276,9 +277,9 @@ async def test_termination_while_the_job_waits_for_a_process() -> None:
     async with bench_of(Nursery(prepare=lambda child: None), target=0) as bench:
         bench.offer()
         await until(lambda: bench.answers)
-        bench.desk.assigned("AJ_1", None, "token")
-        await until(lambda: bench.desk.running)
-        bench.desk.terminated("AJ_1")
+        bench.assign()
+        await until(lambda: bench.manager.running)
+        bench.manager.terminated("AJ_1")
         end = await bench.ended()
         assert (end.status, end.pid) == ("terminated", None)
 
@@ -287,10 +288,10 @@ async def test_ending_before_the_assignment_loses_the_job() -> None:
     async with bench_of() as bench:
         bench.offer()
         await until(lambda: bench.answers)
-        assert bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        assert bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
         await until(lambda: bench.over_records)
-        assert bench.told(ev.JobLost)[0].why == "by the user"
-        assert not bench.desk.end("AJ_1", ev.JobStatus.TERMINATED, "again")
+        assert bench.over_records[0].lost == "by the user"
+        assert not bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "again")
 
 
 async def test_no_process_to_be_had_fails_the_job_with_the_reason() -> None:
@@ -301,7 +302,7 @@ async def test_no_process_to_be_had_fails_the_job_with_the_reason() -> None:
     async with bench_of(Nursery(prepare), target=0) as bench:
         bench.offer()
         await until(lambda: bench.answers)
-        bench.desk.assigned("AJ_1", None, "token")
+        bench.assign()
         end = await bench.ended()
         assert (end.status, end.reason) == ("failed", "no process: OSError: no model")
         assert bench.updates == [("AJ_1", JobProgress.FAILED, "no process: OSError: no model")]
@@ -316,7 +317,7 @@ async def test_a_process_that_was_dead_already_costs_the_job_nothing() -> None:
         )
         bench.offer()
         await until(lambda: bench.answers)
-        bench.desk.assigned("AJ_1", None, "token")
+        bench.assign()
         await until(lambda: any(child.told(ch.StartJob) for child in nursery.children[1:]))
         child = next(child for child in nursery.children[1:] if child.told(ch.StartJob))
         child.say(ch.EntryStarted(1.0), ch.Exiting("fine"), ch.ShuttingDown())
@@ -331,7 +332,7 @@ FAULTS = {
     "ask_request": ev.OfferAnswered,
     "lease": ev.OfferAnswered,
     "answer": ev.OfferAnswered,
-    "the assignment": ev.JobLost,
+    "the assignment": ev.OfferAnswered,
     "outcome": ev.JobEnded,
     "launched": ev.JobEnded,
     "update_job": ev.JobEnded,
@@ -349,28 +350,29 @@ async def test_a_fault_of_our_own_ends_the_job_with_its_reason(
             raise KeyError("no such thing")
 
         if broken != "the assignment":
-            monkeypatch.setattr(bench, broken, fails)
+            monkeypatch.setattr(bench.pool if broken == "lease" else bench, broken, fails)
         bench.offer()
         await until(lambda: bench.over_records or bench.answers)
         if broken == "the assignment":
-            bench.desk._assignments["AJ_1"].set_exception(KeyError("no such thing"))
-        bench.desk.assigned("AJ_1", None, "token")
+            bench.manager._assignments["AJ_1"].set_exception(KeyError("no such thing"))
+        bench.assign()
         await until(lambda: bench.over_records)
         *_, end = bench.told(FAULTS[broken])
         said = "agent-tui's own handling of the job failed: KeyError: 'no such thing'"
+        (record,) = bench.over_records
         match end:
-            case ev.OfferAnswered():
-                assert (end.accepted, end.error, bench.over_records[0].declined) == (False, said, said)
-            case ev.JobLost():
-                assert (end.why, end.job_id) == (said, "AJ_1")
+            case ev.OfferAnswered() if broken == "the assignment":
+                assert (end.accepted, record.lost) == (True, said)
                 assert bench.outcomes == [("AJ_1", said)]
+            case ev.OfferAnswered():
+                assert (end.accepted, end.error, record.declined) == (False, said, said)
             case ev.JobEnded():
                 assert (end.status, end.reason) == ("failed", said)
                 assert 'raise KeyError("no such thing")' in end.traceback
-        assert len(bench.told(ev.JobLost) + bench.told(ev.JobEnded)) == (
-            FAULTS[broken] is not ev.OfferAnswered
+        assert len(bench.told(ev.JobEnded)) + bool(record.lost) == (
+            FAULTS[broken] is not ev.OfferAnswered or broken == "the assignment"
         )
-        assert bench.desk._assignments == {}
+        assert bench.manager._assignments == {}
         await until(lambda: bench.pool.idle == len(bench.pool.processes) == 1)
 
 
@@ -381,7 +383,7 @@ async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch
             raise KeyError("no such thing")
 
         bench.answer_with = ch.RequestAnswer("AJ_1", None)
-        monkeypatch.setattr(bench, "over", fails)
+        monkeypatch.setattr(bench, "changed", fails)
         bench.offer()
         await until(lambda: bench.told(ev.Notice))
         assert bench.told(ev.Notice)[0].text.startswith(
@@ -389,10 +391,50 @@ async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch
         )
 
 
+async def test_the_number_of_its_dispatch_goes_with_every_word_of_a_job() -> None:
+    async with bench_of() as bench:
+        made = SystemClock().time()
+        child = await bench.run_job(test=TestDispatch(7, "demo", made))
+        child.end()
+        end = await bench.ended()
+        (offered,), (started,) = bench.told(ev.OfferReceived), bench.told(ev.JobStarted)
+        assert (offered.test_dispatch, started.test_dispatch, end.test_dispatch) == (7, 7, 7)
+        assert 0 <= started.offer_to_entry_ms <= started.dispatch_to_entry_ms < 5000
+
+
+@pytest.mark.parametrize(("own", "of_the_run"), [(0.02, None), (0.02, 3600.0), (None, 0.02)])
+async def test_a_test_job_ends_after_its_length(own: float | None, of_the_run: float | None) -> None:
+    async with bench_of() as bench:
+        bench.settings = replace(bench.settings, test_length_s=of_the_run)
+        await bench.run_job(test=TestDispatch(1, "demo", SystemClock().time(), own))
+        end = await bench.ended()
+        assert (end.status, end.reason) == ("success", "job length of 0.02 s reached")
+
+
+async def test_a_job_that_was_not_dispatched_here_has_no_length() -> None:
+    async with bench_of() as bench:
+        bench.settings = replace(bench.settings, test_length_s=0.0)
+        await bench.run_job()
+        (record,) = bench.manager.records
+        assert record.length_timer is None
+
+
+async def test_its_registration_hears_once_that_an_offer_is_over_however_it_went() -> None:
+    async with bench_of() as bench:
+        (await bench.run_job()).end()
+        await bench.ended()
+        bench.answer_with = ch.RequestAnswer("", None)
+        bench.offer("AJ_2")
+        await until(lambda: len(bench.over_records) == 2)
+        bench.manager.drain()
+        bench.offer("AJ_3")
+        assert bench.worker_over == ["AJ_1", "AJ_2", "AJ_3"]
+
+
 async def test_close_ends_running_jobs_in_good_order() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
-        await bench.desk.close("agent-tui ends")
+        await bench.manager.close("agent-tui ends")
         assert len(child.told(ch.Shutdown)) == 1
         end = await bench.ended()
         assert (end.status, end.reason) == ("terminated", "agent-tui ends")
@@ -429,9 +471,9 @@ async def test_what_ended_a_job_is_told_apart(how: str, by: ev.EndedBy) -> None:
         child = await bench.run_job()
         (process,) = (each for each in bench.pool.processes if each.job_id == "AJ_1")
         if how == "limit":
-            assert bench.desk.end("AJ_1", ev.JobStatus.FAILED, "over", ev.EndedBy.MEMORY_LIMIT)
+            assert bench.manager.end("AJ_1", ev.JobStatus.FAILED, "over", ev.EndedBy.MEMORY_LIMIT)
         elif how == "server":
-            bench.desk.terminated("AJ_1")
+            bench.manager.terminated("AJ_1")
         elif how == "killed":
             process.kill("at once")
         elif how == "order":
@@ -453,7 +495,7 @@ async def test_a_job_that_gets_no_process_ends_with_why_there_is_none() -> None:
     async with bench_of(Nursery(fails), target=0) as bench:
         bench.offer()
         await until(lambda: bench.answers)
-        bench.desk.assigned("AJ_1", None, "token")
+        bench.assign()
         end = await bench.ended()
         assert (end.status, end.ended_by) == ("failed", ev.EndedBy.LOADING)
         assert end.traceback == "Traceback of prewarm"

@@ -1,27 +1,30 @@
-"""The desk: one answer to each offer, one record per job, one end for each, and what the server is told."""
+"""The job manager: one answer to each offer, one record and one end per job, and what the server is told."""
 
 import asyncio
 import contextlib
-import math
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
-from livekit.protocol import agent as proto
-
-from agent_tui.jobs.around import Agent, DeskTimings, JobSettings, Server, Surroundings
+from agent_tui.generations.control import Control
 from agent_tui.jobs.describe import Descriptions, describe
-from agent_tui.jobs.record import JobRecord, Stage
-from agent_tui.jobs.run import Run, ended_by, shortened, verdict
+from agent_tui.jobs.record import JobRecord, Stage, TestDispatch, ended_by, shortened, verdict
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import OwnError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
-from agent_tui.processes.process import ProcessEnd, ProcessFailed, SupervisedProcess
-from agent_tui.worker.messages import JobProgress, Reject
+from agent_tui.processes.pool import Pool
+from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
+from agent_tui.worker.worker import Worker
 
 TOO_LATE = "the offer was too old for an answer: agent-tui, its machine or the connection had stood still"
+
+ASSIGNMENT_S = 7.5
+"""The assignment may never come (worker-protocol §6.3); the SDKs wait as long."""
 
 SLICE_S = 0.5
 """However long this process stands still, it costs what it waits for no more than this."""
@@ -30,77 +33,93 @@ MAX_LAUNCHES = 2
 """A process that dies before the job's entry ran costs the job nothing, once."""
 
 
-class Desk:
-    """Owns all job records. Its calls come from the worker, from processes and from commands."""
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What a job takes from the options and the server in use, read when it is needed."""
+
+    url: str
+    fake_job: bool
+    api_secret: str = field(repr=False)
+    """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
+    debug_port: int = 0
+    """Where a job waits for a debugger; 0 for none."""
+    test_length_s: float | None = None
+    """How long a job dispatched from here may last; None for no limit."""
+
+
+class JobManager:
+    """Owns all job records. Its calls come from the server's events, from processes and from commands."""
 
     def __init__(
         self,
         *,
-        server: Callable[[], Server],
-        agent: Callable[[], Agent | None],
+        pool: Pool,
+        control: Callable[[], Control | None],
         settings: Callable[[], JobSettings],
-        around: Surroundings,
+        changed: Callable[[JobRecord], None],
         clock: Clock,
         emit: Callable[[ev.Event], None],
         clean: Callable[[str, int], str],
-        timings: DeskTimings | None = None,
+        assignment_s: float = ASSIGNMENT_S,
     ) -> None:
-        """`clean` returns a text masked and then cut to a number of characters."""
-        self._server = server
-        self._agent = agent
+        """`control` is the current generation's control process, which answers for the agent's functions.
+
+        `changed` is called when a job has got its process, and once for each offer when it is over. `clean`
+        returns a text masked and then cut to a number of characters.
+        """
+        self._pool = pool
+        self._control = control
         self._settings = settings
-        self._around = around
+        self._changed = changed
         self._clock = clock
         self._emit = emit
-        self._timings = timings or DeskTimings()
+        self._assignment_s = assignment_s
         self._records: dict[str, JobRecord] = {}
         self._assignments: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._descriptions = Descriptions(clean)
         self._draining = False
 
-    # -- from the worker ----------------------------------------------------------------------------
+    # -- from the server ------------------------------------------------------------------------------
 
-    def offer(self, job: proto.Job, received_at: float, answer_by: float = math.inf) -> None:
+    def offer(self, offer: Offer, worker: Worker, test: TestDispatch | None = None) -> None:
         """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected.
 
         One past `answer_by` (the clock's `boottime`) gets none: the server has forgotten it.
         """
+        job = offer.job
         if job.id in self._records:
             with contextlib.suppress(ValueError):
-                self._server().answer(job.id, Reject())  # it is here already, and keeps its own story
+                worker.answer(job.id, Reject())  # it is here already, and keeps its own story
             return
-        self._around.offered(job)
-        agent = self._agent()
-        generation = agent.generation if agent else 0
-        self._emit(ev.OfferReceived(job.id, job.room.name, job.dispatch_id, generation))
-        if self._clock.boottime() >= answer_by:
-            self._server().ignore(job.id)
-            self._around.lost(job, TOO_LATE)
+        control = None if self._pool.refusing else self._control()
+        generation = control.generation if control else 0
+        record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
+        self._emit(
+            ev.OfferReceived(record.id, record.room, job.dispatch_id, generation, record.test_dispatch)
+        )
+        if self._is_too_late(record):
+            self._ignore(record)
+            self._over(record)
         elif self._draining:
-            self._turn_away(job, "agent-tui is stopping")
-        elif agent is None:
-            self._turn_away(job, "the agent's file has not loaded, or its processes do not become ready")
+            self._turn_away(record, "agent-tui is stopping")
+        elif control is None:
+            self._turn_away(record, "the agent's file has not loaded, or its processes do not become ready")
         else:
-            record = JobRecord(job, received_at, generation, answer_by)
-            self._records[job.id] = record
-            task = asyncio.create_task(self._handle(record, agent), name=f"job {job.id}")
-            self._tasks[job.id] = task
+            self._records[record.id] = record
+            task = asyncio.create_task(self._handle(record, control), name=f"job {record.id}")
+            self._tasks[record.id] = task
             task.add_done_callback(lambda task: self._handled(record.id, task))
 
-    def _turn_away(self, job: proto.Job, why: str) -> None:
-        self._decline(job.id, why)
-        self._around.declined(job, why)
-
-    def assigned(self, job_id: str, url: str | None, token: str) -> None:
+    def assigned(self, event: Assigned) -> None:
         """Takes an assignment; one for a job that nobody waits for is ignored (worker-protocol §6.3)."""
-        record = self._records.get(job_id)
-        waiting = self._assignments.get(job_id)
+        record = self._records.get(event.job_id)
+        waiting = self._assignments.get(event.job_id)
         if record is None or waiting is None or waiting.done():
             return
-        record.url = url or self._settings().url
-        record.token = token
-        record.worker_id = self._server().worker_id_for(record.id) or ""
+        record.url = event.url or self._settings().url
+        record.token = event.token
+        record.worker_id = record.worker.worker_id or ""
         record.assigned_at = self._clock.time()
         waiting.set_result(True)
 
@@ -191,56 +210,63 @@ class Desk:
             self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
         await self.finished()
 
-    # -- one job --------------------------------------------------------------------------------------
+    # -- one offer ------------------------------------------------------------------------------------
 
-    async def _handle(self, record: JobRecord, agent: Agent) -> None:
+    async def _handle(self, record: JobRecord, control: Control) -> None:
         try:
-            if await self._answer(record, agent):
+            if await self._answer(record, control):
                 try:
-                    await self._run(record, agent)
+                    await self._run(record, control)
                 finally:
                     record.lease.release()
         except Exception as error:
-            self._broke(record, agent, error)
+            self._broke(record, control, error)
         finally:
-            record.stage = Stage.OVER
             self._assignments.pop(record.id, None)
             self._records.pop(record.id, None)
             self._descriptions.keep(record)
-            self._around.over(record)
+            self._over(record)
+
+    def _over(self, record: JobRecord) -> None:
+        record.stage = Stage.OVER
+        if record.length_timer is not None:
+            record.length_timer.cancel()
+        record.worker.job_over(record.id)
+        self._changed(record)
 
     def _handled(self, job_id: str, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(job_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._emit(ev.Notice(LogLevel.ERROR, str(OwnError(f"handling of job {job_id}", error))))
 
-    def _broke(self, record: JobRecord, agent: Agent, error: Exception) -> None:
-        """A fault of our own ends the job, and is told as its end. Whatever failed may fail again here."""
+    def _broke(self, record: JobRecord, control: Control, error: Exception) -> None:
+        """An internal error ends the job, and is reported as its end. Whatever failed may fail again here."""
         why = str(OwnError("handling of the job", error))
         if record.stage is Stage.ASKING:
             record.declined = why
             self._emit(ev.OfferAnswered(record.id, accepted=False, error=why))
             with contextlib.suppress(Exception):
-                self._server().answer(record.id, Reject())
+                record.worker.answer(record.id, Reject())
         elif record.stage is Stage.ACCEPTED:
-            self._emit(ev.JobLost(record.room, why, record.id))
+            record.lost = why
         else:
             trace = "".join(traceback.format_exception(error))
             record.crash, record.crashed_by = (why, trace), ev.EndedBy.INTERNAL_ERROR
             if record.process is not None:
                 record.process.kill(why, ev.EndedBy.INTERNAL_ERROR)
+            record.end = None
             with contextlib.suppress(Exception):
                 self._report(record)
-            self._finish(record, None)
+            self._finish(record)
         with contextlib.suppress(Exception):
-            agent.outcome(record.id, why)
+            control.outcome(record.id, why)
 
-    async def _answer(self, record: JobRecord, agent: Agent) -> bool:
-        answer = await agent.ask_request(record.job.SerializeToString(), record.id)
-        if self._clock.boottime() >= record.answer_by:
-            agent.outcome(record.id, TOO_LATE)
-            self._server().ignore(record.id)
-            self._around.lost(record.job, TOO_LATE)
+    async def _answer(self, record: JobRecord, control: Control) -> bool:
+        """Gives the offer its one answer. True: it is accepted, and the server was told so."""
+        answer = await control.ask_request(record.job.SerializeToString(), record.id)
+        if self._is_too_late(record):
+            control.outcome(record.id, TOO_LATE)
+            self._ignore(record)
             return False
         why = answer.error
         if answer.accept is not None:
@@ -249,19 +275,20 @@ class Desk:
                 return True
         record.declined = why or "declined by the request function"
         # `await req.accept()` waits for this, also when it comes after we gave up to wait for an answer.
-        agent.outcome(record.id, record.declined)
-        self._decline(record.id, why, terminate=answer.terminate)
+        control.outcome(record.id, record.declined)
+        self._decline(record, why, terminate=answer.terminate)
         return False
 
     def _accept(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
         """Claims a process and tells the server; why it could not be told, if it could not."""
         record.accept = accept
         record.accepted_at = self._clock.time()
-        record.lease = self._around.lease()
+        # Before the answer is sent: the pool starts to prepare a process while the server still assigns.
+        record.lease = self._pool.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
         told = False
         try:
-            told = self._server().answer(record.id, accept)
+            told = record.worker.answer(record.id, accept)
         except ValueError as error:
             return f"the request function's answer cannot be sent: {error}"
         finally:
@@ -270,30 +297,45 @@ class Desk:
                 record.lease.release()
         return None if told else "the connection was lost before it was answered"
 
-    def _decline(self, job_id: str, error: str | None, *, terminate: bool = False) -> None:
-        with contextlib.suppress(ValueError):  # an answer was on its way already
-            self._server().answer(job_id, Reject(terminate))
-        self._emit(ev.OfferAnswered(job_id, accepted=False, terminate=terminate, error=error))
+    def _turn_away(self, record: JobRecord, why: str) -> None:
+        """Declines without asking the agent."""
+        record.declined, record.turned_away = why, True
+        self._decline(record, why)
+        self._over(record)
 
-    async def _run(self, record: JobRecord, agent: Agent) -> None:
+    def _decline(self, record: JobRecord, error: str | None, *, terminate: bool = False) -> None:
+        with contextlib.suppress(ValueError):  # an answer was on its way already
+            record.worker.answer(record.id, Reject(terminate))
+        self._emit(ev.OfferAnswered(record.id, accepted=False, terminate=terminate, error=error))
+
+    def _is_too_late(self, record: JobRecord) -> bool:
+        return self._clock.boottime() >= record.answer_by
+
+    def _ignore(self, record: JobRecord) -> None:
+        """The server has given the offer up: an answer would count for nothing (worker-protocol §6.3)."""
+        record.worker.ignore(record.id)
+        record.lost = TOO_LATE
+
+    # -- one job --------------------------------------------------------------------------------------
+
+    async def _run(self, record: JobRecord, control: Control) -> None:
         record.stage = Stage.ACCEPTED
         self._emit(ev.OfferAnswered(record.id, accepted=True))
-        if not await self._await_assignment(record, agent):
+        if not await self._await_assignment(record, control):
             return
         self._emit(ev.JobAssigned(record.id, record.room))
         record.stage = Stage.LAUNCHING
-        run = Run(record, self._entered, self._connected, self._report)
         while (process := await self._take(record)) is not None:
-            end = await self._launch(record, process, agent, run)
+            end = await self._launch(record, process, control)
             if record.restarting is not None and record.told_to_end is None:
                 self._begin_anew(record)
             elif not self._worth_another_launch(record, end):
                 break
             record.lease.release()
-            record.lease = self._around.lease()
+            record.lease = self._pool.lease()
         if not record.launched_at:
-            agent.outcome(record.id, "the job could not be launched")
-        self._finish(record, run.end)
+            control.outcome(record.id, "the job could not be launched")
+        self._finish(record)
 
     def _begin_anew(self, record: JobRecord) -> None:
         """The old process is gone, and with it its participant: the identity is free."""
@@ -305,20 +347,19 @@ class Desk:
         record.ready_at = self._clock.time()
         record.token = renewed(record.token, self._settings().api_secret, record.ready_at)
 
-    async def _await_assignment(self, record: JobRecord, agent: Agent) -> bool:
+    async def _await_assignment(self, record: JobRecord, control: Control) -> bool:
         waiting = self._assignments[record.id]
-        why = ""
         try:
-            if not await _done_within(waiting, self._timings.assignment_s):
-                why = f"accepted, but the server did not assign it within {self._timings.assignment_s:g} s"
+            if not await _done_within(waiting, self._assignment_s):
+                limit = f"{self._assignment_s:g} s"
+                record.lost = f"accepted, but the server did not assign it within {limit}"
             elif not waiting.result():
-                why = record.told_to_end[1] if record.told_to_end else "given up"
+                record.lost = record.told_to_end[1] if record.told_to_end else "given up"
         finally:
             del self._assignments[record.id]
-        if why:
-            agent.outcome(record.id, why)
-            self._emit(ev.JobLost(record.room, why, record.id))
-        return not why
+        if record.lost:
+            control.outcome(record.id, record.lost)
+        return not record.lost
 
     async def _take(self, record: JobRecord) -> SupervisedProcess | None:
         """A process for the job; None when the job has to end without one."""
@@ -334,9 +375,7 @@ class Desk:
         record.warm = record.lease.warm and record.launches == 0
         return process
 
-    async def _launch(
-        self, record: JobRecord, process: SupervisedProcess, agent: Agent, run: Run
-    ) -> ProcessEnd:
+    async def _launch(self, record: JobRecord, process: SupervisedProcess, control: Control) -> ProcessEnd:
         assert record.accept is not None
         record.launches += 1
         if process.state is not ev.ProcessState.IDLE:
@@ -344,7 +383,9 @@ class Desk:
         record.process = process
         record.launched_at = self._clock.time()
         record.stage = Stage.RUNNING
-        run.begin()
+        record.end = record.process_crash = None
+        ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
+        record.process_ended = ended
         settings = self._settings()
         start = ch.StartJob(
             record.job.SerializeToString(),
@@ -359,28 +400,48 @@ class Desk:
             record.launched_at,
             settings.debug_port,
         )
-        self._around.launched(record)
-        process.start_job(start, record.id, run)
-        agent.outcome(record.id, None)
+        self._changed(record)
+        process.start_job(start, record.id, partial(self._on_signal, record))
+        control.outcome(record.id, None)
         if record.launches == 1 and not record.restarts:
-            self._server().update_job(record.id, JobProgress.RUNNING)
+            record.worker.update_job(record.id, JobProgress.RUNNING)
         if record.told_to_end is not None:
             process.shutdown(record.told_to_end[1])
-        return await run.ended
+        return await ended
 
     def _worth_another_launch(self, record: JobRecord, end: ProcessEnd) -> bool:
         """The process was dead before the job could begin, through no fault of the job."""
         untouched = record.entry_at is None and record.crash is None and record.exiting is None
         return untouched and not end.killed and record.told_to_end is None and record.launches < MAX_LAUNCHES
 
-    def _entered(self, record: JobRecord) -> None:
-        if record.stage is Stage.OVER:
-            return  # its process is being killed
-        process = record.process
+    def _on_signal(self, record: JobRecord, signal: JobSignal) -> None:
+        """Keeps what the job's process says of it."""
+        match signal:
+            case ch.EntryStarted(at=at) if record.entry_at is None:
+                record.entry_at = at
+                if record.stage is not Stage.OVER:  # else its process is being killed
+                    self._entered(record, at)
+            case ch.JobConnected(at=at) if record.entry_at is not None:
+                ms = max(at - record.entry_at, 0.0) * 1000
+                self._emit(ev.JobConnected(record.id, record.room, ms))
+            case ch.JobCrashed(error=error, traceback=trace):
+                record.process_crash = (error, trace)
+                if record.restarting is None:
+                    record.crash = record.process_crash
+            case JobExiting():
+                self._exiting(record, signal)
+            case ProcessEnd():
+                record.end = signal
+                assert record.process_ended is not None
+                record.process_ended.set_result(signal)
+            case _:
+                pass
+
+    def _entered(self, record: JobRecord, at: float) -> None:
+        process, test = record.process, record.test
         assert process is not None
         assert process.pid is not None
-        assert record.entry_at is not None
-        dispatched = None if record.restarts else self._around.dispatched_at(record.job)
+        since_dispatch = (at - test.at) * 1000 if test is not None and not record.restarts else None
         self._emit(
             ev.JobStarted(
                 record.id,
@@ -389,34 +450,45 @@ class Desk:
                 process.pid,
                 process.generation,
                 record.warm,
-                (record.entry_at - (record.ready_at or record.received_at)) * 1000,
-                None if dispatched is None else (record.entry_at - dispatched) * 1000,
+                (at - (record.ready_at or record.received_at)) * 1000,
+                since_dispatch,
                 record.restarts,
+                record.test_dispatch,
             )
         )
-        self._around.entered(record)
+        if test is not None and record.length_timer is None:
+            length = self._settings().test_length_s if test.length_s is None else test.length_s
+            if length is not None:
+                over = (record.id, ev.JobStatus.SUCCESS, f"job length of {length:g} s reached")
+                record.length_timer = asyncio.get_running_loop().call_later(length, self.end, *over)
 
-    def _connected(self, record: JobRecord, at: float) -> None:
-        assert record.entry_at is not None
-        ms = max(at - record.entry_at, 0.0) * 1000
-        self._emit(ev.JobConnected(record.id, record.room, ms))
+    def _exiting(self, record: JobRecord, exiting: JobExiting) -> None:
+        if not exiting.asked:
+            # The job had ended before it received the request to end or restart, whatever arrived first here.
+            record.restarting, record.farewell_due = None, False
+            record.crash = record.crash or record.process_crash
+        if record.restarting is not None:
+            return
+        if not exiting.asked or record.told_to_end is None:
+            record.exiting = exiting.reason
+        self._report(record)
 
-    def _report(self, record: JobRecord, end: ProcessEnd | None = None) -> None:
+    def _report(self, record: JobRecord) -> None:
         """Tells the server how the job ended, before the agent leaves the room (worker-protocol §8)."""
         if record.reported or record.terminated:
             return
         record.reported = True
-        status, reason = verdict(record, end)
+        status, reason = verdict(record)
         if status is ev.JobStatus.FAILED:
-            self._server().update_job(record.id, JobProgress.FAILED, reason)
+            record.worker.update_job(record.id, JobProgress.FAILED, reason)
         else:
-            self._server().update_job(record.id, JobProgress.SUCCESS)
+            record.worker.update_job(record.id, JobProgress.SUCCESS)
 
-    def _finish(self, record: JobRecord, end: ProcessEnd | None) -> None:
-        status, reason = verdict(record, end)
-        self._report(record, end)
+    def _finish(self, record: JobRecord) -> None:
+        status, reason = verdict(record)
+        self._report(record)
         began = record.entry_at or record.launched_at or record.assigned_at
-        process = record.process
+        process, end = record.process, record.end
         self._emit(
             ev.JobEnded(
                 record.id,
@@ -426,10 +498,11 @@ class Desk:
                 status,
                 reason,
                 max(self._clock.time() - began, 0.0),
-                ended_by(record, end),
+                ended_by(record),
                 end.exit_code if end else None,
                 end.signal if end else None,
                 shortened(record.crash[1]) if record.crash else "",
+                record.test_dispatch,
             )
         )
 
