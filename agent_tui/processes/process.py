@@ -8,7 +8,6 @@ import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock

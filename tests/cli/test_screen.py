@@ -36,17 +36,17 @@ main(sys.argv[1:])
 """
 FAULT = """
 import sys
-from agent_tui.jobs.desk import Desk
+from agent_tui.jobs.manager import JobManager
 async def broken(self, reason):
     raise RuntimeError("a part broke")
-Desk.close = broken
+JobManager.close = broken
 from agent_tui.cli.main import main
 main(sys.argv[1:])
 """
 HANGS = """
 import asyncio, os, sys
 from pathlib import Path
-from agent_tui.jobs.desk import Desk
+from agent_tui.jobs.manager import JobManager
 from agent_tui.processes.pool import Pool
 kill = Pool.kill
 def killed(self, reason):
@@ -55,7 +55,7 @@ def killed(self, reason):
 async def hangs(self, reason):
     Path(os.environ["STEPS"], "stopping").touch()
     await asyncio.Event().wait()
-Desk.close, Pool.kill = hangs, killed
+JobManager.close, Pool.kill = hangs, killed
 from agent_tui.cli.main import main
 main(sys.argv[1:])
 """

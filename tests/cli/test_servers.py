@@ -162,7 +162,8 @@ async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> No
 
 
 async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
-    fault = FAULT.replace("drain", "offer").replace("(self)", "(self, held, offer)")
+    fault = FAULT.replace("engine.registrar", "jobs.manager").replace("Registrar.drain", "JobManager.offer")
+    fault = fault.replace("Registrar", "JobManager").replace("(self)", "(self, offer, worker, test)")
     arguments = (AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1)
     async with agent_tui(*arguments, program=("-c", fault)) as run:
         await run.until("disconnected")
