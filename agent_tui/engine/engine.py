@@ -375,7 +375,7 @@ class Engine:
             with faults.of("farewell"):
                 await self._hold_offers(reason, drain=drain)
             await self._supervision.close()
-            await faults.all(jobs=self._jobs.close(reason), pool=self._pool.close(reason))
+            await faults.all(job_manager=self._jobs.close(reason), pool=self._pool.close(reason))
             await faults.all(dispatches=self._dispatches.close())
             await faults.all(registrar=self._registrar.close())
             await faults.all(
