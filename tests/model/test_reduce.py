@@ -34,7 +34,7 @@ def process(id: str, state: ev.ProcessState, **more: typing.Any) -> ev.ProcessCh
 @given(st.lists(events(), max_size=30))
 def test_any_stream_reduces_and_equal_streams_give_equal_states(stream: list[ev.Event]) -> None:
     first = run(*stream)
-    assert first == run(*stream)
+    assert repr(first) == repr(run(*stream))  # a NaN equals nothing
     assert all(field.name in dir(first) for field in dataclasses.fields(AppState))
 
 
