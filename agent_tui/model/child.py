@@ -1,7 +1,7 @@
 """What the host and a child process say to each other, whatever language the child is written in.
 
-A runtime (`agent_tui.runtimes`) starts children and speaks their channel; the pool and the job manager know only
-the types here. Nothing in them is Python's: a child may have no fork, no stacks and one measure of memory.
+A runtime (`agent_tui.runtimes`) starts children and speaks their channel; the pool and the job manager know
+only the types here. Nothing in them is Python's: a child may have no fork, no stacks, one measure of memory.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
