@@ -64,7 +64,7 @@ async def stir(engine: FakeEngine, processes: int, rng: random.Random) -> None:
 async def measure(app: AgentTuiApp, engine: FakeEngine, processes: int, seconds: float) -> dict[str, float]:
     ticks = timed(app)
     running = asyncio.create_task(app.run_async())
-    while app._bridge is None:  # noqa: ASYNC110  the app tells nobody
+    while app.state is not engine.state:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     stirring = asyncio.create_task(stir(engine, processes, random.Random(7)))
     await asyncio.sleep(2)

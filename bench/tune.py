@@ -75,11 +75,9 @@ class Place:
                 self.kernel[pid] = smaps(pid)
 
     def idle_pids(self) -> list[int]:
-        subscription = self.engine.subscribe()
-        subscription.close()
         return [
             each.pid
-            for each in subscription.snapshot.live_processes
+            for each in self.engine.state.live_processes
             if each.kind is ProcessKind.JOB and each.state is ProcessState.IDLE and each.pid is not None
         ]
 
@@ -111,9 +109,7 @@ async def hosted(folder: Path, prewarm_s: float) -> AsyncIterator[Place]:
     )
     async with Engine(config) as engine:
         while True:
-            subscription = engine.subscribe()
-            subscription.close()
-            state = subscription.snapshot
+            state = engine.state
             if state.worker.worker_id and state.generation.current:
                 break
             await asyncio.sleep(0.05)
@@ -125,9 +121,7 @@ async def settle(place: Place, count: int) -> None:
     await place.engine.send(cmd.SetOptions({"numIdleProcesses": str(count)}))
     async with asyncio.timeout(SETTLE_S):
         while True:
-            subscription = place.engine.subscribe()
-            subscription.close()
-            jobs = [each for each in subscription.snapshot.live_processes if each.kind is ProcessKind.JOB]
+            jobs = [each for each in place.engine.state.live_processes if each.kind is ProcessKind.JOB]
             if len(jobs) == count == len(place.idle_pids()):
                 break
             await asyncio.sleep(0.05)

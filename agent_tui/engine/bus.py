@@ -18,10 +18,12 @@ class LaggedError(Exception):
 
 @dataclass(eq=False)
 class Subscription:
-    """One reader's place in the stream. `snapshot` is the state before the first event of `batches()`."""
+    """One reader's place in the stream. `state` is the one after the last batch that was read; at first the
+    one before any.
+    """
 
     bus: "Bus"
-    snapshot: AppState
+    state: AppState
     limit: int
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class Subscription:
                 if self._lagged:
                     raise LaggedError(f"more than {self.limit} events waited")
                 batch, self._waiting = self._waiting, []
+                self.state = self.bus.state  # each event was reduced before it was offered
                 if batch:
                     yield batch
                 if self._closed and not self._waiting:
@@ -71,7 +74,9 @@ class Bus:
         self._clean = clean
         self._seq = 0
         self._subscriptions: set[Subscription] = set()
+        self._closed = asyncio.Event()
         self.state = AppState()
+        """After all events so far: events are reduced here, and nowhere else in this process."""
 
     def publish(self, event: Event) -> None:
         """Adds an event to the stream."""
@@ -82,7 +87,7 @@ class Bus:
             subscription.offer(stamped)
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        """A snapshot and the stream after it; nothing lies between, for nothing is awaited between."""
+        """Return the state and the stream after it; nothing lies between, for nothing is awaited between."""
         subscription = Subscription(self, self.state, limit)
         self._subscriptions.add(subscription)
         return subscription
@@ -92,5 +97,10 @@ class Bus:
 
     def close(self) -> None:
         """Ends every subscription's stream after the last event."""
+        self._closed.set()
         for subscription in tuple(self._subscriptions):
             subscription.close()
+
+    async def closed(self) -> None:
+        """Wait until no more events come."""
+        await self._closed.wait()

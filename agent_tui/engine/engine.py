@@ -34,6 +34,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
@@ -85,8 +86,17 @@ class Engine:
 
     # -- what a front end may do ------------------------------------------------------------------
 
+    @property
+    def state(self) -> AppState:
+        """What a front end draws itself from, as of now."""
+        return self._bus.state
+
+    async def closed(self) -> None:
+        """Wait until all has ended, and the state is the last one."""
+        await self._bus.closed()
+
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        """A snapshot of the state and the events after it."""
+        """The state and the events after it."""
         return self._bus.subscribe(limit)
 
     def logs(self, first: int, end: int) -> tuple[LogLine, ...]:

@@ -6,6 +6,7 @@ from agent_tui.engine.bus import Subscription
 from agent_tui.engine.settings import Settings
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import AppState
 from agent_tui.options.resolve import Resolution
 
 if TYPE_CHECKING:  # the screen's first frame need not wait for what signs tokens
@@ -40,8 +41,17 @@ class Handle(Protocol):
         """Whether commands are taken."""
         ...
 
+    @property
+    def state(self) -> AppState:
+        """What a front end draws itself from, as of now."""
+        ...
+
+    async def closed(self) -> None:
+        """Wait until all has ended, and the state is the last one."""
+        ...
+
     def subscribe(self, limit: int = ...) -> Subscription:
-        """A snapshot of the state and the events after it."""
+        """The state and the events after it."""
         ...
 
     def logs(self, first: int, end: int) -> tuple[LogLine, ...]:

@@ -18,7 +18,6 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode, OwnError, UserError
 from agent_tui.model.logs import LogLevel
-from agent_tui.model.reduce import reduce
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 
 
@@ -225,15 +224,13 @@ class Headless:
         return self._decided.result() if self._decided.done() else ExitCode.OK
 
     async def _print(self, stream: Subscription) -> None:
-        state = stream.snapshot
         while True:
             try:
                 async for batch in stream.batches():
                     for stamped in batch:
-                        state = reduce(state, stamped)
                         self._printer.print(stamped)
                         self._decide(self._verdict.hear(stamped.event))
-                    self._dispatch_when_ready(state)
+                    self._dispatch_when_ready(stream.state)
                     if dropped := self._writer.take_dropped():
                         self._printer.notice(
                             f"{dropped} lines were not printed: whoever reads them is too slow"
@@ -241,9 +238,8 @@ class Headless:
                 return
             except LaggedError as lag:
                 stream = self._engine.subscribe()
-                state = stream.snapshot
                 self._printer.notice(f"some events were not printed: {lag}")
-                self._decide(self._verdict.catch_up(stream.snapshot))
+                self._decide(self._verdict.catch_up(stream.state))
 
     def _cannot_write(self, error: OSError) -> None:
         """In the writing thread. A reader that has gone (`| head`) is no error; a full disk is one."""

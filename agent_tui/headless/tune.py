@@ -103,11 +103,9 @@ class Tuning:
 
     def _warm_up_s(self) -> float:
         """What the processes took that are idle already; half a second where there are none."""
-        views = self._engine.subscribe()
-        views.close()
         took = [
             each.since - each.started
-            for each in views.snapshot.live_processes
+            for each in self._engine.state.live_processes
             if each.kind is ProcessKind.JOB and each.state == "idle"
         ]
         return max(took, default=0.5)

@@ -1,4 +1,4 @@
-"""The screen: composes the panels, paints what the stream tells, turns keys into commands."""
+"""The screen: composes the panels, paints the engine's state, turns keys into commands."""
 
 import asyncio
 import contextlib
@@ -25,13 +25,11 @@ from textual.widgets import Footer
 from agent_tui.engine.handle import Handle
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, OwnError, UserError
-from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLine
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis, ServerOptions
 from agent_tui.options.resolve import resolve
 from agent_tui.tui.actions import ACTIONS, BY_NAME
-from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.guard import ControlCharacters
 from agent_tui.tui.palette import ActionProvider
@@ -118,7 +116,6 @@ class AgentTuiApp(App[int]):
         self._make_engine = make_engine
         self.now = now
         self._engine: Handle | None = None
-        self._bridge: Bridge | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self.state = AppState(agent=agent)
         """What the screen shows, as of the last paint."""
@@ -176,15 +173,13 @@ class AgentTuiApp(App[int]):
         self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
 
     async def _run_engine(self) -> None:
-        """Makes the engine, follows it to its end, and leaves with it, also when it fails."""
+        """Makes the engine, stays until it has ended, and leaves with it, also when it fails."""
         try:
             self._engine = await self._make_engine()
-            self._bridge = Bridge(self._engine.subscribe)
-            following = asyncio.create_task(self._bridge.run(), name="stream")
             async with self._engine:
                 self.show_options()
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.doing")
-                await following
+                await self._engine.closed()
             self.exit(ExitCode.OK)
         except Exception as error:
             # Without an engine that is followed no key would do anything any more.
@@ -234,16 +229,15 @@ class AgentTuiApp(App[int]):
             self.refresh_bindings()
 
     def _paint(self) -> None:
-        """Takes what the stream brought since the last time, and shows it."""
-        changed, logs, before = False, None, self.state
-        if self._bridge is not None:
-            self.state, changed, logs = self._bridge.take()
+        """Shows the engine's state, where it is another one than the last time."""
+        before = self.state
+        if self._engine is not None:
+            self.state = self._engine.state
+        changed = self.state is not before
         self._ticks += 1
         self._settling = SETTLE_TICKS if changed else self._settling - 1
         if not changed and self._settling != 0 and self._ticks % CLOCK_TICKS:
             return  # nothing could look different
-        if logs is not None:
-            self.add_logs(logs)
         self.show()
         if changed:
             self._refresh_keys()
@@ -285,10 +279,6 @@ class AgentTuiApp(App[int]):
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
                     screen.follow(state, now)
-
-    def add_logs(self, added: LogsAdded) -> None:
-        """Shows lines that were stored since the last paint."""
-        self.panel(LogPane).added(added)
 
     def panel(self, kind: type[P]) -> P:
         """The one panel of that kind, found once: a search walks the whole screen."""

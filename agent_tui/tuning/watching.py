@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent_tui.engine.bus import LaggedError
 from agent_tui.engine.handle import Handle
-from agent_tui.model.reduce import reduce
 
 if TYPE_CHECKING:
     from agent_tui.model.events import Stamped
@@ -18,19 +17,21 @@ class Watcher:
 
     def __init__(self, engine: Handle) -> None:
         self._subscription = engine.subscribe()
-        self.state: AppState = self._subscription.snapshot
         self.hear: Callable[[Stamped], None] | None = None
         self.trouble = ""
         """Why nothing more will come; empty while something may."""
         self._news = asyncio.Event()
 
+    @property
+    def state(self) -> "AppState":
+        return self._subscription.state
+
     async def run(self) -> None:
         """Reads until the stream ends."""
         try:
             async for batch in self._subscription.batches():
-                for stamped in batch:
-                    self.state = reduce(self.state, stamped)
-                    if self.hear is not None:
+                if self.hear is not None:
+                    for stamped in batch:
                         self.hear(stamped)
                 self._news.set()
             self.trouble = "agent-tui is ending"

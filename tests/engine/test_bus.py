@@ -30,7 +30,7 @@ async def test_snapshot_and_stream_join_without_a_gap_in_a_burst() -> None:
     await asyncio.sleep(0)
     subscription = bus.subscribe()
     start = bus.state
-    assert subscription.snapshot is start
+    assert subscription.state is start
     async for batch in subscription.batches():
         seen += batch
     await publishing
@@ -50,7 +50,7 @@ async def test_a_slow_reader_is_told_and_the_others_are_not_affected() -> None:
         async for _ in slow.batches():
             pass
     assert [len(batch) async for batch in quick.batches()] == [51]
-    assert bus.subscribe().snapshot.worker.reason == "no"
+    assert bus.subscribe().state.worker.reason == "no"
 
 
 async def test_a_reader_that_leaves_is_forgotten() -> None:

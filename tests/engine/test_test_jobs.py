@@ -46,7 +46,7 @@ class Scene:
     def state(self) -> AppState:
         subscription = self.engine.subscribe()
         subscription.close()
-        return subscription.snapshot
+        return subscription.state
 
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(LIMIT_S):

@@ -8,6 +8,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
+from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given, Resolution
@@ -28,7 +29,6 @@ class FakeEngine:
         self.refuse = ""
         """Why the next commands are not carried out."""
         self.up = True
-        self.is_followed = False
         self.obedient = True
         """Whether it ends when it is told to stop."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
@@ -45,8 +45,14 @@ class FakeEngine:
     def log_level(self) -> LogLevel:
         return LogLevel[self.resolution.options.log_level.upper()]
 
+    @property
+    def state(self) -> AppState:
+        return self.bus.state
+
+    async def closed(self) -> None:
+        await self.bus.closed()
+
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        self.is_followed = True
         return self.bus.subscribe(limit)
 
     def logs(self, first: int, end: int) -> tuple[LogLine, ...]:

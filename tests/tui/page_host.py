@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from agent_tui.model.events import LogsAdded
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.follower import Follower
 from tests.fakes.engine import FakeEngine
@@ -36,9 +35,6 @@ class PageHost(AgentTuiApp):
             if isinstance(screen, Follower):
                 screen.follow(self.state, self.now())
 
-    def add_logs(self, added: LogsAdded) -> None:
-        """Only a panel shows them."""
-
     def panel(self, kind: type[P]) -> P:
         panel = self._panels.setdefault(kind, kind())
         assert isinstance(panel, kind)
@@ -59,7 +55,7 @@ def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any
 
 async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> None:
     """Wait until all that was published is on the screen."""
-    await until(lambda: engine.is_followed and app.state == engine.bus.state)
+    await until(lambda: app.state is engine.bus.state)
     await pilot.pause()
 
 

@@ -11,7 +11,6 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.tui.actions import ACTIONS, Action, keys_document
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.bridge import Bridge
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
@@ -238,29 +237,19 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
         return engine
 
     if when == "while it is followed":
-        monkeypatch.setattr(Bridge, "run", fails)
+        monkeypatch.setattr(FakeEngine, "closed", fails)
     if when == "when it has ended":
         monkeypatch.setattr(FakeEngine, "__aexit__", fails)
     app = AgentTuiApp(make, now=engine.clock.time)
     async with app.run_test():
         if when == "when it has ended":
-            await until(lambda: engine.is_followed)
+            await until(lambda: app.state is engine.bus.state)
             await app.stop("quit", kill=False)
         await until(lambda: app.return_code is not None)
         assert app.return_code == 1
         assert [str(line) for line in app._exit_renderables] == [
             "agent-tui: agent-tui's own screen failed: RuntimeError: it [/broke]"
         ]
-
-
-async def test_a_display_that_lags_resynchronises() -> None:
-    engine = FakeEngine()
-    async with screen(engine) as (app, pilot):
-        for number in range(25_000):
-            engine.publish(ev.LoadMeasured(number / 25_000, 0.0))
-        histories.idle(engine)
-        await painted(app, engine, pilot)
-        assert app.state.worker.worker_id
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

@@ -1,27 +1,14 @@
 """One history of events: what the screen holds in the end is what headless has told."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from agent_tui.engine.bus import Bus
 from agent_tui.headless import jsonl
 from agent_tui.model import events as ev
-from agent_tui.model.reduce import reduce
 from agent_tui.model.state import AppState
-from agent_tui.tui.bridge import Bridge
-from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
-
-
-def recorded(name: str) -> list[ev.Stamped]:
-    """A history as a subscriber from the first event on gets it."""
-    engine = FakeEngine()
-    stream = engine.subscribe()
-    histories.ALL[name](engine)
-    return list(stream._waiting)
 
 
 def lines_of(history: list[ev.Stamped]) -> list[dict[str, Any]]:
@@ -68,24 +55,12 @@ def shown(state: AppState) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", histories.ALL)
-@pytest.mark.parametrize("limit", [10_000, 7])
-async def test_the_screen_ends_where_headless_does_also_when_it_lags(name: str, limit: int) -> None:
-    history = recorded(name)
-    bus = Bus(FakeClock())
-    bridge = Bridge(lambda: bus.subscribe(limit))
-    following = asyncio.create_task(bridge.run())
-    for number, stamped in enumerate(history):
-        bus.publish(stamped.event)
-        if number % 11 == 0:
-            await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    bus.close()
-    await following
-    assert (bridge.resynced > 0) == (limit < len(history) and len(history) > 11)
-    state = AppState()
-    for stamped in history:
-        state = reduce(state, stamped)
-    assert shown(bridge.state) == shown(state)
-    assert told(lines_of(history)) | {"ended": sorted(told(lines_of(history))["ended"])} == shown(state) | {
-        "ended": sorted(shown(state)["ended"])
-    }
+async def test_the_state_of_the_screen_says_what_headless_prints(name: str) -> None:
+    engine = FakeEngine()
+    stream = engine.subscribe()
+    histories.ALL[name](engine)
+    engine.bus.close()
+    history = [stamped async for batch in stream.batches() for stamped in batch]
+    printed, drawn = told(lines_of(history)), shown(engine.state)
+    assert stream.state is engine.state
+    assert printed | {"ended": sorted(printed["ended"])} == drawn | {"ended": sorted(drawn["ended"])}
