@@ -223,8 +223,10 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         ended_by=event.ended_by,
         memory=before.memory if before else Curve(),
     )
-    processes = {**state.processes, event.id: view}
-    after = replace(state, processes=_trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED))
+    processes: Mapping[str, ProcessView] = {**state.processes, event.id: view}
+    if event.state is ev.ProcessState.ENDED:
+        processes = _trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED)
+    after = replace(state, processes=processes)
     if event.state is ev.ProcessState.JOB and event.job_id is not None:
         return _launched(after, event.job_id, event, ts)
     return after
@@ -235,8 +237,7 @@ def _launched(state: AppState, job_id: str, event: ev.ProcessChanged, ts: float)
     if job is None:
         return state
     begun = job.times.entered is not None  # a restart: how it began stays
-    times = job.times if begun else replace(job.times, launched=ts)
-    return _job(state, job_id, process_id=event.id, pid=event.pid, times=times)
+    return _job(state, job_id, {} if begun else {"launched": ts}, process_id=event.id, pid=event.pid)
 
 
 def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> AppState:
@@ -296,16 +297,16 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
 
 def _offer_answered(state: AppState, event: ev.OfferAnswered, ts: float) -> AppState:
     phase = JobPhase.ACCEPTED if event.accepted else JobPhase.DECLINED
-    answered = _timed(state, event.job_id, answered=ts)
-    return _job(answered, event.job_id, phase=phase, accepted=event.accepted, reason=event.error or "")
+    reason = event.error or ""
+    return _job(state, event.job_id, {"answered": ts}, phase=phase, accepted=event.accepted, reason=reason)
 
 
 def _assigned(state: AppState, event: ev.JobAssigned, ts: float) -> AppState:
-    return _job(_timed(state, event.job_id, assigned=ts), event.job_id, phase=JobPhase.ASSIGNED)
+    return _job(state, event.job_id, {"assigned": ts}, phase=JobPhase.ASSIGNED)
 
 
 def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
-    now = {
+    now: dict[str, Any] = {
         "phase": JobPhase.RUNNING,
         "generation": event.generation,
         "process_id": event.process_id,
@@ -319,10 +320,10 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
     )
     entered = _entered(state, event, ts)
     dispatched = entered - event.dispatch_to_entry_ms / 1000 if event.dispatch_to_entry_ms else None
-    timed = _timed(state, event.job_id, entered=entered, dispatched=dispatched)
     return _job(
-        replace(timed, totals=totals),
+        replace(state, totals=totals),
         event.job_id,
+        {"entered": entered, "dispatched": dispatched},
         **now,
         warm=event.warm,
         offer_to_entry_ms=event.offer_to_entry_ms,
@@ -342,7 +343,7 @@ def _job_connected(state: AppState, event: ev.JobConnected, ts: float) -> AppSta
         return state
     exact = job.times.entered is not None and not job.restarts
     at = (job.times.entered or 0.0) + event.entry_to_connected_ms / 1000 if exact else ts
-    return _timed(state, event.job_id, connected=at)
+    return _job(state, event.job_id, {"connected": at})
 
 
 def _job_restarting(state: AppState, event: ev.JobRestarting, ts: float) -> AppState:
@@ -353,8 +354,9 @@ def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
     totals = replace(state.totals, **{event.status.value: getattr(state.totals, event.status.value) + 1})
     job = state.jobs.get(event.job_id)
     return _job(
-        _timed(replace(state, totals=totals), event.job_id, ended=ts),
+        replace(state, totals=totals),
         event.job_id,
+        {"ended": ts},
         phase=JobPhase.ENDED,
         pid=event.pid,
         status=event.status,
@@ -374,7 +376,7 @@ def _job_lost(state: AppState, event: ev.JobLost, ts: float) -> AppState:
     lost = replace(state, totals=totals, dispatches=followed)
     if event.job_id is None:
         return lost
-    return _job(_timed(lost, event.job_id, ended=ts), event.job_id, phase=JobPhase.LOST, reason=event.why)
+    return _job(lost, event.job_id, {"ended": ts}, phase=JobPhase.LOST, reason=event.why)
 
 
 def _dispatched(state: AppState, event: ev.Dispatched, ts: float) -> AppState:
@@ -395,16 +397,16 @@ def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:
     return replace(state, stopped=True)
 
 
-def _job(state: AppState, job_id: str, **changes: Any) -> AppState:
+def _job(
+    state: AppState, job_id: str, times: Mapping[str, float | None] | None = None, **changes: Any
+) -> AppState:
+    """Return the state with a job changed, and times of it noted; as it is if the job is unknown."""
     before = state.jobs.get(job_id)
     if before is None:
         return state
+    if times:
+        changes["times"] = replace(before.times, **times)
     return replace(state, jobs={**state.jobs, job_id: replace(before, **changes)})
-
-
-def _timed(state: AppState, job_id: str, **times: float | None) -> AppState:
-    job = state.jobs.get(job_id)
-    return state if job is None else _job(state, job_id, times=replace(job.times, **times))
 
 
 def _trimmed(items: Mapping[K, V], over: Callable[[V], bool]) -> Mapping[K, V]:
