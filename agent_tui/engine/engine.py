@@ -214,7 +214,6 @@ class Engine:
         self._make_code(context)
         self._jobs = JobManager(
             pool=self._pool,
-            control=lambda: self._code.control,
             settings=self._job_settings,
             changed=self._job_changed,
             clock=clock,
@@ -313,7 +312,7 @@ class Engine:
 
     def _switched(self, generation: Generation) -> None:
         self._tell_live()
-        self._jobs.switched(generation.number, self._config.on_reload)
+        self._jobs.switched(generation.control, self._config.on_reload)
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         """The embedded server found no worker for a job."""

@@ -54,7 +54,6 @@ class JobManager:
         self,
         *,
         pool: Pool,
-        control: Callable[[], Control | None],
         settings: Callable[[], JobSettings],
         changed: Callable[[JobRecord], None],
         clock: Clock,
@@ -62,13 +61,13 @@ class JobManager:
         clean: Callable[[str, int], str],
         assignment_s: float = ASSIGNMENT_S,
     ) -> None:
-        """`control` is the current generation's control process, which answers for the agent's functions.
+        """`changed` is called when a job has got its process, and once for each offer when it is over.
 
-        `changed` is called when a job has got its process, and once for each offer when it is over. `clean`
-        returns a text masked and then cut to a number of characters.
+        `clean` returns a text masked and then cut to a number of characters.
         """
         self._pool = pool
-        self._control = control
+        self._control: Control | None = None
+        """The current generation's: it answers for the agent's functions."""
         self._settings = settings
         self._changed = changed
         self._clock = clock
@@ -92,7 +91,7 @@ class JobManager:
             with contextlib.suppress(ValueError):
                 worker.answer(job.id, Reject())  # it is here already, and keeps its own story
             return
-        control = None if self._pool.refusing else self._control()
+        control = None if self._pool.refusing else self._control
         generation = control.generation if control else 0
         record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
         self._emit(
@@ -183,8 +182,9 @@ class JobManager:
         record.process.shutdown(reason)
         return None
 
-    def switched(self, generation: int, policy: ev.OnReload) -> None:
-        """A generation took over: jobs that run on older ones go on, start anew or end."""
+    def switched(self, control: Control, policy: ev.OnReload) -> None:
+        """Another generation took over: it gets the offers; jobs on older ones go on, start anew or end."""
+        self._control, generation = control, control.generation
         for record in self.records:
             if record.process is None or record.process.generation >= generation:
                 continue

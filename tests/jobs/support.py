@@ -27,7 +27,9 @@ class Bench:
     generation = 1
     worker_id = "AW_1"
 
-    def __init__(self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0) -> None:
+    def __init__(
+        self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0, *, loaded: bool = True
+    ) -> None:
         self.nursery = nursery
         self.events: list[Any] = []
         self.answers: list[tuple[str, ch.AcceptArguments | Reject]] = []
@@ -35,7 +37,6 @@ class Bench:
         self.outcomes: list[tuple[str, str | None]] = []
         self.connected = True
         self.refuses = False
-        self.loaded = True
         self.thinking = asyncio.Event()
         """Set once the request function may answer."""
         self.thinking.set()
@@ -54,7 +55,6 @@ class Bench:
         )
         self.manager = JobManager(
             pool=self.pool,
-            control=lambda: cast("Any", self) if self.loaded else None,
             settings=lambda: self.settings,
             changed=lambda record: self.changed(record),
             clock=SystemClock(),
@@ -62,6 +62,8 @@ class Bench:
             clean=lambda text, limit: text[:limit],
             assignment_s=assignment_s,
         )
+        if loaded:
+            self.manager.switched(cast("Any", self), ev.OnReload.KEEP)
 
     # the worker
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:

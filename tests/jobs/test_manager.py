@@ -64,12 +64,10 @@ async def test_a_rejection_says_whether_others_may_be_asked(terminate: bool) -> 
 
 @pytest.mark.parametrize("why", ["not loaded", "draining", "here already"])
 async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> None:
-    async with bench_of() as bench:
-        if why == "not loaded":
-            bench.loaded = False
-        elif why == "draining":
+    async with bench_of(loaded=why != "not loaded") as bench:
+        if why == "draining":
             bench.manager.drain()
-        else:
+        elif why == "here already":
             await bench.run_job()
             bench.answers.clear()
         before = len(bench.told(ev.OfferReceived))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -197,7 +198,8 @@ async def test_what_a_new_generation_does_to_running_jobs(policy: ev.OnReload) -
         old = await bench.run_job()
         for generation in (2, 3, 4):  # saves in quick succession
             bench.pool.use(Plan(generation, bench.nursery))
-            bench.manager.switched(generation, policy)
+            bench.generation = generation
+            bench.manager.switched(cast("Any", bench), policy)
         match policy:
             case ev.OnReload.KEEP:
                 await asyncio.sleep(0)
