@@ -1,14 +1,17 @@
-"""A worker's websocket: frames to the session and back, and the manner in which it is dropped."""
+"""A worker's websocket: frames in both encodings, offers and their answers, and how it is dropped."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from livekit.protocol.agent import WorkerMessage
 
-from agent_tui.local_server import codec
-from agent_tui.local_server.dispatcher import Answer, Silence
 from agent_tui.local_server.pool import Pool, PoolKey, TopicTakenError
 from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, ViolationError, WorkerSession
 from agent_tui.local_server.timings import Timings
@@ -20,8 +23,26 @@ SignToken = Callable[[WorkerSession, Any, Any], str]
 """Makes the token for a session's job and its AvailabilityResponse."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's AvailabilityResponse."""
+
+    response: Any
+
+
+class Silence(StrEnum):
+    """What an offer came to without an answer."""
+
+    TIMED_OUT = "timed out"
+    LOST = "connection lost"
+
+
+class UndecodableError(Exception):
+    """A frame that is no worker message; the connection is dropped for it (worker-protocol §4.1)."""
+
+
 class WorkerConnection:
-    """One worker's connection from the upgrade to its end; a `Link` and a `Candidate` once registered."""
+    """One worker's connection from the upgrade to its end; a `Candidate` once registered."""
 
     def __init__(
         self,
@@ -71,7 +92,7 @@ class WorkerConnection:
     # -- as the dispatcher sees it ---------------------------------------------------------------------
 
     async def ask(self, job: Any, timeout_s: float) -> Answer | Silence:
-        """Offers the job. A late answer is ignored (§6.3)."""
+        """Offers the job and waits for the answer; stamps the job's state. Ignores a late answer (§6.3)."""
         answer: asyncio.Future[Answer | Silence] = asyncio.get_running_loop().create_future()
         self._answers[job.id] = answer
         try:
@@ -86,10 +107,12 @@ class WorkerConnection:
             del self._answers[job.id]
 
     async def assign(self, job: Any, response: Any) -> None:
+        """Sends the assignment with its token; stamps the job's state."""
         token = self._sign(self.session, job, response)
         await self._send(self.session.assign(job, response.participant_identity, token))
 
     async def terminate(self, job_id: str, status: int, error: str) -> Any | None:
+        """Ends a running job; its last JobState, or None when the worker does not run it."""
         ended = self.session.terminate(job_id, status, error)
         if ended is None:
             return None
@@ -106,7 +129,7 @@ class WorkerConnection:
         pinger = asyncio.create_task(self._ping())
         try:
             await self._read()
-        except (ViolationError, codec.UndecodableError, TopicTakenError, TimeoutError):
+        except (ViolationError, UndecodableError, TopicTakenError, TimeoutError):
             pass
         finally:
             pinger.cancel()
@@ -133,7 +156,7 @@ class WorkerConnection:
                 if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     return
                 self._text = frame.type is WSMsgType.TEXT
-                await self._handle(codec.decode(frame.data))
+                await self._handle(_decode(frame.data))
                 if self.session.key is not None:
                     handshake.reschedule(None)
 
@@ -153,7 +176,7 @@ class WorkerConnection:
 
     async def _send(self, message: Any) -> bool:
         """In the encoding of the last frame received (§1.1); False when the connection is gone."""
-        payload = codec.encode(message, text=self._text)
+        payload = _encode(message, text=self._text)
         if isinstance(payload, str):
             return await _delivered(self._socket.send_str(payload))
         return await _delivered(self._socket.send_bytes(payload))
@@ -172,3 +195,29 @@ async def _delivered(sending: Awaitable[None]) -> bool:
     except (ConnectionError, RuntimeError):  # aiohttp says RuntimeError of a socket that is closing
         return False
     return True
+
+
+def _decode(frame: bytes | str) -> Any:
+    """The WorkerMessage in a frame, whose type decides the encoding (worker-protocol §1.1).
+
+    Raises `UndecodableError` for garbage, and for a message whose member is empty or not known here.
+    """
+    message = WorkerMessage()
+    try:
+        if isinstance(frame, bytes):
+            message.ParseFromString(frame)
+        else:
+            json_format.Parse(frame, message, ignore_unknown_fields=True)
+    except (DecodeError, json_format.ParseError) as error:
+        raise UndecodableError(f"undecodable message: {error}") from None
+    if message.WhichOneof("message") is None:
+        raise UndecodableError("a message without a member known here")
+    return message
+
+
+def _encode(message: Any, *, text: bool) -> bytes | str:
+    """A ServerMessage as the payload of a text or a binary frame."""
+    if text:
+        return json_format.MessageToJson(message, indent=None)
+    payload: bytes = message.SerializeToString()
+    return payload

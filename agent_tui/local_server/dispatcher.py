@@ -1,17 +1,26 @@
-"""Finding a worker for a job: the gate, one worker asked at a time, one budget of time for all of them."""
+"""From a room's dispatch to jobs, and from a job to a worker that takes it.
 
+There is a gate for each group of workers; then one worker is asked at a time, with one budget of time for all.
+"""
+
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
-from livekit.protocol.agent import JobStatus, JobType
+from livekit.protocol.agent import Job, JobStatus, JobType
 
+from agent_tui.local_server import ids
+from agent_tui.local_server.connection import Silence, WorkerConnection
 from agent_tui.local_server.pool import TARGET_LOAD, Candidate, Pool, PoolKey, gate_open, key_of, pick
 from agent_tui.local_server.session import nanoseconds
+from agent_tui.local_server.tasks import Tasks
 from agent_tui.local_server.timings import Timings
 from agent_tui.model.clock import Clock
+
+_AGENT_LEFT = "agent worker left the room"
 
 
 class Reason(StrEnum):
@@ -33,44 +42,109 @@ class Unassigned:
     """Load of each worker with the job's key, by worker id; infinite for one that says it is full."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A worker's AvailabilityResponse."""
-
-    response: Any
+TellUnassigned = Callable[[Any, Unassigned], None]
+"""Called with the livekit.Job and why it was not assigned."""
 
 
-class Silence(StrEnum):
-    """What an offer came to without an answer."""
+@dataclass(slots=True)
+class DispatchRecord:
+    """One AgentDispatch; `dispatch.state.jobs` are those that a worker took (worker-protocol §11.2)."""
 
-    TIMED_OUT = "timed out"
-    LOST = "connection lost"
-
-
-class Link(Candidate, Protocol):
-    """A registered worker that can be asked."""
-
-    async def ask(self, job: Any, timeout_s: float) -> Answer | Silence:
-        """Offers the job and waits for the answer; stamps the job's state."""
-        ...
-
-    async def assign(self, job: Any, response: Any) -> None:
-        """Sends the assignment with its token; stamps the job's state."""
-        ...
-
-    async def terminate(self, job_id: str, status: int, error: str) -> Any | None:
-        """Ends a running job; its last JobState, or None when the worker does not run it."""
-        ...
+    dispatch: Any
+    expected: bool = True
+    """Whether somebody asked for it: the implicit one of a room that CreateDispatch made goes unasked."""
+    placing: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Jobs still being offered."""
 
 
 class Dispatcher:
-    """Places jobs on the workers of a pool (worker-protocol §6)."""
+    """Makes a dispatch's jobs, places them on the workers of a pool, and keeps its record of them
+    (worker-protocol §6, §11.1)."""
 
-    def __init__(self, pool: Pool[Any], *, clock: Clock, timings: Timings, rng: Random) -> None:
-        self._pool: Pool[Link] = pool
+    def __init__(
+        self,
+        pool: Pool[WorkerConnection],
+        tasks: Tasks,
+        *,
+        clock: Clock,
+        timings: Timings,
+        rng: Random,
+        on_unassigned: TellUnassigned | None,
+    ) -> None:
+        self._pool = pool
+        self._tasks = tasks
         self._clock = clock
         self._timings = timings
         self._rng = rng
+        self._on_unassigned = on_unassigned
+
+    def launch(self, record: DispatchRecord, room: Any, job_type: Any, participant: Any = None) -> None:
+        """Starts to place one kind of job for a dispatch: one for each namespace in use (§11.1)."""
+        wanted = record.dispatch
+        workers = [worker.key for worker in self._pool if worker.key.agent_name == wanted.agent_name]
+        same = [key for key in workers if key.deployment == wanted.deployment]
+        namespaces = sorted({key.namespace for key in same if key.job_type == job_type})
+        if not namespaces and not self._is_missed(record, same, job_type):
+            return
+        for namespace in namespaces or [""]:
+            job = Job(
+                id=ids.new_id(ids.JOB, self._rng),
+                dispatch_id=wanted.id,
+                type=job_type,
+                room=room,
+                participant=participant,
+                namespace=namespace,
+                metadata=wanted.metadata,
+                agent_name=wanted.agent_name,
+                deployment=wanted.deployment,
+                attributes=dict(wanted.attributes),
+            )
+            record.placing.add(task := self._tasks.start(self._place(record, job)))
+            task.add_done_callback(record.placing.discard)
+
+    @staticmethod
+    def _is_missed(record: DispatchRecord, same_name: list[PoolKey], job_type: Any) -> bool:
+        """Whether nobody being there for a kind of job is worth telling: each dispatch stands for all
+        three kinds, so only the room's job speaks for it, and only if no worker waits for another kind."""
+        return job_type == JobType.JT_ROOM and not same_name and record.expected
+
+    async def _place(self, record: DispatchRecord, job: Any) -> None:
+        why = await self.place(job)
+        if why is None:
+            record.dispatch.state.jobs.append(job)
+        else:
+            self._report(job, why)
+
+    def _report(self, job: Any, why: Unassigned) -> None:
+        if self._on_unassigned is not None:
+            self._on_unassigned(job, why)
+
+    def delete(self, record: DispatchRecord) -> asyncio.Task[Any]:
+        """Ends a deleted dispatch's jobs, those still being offered included, as SUCCESS (§9)."""
+        return self._tasks.start(self._delete(record))
+
+    async def _delete(self, record: DispatchRecord) -> None:
+        if record.placing:
+            await asyncio.wait(set(record.placing))
+        for job in record.dispatch.state.jobs:
+            state = await self._terminate(job, JobStatus.JS_SUCCESS)
+            if state is not None:
+                job.state.CopyFrom(state)
+
+    def agent_left(self, job: Any) -> None:
+        """Ends the job whose agent left its room, as FAILED (§9)."""
+        self._tasks.start(self._terminate(job, JobStatus.JS_FAILED, _AGENT_LEFT))
+
+    def simulate(self, worker: WorkerConnection, job: Any) -> None:
+        """Offers a job to one worker only, whatever its load and status (§10)."""
+        self._tasks.start(self._simulate(worker, job))
+
+    async def _simulate(self, worker: WorkerConnection, job: Any) -> None:
+        outcome = await self._offer(worker, job, self._timings.simulate_answer_s)
+        if outcome is None:
+            return
+        reason = Reason.NO_ANSWER if outcome == Silence.TIMED_OUT else Reason.REJECTED
+        self._report(job, _unassigned(reason, key_of(job), [worker], {worker.worker_id: outcome}))
 
     async def place(self, job: Any) -> Unassigned | None:
         """Offers a job until a worker takes it; None when one did (or said that nobody is to be asked).
@@ -96,20 +170,12 @@ class Dispatcher:
             if outcome == Silence.TIMED_OUT:
                 return _unassigned(Reason.NO_ANSWER, key, self._pool.of(key), asked)
 
-    async def simulate(self, worker: Link, job: Any) -> Unassigned | None:
-        """Offers a job to one worker only, whatever its load and status (§10)."""
-        outcome = await self._offer(worker, job, self._timings.simulate_answer_s)
-        if outcome is None:
-            return None
-        reason = Reason.NO_ANSWER if outcome == Silence.TIMED_OUT else Reason.REJECTED
-        return _unassigned(reason, key_of(job), [worker], {worker.worker_id: outcome})
-
-    async def terminate(self, job: Any, status: int, error: str = "") -> Any | None:
+    async def _terminate(self, job: Any, status: int, error: str = "") -> Any | None:
         """Ends an assigned job; None when its worker is gone or the job is over already (§9)."""
         worker = self._pool.get(job.state.worker_id)
         return await worker.terminate(job.id, status, error) if worker else None
 
-    async def _offer(self, worker: Link, job: Any, timeout_s: float) -> str | None:
+    async def _offer(self, worker: WorkerConnection, job: Any, timeout_s: float) -> str | None:
         """None when the job is settled, else how the worker let it pass. `terminate` beats `available`."""
         answer = await worker.ask(job, timeout_s) if timeout_s > 0 else Silence.TIMED_OUT
         if isinstance(answer, Silence):
@@ -149,7 +215,3 @@ def _unassigned(
     outcomes = ", ".join(f"{worker_id} {outcome}" for worker_id, outcome in asked.items())
     text = f"no worker {key.describe()} took the job: {outcomes}"
     return Unassigned(reason, text, _loads(workers))
-
-
-TellUnassigned = Callable[[Any, Unassigned], None]
-"""Called with the livekit.Job and why it was not assigned."""

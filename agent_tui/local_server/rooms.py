@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from livekit.protocol.agent import JobType
 from livekit.protocol.agent_dispatch import AgentDispatch, RoomAgentDispatch
@@ -11,27 +11,17 @@ from livekit.protocol.models import ParticipantInfo, TrackInfo, TrackSource, Tra
 from livekit.protocol.models import Room as RoomInfo
 
 from agent_tui.local_server import ids
-from agent_tui.local_server.records import DispatchRecord
+from agent_tui.local_server.dispatcher import Dispatcher, DispatchRecord
 from agent_tui.local_server.session import deployment_fault, nanoseconds
 from agent_tui.local_server.timings import Timings
 from agent_tui.model.clock import Clock
-
-
-class Launching(Protocol):
-    """What a room needs of the launcher."""
-
-    def launch(self, record: DispatchRecord, room: Any, job_type: Any, participant: Any = None) -> None: ...
-
-    def delete(self, record: DispatchRecord) -> object: ...
-
-    def agent_left(self, job: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """What all rooms share."""
 
-    launcher: Launching
+    dispatcher: Dispatcher
     clock: Clock
     timings: Timings
     rng: Random
@@ -96,15 +86,15 @@ class Room:
         """
         record = self._start(request)
         for person in self._people():
-            self._world.launcher.launch(record, self.info, JobType.JT_PARTICIPANT, person)
+            self._world.dispatcher.launch(record, self.info, JobType.JT_PARTICIPANT, person)
             if person.is_publisher:
-                self._world.launcher.launch(record, self.info, JobType.JT_PUBLISHER, person)
+                self._world.dispatcher.launch(record, self.info, JobType.JT_PUBLISHER, person)
         return _copy(record.dispatch)
 
     def delete_dispatch(self, dispatch_id: str) -> Any:
         """Removes a dispatch and ends its jobs. Raises KeyError when the room has none of that id."""
         record = self._records.pop(dispatch_id)
-        self._world.launcher.delete(record)
+        self._world.dispatcher.delete(record)
         for job in record.dispatch.state.jobs:
             agent = self._participants.get(job.state.participant_identity)
             if agent is not None and agent.kind == ParticipantInfo.AGENT:
@@ -123,7 +113,7 @@ class Room:
         )
         dispatch.state.created_at = nanoseconds(self._world.clock)
         record = self._records[dispatch.id] = DispatchRecord(dispatch, expected)
-        self._world.launcher.launch(record, self.info, JobType.JT_ROOM)
+        self._world.dispatcher.launch(record, self.info, JobType.JT_ROOM)
         return record
 
     # -- pretended participants ------------------------------------------------------------------------
@@ -194,7 +184,7 @@ class Room:
         person = self._participants.pop(identity)
         if person.kind == ParticipantInfo.AGENT:
             if job := self._job_of(identity):
-                self._world.launcher.agent_left(job)
+                self._world.dispatcher.agent_left(job)
         elif not self._people():
             self._quiet_since = self._world.clock.monotonic()
 
@@ -216,7 +206,7 @@ class Room:
 
     def _launch_all(self, job_type: Any, person: Any) -> None:
         for record in self._records.values():
-            self._world.launcher.launch(record, self.info, job_type, _copy(person))
+            self._world.dispatcher.launch(record, self.info, job_type, _copy(person))
 
     def _job_of(self, identity: str) -> Any | None:
         """The latest job that was accepted with this identity, as on the real server (§11.4)."""

@@ -16,7 +16,6 @@ from agent_tui.local_server import auth, ids, twirp
 from agent_tui.local_server.api import Api
 from agent_tui.local_server.connection import WorkerConnection
 from agent_tui.local_server.dispatcher import Dispatcher, TellUnassigned
-from agent_tui.local_server.launcher import Launcher
 from agent_tui.local_server.pool import Pool
 from agent_tui.local_server.rooms import Rooms, World
 from agent_tui.local_server.session import WorkerSession
@@ -82,9 +81,15 @@ class LocalServer:
         self._tasks = Tasks()
         self._connections: set[WorkerConnection] = set()
         self._pool: Pool[WorkerConnection] = Pool()
-        self._dispatcher = Dispatcher(self._pool, clock=self._clock, timings=self._timings, rng=self._rng)
-        self._launcher = Launcher(self._pool, self._dispatcher, self._tasks, self._rng, on_unassigned)
-        self._rooms = Rooms(World(self._launcher, self._clock, self._timings, self._rng))
+        self._dispatcher = Dispatcher(
+            self._pool,
+            self._tasks,
+            clock=self._clock,
+            timings=self._timings,
+            rng=self._rng,
+            on_unassigned=on_unassigned,
+        )
+        self._rooms = Rooms(World(self._dispatcher, self._clock, self._timings, self._rng))
         self._methods = Api(self._rooms).methods()
         self._node_id = ids.new_id(ids.NODE, self._rng)
         self._server: HttpServer | None = None
@@ -188,7 +193,7 @@ class LocalServer:
             self._new_session(grants.api_key),
             pool=self._pool,
             sign=self._sign,
-            simulate=self._start_simulation,
+            simulate=self._dispatcher.simulate,
             timings=self._timings,
         )
         self._connections.add(connection)
@@ -222,14 +227,6 @@ class LocalServer:
             permissions=session.permissions,
             now=self._clock.time(),
         )
-
-    def _start_simulation(self, worker: WorkerConnection, job: Any) -> None:
-        self._tasks.start(self._simulate(worker, job))
-
-    async def _simulate(self, worker: WorkerConnection, job: Any) -> None:
-        why = await self._dispatcher.simulate(worker, job)
-        if why is not None:
-            self._launcher.tell(job, why)
 
     async def _close_expired_rooms(self) -> None:
         while True:
