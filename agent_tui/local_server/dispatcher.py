@@ -1,6 +1,6 @@
 """From a room's dispatch to jobs, and from a job to a worker that takes it.
 
-There is a gate for each group of workers; then one worker is asked at a time, with one budget of time for all.
+There is a gate for each group of workers; then one worker is asked at a time, with one budget of time.
 """
 
 import asyncio
