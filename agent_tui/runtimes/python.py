@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agent_tui.model.child import Child, Failed, FromChild, Manifest, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
+from agent_tui.model.codec import CodecError
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
 from agent_tui.runtimes.channel import (
-    ChannelError,
     ForkMessage,
     JobView,
     LogRecord,
@@ -58,7 +58,7 @@ class _Dialect:
     def decode(self, line: bytes) -> tuple[FromChild | ForkMessage, ...]:
         try:
             message = decode(line)
-        except ChannelError as error:
+        except CodecError as error:
             self.complain(str(error))
             return ()
         if not isinstance(message, LogRecord):

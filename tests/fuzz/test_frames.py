@@ -14,8 +14,9 @@ from livekit.protocol import agent, models
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
+from agent_tui.model.codec import CodecError
 from agent_tui.model.errors import UserError
-from agent_tui.runtimes.channel import MAX_LINE, ChannelError, LineBuffer, decode, encode_line
+from agent_tui.runtimes.channel import MAX_LINE, LineBuffer, decode, encode_line
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Registration, Reject
 from agent_tui.worker.protocol import Timings, WorkerProtocol
@@ -166,7 +167,7 @@ def test_at_the_childs_channel() -> None:
         for line in buffer.feed(frame + b"\n"):
             try:
                 seen[type(decode(line)).__name__] += 1
-            except ChannelError as error:
+            except CodecError as error:
                 seen["refused" if "\n" not in str(error) else "more than a line"] += 1
     tell("child's channel", seen)
     assert {each.__name__ for each in get_args(ch.FromChild)} <= set(seen)

@@ -1,0 +1,138 @@
+"""One codec for the data that crosses processes: events, commands, results, the state, what children say.
+
+The members of a union are told apart by their case, the class's name in snake case. Our own processes
+exchange MessagePack, which carries infinities and bytes. Children write JSON lines, `{"case": …, "value": {…}}`,
+the shape that agents-js children have too (agents-js.md §8), with bytes in base64. Since JSON has no infinity,
+a number that is not finite is `{"$float": "inf"}` there (or `-inf`, `nan`).
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar, get_args
+
+import msgspec
+
+from agent_tui.model.commands import Command, CommandResult
+from agent_tui.model.events import Event, Stamped
+from agent_tui.model.state import AppState
+
+M = TypeVar("M")
+
+Data = Event | Command | CommandResult | AppState
+"""What front ends and the engine exchange."""
+
+
+class CodecError(ValueError):
+    """Bytes that are no message."""
+
+
+def case_of(cls: type) -> str:
+    """Return the name of a class in a message: `job_started`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+class Codec(Generic[M]):
+    """Encodes and decodes the members of a union. Raises CodecError for what is none of them."""
+
+    def __init__(self, union: Any, **renamed: type) -> None:
+        """`renamed` members have another case than their class's name."""
+        usual = {case_of(cls): cls for cls in _members(union) if cls not in renamed.values()}
+        self._classes: dict[str, type] = {**usual, **renamed}
+        self._cases = {cls: case for case, cls in self._classes.items()}
+
+    def encode(self, message: M) -> bytes:
+        """Return the message in MessagePack."""
+        return _TO_MSGPACK.encode((self._cases[type(message)], message))
+
+    def decode(self, data: bytes) -> M:
+        """Return a message from MessagePack."""
+        try:
+            case, value = _CASE_AND_VALUE.decode(data)
+            return self.decode_value(case, value)
+        except (msgspec.DecodeError, KeyError) as error:
+            raise CodecError(f"not a message: {data[:200]!r} ({error})") from error
+
+    def decode_value(self, case: str, value: msgspec.Raw) -> M:
+        """Return the message of that case. Raise KeyError for an unknown one, and msgspec.DecodeError."""
+        message: M = _from_msgpack(self._classes[case]).decode(value)
+        return message
+
+    def case(self, message: M) -> str:
+        return self._cases[type(message)]
+
+    def decode_json(self, line: bytes) -> M:
+        """Return a message from a JSON line. Fields that its class does not have are ignored."""
+        try:
+            if b"$float" in line or b"\\ud" in line:
+                raw = json.loads(line, object_hook=_finite_or_not)
+                if b"\\ud" in line:
+                    raw = _without_surrogates(raw)
+                message: M = msgspec.convert(raw.get("value") or {}, self._classes[raw["case"]])
+            else:
+                envelope = _FROM_JSON.decode(line)
+                message = _from_json(self._classes[envelope.case]).decode(envelope.value)
+        except _NO_MESSAGE as error:
+            raise CodecError(f"not a message of a child: {line[:200]!r} ({error})") from error
+        return message
+
+
+_NO_MESSAGE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+class _Line(msgspec.Struct):
+    case: str
+    value: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_TO_MSGPACK = msgspec.msgpack.Encoder()
+_CASE_AND_VALUE = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_STAMPED = msgspec.msgpack.Decoder(tuple[int, float, str, msgspec.Raw])
+_FROM_JSON = msgspec.json.Decoder(_Line)
+
+
+@functools.cache  # made when the first such message comes: all of them would cost a start 20 ms
+def _from_msgpack(cls: type) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(cls)
+
+
+@functools.cache
+def _from_json(cls: type) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cls)
+
+
+def _members(union: Any) -> Iterable[type]:
+    return get_args(union) or (union,)
+
+
+def _finite_or_not(raw: dict[str, Any]) -> Any:
+    return float(raw["$float"]) if raw.keys() == {"$float"} else raw
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace half characters (`os.fsdecode` makes them of odd file names), which fit nowhere, by U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(inner) for name, inner in value.items()}
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
+
+
+DATA: Codec[Data] = Codec(Data)
+
+
+def encode_stamped(stamped: Stamped) -> bytes:
+    """Return an event with its number and time in MessagePack."""
+    event = stamped.event
+    return _TO_MSGPACK.encode((stamped.seq, stamped.ts, DATA.case(event), event))
+
+
+def decode_stamped(data: bytes) -> Stamped:
+    """Return an event with its number and time. Raise CodecError."""
+    try:
+        seq, ts, case, value = _STAMPED.decode(data)
+        event: Any = DATA.decode_value(case, value)
+    except (msgspec.DecodeError, KeyError) as error:
+        raise CodecError(f"not an event: {data[:200]!r} ({error})") from error
+    return Stamped(seq, ts, event)

@@ -1,0 +1,61 @@
+"""One of everything that front ends and the engine exchange, there and back."""
+
+import math
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_tui.model import events as ev
+from agent_tui.model.codec import DATA, CodecError, Data, decode_stamped, encode_stamped
+from agent_tui.model.commands import Dispatch, SetOptions
+from tests.fakes.engine import FakeEngine
+from tests.fakes.hostile_values import HOSTILE, with_text
+from tests.tui import histories
+
+MADE: dict[Any, Any] = {
+    Dispatch: Dispatch(3, "salon", HOSTILE, attributes={HOSTILE: ""}),
+    SetOptions: SetOptions({"port": None}),
+}
+"""Those with a `Mapping`."""
+
+
+@pytest.mark.parametrize("cls", get_args(Data), ids=lambda cls: cls.__name__)
+def test_everything_comes_back_as_it_went(cls: Any) -> None:
+    message: Any = cls() if cls.__name__ == "AppState" else MADE.get(cls) or with_text(cls, HOSTILE)
+    assert DATA.decode(DATA.encode(message)) == message
+
+
+@pytest.mark.parametrize("name", histories.ALL)
+def test_a_whole_state_comes_back(name: str) -> None:
+    engine = FakeEngine()
+    histories.ALL[name](engine)
+    assert DATA.decode(DATA.encode(engine.state)) == engine.state
+
+
+def test_what_is_not_finite_comes_back() -> None:
+    stopping = ev.Stopping("quit", 1, math.inf, -math.inf)
+    assert DATA.decode(DATA.encode(stopping)) == stopping
+
+
+def test_an_event_keeps_its_place_in_the_stream() -> None:
+    stamped = ev.Stamped(7, 1.5, ev.Stopped("quit"))
+    assert decode_stamped(encode_stamped(stamped)) == stamped
+    with pytest.raises(CodecError, match="not an event"):
+        decode_stamped(b"\x93")
+
+
+def test_no_two_classes_have_one_name() -> None:
+    assert len({DATA.case(each) for each in map(_any_of, get_args(Data))}) == len(get_args(Data))
+
+
+def _any_of(cls: Any) -> Any:
+    return object.__new__(cls)
+
+
+@given(st.one_of(st.binary(max_size=50), st.builds(msgspec.msgpack.encode, st.lists(st.text(max_size=9)))))
+def test_what_is_no_message_is_a_clear_error(data: bytes) -> None:
+    with pytest.raises(CodecError, match="not a message"):
+        DATA.decode(data)
