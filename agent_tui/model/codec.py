@@ -1,9 +1,9 @@
 """One codec for the data that crosses processes: events, commands, results, the state, what children say.
 
-The members of a union are told apart by their case, the class's name in snake case. Our own processes
-exchange MessagePack, which carries infinities and bytes. Children write JSON lines, `{"case": …, "value": {…}}`,
-the shape that agents-js children have too (agents-js.md §8), with bytes in base64. Since JSON has no infinity,
-a number that is not finite is `{"$float": "inf"}` there (or `-inf`, `nan`).
+The members of a union are told apart by their case, the class's name in snake case. Our own
+processes exchange MessagePack, which carries infinities and bytes. Children write JSON, `{"case":
+…, "value": {…}}` on a line, as agents-js children do (agents-js.md §8), with bytes in base64. Since
+JSON has no infinity, a number that is not finite is `{"$float": "inf"}` there (or `-inf`, `nan`).
 """
 
 import functools
