@@ -30,7 +30,7 @@ def doctor(
     """Checks what a run of AGENT needs, and says what to do; exit code 1 if something would stop it."""
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.doctor import Finding, Level, examine
-    from agent_tui.engine.settings import Settings
+    from agent_tui.settings.settings import Settings
 
     bad = False
 

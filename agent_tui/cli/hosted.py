@@ -22,7 +22,7 @@ from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
-    from agent_tui.engine.settings import Settings
+    from agent_tui.settings.settings import Settings
 
 MASKED = ("apiSecret", "workerToken")
 """Options whose values are masked whatever names them."""
@@ -89,7 +89,7 @@ class HostedFile:
 
     def settings(self) -> "Settings":
         """The options in force, but for what its code sets. Raises UserError for what is no agent file."""
-        from agent_tui.engine.settings import Settings, available_cores
+        from agent_tui.settings.settings import Settings, available_cores
 
         return Settings(self.environment, self.flags, Basis(detect(self.path), cores=available_cores()))
 

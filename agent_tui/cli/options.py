@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def options(
         sys.stdout.write(schema_text())
         return ExitCode.OK
     from agent_tui.engine.inspection import manifest_of
-    from agent_tui.engine.settings import check_functions
+    from agent_tui.settings.settings import check_functions
 
     given = given_flags(flags)
     file = HostedFile.find(agent, given, config_file, python)
@@ -62,7 +62,7 @@ def options(
                 basis.runtime, interpreter.path, file.path, file.cwd, environment.plain, production=production
             )
         )
-        settings = settings.loaded(environment, manifest)
+        settings = replace(settings, manifest=manifest)
         check_functions(settings.resolution, manifest)
     except UserError as error:
         print(f"agent-tui: {error}; what its code sets is missing here", file=sys.stderr)
@@ -82,7 +82,7 @@ def _as_table(resolution: Resolution) -> Iterator[str]:
         layer, where = resolution.sources[option.name]
         value = resolution.value(option)
         shown = "all, not hidden" if value == Permissions() else resolution.written(option.name)
-        rows.append((option.name, shown or "–", where or layer, str(option.applies)))
+        rows.append((option.name, shown or "–", where or layer, option.effect.text))
         if option.name == "agentName":
             rows.append(("agentNameIsEnv", str(resolution.agent_name_is_env).lower(), "derived", "–"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -99,7 +99,7 @@ def _as_json(resolution: Resolution, basis: Basis) -> dict[str, Any]:
             "default": _json(option.default_for(basis)),
             "layer": resolution.sources[option.name][0],
             "source": resolution.sources[option.name][1] or resolution.sources[option.name][0],
-            "applies": str(option.applies),
+            "applies": option.effect.text,
             "help": option.help,
         }
         for option in OPTIONS

@@ -3,15 +3,12 @@
 import asyncio
 import glob
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import agent_tui
-from agent_tui.engine.code_options import CodeOptions
 from agent_tui.engine.context import Context
 from agent_tui.engine.registrar import Registrar
-from agent_tui.engine.servers import Server, require_credentials
-from agent_tui.engine.settings import starting_at_once
+from agent_tui.engine.servers import ServerManager, require_credentials
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.control import Control
 from agent_tui.generations.generation import Generation
@@ -21,7 +18,7 @@ from agent_tui.generations.sources import Sources
 from agent_tui.generations.watch import Watch
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import child as ch
-from agent_tui.model.errors import ServerError
+from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import StartMethod, StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
@@ -30,9 +27,11 @@ from agent_tui.processes.pool import REFILL_AFTER_S, Pool, StartTrouble
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
-from agent_tui.runtimes.python import PythonRuntime
+from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.spawn import system_pidfd_open
+from agent_tui.settings.manager import SettingsManager, child_settings
+from agent_tui.settings.settings import starting_at_once
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
@@ -52,9 +51,9 @@ class AgentCode:
         self,
         context: Context,
         *,
+        settings: SettingsManager,
+        servers: ServerManager,
         registrar: Registrar,
-        find_server: Callable[[ServerOptions], Awaitable[Server]],
-        listen: Callable[[ServerOptions], Awaitable[None]],
         switched: Callable[[Generation], None],
         became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
     ) -> None:
@@ -64,13 +63,13 @@ class AgentCode:
         """
         self._context = context
         self._registrar = registrar
-        self._options = CodeOptions(context, find_server=find_server, listen=listen)
+        self._settings = settings
+        self._servers = servers
         self._switched = switched
         self._cpu = CpuLoad(clock=context.clock)
-        self._sdk_version: str | None = None
         config = context.config
         self._learned = recall(config.learned) if config.learned else Learned()
-        supervisor = Supervisor(context.process_timings, context.clock, context.emit)
+        supervisor = Supervisor(settings.process_timings, context.clock, context.emit)
         self.pool = Pool(
             supervisor,
             target=0,
@@ -93,6 +92,7 @@ class AgentCode:
         )
         self._loader = Loader(
             self,
+            settings,
             self._bases,
             self.pool,
             self._inference,
@@ -100,7 +100,7 @@ class AgentCode:
             wanted=config.start_method,
             expect_template=self._learned.template,
         )
-        environment = context.settings.environment
+        environment = settings.environment
         sources = Sources(
             config.agent,
             cwd=config.cwd,
@@ -112,7 +112,7 @@ class AgentCode:
             sources,
             Watch(any_name=sources.any_name) if config.watch else None,
             self._bases,
-            read_environment=self._options.read_environment,
+            read_environment=settings.read,
             clock=context.clock,
             emit=context.emit,
         )
@@ -133,33 +133,14 @@ class AgentCode:
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Modules | None) -> PythonRuntime:
-        config = self._context.config
-        return PythonRuntime(
-            config.runtime,
-            config.interpreter.path,
-            config.agent,
-            config.cwd,
-            environ,
-            self._context.intake,
-            self._context.clock,
-            settings=self._options.child_settings(),
-            head_start=config.head_start,
-            modules=modules,
-        )
-
-    def check(self, manifest: ch.Manifest) -> int:
-        return self._options.check(manifest).num_idle_processes
-
-    async def apply(self, manifest: ch.Manifest) -> None:
-        """While its processes still start."""
-        before, self._sdk_version = self._sdk_version, manifest.sdk_version
+    def make_runtime(self, environment: Environment, modules: Modules) -> PythonRuntime:
+        settings = replace(self._settings.current, environment=environment)
         try:
-            await self._options.take(manifest, self.register, first=self.current is None)
-        except BaseException:
-            self._sdk_version = before
-            raise
-        self.pool.set_target(self._context.settings.options.num_idle_processes)
+            options, for_children = settings.options, child_settings(settings)
+        except UserError:  # which the check says, once the file is loaded
+            options, for_children = self._settings.options, child_settings(self._settings.current)
+        environ = {**environment.plain, **self._servers.variables(options)}
+        return self._runtime(environ, for_children, modules)
 
     def switch(self, generation: Generation) -> None:
         self._inference.use(generation.plan, generation.manifest)
@@ -175,25 +156,28 @@ class AgentCode:
 
     # -- the worker -----------------------------------------------------------------------------------
 
-    async def register(self) -> None:
-        """Register under the options in force, where that is not what stands. Raise UserError.
+    async def register(self, options: ServerOptions) -> None:
+        """Register under these options, where that is not what stands. Raise UserError, with all as it was.
 
         Missing credentials are no fault of the code: until there is a registration they count as refused.
         """
-        options, server = self._context.settings.options, self._context.server
-        try:
-            if not self._context.config.local:
-                require_credentials(options)
-        except ServerError as error:
-            self._registrar.refuse(error)
-            return
-        version = self._sdk_version or agent_tui.__version__
-        await self._registrar.present(options, server.address, server.chosen.kind, version, self.measure_load)
+        async with self._servers.moving(options) as server:
+            options = self._settings.options  # as edited while the server was being found
+            try:
+                if not self._context.config.local:
+                    require_credentials(options)
+            except ServerError as error:
+                self._registrar.refuse(error)
+                return
+            version = self._settings.current.version
+            await self._registrar.present(
+                options, server.address, server.chosen.kind, version, self.measure_load
+            )
 
     async def measure_load(self) -> float:
         """Return what the agent's own load function says, or the CPU's load without one."""
         generation = self.current
-        own = not self._context.settings.options.worker_token  # with one load is not ours to define
+        own = not self._settings.options.worker_token  # with one load is not ours to define
         if own and generation is not None and generation.manifest.has_load_func:
             return await generation.control.ask_load()
         return await self._cpu()
@@ -264,7 +248,25 @@ class AgentCode:
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
     ) -> ch.Child:
-        return await self.make_runtime(environ, None).launch_base(process_id, modules)
+        runtime = self._runtime(environ, child_settings(self._settings.current), None)
+        return await runtime.launch_base(process_id, modules)
+
+    def _runtime(
+        self, environ: Mapping[str, str], settings: ChildSettings, modules: Modules | None
+    ) -> PythonRuntime:
+        config = self._context.config
+        return PythonRuntime(
+            config.runtime,
+            config.interpreter.path,
+            config.agent,
+            config.cwd,
+            environ,
+            self._context.intake,
+            self._context.clock,
+            settings=settings,
+            head_start=config.head_start,
+            modules=modules,
+        )
 
     def _learn(self, learned: Learned) -> None:
         """Keep for the next run what this one found out."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,13 +12,13 @@ import aiohttp
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.inspection import manifest_of
 from agent_tui.engine.servers import DEV_URL, configured, found_here, require_credentials
-from agent_tui.engine.settings import Settings, check_functions, overruled
 from agent_tui.generations.sources import Sources
 from agent_tui.model.child import Manifest
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
+from agent_tui.settings.settings import Settings, check_functions, overruled
 from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
@@ -64,7 +64,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
             production=settings.options.production,
             head_start=config.head_start,
         )
-        settings = settings.loaded(settings.environment, manifest)
+        settings = replace(settings, manifest=manifest)
         check_functions(settings.resolution, manifest)
         sdk = f"{config.runtime} {manifest.sdk_version or ''}".rstrip()
         yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")

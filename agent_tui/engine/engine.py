@@ -14,14 +14,12 @@ from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
-from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.faults import Faults
 from agent_tui.engine.join import JoinLink, join_link
 from agent_tui.engine.orders import Orders
-from agent_tui.engine.registrar import Registrar, registration_for
-from agent_tui.engine.servers import Server, choose_server
-from agent_tui.engine.settings import Settings, available_cores
+from agent_tui.engine.registrar import Registrar
+from agent_tui.engine.servers import ServerManager
 from agent_tui.engine.supervision import Supervision
 from agent_tui.generations.generation import Generation
 from agent_tui.jobs.manager import JobManager, JobSettings
@@ -35,11 +33,13 @@ from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, Basis, ServerOptions
+from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.settings.manager import Push, SettingsManager, registration_for
+from agent_tui.settings.settings import Settings, available_cores
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
@@ -53,11 +53,6 @@ KILLED_AFTER_FAULT = "killed: agent-tui could not end it in good order"
 KILL_S = 2.0
 """For what was killed to be reaped."""
 
-NO_MEDIA = (
-    "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
-    "install livekit-server to join real rooms"
-)
-
 
 class Engine:
     """One run of one agent file. `async with` starts it and, however the body ends, ends all of it."""
@@ -68,14 +63,19 @@ class Engine:
         self._clock = clock or SystemClock()
         self.up = False
         """Whether everything is started, so that commands are taken."""
-        self._first = Settings(
-            config.environment or config.read_environment(),
-            config.flags,
-            Basis(config.runtime, cores=available_cores()),
-        )
         self._redactor = config.redactor
-        self._redactor.mask((self.options.api_secret, self.options.worker_token))
         self._bus = Bus(self._clock, self._redactor.clean_value)
+        self._settings = SettingsManager(
+            Settings(
+                config.environment or config.read_environment(),
+                config.flags,
+                Basis(config.runtime, cores=available_cores()),
+            ),
+            read_environment=config.read_environment,
+            emit=self._publish,
+            watchdogs=config.watchdogs,
+        )
+        self._redactor.mask((self.options.api_secret, self.options.worker_token))
         self._faults = Faults(self._bus.publish)
         self._store = LogStore(self._clock, redactor=self._redactor)
         self._supervision = Supervision(
@@ -106,21 +106,20 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """The options in force, each with its source, and what waits for the next start."""
-        return self._context.settings if self.up else self._first
+        return self._settings.current
 
     @property
     def resolution(self) -> Resolution:
-        return self.settings.resolution
+        return self._settings.resolution
 
     @property
     def options(self) -> ServerOptions:
-        return self.settings.options
+        return self._settings.options
 
     @property
     def function_names(self) -> tuple[str, ...]:
         """Functions of the agent's file that options may name; none before it has loaded."""
-        generation = self._code.current if self.up else None
-        return generation.manifest.function_names if generation else ()
+        return self.settings.function_names
 
     @property
     def log_level(self) -> LogLevel:
@@ -131,7 +130,7 @@ class Engine:
         """A way for a person into a room. Raises UserError where nobody can join."""
         if not self.up:
             raise UserError("no server is in use yet")
-        server = self._context.server
+        server = self._servers.current
         return join_link(server.chosen, server.address, room, self.options.agent_name)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
@@ -166,7 +165,16 @@ class Engine:
             )
             await self._http.listen(options)
             undo.push_async_callback(self._http.close)
-            self._make_owners(await self._find_server(options))
+            self._servers = ServerManager(
+                self._settings,
+                self._redactor,
+                local=self._config.local,
+                clock=self._clock,
+                emit=self._bus.publish,
+                on_unassigned=self._unassigned,
+            )
+            await self._servers.start()
+            self._make_owners()
             undo.pop_all()
         self.up = True
         self._supervision.start("pool", self._pool.run)
@@ -198,12 +206,10 @@ class Engine:
         for problem in self.settings.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
-    def _make_owners(self, server: Server) -> None:
+    def _make_owners(self) -> None:
         """Bottom-up: calls go down, what happens comes up as events."""
         emit, clock = self._publish, self._clock
-        context = self._context = Context(
-            self._config, clock, emit, self._first, self._store, self._intake, server
-        )
+        context = self._context = Context(self._config, clock, emit, self._store, self._intake)
         self._registrar = Registrar(
             on_event=self._on_worker_event,
             changed=self._tell_live,
@@ -221,15 +227,15 @@ class Engine:
             clean=self._redactor.clean,
         )
         self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
-        self._make_editing(context)
+        self._make_commands(context)
 
     def _make_code(self, context: Context) -> None:
         """What is loaded, and the processes that run it."""
         self._code = AgentCode(
             context,
+            settings=self._settings,
+            servers=self._servers,
             registrar=self._registrar,
-            find_server=self._find_server,
-            listen=self._http.listen,
             switched=self._switched,
             became_ready=lambda process: self._sampler.note_baseline(process),
         )
@@ -244,44 +250,37 @@ class Engine:
             emit=context.emit,
         )
 
-    def _make_editing(self, context: Context) -> None:
+    def _make_commands(self, context: Context) -> None:
         """What carries commands out."""
-        self._editor = Editor(
-            context,
-            pool=lambda: self._pool,
-            registrar=lambda: self._registrar,
-            reload=self._code.reloader.reload,
-            register=self._code.register,
-            listen=self._http.listen,
-            load_error=lambda: self._bus.state.generation.error or "the file does not load",
-        )
+        self._settings.push_to(self._pushes(), self._registrar.taken_over)
         self._orders = Orders(
             context,
             self._bus,
             self._redactor,
+            settings=self._settings,
+            servers=self._servers,
             jobs=self._jobs,
             code=self._code,
             pool=self._pool,
-            editor=self._editor,
             sampler=self._sampler,
             dispatches=self._dispatches,
         )
 
-    async def _find_server(self, options: ServerOptions) -> Server:
-        """Finds or starts the server; its secrets are masked in every log line from here on."""
-        self._redactor.mask((options.api_secret, options.worker_token))
-        server = await choose_server(
-            options,
-            local=self._config.local,
-            clock=self._clock,
-            on_unassigned=self._unassigned,
-            environ=self.settings.environment.plain,
-        )
-        self._redactor.mask((server.address.api_secret, server.address.worker_token or ""))
-        self._bus.publish(server.chosen)
-        if not server.chosen.media:
-            self._bus.publish(ev.Notice(LogLevel.INFO, NO_MEDIA))
-        return server
+    def _pushes(self) -> dict[Effect, Push]:
+        """What brings an option into force that is not read where it is used."""
+        return {
+            Effect.LISTENER: self._http.listen,
+            Effect.SERVER: self._reload,
+            Effect.CODE: self._reload,
+            Effect.REGISTRATION: self._code.register,
+            Effect.WORKER: self._registrar.reconfigure,
+            Effect.POOL: lambda options: self._pool.set_target(options.num_idle_processes),
+        }
+
+    async def _reload(self, _: ServerOptions) -> None:
+        if not await self._code.reloader.reload():
+            error = self._bus.state.generation.error or "the file does not load"
+            raise UserError(f"the old values stay: {error}")
 
     def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Everything that the server says and that becomes of the connections, in order."""
@@ -297,7 +296,7 @@ class Engine:
 
     def _job_settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room, and nobody who leaves it ends a test job."""
-        server, config = self._context.server, self._config
+        server, config = self._servers.current, self._config
         length = config.job_length_s
         if length is None and not server.chosen.media:
             length = config.unattended_job_length_s
@@ -346,12 +345,11 @@ class Engine:
 
     def _info(self) -> WorkerInfo:
         options = self.options
-        generation = self._code.current if self.up else None
         return WorkerInfo(
             agent_name=options.agent_name,
             worker_type=JobType.Name(registration_for(options, "").job_type),
             active_jobs=len(self._jobs.running) if self.up else 0,
-            sdk_version=(generation.manifest.sdk_version if generation else None) or agent_tui.__version__,
+            sdk_version=self.settings.version,
             worker_load=self._bus.state.worker.measured_load,
             agent_name_is_env=self.resolution.agent_name_is_env,
             deployment=options.deployment,
@@ -390,7 +388,7 @@ class Engine:
             await faults.all(
                 generations=self._code.close(reason),
                 endpoint=self._http.close(),
-                server=self._context.server.close(),
+                server=self._servers.current.close(),
             )
             if faults.first is not None:
                 await self._kill_what_is_left()
@@ -404,7 +402,7 @@ class Engine:
     async def _hold_offers(self, reason: str, *, drain: bool) -> None:
         """Takes no more jobs, and lets those that run finish where that is wanted."""
         jobs = len(self._jobs.running)
-        timings, options = self._context.process_timings(), self.options
+        timings, options = self._settings.process_timings(), self.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))

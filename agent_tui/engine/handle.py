@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Protocol
 
 from agent_tui.engine.bus import Subscription
-from agent_tui.engine.settings import Settings
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
 from agent_tui.options.resolve import Resolution
+from agent_tui.settings.settings import Settings
 
 if TYPE_CHECKING:  # the screen's first frame need not wait for what signs tokens
     from agent_tui.engine.join import JoinLink

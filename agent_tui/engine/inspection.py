@@ -37,7 +37,7 @@ async def manifest_of(
         environ,
         intake,
         clock,
-        settings=lambda: ChildSettings(production=production),
+        settings=ChildSettings(production=production),
         head_start=head_start,
     )
     try:

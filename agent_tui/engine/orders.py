@@ -8,9 +8,8 @@ from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.bus import Bus
 from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Destination, Dispatches
-from agent_tui.engine.edits import Editor
 from agent_tui.engine.guards import remote_refusal
-from agent_tui.engine.settings import Settings, overruled
+from agent_tui.engine.servers import ServerManager
 from agent_tui.jobs.manager import JobManager
 from agent_tui.jobs.record import TestDispatch
 from agent_tui.logs.redactor import Redactor
@@ -19,6 +18,8 @@ from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
+from agent_tui.settings.manager import SettingsManager
+from agent_tui.settings.settings import Settings, overruled
 
 DESCRIPTION = 64 * 1024
 """Characters of what is told of one job: its metadata may be long."""
@@ -35,20 +36,22 @@ class Orders:
         bus: Bus,
         redactor: Redactor,
         *,
+        settings: SettingsManager,
+        servers: ServerManager,
         jobs: JobManager,
         code: AgentCode,
         pool: Pool,
-        editor: Editor,
         sampler: MemorySampler,
         dispatches: Dispatches,
     ) -> None:
         self._context = context
         self._bus = bus
         self._redactor = redactor
+        self._settings = settings
+        self._servers = servers
         self._jobs = jobs
         self._code = code
         self._pool = pool
-        self._editor = editor
         self._sampler = sampler
         self._dispatches = dispatches
         self._of: dict[type[object], Callable[[Any], Awaitable[Result]]] = {
@@ -74,7 +77,7 @@ class Orders:
     # -- jobs ----------------------------------------------------------------------------------------
 
     async def _dispatch(self, command: cmd.Dispatch) -> Result:
-        server, options = self._context.server, self._context.settings.options
+        server, options = self._servers.current, self._settings.options
         refusal = remote_refusal(server.chosen, command.confirmed_host, "a test dispatch")
         if refusal is not None:
             return Result(False, refusal, refused=True)
@@ -113,12 +116,13 @@ class Orders:
         return await self._edit(Settings.undone)
 
     async def _save_options(self, command: cmd.SaveOptions) -> Result:
-        return Result(True, "; ".join(await self._editor.save(clear_secrets=command.clear_secrets)))
+        agent = self._context.config.agent
+        return Result(True, "; ".join(await self._settings.save(agent, clear_secrets=command.clear_secrets)))
 
     async def _edit(self, change: Callable[[Settings], Settings]) -> Result:
-        before = self._context.settings
-        changed = await self._editor.apply(change)
-        after = self._context.settings
+        before = self._settings.current
+        changed = await self._settings.edit(change)
+        after = self._settings.current
         if changed:
             self._bus.publish(ev.OptionsChanged(changed))
         for line in overruled(before, after):

@@ -14,9 +14,9 @@ from agent_tui.model.errors import OwnError, ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
+from agent_tui.settings.manager import registration_for
 from agent_tui.worker.messages import (
     Disconnected,
-    JobType,
     LoadFailed,
     LoadReported,
     PretendedParticipant,
@@ -30,12 +30,6 @@ from agent_tui.worker.messages import (
 )
 from agent_tui.worker.urls import ServerAddress
 from agent_tui.worker.worker import Worker
-
-_JOB_TYPES = {
-    "room": JobType.ROOM,
-    "publisher": JobType.PUBLISHER,
-    "participant": JobType.PARTICIPANT,
-}
 
 OnEvent = Callable[[Worker, WorkerEvent], None]
 MeasureLoad = Callable[[], Awaitable[float]]
@@ -51,13 +45,6 @@ class WorkerReadiness:
     server_type: str
     load: float
     """As it was last reported to the server."""
-
-
-def registration_for(options: ServerOptions, version: str) -> Registration:
-    """How the worker presents itself under these options. Raises UserError."""
-    return Registration(
-        options.agent_name, _JOB_TYPES[options.server_type], options.permissions, options.deployment, version
-    )
 
 
 class Registrar:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ import agent_tui
 from agent_tui.engine.api import server_api
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.local_server.server import LocalServer
+from agent_tui.logs.redactor import Redactor
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import ExitCode, ServerError, UserError
-from agent_tui.model.events import ServerChosen, ServerKind
+from agent_tui.model.events import Event, Notice, ServerChosen, ServerKind
+from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
+from agent_tui.settings.manager import SettingsManager
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
 
@@ -30,6 +33,11 @@ DEV_URL = "ws://localhost:7880"
 DEV_KEY = "devkey"
 DEV_SECRET = "secret"
 """What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
+
+NO_MEDIA = (
+    "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
+    "install livekit-server to join real rooms"
+)
 
 PROBE_S = 0.5
 START_S = 10.0
@@ -43,6 +51,85 @@ class Server:
     chosen: ServerChosen
     address: ServerAddress
     close: Callable[[], Awaitable[None]]
+
+
+class ServerManager:
+    """Keeps the server in use, and finds another one when the options name it."""
+
+    current: Server
+
+    def __init__(
+        self,
+        settings: SettingsManager,
+        redactor: Redactor,
+        *,
+        local: bool,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        on_unassigned: Callable[[Any, Unassigned], None],
+    ) -> None:
+        """`on_unassigned` is called for a job that the embedded server found no worker for."""
+        self._settings = settings
+        self._redactor = redactor
+        self._local = local
+        self._clock = clock
+        self._emit = emit
+        self._on_unassigned = on_unassigned
+
+    async def start(self) -> None:
+        """Find the first server. Raise UserError."""
+        options = self._settings.options
+        self.current, self._found_for = await self._find(options), _server_fields(options)
+
+    @contextlib.asynccontextmanager
+    async def moving(self, options: ServerOptions) -> AsyncIterator[Server]:
+        """Use the server that these options name; if the body raises, stay with the old one.
+
+        Raise UserError.
+        """
+        old, fields = self.current, _server_fields(options)
+        if self._local or fields == self._found_for:
+            yield old
+            return
+        new = self.current = await self._find(options)
+        try:
+            yield new
+        except BaseException:
+            self.current = old
+            await new.close()
+            self._emit(old.chosen)
+            raise
+        self._found_for = fields
+        await old.close()  # not before the new one is in use: until then it may be needed again
+
+    def variables(self, options: ServerOptions) -> dict[str, str]:
+        """Return where the agent's code is to connect: the server in use, or what these options name."""
+        fields = _server_fields(options)
+        values = fields[:3]
+        if self._local or fields == self._found_for or not all(values):
+            address = self.current.address
+            values = address.url, address.api_key, address.api_secret
+        return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), values, strict=True))
+
+    async def _find(self, options: ServerOptions) -> Server:
+        """Find or start the server; its secrets are masked in every log line from here on."""
+        self._redactor.mask((options.api_secret, options.worker_token))
+        server = await choose_server(
+            options,
+            local=self._local,
+            clock=self._clock,
+            on_unassigned=self._on_unassigned,
+            environ=self._settings.environment.plain,
+        )
+        self._redactor.mask((server.address.api_secret, server.address.worker_token or ""))
+        self._emit(server.chosen)
+        if not server.chosen.media:
+            self._emit(Notice(LogLevel.INFO, NO_MEDIA))
+        return server
+
+
+def _server_fields(options: ServerOptions) -> tuple[str, str, str, str]:
+    return options.ws_url, options.api_key, options.api_secret, options.worker_token
 
 
 async def _nothing() -> None:

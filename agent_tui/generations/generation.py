@@ -15,8 +15,10 @@ from agent_tui.generations.sources import Snapshot, Sources
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import LoadSteps, StartMethod
+from agent_tui.options.envfiles import Environment
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
+from agent_tui.runtimes.python import ChildSettings
 from agent_tui.runtimes.snapshots import Modules
 
 TEMPLATE_FROM_MS = 50.0
@@ -30,6 +32,15 @@ class Runtime(Protocol):
         self, kind: ch.ProcessKind, process_id: str, functions: str, parents: tuple[ch.Child, ...]
     ) -> Awaitable[ch.Child]:
         """Start a fork of the first of `parents` that can, else a fresh process. Raise OSError."""
+        ...
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The whole environment that children get."""
+        ...
+
+    def configure(self, settings: ChildSettings) -> None:
+        """Give children that are launched from here on these settings."""
         ...
 
     def serve(self, modules: Modules) -> None:
@@ -68,7 +79,7 @@ class Source:
     """What is loaded: files as they were read, and the environment that they get."""
 
     snapshot: Snapshot
-    environ: Mapping[str, str]
+    environment: Environment
     found_in: Sources | None = None
     """Where the modules are that only loading shows; None if all of them are known, from an earlier load."""
     accept_new: bool = False
@@ -111,7 +122,6 @@ class Generation:
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
         self.control = Control(number, supervisor, self._launch_to_load, hear=self._hear)
-        self._environ = source.environ
         self._bases = bases
         self._supervisor = supervisor
         self._wanted = wanted
@@ -136,7 +146,7 @@ class Generation:
 
         `expect_template`: load it in a template at the same time, since it will probably be worth it.
         """
-        self._base = await self._bases.get(self._environ)
+        self._base = await self._bases.get(self.runtime.environ)
         if expect_template and self._base is not None:
             self._start_template(self._base)
         self.manifest = await self.control.start()
@@ -196,7 +206,7 @@ class Generation:
             if self._choice.cancelled():
                 raise OSError("its generation is not used") from None
             raise
-        parents = self._bases.parents(self._environ)
+        parents = self._bases.parents(self.runtime.environ)
         template = self._template.child if self._template is not None else None
         if choice.method is StartMethod.TEMPLATE and template is not None and kind is ch.ProcessKind.JOB:
             parents = (template, *parents)
@@ -204,7 +214,7 @@ class Generation:
 
     async def _launch_to_load(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
         """Start a process that is to find out which functions the file has."""
-        return await self.runtime.launch(kind, process_id, "", self._bases.parents(self._environ))
+        return await self.runtime.launch(kind, process_id, "", self._bases.parents(self.runtime.environ))
 
     # -- the template ---------------------------------------------------------------------------------
 

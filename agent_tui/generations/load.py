@@ -5,7 +5,6 @@ task. Save, roll back, reload and retry are the same load of another source.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,7 +12,6 @@ from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Cause, Choice, Generation, Runtime, Source
 from agent_tui.generations.history import History, Loaded
 from agent_tui.generations.sources import Appeared
-from agent_tui.model import child as ch
 from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.events import (
     NO_STEPS,
@@ -25,28 +23,23 @@ from agent_tui.model.events import (
     LoadSteps,
     StartMethod,
 )
+from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.threads import off_loop
+from agent_tui.settings.manager import SettingsManager, child_settings
+from agent_tui.settings.settings import Settings
 
 ENDS = "agent-tui ends"
 
 
 class Project(Protocol):
-    """What a load needs of the engine: the settings, and the switch of all else."""
+    """What a load needs of the engine: what starts processes, and the switch of all else."""
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> Runtime:
+    def make_runtime(self, environment: Environment, modules: Modules) -> Runtime:
         """Return what starts the processes of a load."""
-        ...
-
-    def check(self, manifest: ch.Manifest) -> int:
-        """Return how many processes should be idle. Raise UserError for options that cannot be."""
-        ...
-
-    async def apply(self, manifest: ch.Manifest) -> None:
-        """Put the file's options in force and register under them. Raise UserError, with all as it was."""
         ...
 
     def switch(self, generation: Generation) -> None:
@@ -60,6 +53,7 @@ class Loader:
     def __init__(
         self,
         project: Project,
+        settings: SettingsManager,
         bases: Bases,
         pool: Pool,
         inference: SharedInference,
@@ -74,6 +68,7 @@ class Loader:
         """Past the point at which a load can be overtaken."""
         self.history = History()
         self._project = project
+        self._settings = settings
         self._bases = bases
         self._pool = pool
         self._inference = inference
@@ -129,12 +124,13 @@ class Loader:
 
         if other_kind := await generation.runtime.other_kind(manifest):
             raise UserError(other_kind)
-        idle = self._project.check(manifest)
+        settings = self._settings.check(manifest, source.environment)
+        generation.runtime.configure(child_settings(settings))
 
         if self.current is None:
             # Nothing serves yet: offers are better taken now than once processes are warm. How those start
             # is known later; a save is loaded meanwhile.
-            await self._switch(generation)
+            await self._switch(generation, settings)
             self._reporting_first = asyncio.create_task(self._report_first(generation), name="first report")
             return self._keep(generation, good=True)
 
@@ -142,7 +138,7 @@ class Loader:
 
         try:
             self._inference.use(generation.plan, manifest)  # prewarm may ask it already
-            await self._pool.warm(generation.plan, idle)
+            await self._pool.warm(generation.plan, settings.options.num_idle_processes)
         finally:
             steps.end("warm")
 
@@ -152,15 +148,15 @@ class Loader:
         if self._reporting_first is not None:
             await asyncio.wait({self._reporting_first})  # in order
 
-        await self._switch(generation)
+        await self._switch(generation, settings)
         loaded = self._keep(generation, good=True)
         self._report_ready(generation, choice)
         return loaded
 
-    async def _switch(self, generation: Generation) -> None:
+    async def _switch(self, generation: Generation, settings: Settings) -> None:
         self.is_switching = True
         try:
-            await self._project.apply(generation.manifest)
+            await self._settings.apply(settings)
         finally:
             self.is_switching = False
         before, self.current = self.current, generation
@@ -252,7 +248,7 @@ class Loader:
     def _make(self, source: Source, cause: Cause) -> Generation:
         # What is missing on disk may still appear while it loads (`Sources.complete`).
         missing = frozenset[str]() if source.found_in else source.snapshot.missing
-        runtime = self._project.make_runtime(source.environ, Modules(source.snapshot.modules, missing))
+        runtime = self._project.make_runtime(source.environment, Modules(source.snapshot.modules, missing))
         generation = Generation(
             self._number, source, cause, runtime, self._bases, self._supervisor, self._wanted
         )

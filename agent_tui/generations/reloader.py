@@ -29,6 +29,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice, WatchingChanged
 from agent_tui.model.logs import LogLevel
+from agent_tui.options.envfiles import Environment
 from agent_tui.processes.process import Emit
 from agent_tui.runtimes.threads import off_loop
 
@@ -68,14 +69,14 @@ class Reloader:
         watch: Watch | None,
         bases: Bases,
         *,
-        read_environment: Callable[[], Awaitable[Mapping[str, str]]],
+        read_environment: Callable[[], Awaitable[Environment]],
         clock: Clock,
         emit: Emit,
         quiet_s: float = QUIET_S,
     ) -> None:
         """Without `watch` only `reload()` loads again.
 
-        `read_environment` returns the agent's environment as its files are now. It may take seconds.
+        `read_environment` returns what environment files and config file say now. It may take seconds.
         """
         self._loader = loader
         self._sources = sources
@@ -247,7 +248,7 @@ class Reloader:
             # The environment is read before the load begins, and to its end: a FIFO gives its content once,
             # so a load that is overtaken must not have taken it.
             reading_since = self._clock.monotonic()
-            environ = await self._read_environment()
+            environment = await self._read_environment()
             began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
             if self._woken.is_set() and not self._paused:
                 # Load the modules as they are now, not as they were before a FIFO gave its content. The other
@@ -261,7 +262,7 @@ class Reloader:
             self._report_flapping(self._flaps.load_began(changed, snapshot.written))
             try:
                 loaded = await self._load_unless_overtaken(
-                    Source(snapshot, environ, self._sources, accept_new), cause, began
+                    Source(snapshot, environment, self._sources, accept_new), cause, began
                 )
             except Appeared:
                 loaded, accept_new = None, True

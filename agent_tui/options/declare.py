@@ -7,7 +7,7 @@ the runtime (agents-js.md §2, livekit-agents.md §1.2).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import Enum
 
 from agent_tui.options import kinds
 from agent_tui.options.kinds import Kind
@@ -56,13 +56,28 @@ class Basis:
     cores: int = 1
 
 
-class Applies(StrEnum):
-    """How a new value comes into force while the worker runs."""
+class Effect(Enum):
+    """How a new value comes into force while the worker runs, and what people read about that.
 
-    LIVE = "live"
-    REGISTERS = "re-registers"
-    RESTARTS = "restarts idle processes"
-    NEXT_START = "next start"
+    READ is read where it is used, and RESTART only by another start. The others are pushed to their owner, in
+    this order: the engine has one function for each (`Engine._pushes`).
+    """
+
+    READ = "read", "live"
+    LISTENER = "listener", "live"
+    SERVER = "server", "re-registers"
+    CODE = "code", "restarts idle processes"
+    REGISTRATION = "registration", "re-registers"
+    WORKER = "worker", "live"
+    POOL = "pool", "live"
+    RESTART = "restart", "next start"
+
+    def __init__(self, _: str, text: str) -> None:
+        self.text = text
+
+    @property
+    def is_live(self) -> bool:
+        return self.text == "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +88,7 @@ class Option:
     kind: Kind
     default: object | Callable[[Basis], object]
     help: str
-    applies: Applies
+    effect: Effect
     variables: tuple[str, ...] = ()
     """The SDKs' own environment variables for it."""
     forced_by: str = ""
@@ -122,7 +137,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.text("the path of the agent's file"),
         "",
         "The agent's file; without one agent.py and the like are looked for.",
-        Applies.NEXT_START,
+        Effect.RESTART,
         positional=True,
     ),
     Option(
@@ -130,7 +145,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.text("a name, or nothing for automatic dispatch"),
         "",
         "Name for explicit dispatch; without one, every new room gets the agent.",
-        Applies.REGISTERS,
+        Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_NAME",),
         forced_by="LIVEKIT_AGENT_NAME_OVERRIDE",
     ),
@@ -139,7 +154,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.server_url("an address such as ws://localhost:7880"),
         "",
         "Server to register with; without one a local server is found or started.",
-        Applies.REGISTERS,
+        Effect.SERVER,
         variables=("LIVEKIT_URL",),
         aliases=("--url",),
     ),
@@ -148,7 +163,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the API key of the server"),
         "",
         "API key of the server.",
-        Applies.REGISTERS,
+        Effect.SERVER,
         variables=("LIVEKIT_API_KEY",),
     ),
     Option(
@@ -156,7 +171,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the API secret that belongs to the key"),
         "",
         "API secret that belongs to the key.",
-        Applies.REGISTERS,
+        Effect.SERVER,
         variables=("LIVEKIT_API_SECRET",),
     ),
     Option(
@@ -164,7 +179,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the token that LiveKit Cloud gave"),
         "",
         "Worker token of hosted agents; it leaves no load settings of one's own.",
-        Applies.REGISTERS,
+        Effect.SERVER,
         variables=("LIVEKIT_WORKER_TOKEN",),
     ),
     Option(
@@ -172,7 +187,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.text("at most 64 characters without _ and spaces", forbidden="_ ", longest=64),
         "",
         "Deployment: only dispatches that name the same one reach this worker.",
-        Applies.REGISTERS,
+        Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_DEPLOYMENT",),
     ),
     Option(
@@ -180,91 +195,91 @@ OPTIONS: tuple[Option, ...] = (
         kinds.choice(*SERVER_TYPES),
         "room",
         "What gives a job: a room, each publisher, or each participant.",
-        Applies.REGISTERS,
+        Effect.REGISTRATION,
     ),
     Option(
         "permissions",
         permissions(),
         Permissions(),
         "What the agent may do in the room, such as canPublish=false,hidden=true.",
-        Applies.REGISTERS,
+        Effect.REGISTRATION,
     ),
     Option(
         "requestFunc",
         kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
         "",
         "Function that accepts or rejects each job; without one the agent's own, or all are accepted.",
-        Applies.RESTARTS,
+        Effect.CODE,
     ),
     Option(
         "loadFunc",
         kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
         "",
         "Function that measures the worker's load; without one the agent's own, or the CPU's share.",
-        Applies.RESTARTS,
+        Effect.CODE,
     ),
     Option(
         "loadThreshold",
         kinds.number(0, math.inf, "a number from 0 up, usually below 1, or inf"),
         _production_or(0.7, math.inf),
         "At or above this load the worker takes no more jobs.",
-        Applies.LIVE,
+        Effect.WORKER,
     ),
     Option(
         "numIdleProcesses",
         kinds.whole(0, 256),
         lambda basis: min(basis.cores, 4) if basis.production else 1,
         "Processes kept warm and waiting; 0 starts one when a job comes.",
-        Applies.LIVE,
+        Effect.POOL,
     ),
     Option(
         "initializeProcessTimeout",
         kinds.duration(1),
         10_000,
         "Time for loading the file and prewarm; a process that needs longer is killed.",
-        Applies.LIVE,
+        Effect.READ,
     ),
     Option(
         "shutdownProcessTimeout",
         kinds.duration(1),
         _python_or(10_000, 60_000),
         "Time for a process to answer a shutdown request, and again to exit; then it is killed.",
-        Applies.LIVE,
+        Effect.READ,
     ),
     Option(
         "sessionEndTimeout",
         kinds.duration(0),
         300_000,
         "Time for the agent's session-end callback.",
-        Applies.RESTARTS,
+        Effect.CODE,
     ),
     Option(
         "drainTimeout",
         kinds.duration(0),
         3_600_000,
         "In production, time for running jobs to finish at a stop; 0 waits without limit.",
-        Applies.LIVE,
+        Effect.READ,
     ),
     Option(
         "jobMemoryWarnMB",
         kinds.number(0, math.inf, "a number of MB from 0 up, 0 for never"),
         1_000.0,
         "Warns when a job process uses more memory than this.",
-        Applies.LIVE,
+        Effect.READ,
     ),
     Option(
         "jobMemoryLimitMB",
         kinds.number(0, math.inf, "a number of MB from 0 up, 0 for no limit"),
         0.0,
         "Ends a job process that uses more memory than this.",
-        Applies.LIVE,
+        Effect.READ,
     ),
     Option(
         "logLevel",
         kinds.choice(*LOG_LEVELS),
         "info",
         "Lowest level of log lines that are shown.",
-        Applies.LIVE,
+        Effect.READ,
         variables=("LIVEKIT_LOG_LEVEL", "LOG_LEVEL"),
     ),
     Option(
@@ -272,28 +287,28 @@ OPTIONS: tuple[Option, ...] = (
         kinds.whole(0, 1_000_000),
         _python_or(16, 10),
         "How often a failed connection to the server is tried again.",
-        Applies.LIVE,
+        Effect.WORKER,
     ),
     Option(
         "production",
         kinds.truth(),
         False,
         "The defaults of production, and running jobs may finish at a stop.",
-        Applies.NEXT_START,
+        Effect.RESTART,
     ),
     Option(
         "host",
         kinds.text("an address of this machine (0.0.0.0 opens it to the network)", empty=False),
         _production_or("0.0.0.0", "127.0.0.1"),
         "Address for the health endpoint.",
-        Applies.LIVE,
+        Effect.LISTENER,
     ),
     Option(
         "port",
         kinds.whole(0, 65_535, " (0 picks a free one)"),
         _production_or(8081, 0),
         "Port for the health endpoint.",
-        Applies.LIVE,
+        Effect.LISTENER,
     ),
 )
 

@@ -46,7 +46,7 @@ def table() -> str:
     for option in OPTIONS:
         flag = option.flag if option.positional else f"`{option.flag}`"
         variables = " ".join(f"`{name}`" for name in (*option.environment, option.forced_by) if name)
-        cells = (f"`{option.name}`", _defaults(option), flag, variables, option.applies, option.help)
+        cells = (f"`{option.name}`", _defaults(option), flag, variables, option.effect.text, option.help)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

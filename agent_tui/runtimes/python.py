@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class PythonRuntime:
         sink: LogSink,
         clock: Clock,
         log_level: int = LogLevel.DEBUG,
-        settings: Callable[[], ChildSettings] = ChildSettings,
+        settings: ChildSettings | None = None,
         head_start: HeadStart | None = None,
         modules: Modules | None = None,
     ) -> None:
@@ -102,17 +102,21 @@ class PythonRuntime:
         self.name = name
         self._kind = KINDS[name]
         self._command = child_command(interpreter, cwd, dict(environ))
-        self._environ = dict(environ)
+        self.environ = dict(environ)
         self._file = file.absolute()
         self._folder = str(Path(os.path.realpath(file)).parent)
         self._sink = sink
         self._clock = clock
         self._log_level = int(log_level)
-        self._settings = settings
+        self._settings = settings or ChildSettings()
         self._head_start = head_start
         self._over = False
         self._modules = modules
         self._snapshot: SnapshotFile | None = None
+
+    def configure(self, settings: ChildSettings) -> None:
+        """Give children that are launched from here on these settings."""
+        self._settings = settings
 
     def serve(self, modules: Modules) -> None:
         """From here on children get these modules of the project's own."""
@@ -154,11 +158,11 @@ class PythonRuntime:
                 "folder": self._folder,
                 "log_level": self._log_level,
                 "functions": functions,
-                "environ": self._environ,
+                "environ": self.environ,
                 "snapshot": snapshot is not None,
             }
             fds = () if snapshot is None else (snapshot.fd,)
-            child.send_line(encode_line("orders", orders | asdict(self._settings())), fds)
+            child.send_line(encode_line("orders", orders | asdict(self._settings)), fds)
         except OSError:
             child.kill()
             await child.wait()
@@ -172,7 +176,7 @@ class PythonRuntime:
         orders: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
         orders |= {"process_id": process_id, "file": "", "folder": "", "environ": {}}
         orders |= {"log_level": self._log_level}
-        base.send_line(encode_line("orders", orders | asdict(self._settings()) | {"snapshot": False}))
+        base.send_line(encode_line("orders", orders | asdict(self._settings) | {"snapshot": False}))
         return base
 
     def _written_snapshot(self) -> SnapshotFile | None:

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent_tui.engine.settings import starting_at_once
 from agent_tui.processes.pool import REFILL_AFTER_S
+from agent_tui.settings.settings import starting_at_once
 
 
 @dataclass(frozen=True, slots=True)

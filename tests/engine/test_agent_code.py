@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,85 +12,108 @@ import pytest
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.context import Context
-from agent_tui.engine.edits import Editor
 from agent_tui.engine.endpoint import Endpoint
-from agent_tui.engine.servers import Server
-from agent_tui.engine.settings import Settings
+from agent_tui.engine.servers import Server, ServerManager
+from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ServerError, UserError
-from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.declare import Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.snapshots import Modules
+from agent_tui.settings.manager import SettingsManager
+from agent_tui.settings.settings import Settings
 from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.urls import ServerAddress
 from tests.engine.test_registrar import options as options_of
 from tests.fakes.clock import FakeClock
-from tests.generations.support import MANIFEST
+from tests.generations.support import MANIFEST, accepted_at_once
 
 GIVEN = {"wsURL": "ws://old.example", "apiKey": "key", "apiSecret": "secret", "port": "8081"}
+NOTHING = Environment({}, (), ())
 
 
-class Scene:
-    """The agent's code over a run that notes what it is asked for; also its pool and its registrar."""
+class FakeServers(ServerManager):
+    """Every address has a server."""
 
-    def __init__(self, folder: Path) -> None:
-        self.events: list[Any] = []
-        self.ports: list[int] = []
-        self.presented: list[tuple[int, str]] = []
-        self.closed: list[str] = []
-        self.targets: list[int] = []
-        self.meanwhile: dict[str, str] = {}
-        """Edited while the server is looked for."""
-        self.busy: set[int] = set()
-        self.refuses = False
-        self.refused: list[str] = []
-        flags = {name: Given(value, f"--{name}") for name, value in GIVEN.items()}
-        config = RunConfig(
-            agent=folder / "agent.py",
-            cwd=folder,
-            read_environment=lambda: Environment({}, (), ()),
-            runtime="native",
-            interpreter=Interpreter(Path(sys.executable), "3.12", "that of the test", ()),
-            flags=flags,
-            watch=False,
-        )
-        self.context = Context(
-            config,
-            FakeClock(),
-            self.events.append,
-            Settings(config.read_environment(), flags, Basis("native")),
-            LogStore(FakeClock()),
-            cast("Any", None),
-            self._server("ws://old.example"),
-        )
-        self.code = AgentCode(
-            self.context,
-            registrar=cast("Any", self),
-            find_server=self._find,
-            listen=self._listen,
-            switched=lambda _: None,
-        )
-        cast("Any", self.code.pool).set_target = self.targets.append
+    closed: tuple[str, ...] = ()
 
-    def edit(self, **values: str) -> None:
-        self.context.settings = self.context.settings.edited(values)
+    async def while_finding(self) -> None:
+        """What happens while the server is being found."""
 
-    def _server(self, url: str) -> Server:
+    async def _find(self, options: ServerOptions) -> Server:
+        await self.while_finding()
+        url = options.ws_url
+
         async def close() -> None:
-            self.closed.append(url)
+            self.closed += (url,)
 
         chosen = ev.ServerChosen(ev.ServerKind.CONFIGURED, url, "", remote=True, media=True)
         return Server(chosen, ServerAddress(url, "key", "secret"), close)
 
-    async def _find(self, options: ServerOptions) -> Server:
-        self.edit(**self.meanwhile)
-        return self._server(options.ws_url)
 
-    async def _listen(self, options: ServerOptions) -> None:
+class Scene:
+    """The agent's code over a run that notes what it is asked for; also its registrar."""
+
+    def __init__(self, folder: Path, given: Mapping[str, str] = GIVEN) -> None:
+        self.events: list[Any] = []
+        self.ports: list[int] = []
+        self.presented: list[tuple[int, str]] = []
+        self.targets: list[int] = []
+        self.busy: set[int] = set()
+        self.refuses = False
+        self.refused: list[str] = []
+        flags = {name: Given(value, f"--{name}") for name, value in given.items()}
+        config = RunConfig(
+            agent=folder / "agent.py",
+            cwd=folder,
+            read_environment=lambda: NOTHING,
+            runtime="native",
+            interpreter=Interpreter(Path(sys.executable), "3.12", "that of the test", ()),
+            watch=False,
+        )
+        emit, clock = self.events.append, FakeClock()
+        self.settings = SettingsManager(
+            Settings(NOTHING, flags, Basis("native")), read_environment=lambda: NOTHING, emit=emit
+        )
+        self.servers = FakeServers(
+            self.settings, Redactor(), local=False, clock=clock, emit=emit, on_unassigned=lambda *_: None
+        )
+        self.code = AgentCode(
+            Context(config, clock, emit, LogStore(clock), cast("Any", None)),
+            settings=self.settings,
+            servers=self.servers,
+            registrar=cast("Any", self),
+            switched=lambda _: None,
+        )
+        self.settings.push_to(
+            {
+                Effect.LISTENER: self.listen,
+                Effect.REGISTRATION: self.code.register,
+                Effect.POOL: lambda options: self.targets.append(options.num_idle_processes),
+            },
+            taken_over=accepted_at_once,
+        )
+
+    @property
+    def options(self) -> ServerOptions:
+        return self.settings.options
+
+    async def load(self, **code: str) -> None:
+        """Loads a file that sets these options."""
+        options = {name: ch.SetInCode(value, "agent.py:1") for name, value in code.items()}
+        await self.settings.apply(self.settings.check(replace(MANIFEST, options=options), NOTHING))
+
+    async def edit(self, **values: str) -> None:
+        await self.settings.edit(lambda settings: settings.edited(values))
+
+    def edit_while_finding(self, **values: str) -> None:
+        self.servers.while_finding = lambda: self.edit(**values)  # type: ignore[method-assign]
+
+    async def listen(self, options: ServerOptions) -> None:
         if options.port in self.busy:
             raise UserError(f"port {options.port} is in use")
         self.ports.append(options.port)
@@ -102,150 +126,97 @@ class Scene:
     def refuse(self, error: ServerError) -> None:
         self.refused.append(str(error))
 
-    def set_target(self, count: int) -> None:
-        self.targets.append(count)
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> Scene:
+    made = Scene(tmp_path)
+    await made.servers.start()
+    return made
 
 
-async def test_what_is_edited_while_a_generation_warms_up_counts(tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    s.code.check(MANIFEST)
-    s.edit(port="9001", wsURL="ws://new.example", numIdleProcesses="7")
-    await s.code.apply(MANIFEST)
-    assert s.ports == [9001]
-    assert s.presented == [(9001, "ws://new.example")]
-    assert s.closed == ["ws://old.example"]
-    assert s.targets == [7]
+async def test_an_edit_of_the_server_waits_for_a_load_that_takes_it_over(scene: Scene) -> None:
+    await scene.load()
+    await scene.edit(port="9001", wsURL="ws://new.example", numIdleProcesses="7")
+    assert scene.presented == [(8081, "ws://old.example")]
+    await scene.load()
+    assert scene.ports[-1] == 9001
+    assert scene.presented[-1] == (9001, "ws://new.example")
+    assert scene.servers.closed == ("ws://old.example",)
+    assert scene.targets[-1] == 7
 
 
-async def test_what_is_edited_while_the_server_is_looked_for_counts(tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    s.meanwhile = {"port": "9002"}
-    s.edit(wsURL="ws://new.example")
-    await s.code.apply(MANIFEST)
-    assert s.ports == [9002]
-    assert s.presented == [(9002, "ws://new.example")]
-    assert s.context.settings.options.port == 9002
+async def test_what_is_edited_while_the_server_is_being_found_counts(scene: Scene) -> None:
+    await scene.edit(wsURL="ws://new.example")
+    scene.edit_while_finding(port="9002")
+    await scene.load()
+    assert scene.ports[-1] == 9002
+    assert scene.presented == [(9002, "ws://new.example")]
+    assert scene.options.port == 9002
 
 
-async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anything_moves(
-    tmp_path: Path,
-) -> None:
-    s = Scene(tmp_path)
-    s.code.check(MANIFEST)
-    s.edit(requestFunc="picky", port="9001")
-    before = s.context.settings
-    with pytest.raises(UserError, match="picky"):
-        await s.code.apply(MANIFEST)
-    assert s.context.settings == before
-    assert s.ports == []
-
-
-async def test_a_port_that_is_taken_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    s.busy = {9003}
-    code = {
-        "port": ch.SetInCode("9003", "agent.py:1"),
-        "wsURL": ch.SetInCode("ws://new.example", "agent.py:2"),
-    }
-    s.context.settings = replace(s.context.settings, flags={})
-    s.meanwhile = {"numIdleProcesses": "3"}  # this edit is kept
-    before, keys = s.context.settings, {"apiKey": "key", "apiSecret": "secret"}
-    code |= {name: ch.SetInCode(value, "agent.py:3") for name, value in keys.items()}
+async def test_a_port_in_use_leaves_everything_as_it_was(scene: Scene) -> None:
+    await scene.load()
+    scene.busy = {9003}
+    before = scene.settings.current
+    await scene.edit(port="8082")
     with pytest.raises(UserError, match="9003 is in use"):
-        await s.code.apply(replace(MANIFEST, options=code))
-    assert s.context.settings.code == before.code
-    assert s.context.settings.options.num_idle_processes == 3
-    assert s.closed == ["ws://new.example"]
-    assert s.context.server.address.url == "ws://old.example"
-    assert s.events[-1] == s.context.server.chosen  # the one that is shown is the one that is used
-    assert not s.presented
+        await scene.edit(port="9003", wsURL="ws://new.example", numIdleProcesses="3")
+    assert scene.options.port == 8082
+    assert scene.settings.current.manifest == before.manifest
+    assert scene.servers.current.address.url == "ws://old.example"
+    assert scene.presented == [(8081, "ws://old.example")]
 
 
 async def test_missing_credentials_do_not_fail_the_load_and_register_once_they_are_there(
     tmp_path: Path,
 ) -> None:
-    s = Scene(tmp_path)
-    s.context.settings = replace(s.context.settings, flags={})
-    s.edit(wsURL="wss://new.example")
-    s.code.check(MANIFEST)
-    await s.code.apply(MANIFEST)
+    s = Scene(tmp_path, {})
+    await s.servers.start()
+    await s.edit(wsURL="wss://new.example")
+    await s.load()
     assert [line.partition(":")[0] for line in s.refused] == ["no API key for wss"]
     assert not s.presented
-    s.edit(apiKey="key", apiSecret="secret")
-    await s.code.apply(MANIFEST)
+    await s.edit(apiKey="key", apiSecret="secret")
+    await s.load()
     assert [url for _, url in s.presented] == ["wss://new.example"]
 
 
 async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    s.context.settings = replace(s.context.settings, flags={})
-    s.edit(wsURL="ws://old.example", apiKey="key", apiSecret="secret")
-    s.code.check(MANIFEST)
-    await s.code.apply(MANIFEST)
-    code = {"port": ch.SetInCode("9004", "agent.py:1"), "agentName": ch.SetInCode("new", "agent.py:2")}
-    s.meanwhile = {"numIdleProcesses": "3"}
-    before, targets = s.context.settings, len(s.targets)
-    s.edit(wsURL="ws://new.example")
+    s = Scene(tmp_path, {name: value for name, value in GIVEN.items() if name != "port"})
+    await s.servers.start()
+    await s.load()
+    before, targets = s.settings.current, len(s.targets)
+    await s.edit(wsURL="ws://new.example")
+    s.edit_while_finding(jobMemoryWarnMB="3")  # this edit is kept
     s.refuses = True
     with pytest.raises(UserError, match="cannot register so"):
-        await s.code.apply(replace(MANIFEST, options=code))
+        await s.load(port="9004", agentName="new")
     assert s.ports[-2:] == [9004, before.options.port]
-    assert s.context.server.address.url == "ws://old.example"
-    assert s.closed[-1] == "ws://new.example"
-    assert s.context.settings.code == before.code
-    assert s.context.settings.options.num_idle_processes == 3
+    assert s.servers.current.address.url == "ws://old.example"
+    assert list(s.servers.closed) == ["ws://new.example"]
+    assert s.settings.current.manifest == before.manifest
+    assert s.options.job_memory_warn_mb == 3
     assert len(s.targets) == targets
-    assert s.events[-1] == s.context.server.chosen
+    assert s.events[-1] == s.servers.current.chosen  # the one that is shown is the one that is used
     s.refuses = False
-    await s.code.apply(MANIFEST)
-    assert s.context.server.address.url == "ws://new.example"
-    assert s.closed[-1] == "ws://old.example"
+    await s.load()
+    assert list(s.servers.closed) == ["ws://new.example", "ws://old.example"]
 
 
-@pytest.mark.parametrize("taken", [False, True])
-async def test_an_edit_that_cannot_be_is_taken_back_and_says_why(taken: bool, tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    reconfigured: list[str] = []
-
-    async def register() -> None:
-        if s.context.settings.options.agent_name == "new":
-            s.busy = {8081} if taken else set()  # somebody takes the old port meanwhile
-            raise UserError("it cannot register so")
-
-    class Registrar:
-        def reconfigure(self, options: ServerOptions) -> None:
-            reconfigured.append(options.agent_name)
-
-    editor = Editor(
-        s.context,
-        pool=lambda: cast("Any", s),
-        registrar=lambda: cast("Any", Registrar()),
-        reload=cast("Any", None),
-        register=register,
-        listen=s._listen,
-        load_error=str,
-    )
-    before = s.context.settings
-    with pytest.raises(UserError, match="cannot register so"):
-        await editor.apply(
-            lambda settings: settings.edited({"agentName": "new", "port": "9005", "numIdleProcesses": "5"})
-        )
-    assert s.context.settings == before
-    assert s.ports == ([9005] if taken else [9005, 8081])
-    assert s.targets == [5, before.options.num_idle_processes]
-    assert reconfigured == ["new", ""]
-    said = [event.text for event in s.events if isinstance(event, ev.Notice)]
-    assert any("port 8081 is in use" in text for text in said) is taken
+async def test_processes_get_the_environment_of_their_load_and_the_server_in_use(scene: Scene) -> None:
+    environment = Environment({"sessionEndTimeout": Given("no", "x"), "A": Given("1", ".env:1")}, (), ())
+    runtime = scene.code.make_runtime(environment, Modules())
+    assert runtime.environ["A"] == "1"
+    assert runtime.environ["LIVEKIT_URL"] == "ws://old.example"
+    await scene.edit(wsURL="ws://new.example")  # which the load that follows connects to
+    assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://new.example"
 
 
-async def test_the_processes_of_a_load_keep_its_settings_whatever_is_loaded_after_it(tmp_path: Path) -> None:
-    s = Scene(tmp_path)
-    first = s.code.make_runtime({}, Modules())
-    for milliseconds in ("1000", "2000"):
-        code = {"sessionEndTimeout": ch.SetInCode(milliseconds, "agent.py:1")}
-        s.code.check(replace(MANIFEST, options=code))
-        await s.code._options.read_environment()
-    assert first._settings().session_end_timeout_ms == 1000
+async def test_an_environment_that_cannot_be_is_refused_by_the_check_and_not_before(scene: Scene) -> None:
+    environment = Environment({"AGENT_TUI_PORT": Given("x", "AGENT_TUI_PORT in .env:1")}, (), ())
+    assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://old.example"
+    with pytest.raises(UserError, match="AGENT_TUI_PORT in"):
+        scene.settings.check(MANIFEST, environment)
 
 
 @pytest.mark.real

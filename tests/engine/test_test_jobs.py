@@ -59,7 +59,7 @@ class Scene:
         return [json.loads(line) for line in self.notes.read_text().splitlines()]
 
     async def rooms(self) -> set[str]:
-        async with server_api(self.engine._context.server.address, "", 5.0) as api:
+        async with server_api(self.engine._servers.current.address, "", 5.0) as api:
             return {room.name for room in (await api.room.list_rooms(ListRoomsRequest())).rooms}
 
 

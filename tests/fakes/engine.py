@@ -2,7 +2,6 @@
 
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.join import JoinLink, join_link
-from agent_tui.engine.settings import Settings
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -12,6 +11,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given, Resolution
+from agent_tui.settings.settings import Settings
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.clock import FakeClock
 

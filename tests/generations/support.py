@@ -14,11 +14,17 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, StartMethod
+from agent_tui.options.declare import Basis, Effect
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings
+from agent_tui.runtimes.python import ChildSettings
 from agent_tui.runtimes.snapshots import Modules
+from agent_tui.settings.manager import SettingsManager
+from agent_tui.settings.settings import Settings
 from tests.fakes.scripted_child import Nursery, ScriptedChild
 
 MANIFEST = ch.Manifest("native", None, {}, True, False, False, False, (), "f", ("/a.py",), 1.0)
@@ -85,7 +91,10 @@ class FakeRuntime:
         served: list[Mapping[str, bytes]],
         missing: list[frozenset[str]],
         other_kind: str,
+        environ: Mapping[str, str],
     ) -> None:
+        self.environ = environ
+        self.settings: list[ChildSettings] = []
         self._nursery = nursery
         self._parents = parents
         self._served = served
@@ -102,6 +111,9 @@ class FakeRuntime:
         )
         return await self._nursery(kind, process_id)
 
+    def configure(self, settings: ChildSettings) -> None:
+        self.settings.append(settings)
+
     def serve(self, modules: Modules) -> None:
         self._served[-1], self._missing[-1] = modules.contents, modules.missing
 
@@ -110,6 +122,32 @@ class FakeRuntime:
 
     def close(self) -> None:
         self.closed = True
+
+
+class FakeSettings(SettingsManager):
+    """Notes what is put in force; `refuse` raises for what a test says cannot be."""
+
+    def __init__(self, idle: int, emit: Callable[[Event], None]) -> None:
+        environment = Environment({}, (), ())
+        flags = {"numIdleProcesses": Given(idle, "--num-idle-processes")}
+        super().__init__(
+            Settings(environment, flags, Basis("native")), read_environment=lambda: environment, emit=emit
+        )
+        self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
+        self.applied: list[ch.Manifest] = []
+        self.apply_gives = asyncio.Event()
+        """Until it is set, putting options in force takes its time, as finding a server does."""
+        self.apply_gives.set()
+
+    def check(self, manifest: ch.Manifest, environment: Environment) -> Settings:
+        self.refuse(manifest)
+        return super().check(manifest, environment)
+
+    async def apply(self, proposed: Settings) -> None:
+        await self.apply_gives.wait()
+        await super().apply(proposed)
+        assert proposed.manifest is not None
+        self.applied.append(proposed.manifest)
 
 
 class World:
@@ -124,20 +162,14 @@ class World:
         self.parents: dict[str, tuple[str, ...]] = {}
         self.served: list[Mapping[str, bytes]] = []
         self.missing: list[frozenset[str]] = []
-        self.applied: list[ch.Manifest] = []
         self.switches: list[int] = []
-        self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
         self.other_kind = ""
         """What a file that does not load says of its kind."""
-        self.environ: dict[str, str] = {"A": "1"}
+        self.environment = Environment({"A": Given("1", ".env:1")}, (), ())
         self.environment_gives = asyncio.Event()
         """Until it is set, reading the environment takes its time, as that of a FIFO does."""
         self.environment_gives.set()
         self.environment_reads = 0
-        self.apply_gives = asyncio.Event()
-        """Until it is set, putting options in force takes its time, as finding a server does."""
-        self.apply_gives.set()
-        self.idle = idle
         self.runtimes: list[FakeRuntime] = []
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
         self.on_event: Callable[[Event], object] = lambda event: None
@@ -159,7 +191,14 @@ class World:
             back_off=BackOff(first_s=pause_s, most_s=pause_s),
         )
         self.inference = SharedInference(supervisor)
-        self.loader = Loader(self, self.bases, self.pool, self.inference, supervisor, wanted=wanted)
+        self.settings = FakeSettings(idle, self._emit)
+        self.settings.push_to(
+            {Effect.POOL: lambda options: self.pool.set_target(options.num_idle_processes)},
+            taken_over=accepted_at_once,
+        )
+        self.loader = Loader(
+            self, self.settings, self.bases, self.pool, self.inference, supervisor, wanted=wanted
+        )
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)
@@ -176,15 +215,15 @@ class World:
     def told(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def read_environment(self) -> Mapping[str, str]:
+    async def read_environment(self) -> Environment:
         self.environment_reads += 1
-        environ = dict(self.environ)
+        environment = self.environment
         await self.environment_gives.wait()
-        return environ
+        return environment
 
     def source(self) -> Source:
         """One file, of which everything is known."""
-        return Source(Snapshot({"/a.py": b"all of it"}, {}), self.environ)
+        return Source(Snapshot({"/a.py": b"all of it"}, {}), self.environment)
 
     async def load(self, cause: Cause | None = None, quiet: asyncio.Event | None = None) -> Loaded:
         """Load it; without `quiet` no save follows."""
@@ -193,22 +232,15 @@ class World:
 
     # -- Project ----------------------------------------------------------------------------------------
 
-    def make_runtime(self, environ: Mapping[str, str], modules: Modules) -> FakeRuntime:
+    def make_runtime(self, environment: Environment, modules: Modules) -> FakeRuntime:
         self.served.append(modules.contents)
         self.missing.append(modules.missing)
         self.runtimes.append(
-            FakeRuntime(self.nursery, self.parents, self.served, self.missing, self.other_kind)
+            FakeRuntime(
+                self.nursery, self.parents, self.served, self.missing, self.other_kind, environment.plain
+            )
         )
         return self.runtimes[-1]
-
-    def check(self, manifest: ch.Manifest) -> int:
-        self.refuse(manifest)
-        return self.idle
-
-    async def apply(self, manifest: ch.Manifest) -> None:
-        await self.apply_gives.wait()
-        self.applied.append(manifest)
-        self.pool.set_target(self.idle)
 
     def switch(self, generation: Generation) -> None:
         self.switches.append(generation.number)
@@ -235,6 +267,10 @@ async def world(
         assert all(child.exit.done() for child in made.nursery.children)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not {task.get_name() for task in left if not task.get_name().startswith("Task-")}
+
+
+async def accepted_at_once() -> str:
+    return ""
 
 
 def quiet_now() -> asyncio.Event:

@@ -19,6 +19,7 @@ from agent_tui.model.events import (
     ProcessChanged,
     StartMethod,
 )
+from agent_tui.options.envfiles import Environment
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import MANIFEST, World, quiet_now, refused, slow, world
@@ -57,7 +58,7 @@ async def test_the_first_generation_serves_before_its_processes_are_warm() -> No
         w.script.imports_at_once = False  # job processes wait for the base's warm-up
         assert await load(w)
         assert w.switches == [1]
-        assert w.applied == [MANIFEST]
+        assert w.settings.applied == [MANIFEST]
         assert not ready(w)
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
         await until(lambda: w.pool.idle == 1)
@@ -116,10 +117,10 @@ async def test_the_first_generation_may_end_before_it_is_known_how_its_processes
 
 async def test_a_load_past_its_point_of_no_return_says_so() -> None:
     async with world() as w:
-        w.apply_gives.clear()
+        w.settings.apply_gives.clear()
         loading = begin(w, "start")
         await until(lambda: w.loader.is_switching)
-        w.apply_gives.set()
+        w.settings.apply_gives.set()
         assert (await loading).good
         assert not w.loader.is_switching
 
@@ -167,7 +168,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
             case "hang":
                 w.script.hangs = True
             case _:
-                w.refuse = refused
+                w.settings.refuse = refused
         assert not await load(w, Cause("agent.py", 0.0))
         assert w.loader.current is good
         assert w.pool.idle == 1
@@ -184,7 +185,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         await until(lambda: controls[1].exit.done())
         assert not controls[0].exit.done()
         w.script.broken = w.script.prewarm_fails = None
-        w.script.hangs, w.refuse = False, lambda manifest: None
+        w.script.hangs, w.settings.refuse = False, lambda manifest: None
         assert await load(w)
         assert w.switches == [1, 3]
 
@@ -214,7 +215,7 @@ async def test_what_was_loaded_is_kept_before_it_is_reported() -> None:
         assert await load(w)
         await until(lambda: newest)
         assert await load(w)
-        w.refuse = refused
+        w.settings.refuse = refused
         assert not await load(w)
         assert newest == [1, 2, 3]
 
@@ -270,7 +271,7 @@ async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(
     sources = Sources(agent, cwd=tmp_path)
     async with world() as w:
         w.script.manifest = replace(MANIFEST, files=(str(agent), str(helper)))
-        source = Source(sources.read(), {}, sources)
+        source = Source(sources.read(), Environment({}, (), ()), sources)
         helper.write_text("x = 1\n")
         with pytest.raises(Appeared):
             await w.loader.load(source, Cause("start"), quiet_now())

@@ -518,12 +518,12 @@ async def test_a_roll_back_to_a_roll_back_names_where_the_code_is_from(tmp_path:
 async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
-        d.world.refuse = refused
+        d.world.settings.refuse = refused
         assert not await d.reloader.roll_back(1)
         [event] = d.world.told(GenerationFailed)
         assert isinstance(event, GenerationFailed)
         assert (event.generation, event.cause) == (3, "roll back to 1")
-        d.world.refuse = lambda manifest: None
+        d.world.settings.refuse = lambda manifest: None
         current = d.world.loader.current
         assert current is not None
         assert current.number == 2
@@ -597,7 +597,7 @@ async def test_a_request_has_the_running_load_finished_first_whatever_is_saved(t
 
 async def test_a_save_during_the_switch_gets_its_own_load(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
-        d.world.apply_gives.clear()
+        d.world.settings.apply_gives.clear()
         d.save("two")
         d.look()
         await until(lambda: d.world.loader.is_switching)
@@ -605,7 +605,7 @@ async def test_a_save_during_the_switch_gets_its_own_load(tmp_path: Path) -> Non
         d.look()
         await asyncio.sleep(0.01)
         assert d.world.loader.is_switching
-        d.world.apply_gives.set()
+        d.world.settings.apply_gives.set()
         await until(lambda: len(d.loaded) == 3)
         assert d.served == "three"
         assert not d.world.told(GenerationOvertaken)
@@ -682,7 +682,7 @@ async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path)
         def bug(manifest: ch.Manifest) -> None:
             raise KeyError("a bug")
 
-        refuse, d.world.refuse = d.world.refuse, bug
+        refuse, d.world.settings.refuse = d.world.settings.refuse, bug
         d.save("two")
         d.look()
         await until(lambda: d.world.told(GenerationFailed))
@@ -690,7 +690,7 @@ async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path)
         assert isinstance(failed, GenerationFailed)
         assert failed.error == "agent-tui's own loading failed: KeyError: 'a bug'"
         assert d.world.loader.current is not None
-        d.world.refuse = refuse
+        d.world.settings.refuse = refuse
         await d.load("three")
 
 

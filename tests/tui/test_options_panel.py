@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Basis
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.resolve import Given, Layer, Resolution, resolve
 from agent_tui.tui.widgets.option_rows import LIVE, NEXT_START, Edit, check, edited, next_start, written
 from agent_tui.tui.widgets.options_panel import OptionsPanel
@@ -26,7 +26,7 @@ def resolution(layer: str = "flag", **values: str) -> Resolution:
 
 def test_every_option_is_either_edited_or_told() -> None:
     assert sorted(o.name for o in (*LIVE, *NEXT_START)) == sorted(o.name for o in OPTIONS)
-    assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.applies is Applies.LIVE}
+    assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.effect.is_live}
     text = next_start(resolution()).plain
     for option in NEXT_START:
         assert option.name in text

@@ -10,10 +10,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from agent_tui.engine.settings import Settings
 from agent_tui.model import commands as cmd
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.kinds import MASK
+from agent_tui.settings.settings import Settings
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import MUTED, brief
@@ -33,7 +33,7 @@ def difference(option: Option, before: str, after: str) -> str:
     """One change for people; secrets masked."""
     if option.kind.secret:
         before, after = (MASK if text else "" for text in (before, after))
-    return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.applies})"
+    return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.effect.text})"
 
 
 class DraftRow(Vertical):
@@ -62,7 +62,7 @@ class DraftRow(Vertical):
         with Horizontal(classes="draft-line"):
             yield Static(Content(self.option.name), classes="draft-name", markup=False)
             yield self.control
-            yield Static(Content(str(self.option.applies)), classes="draft-applies", markup=False)
+            yield Static(Content(self.option.effect.text), classes="draft-applies", markup=False)
         yield self._note
 
     def on_mount(self) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from textual.content import Content
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Applies, Option
+from agent_tui.options.declare import BY_NAME, OPTIONS, Option
 from agent_tui.options.kinds import MASK
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import DEFAULT, Given, OptionError, Resolution, convert
@@ -15,11 +15,11 @@ _FIRST = ("numIdleProcesses", "logLevel", "jobMemoryWarnMB")
 
 LIVE: tuple[Option, ...] = (
     *(BY_NAME[name] for name in _FIRST),
-    *(option for option in OPTIONS if option.applies is Applies.LIVE and option.name not in _FIRST),
+    *(option for option in OPTIONS if option.effect.is_live and option.name not in _FIRST),
 )
 """Options that a running worker takes at once, those that are changed most first."""
 
-NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if option.applies is not Applies.LIVE)
+NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.effect.is_live)
 
 
 def written(option: Option, value: object) -> str:

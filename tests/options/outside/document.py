@@ -3,7 +3,7 @@
 
 import sys
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Applies
+from agent_tui.options.declare import BY_NAME, OPTIONS, Effect
 from agent_tui.options.document import table
 from tests.options.outside.cases import CASES
 
@@ -75,7 +75,7 @@ def document() -> str:
     rows = []
     for case in CASES:
         option = BY_NAME[case.option]
-        edited = "saved" if option.applies is Applies.NEXT_START else "✓"
+        edited = "saved" if option.effect is Effect.RESTART else "✓"
         cells = [f"`{option.name}`", case.seen, "✓", "✓", "✓" if case.code else "–", "✓", "✓", edited]
         rows.append(f"| {' | '.join(cells)} |")
     assert len(rows) == len(OPTIONS)

@@ -3,7 +3,7 @@
 import jsonschema
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Applies
+from agent_tui.options.declare import BY_NAME, OPTIONS
 from agent_tui.options.document import schema, schema_text
 from tests.cli.support import ROOT
 from tests.options.outside.cases import CASES
@@ -17,7 +17,7 @@ def test_every_option_has_its_case() -> None:
 
 
 def test_every_live_option_is_changed_under_load() -> None:
-    assert {option.name for option in OPTIONS if option.applies is Applies.LIVE} == set(LIVE)
+    assert {option.name for option in OPTIONS if option.effect.is_live} == set(LIVE)
 
 
 def test_every_option_has_a_bad_value() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Applies
+from agent_tui.options.declare import BY_NAME, OPTIONS, Effect
 from tests.options.outside.cases import CASES, Case, get
 from tests.options.outside.recorder import recording
 from tests.options.outside.rig import PORT, free_port, rigged
@@ -18,7 +18,7 @@ PLAIN = Case("agentName", "", "", get)  # type: ignore[arg-type]
 """A run without anything special."""
 
 OTHERWISE = {"maxRetry", "wsURL", "drainTimeout"}
-EDITABLE = [o.name for o in OPTIONS if o.applies is not Applies.NEXT_START and o.name not in OTHERWISE]
+EDITABLE = [o.name for o in OPTIONS if o.effect is not Effect.RESTART and o.name not in OTHERWISE]
 
 
 @pytest.mark.parametrize("name", EDITABLE)
@@ -29,7 +29,7 @@ async def test_an_edit_has_its_effect(name: str, tmp_path: Path) -> None:
     async with rigged(case, "edited", tmp_path, pythons[-1] if pythons else None) as rig:
         await rig.run.until("generation_ready")
         await rig.recorder.registered()
-        if BY_NAME[name].applies is Applies.REGISTERS:
+        if BY_NAME[name].effect.text == "re-registers":
             rig.recorder.seen.clear()
         value = str(rig.port) if case.value == PORT else case.value
         assert await rig.command(set={name: value, **case.edits}) != ""

@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import agent_tui
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.options.declare import BY_NAME, Applies, Basis, ServerOptions
+from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import (
     DEFAULT,
@@ -45,7 +46,8 @@ class Settings:
     environment: Environment
     flags: Mapping[str, Given]
     basis: Basis
-    code: Mapping[str, Given] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    """What the agent's code sets, once it has loaded."""
     edits: Edits = field(default_factory=dict)
     history: tuple[Edits, ...] = ()
     """What `edits` were before each change of them, oldest first."""
@@ -60,7 +62,7 @@ class Settings:
         ordinary, forced = environment_layers(self.environment.variables)
         layers = (
             ordinary,
-            Layer(CODE, self.code),
+            Layer(CODE, _code(self.manifest)),
             forced,
             Layer(CONFIG, self.environment.config),
             Layer(FLAG, self.flags),
@@ -81,16 +83,15 @@ class Settings:
         """Edits that wait for the next start."""
         return {name: given for name, given in self.edits.items() if _waits(name)}
 
-    def loaded(self, environment: Environment, manifest: Manifest | None = None) -> "Settings":
-        """With this environment, and what the agent's code sets."""
-        if manifest is None:
-            return replace(self, environment=environment)
-        code = {
-            name: Given(_raw(given.value), given.where or "the agent's code")
-            for name, given in manifest.options.items()
-            if name in BY_NAME
-        }
-        return replace(self, environment=environment, code=code)
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        """Functions of the agent's file that options may name; none before it has loaded."""
+        return self.manifest.function_names if self.manifest else ()
+
+    @property
+    def version(self) -> str:
+        """What the worker registers as: the version of the agent's SDK, else our own."""
+        return (self.manifest.sdk_version if self.manifest else None) or agent_tui.__version__
 
     def edited(self, values: Mapping[str, str | None]) -> "Settings":
         """With these edits; None takes an option's edit back.
@@ -155,11 +156,6 @@ def check_functions(resolution: Resolution, manifest: Manifest) -> None:
             )
 
 
-def unknown(manifest: Manifest) -> set[str]:
-    """Options that the agent's code sets and that are not there."""
-    return set(manifest.options) - set(BY_NAME)
-
-
 def _changed(edits: Edits, values: Mapping[str, str | None], where: str) -> Edits:
     changed = dict(edits)
     for name, value in values.items():
@@ -177,7 +173,15 @@ def _changed(edits: Edits, values: Mapping[str, str | None], where: str) -> Edit
 
 
 def _waits(name: str) -> bool:
-    return BY_NAME[name].applies is Applies.NEXT_START
+    return BY_NAME[name].effect is Effect.RESTART
+
+
+def _code(manifest: Manifest | None) -> dict[str, Given]:
+    return {
+        name: Given(_raw(given.value), given.where or "the agent's code")
+        for name, given in (manifest.options if manifest else {}).items()
+        if name in BY_NAME
+    }
 
 
 def _raw(value: object) -> object:

@@ -1,0 +1,252 @@
+"""The one holder of the settings in force: edits, loads and saved files change them here.
+
+An edit and a load each bring a whole change into force: every owner that a changed option is pushed to
+(`Effect`) takes it, or all of them get the old values back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agent_tui.model.child import Manifest
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import Event, Notice, OptionsChanged
+from agent_tui.model.logs import LogLevel
+from agent_tui.options.configfile import NAME, ConfigFile, named_config
+from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Resolution, convert
+from agent_tui.options.save import keepable, save
+from agent_tui.processes.timings import ProcessTimings
+from agent_tui.runtimes.python import ChildSettings
+from agent_tui.runtimes.threads import off_loop
+from agent_tui.settings.settings import (
+    Changes,
+    Settings,
+    changes,
+    check_functions,
+    named_functions,
+    overruled,
+)
+from agent_tui.worker.messages import JobType, Registration
+
+ACCEPT_S = 10.0
+"""A server that has not accepted a changed registration by then will not soon."""
+
+LOADS = frozenset({Effect.SERVER, Effect.CODE})
+"""What only a load brings into force, since the agent's own code sees it, too."""
+
+REGISTERS = frozenset({Effect.SERVER, Effect.REGISTRATION})
+
+_JOB_TYPES = {
+    "room": JobType.ROOM,
+    "publisher": JobType.PUBLISHER,
+    "participant": JobType.PARTICIPANT,
+}
+
+Push = Callable[[ServerOptions], Awaitable[None] | None]
+"""Gives an owner new options. Raises UserError, with everything as it was."""
+
+
+class SettingsManager:
+    """Holds the settings in force, and changes them.
+
+    Edits and saves take the lock, one at a time. A load must not, since an edit may wait for it. It needs no
+    lock: a load replaces other parts of the settings than an edit, parts are replaced without an await in
+    between, and owners get what is in force when they are pushed to, whoever changed it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        read_environment: Callable[[], Environment],
+        emit: Callable[[Event], None],
+        watchdogs: bool = True,
+        accept_s: float = ACCEPT_S,
+    ) -> None:
+        """`read_environment` reads environment files and config file again; it may block for seconds.
+
+        Without `watchdogs` no process is ended for being silent or slow.
+        """
+        self.current = settings
+        self._read_environment = read_environment
+        self._emit = emit
+        self._watchdogs = watchdogs
+        self._accept_s = accept_s
+        self._pushes: Mapping[Effect, Push] = {}
+        self._lock = asyncio.Lock()
+
+    def push_to(self, owners: Mapping[Effect, Push], taken_over: Callable[[], Awaitable[str]]) -> None:
+        """Push what changes to these owners from here on.
+
+        `taken_over` waits until the server has accepted a changed registration; it returns why it has not.
+        """
+        self._pushes = {effect: owners[effect] for effect in Effect if effect in owners}
+        self._taken_over = taken_over
+
+    # -- what is in force -----------------------------------------------------------------------------
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.current.resolution
+
+    @property
+    def options(self) -> ServerOptions:
+        return self.current.options
+
+    @property
+    def environment(self) -> Environment:
+        return self.current.environment
+
+    def process_timings(self) -> ProcessTimings:
+        """Return the time-outs of processes under the options in force."""
+        options = self.options
+        timings = ProcessTimings(
+            initialize_s=options.initialize_process_timeout / 1000,
+            shutdown_s=options.shutdown_process_timeout / 1000,
+            session_end_s=options.session_end_timeout / 1000,
+        )
+        return timings if self._watchdogs else timings.without_watchdogs()
+
+    # -- a load ---------------------------------------------------------------------------------------
+
+    async def read(self) -> Environment:
+        """Return environment files and config file as they are now; report what is wrong with them."""
+        environment = await off_loop(self._read_environment)
+        for problem in environment.problems:
+            self._warn(problem)
+        return environment
+
+    def check(self, manifest: Manifest, environment: Environment) -> Settings:
+        """Return what would be in force with this file and environment, beside the edits as they are now.
+
+        Raise UserError for what cannot be.
+        """
+        proposed = replace(self.current, environment=environment, manifest=manifest)
+        check_functions(proposed.resolution, manifest)
+        registration_for(proposed.options, "")
+        return proposed
+
+    async def apply(self, proposed: Settings) -> None:
+        """Bring the file and environment of a load into force. Raise UserError, with everything as it was."""
+        assert proposed.manifest is not None
+        before = self.current
+        # Edits that came since the check count. In force before anything is awaited: later ones add to them.
+        wanted = self.current = self.check(proposed.manifest, proposed.environment)
+        effects = self._pushes.keys() - LOADS
+        try:
+            await self._push(effects)
+        except BaseException:
+            self.current = replace(self.current, environment=before.environment, manifest=before.manifest)
+            await self._push_back({Effect.LISTENER})
+            raise
+        for line in overruled(before, wanted):
+            self._warn(line)
+        for name in sorted(proposed.manifest.options.keys() - BY_NAME.keys()):
+            self._warn(f"{name}, set in the agent's code, has no effect here")
+        if before.manifest is not None and (changed := changes(before, wanted)):
+            self._emit(OptionsChanged(changed))
+
+    # -- edits ----------------------------------------------------------------------------------------
+
+    async def edit(self, change: Callable[[Settings], Settings]) -> Changes:
+        """Bring edits into force; return which options differ now. Raise UserError, with all as it was."""
+        async with self._lock:
+            before = self.current
+            wanted = change(before)
+            registration_for(wanted.options, "")
+            changed = changes(before, wanted)
+            effects = {BY_NAME[name].effect for name in changed}
+            self.current = wanted
+            try:
+                await self._push(effects)
+                if effects & REGISTERS:
+                    await self._accepted()
+            except BaseException:
+                self.current = replace(
+                    self.current, edits=before.edits, history=before.history, measuring=before.measuring
+                )
+                await self._push_back(effects)
+                raise
+            return changed
+
+    async def save(self, agent: Path, *, clear_secrets: bool) -> list[str]:
+        """Write the edits to the config file, from which they come then; return lines for people.
+
+        Without a config file one is made beside the agent's. Raise UserError when there are no edits, or the
+        file cannot be written.
+        """
+        async with self._lock:
+            settings = self.current
+            if not settings.edits:
+                raise UserError("nothing was edited that could be saved")
+            path = settings.environment.config_file
+            file = named_config(path) if path else ConfigFile(agent.parent / NAME)
+            values = {name: convert(BY_NAME[name], given) for name, given in settings.edits.items()}
+            variables = settings.environment.variables
+            held_back = {
+                name: why
+                for name, value in values.items()
+                if not clear_secrets and (why := keepable(BY_NAME[name], value, variables))
+            }
+            kept = {name: value for name, value in values.items() if name not in held_back}
+            try:
+                await asyncio.to_thread(save, file, kept, clear_secrets=clear_secrets)
+            except OSError as error:
+                raise UserError(f"not saved: {file.path}: {error.strerror or error}") from None
+            except ValueError as error:
+                raise UserError(f"not saved: {error}") from None
+            environment = await off_loop(self._read_environment)
+            self.current = self.current.saved(environment, held_back.keys())
+            return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
+
+    # -- parts ----------------------------------------------------------------------------------------
+
+    async def _push(self, effects: Collection[Effect]) -> None:
+        """Give the owners what is in force now. Raise UserError at the first that cannot take it."""
+        for effect, push in self._pushes.items():
+            if effect in effects:
+                done = push(self.current.options)
+                if done is not None:
+                    await done
+
+    async def _push_back(self, effects: Collection[Effect]) -> None:
+        """Give the owners the old options: what does not work any more is reported, and the rest is done."""
+        for effect in self._pushes:
+            try:
+                await self._push({effect} & set(effects))
+            except UserError as error:
+                if effect not in LOADS:  # a load reports its own failure
+                    self._warn(f"the old options are not all in force again: {error}")
+
+    async def _accepted(self) -> None:
+        try:
+            async with asyncio.timeout(self._accept_s):
+                refusal = await self._taken_over()
+        except TimeoutError:
+            refusal = f"the server did not accept them within {self._accept_s:g} s"
+        if refusal:
+            raise UserError(f"the old values stay: {refusal}")
+
+    def _warn(self, text: str) -> None:
+        self._emit(Notice(LogLevel.WARN, text))
+
+
+def registration_for(options: ServerOptions, version: str) -> Registration:
+    """Return how the worker presents itself under these options. Raise UserError."""
+    return Registration(
+        options.agent_name, _JOB_TYPES[options.server_type], options.permissions, options.deployment, version
+    )
+
+
+def child_settings(settings: Settings) -> ChildSettings:
+    """Return what acts inside the processes that run the agent's file. Raise UserError."""
+    functions, options = named_functions(settings.resolution), settings.options
+    return ChildSettings(
+        options.session_end_timeout,
+        functions.get("requestFunc", ""),
+        functions.get("loadFunc", ""),
+        options.production,
+    )

@@ -1,0 +1,317 @@
+"""The settings in force: checked, pushed to their owners, and taken back as a whole."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_tui.model import child as ch
+from agent_tui.model.errors import UserError
+from agent_tui.model.events import Event, Notice, OptionsChanged
+from agent_tui.options.declare import OPTIONS, Basis, Effect, ServerOptions
+from agent_tui.options.envfiles import Environment
+from agent_tui.options.resolve import Given
+from agent_tui.settings.manager import LOADS, SettingsManager, child_settings
+from agent_tui.settings.settings import Settings
+from tests.generations.support import MANIFEST
+
+NOTHING = Environment({}, (), ())
+PUSHED = tuple(effect for effect in Effect if effect not in (Effect.READ, Effect.RESTART))
+EDITS = {
+    "port": "9001",
+    "wsURL": "ws://new.example",
+    "requestFunc": "picky",
+    "agentName": "new",
+    "loadThreshold": "0.5",
+    "numIdleProcesses": "7",
+    "logLevel": "debug",
+}
+"""One of each effect."""
+
+
+class Scene:
+    """Settings whose owners note what they are given."""
+
+    def __init__(self, environment: Environment = NOTHING) -> None:
+        self.events: list[Event] = []
+        self.pushed: list[tuple[Effect, ServerOptions]] = []
+        self.refusing: dict[Effect, str] = {}
+        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """That of the server to a changed registration."""
+        self.answer.set_result("")
+        self.pausing: dict[Effect, asyncio.Event] = {}
+        self.environment = environment
+        self.settings = SettingsManager(
+            Settings(environment, {}, Basis("native")),
+            read_environment=lambda: self.environment,
+            emit=self.events.append,
+            accept_s=0.05,
+        )
+        self.settings.push_to({effect: self.owner(effect) for effect in reversed(PUSHED)}, self.taken_over)
+
+    def owner(self, effect: Effect) -> Any:
+        async def push(options: ServerOptions) -> None:
+            self.pushed.append((effect, options))
+            if effect in self.pausing:
+                await self.pausing[effect].wait()
+            if effect in self.refusing:
+                raise UserError(self.refusing[effect])
+
+        return push
+
+    async def taken_over(self) -> str:
+        return await asyncio.shield(self.answer)
+
+    @property
+    def effects(self) -> list[Effect]:
+        return [effect for effect, _ in self.pushed]
+
+    @property
+    def said(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Notice)]
+
+    async def edit(self, **values: str | None) -> dict[str, tuple[object, object]]:
+        return await self.settings.edit(lambda settings: settings.edited(values))
+
+    async def load(self, environment: Environment = NOTHING, **code: str) -> None:
+        await self.settings.apply(self.settings.check(manifest_with(**code), environment))
+
+
+def manifest_with(**code: str) -> ch.Manifest:
+    options = {name: ch.SetInCode(value, "agent.py:1") for name, value in code.items()}
+    return replace(MANIFEST, options=options, function_names=("picky",))
+
+
+# -- edits -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EDITS)
+async def test_an_edit_is_pushed_to_the_one_owner_of_its_option(name: str) -> None:
+    s = Scene()
+    effect = next(option.effect for option in OPTIONS if option.name == name)
+    changed = await s.edit(**{name: EDITS[name]})
+    assert changed.keys() == {name}
+    assert s.effects == ([] if effect is Effect.READ else [effect])
+    assert all(options == s.settings.options for _, options in s.pushed)
+
+
+async def test_owners_get_one_edit_in_the_order_of_the_effects() -> None:
+    s = Scene()
+    await s.edit(**EDITS)
+    assert s.effects == list(PUSHED)
+
+
+async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> None:
+    s = Scene()
+    assert await s.edit(production="true") == {}
+    assert s.effects == []
+    assert s.settings.current.later.keys() == {"production"}
+
+
+@pytest.mark.parametrize("at", PUSHED)
+async def test_an_edit_that_an_owner_refuses_is_taken_back_everywhere(at: Effect) -> None:
+    s = Scene()
+    before = s.settings.current
+    s.refusing = {at: "it cannot be"}
+    with pytest.raises(UserError, match="it cannot be"):
+        await s.edit(**EDITS)
+    assert s.settings.current == before
+    forth = PUSHED.index(at) + 1
+    assert s.effects == [*PUSHED[:forth], *PUSHED]
+    assert all(options == before.options for _, options in s.pushed[forth:])
+    # a load reports its own failure
+    assert s.said == ([] if at in LOADS else ["the old options are not all in force again: it cannot be"])
+
+
+@pytest.mark.parametrize("refusal", ["the server refused it", None])
+async def test_an_edit_that_the_server_does_not_accept_is_taken_back(refusal: str | None) -> None:
+    s = Scene()
+    before = s.settings.current
+    s.answer = asyncio.get_running_loop().create_future()
+    if refusal:
+        s.answer.set_result(refusal)
+    with pytest.raises(UserError, match=refusal or r"the server did not accept them within 0\.05 s"):
+        await s.edit(agentName="new", numIdleProcesses="7")
+    assert s.settings.current == before
+    assert s.effects == [Effect.REGISTRATION, Effect.POOL] * 2
+
+
+async def test_an_edit_that_is_cancelled_is_taken_back() -> None:
+    s = Scene()
+    before = s.settings.current
+    s.pausing = {Effect.LISTENER: asyncio.Event()}
+    editing = asyncio.create_task(s.edit(port="9001"))
+    await asyncio.sleep(0)
+    s.pausing = {}
+    editing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await editing
+    assert s.settings.current == before
+    assert s.effects == [Effect.LISTENER] * 2
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({"port": "70000", "numIdleProcesses": "3"}, "port: '70000' (edited) is above 65535"),
+        ({"color": "red"}, "color cannot be changed: there is no such option"),
+        ({"deployment": "a b"}, "deployment"),
+    ],
+)
+async def test_a_bad_value_is_refused_before_anything_is_pushed(edit: dict[str, str], says: str) -> None:
+    s = Scene()
+    before = s.settings.current
+    with pytest.raises(UserError) as raised:
+        await s.edit(**edit)
+    assert says in str(raised.value)
+    assert s.settings.current == before
+    assert s.pushed == []
+
+
+async def test_edits_come_one_at_a_time() -> None:
+    s = Scene()
+    s.pausing = {Effect.LISTENER: asyncio.Event()}
+    s.refusing = {Effect.LISTENER: "port in use"}
+    first = asyncio.create_task(s.edit(port="9001"))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(s.edit(numIdleProcesses="7"))
+    await asyncio.sleep(0)
+    assert s.effects == [Effect.LISTENER]
+    s.pausing[Effect.LISTENER].set()
+    with pytest.raises(UserError):
+        await first
+    await second
+    assert s.settings.options.num_idle_processes == 7
+    assert s.settings.options.port == 0
+
+
+async def test_an_edit_may_wait_for_a_load() -> None:
+    s = Scene()
+
+    async def reload(_: ServerOptions) -> None:
+        await s.load()
+
+    s.settings.push_to({Effect.CODE: reload, Effect.POOL: s.owner(Effect.POOL)}, s.taken_over)
+    async with asyncio.timeout(5):
+        await s.edit(requestFunc="picky", numIdleProcesses="7")
+    assert child_settings(s.settings.current).request_func == "picky"
+
+
+# -- loads -------------------------------------------------------------------------------------------
+
+
+async def test_a_load_is_pushed_to_all_owners_but_to_loads() -> None:
+    s = Scene()
+    await s.load(numIdleProcesses="3")
+    assert s.effects == [effect for effect in PUSHED if effect not in LOADS]
+    assert s.settings.options.num_idle_processes == 3
+    assert s.settings.current.function_names == ("picky",)
+    assert s.events == []
+
+
+async def test_a_later_load_says_what_it_changed() -> None:
+    s = Scene()
+    await s.load(numIdleProcesses="3")
+    await s.load(Environment({"AGENT_TUI_PORT": Given("9001", ".env:1")}, (), ()), numIdleProcesses="4")
+    assert s.events == [OptionsChanged({"numIdleProcesses": (3, 4), "port": (0, 9001)})]
+
+
+async def test_a_load_says_what_has_no_effect() -> None:
+    s = Scene()
+    await s.load(
+        Environment({"LIVEKIT_WORKER_TOKEN": Given("t", "x")}, (), ()), color="red", loadThreshold="0.3"
+    )
+    assert s.said == [
+        "loadThreshold (agent.py:1) has no effect: with workerToken load settings are not ours to make",
+        "color, set in the agent's code, has no effect here",
+    ]
+
+
+async def test_a_check_changes_nothing_and_an_edit_after_it_counts() -> None:
+    s = Scene()
+    before = s.settings.current
+    proposed = s.settings.check(manifest_with(numIdleProcesses="3"), NOTHING)
+    assert proposed.options.num_idle_processes == 3
+    assert (s.settings.current, s.pushed) == (before, [])
+    await s.edit(numIdleProcesses="7")
+    await s.settings.apply(proposed)
+    assert s.settings.options.num_idle_processes == 7
+
+
+async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anything_is_pushed() -> None:
+    s = Scene()
+    proposed = s.settings.check(MANIFEST, NOTHING)
+    await s.edit(requestFunc="picky")
+    before, s.pushed = s.settings.current, []
+    with pytest.raises(UserError, match="picky"):
+        await s.settings.apply(proposed)
+    assert s.settings.current == before
+    assert s.pushed == []
+
+
+async def test_a_load_that_an_owner_refuses_leaves_the_old_settings_and_the_edits_of_meanwhile() -> None:
+    s = Scene()
+    await s.load(numIdleProcesses="3")
+    before, s.pushed = s.settings.current, []
+    s.pausing, s.refusing = (
+        {Effect.REGISTRATION: asyncio.Event()},
+        {Effect.REGISTRATION: "it cannot register"},
+    )
+    loading = asyncio.create_task(s.load(port="9001", numIdleProcesses="4"))
+    await asyncio.sleep(0)
+    await s.edit(jobMemoryWarnMB="3")
+    s.pausing[Effect.REGISTRATION].set()
+    with pytest.raises(UserError, match="it cannot register"):
+        await loading
+    assert s.settings.current.manifest == before.manifest
+    assert s.settings.options.job_memory_warn_mb == 3
+    assert s.effects == [Effect.LISTENER, Effect.REGISTRATION, Effect.LISTENER]
+    assert s.pushed[-1][1].port == before.options.port
+
+
+async def test_what_is_wrong_with_the_files_is_reported() -> None:
+    s = Scene(Environment({}, (), (".env:1 is not NAME=value; the line is ignored",)))
+    assert await s.settings.read() is s.environment
+    assert s.said == list(s.environment.problems)
+
+
+async def test_the_processes_of_a_load_get_what_was_checked() -> None:
+    s = Scene()
+    first = child_settings(s.settings.check(manifest_with(sessionEndTimeout="1000"), NOTHING))
+    await s.load(sessionEndTimeout="2000")
+    assert first.session_end_timeout_ms == 1000
+    assert child_settings(s.settings.current).session_end_timeout_ms == 2000
+
+
+# -- undo and save -----------------------------------------------------------------------------------
+
+
+async def test_edits_are_undone_one_by_one() -> None:
+    s = Scene()
+    await s.edit(numIdleProcesses="3")
+    await s.edit(numIdleProcesses="4")
+    await s.settings.edit(Settings.undone)
+    assert s.settings.options.num_idle_processes == 3
+    await s.settings.edit(Settings.undone)
+    with pytest.raises(UserError, match="nothing was edited"):
+        await s.settings.edit(Settings.undone)
+
+
+async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
+    s = Scene()
+    await s.edit(numIdleProcesses="3", apiSecret="hidden")
+    file = tmp_path / "agent-tui.toml"
+    s.environment = Environment({}, (), (), {"numIdleProcesses": Given(3, "agent-tui.toml")}, file)
+    lines = await s.settings.save(tmp_path / "agent.py", clear_secrets=False)
+    assert lines[0] == f"numIdleProcesses saved to {file}"
+    assert "apiSecret is not saved" in lines[1]
+    assert file.read_text() == "numIdleProcesses = 3\n"
+    assert s.settings.current.edits.keys() == {"apiSecret"}
+    assert s.settings.resolution.sources["numIdleProcesses"] == ("config file", "agent-tui.toml")
+
+
+async def test_there_is_nothing_to_save_without_edits(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing was edited"):
+        await Scene().settings.save(tmp_path / "agent.py", clear_secrets=False)
