@@ -4,11 +4,13 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, cast
 
 import agent_tui
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
+from agent_tui.model.settings import OptionView, SettingsView
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import (
     DEFAULT,
@@ -92,6 +94,29 @@ class Settings:
     def version(self) -> str:
         """What the worker registers as: the version of the agent's SDK, else our own."""
         return (self.manifest.sdk_version if self.manifest else None) or agent_tui.__version__
+
+    @property
+    def view(self) -> SettingsView:
+        """What front ends show of it."""
+        resolution, later = self.resolution, self.later
+        rows = []
+        for option in OPTIONS:
+            layer, where = resolution.sources[option.name]
+            waiting = later.get(option.name)
+            pending = None if waiting is None else option.kind.write(convert(option, waiting))
+            rows.append(
+                OptionView(
+                    option.name,
+                    resolution.written(option.name),
+                    layer,
+                    where,
+                    option.name in self.edits,
+                    pending,
+                )
+            )
+        secrets = {option.field: resolution.shown(option.name) for option in OPTIONS if option.kind.secret}
+        options = replace(resolution.options, **cast("dict[str, Any]", secrets))
+        return SettingsView(options, tuple(rows), self.function_names, bool(self.history))
 
     def edited(self, values: Mapping[str, str | None]) -> "Settings":
         """With these edits; None takes an option's edit back.

@@ -10,6 +10,7 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged
+from agent_tui.model.settings import OptionView
 from agent_tui.options.declare import OPTIONS, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
@@ -315,3 +316,23 @@ async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
 async def test_there_is_nothing_to_save_without_edits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing was edited"):
         await Scene().settings.save(tmp_path / "agent.py", clear_secrets=False)
+
+
+# -- for front ends ----------------------------------------------------------------------------------
+
+
+async def test_front_ends_get_plain_data_without_secrets() -> None:
+    s = Scene(Environment({"LIVEKIT_URL": Given("ws://x", "LIVEKIT_URL in .env:3")}, (), ()))
+    await s.load(apiSecret="hidden", initializeProcessTimeout="9000")
+    await s.edit(logLevel="debug", production="true")
+    view = s.settings.current.view
+    rows = {row.name: row for row in view.rows}
+    assert list(rows) == [option.name for option in OPTIONS]
+    assert rows["wsURL"] == OptionView("wsURL", "ws://x", "environment", "LIVEKIT_URL in .env:3")
+    assert rows["initializeProcessTimeout"].text == "9s"
+    assert rows["logLevel"] == OptionView("logLevel", "debug", "edited", "edited", is_edited=True)
+    assert (rows["production"].text, rows["production"].pending) == ("false", "true")
+    assert view.options.log_level == "debug"
+    assert view.function_names == ("picky",)
+    assert view.can_undo
+    assert "hidden" not in repr(view)
