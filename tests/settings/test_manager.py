@@ -302,7 +302,7 @@ async def test_edits_are_undone_one_by_one() -> None:
 
 async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
     s = Scene()
-    await s.edit(numIdleProcesses="3", apiSecret="hidden")
+    await s.edit(numIdleProcesses="3", apiSecret="s3cret-of-the-test")
     file = tmp_path / "agent-tui.toml"
     s.environment = Environment({}, (), (), {"numIdleProcesses": Given(3, "agent-tui.toml")}, file)
     lines = await s.settings.save(tmp_path / "agent.py", clear_secrets=False)
@@ -322,8 +322,9 @@ async def test_there_is_nothing_to_save_without_edits(tmp_path: Path) -> None:
 
 
 async def test_front_ends_get_plain_data_without_secrets() -> None:
-    s = Scene(Environment({"LIVEKIT_URL": Given("ws://x", "LIVEKIT_URL in .env:3")}, (), ()))
-    await s.load(apiSecret="hidden", initializeProcessTimeout="9000")
+    environment = Environment({"LIVEKIT_URL": Given("ws://x", "LIVEKIT_URL in .env:3")}, (), ())
+    s = Scene()
+    await s.load(environment, apiSecret="s3cret-of-the-test", initializeProcessTimeout="9000")
     await s.edit(logLevel="debug", production="true")
     view = s.settings.current.view
     rows = {row.name: row for row in view.rows}
@@ -335,4 +336,4 @@ async def test_front_ends_get_plain_data_without_secrets() -> None:
     assert view.options.log_level == "debug"
     assert view.function_names == ("picky",)
     assert view.can_undo
-    assert "hidden" not in repr(view)
+    assert "s3cret" not in repr(view)
