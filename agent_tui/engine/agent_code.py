@@ -55,7 +55,7 @@ class AgentCode:
         servers: ServerManager,
         registrar: Registrar,
         switched: Callable[[Generation], None],
-        became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
+        became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
     ) -> None:
         """`switched` is called when another generation has taken over.
 

@@ -237,7 +237,7 @@ class Engine:
             servers=self._servers,
             registrar=self._registrar,
             switched=self._switched,
-            became_ready=lambda process: self._sampler.note_baseline(process),
+            became_ready=lambda process, awaited: self._sampler.note_baseline(process, is_awaited=awaited),
         )
         self._pool = self._code.pool
         self._sampler = MemorySampler(

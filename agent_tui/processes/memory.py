@@ -184,14 +184,28 @@ class MemorySampler:
         self._children: Mapping[int, Sequence[int]] = {}
         self._near_limit = False
         self._watched: dict[str, _Watched] = {}
+        self._alike: dict[int, Memory] = {}
+        """What a process of a generation used when it became ready; of the last two generations."""
         self._samples = 0
 
-    def note_baseline(self, process: SupervisedProcess) -> None:
-        """What a process uses that has just become ready: growth is told from here."""
-        memory = self._read(process.pid, full=True) if process.pid is not None else None
-        if memory is not None:
-            self._watched[process.id] = _Watched(memory, self._clock.monotonic(), memory)
-            self._emit(_measured(process, memory, memory, self._counts(process)))
+    def note_baseline(self, process: SupervisedProcess, *, is_awaited: bool = False) -> None:
+        """What a process uses that has just become ready: growth is told from here.
+
+        USS and PSS take the kernel some ms, for which it also holds up the process. Where a job waits for it
+        they are taken to be those of the last such process of its generation; its turn to be read comes.
+        """
+        alike = self._alike.get(process.generation) if is_awaited else None
+        memory = self._read(process.pid, full=alike is None) if process.pid is not None else None
+        if memory is None:
+            return
+        known = memory.over(alike)
+        if alike is None:
+            others = {
+                number: each for number, each in self._alike.items() if number >= process.generation - 1
+            }
+            self._alike = {**others, process.generation: memory}
+        self._watched[process.id] = _Watched(known, self._clock.monotonic(), known)
+        self._emit(_measured(process, memory, known, self._counts(process)))
 
     def measure_all(self) -> int:
         """Reads every process in full and tells what it found, changed or not; how many that were."""

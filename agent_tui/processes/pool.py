@@ -108,14 +108,17 @@ class Pool:
         target: int,
         starting_at_once: int,
         relay: Relay,
-        became_ready: Callable[[SupervisedProcess], None] = lambda _: None,
+        became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
         ended: Callable[[], None] = lambda: None,
         back_off: BackOff | None = None,
         refill_after_s: float = 0.0,
         patience: StartPatience | None = None,
         start_trouble: Callable[[StartTrouble | None], None] = lambda _: None,
     ) -> None:
-        """`start_trouble` is called after each failed start, and with None once starts succeed again."""
+        """`became_ready` gets a warm process and whether a job waits for it.
+
+        `start_trouble` is called after each failed start, and with None once starts succeed again.
+        """
         self._target = target
         self._starting_at_once = starting_at_once
         self._supervisor = supervisor
@@ -361,7 +364,7 @@ class Pool:
             self._warmed(self._warming, process, error)
         elif error is None and current:
             self._idle_since[process] = self._clock.monotonic()
-            self._tell_ready(process)
+            self._tell_ready(process, bool(self._waiting))
             self._offer_up(process)
             self._starts_succeed()
         elif error is None:
@@ -372,7 +375,7 @@ class Pool:
 
     def _warmed(self, warming: _Warming, process: SupervisedProcess, error: BaseException | None) -> None:
         if error is None:
-            self._tell_ready(process)
+            self._tell_ready(process, False)
             warming.ready.append(process)
             if len(warming.ready) >= warming.count and not warming.done.done():
                 warming.done.set_result(None)

@@ -30,6 +30,7 @@ class _Child:
 class _Process:
     id: str = "p1"
     pid: int | None = 42
+    generation: int = 1
     kind: ProcessKind = ProcessKind.JOB
     child: _Child | None = None
     had_job: bool = False
@@ -261,3 +262,24 @@ def test_a_sample_that_did_not_read_what_counts_tells_the_last_that_did() -> Non
     bench.sample(900, 10, 20)
     bench.sample(500, 11, 21)
     assert bench.events[1:] == [ProcessMeasured("p1", 500, None, None, used_mb=10)]
+
+
+def test_a_process_that_a_job_waits_for_is_not_held_up_by_a_full_reading() -> None:
+    bench = Bench(measure=MemoryMeasure.PSS)
+    process = cast("SupervisedProcess", bench.process)
+    bench.sampler.note_baseline(process, is_awaited=True)  # none of its generation is known yet
+    assert bench.full_reads == 1
+    bench.process.id = "p2"
+    bench.memory = Memory(110.0, 55.0, 66.0)
+    bench.sampler.note_baseline(process, is_awaited=True)
+    assert bench.full_reads == 1
+    bench.process.id, bench.process.generation = "p3", 2
+    bench.sampler.note_baseline(process, is_awaited=True)
+    bench.sampler.note_baseline(process)
+    assert bench.full_reads == 3
+    measured = [event for event in bench.events if isinstance(event, ProcessMeasured)]
+    assert [(each.rss_mb, each.pss_mb, each.used_mb) for each in measured[:3]] == [
+        (100.0, 60.0, 60.0),
+        (110.0, None, 60.0),  # what is not read is not reported, but counts as that of the one before
+        (110.0, 66.0, 66.0),
+    ]

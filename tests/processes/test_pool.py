@@ -26,6 +26,7 @@ async def pool_of(
     refill_after_s: float = 0.0,
     patience: StartPatience | None = None,
     trouble: Callable[[StartTrouble | None], None] = lambda _: None,
+    became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
 ) -> AsyncIterator[Pool]:
     events: list[Event] = []
     pool = Pool(
@@ -37,6 +38,7 @@ async def pool_of(
         refill_after_s=refill_after_s,
         patience=patience,
         start_trouble=trouble,
+        became_ready=became_ready,
     )
     running = asyncio.create_task(pool.run(), name="pool")
     pool.use(Plan(1, nursery))
@@ -135,6 +137,16 @@ async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
         await until(lambda: pool.idle == 1)
         assert (await lease.take()).state is ProcessState.IDLE
         lease.release()
+
+
+async def test_it_is_told_whether_a_job_waits_for_a_process_that_is_ready() -> None:
+    told: list[bool] = []
+    async with pool_of(Nursery(), 1, became_ready=lambda _, awaited: told.append(awaited)) as pool:
+        await until(lambda: pool.idle == 1)
+        leases = [pool.lease(), pool.lease()]
+        await asyncio.gather(*(lease.take() for lease in leases))
+        await until(lambda: pool.idle == 1)
+        assert told == [False, True, False]
 
 
 async def test_on_demand_waits_for_a_process_and_says_that_it_was_cold() -> None:
