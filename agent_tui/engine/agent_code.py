@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from agent_tui.engine.context import Context
+from agent_tui.engine.config import RunConfig
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, require_credentials
 from agent_tui.generations.bases import Bases
@@ -17,13 +17,14 @@ from agent_tui.generations.reloader import Reloader
 from agent_tui.generations.sources import Sources
 from agent_tui.generations.watch import Watch
 from agent_tui.jobs.record import JobRecord
+from agent_tui.logs.intake import LogIntake
 from agent_tui.model import child as ch
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import StartMethod, StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
-from agent_tui.processes.pool import REFILL_AFTER_S, Pool, StartTrouble
+from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed, StartTrouble
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
@@ -31,7 +32,6 @@ from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.settings.manager import SettingsManager, child_settings
-from agent_tui.settings.settings import starting_at_once
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
@@ -49,37 +49,30 @@ class AgentCode:
 
     def __init__(
         self,
-        context: Context,
-        *,
+        config: RunConfig,
         settings: SettingsManager,
         servers: ServerManager,
         registrar: Registrar,
+        pool: Pool,
+        supervisor: Supervisor,
+        intake: LogIntake,
+        *,
         switched: Callable[[Generation], None],
-        became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
     ) -> None:
         """`switched` is called when another generation has taken over.
 
         Raises UserError for a `--watch` pattern that cannot be used.
         """
-        self._context = context
-        self._registrar = registrar
+        self._config = config
         self._settings = settings
         self._servers = servers
+        self._registrar = registrar
+        self._pool = pool
+        self._intake = intake
+        self._clock, self._emit = supervisor.clock, supervisor.emit
         self._switched = switched
-        self._cpu = CpuLoad(clock=context.clock)
-        config = context.config
+        self._cpu = CpuLoad(clock=self._clock)
         self._learned = recall(config.learned) if config.learned else Learned()
-        supervisor = Supervisor(settings.process_timings, context.clock, context.emit)
-        self.pool = Pool(
-            supervisor,
-            target=0,
-            starting_at_once=starting_at_once(),
-            relay=self._relay,
-            became_ready=became_ready,
-            ended=self._release_unused,
-            refill_after_s=REFILL_AFTER_S,
-            start_trouble=self._report_start_trouble,
-        )
         self._inference = SharedInference(supervisor)
         kind = KINDS[config.runtime]
         self._bases = Bases(
@@ -94,7 +87,7 @@ class AgentCode:
             self,
             settings,
             self._bases,
-            self.pool,
+            self._pool,
             self._inference,
             supervisor,
             wanted=config.start_method,
@@ -113,8 +106,8 @@ class AgentCode:
             Watch(any_name=sources.any_name) if config.watch else None,
             self._bases,
             read_environment=settings.read,
-            clock=context.clock,
-            emit=context.emit,
+            clock=self._clock,
+            emit=self._emit,
         )
 
     @property
@@ -126,10 +119,9 @@ class AgentCode:
         """The current generation's control process."""
         return self.current.control if self.current else None
 
-    @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """All running processes that are not job processes."""
-        return (*self._loader.processes, *self._inference.processes)
+        """Return all running processes."""
+        return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
 
@@ -144,7 +136,7 @@ class AgentCode:
 
     def switch(self, generation: Generation) -> None:
         self._inference.use(generation.plan, generation.manifest)
-        self.pool.use(generation.plan)
+        self._pool.use(generation.plan)
         self._release_unused()
         self._registrar.set_full("")
         self._switched(generation)
@@ -164,7 +156,7 @@ class AgentCode:
         async with self._servers.moving(options) as server:
             options = self._settings.options  # as edited while the server was being found
             try:
-                if not self._context.config.local:
+                if not self._config.local:
                     require_credentials(options)
             except ServerError as error:
                 self._registrar.refuse(error)
@@ -210,38 +202,39 @@ class AgentCode:
 
     # -- processes ------------------------------------------------------------------------------------
 
-    def _relay(self, process: SupervisedProcess, message: ch.FromChild) -> None:
-        """Take what job processes say that is not about their job."""
-        match message:
-            case ch.InferenceRequest():
-                self._inference.ask(process, message)
-            case ch.Wants(name=name):
+    def on_pool_event(self, event: PoolEvent) -> None:
+        """Take what job processes need beside their job, and what becomes of them."""
+        match event:
+            case Said(process, ch.InferenceRequest() as request):
+                self._inference.ask(process, request)
+            case Said(message=ch.Wants(name=name)):
                 self._bases.hold(name)
                 if name not in self._learned.wants:
                     self._learn(replace(self._learned, wants=(*self._learned.wants, name)))
-            case _:
-                pass
+            case Gone():
+                self._release_unused()
+            case StartTrouble():
+                self._report_start_trouble(event)
+            case StartsSucceed():
+                self._registrar.set_full("")
+                self._emit(StartsRecovered())
 
     def _release_unused(self) -> None:
         """End inference processes that only the generation of an ended job process needed."""
-        used = {process.generation for process in self.pool.processes}
+        used = {process.generation for process in self._pool.processes}
         current = self.current.number if self.current else 0
         self._inference.keep(lambda generation: generation in used or generation >= current)
 
-    def _report_start_trouble(self, trouble: StartTrouble | None) -> None:
+    def _report_start_trouble(self, trouble: StartTrouble) -> None:
         """Report starts that fail; offers are refused while none can succeed soon enough for a job."""
-        if trouble is None:
-            self._registrar.set_full("")
-            self._context.emit(StartsRecovered())
-            return
         number, error = trouble.generation, trouble.error
         refusing = (
             f"processes of generation {number} do not become ready: {error}" if trouble.refusing else ""
         )
         self._registrar.set_full(refusing)
         if trouble.failures == FAILS_AFTER and error.is_codes_fault:
-            self._context.emit(failure_event(number, BROKEN, None, error))
-        self._context.emit(
+            self._emit(failure_event(number, BROKEN, None, error))
+        self._emit(
             StartsFailing(number, trouble.failures, str(error), trouble.retry_in_s, not trouble.refusing)
         )
 
@@ -254,15 +247,15 @@ class AgentCode:
     def _runtime(
         self, environ: Mapping[str, str], settings: ChildSettings, modules: Modules | None
     ) -> PythonRuntime:
-        config = self._context.config
+        config = self._config
         return PythonRuntime(
             config.runtime,
             config.interpreter.path,
             config.agent,
             config.cwd,
             environ,
-            self._context.intake,
-            self._context.clock,
+            self._intake,
+            self._clock,
             settings=settings,
             head_start=config.head_start,
             modules=modules,
@@ -270,7 +263,7 @@ class AgentCode:
 
     def _learn(self, learned: Learned) -> None:
         """Keep for the next run what this one found out."""
-        path = self._context.config.learned
+        path = self._config.learned
         if path is not None and learned != self._learned:
             asyncio.get_running_loop().run_in_executor(None, remember, path, learned)
         self._learned = learned

@@ -12,7 +12,6 @@ from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.announcer import LogAnnouncer
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.context import Context
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.faults import Faults
@@ -36,10 +35,11 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
 from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
-from agent_tui.processes.process import SupervisedProcess
+from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
+from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.subreaper import become_subreaper
 from agent_tui.settings.manager import Push, SettingsManager, registration_for
-from agent_tui.settings.settings import Settings, available_cores
+from agent_tui.settings.settings import Settings, available_cores, starting_at_once
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
@@ -208,8 +208,7 @@ class Engine:
 
     def _make_owners(self) -> None:
         """Bottom-up: calls go down, what happens comes up as events."""
-        emit, clock = self._publish, self._clock
-        context = self._context = Context(self._config, clock, emit, self._store, self._intake)
+        config, settings, clock, emit = self._config, self._settings, self._clock, self._publish
         self._registrar = Registrar(
             on_event=self._on_worker_event,
             changed=self._tell_live,
@@ -217,7 +216,32 @@ class Engine:
             emit=emit,
             failed=self._supervision.failed,
         )
-        self._make_code(context)
+        supervisor = Supervisor(settings.process_timings, clock, emit)
+        self._pool = Pool(
+            supervisor,
+            self._on_pool_event,
+            starting_at_once=starting_at_once(),
+            refill_after_s=REFILL_AFTER_S,
+        )
+        self._code = AgentCode(
+            config,
+            settings,
+            self._servers,
+            self._registrar,
+            self._pool,
+            supervisor,
+            self._intake,
+            switched=self._switched,
+        )
+        self._sampler = MemorySampler(
+            processes=self._code.processes,
+            warn_mb=settings.options.job_memory_warn_mb,
+            limit_mb=settings.options.job_memory_limit_mb,
+            over_limit=self._over_memory_limit,
+            measure=config.memory_measure,
+            clock=clock,
+            emit=emit,
+        )
         self._jobs = JobManager(
             pool=self._pool,
             settings=self._job_settings,
@@ -227,41 +251,15 @@ class Engine:
             clean=self._redactor.clean,
         )
         self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
-        self._make_commands(context)
-
-    def _make_code(self, context: Context) -> None:
-        """What is loaded, and the processes that run it."""
-        self._code = AgentCode(
-            context,
-            settings=self._settings,
-            servers=self._servers,
-            registrar=self._registrar,
-            switched=self._switched,
-            became_ready=lambda process, awaited: self._sampler.note_baseline(process, is_awaited=awaited),
-        )
-        self._pool = self._code.pool
-        self._sampler = MemorySampler(
-            processes=lambda: (*self._pool.processes, *self._code.processes),
-            warn_mb=lambda: self.options.job_memory_warn_mb,
-            limit_mb=lambda: self.options.job_memory_limit_mb,
-            over_limit=self._over_memory_limit,
-            measure=lambda: self._config.memory_measure,
-            clock=context.clock,
-            emit=context.emit,
-        )
-
-    def _make_commands(self, context: Context) -> None:
-        """What carries commands out."""
-        self._settings.push_to(self._pushes(), self._registrar.taken_over)
+        settings.push_to(self._pushes(), self._registrar.taken_over)
         self._orders = Orders(
-            context,
+            config,
             self._bus,
             self._redactor,
-            settings=self._settings,
+            settings=settings,
             servers=self._servers,
             jobs=self._jobs,
             code=self._code,
-            pool=self._pool,
             sampler=self._sampler,
             dispatches=self._dispatches,
         )
@@ -275,6 +273,9 @@ class Engine:
             Effect.REGISTRATION: self._code.register,
             Effect.WORKER: self._registrar.reconfigure,
             Effect.POOL: lambda options: self._pool.set_target(options.num_idle_processes),
+            Effect.MEMORY: lambda options: self._sampler.set_limits(
+                warn_mb=options.job_memory_warn_mb, limit_mb=options.job_memory_limit_mb
+            ),
         }
 
     async def _reload(self, _: ServerOptions) -> None:
@@ -293,6 +294,12 @@ class Engine:
                 self._jobs.terminated(job_id)
             case _:
                 self._registrar.hear(worker, event)
+
+    def _on_pool_event(self, event: PoolEvent) -> None:
+        if isinstance(event, Warmed):
+            self._sampler.note_baseline(event.process, is_awaited=event.is_awaited)
+        else:
+            self._code.on_pool_event(event)
 
     def _job_settings(self) -> JobSettings:
         """Without media a job gets the SDK's fake room, and nobody who leaves it ends a test job."""

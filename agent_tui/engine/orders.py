@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.bus import Bus
-from agent_tui.engine.context import Context
+from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Destination, Dispatches
 from agent_tui.engine.guards import remote_refusal
 from agent_tui.engine.servers import ServerManager
@@ -17,7 +17,6 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.memory import MemorySampler
-from agent_tui.processes.pool import Pool
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings, overruled
 
@@ -32,7 +31,7 @@ class Orders:
 
     def __init__(
         self,
-        context: Context,
+        config: RunConfig,
         bus: Bus,
         redactor: Redactor,
         *,
@@ -40,18 +39,16 @@ class Orders:
         servers: ServerManager,
         jobs: JobManager,
         code: AgentCode,
-        pool: Pool,
         sampler: MemorySampler,
         dispatches: Dispatches,
     ) -> None:
-        self._context = context
+        self._config = config
         self._bus = bus
         self._redactor = redactor
         self._settings = settings
         self._servers = servers
         self._jobs = jobs
         self._code = code
-        self._pool = pool
         self._sampler = sampler
         self._dispatches = dispatches
         self._of: dict[type[object], Callable[[Any], Awaitable[Result]]] = {
@@ -116,7 +113,7 @@ class Orders:
         return await self._edit(Settings.undone)
 
     async def _save_options(self, command: cmd.SaveOptions) -> Result:
-        agent = self._context.config.agent
+        agent = self._config.agent
         return Result(True, "; ".join(await self._settings.save(agent, clear_secrets=command.clear_secrets)))
 
     async def _edit(self, change: Callable[[Settings], Settings]) -> Result:
@@ -140,7 +137,7 @@ class Orders:
 
     async def _dump_stacks(self, command: cmd.DumpStacks) -> Result:
         name = command.process_id
-        for process in (*self._pool.processes, *self._code.processes):
+        for process in self._code.processes():
             if process.id == name:
                 text = self._redactor.clean(await process.stacks())
                 return Result(bool(text), text or f"process {name} does not tell its stacks")
@@ -160,7 +157,7 @@ class Orders:
         view = self._bus.state.generation
         if not view.rolled_back_to:
             return Result(True, f"generation {number} runs again, as {view.current}")
-        until = "the next save or r loads" if self._context.config.watch else "r loads"
+        until = "the next save or r loads" if self._config.watch else "r loads"
         return Result(True, f"rolled back to {number}, as generation {view.current}: {until} what is on disk")
 
     async def _diff(self, command: cmd.DiffGeneration) -> Result:
@@ -169,7 +166,7 @@ class Orders:
         return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
 
     async def _pause_watching(self, command: cmd.PauseWatching) -> Result:
-        if not self._context.config.watch:
+        if not self._config.watch:
             return Result(False, "saves are not watched (--no-watch): press r to load one")
         self._code.reloader.pause(command.paused)
         return Result(True, "saves are passed over" if command.paused else "saves are loaded again")

@@ -70,6 +70,7 @@ class Effect(Enum):
     REGISTRATION = "registration", "re-registers"
     WORKER = "worker", "live"
     POOL = "pool", "live"
+    MEMORY = "memory", "live"
     RESTART = "restart", "next start"
 
     def __init__(self, _: str, text: str) -> None:
@@ -265,14 +266,14 @@ OPTIONS: tuple[Option, ...] = (
         kinds.number(0, math.inf, "a number of MB from 0 up, 0 for never"),
         1_000.0,
         "Warns when a job process uses more memory than this.",
-        Effect.READ,
+        Effect.MEMORY,
     ),
     Option(
         "jobMemoryLimitMB",
         kinds.number(0, math.inf, "a number of MB from 0 up, 0 for no limit"),
         0.0,
         "Ends a job process that uses more memory than this.",
-        Effect.READ,
+        Effect.MEMORY,
     ),
     Option(
         "logLevel",

@@ -161,12 +161,12 @@ class MemorySampler:
         self,
         *,
         processes: Callable[[], Iterable[SupervisedProcess]],
-        warn_mb: Callable[[], float],
+        warn_mb: float,
         clock: Clock,
         emit: Callable[[Event], None],
-        limit_mb: Callable[[], float] = lambda: 0.0,
-        over_limit: Callable[[SupervisedProcess, str], None] = lambda *_: None,
-        measure: Callable[[], MemoryMeasure | None] = lambda: None,
+        over_limit: Callable[[SupervisedProcess, str], None],
+        limit_mb: float = 0.0,
+        measure: MemoryMeasure | None = None,
         rule: WarnRule | None = None,
         read: Callable[..., Memory | None] = read_memory,
         below: Callable[[Iterable[int]], Mapping[int, Sequence[int]]] = descendants,
@@ -187,6 +187,10 @@ class MemorySampler:
         self._alike: dict[int, Memory] = {}
         """What a process of a generation used when it became ready; of the last two generations."""
         self._samples = 0
+
+    def set_limits(self, *, warn_mb: float, limit_mb: float) -> None:
+        """Set what a job process may use; 0 for no warning, no limit."""
+        self._warn_mb, self._limit_mb = warn_mb, limit_mb
 
     def note_baseline(self, process: SupervisedProcess, *, is_awaited: bool = False) -> None:
         """What a process uses that has just become ready: growth is told from here.
@@ -247,7 +251,7 @@ class MemorySampler:
             del self._watched[process_id]
 
     def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
-        warn, limit = self._warn_mb(), self._limit_mb()
+        warn, limit = self._warn_mb, self._limit_mb
         nearest = min((each for each in (warn, limit) if each > 0), default=0.0)
         before = self._watched.get(process.id)
         unknown = before is None or before.told is None or before.told.pss is None
@@ -300,8 +304,8 @@ class MemorySampler:
             measure,
             memory.rss,
             memory.uss,
-            warn_mb=self._warn_mb(),
-            limit_mb=self._limit_mb(),
+            warn_mb=self._warn_mb,
+            limit_mb=self._limit_mb,
             baseline_mb=watched.baseline.by(measure),
             over_limit=over_limit,
             children_mb=memory.children,
@@ -310,7 +314,7 @@ class MemorySampler:
 
     def _counts(self, process: SupervisedProcess) -> MemoryMeasure:
         """The measure that counts for a process."""
-        return self._measure() or (process.child.traits.memory if process.child else MemoryMeasure.RSS)
+        return self._measure or (process.child.traits.memory if process.child else MemoryMeasure.RSS)
 
     def _started(self, pids: Sequence[int]) -> float:
         read = (self._read(pid, full=False) for pid in pids)

@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_tui.model.child import Launch, ProcessKind
+from agent_tui.model.child import FromChild, Launch, ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.processes.process import (
     ProcessEnd,
     ProcessFailed,
-    Relay,
     SupervisedProcess,
     Supervisor,
     came_from_outside,
@@ -44,6 +43,34 @@ MIN_FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Warmed:
+    """A process is ready for its job; `is_awaited`: a job waits for one."""
+
+    process: SupervisedProcess
+    is_awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A process said something that is not about its job."""
+
+    process: SupervisedProcess
+    message: FromChild
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing is left of a process."""
+
+    process: SupervisedProcess
+
+
+@dataclass(frozen=True, slots=True)
+class StartsSucceed:
+    """Starts of the current generation succeed again."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartTrouble:
     """Starts of the current generation that failed in a row, and what follows."""
 
@@ -62,6 +89,10 @@ class Plan:
 
     generation: int
     launch: Launch
+
+
+PoolEvent = Warmed | Said | Gone | StartTrouble | StartsSucceed
+"""All that the pool reports to those above it."""
 
 
 @dataclass(slots=True)
@@ -104,32 +135,22 @@ class Pool:
     def __init__(
         self,
         supervisor: Supervisor,
+        on_event: Callable[[PoolEvent], None],
         *,
-        target: int,
         starting_at_once: int,
-        relay: Relay,
-        became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
-        ended: Callable[[], None] = lambda: None,
+        target: int = 0,
         back_off: BackOff | None = None,
         refill_after_s: float = 0.0,
         patience: StartPatience | None = None,
-        start_trouble: Callable[[StartTrouble | None], None] = lambda _: None,
     ) -> None:
-        """`became_ready` gets a warm process and whether a job waits for it.
-
-        `start_trouble` is called after each failed start, and with None once starts succeed again.
-        """
         self._target = target
         self._starting_at_once = starting_at_once
         self._supervisor = supervisor
         self._clock = supervisor.clock
-        self._relay = relay
-        self._tell_ready = became_ready
-        self._tell_ended = ended
+        self._on_event = on_event
         self._back_off = back_off or BackOff()
         self._refill_after_s = refill_after_s
         self._patience = patience or StartPatience()
-        self._report_trouble = start_trouble
         self._plan: Plan | None = None
         self._warming: _Warming | None = None
         self._numbers = itertools.count(1)
@@ -323,7 +344,7 @@ class Pool:
             ProcessKind.JOB,
             plan.generation,
             launch=plan.launch,
-            relay=self._relay,
+            relay=lambda process, message: self._on_event(Said(process, message)),
         )
         self._processes[process.id] = process
         self._expected[process] = self._clock.monotonic()
@@ -343,7 +364,7 @@ class Pool:
                 self._warmed(warming, process, ProcessFailed(died, is_codes_fault=codes_fault))
             self._forget(process)
             self._processes.pop(process.id, None)
-            self._tell_ended()
+            self._on_event(Gone(process))
             lived = self._clock.monotonic() - self._idle_since.pop(process, 0.0)
             if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
                 self._died_idle(process.ended.result(), lived)
@@ -364,7 +385,7 @@ class Pool:
             self._warmed(self._warming, process, error)
         elif error is None and current:
             self._idle_since[process] = self._clock.monotonic()
-            self._tell_ready(process, bool(self._waiting))
+            self._on_event(Warmed(process, bool(self._waiting)))
             self._offer_up(process)
             self._starts_succeed()
         elif error is None:
@@ -375,7 +396,7 @@ class Pool:
 
     def _warmed(self, warming: _Warming, process: SupervisedProcess, error: BaseException | None) -> None:
         if error is None:
-            self._tell_ready(process, False)
+            self._on_event(Warmed(process, is_awaited=False))
             warming.ready.append(process)
             if len(warming.ready) >= warming.count and not warming.done.done():
                 warming.done.set_result(None)
@@ -413,7 +434,7 @@ class Pool:
             if self._comes_too_late(lease):
                 self._fail(lease, error)
         assert self._plan is not None
-        self._report_trouble(
+        self._on_event(
             StartTrouble(
                 self._plan.generation, self._failures, error, max(self._not_before - now, 0.0), self._refusing
             )
@@ -422,7 +443,7 @@ class Pool:
     def _starts_succeed(self) -> None:
         if self._failures:
             self._failures, self._refusing = 0, False
-            self._report_trouble(None)
+            self._on_event(StartsSucceed())
 
     def _comes_too_late(self, lease: Lease) -> bool:
         """Whether the next attempt does, for a job that waits."""

@@ -11,17 +11,17 @@ import pytest
 
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.context import Context
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.servers import Server, ServerManager
 from agent_tui.logs.redactor import Redactor
-from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
+from agent_tui.processes.pool import Pool
+from agent_tui.processes.process import Supervisor
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.settings.manager import SettingsManager
@@ -82,11 +82,15 @@ class Scene:
         self.servers = FakeServers(
             self.settings, Redactor(), local=False, clock=clock, emit=emit, on_unassigned=lambda *_: None
         )
+        supervisor = Supervisor(self.settings.process_timings, clock, emit)
         self.code = AgentCode(
-            Context(config, clock, emit, LogStore(clock), cast("Any", None)),
-            settings=self.settings,
-            servers=self.servers,
-            registrar=cast("Any", self),
+            config,
+            self.settings,
+            self.servers,
+            cast("Any", self),
+            Pool(supervisor, lambda _: None, starting_at_once=1),
+            supervisor,
+            cast("Any", None),
             switched=lambda _: None,
         )
         self.settings.push_to(
@@ -187,7 +191,7 @@ async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path
     await s.load()
     before, targets = s.settings.current, len(s.targets)
     await s.edit(wsURL="ws://new.example")
-    s.edit_while_finding(jobMemoryWarnMB="3")  # this edit is kept
+    s.edit_while_finding(drainTimeout="3")  # this edit is kept
     s.refuses = True
     with pytest.raises(UserError, match="cannot register so"):
         await s.load(port="9004", agentName="new")
@@ -195,7 +199,7 @@ async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path
     assert s.servers.current.address.url == "ws://old.example"
     assert list(s.servers.closed) == ["ws://new.example"]
     assert s.settings.current.manifest == before.manifest
-    assert s.options.job_memory_warn_mb == 3
+    assert s.options.drain_timeout == 3
     assert len(s.targets) == targets
     assert s.events[-1] == s.servers.current.chosen  # the one that is shown is the one that is used
     s.refuses = False

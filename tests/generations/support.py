@@ -174,12 +174,7 @@ class World:
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
         self.on_event: Callable[[Event], object] = lambda event: None
         supervisor = Supervisor(lambda: timings, clock, self._emit)
-        self.pool = Pool(
-            supervisor,
-            target=0,
-            starting_at_once=2,
-            relay=lambda process, message: None,
-        )
+        self.pool = Pool(supervisor, lambda _: None, starting_at_once=2)
         impossible = "--start-method spawn" if wanted is StartMethod.SPAWN else "" if forks else "not here"
         self.bases = Bases(
             supervisor,

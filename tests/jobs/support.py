@@ -48,9 +48,9 @@ class Bench:
         timings = ProcessTimings(shutdown_s=0.1, session_end_s=-74.9)
         self.pool = Pool(
             Supervisor(lambda: timings, SystemClock(), self.events.append),
+            on_event=lambda _: None,
             target=target,
             starting_at_once=2,
-            relay=lambda *_: None,
             patience=StartPatience(job_s=0.0),
         )
         self.manager = JobManager(

@@ -58,10 +58,10 @@ class Bench:
         self.full_reads = 0
         self.sampler = MemorySampler(
             processes=lambda: [cast("SupervisedProcess", self.process)],
-            warn_mb=lambda: self.warn,
-            limit_mb=lambda: self.limit,
+            warn_mb=self.warn,
+            limit_mb=self.limit,
             over_limit=lambda process, why: self.ended.append((process.id, why)),
-            measure=lambda: self.wanted,
+            measure=self.wanted,
             clock=self.clock,
             emit=self.events.append,
             read=self.read,
@@ -105,7 +105,7 @@ def test_a_warning_tells_growth_since_before_the_first_job() -> None:
 def test_exactly_at_the_level_is_no_warning_and_zero_is_off() -> None:
     bench = Bench()
     assert bench.sample(1000) == []
-    bench.warn = 0
+    bench.sampler.set_limits(warn_mb=0, limit_mb=0)
     assert bench.sample(5000) == []
 
 

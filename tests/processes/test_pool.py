@@ -9,7 +9,7 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
-from agent_tui.processes.pool import Lease, Plan, Pool, StartTrouble
+from agent_tui.processes.pool import Lease, Plan, Pool, PoolEvent, StartsSucceed, StartTrouble, Warmed
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
@@ -25,20 +25,17 @@ async def pool_of(
     back_off: BackOff | None = None,
     refill_after_s: float = 0.0,
     patience: StartPatience | None = None,
-    trouble: Callable[[StartTrouble | None], None] = lambda _: None,
-    became_ready: Callable[[SupervisedProcess, bool], None] = lambda *_: None,
+    on_event: Callable[[PoolEvent], None] = lambda _: None,
 ) -> AsyncIterator[Pool]:
     events: list[Event] = []
     pool = Pool(
         Supervisor(ProcessTimings, SystemClock(), events.append),
+        on_event,
         target=target,
         starting_at_once=at_once,
-        relay=lambda *_: None,
         back_off=back_off or BackOff(first_s=0.01, most_s=0.02),
         refill_after_s=refill_after_s,
         patience=patience,
-        start_trouble=trouble,
-        became_ready=became_ready,
     )
     running = asyncio.create_task(pool.run(), name="pool")
     pool.use(Plan(1, nursery))
@@ -140,13 +137,13 @@ async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
 
 
 async def test_it_is_told_whether_a_job_waits_for_a_process_that_is_ready() -> None:
-    told: list[bool] = []
-    async with pool_of(Nursery(), 1, became_ready=lambda _, awaited: told.append(awaited)) as pool:
+    told: list[PoolEvent] = []
+    async with pool_of(Nursery(), 1, on_event=told.append) as pool:
         await until(lambda: pool.idle == 1)
         leases = [pool.lease(), pool.lease()]
         await asyncio.gather(*(lease.take() for lease in leases))
         await until(lambda: pool.idle == 1)
-        assert told == [False, True, False]
+        assert [each.is_awaited for each in told if isinstance(each, Warmed)] == [False, True, False]
 
 
 async def test_on_demand_waits_for_a_process_and_says_that_it_was_cold() -> None:
@@ -227,40 +224,51 @@ async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() 
 
 
 AT_ONCE = StartPatience(refuse_after_s=0.0, job_s=0.0)
-Told = list[StartTrouble | None]
+
+
+class Told(list[StartTrouble | StartsSucceed]):
+    """How starts went."""
+
+    def hear(self, event: PoolEvent) -> None:
+        if isinstance(event, (StartTrouble, StartsSucceed)):
+            self.append(event)
+
+    @property
+    def trouble(self) -> list[StartTrouble]:
+        return [each for each in self if isinstance(each, StartTrouble)]
 
 
 async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
     nursery, told = prepared(lambda number: number > 4), Told()
-    async with pool_of(nursery, 2, trouble=told.append) as pool:
+    async with pool_of(nursery, 2, on_event=told.hear) as pool:
         await until(lambda: pool.idle == 2)
         assert pool.failures == 0
         assert len(nursery.children) == 6
-        failed, recovered = [each for each in told if each], told[-1]
+        failed, recovered = told.trouble, told[-1]
         assert [each.failures for each in failed] == [1, 2, 3]  # the first two were started together
         assert {(each.generation, str(each.error), each.refusing) for each in failed} == {
             (1, "OSError: no model", False)
         }
-        assert recovered is None
+        assert recovered == StartsSucceed()
 
 
 @pytest.mark.parametrize("target", [0, 2])
 async def test_code_that_keeps_failing_is_retried_until_a_start_succeeds(target: int) -> None:
     nursery, told = prepared(lambda number: number > 8), Told()
-    async with pool_of(nursery, target, patience=AT_ONCE, trouble=told.append) as pool:
+    async with pool_of(nursery, target, patience=AT_ONCE, on_event=told.hear) as pool:
         lease = pool.lease()
         await until(lambda: pool.refusing)
         assert pool.refusing == "OSError: no model"
         lease.release()  # nothing is wanted any more, and yet it is found out when starts succeed again
         await until(lambda: not pool.refusing)
-        assert told[-1] is None
-        assert [each.refusing for each in told if each] == [False] + [True] * (len(told) - 2)
+        assert told[-1] == StartsSucceed()
+        assert [each.refusing for each in told.trouble] == [False] + [True] * (len(told) - 2)
         await until(lambda: pool.idle == target)
 
 
 async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fail() -> None:
     nursery, told = prepared(lambda number: number < 2), Told()
-    async with pool_of(nursery, 1, patience=AT_ONCE, trouble=told.append) as pool:
+    async with pool_of(nursery, 1, patience=AT_ONCE, on_event=told.hear) as pool:
         await until(lambda: pool.idle == 1)
         pool.set_target(2)
         await until(lambda: len(told) > 4)
@@ -272,10 +280,10 @@ async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fai
 
 async def test_a_new_generation_ends_the_trouble_of_the_one_before() -> None:
     nursery, fixed, told = prepared(lambda number: False), Nursery(), Told()
-    async with pool_of(nursery, 2, patience=AT_ONCE, trouble=told.append) as pool:
+    async with pool_of(nursery, 2, patience=AT_ONCE, on_event=told.hear) as pool:
         await until(lambda: pool.refusing)
         pool.use(Plan(2, fixed))
-        assert (pool.refusing, told[-1]) == ("", None)
+        assert (pool.refusing, told[-1]) == ("", StartsSucceed())
         await until(lambda: pool.idle == 2)
         nursery.children.extend(fixed.children)  # so that the fixture counts them all
 
@@ -323,10 +331,9 @@ async def test_only_signals_from_outside_do_not_count_against_the_code(
 ) -> None:
     nursery, told = Nursery(), Told()
     nursery.prepare = lambda child: child.end(None if signal else 1, signal)
-    async with pool_of(nursery, 1, trouble=told.append):
+    async with pool_of(nursery, 1, on_event=told.hear):
         await until(lambda: told)
-        assert told[0] is not None
-        assert told[0].error.is_codes_fault is codes_fault
+        assert told.trouble[0].error.is_codes_fault is codes_fault
 
 
 async def test_what_is_killed_from_outside_while_it_warms_up_does_not_fail_the_load() -> None:

@@ -27,6 +27,7 @@ EDITS = {
     "agentName": "new",
     "loadThreshold": "0.5",
     "numIdleProcesses": "7",
+    "jobMemoryLimitMB": "900",
     "logLevel": "debug",
 }
 """One of each effect."""
@@ -262,12 +263,12 @@ async def test_a_load_that_an_owner_refuses_leaves_the_old_settings_and_the_edit
     )
     loading = asyncio.create_task(s.load(port="9001", numIdleProcesses="4"))
     await asyncio.sleep(0)
-    await s.edit(jobMemoryWarnMB="3")
+    await s.edit(drainTimeout="3")
     s.pausing[Effect.REGISTRATION].set()
     with pytest.raises(UserError, match="it cannot register"):
         await loading
     assert s.settings.current.manifest == before.manifest
-    assert s.settings.options.job_memory_warn_mb == 3
+    assert s.settings.options.drain_timeout == 3
     assert s.effects == [Effect.LISTENER, Effect.REGISTRATION, Effect.LISTENER]
     assert s.pushed[-1][1].port == before.options.port
 
