@@ -18,7 +18,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.settings.manager import SettingsManager
-from agent_tui.settings.settings import Settings, overruled
+from agent_tui.settings.settings import Settings
 
 DESCRIPTION = 64 * 1024
 """Characters of what is told of one job: its metadata may be long."""
@@ -117,17 +117,10 @@ class Orders:
         return Result(True, "; ".join(await self._settings.save(agent, clear_secrets=command.clear_secrets)))
 
     async def _edit(self, change: Callable[[Settings], Settings]) -> Result:
-        before = self._settings.current
-        changed = await self._settings.edit(change)
-        after = self._settings.current
-        if changed:
-            self._bus.publish(ev.OptionsChanged(changed))
-        for line in overruled(before, after):
-            self._bus.publish(ev.Notice(LogLevel.WARN, line))
-        said = [f"{name} = {new}" for name, (_, new) in changed.items()]
-        waiting = [name for name, given in after.later.items() if before.later.get(name) != given]
-        if waiting:
-            said.append(f"{', '.join(waiting)}: at the next start, once saved")
+        edited = await self._settings.edit(change)
+        said = [f"{name} = {new}" for name, (_, new) in edited.changed.items()]
+        if edited.waiting:
+            said.append(f"{', '.join(edited.waiting)}: at the next start, once saved")
         return Result(True, ", ".join(said) or "nothing changed")
 
     # -- processes -----------------------------------------------------------------------------------

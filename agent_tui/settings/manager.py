@@ -6,7 +6,7 @@ An edit and a load each bring a whole change into force: every owner that a chan
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent_tui.model.child import Manifest
@@ -47,6 +47,14 @@ _JOB_TYPES = {
 
 Push = Callable[[ServerOptions], Awaitable[None] | None]
 """Gives an owner new options. Raises UserError, with everything as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What an edit did: the options that differ now, and those that wait for the next start."""
+
+    changed: Changes
+    waiting: tuple[str, ...]
 
 
 class SettingsManager:
@@ -142,8 +150,7 @@ class SettingsManager:
             self.current = replace(self.current, environment=before.environment, manifest=before.manifest)
             await self._push_back({Effect.LISTENER})
             raise
-        for line in overruled(before, wanted):
-            self._warn(line)
+        self._report_ignored(before, wanted)
         for name in sorted(proposed.manifest.options.keys() - BY_NAME.keys()):
             self._warn(f"{name}, set in the agent's code, has no effect here")
         if before.manifest is not None and (changed := changes(before, wanted)):
@@ -151,8 +158,8 @@ class SettingsManager:
 
     # -- edits ----------------------------------------------------------------------------------------
 
-    async def edit(self, change: Callable[[Settings], Settings]) -> Changes:
-        """Bring edits into force; return which options differ now. Raise UserError, with all as it was."""
+    async def edit(self, change: Callable[[Settings], Settings]) -> Edited:
+        """Bring edits into force, and report what changed. Raise UserError, with everything as it was."""
         async with self._lock:
             before = self.current
             wanted = change(before)
@@ -170,7 +177,11 @@ class SettingsManager:
                 )
                 await self._push_back(effects)
                 raise
-            return changed
+            if changed:
+                self._emit(OptionsChanged(changed))
+            self._report_ignored(before, wanted)
+            waiting = [name for name, given in wanted.later.items() if before.later.get(name) != given]
+            return Edited(changed, tuple(waiting))
 
     async def save(self, agent: Path, *, clear_secrets: bool) -> list[str]:
         """Write the edits to the config file, from which they come then; return lines for people.
@@ -229,6 +240,10 @@ class SettingsManager:
             refusal = f"the server did not accept them within {self._accept_s:g} s"
         if refusal:
             raise UserError(f"the old values stay: {refusal}")
+
+    def _report_ignored(self, before: Settings, after: Settings) -> None:
+        for line in overruled(before, after):
+            self._warn(line)
 
     def _warn(self, text: str) -> None:
         self._emit(Notice(LogLevel.WARN, text))

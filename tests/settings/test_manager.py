@@ -14,7 +14,7 @@ from agent_tui.model.settings import OptionView
 from agent_tui.options.declare import OPTIONS, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
-from agent_tui.settings.manager import LOADS, SettingsManager, child_settings
+from agent_tui.settings.manager import LOADS, Edited, SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
 from tests.generations.support import MANIFEST
 
@@ -74,7 +74,7 @@ class Scene:
     def said(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Notice)]
 
-    async def edit(self, **values: str | None) -> dict[str, tuple[object, object]]:
+    async def edit(self, **values: str | None) -> Edited:
         return await self.settings.edit(lambda settings: settings.edited(values))
 
     async def load(self, environment: Environment = NOTHING, **code: str) -> None:
@@ -93,8 +93,9 @@ def manifest_with(**code: str) -> ch.Manifest:
 async def test_an_edit_is_pushed_to_the_one_owner_of_its_option(name: str) -> None:
     s = Scene()
     effect = next(option.effect for option in OPTIONS if option.name == name)
-    changed = await s.edit(**{name: EDITS[name]})
-    assert changed.keys() == {name}
+    edited = await s.edit(**{name: EDITS[name]})
+    assert edited.changed.keys() == {name}
+    assert s.events == [OptionsChanged(edited.changed)]
     assert s.effects == ([] if effect is Effect.READ else [effect])
     assert all(options == s.settings.options for _, options in s.pushed)
 
@@ -105,10 +106,18 @@ async def test_owners_get_one_edit_in_the_order_of_the_effects() -> None:
     assert s.effects == list(PUSHED)
 
 
+async def test_an_edit_says_what_it_leaves_without_effect() -> None:
+    s = Scene()
+    await s.edit(loadThreshold="0.5", workerToken="t")
+    assert s.said == [
+        "loadThreshold (edited) has no effect: with workerToken load settings are not ours to make"
+    ]
+
+
 async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> None:
     s = Scene()
-    assert await s.edit(production="true") == {}
-    assert s.effects == []
+    assert await s.edit(production="true") == Edited({}, ("production",))
+    assert (s.effects, s.events) == ([], [])
     assert s.settings.current.later.keys() == {"production"}
 
 
