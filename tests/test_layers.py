@@ -50,6 +50,10 @@ def test_the_command_knows_nothing_heavy_before_it_needs_it() -> None:
     assert loaded & {"aiohttp", "websockets", "google.protobuf", "psutil", "watchfiles"} == set()
 
 
+def test_the_first_frame_does_not_wait_for_what_a_key_needs_later() -> None:
+    assert imported_by("import agent_tui.tui.app") & {"regex", "tomlkit", "prometheus_client"} == set()
+
+
 @pytest.mark.parametrize("package", ["model", "options", "worker.protocol"])
 def test_pure_parts_load_no_event_loop(package: str) -> None:
     root = ROOT / "agent_tui" / package.replace(".", "/")

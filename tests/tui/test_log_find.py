@@ -117,9 +117,9 @@ async def test_a_regular_expression_is_looked_for_and_a_bad_one_only_told() -> N
 
 async def test_a_regular_expression_that_takes_forever_is_told() -> None:
     async with host() as (app, pilot):
-        app.log_lines("x" * 40)
+        app.log_lines("x" * 60 + "!")
         await pilot.press("slash")
-        app.pane.query_one(Input).value = "re:(x+x+)+y"
+        app.pane.query_one(Input).value = "re:(x|xx)+$"
         await pilot.pause()
         assert "takes too long" in str(app.pane.query_one("#log-find .prompt-help", Static).render())
         assert app.shown()[0].startswith("xxx")

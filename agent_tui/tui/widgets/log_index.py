@@ -72,24 +72,27 @@ class LogIndex:
         self.matches = array("q")
         self.toggled = set(toggled)
 
-    def take(self, lines: Iterable[LogLine]) -> int:
-        """Takes the next lines in; tells how many of them are shown. All of them or, on an error, none."""
+    def take(self, lines: Iterable[LogLine], deadline: float) -> int:
+        """Takes the next lines in, all or none; returns how many of them are shown.
+
+        Raises TooSlow if a regular expression is not done by the deadline (`thread_time`).
+        """
         rows, matches, upto = len(self.rows), len(self.matches), self.upto
         try:
-            return sum(map(self._take, lines))
+            return sum(self._take(line, deadline) for line in lines)
         except BaseException:
             del self.rows[rows:], self.matches[matches:]
             self.upto = upto
             raise
 
-    def _take(self, line: LogLine) -> bool:
+    def _take(self, line: LogLine, deadline: float) -> bool:
         shown = self.filter
         self.upto = line.index + 1
         if not shown.lets_through(line):
             return False
         text = line.text
         if shown.query:
-            if shown.query.matches(text):
+            if shown.query.matches(text, deadline):
                 self.matches.append(line.index)
             elif shown.only_matches:
                 return False

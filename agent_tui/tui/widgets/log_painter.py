@@ -8,7 +8,6 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from agent_tui.model.logs import LogLine
-from agent_tui.tui.widgets.log_query import TooSlow, time_limit
 from agent_tui.tui.widgets.log_rows import LogRows
 from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, row_parts
 
@@ -76,11 +75,7 @@ class LogPainter:
         strip = self._strips.get(key)
         if strip is None:
             query, folded = self._rows.query, self._rows.is_folded(line)
-            try:
-                with time_limit(query):
-                    parts = row_parts(line, part, self.columns, query, selected=selected, folded=folded)
-            except TooSlow:
-                parts = row_parts(line, part, self.columns, selected=selected, folded=folded)
+            parts = row_parts(line, part, self.columns, query, selected=selected, folded=folded)
             fill = self._fill(selected)
             over = Style(bgcolor=fill.bgcolor) if selected else Style.null()
             segments = [

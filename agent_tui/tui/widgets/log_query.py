@@ -1,18 +1,23 @@
-"""What is looked for in the log lines: a text or a regular expression, and the time that one may take."""
+"""What is searched for in the log lines: a text or a regular expression, and the time that one may take."""
 
 import re
-import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from time import thread_time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import regex
 
 PREFIX = "re:"
 """Typed before a regular expression."""
 
 MATCH_S = 0.25
-"""CPU seconds that one slice of lines may take to match; `(a+)+$` can take years on one line."""
+"""CPU seconds that one slice of lines may take to match; `(a|aa)+$` can take years on one line."""
+
+MARK_S = 0.02
+"""CPU seconds for finding all places in one line; a page of slow lines must still be painted."""
 
 
 class BadQuery(ValueError):
@@ -28,29 +33,43 @@ class Query:
     """What is looked for; with an empty `typed`, nothing."""
 
     typed: str = ""
-    pattern: re.Pattern[str] | None = None
-    """Finds it within a line."""
-    plain: str = ""
+    text: str = ""
     """The text itself where it is no regular expression, in small letters if capitals do not count."""
-    fold: bool = False
+    ignores_case: bool = False
+    expression: "regex.Pattern[str] | None" = None
 
     def __bool__(self) -> bool:
-        return self.pattern is not None
+        return bool(self.text) or self.expression is not None
 
-    @property
-    def is_regex(self) -> bool:
-        return self.pattern is not None and not self.plain
+    def matches(self, line: str, deadline: float) -> bool:
+        """Return whether a line holds it.
 
-    def matches(self, text: str) -> bool:
-        """Whether a line holds it."""
-        if self.plain:
-            return self.plain in (text.lower() if self.fold else text)
-        return self.pattern is not None and self.pattern.search(text) is not None
+        Raises TooSlow if a regular expression is not done by the deadline (`thread_time`).
+        """
+        if self.expression is None:
+            return bool(self.text) and self.text in (line.lower() if self.ignores_case else line)
+        left = deadline - thread_time()
+        if left <= 0:  # a time-out is only seen within a match; many short ones take long too
+            raise TooSlow
+        try:
+            # Releasing the interpreter for each line would wait for the other threads as often.
+            return self.expression.search(line, timeout=min(left, MATCH_S), concurrent=False) is not None
+        except TimeoutError:
+            raise TooSlow from None
 
-    def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where in a line it stands, in order; places of no length are left out."""
-        if self.pattern is not None:
-            yield from (match.span() for match in self.pattern.finditer(text) if match.end() > match.start())
+    def spans(self, line: str) -> Iterator[tuple[int, int]]:
+        """Where in a line it stands, in order, as far as that is found in MARK_S; none of no length."""
+        if self.expression is None:
+            if self.text:
+                flags = re.IGNORECASE if self.ignores_case else re.NOFLAG
+                yield from (match.span() for match in re.finditer(re.escape(self.text), line, flags))
+            return
+        try:
+            for match in self.expression.finditer(line, timeout=MARK_S, concurrent=False):
+                if match.end() > match.start():
+                    yield match.span()
+        except TimeoutError:
+            return
 
 
 NOTHING = Query()
@@ -62,58 +81,22 @@ def parse(typed: str) -> Query:
     Raises BadQuery.
     """
     if not typed.startswith(PREFIX):
-        flags = re.NOFLAG if typed != typed.lower() else re.IGNORECASE
-        pattern = re.compile(re.escape(typed), flags) if typed else None
-        return Query(typed, pattern, typed, fold=bool(flags))
+        return Query(typed, typed, typed == typed.lower())
     expression = typed.removeprefix(PREFIX)
     if not expression:
         return NOTHING
+    import regex  # 30 ms that the first frame does not wait for
+
     capitals = any(char.isupper() for char in re.sub(r"\\.", "", expression, flags=re.DOTALL))
+    flags = regex.MULTILINE | (0 if capitals else regex.IGNORECASE)
     try:
         with warnings.catch_warnings():  # `[[` may mean something else one day
             warnings.simplefilter("ignore")
-            return Query(typed, re.compile(expression, re.MULTILINE | (0 if capitals else re.IGNORECASE)))
-    except (re.error, OverflowError, RecursionError) as error:
+            return Query(typed, expression=regex.compile(expression, flags))
+    except (regex.error, OverflowError, RecursionError) as error:
         raise BadQuery(f"no regular expression: {error}") from None
 
 
 def toggled(typed: str) -> str:
     """The same as a regular expression, or as a text again."""
     return typed.removeprefix(PREFIX) if typed.startswith(PREFIX) else PREFIX + typed
-
-
-_armed = False
-
-
-@contextmanager
-def time_limit(query: Query, seconds: float = MATCH_S) -> Iterator[None]:
-    """Raises TooSlow in the block after so many CPU seconds, if the query could take long.
-
-    Python's matcher holds the interpreter while it backtracks, so that no thread could stop it, but it looks
-    for signals. Elsewhere than in the main thread, and where there is no such timer, nothing is limited.
-    """
-    global _armed
-    if not query.is_regex or not _installed():
-        yield
-        return
-    _armed = True
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        _armed = False
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-
-
-def _installed() -> bool:
-    try:
-        if signal.getsignal(signal.SIGVTALRM) is not _expired:
-            signal.signal(signal.SIGVTALRM, _expired)
-    except (AttributeError, ValueError):
-        return False
-    return True
-
-
-def _expired(number: int, frame: FrameType | None) -> None:
-    if _armed:
-        raise TooSlow

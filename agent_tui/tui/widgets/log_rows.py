@@ -7,12 +7,13 @@ in slices (`work`); `swap` puts it in the old one's place.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
+from time import thread_time
 
 from agent_tui.logs.ring import CAPACITY, MAX_BYTES, Ring
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.tui.widgets.log_index import PARTS, SHORTEST_FOLD, LogFilter, LogIndex, line_count
-from agent_tui.tui.widgets.log_query import NOTHING, Query, TooSlow, time_limit
+from agent_tui.tui.widgets.log_query import MATCH_S, NOTHING, Query, TooSlow
 
 SLICE = 8_192
 """Lines that are scanned in one go: some milliseconds."""
@@ -89,12 +90,11 @@ class LogRows:
     def _take(self, index: LogIndex, lines: Sequence[LogLine]) -> int:
         """Lets an index take lines in; a regular expression that takes too long is given up."""
         try:
-            with time_limit(index.filter.query):
-                return index.take(lines)
+            return index.take(lines, deadline=thread_time() + MATCH_S)
         except TooSlow:
             self.gave_up = True
             index.filter = replace(index.filter, query=NOTHING, only_matches=False)
-            taken = index.take(lines)
+            taken = index.take(lines, deadline=inf)
             if index is self._wanted or self._wanted is None:
                 self.request(index.filter)
             return taken
@@ -121,7 +121,7 @@ class LogRows:
         wanted = self._wanted
         if wanted is None:
             return False
-        if wanted.filter.query.is_regex:
+        if wanted.filter.query.expression is not None:
             count //= REGEX_COSTS
         self._take(wanted, self._ring.between(wanted.upto, wanted.upto + count))
         return self._wanted is not None and self._wanted.upto == self.end
