@@ -5,6 +5,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.registrar import Registrar
@@ -28,7 +29,7 @@ from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed,
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
-from agent_tui.runtimes.python import ChildSettings, PythonRuntime
+from agent_tui.runtimes.python import PythonRuntime
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.settings.manager import SettingsManager, child_settings
@@ -68,9 +69,18 @@ class AgentCode:
         self._servers = servers
         self._registrar = registrar
         self._pool = pool
-        self._intake = intake
         self._clock, self._emit = supervisor.clock, supervisor.emit
         self._switched = switched
+        self._runtime = partial(
+            PythonRuntime,
+            config.runtime,
+            config.interpreter.path,
+            config.agent,
+            config.cwd,
+            sink=intake,
+            clock=self._clock,
+            head_start=config.head_start,
+        )
         self._cpu = CpuLoad(clock=self._clock)
         self._learned = recall(config.learned) if config.learned else Learned()
         self._inference = SharedInference(supervisor)
@@ -132,7 +142,7 @@ class AgentCode:
         except UserError:  # which the check says, once the file is loaded
             options, for_children = self._settings.options, child_settings(self._settings.current)
         environ = {**environment.plain, **self._servers.variables(options)}
-        return self._runtime(environ, for_children, modules)
+        return self._runtime(environ=environ, settings=for_children, modules=modules)
 
     def switch(self, generation: Generation) -> None:
         self._inference.use(generation.plan, generation.manifest)
@@ -241,25 +251,8 @@ class AgentCode:
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
     ) -> ch.Child:
-        runtime = self._runtime(environ, child_settings(self._settings.current), None)
-        return await runtime.launch_base(process_id, modules)
-
-    def _runtime(
-        self, environ: Mapping[str, str], settings: ChildSettings, modules: Modules | None
-    ) -> PythonRuntime:
-        config = self._config
-        return PythonRuntime(
-            config.runtime,
-            config.interpreter.path,
-            config.agent,
-            config.cwd,
-            environ,
-            self._intake,
-            self._clock,
-            settings=settings,
-            head_start=config.head_start,
-            modules=modules,
-        )
+        settings = child_settings(self._settings.current)
+        return await self._runtime(environ=environ, settings=settings).launch_base(process_id, modules)
 
     def _learn(self, learned: Learned) -> None:
         """Keep for the next run what this one found out."""

@@ -114,18 +114,28 @@ class ServerManager:
     async def _find(self, options: ServerOptions) -> Server:
         """Find or start the server; its secrets are masked in every log line from here on."""
         self._redactor.mask((options.api_secret, options.worker_token))
-        server = await choose_server(
-            options,
-            local=self._local,
-            clock=self._clock,
-            on_unassigned=self._on_unassigned,
-            environ=self._settings.environment.plain,
-        )
+        server = await self._choose(options)
         self._redactor.mask((server.address.api_secret, server.address.worker_token or ""))
         self._emit(server.chosen)
         if not server.chosen.media:
             self._emit(Notice(LogLevel.INFO, NO_MEDIA))
         return server
+
+    async def _choose(self, options: ServerOptions) -> Server:
+        """Credentials may still be missing: the agent's own code can bring them (`require_credentials`)."""
+        if not self._local and options.ws_url:
+            address = configured(options)
+            return Server(_chosen(ServerKind.CONFIGURED, address.url, media=True), address, _nothing)
+        if not self._local:
+            if (found := await found_here(options)) is not None:
+                return Server(_chosen(ServerKind.FOUND, found.url, media=True), found, _nothing)
+            path = self._settings.environment.plain.get("PATH")
+            if (binary := shutil.which("livekit-server", path=path)) is not None and not _port_taken():
+                return await _started(binary)
+        server = LocalServer(clock=self._clock, on_unassigned=self._on_unassigned)
+        await server.start()
+        address = ServerAddress(server.url, server.api_key, server.api_secret)
+        return Server(_chosen(ServerKind.EMBEDDED, server.url, media=False), address, server.close)
 
 
 def _server_fields(options: ServerOptions) -> tuple[str, str, str, str]:
@@ -134,39 +144,6 @@ def _server_fields(options: ServerOptions) -> tuple[str, str, str, str]:
 
 async def _nothing() -> None:
     return
-
-
-async def choose_server(
-    options: ServerOptions,
-    *,
-    local: bool,
-    clock: Clock,
-    on_unassigned: Callable[[Any, Unassigned], None],
-    environ: dict[str, str],
-) -> Server:
-    """Finds or starts the server. Raises UserError for a configuration that cannot work.
-
-    Credentials may still be missing: the agent's own code can bring them (`require_credentials`).
-    """
-    if local:
-        return await embedded(clock, on_unassigned)
-    if options.ws_url:
-        address = configured(options)
-        return Server(_chosen(ServerKind.CONFIGURED, address.url, media=True), address, _nothing)
-    if (found := await found_here(options)) is not None:
-        return Server(_chosen(ServerKind.FOUND, found.url, media=True), found, _nothing)
-    binary = shutil.which("livekit-server", path=environ.get("PATH"))
-    if binary is not None and not _port_taken():
-        return await _started(binary)
-    return await embedded(clock, on_unassigned)
-
-
-async def embedded(clock: Clock, on_unassigned: Callable[[Any, Unassigned], None], port: int = 0) -> Server:
-    """The embedded local server."""
-    server = LocalServer(clock=clock, port=port, on_unassigned=on_unassigned)
-    await server.start()
-    address = ServerAddress(server.url, server.api_key, server.api_secret)
-    return Server(_chosen(ServerKind.EMBEDDED, server.url, media=False), address, server.close)
 
 
 def configured(options: ServerOptions) -> ServerAddress:
