@@ -27,11 +27,11 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.tuning.advice import Advice, advise
+from agent_tui.tuning.grammar import Target, parse_target
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.report import table
 from agent_tui.tuning.results import SweepResult, rows
 from agent_tui.tuning.sweep import Phase, Progress, Sweep, SweepPlan
-from agent_tui.tuning.target import Target, parse_target
 
 AGENT = """
 import asyncio, os, time

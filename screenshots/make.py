@@ -18,12 +18,12 @@ from agent_tui.engine.engine import Engine
 from agent_tui.model.state import AppState
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.envfiles import Environment
-from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.interpreter import find_interpreter
+from agent_tui.runtimes.kinds import detect
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.sweep import SweepPlan
-from agent_tui.tuning.target import parse_target
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples/native_agent.py"

@@ -2,27 +2,29 @@
 
 What makes a fork unsafe: threads of the kernel's (Python counts only its own), descriptors whose state would
 be shared (sockets, pipes, event polls, files open for writing), and a native runtime that is already running.
+What is random makes no fork unsafe but is reported: all jobs of a template have the values that the project's
+code drew while it was loaded. Python's global `random` is seeded again in each fork; what was drawn before is
+not (fork.md §2).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import stat
-import struct
 import sys
 import threading
-import time
 import warnings
+from typing import Any, Callable, Iterator
+
+from . import owned
 
 TASKS = "/proc/self/task"
 DESCRIPTORS = "/proc/self/fd"
 
 RENEWED = ("OtelBatch", "OtelPeriodic", "sentry-sdk.")
 """Names of Python threads whose owners start them anew after a fork (fork.md §6, measured)."""
-
-STACK_BYTES = 16_384
-LOOKS = 3
-LOOK_AGAIN_S = 0.05
 
 
 def descriptors() -> dict[int, str]:
@@ -111,49 +113,73 @@ def _kind(fd: int, what: str) -> str:
 
 
 def _owner(task: int) -> str:
-    """Who started a thread: its name if Python did, else the library whose code is on its stack."""
+    """Return what to call a thread: its name in Python, else the kernel's if the library gave it one."""
     for thread in threading.enumerate():
         if thread.native_id == task:
             return thread.name
-    for look in range(LOOKS):
-        if look:
-            time.sleep(LOOK_AGAIN_S)  # it ran; it may wait now
-        library = _library_on_stack(task)
-        if library:
-            return library
-    return "a native library"
+    # A thread that its library does not name inherits the name of the main one (fork.md §6): no name at all.
+    name = _task_name(task)
+    return name if name != _task_name(os.getpid()) else "a native library"
 
 
-def _library_on_stack(task: int) -> str:
+def _task_name(task: int) -> str:
     try:
-        with open(f"{TASKS}/{task}/syscall", encoding="ascii") as call:
-            pointer = int(call.read().split()[-2], 16)
-        with open("/proc/self/mem", "rb", buffering=0) as memory:
-            memory.seek(pointer)
-            data = memory.read(STACK_BYTES)
-        libraries = _libraries()
-    except (OSError, ValueError, IndexError, OverflowError):
-        return ""
-    words = struct.unpack(f"{len(data) // 8}Q", data[: len(data) // 8 * 8])
-    for word in words:
-        for start, end, name in libraries:
-            if start <= word < end:
-                return name
-    return ""
+        with open(f"{TASKS}/{task}/comm", encoding="utf-8", errors="replace") as comm:
+            return comm.read().strip()
+    except OSError:  # it ended meanwhile
+        return "a native library"
 
 
-def _libraries() -> list[tuple[int, int, str]]:
-    """Where code of libraries is mapped, without those that every thread has on its stack."""
-    found = []
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-        for line in maps:
-            parts = line.split(None, 5)
-            if len(parts) == 6 and "x" in parts[1] and parts[5].startswith("/"):
-                name = os.path.basename(parts[5].strip())
-                if name.startswith(
-                    ("libc.", "libc-", "libpthread", "ld-", "libstdc++", "libpython", "python")
-                ):
-                    continue
-                start, _, end = parts[0].partition("-")
-                found.append((int(start, 16), int(end, 16), name.partition(".")[0]))
-    return found
+_DRAWERS = ("random", "secrets", "uuid", "tempfile")
+"""Modules through which user code draws; with numpy's the project's own line is behind them on the stack."""
+
+
+@contextlib.contextmanager
+def random_use(lines: list[str]) -> Iterator[None]:
+    """Adds to `lines` where the project's own code drew: `agent.py:4`, or only "random" if it used that."""
+    urandom, seed = os.urandom, random.Random.seed
+    state, numpys = random.getstate(), _numpy_state()
+
+    def noting(size: int) -> bytes:
+        _note(lines)
+        return urandom(size)
+
+    def seeding(self: random.Random, a: Any = None, version: int = 2) -> None:
+        if a is None:
+            _note(lines)
+        seed(self, a, version)
+
+    _patch(noting, seeding)
+    try:
+        yield
+    finally:
+        _patch(urandom, seed)
+        if not lines and random.getstate() != state:
+            lines.append("random")
+        if not lines and numpys is not None and _numpy_state() != numpys:
+            lines.append("numpy.random")
+
+
+def _patch(urandom: Callable[[int], bytes], seed: Any) -> None:
+    os.urandom = random._urandom = urandom  # type: ignore[attr-defined]
+    random.Random.seed = seed  # type: ignore[method-assign]
+
+
+def _note(lines: list[str]) -> None:
+    """Only what the project's code asks for itself counts: libraries draw for reasons of their own."""
+    frame = sys._getframe(2)
+    while frame is not None and _draws(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is not None and owned.is_own(frame.f_code.co_filename):
+        line = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        if line not in lines:
+            lines.append(line)
+
+
+def _draws(module: str) -> bool:
+    return module in _DRAWERS or module.partition(".")[0] == "numpy"
+
+
+def _numpy_state() -> str | None:
+    numpy = sys.modules.get("numpy.random")
+    return repr(numpy.get_state()) if numpy is not None else None

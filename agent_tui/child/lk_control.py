@@ -13,7 +13,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, owned, shadows
+from . import loading, owned
 from .control import AlreadyAnswered, ControlLoop, Offer
 from .lk_bridge import running_job
 from .lk_sdk import FUNCTIONS, GUARD, PICKLED, import_sdk, runners, set_mode, set_up_logging
@@ -95,7 +95,7 @@ def run(link: Link) -> None:
     load_ms = (time.monotonic() - started) * 1000
     set_mode(link)
     set_up_logging(link)
-    for name in sorted(shadows.names(owned.own_roots())):
+    for name in sorted(owned.shadowing_names(owned.own_roots())):
         _log.warning(
             "the project has a module named like the standard library's %r: `python %s` gives it to the SDK "
             "and installed packages, which may fail; rename it",

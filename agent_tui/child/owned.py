@@ -1,4 +1,4 @@
-"""Which modules are the project's own, and what they import of others."""
+"""Which modules are the project's own, what they import of others, and which names they share with these."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Container
+import importlib.machinery
+import types
 
 HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -101,13 +103,17 @@ class ImportsOfOthers:
         level: int = 0,
     ) -> Any:
         module = self._import(name, globals, locals, fromlist, level)
-        file = globals.get("__file__") if globals else None
-        if not level and isinstance(file, str) and is_own(file):
+        if not level and _is_own_code(globals):
             self._names[name] = None
             for each in fromlist or ():
                 if f"{name}.{each}" in sys.modules:
                     self._names[f"{name}.{each}"] = None
         return module
+
+
+def _is_own_code(globals: Any) -> bool:
+    file = globals.get("__file__") if globals else None
+    return isinstance(file, str) and is_own(file)
 
 
 def _is_foreign(module: Any) -> bool:
@@ -137,3 +143,59 @@ def uncover(folders: list[str]) -> None:
         if _is_foreign(sys.modules.get(name)):
             for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[each]
+
+
+PROJECT = "_project"
+"""The package under which the project's own modules of those names are loaded."""
+
+_EARLY = {"abc", "codecs", "encodings", "genericpath", "importlib", "io", "ntpath", "os", "posixpath", "site"}
+"""Loaded before Python looks at the project's folder, as those built in are: the standard ones win."""
+
+_SHADOWABLE = sys.stdlib_module_names - _EARLY - set(sys.builtin_module_names)
+
+
+def shadowing_names(folders: list[str]) -> set[str]:
+    """The names of the standard library's that are the project's as well."""
+    return own_names(folders, _SHADOWABLE)
+
+
+def separate_shadows(folders: list[str]) -> None:
+    """Give the project's modules that are named like the standard library's (`queue.py`) to its code only.
+
+    `python agent.py` gives such a module to all code that imports the name from then on, asyncio and
+    installed packages included, which then fail. From here on the project's own code gets the project's
+    module, under a name of its own in `sys.modules`, and all other code the standard library's.
+    """
+    shadowing = shadowing_names(folders)
+    if not shadowing:
+        return
+    package = types.ModuleType(PROJECT)
+    package.__path__ = folders
+    sys.modules[PROJECT] = package
+    sys.meta_path.insert(0, _StandardFinder(shadowing, folders))
+    original = builtins.__import__
+
+    def import_(
+        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        top = name.partition(".")[0]
+        if level or top not in shadowing or not _is_own_code(globals):
+            return original(name, globals, locals, fromlist, level)
+        module = original(f"{PROJECT}.{name}", globals, locals, fromlist, 0)
+        return module if fromlist else sys.modules[f"{PROJECT}.{top}"]
+
+    builtins.__import__ = import_
+
+
+class _StandardFinder:
+    """Finds the standard library's modules of those names, past the project's folders."""
+
+    def __init__(self, names: set[str], folders: list[str]) -> None:
+        self._names = names
+        self._folders = set(folders)
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if path is not None or fullname not in self._names:
+            return None
+        places = [each for each in sys.path if os.path.abspath(each) not in self._folders]
+        return importlib.machinery.PathFinder.find_spec(fullname, places)

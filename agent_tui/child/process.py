@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, entropy, fitness, loading, owned, preparing, shadows
+from . import debugging, fitness, loading, owned, preparing
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -250,7 +250,7 @@ def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = Fals
     command = "start" if orders.production else "dev"
     loading.prepare(orders.file, orders.folder, Snapshot(fds[0] if fds else None), command)
     if orders.runtime == "native":
-        shadows.install(owned.own_roots())
+        owned.separate_shadows(owned.own_roots())
 
 
 def _become_base(channel: Channel, unfit: list[str]) -> None:
@@ -272,7 +272,7 @@ def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
     started = time.monotonic()
     gc.disable()
     try:
-        with entropy.watched(drawn):
+        with fitness.random_use(drawn):
             _work(orders.runtime)[orders.kind](link)
     except BaseException as error:
         link.fail(error)

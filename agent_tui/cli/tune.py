@@ -15,11 +15,18 @@ from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 from agent_tui.options import kinds
-from agent_tui.tuning.grammar import COUNTS_EXPECTS, RATE_EXPECTS, parse_counts, parse_rate, rate_text
+from agent_tui.tuning.grammar import (
+    COUNTS_EXPECTS,
+    RATE_EXPECTS,
+    TARGET_EXPECTS,
+    Target,
+    parse_counts,
+    parse_rate,
+    parse_target,
+    rate_text,
+)
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.sweep import SweepPlan
-from agent_tui.tuning.target import EXPECTS as TARGET_EXPECTS
-from agent_tui.tuning.target import Target, parse_target
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig

@@ -9,8 +9,8 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
-from agent_tui.runtimes.headstart import HeadStart
 from agent_tui.runtimes.interpreter import Interpreter
+from agent_tui.runtimes.spawn import HeadStart
 
 
 @dataclass(frozen=True, slots=True)

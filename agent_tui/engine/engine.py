@@ -37,7 +37,7 @@ from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
-from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.settings.manager import Push, SettingsManager, registration_for
 from agent_tui.settings.settings import Settings, available_cores, starting_at_once
 from agent_tui.system.descriptors import DESCRIPTORS

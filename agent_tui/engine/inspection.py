@@ -9,8 +9,8 @@ from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
-from agent_tui.runtimes.headstart import HeadStart
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
+from agent_tui.runtimes.spawn import HeadStart
 
 LIMIT_S = 60.0
 

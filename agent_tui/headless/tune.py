@@ -14,10 +14,10 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.tuning import report, store
 from agent_tui.tuning.advice import Advice, advise
+from agent_tui.tuning.grammar import Target
 from agent_tui.tuning.model import this_machines_rule
 from agent_tui.tuning.results import SweepResult, row, rows
 from agent_tui.tuning.sweep import Progress, Sweep, SweepError, SweepPlan
-from agent_tui.tuning.target import Target
 
 RUN_COSTS_S = 1.5
 """What a run takes besides its load and the warming of its processes, about."""

@@ -4,7 +4,7 @@ There is a gate for each group of workers; then one worker is asked at a time, w
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -16,9 +16,35 @@ from agent_tui.local_server import ids
 from agent_tui.local_server.connection import Silence, WorkerConnection
 from agent_tui.local_server.pool import TARGET_LOAD, Candidate, Pool, PoolKey, gate_open, key_of, pick
 from agent_tui.local_server.session import nanoseconds
-from agent_tui.local_server.tasks import Tasks
 from agent_tui.local_server.timings import Timings
 from agent_tui.model.clock import Clock
+
+
+class Tasks:
+    """Starts tasks, forgets those that end, and reports what they raise to the loop's exception handler."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            context = {"message": "a task of the local server failed", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
+
+    async def close(self) -> None:
+        """Cancels all tasks but the caller's, and waits for them."""
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
 
 _AGENT_LEFT = "agent worker left the room"
 

@@ -14,14 +14,13 @@ from livekit.protocol.models import ServerInfo
 
 from agent_tui.local_server import auth, ids, twirp
 from agent_tui.local_server.api import Api
+from agent_tui.local_server.auth import job_token
 from agent_tui.local_server.connection import WorkerConnection
-from agent_tui.local_server.dispatcher import Dispatcher, TellUnassigned
+from agent_tui.local_server.dispatcher import Dispatcher, Tasks, TellUnassigned
 from agent_tui.local_server.pool import Pool
 from agent_tui.local_server.rooms import Rooms, World
 from agent_tui.local_server.session import WorkerSession
-from agent_tui.local_server.tasks import Tasks
 from agent_tui.local_server.timings import Timings
-from agent_tui.local_server.tokens import job_token
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import PortBusyError
 from agent_tui.system.http import HttpServer, listen

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from agent_tui.options.configfile import reference
 from agent_tui.options.declare import OPTIONS, SERVER_TYPES, Basis, Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.options.resolve import Resolution
-from agent_tui.options.save import reference
 
 _FUNCTIONS = ("requestFunc", "loadFunc")
 _ENVIRONMENT_ONLY = ("deployment", "workerToken")

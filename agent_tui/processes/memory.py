@@ -16,7 +16,7 @@ import psutil
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
-from agent_tui.processes.descendants import descendants
+from agent_tui.processes.kernel import descendants
 from agent_tui.processes.process import SupervisedProcess
 from agent_tui.system.descriptors import DESCRIPTORS
 

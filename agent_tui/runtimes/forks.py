@@ -17,8 +17,8 @@ from agent_tui.model.logs import LogSink
 from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, ForkMessage, encode_line
 from agent_tui.runtimes.line_child import LOST_FD, LineChild
+from agent_tui.runtimes.orphans import reap_session
 from agent_tui.runtimes.spawn import Ends, readable
-from agent_tui.runtimes.subreaper import reap_session
 
 if TYPE_CHECKING:
     from agent_tui.model.child import ChildTraits

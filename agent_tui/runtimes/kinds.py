@@ -1,11 +1,17 @@
-"""The kinds of agent files: all that the host knows of each, in one table.
+"""The kinds of agent files: all that the host knows of each, in one table, and how a file's kind is found.
 
 The child's side of it is in `child/process.py`.
 """
 
+import functools
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from agent_tui.model.child import ChildTraits, MemoryMeasure
+from agent_tui.model.child import ChildTraits, Failed, Manifest, MemoryMeasure
+from agent_tui.model.errors import UserError
+from agent_tui.runtimes.imports import Import, Resolver, names_in, read_imports
 
 LIVEKIT_AGENTS = "livekit-agents"
 NATIVE = "native"
@@ -37,3 +43,80 @@ KINDS = {
         warm_up=("livekit.agents.ipc._preload",),
     ),
 }
+
+
+MAX_FILES = 64
+"""How many local modules are read to find the SDK behind a thin agent file."""
+
+JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
+DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
+DOES_NOT_IMPORT = ("ImportError", "ModuleNotFoundError")
+_SDK = ("livekit.agents", "livekit.plugins")
+
+
+def detect(file: Path) -> str:
+    """The runtime of an agent file: `livekit-agents` if it or a local module imports that SDK, else `native`.
+
+    Raises UserError for what is no Python file.
+    """
+    if file.suffix.lower() in JAVASCRIPT:
+        raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
+    if os.path.isdir(file):
+        raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
+    if not os.path.exists(file):
+        raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
+    if file.suffix.lower() != ".py":
+        raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
+    return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
+
+
+def may_be_of_another_kind(said: Manifest | Failed | None, kind: str) -> bool:
+    """Return whether what the load of a file of that kind said is a reason to read the file again."""
+    match said:
+        case Manifest(imports=imports):
+            others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
+            return any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others)
+        case Failed(error=error) if error.startswith(DOES_NOT_PARSE):
+            return False
+        case Failed(error=error) if KINDS[kind].sdk and error.startswith(DOES_NOT_IMPORT):
+            return False  # an import of the SDK that is misspelt
+    return True
+
+
+def changed_kind(file: Path, before: str) -> str:
+    """Return what to do about a file that was of another kind before; empty if it was not, or is unreadable.
+
+    Interpreter, base and options were chosen for the kind that it was.
+    """
+    try:
+        now = detect(file)
+    except UserError:
+        return ""
+    if now == before:
+        return ""
+    was = f"was a {before} one when agent-tui started"
+    return f"{file.name} is a {now} file now, and {was}: start agent-tui again"
+
+
+def _is_sdk(each: Import) -> bool:
+    return not each.level and any(each.module == name or each.module.startswith(f"{name}.") for name in _SDK)
+
+
+def _all_imports(file: Path) -> Iterator[Import]:
+    root = os.path.dirname(os.path.realpath(file))
+    resolver = Resolver(functools.cache(names_in))
+    waiting, seen = [file], {Path(os.path.realpath(file))}
+    while waiting:
+        here = waiting.pop(0)
+        try:
+            imports = read_imports(here)
+        except OSError as error:
+            if here == file:
+                raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+            continue
+        for each in imports:
+            yield each
+            for local in map(Path, map(os.path.realpath, resolver.files(each, str(here), (root,)))):
+                if local not in seen and len(seen) < MAX_FILES:
+                    seen.add(local)
+                    waiting.append(local)

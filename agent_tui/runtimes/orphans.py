@@ -1,12 +1,18 @@
-"""A small process that outlives the host, to kill the children that it leaves behind (Linux).
+"""No child outlives the host (Linux), and no zombie is left while the host runs.
 
-Children notice by themselves that the host is gone, in a thread. One that is stopped, or that holds its
-interpreter's lock, never does. `PR_SET_PDEATHSIG` would not do: it leaves no time to leave a room, and the
-parent of a fork is a base, which may be retired while its forks go on.
+A small guard process outlives the host and kills the children that it leaves behind. Children notice by
+themselves that the host is gone, in a thread. One that is stopped, or that holds its interpreter's lock,
+never does. `PR_SET_PDEATHSIG` would not do: it leaves no time to leave a room, and the parent of a fork is a
+base, which may be retired while its forks go on.
+
+While the host runs, it is the parent of its descendants' orphans: a base or template may end before its
+forks. What is adopted this way is reaped when the process that started it ends.
 """
 
 import asyncio
 import contextlib
+import ctypes
+import os
 import socket
 import struct
 import subprocess
@@ -15,6 +21,7 @@ import time
 from pathlib import Path
 
 import agent_tui
+from agent_tui.system.descriptors import DESCRIPTORS
 
 SCRIPT = Path(agent_tui.__file__).parent / "child" / "orphans.py"
 
@@ -121,3 +128,51 @@ def watch(pid: int, pidfd: int) -> None:
 def forget(pid: int) -> None:
     """Must be called once the child is reaped, before its pidfd is closed."""
     GUARD.forget(pid)
+
+
+PR_SET_CHILD_SUBREAPER = 36
+
+LOOKS_S = (0.0, 0.005, 0.05, 0.5)
+"""When to look for what a killed group leaves; it is gone at once, unless the kernel is busy."""
+
+
+def become_subreaper() -> bool:
+    """Makes this process the parent of its descendants' orphans; False where that cannot be."""
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return False
+
+
+async def reap_session(session: int) -> None:
+    """Reaps what a process that ended left in its session; the group was killed before."""
+    for delay in LOOKS_S:
+        await asyncio.sleep(delay)
+        left = [pid for pid in _children() if _session_of(pid) == session and pid != session]
+        if not left:
+            return
+        for pid in left:
+            _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> list[int]:
+    """This process's children, where the kernel tells them."""
+    found = []
+    with DESCRIPTORS.reserve(), contextlib.suppress(OSError):
+        for tasks in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError, ValueError):
+                found += [int(each) for each in tasks.read_text(encoding="ascii").split()]
+    return found
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None

@@ -1,10 +1,15 @@
 """Children on the agent's own Python interpreter, behind the `Child` seam."""
 
+import base64
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+from livekit.protocol.agent import Job
 
 from agent_tui.model.child import Child, Failed, FromChild, Manifest, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
@@ -19,15 +24,51 @@ from agent_tui.runtimes.channel import (
     encode,
     encode_line,
 )
-from agent_tui.runtimes.detect import changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.forks import ForkedProcess, ForkServer
-from agent_tui.runtimes.headstart import HeadStart, child_command
-from agent_tui.runtimes.jobs import job_data
-from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE
+from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE, changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.snapshots import Modules, SnapshotFile
-from agent_tui.runtimes.spawn import SpawnedProcess, adopt, start, system_pidfd_open
+from agent_tui.runtimes.spawn import HeadStart, SpawnedProcess, adopt, child_command, start, system_pidfd_open
 from agent_tui.runtimes.threads import off_loop
+
+
+def job_data(job: bytes) -> dict[str, Any]:
+    """Return a serialized `livekit.Job` as plain data, for children whose interpreter may have no protobuf.
+
+    Names are the proto's own (snake_case), all fields are present with their defaults, numbers stay numbers,
+    enums are names (`JT_ROOM`), bytes are base64, and a message that is not set is None. A map is wrapped as
+    `{"$map": …}` to tell it from a message. Raises google.protobuf.message.DecodeError.
+    """
+    message = Job()
+    message.ParseFromString(job)
+    return message_data(message)
+
+
+def message_data(message: Message) -> dict[str, Any]:
+    """Any message as plain data."""
+    return {each.name: _field(message, each) for each in message.DESCRIPTOR.fields}
+
+
+def _field(message: Message, field: Any) -> Any:
+    value = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        entry = field.message_type.fields_by_name["value"]
+        return {"$map": {str(key): _single(each, entry) for key, each in value.items()}}
+    if field.is_repeated:
+        return [_single(each, field) for each in value]
+    if field.message_type is not None and not message.HasField(field.name) and field.name != "room":
+        return None
+    return _single(value, field)
+
+
+def _single(value: Any, field: Any) -> Any:
+    if field.message_type is not None:
+        return message_data(value)
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known is not None else value
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+
 
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
 """How a job is told to its child. Beside the table of kinds, because it brings protobuf in."""

@@ -13,11 +13,10 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged
 from agent_tui.model.logs import LogLevel
-from agent_tui.options.configfile import NAME, ConfigFile, named_config
+from agent_tui.options.configfile import NAME, ConfigFile, keepable, named_config, save
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Resolution, convert
-from agent_tui.options.save import keepable, save
 from agent_tui.processes.timings import ProcessTimings
 from agent_tui.runtimes.python import ChildSettings
 from agent_tui.runtimes.threads import off_loop

@@ -13,10 +13,10 @@ from agent_tui.model.errors import UserError
 from agent_tui.tui.load_run import LoadRun
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import Advice, advise
+from agent_tui.tuning.grammar import Target
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.results import SweepResult
 from agent_tui.tuning.sweep import Progress, Sweep, SweepError, SweepPlan, SweepTimings
-from agent_tui.tuning.target import Target
 
 LEAVING = "agent-tui is ending"
 

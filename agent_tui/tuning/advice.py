@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
+from agent_tui.tuning.grammar import Target
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.model import PoolRule, this_machines_rule
 from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
 from agent_tui.tuning.stats import mean, next_hits, wilson
-from agent_tui.tuning.target import Target
 
 SURE = 0.9
 """A count is good enough if so many new runs would meet the target …"""

@@ -4,10 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent_tui.tuning.grammar import Target
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.model import PoolRule, simulate
 from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
-from agent_tui.tuning.target import Target
 
 REPLICATES = 400
 """New runs that are simulated for each count …"""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent_tui.generations.sources import Sources
-from agent_tui.runtimes.detect import detect
 from agent_tui.runtimes.imports import MOST_NAMES, MOST_SCANNED, imports_of
+from agent_tui.runtimes.kinds import detect
 from agent_tui.runtimes.snapshots import Modules, SnapshotFile
 from tests.cli.support import ROOT, agent_tui
 from tests.fuzz.mutate import tell

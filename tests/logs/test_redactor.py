@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_tui.child.channel import shortened
-from agent_tui.logs.redactor import MASK, Redactor
+from agent_tui.logs.redactor import MASK, Redactor, matching, spellings
 from agent_tui.logs.sanitise import MAX_LINE
-from agent_tui.logs.spellings import matching, spellings
 
 SECRET = "s3cr3t/with+all\"kinds'of\\signs=ü"
 

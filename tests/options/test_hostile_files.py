@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.cli.agent_file import find_agent
 from agent_tui.cli.flags import given_flags
+from agent_tui.cli.hosted import find_agent
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import PYPROJECT, read_surroundings
 from agent_tui.options.envfiles import LONGEST, read_environment

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from agent_tui.child import lk_capture
-from agent_tui.options.configfile import ConfigFile, named_config, read_config
+from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_config, save
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Given, Layer, Resolution, convert, environment_layers, resolve
-from agent_tui.options.save import keepable, save
 
 VALUES = {
     "numIdleProcesses": 3,

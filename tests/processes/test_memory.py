@@ -13,7 +13,7 @@ import pytest
 
 from agent_tui.model.child import ChildTraits, MemoryMeasure, ProcessKind
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
-from agent_tui.processes.descendants import descendants
+from agent_tui.processes.kernel import descendants
 from agent_tui.processes.memory import FULL_EVERY, Memory, MemorySampler, read_memory
 from tests.fakes.clock import FakeClock
 

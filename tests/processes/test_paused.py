@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.processes.paused import is_paused
+from agent_tui.processes.kernel import is_paused
 from tests.fakes.scripted_child import until
 
 pytestmark = [

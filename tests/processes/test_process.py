@@ -10,7 +10,7 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
 from agent_tui.processes import process as process_module
-from agent_tui.processes.oom import OomWatch
+from agent_tui.processes.kernel import OomWatch
 from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until

@@ -4,8 +4,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.events import ProcessBlocked
-from agent_tui.processes.process import ProcessFailed
-from agent_tui.processes.stacks import innermost, place
+from agent_tui.processes.process import ProcessFailed, innermost, place
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 from tests.processes.test_process import Run
 

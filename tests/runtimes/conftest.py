@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent_tui.model.events import StartMethod
-from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.runtimes.orphans import become_subreaper
 
 from .support import method
 

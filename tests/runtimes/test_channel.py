@@ -15,7 +15,7 @@ from livekit.protocol.agent import Job, JobType
 from agent_tui.model import child as seam
 from agent_tui.model.codec import CodecError
 from agent_tui.runtimes.channel import LineBuffer, LogRecord, decode, encode, encode_line
-from agent_tui.runtimes.jobs import job_data
+from agent_tui.runtimes.python import job_data
 
 from .support import make_job, start_job
 

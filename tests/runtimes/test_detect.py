@@ -7,7 +7,7 @@ import pytest
 
 from agent_tui.model.child import Failed
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.runtimes.detect import changed_kind, detect, may_be_of_another_kind
+from agent_tui.runtimes.kinds import changed_kind, detect, may_be_of_another_kind
 from tests.generations.support import MANIFEST
 
 from .support import AGENTS

@@ -28,7 +28,7 @@ from tests.runtimes.support import *
 from tests.runtimes.support import method
 from agent_tui.model.child import EntryStarted
 from agent_tui.runtimes import orphans
-from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.runtimes.orphans import become_subreaper
 orphans.GRACE_S = float(sys.argv[3])
 async def main():
     become_subreaper()
@@ -55,7 +55,7 @@ sys.path.insert(0, sys.argv[1])
 from tests.runtimes.support import *
 from tests.runtimes.support import method
 from agent_tui.runtimes import orphans
-from agent_tui.runtimes.subreaper import become_subreaper
+from agent_tui.runtimes.orphans import become_subreaper
 orphans.GRACE_S = 0.3
 async def main():
     become_subreaper()

@@ -25,11 +25,10 @@ from agent_tui.tui.screens.tuning_forms import (
 from agent_tui.tui.tuner import LEAVING, Tuner
 from agent_tui.tui.widgets.header_text import tuning_parts
 from agent_tui.tui.widgets.options_panel import OptionsPanel
-from agent_tui.tuning.grammar import parse_counts
+from agent_tui.tuning.grammar import parse_counts, parse_target
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.store import earlier, folder
 from agent_tui.tuning.sweep import OPTION, SweepPlan, SweepTimings
-from agent_tui.tuning.target import parse_target
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.page_host import PageHost, page_host

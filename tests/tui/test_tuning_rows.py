@@ -9,10 +9,10 @@ from agent_tui.tui.tuner import SweepView
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, width_of
 from agent_tui.tuning.advice import advise
+from agent_tui.tuning.grammar import Target, parse_target
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.results import JobMeasure, RunMeasure
 from agent_tui.tuning.sweep import Phase, Progress, SweepPlan
-from agent_tui.tuning.target import Target, parse_target
 from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 

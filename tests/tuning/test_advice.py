@@ -6,9 +6,9 @@ import pytest
 
 from agent_tui.tuning.advice import Candidate, advise, choose, confidence
 from agent_tui.tuning.fit import Prediction
+from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.results import JobMeasure, SweepResult, rows
-from agent_tui.tuning.target import parse_target
 from tests.tuning.support import RULE, run_of, sweep_of
 
 LOAD = Load(100, 1.5, seed=3)

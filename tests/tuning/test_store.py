@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import advise
+from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.loads import Load
 from agent_tui.tuning.report import comparison, table
 from agent_tui.tuning.results import JobMeasure, Row, rows
-from agent_tui.tuning.target import parse_target
 from tests.tuning.support import RULE, sweep_of
 
 RESULT = sweep_of(Load(20, 2.0), counts=(0, 2))

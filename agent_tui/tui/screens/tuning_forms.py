@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
 from agent_tui.tui.widgets.text import duration
-from agent_tui.tuning.grammar import parse_counts, parse_rate, rate_text
+from agent_tui.tuning import grammar
+from agent_tui.tuning.grammar import Target, parse_counts, parse_rate, parse_target, rate_text
 from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.sweep import SweepPlan
-from agent_tui.tuning.target import EXPECTS, Target, parse_target
 
 PATTERNS = {
     Pattern.BURST.value: "all at once",
@@ -145,7 +145,7 @@ class SweepForm(FieldForm[SweepWish]):
         notes = {
             **load_notes(values),
             "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS, "counts to try: 0-4 or 0,1,2,4"),
-            "target": judged(parse_target, values["target"], TARGET_EXPECTS, EXPECTS),
+            "target": judged(parse_target, values["target"], TARGET_EXPECTS, grammar.TARGET_EXPECTS),
             "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs of each count"),
         }
         if not any(note.wrong for note in notes.values()):
