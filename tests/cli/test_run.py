@@ -92,10 +92,11 @@ async def test_each_file_style_of_the_sdk_unmodified(style: str, sdk_python: Pat
     assert len(by_agent) == 5
     for event in run.all("job_started"):
         # Our figure ends where the agent's own clock says that its entry began.
-        dispatched = next(each["ts"] for each in run.all("dispatched") if each["room"] == event["room"])
-        ours = event["dispatch_to_entry_ms"] / 1000
-        theirs = float(by_agent[event["job_id"]]) - dispatched
+        offered = next(each["ts"] for each in run.all("offer") if each["job_id"] == event["job_id"])
+        ours = event["offer_to_entry_ms"] / 1000
+        theirs = float(by_agent[event["job_id"]]) - offered
         assert ours - 0.25 <= theirs <= ours + 0.05
+        assert event["dispatch_to_entry_ms"] > event["offer_to_entry_ms"]
 
 
 async def test_an_entry_that_raises_is_a_failed_job() -> None:
