@@ -23,7 +23,7 @@ from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
 from agent_tui.worker.urls import ServerAddress, is_loopback
-from agent_tui.worker.worker import Worker
+from agent_tui.worker.worker import Worker, WorkerOptions
 
 PATIENCE_S = 12.0
 NAME = "agent-tui-doctor"
@@ -151,8 +151,7 @@ async def _registration(address: ServerAddress) -> Finding:
         on_event=on_event,
         measure_load=no_load,
         production=True,
-        load_threshold=0.0,
-        max_retry=0,
+        options=WorkerOptions(load_threshold=0.0, max_retry=0),
         clock=SystemClock(),
     )
     running = asyncio.create_task(worker.run(), name="doctor's registration")

@@ -29,7 +29,7 @@ from agent_tui.worker.messages import (
     WorkerEvent,
 )
 from agent_tui.worker.urls import ServerAddress
-from agent_tui.worker.worker import Worker
+from agent_tui.worker.worker import Worker, WorkerOptions
 
 OnEvent = Callable[[Worker, WorkerEvent], None]
 MeasureLoad = Callable[[], Awaitable[float]]
@@ -112,8 +112,7 @@ class Registrar:
             on_event=self._on_event,
             measure_load=measure_load,
             production=options.production,
-            load_threshold=options.load_threshold,
-            max_retry=options.max_retry,
+            options=_worker_options(options),
             clock=self._clock,
         )
         self._kind = kind
@@ -145,7 +144,7 @@ class Registrar:
         """Applies what needs no new registration."""
         self._options = options
         for worker in self._running:
-            worker.reconfigure(load_threshold=options.load_threshold, max_retry=options.max_retry)
+            worker.reconfigure(_worker_options(options))
 
     async def taken_over(self) -> str:
         """Waits until no changed registration is coming up; why the last one was given up, empty if not."""
@@ -324,3 +323,7 @@ class Registrar:
         await worker.close()
         running.cancel()  # it may wait to restart after an internal error
         await asyncio.gather(running, return_exceptions=True)
+
+
+def _worker_options(options: ServerOptions) -> WorkerOptions:
+    return WorkerOptions(options.load_threshold, options.max_retry)

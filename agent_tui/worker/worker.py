@@ -65,13 +65,28 @@ class _Ended:
     """It says nothing about the server, and does not count as an attempt."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a worker can change without a new registration.
+
+    The load threshold may be infinite; `max_retry` counts the attempts after the first, as in the SDKs
+    (agents-js.md §3.5).
+    """
+
+    load_threshold: float
+    max_retry: int
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.load_threshold):
+            raise ValueError("a load threshold cannot be NaN")
+
+
 class Worker:
     """One registration, kept up until `close()`, or until the last job of one that retires is over.
 
     `on_event` gets every event, in order, on the loop. What it raises comes out of `run`.
 
-    The constructor raises `UserError` for a URL or credentials that cannot work. The load threshold may be
-    infinite; `max_retry` counts the attempts after the first, as in the SDKs (agents-js.md §3.5).
+    The constructor raises `UserError` for a URL or credentials that cannot work.
     """
 
     def __init__(
@@ -82,8 +97,7 @@ class Worker:
         on_event: "Callable[[Worker, WorkerEvent], None]",
         measure_load: Callable[[], Awaitable[float]],
         production: bool,
-        load_threshold: float,
-        max_retry: int,
+        options: WorkerOptions,
         clock: Clock | None = None,
         timings: Timings | None = None,
         rng: random.Random | None = None,
@@ -92,8 +106,7 @@ class Worker:
         self.registration = registration
         self._on_event = on_event
         self._production = production
-        self._load_threshold = load_threshold
-        self._max_retry = max_retry
+        self._options = options
         self._clock: Clock = clock or SystemClock()
         self._timings = timings or Timings()
         self._rng = rng or random.Random()
@@ -241,14 +254,9 @@ class Worker:
         self._draining = draining
         self._report()
 
-    def reconfigure(self, *, load_threshold: float | None = None, max_retry: int | None = None) -> None:
+    def reconfigure(self, options: WorkerOptions) -> None:
         """Changes what can be changed without a new registration; the status follows at once."""
-        if load_threshold is not None:
-            if math.isnan(load_threshold):
-                raise ValueError("a load threshold cannot be NaN")
-            self._load_threshold = load_threshold
-        if max_retry is not None:
-            self._max_retry = max_retry
+        self._options = options
         self._report()
 
     def _close_if_done(self) -> None:
@@ -322,7 +330,7 @@ class Worker:
         await self._retry_now.wait()
 
     async def _back_off(self, reason: str, failures: int, *, counted: bool) -> None:
-        if counted and failures > self._max_retry:
+        if counted and failures > self._options.max_retry:
             self._on_event(self, Disconnected(reason, None, failures))
             attempts = "1 attempt" if failures == 1 else f"{failures} attempts"
             raise ServerError(f"gave up after {attempts}: {reason}")
@@ -378,7 +386,7 @@ class Worker:
     def _send_status(self) -> load.Report:
         report = load.report(
             self._gauge.last.load,
-            threshold=self._load_threshold,
+            threshold=self._options.load_threshold,
             draining=self._draining or self._retiring,
             production=self._production,
         )

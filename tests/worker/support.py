@@ -13,7 +13,7 @@ from agent_tui.worker.connection import Link, LinkLostError
 from agent_tui.worker.messages import Registration, WorkerEvent
 from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
-from agent_tui.worker.worker import Worker
+from agent_tui.worker.worker import Worker, WorkerOptions
 
 E = TypeVar("E", bound=WorkerEvent)
 
@@ -175,15 +175,16 @@ async def no_load() -> float:
 
 
 def make_worker(connect: Any, on_event: Recorder, **changes: Any) -> Worker:
-    """A worker in development on invented time; `changes` replace arguments of its constructor."""
+    """A worker in development on invented time; `changes` replace its options or other arguments."""
+    options: dict[str, Any] = {"load_threshold": math.inf, "max_retry": 10}
+    options = {name: changes.pop(name, value) for name, value in options.items()}
     arguments: dict[str, Any] = {
         "registration": Registration(agent_name="a"),
         "server": DEV,
         "on_event": on_event,
         "measure_load": no_load,
         "production": False,
-        "load_threshold": math.inf,
-        "max_retry": 10,
+        "options": WorkerOptions(**options),
         "clock": LoopClock(),
         "timings": Timings(),
         "rng": random.Random(1),

@@ -23,7 +23,7 @@ from agent_tui.worker.messages import (
     WorkerEvent,
 )
 from agent_tui.worker.urls import ServerAddress
-from agent_tui.worker.worker import Worker, WorkerState
+from agent_tui.worker.worker import Worker, WorkerOptions, WorkerState
 from tests.worker.scene import DOWN, ME, WRONG_KEY, Scene, now, settle
 
 from .support import (
@@ -134,7 +134,7 @@ def test_trap_09_in_development_the_reported_load_is_0_below_the_threshold() -> 
             await asyncio.sleep(6)
             assert {status.load for status in scene.server.link.statuses()} == {0.0}
             assert scene.told.all(LoadReported)[-1] == LoadReported(0.95, 0.0)
-            scene.worker.reconfigure(load_threshold=0.9)
+            scene.worker.reconfigure(WorkerOptions(load_threshold=0.9, max_retry=10))
             await settle()
             last = scene.server.link.statuses()[-1]
             assert last.status == agent.WS_FULL
