@@ -36,7 +36,8 @@ RESTARTS_WHILE_WARMING = 3
 """Processes of the next generation that may fail by no fault of its code before its load fails."""
 
 _COMING = (ProcessState.STARTING, ProcessState.IDLE)
-"""Of a process that nobody has said to be ready yet: its state is a moment ahead of that."""
+"""States of a process that is still starting for the pool: a process enters IDLE one step of the event loop
+before `_became_ready` is called for it."""
 
 MIN_FAILURES = 2
 """A first failed start is retried at once: it fails no job and refuses no offer."""
@@ -156,23 +157,23 @@ class Pool:
         self._numbers = itertools.count(1)
         self._processes: dict[str, SupervisedProcess] = {}
         self._expected: dict[SupervisedProcess, float] = {}
-        """In order, those that were started and of which nobody has said yet that they are ready; with the
-        time of their start, monotonic."""
+        """Processes that were started and are not known to be ready, oldest first, with the time of their
+        start (monotonic)."""
         self._lives: set[asyncio.Task[None]] = set()
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
         self._given: set[SupervisedProcess] = set()
-        """Those that a waiting job has got, and has yet to start on."""
+        """Processes assigned to a waiting job whose task has not resumed yet. `use` must not end them."""
         self._failures = 0
-        """Attempts in a row that failed; processes that were started together are one attempt."""
+        """Failed attempts in a row; processes that were started together count as one attempt."""
         self._failing_since = self._failed_at = 0.0
-        """When the first of them was started, and when the last of them failed; monotonic."""
+        """When the first failed attempt started, and when the last one failed; monotonic."""
         self._error = ProcessFailed("")
-        """Why the last of them failed."""
+        """Why the last attempt failed."""
         self._refusing = False
         self._idle_deaths = 0
-        """Processes in a row that died idle, soon after they became ready; a job that takes one ends it."""
+        """Processes in a row that died idle soon after their start; reset when a job gets an idle one."""
         self._idle_since: dict[SupervisedProcess, float] = {}
         self._not_before = 0.0
         self._refill_at = 0.0
@@ -220,7 +221,7 @@ class Pool:
         self._wake.set()
         try:
             await warming.done
-        except BaseException:
+        except BaseException:  # a cancelled load as well: its processes would serve no generation
             self.abandon(plan)
             raise
 
@@ -234,6 +235,7 @@ class Pool:
         """New jobs run on this generation from now on; idle processes of others end."""
         warming, self._warming = self._warming, None
         self._plan = plan
+        # Failures and pauses were the old code's: the new code starts with a clean record.
         self._idle_deaths, self._not_before = 0, 0.0
         self._starts_succeed()
         took_over = f"generation {plan.generation} took over"
@@ -252,6 +254,7 @@ class Pool:
         """Claims a process for an accepted job."""
         lease = Lease(self)
         self._leases.add(lease)
+        # The job is about to use an idle process; its replacement must not compete for the processor yet.
         self._refill_at = self._clock.monotonic() + self._refill_after_s
         self._wake.set()
         return lease
@@ -302,11 +305,12 @@ class Pool:
         """Processes that are missing (positive), or idle ones too many (negative)."""
         if self._plan is None or self._closing:
             return 0
-        # A claim may come to no job: until its assignment it starts no more than a few processes.
+        # An accepted offer may never be assigned, so leases that no job waits on yet start only a few
+        # processes, however many offers come at once.
         claims = min(len(self._leases) - len(self._waiting), self._starting_at_once)
         short = self._target + len(self._waiting) + claims - len(self._idle) - len(self._starting())
         if self._failures and not self._idle and not self._starting():
-            return max(short, 1)  # also when no process is wanted: only a start shows that they succeed again
+            return max(short, 1)  # even with a target of 0: only a start can show that they succeed again
         return short
 
     def _wanted(self) -> int:
@@ -327,7 +331,7 @@ class Pool:
                 self._idle.pop().shutdown("more idle processes than numIdleProcesses")
         elif wanted > 0 and self._clock.monotonic() >= self._not_before:
             free = self._starting_at_once - len(self._starting())
-            # After failures one attempt at a time: a broken file is tried, not hammered.
+            # After a failure one process at a time: the others would fail for the same reason.
             room = min(free, 1 - len(self._starting())) if self._failures else free
             for _ in range(min(wanted, room)):
                 self._start(self._plan)
@@ -357,6 +361,7 @@ class Pool:
         try:
             await process.run()
         finally:
+            # A warmed process that dies before the switch is like one that failed to start.
             warming = self._warming
             if process.died_idle and warming is not None and process in warming.ready:
                 codes_fault = not came_from_outside(process.ended.result())
@@ -372,6 +377,7 @@ class Pool:
 
     def _died_idle(self, end: ProcessEnd, lived: float) -> None:
         if came_from_outside(end):
+            # Not the code's fault, so it does not count; but what killed it may kill the next one at once.
             self._pause(MIN_FAILURES)
             return
         self._idle_deaths = 1 if lived >= STABLE_S else self._idle_deaths + 1
@@ -422,7 +428,7 @@ class Pool:
         """Schedules the next attempt; jobs for which it comes too late fail with this one's error."""
         now = self._clock.monotonic()
         if self._failures and started_at < self._failed_at:
-            return  # it was started together with one that has failed already
+            return  # started together with one that failed already: the same attempt
         self._failures += 1
         self._failing_since = started_at if self._failures == 1 else self._failing_since
         self._failed_at, self._error = now, error
@@ -460,6 +466,7 @@ class Pool:
     async def _take(self, lease: Lease) -> SupervisedProcess:
         while self._idle:
             process = self._idle.popleft()
+            # One may have ended whose `_live` has not resumed to take it out of the queue.
             if process.state is ProcessState.IDLE:
                 lease.warm = lease.taken = True
                 self._idle_deaths = 0
@@ -467,6 +474,7 @@ class Pool:
                 self._wake.set()
                 return process
         lease.waiting_until = self._clock.monotonic() + self._patience.job_s
+        # It counts the failures before it: a job that comes late need not wait for two of its own.
         lease.failures = self._failures
         if self._failures and self._comes_too_late(lease):
             self._leases.discard(lease)
@@ -482,6 +490,7 @@ class Pool:
     def _give(self, lease: Lease, process: SupervisedProcess) -> None:
         self._leases.discard(lease)
         if lease.waiting is not None and not lease.waiting.done():
+            # The job's task resumes later; until then the process is neither idle nor the job's.
             self._given.add(process)
             lease.waiting.set_result(process)
         else:
@@ -494,10 +503,11 @@ class Pool:
         waiting = lease.waiting
         if waiting is not None and not waiting.done():
             waiting.set_exception(ProcessFailed("the claim was given up"))
-            waiting.exception()  # whoever waits gets it; nobody has to
+            waiting.exception()  # marks it as retrieved: without a caller asyncio would log it
         elif waiting is not None and not lease.taken and not waiting.exception():
+            # A process was assigned, but the job was cancelled before its task resumed.
             lease.taken = True
-            self._take_back(waiting.result())  # given in the moment in which the claim was given up
+            self._take_back(waiting.result())
         self._wake.set()
 
     def _take_back(self, process: SupervisedProcess) -> None:

@@ -24,31 +24,6 @@ from agent_tui.model.events import (
 from agent_tui.processes.kernel import OomWatch, is_paused
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
-_FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
-_MAIN = "Thread MainThread:\n"
-_OURS = "/agent_tui/child/"
-
-
-def innermost(stacks: str) -> tuple[str, int, str] | None:
-    """File, line and function that the main thread is in, our own code and the interpreter's left out."""
-    begin = stacks.find(_MAIN)
-    if begin < 0:
-        return None
-    main = stacks[begin + len(_MAIN) :].split("\n\n", 1)[0]
-    found = [each for each in _FRAME.findall(main) if _OURS not in each[0] and not each[0].startswith("<")]
-    own = [each for each in found if "/lib/python" not in each[0]]
-    if not found:
-        return None
-    file, line, function = (own or found)[-1]
-    return file, int(line), function
-
-
-def place(stacks: str) -> str:
-    """`agent.py:12 in entry`, or nothing."""
-    found = innermost(stacks)
-    return f"{PurePath(found[0]).name}:{found[1]} in {found[2]}" if found else ""
-
-
 _OOM = OomWatch()
 
 Emit = Callable[[Event], None]
@@ -253,7 +228,7 @@ class SupervisedProcess:
         try:
             self.child = await self._launch(self.kind, self.id)
         except Exception as error:
-            # Whatever it is: who waits for the process has to hear of it.
+            # Whatever it is, `ready` and `ended` must be resolved: callers wait for them without a limit.
             what = f"{error}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             reason = f"cannot start: {what}"
             self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
@@ -263,8 +238,10 @@ class SupervisedProcess:
         try:
             await self._live()
         finally:
+            # Also after a graceful exit: the kill is for what the child left behind in its process group.
             self.child.kill()
             exit = await self.child.wait()
+            # Only now: until the child is reaped, `_read` may still deliver what it said last.
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -297,7 +274,7 @@ class SupervisedProcess:
         """Says where it hangs, while that can still be seen."""
         stacks = await self.stacks()
         if self._started_or_over():
-            return
+            return  # it became ready, or failed, while it printed its stacks
         why = f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)"
         if (found := innermost(stacks)) is not None:
             file, line, _ = found
@@ -315,12 +292,17 @@ class SupervisedProcess:
             return
         self._enter(ProcessState.ENDING)
         if self._failure is not None or not self._is_ready:
+            # There is no job to wind down yet. A child that reported `Failed` exits by itself: a moment
+            # to do so keeps its own exit code.
             if self._failure is None:
                 self.kill(self._end_reason or "not ready")
             await self._until(lambda: False, FAILED_EXIT_S)
             return
+        # A rung is (reached, limit, what the message calls it). Nothing "reaches" the last one: the closed
+        # channel ends every `_until`.
         ladder = [(lambda: self._session_closed, self._timings().wind_down_s, "end its job")]
         if self._end_reason is not None:
+            # Otherwise the job ended by itself: the child is winding down already and acknowledges nothing.
             self.child.send(ch.Shutdown(self._end_reason))
             answer = (lambda: self._acked or self._session_closed, self._timings().shutdown_s, "answer")
             ladder.insert(0, answer)
@@ -335,8 +317,8 @@ class SupervisedProcess:
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
         """Waits for a condition, the channel's end or a kill; False when the limit passed first.
 
-        A limit does not pass while a debugger or a stop signal holds the process, nor while the host stands
-        still: what the child said meanwhile is read after the timers that passed.
+        A limit does not pass while a debugger or a stop signal holds the process, nor while the host is
+        suspended: its timers fire before it reads what the child sent in the meantime.
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
         while not (condition() or self._channel_closed or self._killed_for is not None):
@@ -344,10 +326,12 @@ class SupervisedProcess:
             if remaining is not None and remaining <= 0:
                 if not self.held:
                     return False
+                # Nothing reports that a debugger let go, so look again soon; then the limit has passed.
                 remaining = self._timings().debug_poll_s
             before = self._clock.monotonic()
             await self._changed(remaining)
             if remaining is not None and self._stood_still(before, remaining):
+                # The child was suspended as well, so it gets the rest of its time again.
                 deadline = self._clock.monotonic() + remaining
         return True
 
@@ -356,10 +340,13 @@ class SupervisedProcess:
         return self._clock.monotonic() - since > expected_s + STALL_S
 
     async def _changed(self, limit: float | None) -> None:
-        """Waits for the next change. Each waits for itself: one must not take another's change away."""
+        """Wait for the next change, at most `limit` seconds."""
+        # `wait` does not cancel the future when the limit passes: all callers share it.
         await asyncio.wait({self._change}, timeout=limit)
 
     def _note_change(self) -> None:
+        # A new future per change instead of an Event: a waiter that starts between two changes must not see
+        # the first one, and none can clear it before the others have woken.
         change, self._change = self._change, asyncio.get_running_loop().create_future()
         change.set_result(None)
 
@@ -372,6 +359,7 @@ class SupervisedProcess:
                 self._handle(message)
                 self._note_change()
         except Exception as error:
+            # A child whose messages nobody reads any more would look healthy and never end: it goes.
             why = f"what it said could not be handled: {type(error).__name__}: {error}"
             self.kill(why, EndedBy.UNRESPONSIVE)
         finally:
@@ -427,6 +415,7 @@ class SupervisedProcess:
             sent = self._clock.monotonic()
             self.child.send(ch.Ping(round(sent * 1000)))
             timings = self._timings()
+            # Two sleeps per interval: a late answer is reported after the first, the time-out after both.
             stood_still = await self._sleep(timings.slow_ping_s)
             answered = self._last_pong >= sent or stood_still
             if not answered and not told and not self.held:
@@ -436,6 +425,7 @@ class SupervisedProcess:
             if self._last_pong >= sent:
                 continue
             if self.held or stood_still:
+                # Silence that is not the child's fault does not count: its time-out starts over.
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
                 at = f", at {where}" if (where := place(await self.stacks())) else ""
@@ -460,12 +450,15 @@ class SupervisedProcess:
     # -- the end ----------------------------------------------------------------------------------
 
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
+        # The checks run from the surest cause to the least: what agent-tui did itself, what the kernel did,
+        # what the child reported, and last what its exit status suggests.
         answered = self._acked or self._session_closed or self._exiting is not None
         # A process that runs a job may die just when it is asked to end: then that is how it ended.
         asked = self._end_reason is not None and (answered or not self.had_job)
         if self._killed_for is not None:
             by, reason = self._killed_by, self._killed_for
         elif exit.signal == signal.SIGKILL and self._out_of_memory():
+            # `_out_of_memory` reports each of the kernel's kills once, so it is asked for such a signal only.
             by, reason = EndedBy.OUT_OF_MEMORY, "killed by the kernel: out of memory"
         elif self._failure is not None:
             by, reason = EndedBy.LOADING, self._failure.error
@@ -499,7 +492,7 @@ class SupervisedProcess:
             codes_fault = self.child is not None and not came_from_outside(end)
             failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
-            self.ready.exception()  # whoever waits gets it; nobody has to
+            self.ready.exception()  # marks it as retrieved: without a caller asyncio would log it
         if self._on_signal is not None:
             self._on_signal(end)
         self.ended.set_result(end)
@@ -589,3 +582,28 @@ def came_from_outside(end: ProcessEnd) -> bool:
     if end.by is EndedBy.OUT_OF_MEMORY:
         return True
     return end.by is EndedBy.SIGNAL and end.signal not in FAULT_SIGNALS
+
+
+_FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
+_MAIN = "Thread MainThread:\n"
+_OURS = "/agent_tui/child/"
+
+
+def innermost(stacks: str) -> tuple[str, int, str] | None:
+    """File, line and function that the main thread is in, our own code and the interpreter's left out."""
+    begin = stacks.find(_MAIN)
+    if begin < 0:
+        return None
+    main = stacks[begin + len(_MAIN) :].split("\n\n", 1)[0]
+    found = [each for each in _FRAME.findall(main) if _OURS not in each[0] and not each[0].startswith("<")]
+    own = [each for each in found if "/lib/python" not in each[0]]
+    if not found:
+        return None
+    file, line, function = (own or found)[-1]
+    return file, int(line), function
+
+
+def place(stacks: str) -> str:
+    """`agent.py:12 in entry`, or nothing."""
+    found = innermost(stacks)
+    return f"{PurePath(found[0]).name}:{found[1]} in {found[2]}" if found else ""

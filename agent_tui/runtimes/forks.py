@@ -54,7 +54,7 @@ class ForkServer(LineChild):
             self.send_line(encode_line("fork", {"fork": process_id, "kind": str(kind)}), ends.child_fds)
             pid, pidfd = await forked
         except BaseException:
-            ends.close_ours()  # a fork that comes all the same finds nobody and ends
+            ends.close_ours()  # a fork that is made after all reads the end of its channel, and ends
             self._ends.pop(process_id, None)
             raise
         finally:
@@ -81,7 +81,7 @@ class ForkServer(LineChild):
             return
         os.set_inheritable(pidfd, False)
         if waiting is None or waiting.done():
-            os.close(pidfd)
+            os.close(pidfd)  # `fork` was cancelled, and has closed the channel: the fork ends by itself
         else:
             waiting.set_result((pid, pidfd))
 
@@ -90,6 +90,8 @@ class ForkServer(LineChild):
         for waiting in self._forking.values():
             _fail(waiting, OSError("the process to fork from ended"))
         self._forking.clear()
+        # Forks outlive the process that they were forked from. Only their parent learns exit codes, so from
+        # here on each `ForkedProcess` has to reap its own, which is the host's child now (subreaper).
         for ended in self._ends.values():
             if not ended.done():
                 ended.set_result(None)
@@ -99,7 +101,7 @@ class ForkServer(LineChild):
 def _fail(future: "asyncio.Future[tuple[int, int]] | None", error: OSError) -> None:
     if future is not None and not future.done():
         future.set_exception(error)
-        future.exception()  # whoever waits gets it; nobody has to
+        future.exception()  # marks it as retrieved: without a caller asyncio would log it
 
 
 class ForkedProcess:
@@ -117,7 +119,7 @@ class ForkedProcess:
         orphans.watch(pid, pidfd)
 
     def kill(self) -> None:
-        """SIGKILL; whoever reaps it kills what is left of its group."""
+        """SIGKILL, to the process only: whoever reaps it (parent or host) kills the rest of its group."""
         if not self.reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -129,6 +131,7 @@ class ForkedProcess:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
+        # The pidfd says that it ended, its parent how. The parent's word may take a moment longer.
         await readable(self._pidfd)
         code = await self._ended
         if code is None:
@@ -142,7 +145,9 @@ class ForkedProcess:
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
     async def _reap_orphan(self) -> int | None:
-        """The parent has gone; its exit code, or None if the parent reaped it and could not tell."""
+        """Return the exit code of a fork without a parent; None if the parent reaped it and ended before its
+        report was read."""
+        # The fork becomes the host's child when its parent has ended, soon after the parent's channel.
         for _ in range(ORPHAN_LOOKS):
             code = self._reap_now()
             if code is not None:

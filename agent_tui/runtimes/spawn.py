@@ -84,7 +84,8 @@ class SpawnedProcess:
 
     async def _wait(self) -> ChildExit:
         if self._pidfd is not None:
-            # The dead leader stays unreaped here, so its number cannot be another group's yet.
+            # Kill before reaping: the dead leader holds its number until then, so that the group which the
+            # signal reaches is still this one.
             await readable(self._pidfd)
             self.kill()
             code = self._popen.wait()
@@ -92,6 +93,7 @@ class SpawnedProcess:
             os.close(self._pidfd)
             await reap_session(self.pid)
         else:
+            # Without a pidfd (macOS) its end is known only once it is reaped: too late to kill first.
             code = await asyncio.to_thread(self._popen.wait)
             self.kill()
         self.reaped = True
@@ -190,6 +192,7 @@ def start(command: Command) -> Started:
         raise
     finally:
         ends.close_theirs()
+    # The host has raised its own limit of descriptors; `select()` in the child fails above 1024.
     DESCRIPTORS.give_back(popen.pid)
     return Started(popen, ends)
 
