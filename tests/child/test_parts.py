@@ -308,3 +308,26 @@ def test_breakpoint_keeps_what_the_user_chose(monkeypatch: pytest.MonkeyPatch) -
     debugging.install_hook()
     breakpoint()
     assert called == [()]
+
+
+FOREIGN_THREAD = """
+import ctypes, os, sys, types
+package = types.ModuleType("child")
+package.__path__ = [sys.argv[1]]
+sys.modules["child"] = package
+from child import fitness
+print(fitness.threads_left(), end=";")
+libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
+libc.pthread_create(ctypes.byref(thread), None, ctypes.cast(libc.pause, ctypes.c_void_p), None)
+print(fitness.threads_left(), end=";")
+libc.pthread_setname_np(thread, b"tokio-worker")
+print(fitness.threads_left(), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked elsewhere")
+def test_a_thread_that_python_knows_nothing_of_is_found_and_named_if_it_has_a_name() -> None:
+    done = subprocess.run([sys.executable, "-c", FOREIGN_THREAD, CHILD], capture_output=True, text=True)
+    assert done.stdout.strip() == ";1 thread of a native library;1 thread of tokio-worker", done.stderr
