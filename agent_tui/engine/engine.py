@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from typing import Self
+from typing import Any, Self, cast
 
 from livekit.protocol.agent import Job, JobType
 
@@ -15,7 +15,7 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.faults import Faults
-from agent_tui.engine.join import JoinLink, join_link
+from agent_tui.engine.join import join_link
 from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager
@@ -30,10 +30,10 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import OwnError, UserError
-from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
-from agent_tui.options.resolve import Resolution
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
@@ -75,7 +75,7 @@ class Engine:
             emit=self._publish,
             watchdogs=config.watchdogs,
         )
-        self._redactor.mask((self.options.api_secret, self.options.worker_token))
+        self._redactor.mask((self._settings.options.api_secret, self._settings.options.worker_token))
         self._faults = Faults(self._bus.publish)
         self._store = LogStore(self._clock, redactor=self._redactor)
         self._supervision = Supervision(
@@ -99,39 +99,22 @@ class Engine:
         """The state and the events after it."""
         return self._bus.subscribe(limit)
 
-    def logs(self, first: int, end: int) -> tuple[LogLine, ...]:
-        """Stored lines with first ≤ index < end."""
-        return self._store.pull(first, end)
-
-    @property
-    def settings(self) -> Settings:
-        """The options in force, each with its source, and what waits for the next start."""
-        return self._settings.current
-
-    @property
-    def resolution(self) -> Resolution:
-        return self._settings.resolution
-
-    @property
-    def options(self) -> ServerOptions:
-        return self._settings.options
-
-    @property
-    def function_names(self) -> tuple[str, ...]:
-        """Functions of the agent's file that options may name; none before it has loaded."""
-        return self.settings.function_names
-
-    @property
-    def log_level(self) -> LogLevel:
-        """The level from which on lines are to be shown."""
-        return LogLevel[self.options.log_level.upper()]
-
-    def join_link(self, room: str) -> JoinLink:
-        """A way for a person into a room. Raises UserError where nobody can join."""
-        if not self.up:
-            raise UserError("no server is in use yet")
-        server = self._servers.current
-        return join_link(server.chosen, server.address, room, self.options.agent_name)
+    async def request(self, request: Asks[A]) -> A:
+        """Answer a request with frozen data. Raise UserError."""
+        answer: Any
+        match request:
+            case ReadLogs(first, end):
+                answer = LogRange(self._store.pull(first, end))
+            case ReadSecrets():
+                answer = self._settings.current.secrets
+            case JoinRoom(room):
+                if not self.up:
+                    raise UserError("no server is in use yet")
+                server = self._servers.current
+                answer = join_link(server.chosen, server.address, room, self._settings.options.agent_name)
+            case _:
+                raise TypeError(request)
+        return cast("A", answer)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         """Carries out a command; its result says in one line what became of it."""
@@ -150,7 +133,7 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         """Brings everything up. Raises UserError when that cannot be; then nothing is left."""
-        options = self.options
+        options = self._settings.options
         become_subreaper()
         DESCRIPTORS.raise_limit()
         asyncio.get_running_loop().set_exception_handler(self._supervision.report_loop_error)
@@ -190,8 +173,9 @@ class Engine:
 
     def _tell_start(self) -> None:
         self._bus.publish(
-            ev.Starting(agent_tui.__version__, str(self._config.agent), self.options.agent_name)
+            ev.Starting(agent_tui.__version__, str(self._config.agent), self._settings.options.agent_name)
         )
+        self._bus.publish(ev.SettingsChanged(self._settings.current.view))
         found = self._config.interpreter
         misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
         self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
@@ -203,7 +187,7 @@ class Engine:
         if clear:
             what = f"{', '.join(clear)} in clear on the command line can be read by all users of this machine"
             self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}: give @FILE, or use the environment"))
-        for problem in self.settings.environment.problems:
+        for problem in self._settings.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
     def _make_owners(self) -> None:
@@ -293,7 +277,7 @@ class Engine:
             case Terminated(job_id=job_id):
                 self._jobs.terminated(job_id)
             case _:
-                self._registrar.handle(worker, event)
+                self._registrar.hear(worker, event)
 
     def _on_pool_event(self, event: PoolEvent) -> None:
         if isinstance(event, Warmed):
@@ -351,14 +335,14 @@ class Engine:
         return self._registrar.trouble if self.up else "starting"
 
     def _info(self) -> WorkerInfo:
-        options = self.options
+        options = self._settings.options
         return WorkerInfo(
             agent_name=options.agent_name,
             worker_type=JobType.Name(registration_for(options, "").job_type),
             active_jobs=len(self._jobs.running) if self.up else 0,
-            sdk_version=self.settings.version,
+            sdk_version=self._settings.current.version,
             worker_load=self._bus.state.worker.measured_load,
-            agent_name_is_env=self.resolution.agent_name_is_env,
+            agent_name_is_env=self._settings.resolution.agent_name_is_env,
             deployment=options.deployment,
             project_type="python",
         )
@@ -366,7 +350,7 @@ class Engine:
     def _metrics(self) -> bytes:
         from agent_tui.engine.metrics import metrics  # few ask for it, and it costs the start
 
-        return metrics(self._bus.state, self.options.num_idle_processes)
+        return metrics(self._bus.state, self._settings.options.num_idle_processes)
 
     # -- stop ----------------------------------------------------------------------------------------
 
@@ -409,7 +393,7 @@ class Engine:
     async def _hold_offers(self, reason: str, *, drain: bool) -> None:
         """Takes no more jobs, and lets those that run finish where that is wanted."""
         jobs = len(self._jobs.running)
-        timings, options = self._settings.process_timings(), self.options
+        timings, options = self._settings.process_timings(), self._settings.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))

@@ -2,27 +2,17 @@
 
 import secrets
 import time
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import ServerChosen
+from agent_tui.model.requests import JoinLink
 from agent_tui.model.signing import sign
 from agent_tui.worker.urls import ServerAddress
 
 LIFE_S = 3600
 PAGE = "https://meet.livekit.io/custom"
 """LiveKit's own page for any server; the browser connects to the server, the page's host does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class JoinLink:
-    """A way into one room. The token opens it: it belongs on the clipboard, never in a log or picture."""
-
-    room: str
-    url: str
-    token: str = field(repr=False)
-    link: str = field(repr=False)
 
 
 def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_name: str) -> JoinLink:

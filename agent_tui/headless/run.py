@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent_tui.engine.bus import LaggedError, Subscription
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.engine.guards import remote_refusal
-from agent_tui.engine.handle import Handle
 from agent_tui.headless import jsonl, lines
 from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode, OwnError, UserError
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 
 
@@ -133,7 +134,7 @@ class Printer:
     """Gives events, and the log lines that they announce, their form; `brief` leaves most lines out."""
 
     def __init__(
-        self, engine: Handle, write: Callable[[str], None], *, json: bool, brief: bool = False
+        self, engine: EngineAPI, write: Callable[[str], None], *, json: bool, brief: bool = False
     ) -> None:
         self._engine = engine
         self._write = write
@@ -141,11 +142,14 @@ class Printer:
         self._brief = brief and not json
         self._seq = itertools.count(1)
 
-    def print(self, stamped: ev.Stamped) -> None:
+    async def print(self, stamped: ev.Stamped) -> None:
         """One event."""
         if isinstance(stamped.event, ev.LogsAdded):
-            for log in self._engine.logs(stamped.event.first, stamped.event.end):
-                least = max(self._engine.log_level, LogLevel.ERROR) if self._brief else self._engine.log_level
+            answer = await self._engine.request(ReadLogs(stamped.event.first, stamped.event.end))
+            least = self._engine.state.settings.log_level
+            if self._brief:
+                least = max(least, LogLevel.ERROR)
+            for log in answer.lines:
                 if log.level >= least:
                     self._out(jsonl.log_line(log) if self._json else lines.log_to_line(log), log.ts)
             return
@@ -153,10 +157,10 @@ class Printer:
             return
         self._out(jsonl.event(stamped.event) if self._json else lines.to_line(stamped), stamped.ts)
 
-    def notice(self, text: str) -> None:
+    async def notice(self, text: str) -> None:
         """One line of the printer's own."""
         now = time.time()
-        self.print(ev.Stamped(0, now, ev.Notice(LogLevel.WARN, text)))
+        await self.print(ev.Stamped(0, now, ev.Notice(LogLevel.WARN, text)))
 
     def say(self, text: str) -> None:
         """One line for people; nothing where programs read."""
@@ -180,7 +184,7 @@ class Printer:
 class Headless:
     """One headless run over an engine that has not started yet."""
 
-    def __init__(self, engine: Handle, options: HeadlessOptions, work: Work | None = None) -> None:
+    def __init__(self, engine: EngineAPI, options: HeadlessOptions, work: Work | None = None) -> None:
         self._engine = engine
         self._options = options
         self._work = work
@@ -228,17 +232,17 @@ class Headless:
             try:
                 async for batch in stream.batches():
                     for stamped in batch:
-                        self._printer.print(stamped)
+                        await self._printer.print(stamped)
                         self._decide(self._verdict.hear(stamped.event))
                     self._dispatch_when_ready(stream.state)
                     if dropped := self._writer.take_dropped():
-                        self._printer.notice(
+                        await self._printer.notice(
                             f"{dropped} lines were not printed: whoever reads them is too slow"
                         )
                 return
             except LaggedError as lag:
                 stream = self._engine.subscribe()
-                self._printer.notice(f"some events were not printed: {lag}")
+                await self._printer.notice(f"some events were not printed: {lag}")
                 self._decide(self._verdict.catch_up(stream.state))
 
     def _cannot_write(self, error: OSError) -> None:
@@ -255,7 +259,7 @@ class Headless:
             self._decided.set_result(code)
 
     def _dispatch_when_ready(self, state: AppState) -> None:
-        target = self._engine.resolution.options.num_idle_processes
+        target = state.settings.options.num_idle_processes
         if self._dispatching is not None or not state.is_ready_for_tests(target):
             return
         if self._work is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.headless import jsonl
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode, UserError
@@ -41,7 +41,7 @@ class TuneOptions:
 class Tuning:
     """The work of a headless run that tunes; see `headless.run.Work`."""
 
-    def __init__(self, engine: Handle, options: TuneOptions) -> None:
+    def __init__(self, engine: EngineAPI, options: TuneOptions) -> None:
         self._engine = engine
         self._options = options
         self._sweep: Sweep | None = None

@@ -1,4 +1,4 @@
-"""One codec for the data that crosses processes: events, commands, results, the state, what children say.
+"""One codec for the data that crosses processes: events, commands, requests, answers, what children say.
 
 The members of a union are told apart by their case, the class's name in snake case. Our own
 processes exchange MessagePack, which carries infinities and bytes. Children write JSON, `{"case":
@@ -16,11 +16,12 @@ import msgspec
 
 from agent_tui.model.commands import Command, CommandResult
 from agent_tui.model.events import Event, Stamped
+from agent_tui.model.requests import Answer, Request
 from agent_tui.model.state import AppState
 
 M = TypeVar("M")
 
-Data = Event | Command | CommandResult | AppState
+Data = Event | Command | CommandResult | Request | Answer | AppState
 """What front ends and the engine exchange."""
 
 

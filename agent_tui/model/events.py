@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.settings import SettingsView
 
 
 class ServerKind(StrEnum):
@@ -480,6 +481,13 @@ class OptionsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The settings as they are from here on: sources, edits and functions of the agent's file, too."""
+
+    settings: SettingsView
+
+
+@dataclass(frozen=True, slots=True)
 class LogsAdded:
     """Lines with index `first` ≤ i < `end` are in the store; `dropped` lines were lost to overload so far."""
 
@@ -552,6 +560,7 @@ Event = (
     | JobLost
     | Dispatched
     | OptionsChanged
+    | SettingsChanged
     | LogsAdded
     | Notice
     | HttpListening

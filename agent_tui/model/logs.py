@@ -83,3 +83,7 @@ class LogSink(Protocol):
     ) -> None:
         """Stores one structured record."""
         ...
+
+    async def drained(self, process_id: str) -> None:
+        """Returns when every pipe of that process is at its end and stored."""
+        ...

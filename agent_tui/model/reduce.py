@@ -57,6 +57,10 @@ def _server(state: AppState, event: ev.ServerChosen, ts: float) -> AppState:
     return replace(state, server=event)
 
 
+def _settings(state: AppState, event: ev.SettingsChanged, ts: float) -> AppState:
+    return replace(state, settings=event.settings)
+
+
 def _http(state: AppState, event: ev.HttpListening, ts: float) -> AppState:
     return replace(state, http_url=event.url)
 
@@ -427,6 +431,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.InterpreterChosen: _interpreter,
     ev.ServerChosen: _server,
     ev.HttpListening: _http,
+    ev.SettingsChanged: _settings,
     ev.WorkerRegistered: _registered,
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: _refused,

@@ -1,32 +1,37 @@
 """The settings in force as front ends show them: plain data, secrets masked."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from agent_tui.options.declare import ServerOptions
-
-
-@dataclass(frozen=True, slots=True)
-class OptionView:
-    """One option: its value as one would type it, and where that came from."""
-
-    name: str
-    text: str
-    layer: str
-    """`default`, `environment`, `flag`, `edited` …"""
-    where: str
-    """The place in that layer, such as `LIVEKIT_URL in .env:3`; may be empty."""
-    is_edited: bool = False
-    """Whether an edit of it is not saved yet."""
-    pending: str | None = None
-    """The edit that waits for the next start."""
+from agent_tui.model.logs import LogLevel
+from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.resolve import Resolution, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsView:
-    """All options, in the order of their declarations."""
+    """The options with their sources, and what was edited."""
 
-    options: ServerOptions
-    rows: tuple[OptionView, ...]
+    resolution: Resolution
+    basis: Basis
+    edited: tuple[str, ...] = ()
+    """Options whose edits are not saved yet."""
+    pending: Mapping[str, str] = field(default_factory=dict)
+    """Edits that wait for the next start, as one would type them."""
     function_names: tuple[str, ...] = ()
     """Functions of the agent's file that options may name; none before it has loaded."""
     can_undo: bool = False
+
+    @property
+    def options(self) -> ServerOptions:
+        """The options in force."""
+        return self.resolution.options
+
+    @property
+    def log_level(self) -> LogLevel:
+        """The level from which on lines are to be shown."""
+        return LogLevel[self.options.log_level.upper()]
+
+
+DEFAULTS = SettingsView(resolve((), Basis()), Basis())
+"""Before the start, when nothing is known yet."""

@@ -16,6 +16,7 @@ from agent_tui.model.events import (
     ProcessState,
     ServerChosen,
 )
+from agent_tui.model.settings import DEFAULTS, SettingsView
 
 
 class Registration(StrEnum):
@@ -260,6 +261,8 @@ class AppState:
     interpreter: str = ""
     server: ServerChosen | None = None
     http_url: str = ""
+    settings: SettingsView = DEFAULTS
+    """Secrets masked."""
     worker: WorkerView = field(default_factory=WorkerView)
     generation: GenerationView = field(default_factory=GenerationView)
     starts: StartsView = field(default_factory=StartsView)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import Event, Notice, OptionsChanged
+from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.configfile import NAME, ConfigFile, keepable, named_config, save
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
@@ -77,7 +77,7 @@ class SettingsManager:
 
         Without `watchdogs` no process is ended for being silent or slow.
         """
-        self.current = settings
+        self._current = settings
         self._read_environment = read_environment
         self._emit = emit
         self._watchdogs = watchdogs
@@ -94,6 +94,19 @@ class SettingsManager:
         self._taken_over = taken_over
 
     # -- what is in force -----------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Settings:
+        """The settings in force. Setting them emits `SettingsChanged` if front ends show a difference."""
+        return self._current
+
+    @current.setter
+    def current(self, settings: Settings) -> None:
+        view = settings.view  # raises what cannot be, with the old ones in force
+        different = view != self._current.view
+        self._current = settings
+        if different:
+            self._emit(SettingsChanged(view))
 
     @property
     def resolution(self) -> Resolution:

@@ -9,9 +9,11 @@ from typing import Any, cast
 import agent_tui
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
-from agent_tui.model.settings import OptionView, SettingsView
+from agent_tui.model.requests import Secrets
+from agent_tui.model.settings import SettingsView
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
+from agent_tui.options.kinds import MASK
 from agent_tui.options.resolve import (
     DEFAULT,
     ByMode,
@@ -32,6 +34,8 @@ CONFIG = "config file"
 FLAG = "flag"
 EDITED = "edited"
 SWEEP = "sweep"
+
+SECRETS = tuple(option for option in OPTIONS if option.kind.secret)
 
 Edits = Mapping[str, Given]
 """By name; those of options that only another start changes wait for it."""
@@ -95,28 +99,32 @@ class Settings:
         """What the worker registers as: the version of the agent's SDK, else our own."""
         return (self.manifest.sdk_version if self.manifest else None) or agent_tui.__version__
 
-    @property
+    @cached_property
     def view(self) -> SettingsView:
         """What front ends show of it."""
-        resolution, later = self.resolution, self.later
-        rows = []
-        for option in OPTIONS:
-            layer, where = resolution.sources[option.name]
-            waiting = later.get(option.name)
-            pending = None if waiting is None else option.kind.write(convert(option, waiting))
-            rows.append(
-                OptionView(
-                    option.name,
-                    resolution.written(option.name),
-                    layer,
-                    where,
-                    option.name in self.edits,
-                    pending,
-                )
-            )
-        secrets = {option.field: resolution.shown(option.name) for option in OPTIONS if option.kind.secret}
-        options = replace(resolution.options, **cast("dict[str, Any]", secrets))
-        return SettingsView(options, tuple(rows), self.function_names, bool(self.history))
+        resolution = self.resolution
+        masked = {option.field: resolution.shown(option.name) for option in SECRETS}
+        options = replace(resolution.options, **cast("dict[str, Any]", masked))
+        return SettingsView(
+            replace(resolution, options=options),
+            self.basis,
+            tuple(self.edits),
+            {name: MASK if BY_NAME[name].kind.secret else text for name, text in self._pending.items()},
+            self.function_names,
+            bool(self.history),
+        )
+
+    @property
+    def secrets(self) -> Secrets:
+        """What `view` masks, in clear."""
+        names = [option.name for option in SECRETS]
+        values = {name: str(self.resolution.value(BY_NAME[name])) for name in names}
+        return Secrets(values | {name: text for name, text in self._pending.items() if name in names})
+
+    @property
+    def _pending(self) -> dict[str, str]:
+        options = ((BY_NAME[name], given) for name, given in self.later.items())
+        return {option.name: option.kind.write(convert(option, given)) for option, given in options}
 
     def edited(self, values: Mapping[str, str | None]) -> "Settings":
         """With these edits; None takes an option's edit back.

@@ -22,13 +22,13 @@ from textual.signal import Signal
 from textual.widget import Widget
 from textual.widgets import Footer
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, OwnError, UserError
-from agent_tui.model.logs import LogLine
+from agent_tui.model.requests import ReadLogs
+from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import Basis, ServerOptions
-from agent_tui.options.resolve import resolve
+from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.guard import ControlCharacters
@@ -44,6 +44,8 @@ from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 
 if TYPE_CHECKING:  # what the first frame does not need
+    from textual.worker import Worker
+
     from agent_tui.tui.doing import Doing
     from agent_tui.tui.tuner import Tuner
 
@@ -57,12 +59,9 @@ SETTLE_TICKS = 6
 CONTROL_CHARACTERS = ControlCharacters()
 """One for good: lines that it has gone over are kept by it."""
 
-DEFAULTS = resolve((), Basis()).options
-"""Until there is an engine."""
-
 P = TypeVar("P", bound=Widget)
 
-MakeEngine = Callable[[], Awaitable[Handle]]
+MakeEngine = Callable[[], Awaitable[EngineAPI]]
 
 
 class AgentTuiApp(App[int]):
@@ -115,7 +114,7 @@ class AgentTuiApp(App[int]):
             self.theme = preferences.theme
         self._make_engine = make_engine
         self.now = now
-        self._engine: Handle | None = None
+        self._engine: EngineAPI | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self.state = AppState(agent=agent)
         """What the screen shows, as of the last paint."""
@@ -128,7 +127,8 @@ class AgentTuiApp(App[int]):
         """Whether everything is to end at once; what hangs now can only be left."""
         self._exit_process = exit_process
         self._enabled: tuple[bool, ...] = ()
-        self._shown_options: ServerOptions | None = None
+        self._shown_settings = DEFAULTS
+        self._reading_logs: Worker[None] | None = None
         self._panels: dict[type[Widget], Widget] = {}
         self.painted: Signal[AppState] = Signal(self, "painted")
         """Published with the state when all that shows it has been painted."""
@@ -158,7 +158,7 @@ class AgentTuiApp(App[int]):
                 yield StartPane(id="start")
                 yield Processes(id="processes")
                 yield Breaches(id="breaches")
-                yield LogPane(self._pull, id="logs")
+                yield LogPane(id="logs")
             with Vertical(id="right"):
                 yield OptionsPanel(id="options")
                 yield DispatchPanel(id="dispatch")
@@ -177,7 +177,6 @@ class AgentTuiApp(App[int]):
         try:
             self._engine = await self._make_engine()
             async with self._engine:
-                self.show_options()
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.doing")
                 await self._engine.closed()
             self.exit(ExitCode.OK)
@@ -218,8 +217,19 @@ class AgentTuiApp(App[int]):
 
     # -- painting --------------------------------------------------------------------------------------
 
-    def _pull(self, first: int, end: int) -> tuple[LogLine, ...]:
-        return self._engine.logs(first, end) if self._engine is not None else ()
+    @property
+    def _is_reading_logs(self) -> bool:
+        return self._reading_logs is not None and not self._reading_logs.is_finished
+
+    async def _read_logs(self) -> None:
+        """Give the log pane the lines that it does not have yet; it paints what it has meanwhile."""
+        pane = self.panel(LogPane)
+        while pane.end < self.state.log_end:
+            first = pane.end
+            answer = await self.handle.request(ReadLogs(first, self.state.log_end))
+            pane.add(answer.lines)
+            if pane.end == first:
+                return  # all of them were evicted
 
     def _refresh_keys(self) -> None:
         """The footer is made anew, which costs a layout, only when other keys make sense than before."""
@@ -270,12 +280,15 @@ class AgentTuiApp(App[int]):
             header.show(state, now, options, self._tuner.summary if self._tuner else "")
             self.panel(Processes).show(state, now)
             self.panel(LogPane).show(state, now)
+            if state.log_end > self.panel(LogPane).end and not self._is_reading_logs:
+                self._reading_logs = self.run_worker(self._read_logs(), group="logs")
             self.panel(Breaches).show(state, now)
             self.panel(DispatchPanel).show(state, now)
             self.panel(OptionsPanel).show(state, now)
-            if self._engine is not None and options is not self._shown_options:
-                self._shown_options = options  # others edit too: a sweep, a save of the config file
-                self.panel(OptionsPanel).show_options(self._engine.resolution)
+            if state.settings is not self._shown_settings:
+                self._shown_settings = state.settings
+                self.panel(OptionsPanel).show_options(state.settings.resolution)
+                self.panel(LogPane).level = state.settings.log_level
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
                     screen.follow(state, now)
@@ -338,10 +351,10 @@ class AgentTuiApp(App[int]):
 
     @property
     def in_force(self) -> ServerOptions:
-        return self._engine.resolution.options if self._engine is not None else DEFAULTS
+        return self.state.settings.options
 
     @property
-    def handle(self) -> Handle:
+    def handle(self) -> EngineAPI:
         if self._engine is None:
             raise UserError("agent-tui is still starting")
         return self._engine
@@ -377,17 +390,11 @@ class AgentTuiApp(App[int]):
         self.confirmed_host = host or self.confirmed_host
         return host is not None
 
-    def show_options(self) -> None:
-        """Shows the options in force, after an edit."""
-        self.panel(OptionsPanel).show_options(self.handle.resolution)
-        self.panel(LogPane).level = self.handle.log_level
-
     async def set_option(self, name: str, value: str) -> None:
         """Edits one option at once; what is wrong is said at its field."""
         result = await self.ask(cmd.SetOptions({name: value}), quiet=True)
         if not result.ok:
             self.panel(OptionsPanel).failed(name, result.text)
-        self.show_options()
 
     async def ask(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult:
         """Sends a command and says what came of it, success only unless `quiet`."""

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
@@ -32,7 +32,7 @@ class LoadView:
 class LoadRun:
     """Runs once. numIdleProcesses may change meanwhile: that is what one watches it for."""
 
-    def __init__(self, engine: Handle, load: Load, clock: Clock, confirmed_host: str = "") -> None:
+    def __init__(self, engine: EngineAPI, load: Load, clock: Clock, confirmed_host: str = "") -> None:
         self._engine = engine
         self._load = load
         self._clock = clock
@@ -92,7 +92,7 @@ class LoadRun:
 
     @property
     def _wanted(self) -> int:
-        return self._engine.resolution.options.num_idle_processes
+        return self._engine.state.settings.options.num_idle_processes
 
     def _hear(self, stamped: ev.Stamped) -> None:
         self._recorder.hear(stamped)

@@ -6,23 +6,16 @@ from html import escape
 from pathlib import Path
 
 from agent_tui.files import create_file
-from agent_tui.options.declare import OPTIONS
 from agent_tui.options.kinds import MASK
-from agent_tui.options.resolve import Resolution
 
 SHORTEST = 8
 """Of the secrets that are looked for: a development server's `secret` is a word like any other."""
 
 
-def secrets(resolution: Resolution) -> tuple[str, ...]:
-    """The secrets in force, longest first."""
-    found = {str(resolution.value(option)) for option in OPTIONS if option.kind.secret}
-    return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
-
-
-def masked(svg: str, hidden: Iterable[str]) -> str:
+def masked(svg: str, secrets: Iterable[str]) -> str:
     """The picture without these texts, however it spells them."""
-    for secret in hidden:
+    long = {each for each in secrets if len(each) >= SHORTEST}
+    for secret in sorted(long, key=len, reverse=True):
         for spelled in {secret, escape(secret), escape(secret).replace(" ", "&#160;")}:
             svg = svg.replace(spelled, MASK)
     return svg

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.tui.load_run import LoadRun
@@ -151,13 +151,13 @@ class Tuner:
         if self.current is not None:
             raise UserError(f"{self.current.progress} is still under way: T shows it, and Esc there ends it")
 
-    def start_load(self, engine: Handle, load: Load, confirmed_host: str = "") -> None:
+    def start_load(self, engine: EngineAPI, load: Load, confirmed_host: str = "") -> None:
         """Raises UserError while something is under way."""
         self.check_free()
         self.load = LoadRun(engine, load, self.clock, confirmed_host)
         self._start(self.load.run(), "the load")
 
-    def start_sweep(self, engine: Handle, plan: SweepPlan, target: Target) -> None:
+    def start_sweep(self, engine: EngineAPI, plan: SweepPlan, target: Target) -> None:
         """`plan` names a remote server's host if confirmed. Raises UserError while something is under way."""
         self.check_free()
         sweep = Sweep(engine, plan, clock=self.clock, timings=self.timings)

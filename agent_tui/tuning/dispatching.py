@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch
 from agent_tui.tuning.loads import Load
@@ -14,7 +14,7 @@ class _Refused(Exception):
     """How one dispatch ends the others."""
 
 
-async def dispatch_one(engine: Handle, job: Dispatch, recorder: Recorder, clock: Clock) -> str:
+async def dispatch_one(engine: EngineAPI, job: Dispatch, recorder: Recorder, clock: Clock) -> str:
     """One test job, which the recorder is told of; why it was refused, empty if it was not."""
     at = clock.time()
     result = await engine.send(job)
@@ -28,7 +28,7 @@ async def dispatch_one(engine: Handle, job: Dispatch, recorder: Recorder, clock:
 
 
 async def dispatch_all(
-    engine: Handle, job: Dispatch, load: Load, recorder: Recorder, clock: Clock, stopping: asyncio.Event
+    engine: EngineAPI, job: Dispatch, load: Load, recorder: Recorder, clock: Clock, stopping: asyncio.Event
 ) -> str:
     """Each job of the load at its time, however long the dispatches before it take; none once `stopping`.
 

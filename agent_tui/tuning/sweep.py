@@ -1,6 +1,6 @@
 """The sweep: the same load at several counts of idle processes, each from a steady state.
 
-It needs of the engine what front ends have of it, `Handle`, and changes one option while it lasts:
+It needs of the engine what front ends have of it, `EngineAPI`, and changes one option while it lasts:
 numIdleProcesses, which afterwards is what it was.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
@@ -90,7 +90,7 @@ class Progress:
 class Sweep:
     """One sweep; `run` once. `tell` hears of every step, in the loop's own thread."""
 
-    engine: Handle
+    engine: EngineAPI
     plan: SweepPlan
     tell: Callable[[Progress], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
@@ -103,7 +103,7 @@ class Sweep:
         state, plan = self._watcher.state, self.plan
         self._job = cmd.Dispatch(confirmed_host=plan.confirmed_host, length_s=plan.load.job_length_s)
         self._generation = state.generation.current
-        name = self.engine.resolution.options.agent_name
+        name = state.settings.options.agent_name
         self.result = SweepResult(state.agent, name, self.clock.time(), plan.load, plan.counts, plan.repeat)
         """What was measured so far."""
         runs = len(plan.counts) * plan.repeat

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent_tui.engine.bus import LaggedError
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 
 if TYPE_CHECKING:
     from agent_tui.model.events import Stamped
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Watcher:
     """The state as of the last event that `run` has read. `hear`, where set, gets every event."""
 
-    def __init__(self, engine: Handle) -> None:
+    def __init__(self, engine: EngineAPI) -> None:
         self._subscription = engine.subscribe()
         self.hear: Callable[[Stamped], None] | None = None
         self.trouble = ""

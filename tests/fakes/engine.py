@@ -1,12 +1,17 @@
 """An engine without processes or servers: tests publish its events and see the commands it got."""
 
+from dataclasses import replace
+from typing import Any, cast
+
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
-from agent_tui.engine.join import JoinLink, join_link
+from agent_tui.engine.join import join_link
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import UserError
-from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
+from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
+from agent_tui.model.settings import SettingsView
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
@@ -17,7 +22,7 @@ from tests.fakes.clock import FakeClock
 
 
 class FakeEngine:
-    """Implements `Handle`. `publish()` makes things happen; `commands` is what front ends asked for."""
+    """Implements `EngineAPI`. `publish()` makes things happen; `commands` is what front ends asked for."""
 
     def __init__(self, **options: str) -> None:
         self.clock = FakeClock()
@@ -33,17 +38,25 @@ class FakeEngine:
         """Whether it ends when it is told to stop."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
         flags = {name: Given(value, f"--{name}") for name, value in values.items()}
-        self.settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
+        self._settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
+        self.bus.state = replace(self.bus.state, settings=self._view)
 
-    function_names: tuple[str, ...] = ("busy", "picky", "entry")
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self.publish(ev.SettingsChanged(self._view))
+
+    @property
+    def _view(self) -> SettingsView:
+        return replace(self._settings.view, function_names=("busy", "picky", "entry"))
 
     @property
     def resolution(self) -> Resolution:
         return self.settings.resolution
-
-    @property
-    def log_level(self) -> LogLevel:
-        return LogLevel[self.resolution.options.log_level.upper()]
 
     @property
     def state(self) -> AppState:
@@ -55,14 +68,19 @@ class FakeEngine:
     def subscribe(self, limit: int = LIMIT) -> Subscription:
         return self.bus.subscribe(limit)
 
-    def logs(self, first: int, end: int) -> tuple[LogLine, ...]:
-        return self.store.pull(first, end)
-
-    def join_link(self, room: str) -> JoinLink:
-        if self.bus.state.server is None:
-            raise UserError("no server is in use yet")
-        address = ServerAddress(self.bus.state.server.url, "devkey", "secret")
-        return join_link(self.bus.state.server, address, room, "")
+    async def request(self, request: Asks[A]) -> A:
+        answer: Any
+        match request:
+            case ReadLogs(first, end):
+                answer = LogRange(self.store.pull(first, end))
+            case ReadSecrets():
+                answer = self.settings.secrets
+            case JoinRoom(room) if self.bus.state.server is not None:
+                address = ServerAddress(self.bus.state.server.url, "devkey", "secret")
+                answer = join_link(self.bus.state.server, address, room, "")
+            case _:
+                raise UserError("no server is in use yet")
+        return cast("A", answer)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         self.commands.append(command)

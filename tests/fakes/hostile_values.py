@@ -3,8 +3,11 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 CONTROL = (
     *(chr(code) for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
@@ -35,16 +38,15 @@ def with_text(annotation: Any, text: str) -> Any:
         return tuple(with_text(each, text) for each in items)
     if origin in (list, set, frozenset):
         return origin([with_text(arguments[0], text)])
-    if origin is dict:
+    if origin in (dict, Mapping):
         return {with_text(arguments[0], text): with_text(arguments[1], text)}
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return next(iter(annotation))
     if annotation in (int, float, bool):
         return annotation(1)
-    if dataclasses.is_dataclass(annotation):
+    if dataclasses.is_dataclass(annotation) or issubclass(annotation, msgspec.Struct):
         hints = typing.get_type_hints(annotation)
-        values = {field.name: with_text(hints[field.name], text) for field in dataclasses.fields(annotation)}
-        return annotation(**values)  # type: ignore[operator]
+        return annotation(**{name: with_text(hint, text) for name, hint in hints.items()})
     raise TypeError(f"{annotation}: say here what holds a text in it")
 
 

@@ -11,6 +11,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.model.reduce import _HANDLERS
+from agent_tui.model.settings import DEFAULTS
 
 DOCS = Path(__file__).parents[2] / "docs/headless.md"
 READY = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
@@ -43,6 +44,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.LogsAdded(0, 1, 0),
     ev.ProcessMeasured("p1", 30.0),
     ev.ProcessPinged("p1", 0.5),
+    ev.SettingsChanged(DEFAULTS),
 )
 """No line is told of these, in neither form."""
 

@@ -9,8 +9,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import Event, Notice, OptionsChanged
-from agent_tui.model.settings import OptionView
+from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
 from agent_tui.options.declare import OPTIONS, Basis, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
@@ -219,14 +218,17 @@ async def test_a_load_is_pushed_to_all_owners_but_to_loads() -> None:
     assert s.effects == [effect for effect in PUSHED if effect not in LOADS]
     assert s.settings.options.num_idle_processes == 3
     assert s.settings.current.function_names == ("picky",)
-    assert s.events == []
+    assert s.events == [SettingsChanged(s.settings.current.view)]
 
 
 async def test_a_later_load_says_what_it_changed() -> None:
     s = Scene()
     await s.load(numIdleProcesses="3")
     await s.load(Environment({"AGENT_TUI_PORT": Given("9001", ".env:1")}, (), ()), numIdleProcesses="4")
-    assert s.events == [OptionsChanged({"numIdleProcesses": (3, 4), "port": (0, 9001)})]
+    assert s.events[-2:] == [
+        SettingsChanged(s.settings.current.view),
+        OptionsChanged({"numIdleProcesses": (3, 4), "port": (0, 9001)}),
+    ]
 
 
 async def test_a_load_says_what_has_no_effect() -> None:
@@ -328,6 +330,15 @@ async def test_there_is_nothing_to_save_without_edits(tmp_path: Path) -> None:
         await Scene().settings.save(tmp_path / "agent.py", clear_secrets=False)
 
 
+async def test_an_edit_that_fails_leaves_front_ends_with_the_old_settings() -> None:
+    s = Scene()
+    old = s.settings.current.view
+    s.refusing = {Effect.LISTENER: "it cannot be"}
+    with pytest.raises(UserError):
+        await s.edit(port="9001")
+    assert [event for event in s.events if isinstance(event, SettingsChanged)][-1].settings == old
+
+
 # -- for front ends ----------------------------------------------------------------------------------
 
 
@@ -337,13 +348,14 @@ async def test_front_ends_get_plain_data_without_secrets() -> None:
     await s.load(environment, apiSecret="s3cret-of-the-test", initializeProcessTimeout="9000")
     await s.edit(logLevel="debug", production="true")
     view = s.settings.current.view
-    rows = {row.name: row for row in view.rows}
-    assert list(rows) == [option.name for option in OPTIONS]
-    assert rows["wsURL"] == OptionView("wsURL", "ws://x", "environment", "LIVEKIT_URL in .env:3")
-    assert rows["initializeProcessTimeout"].text == "9s"
-    assert rows["logLevel"] == OptionView("logLevel", "debug", "edited", "edited", is_edited=True)
-    assert (rows["production"].text, rows["production"].pending) == ("false", "true")
+    sources = view.resolution.sources
+    assert sources["wsURL"] == ("environment", "LIVEKIT_URL in .env:3")
+    assert sources["logLevel"] == ("edited", "edited")
+    assert view.edited == ("logLevel", "production")
+    assert (view.options.production, view.pending) == (False, {"production": "true"})
     assert view.options.log_level == "debug"
     assert view.function_names == ("picky",)
     assert view.can_undo
     assert "s3cret" not in repr(view)
+    assert "s3cret" not in repr(s.settings.current.secrets)
+    assert s.settings.current.secrets.values["apiSecret"] == "s3cret-of-the-test"

@@ -10,7 +10,6 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from agent_tui.logs.store import LogStore
-from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.tui.widgets.log_bars import LogTitle
 from agent_tui.tui.widgets.log_pane import LogPane
@@ -42,7 +41,7 @@ class Host(App[None]):
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self.store = LogStore(FakeClock(), capacity)
-        self.pane = LogPane(self.store.pull, level=LogLevel.DEBUG, capacity=capacity)
+        self.pane = LogPane(level=LogLevel.DEBUG, capacity=capacity)
 
     def compose(self) -> ComposeResult:
         yield self.pane
@@ -60,10 +59,9 @@ class Host(App[None]):
         return str(self.pane.query_one(LogTitle).render())
 
     def log_lines(self, *lines: str, level: LogLevel = LogLevel.INFO, process: str = "p1") -> None:
-        first = self.store.end
         for text in lines:
             self.store.add(LogSource(process, LogStream.STDOUT), level, text)
-        self.pane.added(LogsAdded(first, self.store.end, self.store.dropped))
+        self.pane.add(self.store.pull(self.pane.end, self.store.end))
 
     def count(self, first: int, end: int) -> None:
         self.log_lines(*(f"line {number}" for number in range(first, end)))

@@ -40,9 +40,6 @@ class PageHost(AgentTuiApp):
         assert isinstance(panel, kind)
         return panel
 
-    def show_options(self) -> None:
-        """Only a panel shows them."""
-
 
 def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any) -> AgentTuiApp:
     """Return an app over that engine, with its time."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agent_tui.model import events as ev
-from agent_tui.tui.app import DEFAULTS
+from agent_tui.model.settings import DEFAULTS
 from agent_tui.tui.screens.worker import WorkerPage, worker_lines
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -14,7 +14,7 @@ from tests.tui.page_host import page_host, painted
 
 
 def text(engine: FakeEngine, **options: object) -> str:
-    lines = worker_lines(engine.bus.state, replace(DEFAULTS, **options), engine.clock.time())  # type: ignore[arg-type]
+    lines = worker_lines(engine.bus.state, replace(DEFAULTS.options, **options), engine.clock.time())  # type: ignore[arg-type]
     return "\n".join("".join(span.text for span in line) for line in lines)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
+from agent_tui.model.requests import JoinRoom
 from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.doing.group import Group
 from agent_tui.tui.screens.breaches import BreachesPage
@@ -38,12 +39,12 @@ class JobActions(Group):
             await app.ask(replace(command, confirmed_host=app.confirmed_host))
 
     async def copy_link(self) -> None:
-        link = self.app.handle.join_link(self._room())
+        link = await self.app.handle.request(JoinRoom(self._room()))
         self.app.copy_to_clipboard(link.link)
         self.app.tell(f"copied: a link into {link.room}, with a token for one hour")
 
     async def open_link(self) -> None:
-        link = self.app.handle.join_link(self._room())
+        link = await self.app.handle.request(JoinRoom(self._room()))
         self.app.open_url(link.link)
         self.app.tell(f"opening {link.room} in the browser")
 

@@ -53,5 +53,5 @@ class LogActions(Group):
         self._pane.follow = True
 
     async def level(self) -> None:
-        higher = [level for level in LEVELS if level > self.app.handle.log_level]
+        higher = [level for level in LEVELS if level > self.app.handle.state.settings.log_level]
         await self.app.set_option("logLevel", (higher or LEVELS)[0].label)

@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.requests import ReadSecrets
 from agent_tui.tui.doing.group import Group
-from agent_tui.tui.picture import masked, save, secrets
+from agent_tui.tui.picture import masked, save
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.options import OptionsPage
@@ -31,22 +31,16 @@ class ScreenActions(Group):
             self.app.panel(Processes).focus()
 
     async def all_options(self) -> None:
-        handle = self.app.handle
-        await self.app.push_screen_wait(
-            OptionsPage(lambda: handle.settings, handle.function_names, self._edit, self._export)
-        )
-
-    async def _edit(self, command: cmd.Command) -> cmd.CommandResult:
-        result = await self.app.handle.send(command)
-        self.app.show_options()
-        return result
+        secrets = await self.app.handle.request(ReadSecrets())
+        await self.app.push_screen_wait(OptionsPage(self.app.handle, secrets, self._export))
 
     async def _export(self) -> None:
-        settings = self.app.handle.settings
+        settings = self.app.handle.state.settings
         await self.app.push_screen_wait(ExportPage(settings.resolution, settings.basis))
 
     async def picture(self) -> None:
-        svg = masked(self.app.export_screenshot(title="agent-tui"), secrets(self.app.handle.resolution))
+        secrets = await self.app.handle.request(ReadSecrets())
+        svg = masked(self.app.export_screenshot(title="agent-tui"), secrets.values.values())
         try:
             path = await asyncio.to_thread(save, svg, Path.cwd())
         except OSError as error:

@@ -1,17 +1,26 @@
 """Loads, sweeps, advice, and the count of idle processes."""
 
+import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from agent_tui.model.errors import UserError
 from agent_tui.tui.doing.group import Group
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import FIRST_LOAD, FIRST_SWEEP, LoadForm, SweepForm
 
+if TYPE_CHECKING:
+    from agent_tui.tui.app import AgentTuiApp
+
 MAX_IDLE = 256
 
 
 class TuningActions(Group):
     """Remembers the last load and the last sweep."""
+
+    def __init__(self, app: "AgentTuiApp") -> None:
+        super().__init__(app)
+        self._counting = asyncio.Lock()
 
     last_load = FIRST_LOAD
     last_sweep = FIRST_SWEEP
@@ -64,9 +73,10 @@ class TuningActions(Group):
         await self._change_idle(-1)
 
     async def _change_idle(self, by: int) -> None:
-        count = self.app.handle.resolution.options.num_idle_processes + by
-        if 0 <= count <= MAX_IDLE:
-            await self._set_idle(count)
+        async with self._counting:  # each press counts from what the one before it came to
+            count = self.app.handle.state.settings.options.num_idle_processes + by
+            if 0 <= count <= MAX_IDLE:
+                await self._set_idle(count)
 
     async def _set_idle(self, count: int) -> None:
         if self.app.tuner.sweeping:

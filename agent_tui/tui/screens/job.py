@@ -14,6 +14,7 @@ from textual.widgets import Static, Tab, Tabs
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
+from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import JobView
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.screens.live_page import LivePage, Sight
@@ -98,20 +99,23 @@ class JobPage(LivePage):
     def show(self) -> None:
         if not self.is_mounted:
             return
-        self._pull()
+        self.run_worker(self._read_log(), group="log", exclusive=False)
         text = self.query_one("#job-text", Static)
         lines = self._lines(self.query_one("#job-scroll", VerticalScroll).scrollable_content_region.width)
         if lines != self._shown:
             self._shown = lines
             text.update(to_contents(lines))
 
-    def _pull(self) -> None:
-        """Takes the log lines that came since the last time."""
-        end = self.sight.state().log_end
-        if end > self._log_end:
-            new = self.sight.handle.logs(self._log_end, end)
-            self._log.extend(line for line in new if line.job_id == self._job_id)
-            self._log_end = end
+    async def _read_log(self) -> None:
+        """Take the log lines that came since the last time, and show them."""
+        first, end = self._log_end, self.sight.state().log_end
+        if end > first:
+            self._log_end = end  # nobody else asks for these
+            answer = await self.sight.handle.request(ReadLogs(first, end))
+            new = [line for line in answer.lines if line.job_id == self._job_id]
+            self._log.extend(new)
+            if new:
+                self.show()
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from agent_tui.engine.handle import Handle
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.memory_plot import Levels
@@ -20,14 +20,14 @@ REFRESH_S = 0.5
 class Sight:
     """What a page looks at: the newest state, the time (Unix seconds), and whom it may ask."""
 
-    handle: Handle
+    handle: EngineAPI
     state: Callable[[], AppState]
     now: Callable[[], float]
 
     @property
     def levels(self) -> Levels:
         """The memory levels in force."""
-        options = self.handle.resolution.options
+        options = self.state().settings.options
         return Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
 
 

@@ -10,23 +10,25 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
+from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
+from agent_tui.model.requests import ReadSecrets, Secrets
+from agent_tui.model.settings import SettingsView
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.kinds import MASK
-from agent_tui.settings.settings import Settings
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.text import MUTED, brief
 from agent_tui.tui.widgets.draft_controls import Control, control_for
 from agent_tui.tui.widgets.option_rows import check, note
 
-Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-
-def held(option: Option, settings: Settings) -> str:
+def held(option: Option, settings: SettingsView, secrets: Secrets) -> str:
     """The option's value as text: what waits for the next start, else what is in force. Secrets are clear."""
-    waiting = settings.later.get(option.name)
-    return str(waiting.raw) if waiting else option.kind.write(settings.resolution.value(option))
+    if option.kind.secret:
+        return secrets.values[option.name]
+    in_force = option.kind.write(settings.resolution.value(option))
+    return settings.pending.get(option.name, in_force)
 
 
 def difference(option: Option, before: str, after: str) -> str:
@@ -50,13 +52,13 @@ class DraftRow(Vertical):
     }
     """
 
-    def __init__(self, option: Option, settings: Settings, function_names: tuple[str, ...]) -> None:
+    def __init__(self, option: Option, settings: SettingsView, secrets: Secrets) -> None:
         super().__init__(id=f"draft-{option.name}")
         self.option = option
-        self.control = control_for(option, function_names)
+        self.control = control_for(option, settings.function_names)
         self._note = Static("", classes="draft-note", markup=False)
         self._settings = settings
-        self.before = held(option, settings)
+        self.before = held(option, settings, secrets)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="draft-line"):
@@ -79,10 +81,10 @@ class DraftRow(Vertical):
         """Why what was typed is not taken; empty if it is, and without an edit."""
         return check(self.option, self.control.text) if self.edited else ""
 
-    def take(self, settings: Settings) -> None:
+    def take(self, settings: SettingsView, secrets: Secrets) -> None:
         """Takes the settings in force; what is being edited stays."""
         edited, self._settings = self.edited, settings
-        self.before = held(self.option, settings)
+        self.before = held(self.option, settings, secrets)
         if not edited:
             self.control.write(self.before)
         self.refresh_note()
@@ -99,7 +101,7 @@ class DraftRow(Vertical):
         elif self.edited:
             text = difference(self.option, self.before, self.control.text)
             content = Content.styled(f"● {text}", "$text-warning")
-        elif self.option.name in self._settings.later:
+        elif self.option.name in self._settings.pending:
             now = self.option.kind.write(self._settings.resolution.value(self.option)) or "–"
             content = Content.styled(f"at the next start, once saved; now {brief(now)}", "$text-warning")
         else:
@@ -134,16 +136,16 @@ class OptionsPage(Page[None]):
 
     def __init__(
         self,
-        settings: Callable[[], Settings],
-        function_names: tuple[str, ...],
-        send: Send,
+        engine: EngineAPI,
+        secrets: Secrets,
         export: Callable[[], Awaitable[None]],
     ) -> None:
+        """`secrets` are those that the state has masked."""
         super().__init__()
-        self._settings = settings
-        self._send = send
+        self._engine = engine
         self._export = export
-        self._rows = {option.name: DraftRow(option, settings(), function_names) for option in OPTIONS}
+        self._settings = engine.state.settings
+        self._rows = {option.name: DraftRow(option, self._settings, secrets) for option in OPTIONS}
         self._said = ""
         self._failed = False
 
@@ -215,7 +217,7 @@ class OptionsPage(Page[None]):
         return [
             name
             for name, row in self._rows.items()
-            if row.option.kind.secret and name in self._settings().edits
+            if row.option.kind.secret and name in self._settings.edited
         ]
 
     @on(Button.Pressed, "#options-export")
@@ -236,12 +238,13 @@ class OptionsPage(Page[None]):
         self.run_worker(self._command(command), group="options")
 
     async def _command(self, command: cmd.Command) -> None:
-        result = await self._send(command)
+        result = await self._engine.send(command)
         self._say(result.text, failed=not result.ok)
         if result.ok:
-            settings = self._settings()
+            secrets = await self._engine.request(ReadSecrets())
+            self._settings = self._engine.state.settings
             for row in self._rows.values():
-                row.take(settings)
+                row.take(self._settings, secrets)
             self._refresh()
 
     def _say(self, text: str, *, failed: bool = False) -> None:
@@ -263,5 +266,5 @@ class OptionsPage(Page[None]):
         self.query_one("#options-diff", Static).update(content)
         self.query_one("#options-apply", Button).disabled = not edits
         self.query_one("#options-clear", Button).display = bool(self._secrets)
-        self.query_one("#options-undo", Button).disabled = not self._settings().history
-        self.query_one("#options-save", Button).disabled = not self._settings().edits
+        self.query_one("#options-undo", Button).disabled = not self._settings.can_undo
+        self.query_one("#options-save", Button).disabled = not self._settings.edited

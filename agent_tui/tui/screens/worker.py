@@ -103,5 +103,5 @@ class WorkerPage(LiveTextPage):
     def __init__(self, sight: Sight) -> None:
         super().__init__(
             "Worker",
-            lambda: worker_lines(sight.state(), sight.handle.resolution.options, sight.now()),
+            lambda: worker_lines(sight.state(), sight.state().settings.options, sight.now()),
         )

@@ -1,6 +1,6 @@
 """The log pane: a title line, the lines, and fields for finding text or a time in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,6 @@ from textual.message import Message
 from textual.widgets import Input
 
 from agent_tui.logs.ring import CAPACITY
-from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.log_export import LogExport
@@ -26,14 +25,13 @@ from agent_tui.tui.widgets.log_time import EXAMPLES, BadTime, parse_time
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.text import grouped
 
-Pull = Callable[[int, int], tuple[LogLine, ...]]
 FIND_HELP = "↑↓ goes on · Ctrl+O only found · Ctrl+R regex · Esc ends"
 TIME_HELP = f"{EXAMPLES} · Esc closes"
 TOO_SLOW = "this regular expression takes too long on these lines: it is no longer looked for"
 
 
 class LogPane(Vertical):
-    """Shows what `pull` gives for the ranges that `added` announces."""
+    """Shows the lines that it is given by `add`."""
 
     DEFAULT_CSS = """
     LogPane {
@@ -44,19 +42,14 @@ class LogPane(Vertical):
 
     def __init__(
         self,
-        pull: Pull,
         *,
         level: LogLevel = LogLevel.INFO,
         capacity: int = CAPACITY,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`pull(first, end)` gives the stored lines of a range, without those that were evicted.
-
-        `capacity` is the store's.
-        """
+        """`capacity` is the store's."""
         super().__init__(id=id, classes=classes)
-        self._pull = pull
         self._level = level
         self._chosen = Chosen()
         self._title = LogTitle()
@@ -67,7 +60,6 @@ class LogPane(Vertical):
         self._find = LogPrompt("Find", self._find_field, FIND_HELP, id="log-find")
         self._time = LogPrompt("Go to", PromptInput(compact=True), TIME_HELP, id="log-time")
         self._state: AppState | None = None
-        self._dropped = 0
         self._origin: tuple[bool, int | None] = (True, None)
         self._when_scanned: Callable[[], None] | None = None
 
@@ -87,20 +79,19 @@ class LogPane(Vertical):
     # -- what the app tells ------------------------------------------------------------------------------
 
     def show(self, state: AppState, now: float) -> None:
-        """Takes over lines that nobody announced (those before the subscription), and the owners' names."""
-        if state is self._state:
-            return
-        self._state = state
-        self.added(LogsAdded(state.log_end, state.log_end, state.logs_dropped))
-        self._retitle()
-
-    def added(self, event: LogsAdded) -> None:
-        """Pulls what is new up to `event.end`. Once per batch; again for the same lines is free."""
-        if event.dropped != self._dropped:
-            self._dropped = event.dropped
+        """Takes the owners' names, and how many lines were dropped."""
+        if state is not self._state:
+            self._state = state
             self._retitle()
-        if event.end > self._view.rows.end:
-            self._view.add(self._pull(self._view.rows.end, event.end))
+
+    @property
+    def end(self) -> int:
+        """Index of the next line that is wanted."""
+        return self._view.rows.end
+
+    def add(self, lines: Sequence[LogLine]) -> None:
+        """Takes the next lines; those that are missing before them were evicted."""
+        self._view.add(lines)
 
     @property
     def level(self) -> LogLevel:
@@ -394,7 +385,7 @@ class LogPane(Vertical):
                 picked=rows.count(*picked) if several and picked is not None else 0,
                 follow=view.follow,
                 unseen=view.unseen,
-                dropped=self._dropped,
+                dropped=self._state.logs_dropped if self._state else 0,
                 lines=rows.end - rows.first,
             )
         )

@@ -1,0 +1,135 @@
+"""The whole screen over an engine that is reached through the codec, and answers after 50 ms."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from agent_tui.model import commands as cmd
+from agent_tui.model.commands import CommandResult
+from agent_tui.options.kinds import MASK
+from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.options import DraftRow, OptionsPage
+from agent_tui.tui.widgets.log_pane import LogPane
+from tests.fakes.engine import FakeEngine
+from tests.fakes.remote_engine import RemoteEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+from tests.tui.page_host import PageHost
+
+SECRET = "a-secret-of-the-fake-engine"
+
+
+@asynccontextmanager
+async def screen(
+    engine: FakeEngine, kind: type[AgentTuiApp] = AgentTuiApp
+) -> AsyncIterator[tuple[AgentTuiApp, Pilot[Any]]]:
+    """An app that has painted the engine's state."""
+
+    async def make() -> RemoteEngine:
+        return RemoteEngine(engine)
+
+    app = kind(make, now=engine.clock.time, exit_process=lambda _: None)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app.state == engine.state)
+        await pilot.pause()
+        yield app, pilot
+        engine.bus.close()
+    await app.ended()
+
+
+async def test_the_dashboard_shows_what_the_engine_has() -> None:
+    engine = FakeEngine(numIdleProcesses="3")
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        await until(lambda: app.panel(LogPane).end == engine.store.end)
+        await pilot.pause()
+        picture = app.export_screenshot()
+        for expected in ("prewarm", "registered", "numIdleProcesses"):
+            assert expected in picture
+        assert SECRET not in repr(app.state)
+        engine.log("a line after the first paint")
+        await until(lambda: app.panel(LogPane).end == engine.store.end)
+        await pilot.pause()
+        assert "after" in app.export_screenshot()
+
+
+async def test_edits_dispatches_and_reloads() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("plus", "plus", "minus", "d", "r", "l")
+        await until(lambda: len(engine.commands) == 6)
+        counts = [each for each in engine.commands if isinstance(each, cmd.SetOptions)]
+        assert [each.values["numIdleProcesses"] for each in counts if "logLevel" not in each.values] == [
+            "2",
+            "3",
+            "2",
+        ]
+        assert cmd.Dispatch() in engine.commands
+        assert cmd.Reload() in engine.commands
+        await until(lambda: app.state.settings.options.log_level == "warn")
+        await until(lambda: app.panel(LogPane).level.label == "warn")
+
+
+async def test_the_form_of_all_options_is_edited_and_keeps_secrets_to_itself() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine, PageHost) as (app, pilot):
+        await pilot.press("E")
+        await until(lambda: isinstance(app.screen, OptionsPage))
+        await pilot.pause()
+        page = app.screen
+        assert page.query_one("#draft-apiSecret", DraftRow).control.text == SECRET
+        row = page.query_one("#draft-numIdleProcesses", DraftRow)
+        row.query_one(Input).value = "4"
+        await pilot.pause()
+        await pilot.press("ctrl+s")
+        await until(lambda: row.before == "4" and not row.edited)
+        assert engine.commands == [cmd.SetOptions({"numIdleProcesses": "4"})]
+        assert app.state.settings.options.api_secret == MASK
+
+
+@pytest.mark.parametrize("name", [each.name for each in ACTIONS if each.name not in ("quit", "drain")])
+async def test_every_key(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pages open, take their answers when these come, and close."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AgentTuiApp, "open_url", lambda *_, **__: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    engine = FakeEngine()
+    engine.results = [CommandResult(True, "an answer")] * 3
+    histories.busy(engine)
+    async with screen(engine, PageHost) as (app, pilot):
+        for key in next(each.keys for each in ACTIONS if each.name == name):
+            await pilot.press(key)
+            await pilot.pause(0.15)
+            while len(app.screen_stack) > 1:
+                await pilot.press("escape")
+        assert app._exception is None
+
+
+async def test_log_lines_are_scrolled_and_searched_while_ranges_are_read() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    for number in range(300):
+        engine.log(f"line number {number}")
+    async with screen(engine) as (app, pilot):
+        pane = app.panel(LogPane)
+        await until(lambda: pane.end == engine.store.end)
+        await pilot.pause()
+        pane.query_one("LogView").focus()
+        await pilot.press("pageup", "pageup")
+        assert not pane.follow
+        engine.log("it came while one read")
+        await until(lambda: pane.end == engine.store.end)
+        assert not pane.follow
+        await pilot.press("slash", *"came while", "enter")
+        await pilot.pause()
+        assert pane.needle == "came while"
+        await pilot.press("f")
+        await until(lambda: pane.follow)
