@@ -11,7 +11,6 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, require_credentials
 from agent_tui.generations.bases import Bases
-from agent_tui.generations.control import Control
 from agent_tui.generations.generation import Generation
 from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
@@ -124,11 +123,6 @@ class AgentCode:
     def current(self) -> Generation | None:
         return self._loader.current
 
-    @property
-    def control(self) -> Control | None:
-        """The current generation's control process."""
-        return self.current.control if self.current else None
-
     def processes(self) -> tuple[SupervisedProcess, ...]:
         """Return all running processes."""
         return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
@@ -186,8 +180,11 @@ class AgentCode:
 
     def tell_live(self, worker_id: str | None, running: Iterable[JobRecord], *, draining: bool) -> None:
         """Keep what the agent's functions see of the worker up to date."""
-        if self.control is None:
+        if self.current is None:
             return
+        manifest = self.current.manifest
+        if not (manifest.has_request_func or manifest.has_load_func):
+            return  # nothing would see it, and it lists every running job
         jobs = tuple(
             ch.ActiveJob(
                 record.job.SerializeToString(), record.accept, record.url, record.token, record.worker_id
@@ -195,7 +192,7 @@ class AgentCode:
             for record in running
             if record.accept is not None
         )
-        self.control.live(ch.WorkerLive(worker_id or "unregistered", jobs, draining))
+        self.current.control.live(ch.WorkerLive(worker_id or "unregistered", jobs, draining))
 
     # -- the end --------------------------------------------------------------------------------------
 
