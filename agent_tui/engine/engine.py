@@ -277,7 +277,7 @@ class Engine:
             case Terminated(job_id=job_id):
                 self._jobs.terminated(job_id)
             case _:
-                self._registrar.hear(worker, event)
+                self._registrar.handle(worker, event)
 
     def _on_pool_event(self, event: PoolEvent) -> None:
         if isinstance(event, Warmed):

@@ -61,7 +61,7 @@ class Registrar:
         make_worker: Callable[..., Worker] = Worker,
     ) -> None:
         """`on_event` gets all that happens to the workers; those that are not about jobs are to come back to
-        `hear`. `changed` is called when another worker id is in use. `failed` reports an internal error; it
+        `handle`. `changed` is called when another worker id is in use. `failed` reports an internal error; it
         returns after how many s to restart (`Supervision`).
         """
         self._on_event = on_event
@@ -197,7 +197,7 @@ class Registrar:
         while self._ending:
             await asyncio.gather(*self._ending)
 
-    def hear(self, worker: Worker, event: WorkerEvent) -> None:
+    def handle(self, worker: Worker, event: WorkerEvent) -> None:
         """Takes what happens to a registration. Of one that retires nothing is reported but its messages."""
         match event:
             case Registered():

@@ -308,7 +308,7 @@ class Worker:
 
     async def _serve(self, link: Link) -> _Ended:
         machine = WorkerProtocol(self.registration, self._timings)
-        session = self._session = Session(link, machine, self._take_in, self._clock, self._timings)
+        session = self._session = Session(link, machine, self._handle, self._clock, self._timings)
         self._registered_at = None
         try:
             reason = await session.run()
@@ -345,7 +345,7 @@ class Worker:
 
     # -- what happens on a connection -----------------------------------------------------------------
 
-    def _take_in(self, event: WorkerEvent) -> None:
+    def _handle(self, event: WorkerEvent) -> None:
         """Keeps what an event means for the worker itself, then hands it on."""
         match event:
             case Registered():

@@ -111,7 +111,7 @@ class Scene:
         self.workers: list[FakeWorker] = []
         kind = type("Worker", (FakeWorker,), {"made": self.workers})
         self.registrar = Registrar(
-            on_event=lambda worker, event: self.registrar.hear(worker, event),
+            on_event=lambda worker, event: self.registrar.handle(worker, event),
             changed=lambda: None,
             clock=SystemClock(),
             emit=self.events.append,
@@ -417,9 +417,9 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
                 worker.job_over(event.job_id)
             case Registered():
                 workers.append(worker)
-                registrar.hear(worker, event)
+                registrar.handle(worker, event)
             case _:
-                registrar.hear(worker, event)
+                registrar.handle(worker, event)
 
     registrar = Registrar(
         on_event=take,
