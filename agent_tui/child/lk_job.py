@@ -23,7 +23,7 @@ from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_m
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .lk_capture import Capture
+    from .lk_sdk import Capture
     from .process import Link
 
 _log = logging.getLogger("agent-tui")

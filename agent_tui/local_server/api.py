@@ -1,6 +1,7 @@
 """What the API's methods do with rooms and dispatches, and the limits that they keep."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from livekit.protocol.agent_dispatch import ListAgentDispatchResponse
@@ -14,68 +15,70 @@ _MAX_METADATA: Final = 512 * 1024
 _MAX_ATTRIBUTES: Final = 64 * 1024
 _MAX_ROOM_NAME: Final = 256
 
-_NO_ROOM: Final = "requested room does not exist"
+
+def methods(rooms: Rooms) -> dict[str, Method]:
+    """The served methods of RoomService and AgentDispatchService, each with the grant that it asks for
+    (worker-protocol §11.2)."""
+    creates, lists = (lambda grants, _: grants.create_rooms), (lambda grants, _: grants.list_rooms)
+    table = {
+        "livekit.RoomService/CreateRoom": (creates, _create_room),
+        "livekit.RoomService/ListRooms": (lists, _list_rooms),
+        "livekit.RoomService/DeleteRoom": (creates, _delete_room),
+        "livekit.AgentDispatchService/CreateDispatch": (_administers, _create_dispatch),
+        "livekit.AgentDispatchService/ListDispatch": (_administers, _list_dispatch),
+        "livekit.AgentDispatchService/DeleteDispatch": (_administers, _delete_dispatch),
+    }
+    return {name: Method(allowed, partial(run, rooms)) for name, (allowed, run) in table.items()}
 
 
-class Api:
-    """RoomService and AgentDispatchService over the rooms (worker-protocol §11.2)."""
+def _create_room(rooms: Rooms, request: Any) -> Any:
+    if len(request.name.encode()) > _MAX_ROOM_NAME:
+        raise refusal("invalid_argument", f"room name length exceeds limits: max length {_MAX_ROOM_NAME}")
+    _check_metadata(request.metadata, _MAX_METADATA)
+    for entry in request.agents:
+        _check_metadata(entry.metadata, _MAX_METADATA)
+        _check_attributes(entry.attributes, _MAX_ATTRIBUTES)
+    return rooms.create(request).info
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
 
-    def methods(self) -> Mapping[str, Method]:
-        """The served methods, each with the grant that it asks for."""
-        return {
-            "livekit.RoomService/CreateRoom": Method(lambda g, _: g.create_rooms, self.create_room),
-            "livekit.RoomService/ListRooms": Method(lambda g, _: g.list_rooms, self.list_rooms),
-            "livekit.RoomService/DeleteRoom": Method(lambda g, _: g.create_rooms, self.delete_room),
-            "livekit.AgentDispatchService/CreateDispatch": Method(_administers, self.create_dispatch),
-            "livekit.AgentDispatchService/ListDispatch": Method(_administers, self.list_dispatch),
-            "livekit.AgentDispatchService/DeleteDispatch": Method(_administers, self.delete_dispatch),
-        }
+def _list_rooms(rooms: Rooms, request: Any) -> Any:
+    return ListRoomsResponse(rooms=rooms.infos(request.names))
 
-    def create_room(self, request: Any) -> Any:
-        if len(request.name.encode()) > _MAX_ROOM_NAME:
-            raise refusal("invalid_argument", f"room name length exceeds limits: max length {_MAX_ROOM_NAME}")
-        _check_metadata(request.metadata, _MAX_METADATA)
-        for entry in request.agents:
-            _check_metadata(entry.metadata, _MAX_METADATA)
-            _check_attributes(entry.attributes, _MAX_ATTRIBUTES)
-        return self._rooms.create(request).info
 
-    def list_rooms(self, request: Any) -> Any:
-        return ListRoomsResponse(rooms=self._rooms.infos(request.names))
+def _delete_room(rooms: Rooms, request: Any) -> Any:
+    _room(rooms, request.room)
+    rooms.delete(request.room)
+    return DeleteRoomResponse()
 
-    def delete_room(self, request: Any) -> Any:
-        self._room(request.room)
-        self._rooms.delete(request.room)
-        return DeleteRoomResponse()
 
-    def create_dispatch(self, request: Any) -> Any:
-        """Makes the room when it is missing, whose implicit dispatch then fires too (§14.37)."""
-        fault = deployment_fault(request.deployment)
-        if fault:
-            raise refusal("invalid_argument", fault)
-        _check_metadata(request.metadata)
-        _check_attributes(request.attributes)
-        return self._rooms.create(CreateRoomRequest(name=request.room), unasked=True).dispatch(request)
+def _create_dispatch(rooms: Rooms, request: Any) -> Any:
+    """Makes the room when it is missing, whose implicit dispatch then fires too (§14.37)."""
+    fault = deployment_fault(request.deployment)
+    if fault:
+        raise refusal("invalid_argument", fault)
+    _check_metadata(request.metadata)
+    _check_attributes(request.attributes)
+    return rooms.create(CreateRoomRequest(name=request.room), unasked=True).dispatch(request)
 
-    def list_dispatch(self, request: Any) -> Any:
-        dispatches = self._room(request.room).dispatches
-        wanted = [item for item in dispatches if request.dispatch_id in ("", item.id)]
-        return ListAgentDispatchResponse(agent_dispatches=wanted)
 
-    def delete_dispatch(self, request: Any) -> Any:
-        try:
-            return self._room(request.room).delete_dispatch(request.dispatch_id)
-        except KeyError:
-            raise refusal("not_found", "dispatch ID not found") from None
+def _list_dispatch(rooms: Rooms, request: Any) -> Any:
+    dispatches = _room(rooms, request.room).dispatches
+    wanted = [item for item in dispatches if request.dispatch_id in ("", item.id)]
+    return ListAgentDispatchResponse(agent_dispatches=wanted)
 
-    def _room(self, name: str) -> Room:
-        room = self._rooms.get(name)
-        if room is None:
-            raise refusal("not_found", _NO_ROOM)
-        return room
+
+def _delete_dispatch(rooms: Rooms, request: Any) -> Any:
+    try:
+        return _room(rooms, request.room).delete_dispatch(request.dispatch_id)
+    except KeyError:
+        raise refusal("not_found", "dispatch ID not found") from None
+
+
+def _room(rooms: Rooms, name: str) -> Room:
+    room = rooms.get(name)
+    if room is None:
+        raise refusal("not_found", "requested room does not exist")
+    return room
 
 
 def _administers(grants: Any, request: Any) -> bool:

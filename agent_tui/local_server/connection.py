@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -23,22 +22,11 @@ SignToken = Callable[[WorkerSession, Any, Any], str]
 """Makes the token for a session's job and its AvailabilityResponse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A worker's AvailabilityResponse."""
-
-    response: Any
-
-
 class Silence(StrEnum):
     """What an offer came to without an answer."""
 
     TIMED_OUT = "timed out"
     LOST = "connection lost"
-
-
-class UndecodableError(Exception):
-    """A frame that is no worker message; the connection is dropped for it (worker-protocol §4.1)."""
 
 
 class WorkerConnection:
@@ -58,7 +46,8 @@ class WorkerConnection:
         self._sign = sign
         self._simulate = simulate
         self._timings = timings
-        self._answers: dict[str, asyncio.Future[Answer | Silence]] = {}
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        """For each job that is offered: the worker's AvailabilityResponse, or a `Silence`."""
         self._text = False
         self._request: web.Request | None = None
         # One byte more than allowed: aiohttp refuses what reaches its limit, the real server what exceeds it.
@@ -91,9 +80,12 @@ class WorkerConnection:
 
     # -- as the dispatcher sees it ---------------------------------------------------------------------
 
-    async def ask(self, job: Any, timeout_s: float) -> Answer | Silence:
-        """Offers the job and waits for the answer; stamps the job's state. Ignores a late answer (§6.3)."""
-        answer: asyncio.Future[Answer | Silence] = asyncio.get_running_loop().create_future()
+    async def ask(self, job: Any, timeout_s: float) -> Any:
+        """Offer the job; return the AvailabilityResponse, or a `Silence`. Stamps the job's state.
+
+        A late answer is ignored (§6.3).
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[job.id] = answer
         try:
             async with asyncio.timeout(timeout_s):
@@ -129,7 +121,7 @@ class WorkerConnection:
         pinger = asyncio.create_task(self._ping())
         try:
             await self._read()
-        except (ViolationError, UndecodableError, TopicTakenError, TimeoutError):
+        except (ViolationError, TopicTakenError, TimeoutError):
             pass
         finally:
             pinger.cancel()
@@ -170,7 +162,7 @@ class WorkerConnection:
                 case Answered(response):
                     answer = self._answers.get(response.job_id)
                     if answer is not None and not answer.done():
-                        answer.set_result(Answer(response))
+                        answer.set_result(response)
                 case Simulate(job):
                     self._simulate(self, job)
 
@@ -200,7 +192,8 @@ async def _delivered(sending: Awaitable[None]) -> bool:
 def _decode(frame: bytes | str) -> Any:
     """The WorkerMessage in a frame, whose type decides the encoding (worker-protocol §1.1).
 
-    Raises `UndecodableError` for garbage, and for a message whose member is empty or not known here.
+    Raises `ViolationError` for garbage, and for a message whose member is empty or not known here: the
+    connection is dropped (§4.1).
     """
     message = WorkerMessage()
     try:
@@ -209,9 +202,9 @@ def _decode(frame: bytes | str) -> Any:
         else:
             json_format.Parse(frame, message, ignore_unknown_fields=True)
     except (DecodeError, json_format.ParseError) as error:
-        raise UndecodableError(f"undecodable message: {error}") from None
+        raise ViolationError(f"undecodable message: {error}") from None
     if message.WhichOneof("message") is None:
-        raise UndecodableError("a message without a member known here")
+        raise ViolationError("a message without a member known here")
     return message
 
 

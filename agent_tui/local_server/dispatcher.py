@@ -206,13 +206,13 @@ class Dispatcher:
         answer = await worker.ask(job, timeout_s) if timeout_s > 0 else Silence.TIMED_OUT
         if isinstance(answer, Silence):
             return answer
-        if answer.response.terminate:
+        if answer.terminate:
             job.state.status = JobStatus.JS_SUCCESS
             job.state.ended_at = job.state.updated_at = nanoseconds(self._clock)
             return None
-        if not answer.response.available:
+        if not answer.available:
             return "rejected"
-        await worker.assign(job, answer.response)
+        await worker.assign(job, answer)
         return None
 
 

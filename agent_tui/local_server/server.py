@@ -12,8 +12,7 @@ from aiohttp import web
 from livekit.protocol.agent import JobType
 from livekit.protocol.models import ServerInfo
 
-from agent_tui.local_server import auth, ids, twirp
-from agent_tui.local_server.api import Api
+from agent_tui.local_server import api, auth, ids, twirp
 from agent_tui.local_server.auth import job_token
 from agent_tui.local_server.connection import WorkerConnection
 from agent_tui.local_server.dispatcher import Dispatcher, Tasks, TellUnassigned
@@ -89,7 +88,7 @@ class LocalServer:
             on_unassigned=on_unassigned,
         )
         self._rooms = Rooms(World(self._dispatcher, self._clock, self._timings, self._rng))
-        self._methods = Api(self._rooms).methods()
+        self._methods = api.methods(self._rooms)
         self._node_id = ids.new_id(ids.NODE, self._rng)
         self._server: HttpServer | None = None
 

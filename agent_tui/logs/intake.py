@@ -1,12 +1,10 @@
 """From children's pipes to the store: one thread reads them all, so that no event loop and no job waits."""
 
-import asyncio
 import contextlib
 import itertools
 import os
 import selectors
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
 
 from agent_tui.logs.store import LogStore
@@ -56,8 +54,6 @@ class LogIntake:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._arrivals: list[tuple[int, _Pipe]] = []
-        self._open: Counter[str] = Counter()
-        self._waiters: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]] = {}
         self._closing = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -68,7 +64,6 @@ class LogIntake:
     def attach(self, fd: int, source: LogSource) -> None:
         os.set_blocking(fd, False)
         with self._lock:
-            self._open[source.process_id] += 1
             self._arrivals.append((fd, _Pipe(source)))
         self._wake()
 
@@ -83,15 +78,6 @@ class LogIntake:
         fields: dict[str, object] | None = None,
     ) -> None:
         self._store.add(source, level, text, ts=ts, logger=logger, fields=fields)
-
-    async def drained(self, process_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            if not self._open[process_id]:
-                return
-            future: asyncio.Future[None] = loop.create_future()
-            self._waiters.setdefault(process_id, []).append((loop, future))
-        await future
 
     def close(self) -> None:
         """Stores what the pipes still hold and ends the thread."""
@@ -185,18 +171,3 @@ class LogIntake:
             self._store_lines(pipe, [pipe.pending])
             pipe.pending = bytearray()
         self._tell_dropped(pipe)
-        process_id = pipe.source.process_id
-        with self._lock:
-            self._open[process_id] -= 1
-            if self._open[process_id]:
-                return
-            del self._open[process_id]
-            waiters = self._waiters.pop(process_id, [])
-        for loop, future in waiters:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve, future)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -83,7 +83,3 @@ class LogSink(Protocol):
     ) -> None:
         """Stores one structured record."""
         ...
-
-    async def drained(self, process_id: str) -> None:
-        """Returns when every pipe of that process is at its end and stored."""
-        ...

@@ -205,13 +205,6 @@ def adopt(
     return SpawnedProcess(started, pidfd_open)
 
 
-def spawn(
-    command: Command, process_id: str, sink: LogSink, pidfd_open: PidfdOpen | None = None
-) -> SpawnedProcess:
-    """Starts a process and takes it in. Raises OSError, with nothing left open."""
-    return adopt(start(command), process_id, sink, pidfd_open)
-
-
 CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "main.py"
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}

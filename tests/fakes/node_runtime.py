@@ -26,7 +26,7 @@ from agent_tui.model.child import (
 )
 from agent_tui.model.logs import LogSink
 from agent_tui.runtimes.line_child import LineChild
-from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
+from agent_tui.runtimes.spawn import Command, adopt, start, system_pidfd_open
 
 SCRIPT = Path(__file__).with_name("node_child.py")
 TRAITS = ChildTraits(stacks=False, reports_loading=False, reports_entry=False)
@@ -103,6 +103,6 @@ async def launch_node(behaviour: str, sink: LogSink, orphan_s: float = 15.0) -> 
         {"PATH": "/usr/bin:/bin"},
         fd_variable="NODE_CHANNEL_FD",
     )
-    child = LineChild(spawn(command, "p1", sink, system_pidfd_open()), TRAITS, NodeDialect())
+    child = LineChild(adopt(start(command), "p1", sink, system_pidfd_open()), TRAITS, NodeDialect())
     child.send_line(_line("initializeRequest", {"loggerOptions": {}, "sessionEndTimeout": 300_000}))
     return child

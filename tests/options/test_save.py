@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.child import lk_capture
+from agent_tui.child import lk_sdk
 from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_config, save
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.envfiles import read_environment
@@ -108,6 +108,6 @@ def test_nothing_to_tell_is_no_error() -> None:
 
 def test_what_the_exports_pass_to_an_sdk_it_takes() -> None:
     # An option that fails here is of neither SDK: it belongs to the lists on top of export.py.
-    taken = {name for name, _ in lk_capture.OPTIONS.values()}
+    taken = {name for name, _ in lk_sdk.OPTIONS.values()}
     of_agents_js_only = {"agent", "production"}
     assert {option.name for option in OPTIONS} - taken - of_agents_js_only == set(_ENVIRONMENT_ONLY)

@@ -72,9 +72,6 @@ class Sink:
             (level, text, {**(fields or {}), "_logger": logger, "_stream": source.stream.value})
         )
 
-    async def drained(self, process_id: str) -> None:
-        await asyncio.to_thread(self.join)
-
     def join(self) -> None:
         """Waits for the pipes' ends, those of bases and templates aside."""
         for thread in self._threads:

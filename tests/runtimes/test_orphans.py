@@ -12,7 +12,7 @@ import pytest
 
 from agent_tui.model.events import StartMethod
 from agent_tui.runtimes import orphans
-from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
+from agent_tui.runtimes.spawn import Command, adopt, start, system_pidfd_open
 
 from ..sdks import each_sdk
 from .support import Sink, alive, open_fds, poll
@@ -164,9 +164,9 @@ async def test_the_guard_lives_as_long_as_there_is_a_process_to_watch(tmp_path: 
     before = open_fds()
     command = Command([sys.executable, "-c", "input()"], tmp_path, dict(os.environ))
     forever = Command([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, dict(os.environ))
-    first = spawn(forever, "p1", Sink(), system_pidfd_open())
+    first = adopt(start(forever), "p1", Sink(), system_pidfd_open())
     guard = orphans.GUARD.pid
-    second = spawn(command, "p2", Sink(), system_pidfd_open())
+    second = adopt(start(command), "p2", Sink(), system_pidfd_open())
     assert guard is not None
     assert orphans.GUARD.pid == guard
     await second.wait()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.model.child import ChildExit
-from agent_tui.runtimes.spawn import Command, spawn, system_pidfd_open
+from agent_tui.runtimes.spawn import Command, adopt, start, system_pidfd_open
 from tests.runtimes.support import Sink
 
 pytestmark = pytest.mark.real
@@ -22,6 +22,6 @@ async def test_its_end_is_seen_with_a_pidfd_without_and_with_no_descriptor_left(
     pidfd_open: object, tmp_path: Path
 ) -> None:
     command = Command([sys.executable, "-c", "raise SystemExit(7)"], tmp_path, dict(os.environ))
-    process = spawn(command, "p1", Sink(), pidfd_open)  # type: ignore[arg-type]
+    process = adopt(start(command), "p1", Sink(), pidfd_open)  # type: ignore[arg-type]
     assert await process.wait() == ChildExit(7)
     process.sock.close()
