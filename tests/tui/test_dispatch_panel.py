@@ -6,8 +6,7 @@ from textual.widgets import Static
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import AppState, DispatchView, JobPhase, JobView
-from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
-from agent_tui.tui.widgets.dispatch_rows import SHOWN, outcome, row, rows, without_media
+from agent_tui.tui.widgets.dispatch_panel import SHOWN, DispatchPanel, outcome, row, rows, without_media
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 

@@ -12,8 +12,7 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.generations import GenerationsPage
-from agent_tui.tui.widgets.load_list import LoadList
-from agent_tui.tui.widgets.load_rows import entries, fact_lines
+from agent_tui.tui.widgets.load_rows import LoadList, entries, fact_lines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories

@@ -9,8 +9,7 @@ from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import Registration, WorkerView
-from agent_tui.tui.widgets.header import Header
-from agent_tui.tui.widgets.header_text import LoadHistory, bars, left_parts, right_parts, second_parts
+from agent_tui.tui.widgets.header import Header, LoadHistory, bars, left_parts, right_parts, second_parts
 from agent_tui.tui.widgets.text import Part, Span, fit, joined, part, width_of
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories

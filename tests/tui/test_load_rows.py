@@ -7,14 +7,20 @@ import pytest
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import LoadRecord
-from agent_tui.tui.widgets.load_rows import bar, entries, fact_lines, memory, row, short, step_lines
-from agent_tui.tui.widgets.load_text import (
+from agent_tui.tui.widgets.load_rows import (
+    bar,
     diff_lines,
+    entries,
+    fact_lines,
     failing_line,
     failure_lines,
     first_change,
     folded,
     marked,
+    memory,
+    row,
+    short,
+    step_lines,
 )
 from agent_tui.tui.widgets.text import Tone, width_of
 from tests.fakes.engine import FakeEngine

@@ -8,8 +8,7 @@ from textual.app import App, ComposeResult
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.tui.widgets.endings import signal_name
-from agent_tui.tui.widgets.process_rows import ENDED_SHOWN, Order, layout, ordered, row
-from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.processes import ENDED_SHOWN, Order, Processes, layout, ordered, row
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE

@@ -9,8 +9,7 @@ from textual.widgets import Static
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.start_steps import Status, StepTimes, steps, trouble
+from agent_tui.tui.widgets.start_pane import StartPane, Status, StepTimes, steps, trouble
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories

@@ -23,7 +23,7 @@ from agent_tui.tui.screens.tuning_forms import (
     counts_text,
 )
 from agent_tui.tui.tuner import LEAVING, Tuner
-from agent_tui.tui.widgets.header_text import tuning_parts
+from agent_tui.tui.widgets.header import tuning_parts
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tuning.grammar import parse_counts, parse_target
 from agent_tui.tuning.loads import Load, Pattern

@@ -11,15 +11,15 @@ from textual.widgets import Input, OptionList, Static
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.live_page import LivePage, Sight
-from agent_tui.tui.widgets.breach_text import (
+from agent_tui.tui.widgets.breaches import (
     Breach,
     BreachFilter,
     Kind,
+    breach_line,
     breach_memory,
     filter_line,
     shown,
 )
-from agent_tui.tui.widgets.breaches import breach_line
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_content, to_contents
 

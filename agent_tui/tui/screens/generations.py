@@ -16,9 +16,15 @@ from agent_tui.model.state import AppState
 from agent_tui.tui.follower import Follower
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.widgets.load_list import LoadList
-from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
-from agent_tui.tui.widgets.load_text import diff_lines, failure_lines, first_change
+from agent_tui.tui.widgets.load_rows import (
+    Entry,
+    LoadList,
+    diff_lines,
+    fact_lines,
+    failure_lines,
+    first_change,
+    step_lines,
+)
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 Compared = tuple[int, int | None]

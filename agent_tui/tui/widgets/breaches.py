@@ -1,14 +1,92 @@
 """The time line of memory warnings and limit breaches, newest first."""
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.model.events import MemoryWarned
+from agent_tui.model.curve import Curve
+from agent_tui.model.events import MemoryWarned, ProcessState
 from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
+from agent_tui.tui.widgets.plot import Mark
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, grouped, one_line, to_contents
+
+Breach = tuple[float, MemoryWarned]
+"""Unix seconds and the event."""
+
+
+class Kind(StrEnum):
+    """Which breaches are shown."""
+
+    ALL = "all"
+    WARNINGS = "warnings"
+    LIMITS = "limits"
+
+
+@dataclass(frozen=True, slots=True)
+class BreachFilter:
+    """What is shown: of this kind, with this text in its room, pid, process or job."""
+
+    kind: Kind = Kind.ALL
+    text: str = ""
+
+    def passes(self, warned: MemoryWarned, state: AppState) -> bool:
+        """Whether a breach is shown; capitals do not count."""
+        if self.kind is not Kind.ALL and warned.over_limit is not (self.kind is Kind.LIMITS):
+            return False
+        job = state.jobs.get(warned.job_id) if warned.job_id else None
+        names = (job.room if job else "", str(warned.pid), warned.process_id, warned.job_id or "")
+        wanted = self.text.strip().casefold()
+        return any(wanted in name.casefold() for name in names)
+
+
+def shown(state: AppState, wanted: BreachFilter) -> tuple[tuple[str, Breach], ...]:
+    """The breaches that pass, newest first, each with a key of its own that it keeps."""
+    seen: dict[str, int] = {}
+    keyed: list[tuple[str, Breach]] = []
+    for ts, warned in state.breaches:
+        name = f"{ts} {warned.process_id}"
+        seen[name] = seen.get(name, 0) + 1
+        if wanted.passes(warned, state):
+            keyed.append((f"{name} {seen[name]}", (ts, warned)))
+    return tuple(reversed(keyed))
+
+
+def filter_line(wanted: BreachFilter, count: int, total: int) -> Line:
+    """The keys that choose the kind, the chosen one standing out, and how many pass."""
+    spans: list[Span] = []
+    for key, kind in (("a", Kind.ALL), ("w", Kind.WARNINGS), ("l", Kind.LIMITS)):
+        tone = Tone.STRONG if kind is wanted.kind else Tone.DIM
+        mark = "●" if kind is wanted.kind else " "
+        spans += [Span(f"{mark} ", Tone.GOOD), Span(f"{key} {kind}   ", tone)]
+    return (*spans, Span(f"{count} of {total}", Tone.DIM))
+
+
+def breach_memory(breach: Breach, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
+    """The memory of the breach's process over its life, all its breaches marked, this one loudest."""
+    chosen_ts, warned = breach
+    process = state.processes.get(warned.process_id)
+    job = state.jobs.get(warned.job_id) if warned.job_id else None
+    curve = process.memory if process is not None else job.memory if job is not None else Curve()
+    if not curve.points:
+        return ((Span("the memory of this process is not kept any more", Tone.DIM),),)
+    if process is None or process.state is ProcessState.ENDED:
+        end = max(curve.points[-1][0], process.since if process else 0.0, chosen_ts)
+    else:
+        end = now
+    marks = [Mark(ts, Tone.DIM) for ts, each in state.breaches if each.process_id == warned.process_id]
+    marks.append(Mark(chosen_ts, Tone.BAD if warned.over_limit else Tone.WARN))
+    levels = Levels(warned.warn_mb, warned.limit_mb)
+    start = curve.points[0][0]
+    return memory_lines(
+        curve, start, end, levels, width, height, marks=marks, write_time=lambda at: clock(at, millis=False)
+    )
+
 
 SHOWN = 100
 """Lines of the time line; the count in the title is of all."""

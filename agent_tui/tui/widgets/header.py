@@ -1,13 +1,281 @@
 """The two lines on top: which code, registered where, and what it does and costs."""
 
+import math
+from collections import deque
+from pathlib import PurePath
+
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from agent_tui.model.state import AppState
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.events import ProcessState, ServerChosen
+from agent_tui.model.gate import is_full
+from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.widgets.header_text import LoadHistory, left_parts, right_parts, second_parts, tuning_parts
-from agent_tui.tui.widgets.text import Part, Span, fit, joined, to_contents, width_of
+from agent_tui.options.urls import shown_url
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Part,
+    Span,
+    Tone,
+    clip,
+    fit,
+    joined,
+    megabytes,
+    milliseconds,
+    minutes,
+    one_line,
+    part,
+    percentile,
+    to_contents,
+    width_of,
+)
+
+RECENT_JOBS = 100
+"""How many of the last jobs the latencies are taken from."""
+
+SAMPLE_S = 2.0
+SAMPLES = 8
+BARS = "▁▂▃▄▅▆▇█"
+SEEN_FAILURES = 2
+"""A first failed start is retried at once."""
+
+ONLINE = frozenset({Registration.REGISTERED, Registration.SUSPECT})
+
+
+class LoadHistory:
+    """The measured load as it was every `SAMPLE_S` seconds while registered, the last `SAMPLES` of them."""
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self._sampled_at = -math.inf
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        return tuple(self._samples)
+
+    def sample(self, worker: WorkerView, now: float) -> None:
+        """Takes a sample if one is due. Before the first measurement there is nothing to sample."""
+        measured = self._samples or worker.measured_load > 0
+        if worker.state in ONLINE and measured and abs(now - self._sampled_at) >= SAMPLE_S:
+            self._samples.append(worker.measured_load)
+            self._sampled_at = now
+
+
+def bars(samples: tuple[float, ...], top: float) -> str:
+    """Samples as bars; `top` (the threshold, or 1 where there is none) is a full one."""
+    full = top if 0 < top < math.inf else 1.0
+    return "".join(BARS[min(int(max(value, 0.0) / full * len(BARS)), len(BARS) - 1)] for value in samples)
+
+
+def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
+    """Which code: file, generation, runtime, the agent's name."""
+    failing = state.starts.failures >= SEEN_FAILURES and state.generation.loading <= state.generation.current
+    code = _failing_part(state, now) if failing else _generation_part(state.generation)
+    parts = [_file_part(state.agent), code]
+    if state.watching.paused:
+        parts.append(part(1, (Span("‖ saves passed over", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
+    if back := state.generation.rolled_back_to:
+        until = Span(": the next save or r loads the disk", Tone.DIM)
+        said = Span(f"↶ rolled back to {back}", Tone.WARN)
+        parts.append(Part(((8, (said, until)), (1, (said,)))))
+    runtime = " ".join(filter(None, (state.generation.runtime, state.generation.sdk_version)))
+    if runtime:
+        parts.append(part(6, (Span(one_line(runtime, 40), Tone.DIM),)))
+    if state.worker.agent_name:
+        name = clip(one_line(state.worker.agent_name), 30)
+        parts.append(part(9, (Span("name ", Tone.DIM), Span(name))))
+    return tuple(parts)
+
+
+def _file_part(agent: str) -> Part:
+    title = Span("agent-tui", Tone.DIM if agent else Tone.STRONG)
+    if not agent:
+        return part(0, (title,))
+    file = one_line(PurePath(agent).name)
+    full, short = Span(clip(file, 40), Tone.STRONG), Span(clip(file, 12), Tone.STRONG)
+    return Part(((5, (title, Span("  "), full)), (2, (full,)), (0, (short,))))
+
+
+def _generation_part(generation: GenerationView) -> Part:
+    now = generation.current
+    current: Line = (Span(f"gen {now} "), Span("✓", Tone.GOOD)) if now else ()
+    if generation.loading > now:
+        change: Line = (Span(f"{generation.loading} "), Span("◌ loading", Tone.WARN))
+    elif generation.is_broken and generation.failed == now:
+        return part(4, (Span(f"gen {now} "), Span("✗ does not start", Tone.BAD)))
+    elif generation.is_broken:
+        change = (Span(f"{generation.failed} "), Span("✗ does not load", Tone.BAD))
+    elif now and generation.seconds is not None:
+        took = Span(f" {milliseconds(generation.seconds * 1000)}", Tone.DIM)
+        return Part(((6, (*current, took)), (3, current)))
+    else:
+        return part(3, current)
+    short = (Span("gen "), *change)
+    return Part(((4, (*current, Span(", "), *change)), (3, short)) if now else ((3, short),))
+
+
+def _failing_part(state: AppState, now: float) -> Part:
+    number, again = Span(f"gen {state.generation.current} "), state.starts.next_attempt(now)
+    why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
+    bad = Span("✗ does not start", Tone.BAD)
+    retrying = Span(f" · {again}", Tone.WARN)
+    return Part(((6, (number, bad, retrying, why)), (4, (number, bad, retrying)), (2, (number, bad))))
+
+
+def tuning_parts(running: str) -> tuple[Part, ...]:
+    """The load or sweep that is under way; nothing if none is."""
+    return (part(1, (Span(f"◌ {running}", Tone.WARN),)),) if running else ()
+
+
+def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
+    """Where it stands with the server, and which server that is."""
+    standing = _standing(state, now)
+    return (standing,) if state.server is None else (standing, _server_part(state.server))
+
+
+def _standing(state: AppState, now: float) -> Part:
+    worker = state.worker
+    if state.stopped or state.stopping:
+        return part(0, (Span("■ stopped" if state.stopped else "■ stopping", Tone.WARN),))
+    match worker.state:
+        case Registration.REGISTERED | Registration.SUSPECT:
+            return _online(worker, now)
+        case Registration.BACKING_OFF:
+            return _backing_off(worker, now)
+        case Registration.REFUSED:
+            return part(0, (Span("✗ refused by the server", Tone.BAD),), (Span("✗ refused", Tone.BAD),))
+        case Registration.OFFLINE:
+            return part(0, (Span("✗ offline, not tried again", Tone.BAD),), (Span("✗ offline", Tone.BAD),))
+        case Registration.CONNECTING if state.generation.current:
+            return part(0, (Span("◌ connecting", Tone.WARN),))
+    return part(0, (Span("○ not registered yet", Tone.DIM),))
+
+
+def _online(worker: WorkerView, now: float) -> Part:
+    good = worker.state is Registration.REGISTERED
+    state = Span("● registered", Tone.GOOD) if good else Span("◐ server does not answer", Tone.WARN)
+    again = f" ↻{worker.reconnects}" if worker.reconnects else ""
+    up = Span(f" {minutes(now - worker.since)}{again}")
+    id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
+    return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
+
+
+def _backing_off(worker: WorkerView, now: float) -> Part:
+    left = worker.since + (worker.retry_in_s or 0.0) - now
+    then = Span(f", next try in {math.ceil(left)} s" if left > 0 else ", trying now", Tone.WARN)
+    state = Span("○ not registered", Tone.BAD)
+    reason = Span(f" ({clip(one_line(worker.reason), 60)})", Tone.DIM)
+    return Part(((9, (state, reason, then)), (0, (state, then))))
+
+
+def _server_part(server: ServerChosen) -> Part:
+    url, host = one_line(shown_url(server.url)), one_line(server.host)
+    if server.remote:
+        names = ((8, f"{clip(url, 60)} "), (2, f"{clip(host, 40)} "), (0, ""))
+        return Part(tuple((gives_way, (Span(f" REMOTE {name}", Tone.LOUD),)) for gives_way, name in names))
+    kind = Span(server.kind.value)
+    return Part(((8, (Span(f"{clip(url, 60)} ", Tone.DIM), kind)), (1, (kind,))))
+
+
+def second_parts(
+    state: AppState, now: float, options: ServerOptions, samples: tuple[float, ...]
+) -> tuple[Part, ...]:
+    """What it does and costs."""
+    parts = [_stopping_part(state, now)] if state.stopping and not state.stopped else []
+    parts += [
+        _load_part(state.worker, options.load_threshold, samples),
+        part(1, _figure("jobs", str(sum(j.phase is JobPhase.RUNNING for j in state.jobs.values())))),
+        _idle_part(state, options.num_idle_processes),
+        _trouble_part(state),
+        _warm_part(state),
+        _latency_part(state),
+        _memory_part(state.live_processes),
+    ]
+    return tuple(parts)
+
+
+def _figure(name: str, value: str) -> Line:
+    return (Span(f"{name} ", Tone.DIM), Span(value))
+
+
+def _stopping_part(state: AppState, now: float) -> Part:
+    jobs = len(state.live_jobs)
+    what = f"{jobs} job{'' if jobs == 1 else 's'} still to end" if jobs else "processes end"
+    limit = f", killed in {max(math.ceil(state.stop_by - now), 0)} s" if 0 < state.stop_by < math.inf else ""
+    reason = clip(one_line(state.stopping), 30)
+    return part(
+        0,
+        (Span(f"■ stopping: {reason}, {what}{limit}; q again kills now", Tone.WARN),),
+        (Span(f"■ {what}{limit}; q kills", Tone.WARN),),
+        (Span(f"■ {what}{limit}", Tone.WARN),),
+    )
+
+
+def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
+    load = _figure("load", f"{worker.measured_load:.2f}")
+    of = Span(f" of {'∞' if math.isinf(threshold) else f'{threshold:g}'}", Tone.DIM)
+    if worker.state in ONLINE and is_full(worker.measured_load, threshold):
+        full = Span(" ▲ full", Tone.WARN)
+        return part(2, (*load, Span(f" {bars(samples, threshold)}"), of, full), (*load, full))
+    drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
+    return part(2, (*load, *drawn, of), (*load, of), load)
+
+
+def _idle_part(state: AppState, target: int) -> Part:
+    jobs = [p for p in state.live_processes if p.kind is ProcessKind.JOB]
+    idle = sum(p.state is ProcessState.IDLE for p in jobs)
+    starting = sum(p.state is ProcessState.STARTING for p in jobs)
+    line = _figure("idle", f"{idle}/{target}")
+    return part(1, *([(*line, Span(f" ◌ {starting} starting", Tone.WARN))] if starting else []), line)
+
+
+def _trouble_part(state: AppState) -> Part:
+    counts = ((state.totals.failed, "failed"), (state.totals.lost, "lost"))
+    bad = ", ".join(f"{count} {word}" for count, word in counts if count)
+    return part(1, *([(Span(f"✗ {bad}", Tone.BAD),)] if bad else []))
+
+
+def _warm_part(state: AppState) -> Part:
+    started, warm = state.totals.started, state.totals.warm
+    share = f"{100 * warm / started:.0f} %" if started else NONE
+    return part(6, _figure("warm hits", share), _figure("warm", share))
+
+
+def _latency_part(state: AppState) -> Part:
+    recent = list(state.jobs.values())[-RECENT_JOBS:]
+    name = "dispatch→entry"
+    times = [j.dispatch_to_entry_ms for j in recent if j.dispatch_to_entry_ms is not None]
+    if not times:
+        name = "offer→entry"
+        times = [j.offer_to_entry_ms for j in recent if j.offer_to_entry_ms is not None]
+    if not times:
+        return part(4, _figure("dispatch→entry", NONE))
+    p50, p95 = milliseconds(percentile(times, 0.5)), milliseconds(percentile(times, 0.95))
+    return part(
+        4,
+        (*_figure(f"{name} p50", p50), Span("  "), *_figure("p95", p95)),
+        _figure(f"p95 {name}", p95),
+        _figure("p95", p95),
+    )
+
+
+def _memory_part(live: tuple[ProcessView, ...]) -> Part:
+    """One total of one measure: of PSS, which can be added up, or of RSS where PSS is known of no process.
+
+    A process whose PSS is not read yet is left out: its RSS counts what it shares with the others once more.
+    """
+    shares = [p.pss_mb for p in live if p.pss_mb is not None]
+    resident = [p.rss_mb for p in live if p.rss_mb is not None]
+    if not resident:
+        return part(3, _figure("mem", NONE))
+    total = sum(shares or resident)
+    size = megabytes(total).replace("M", " MB").replace("G", " GB")
+    measure = Span(" pss" if shares else " rss", Tone.DIM)
+    return part(3, (*_figure("mem", size), measure), _figure("mem", size))
+
 
 _DOT = " · "
 _GAP = "   "

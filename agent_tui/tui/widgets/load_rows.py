@@ -1,13 +1,35 @@
-"""The loads of the agent's code as the generations page lists them. Pure functions."""
+"""The list of loads on the generations page, and what it says of each: steps, facts, changes and failure."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from rich.cells import chop_cells
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.events import Click
+from textual.geometry import Region
+from textual.message import Message
+from textual.widgets import Static
+
+from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.events import ProcessState
 from agent_tui.model.reduce import LOADS
 from agent_tui.model.state import AppState, JobView, LoadRecord, ProcessView
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, megabytes, milliseconds, one_line, pad, stopwatch
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    megabytes,
+    milliseconds,
+    one_line,
+    pad,
+    stopwatch,
+    to_contents,
+)
 
 FILES_SHOWN = 6
 JOBS_SHOWN = 3
@@ -216,3 +238,180 @@ def bar(share: float, width: int) -> str:
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     whole, rest = divmod(max(eighths, 1 if share > 0 else 0), 8)
     return "█" * whole + (EIGHTHS[rest] if rest else "")
+
+
+TRACE_LINES = 60
+LONGEST = 2_000
+"""Characters of one line that are shown."""
+
+NOWHERE = "/dev/null"
+IMPORTS = 'File "<frozen importlib.'
+"""Frames of Python's own import system say nothing to anybody."""
+
+
+_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_TONES = {"+": Tone.GOOD, "-": Tone.GONE, "@": Tone.DIM, "f": Tone.STRONG, "=": Tone.WARN, " ": Tone.PLAIN}
+
+Marked = tuple[str, str, int]
+"""What a line of a diff is (`+`, `-`, ` `, `@` a place, `f` a file's name, `=` a remark), its text, and the
+line of the new file that it stands at."""
+
+
+def marked(diff: str) -> Iterator[Marked]:
+    """The lines of a diff by what they are: a removed `-- x` is no file's name."""
+    old = new = at = 0
+    for line in diff.split("\n"):
+        if (old > 0 or new > 0) and line[:1] in ("+", "-", " "):
+            yield line[0], line, at
+            old -= line[0] != "+"
+            new -= line[0] != "-"
+            at += line[0] != "-"
+        elif found := _HUNK.match(line):
+            old, new = int(found[1] or 1), int(found[3] or 1)
+            at = int(found[2])
+            yield "@", line, at
+        elif line.startswith(("--- ", "+++ ")):
+            yield "f", line, 0
+        else:
+            yield "=", line, 0
+
+
+def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
+    """A diff with a blank line before each file; its first line sums it up."""
+    lines: list[Line] = []
+    for kind, text, _ in marked(diff):
+        if kind == "f" and text.startswith("--- "):
+            lines.append(())
+        tone = _TONES[kind] if lines else Tone.STRONG
+        lines += ((Span(each, tone),) for each in folded(text, width))
+    return tuple(lines)
+
+
+def folded(text: str, width: int) -> list[str]:
+    """A line in as many rows as it takes; those after the first begin with its sign, and a mark."""
+    clean = sanitise(text, LONGEST).replace("\n", " ")
+    sign = clean[:1] if clean[:1] in ("+", "-") else " "
+    first, *rest = chop_cells(clean, max(width, 8)) or [""]
+    more = chop_cells("".join(rest), max(width - 3, 8)) if rest else []
+    return [first, *(f"{sign}… {each}" for each in more)]
+
+
+def first_change(diff: str) -> tuple[str, int] | None:
+    """The first file that was changed and is still there, and the line of its first change."""
+    name = ""
+    for kind, text, at in marked(diff):
+        if kind == "f" and text.startswith("+++ "):
+            name = text.removeprefix("+++ ")
+        elif kind in ("+", "-") and name not in ("", NOWHERE):
+            return name, at
+    return None
+
+
+def failure_lines(record: LoadRecord, width: int) -> tuple[Line, ...]:
+    """Why it failed, where, the line that did, and the traceback."""
+    lines: list[Line] = [(Span(one_line(record.error), Tone.BAD),)]
+    if record.file:
+        place = f"{record.file}:{record.line}" if record.line else record.file
+        lines.append((Span("at ", Tone.DIM), Span(one_line(place))))
+    if source := failing_line(record):
+        lines.append((Span("   ", Tone.DIM), Span(one_line(source), Tone.STRONG)))
+    trace = [each for each in sanitise(record.traceback).split("\n") if each.strip() and IMPORTS not in each]
+    if trace:
+        lines.append(())
+    if (more := len(trace) - TRACE_LINES) > 0:
+        lines.append((Span(f"… {more} lines before", Tone.DIM),))
+    lines += ((Span(row),) for each in trace[-TRACE_LINES:] for row in folded(each, width))
+    return tuple(lines)
+
+
+def failing_line(record: LoadRecord) -> str:
+    """The text of the line that failed, as the traceback has it; empty if it has none."""
+    lines = record.traceback.split("\n")
+    at = f'File "{record.file}", line {record.line}'
+    for number in range(len(lines) - 2, -1, -1):
+        place = lines[number].strip()
+        if place == at or place.startswith(f"{at},"):
+            return lines[number + 1].strip()
+    return ""
+
+
+EMPTY: Line = (Span("nothing has been loaded yet", Tone.DIM),)
+
+
+class LoadList(VerticalScroll):
+    """Rows that ↑ and ↓ go over, newest first."""
+
+    DEFAULT_CSS = """
+    LoadList {
+        scrollbar-size-vertical: 1;
+        & > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
+    }
+    """
+    BINDINGS = [  # noqa: RUF012  the base class says what it is
+        Binding("up,k", "select(-1)", show=False),
+        Binding("down,j", "select(1)", show=False),
+        Binding("home", "select(-1000)", show=False),
+        Binding("end", "select(1000)", show=False),
+    ]
+
+    class Selected(Message):
+        """Another load is the selected one."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._entries: tuple[Entry, ...] = ()
+        self._state = AppState()
+        self._index = 0
+        self._text = Static(markup=False)
+        self._lines: tuple[Line, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield self._text
+
+    def on_resize(self) -> None:
+        self._paint()
+
+    @property
+    def selected(self) -> Entry | None:
+        return self._entries[self._index] if self._entries else None
+
+    def show(self, state: AppState) -> None:
+        """Takes the state. Whoever looks at the newest load goes on to the next one with it."""
+        before = self.selected
+        self._state, self._entries = state, entries(state)
+        if before is not None and self._index > 0:
+            keys = [entry.key for entry in self._entries]
+            self._index = keys.index(before.key) if before.key in keys else len(keys) - 1
+        self._paint()
+
+    def select_newest(self) -> None:
+        """Goes to the first row, and stays with the newest from there on."""
+        self._select(0)
+
+    def action_select(self, by: int) -> None:
+        """Selects the row so many below."""
+        self._select(self._index + by)
+
+    def on_click(self, event: Click) -> None:
+        place = event.get_content_offset(self)
+        if place is not None:
+            self._select(place.y + self.scroll_offset.y)
+
+    def _select(self, index: int) -> None:
+        index = min(max(index, 0), max(len(self._entries) - 1, 0))
+        if index != self._index:
+            self._index = index
+            self._paint()
+            self.scroll_to_region(Region(0, index, 1, 1), animate=False)
+            self.post_message(self.Selected())
+
+    def _paint(self) -> None:
+        width = max(self.scrollable_content_region.width, 40)
+        lines = tuple(
+            row(entry, self._state, width, selected=number == self._index)
+            for number, entry in enumerate(self._entries)
+        ) or (EMPTY,)
+        if lines != self._lines:
+            same_height = len(lines) == len(self._lines)
+            self._lines = lines
+            self._text.update(to_contents(lines), layout=not same_height)

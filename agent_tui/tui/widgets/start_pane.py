@@ -1,5 +1,9 @@
 """The pane in the middle while agent-tui starts, and when something needs the user."""
 
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -7,18 +11,216 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
-from agent_tui.model.state import AppState
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.events import ProcessState
+from agent_tui.model.state import AppState, Registration
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.widgets.start_steps import (
-    Status,
-    StepTimes,
-    step_lines,
-    steps,
-    steps_in_brief,
-    trouble,
-    trouble_lines,
-)
-from agent_tui.tui.widgets.text import Line, to_contents
+from agent_tui.options.urls import shown_url
+from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, to_contents
+
+
+class Status(Enum):
+    """How far a step is: its glyph, its word and its tone."""
+
+    WAITING = ("·", "waits", Tone.DIM)
+    DOING = ("◌", "under way", Tone.WARN)
+    DONE = ("✓", "done", Tone.GOOD)
+    FAILED = ("✗", "failed", Tone.BAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that is waited for. `seconds` is how long it has taken, None if that was not seen."""
+
+    name: str
+    status: Status
+    detail: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What happened, where, and what to do next; `trace` may hold many lines."""
+
+    title: str
+    what: str
+    place: str
+    todo: tuple[str, ...]
+    trace: str = ""
+
+
+def steps(state: AppState, target: int) -> tuple[Step, ...]:
+    """The steps from nothing to waiting processes; `target` is the idle count."""
+    return (_interpreter(state), _server(state), _code(state), _registration(state), _idle(state, target))
+
+
+def _interpreter(state: AppState) -> Step:
+    name = "interpreter"
+    return Step(name, Status.DONE, state.interpreter) if state.interpreter else Step(name, Status.DOING)
+
+
+def _server(state: AppState) -> Step:
+    if state.server is None:
+        return Step("server", Status.DOING if state.interpreter else Status.WAITING)
+    remote = "REMOTE, " if state.server.remote else ""
+    return Step("server", Status.DONE, f"{shown_url(state.server.url)} ({remote}{state.server.kind})")
+
+
+def _code(state: AppState) -> Step:
+    generation = state.generation
+    runtime = " ".join(filter(None, (generation.runtime, generation.sdk_version)))
+    name, file = "agent file", PurePath(state.agent).name
+    if generation.is_broken:
+        return Step(name, Status.FAILED, generation.error)
+    if generation.current:
+        return Step(name, Status.DONE, f"{file}, {runtime}" if runtime else file)
+    if generation.loading:
+        return Step(name, Status.DOING, f"{file} and the SDK that it imports")
+    return Step(name, Status.WAITING, file)
+
+
+def _registration(state: AppState) -> Step:
+    name, worker = "registration", state.worker
+    match worker.state:
+        case Registration.REGISTERED | Registration.SUSPECT:
+            return Step(name, Status.DONE, worker.worker_id)
+        case Registration.REFUSED | Registration.OFFLINE:
+            return Step(name, Status.FAILED, worker.reason)
+        case Registration.BACKING_OFF:
+            return Step(name, Status.DOING, f"{worker.reason}; it is tried again")
+    return Step(name, Status.DOING if state.generation.current else Status.WAITING)
+
+
+def _idle(state: AppState, target: int) -> Step:
+    jobs = [p for p in state.live_processes if p.kind is ProcessKind.JOB]
+    ready = sum(p.state is not ProcessState.STARTING for p in jobs)
+    counted = f"{min(ready, target)} of {target}"
+    if state.generation.current and ready >= target:
+        return Step("idle processes", Status.DONE, counted)
+    if state.starts.failures:
+        return Step("idle processes", Status.DOING, f"{counted} · {state.starts.error} · retrying")
+    return Step("idle processes", Status.DOING if jobs else Status.WAITING, counted)
+
+
+class StepTimes:
+    """How long each step takes, as seen from one state to the next."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+
+    def timed(self, plain: tuple[Step, ...], state: AppState, now: float) -> tuple[Step, ...]:
+        """The steps with their seconds. A step that was done before it was seen has none."""
+        return tuple(
+            Step(step.name, step.status, step.detail, self._seconds(step, state, now)) for step in plain
+        )
+
+    def _seconds(self, step: Step, state: AppState, now: float) -> float | None:
+        name = step.name
+        if step.status is Status.WAITING:
+            self._began.pop(name, None)
+            self._took.pop(name, None)
+            return None
+        if step.status is Status.DOING:
+            self._took.pop(name, None)
+            return max(now - self._began.setdefault(name, now), 0.0)
+        if name in self._began:
+            self._took.setdefault(name, max(now - self._began[name], 0.0))
+        return self._took.get(name)
+
+
+def step_lines(timed: tuple[Step, ...]) -> tuple[Line, ...]:
+    """One line for each step: glyph, word, name, seconds, detail."""
+    return tuple(_step_line(step) for step in timed)
+
+
+def _step_line(step: Step) -> Line:
+    glyph, word, tone = step.status.value
+    seconds = "" if step.seconds is None else f"{step.seconds:.1f} s"
+    return (
+        Span(f"{glyph} {word:<10}", tone),
+        Span(f"{step.name:<15}", Tone.DIM if step.status is Status.WAITING else Tone.PLAIN),
+        Span(f"{seconds:>7}  "),
+        Span(one_line(step.detail), Tone.DIM),
+    )
+
+
+def steps_in_brief(timed: tuple[Step, ...]) -> Line:
+    """All steps in one line, for when there is something worse to read."""
+    spans: list[Span] = []
+    for step in timed:
+        glyph, _, tone = step.status.value
+        spans += [Span("  " if spans else ""), Span(glyph, tone), Span(f" {step.name}", Tone.DIM)]
+    return tuple(spans)
+
+
+def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
+    """What needs the user, if anything: the file before the server."""
+    generation, worker = state.generation, state.worker
+    if generation.is_broken:
+        return _broken(state)
+    if worker.state is Registration.REFUSED:
+        return Trouble("The server refuses this worker", worker.reason, "", _credentials(options))
+    if worker.state is Registration.OFFLINE:
+        return Trouble("The server is gone", worker.reason, "", _gone(state))
+    return None
+
+
+def _broken(state: AppState) -> Trouble:
+    generation = state.generation
+    place = f"{generation.file}:{generation.line}" if generation.file and generation.line else ""
+    mend = "mend it" if not place else "mend it (e opens the line in $EDITOR)"
+    again = (
+        "press r: saves are passed over" if state.watching.paused else "it is loaded at once, r loads it now"
+    )
+    todo: tuple[str, ...] = (f"{mend} and save: {again}",)
+    if generation.failed == generation.current:
+        title = "The agent's processes do not become ready"
+        jobs = (
+            "accepted jobs wait for it"
+            if state.starts.accepting
+            else "no offers are accepted until one succeeds"
+        )
+        todo = (f"starts are retried, the header says when: {jobs}", *todo)
+        return Trouble(title, generation.error, place or state.agent, todo, generation.traceback)
+    if generation.current:
+        todo = (f"generation {generation.current} serves on; e opens the line, g shows all, Esc closes this",)
+    title = "The agent's file does not load"
+    return Trouble(
+        title, generation.error, place or generation.file or state.agent, todo, generation.traceback
+    )
+
+
+def _credentials(options: ServerOptions) -> tuple[str, ...]:
+    keys = "key and secret: LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
+    flags = "--api-key and --api-secret"
+    if options.worker_token:
+        keys = f"the worker token, LIVEKIT_WORKER_TOKEN, or {keys}"
+        flags = f"--worker-token, {flags}"
+    return (
+        f"correct {keys}, then press r",
+        f"or quit (q) and give {flags}, or --url for another server, or --local for the embedded one",
+    )
+
+
+def _gone(state: AppState) -> tuple[str, ...]:
+    server = shown_url(state.server.url) if state.server is not None else "the server"
+    return (
+        f"bring {one_line(server, 200)} up again, then press r",
+        "or quit (q) and give --url for another server, or --local for the embedded one; "
+        "--max-retry says how often a lost server is tried",
+    )
+
+
+def trouble_lines(found: Trouble) -> tuple[Line, ...]:
+    """What happened, where, and what to do."""
+    lines: list[Line] = [(Span(f"✗ {found.title}", Tone.BAD),)]
+    if found.place:
+        lines.append((Span(one_line(found.place), Tone.STRONG),))
+    lines.append((Span(one_line(found.what) or "no reason was given"),))
+    lines += [(Span("→ ", Tone.WARN), Span(todo)) for todo in found.todo]
+    return tuple(lines)
+
 
 TRACE_ROWS = 20
 """Rows of a traceback that are shown at once, at most."""
