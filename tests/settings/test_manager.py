@@ -94,7 +94,7 @@ async def test_an_edit_is_pushed_to_the_one_owner_of_its_option(name: str) -> No
     effect = next(option.effect for option in OPTIONS if option.name == name)
     edited = await s.edit(**{name: EDITS[name]})
     assert edited.changed.keys() == {name}
-    assert s.events == [OptionsChanged(edited.changed)]
+    assert s.events == [SettingsChanged(s.settings.current.view), OptionsChanged(edited.changed)]
     assert s.effects == ([] if effect is Effect.READ else [effect])
     assert all(options == s.settings.options for _, options in s.pushed)
 
@@ -116,7 +116,7 @@ async def test_an_edit_says_what_it_leaves_without_effect() -> None:
 async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> None:
     s = Scene()
     assert await s.edit(production="true") == Edited({}, ("production",))
-    assert (s.effects, s.events) == ([], [])
+    assert (s.effects, s.events) == ([], [SettingsChanged(s.settings.current.view)])
     assert s.settings.current.later.keys() == {"production"}
 
 
