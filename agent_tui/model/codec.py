@@ -66,7 +66,8 @@ class Codec(Generic[M]):
     def decode_json(self, line: bytes) -> M:
         """Return a message from a JSON line. Fields that its class does not have are ignored."""
         try:
-            if b"$float" in line or b"\\ud" in line:
+            # msgspec refuses what Python writes for odd texts and floats, such as NaN in a log record.
+            if any(mark in line for mark in (b"$float", b"\\ud", b"NaN", b"Infinity")):
                 raw = json.loads(line, object_hook=_finite_or_not)
                 if b"\\ud" in line:
                     raw = _without_surrogates(raw)

@@ -183,3 +183,10 @@ def test_a_poisoned_manifest_is_only_text(tmp_path: Path) -> None:
     assert not victim.exists()
     pickle.loads(base64.b64decode(functions.removeprefix("pickle:")))
     assert victim.read_text() == "owned"
+
+
+def test_a_log_record_with_a_number_that_is_none_is_decoded_too() -> None:
+    """Python's own JSON writes NaN and Infinity, which other readers refuse."""
+    line = encode_line("log", {"level": 20, "logger": "a", "ts": 1, "text": "t", "fields": {"k": math.inf}})
+    assert b"Infinity" in line
+    assert decode(line) == LogRecord(20, "a", 1.0, "t", {"k": math.inf})

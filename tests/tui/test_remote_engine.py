@@ -10,7 +10,6 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from agent_tui.model import commands as cmd
-from agent_tui.model.commands import CommandResult
 from agent_tui.options.kinds import MASK
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
@@ -21,6 +20,12 @@ from tests.fakes.remote_engine import RemoteEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.page_host import PageHost
+
+PAGES = {"help", "worker", "job", "breaches", "generations", "tuning", "dispatch_form", "all_options"}
+"""Actions that open a page over the whole screen."""
+
+ANSWERED_S = 0.15
+"""By then a request has its answer, and what it changed is in the state."""
 
 SECRET = "a-secret-of-the-fake-engine"
 
@@ -95,21 +100,25 @@ async def test_the_form_of_all_options_is_edited_and_keeps_secrets_to_itself() -
         assert app.state.settings.options.api_secret == MASK
 
 
-@pytest.mark.parametrize("name", [each.name for each in ACTIONS if each.name not in ("quit", "drain")])
-async def test_every_key(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("opens_page", [True, False], ids=["pages", "dashboard"])
+async def test_every_key(opens_page: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Pages open, take their answers when these come, and close."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AgentTuiApp, "open_url", lambda *_, **__: None)
     monkeypatch.setenv("PATH", "/nowhere")
     engine = FakeEngine()
-    engine.results = [CommandResult(True, "an answer")] * 3
     histories.busy(engine)
-    async with screen(engine, PageHost) as (app, pilot):
-        for key in next(each.keys for each in ACTIONS if each.name == name):
-            await pilot.press(key)
-            await pilot.pause(0.15)
+    actions = [each for each in ACTIONS if (each.name in PAGES) is opens_page]
+    async with screen(engine, PageHost if opens_page else AgentTuiApp) as (app, pilot):
+        for action in actions:
+            if action.name in ("quit", "drain"):
+                continue
+            await pilot.press(action.keys[0])
+            await pilot.pause(ANSWERED_S)
+            assert not opens_page or len(app.screen_stack) > 1, action.name
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
+            await pilot.press("escape")
         assert app._exception is None
 
 
