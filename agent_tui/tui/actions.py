@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
 from agent_tui.model.state import AppState
 
 
@@ -324,6 +326,31 @@ def keys_document() -> str:
 def _key_row(action: Action) -> str:
     keys = " ".join(f"`{key}`" for key in action.shown_keys.split())
     return f"| {keys} | {action.title} | {action.help} | `{action.name}` |"
+
+
+class ActionProvider(Provider):
+    """The command palette: the actions that make sense now, found by their title and help."""
+
+    async def discover(self) -> Hits:
+        for action in ACTIONS:
+            if self._enabled(action.name):
+                yield DiscoveryHit(action.title, self._run(action.name), help=action.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for action in ACTIONS:
+            score = max(matcher.match(action.title), matcher.match(action.help) * 0.8)
+            if score > 0 and self._enabled(action.name):
+                yield Hit(score, matcher.highlight(action.title), self._run(action.name), help=action.help)
+
+    def _enabled(self, name: str) -> bool:
+        return self.app.check_action("act", (name,)) is True
+
+    def _run(self, name: str):  # type: ignore[no-untyped-def]
+        async def run() -> None:
+            await self.app.run_action(f"act({name!r})")
+
+        return run
 
 
 if __name__ == "__main__":

@@ -29,11 +29,10 @@ from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.actions import ACTIONS, BY_NAME
-from agent_tui.tui.follower import Follower
+from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider
 from agent_tui.tui.guard import ControlCharacters
-from agent_tui.tui.palette import ActionProvider
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
+from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.text import brief
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel

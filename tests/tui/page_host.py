@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.follower import Follower
+from agent_tui.tui.screens.page import Follower
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 

@@ -13,9 +13,8 @@ from textual.widgets import Static
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
-from agent_tui.tui.follower import Follower
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.page import Follower, Page
 from agent_tui.tui.widgets.load_rows import (
     Entry,
     LoadList,

@@ -4,6 +4,8 @@ from typing import TypeVar
 
 from textual.screen import ModalScreen
 
+from agent_tui.model.state import AppState
+
 R = TypeVar("R")
 
 
@@ -24,3 +26,10 @@ class Page(ModalScreen[R]):
         }
     }
     """
+
+
+class Follower:
+    """A page that takes the state as the panels do."""
+
+    def follow(self, state: AppState, now: float) -> None:
+        """Takes the state; `now` is in Unix seconds."""
