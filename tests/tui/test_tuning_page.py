@@ -327,7 +327,7 @@ async def test_the_options_panel_shows_what_a_sweep_sets(tmp_path: Path) -> None
     async with screen(engine, tuner, AgentTuiApp) as (app, _):
         tuner.start_sweep(engine, SweepPlan(ENDLESS, (3,)), TARGET)
         await until(lambda: engine.dispatches >= 2)
-        app.show()
+        await until(lambda: app.state.settings is engine.state.settings)  # painted
         shown = app.query_one(OptionsPanel)._resolution
         assert shown is not None
         assert shown.options.num_idle_processes == 3
