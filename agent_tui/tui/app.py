@@ -33,7 +33,6 @@ from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider
 from agent_tui.tui.guard import ControlCharacters
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
-from agent_tui.tui.text import brief
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
@@ -41,6 +40,7 @@ from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.text import brief
 
 if TYPE_CHECKING:  # what the first frame does not need
     from textual.worker import Worker

@@ -27,7 +27,7 @@ from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.screens.remote_guard import RemoteGuard
-from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.screens.text_page import StacksPage
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import LoadForm, SweepForm
 from agent_tui.tui.screens.worker import WorkerPage

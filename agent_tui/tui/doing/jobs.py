@@ -12,7 +12,7 @@ from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.jobs import JobsPage
-from agent_tui.tui.screens.stacks import StacksPage
+from agent_tui.tui.screens.text_page import StacksPage
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.processes import Processes
 

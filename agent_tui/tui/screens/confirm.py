@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import brief
+from agent_tui.tui.widgets.text import brief
 
 
 class Confirm(Page[bool]):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
-from agent_tui.tui.text import brief
+from agent_tui.tui.widgets.text import brief
 
 MOST = 100
 """Test dispatches of one form; bursts and sweeps have their own ways."""

@@ -16,7 +16,7 @@ from textual.widgets import Button, Input, Static
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import kinds
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import PRINTABLE
+from agent_tui.tui.widgets.text import PRINTABLE
 
 T = TypeVar("T")
 

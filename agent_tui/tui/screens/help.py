@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from agent_tui.tui.screens.text_page import TextPage
-from agent_tui.tui.text import MUTED
+from agent_tui.tui.widgets.text import MUTED
 
 HelpRow = tuple[str, str, str, str]
 """Keys as people write them, title, help, group."""

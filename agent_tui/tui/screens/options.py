@@ -18,9 +18,9 @@ from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.kinds import MASK
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import MUTED, brief
 from agent_tui.tui.widgets.draft_controls import Control, control_for
 from agent_tui.tui.widgets.option_rows import check, note
+from agent_tui.tui.widgets.text import MUTED, brief
 
 
 def held(option: Option, settings: SettingsView, secrets: Secrets) -> str:

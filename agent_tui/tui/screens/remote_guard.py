@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.text import PRINTABLE, brief
+from agent_tui.tui.widgets.text import PRINTABLE, brief
 
 
 def confirms(typed: str, host: str) -> bool:

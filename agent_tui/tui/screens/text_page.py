@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.visual import VisualType
 from textual.widgets import Static
 
+from agent_tui.logs.sanitise import sanitise
 from agent_tui.tui.screens.live_page import REFRESH_S
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.text import Line, to_contents
@@ -71,3 +72,12 @@ class LiveTextPage(TextPage):
         if lines != self._shown:
             self._shown = lines
             self.query_one(Static).update(to_contents(lines))
+
+
+class StacksPage(TextPage):
+    """The stacks as they were; Esc, s or q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "close", show=False)]
+
+    def __init__(self, title: str, stacks: str) -> None:
+        super().__init__(title, Content(sanitise(stacks).strip("\n")))

@@ -11,8 +11,7 @@ from textual.widgets import Button, Static
 
 from agent_tui.model.events import JobStatus
 from agent_tui.model.state import AppState, DispatchView, JobPhase, JobView
-from agent_tui.tui.text import MUTED, brief, cell
-from agent_tui.tui.widgets.text import milliseconds
+from agent_tui.tui.widgets.text import MUTED, brief, cell, milliseconds
 
 SHOWN = 50
 """Dispatches in the panel, newest first."""

@@ -12,7 +12,7 @@ from textual.widgets import Button, Checkbox, Input, Select
 
 from agent_tui.options.declare import Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
-from agent_tui.tui.text import PRINTABLE
+from agent_tui.tui.widgets.text import PRINTABLE
 
 BOX_WIDTH = 24
 OWN_CHOICE = "the agent's own choice"

@@ -13,8 +13,8 @@ from textual.widgets import Button, Input, Select, Static
 
 from agent_tui.options.declare import LOG_LEVELS, Option
 from agent_tui.options.resolve import Resolution
-from agent_tui.tui.text import PRINTABLE, brief
 from agent_tui.tui.widgets.option_rows import Edit, check, effective, note, written
+from agent_tui.tui.widgets.text import PRINTABLE, brief
 
 
 class OptionRow(Vertical):

@@ -8,7 +8,7 @@ from agent_tui.options.declare import BY_NAME, OPTIONS, Option
 from agent_tui.options.kinds import MASK
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import DEFAULT, Given, OptionError, Resolution, convert
-from agent_tui.tui.text import MUTED, brief, cell
+from agent_tui.tui.widgets.text import MUTED, brief, cell
 
 NAME_WIDTH = 25
 _FIRST = ("numIdleProcesses", "logLevel", "jobMemoryWarnMB")

@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from agent_tui.logs.sanitise import sanitise
+from agent_tui.options import characters
 
 NONE = "–"
 """Shown where there is no figure."""
@@ -163,3 +164,23 @@ def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     rank = math.ceil(share * len(ordered))
     return ordered[min(max(rank, 1), len(ordered)) - 1]
+
+
+MUTED = "$foreground 60%"
+"""Quiet text inside a `Content`, where `$text-muted` comes out as loud as the rest: only CSS knows shares."""
+
+PRINTABLE = characters.SAFE
+"""What inputs take: an input draws its value raw, and what is pasted can hold anything."""
+
+LONGEST = 300
+"""Cells of one piece of text from outside in a panel; the log pane has the """
+
+
+def brief(text: str, longest: int = LONGEST) -> str:
+    """Text from outside as one short line that can be put anywhere, cut with an ellipsis."""
+    return clip(one_line(text), longest)
+
+
+def cell(text: str, width: int, style: str = "") -> Content:
+    """The text in exactly `width` cells."""
+    return Content.styled(pad(one_line(text), max(width, 0)), style)
