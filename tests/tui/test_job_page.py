@@ -12,8 +12,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.logs import LogLevel
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine

@@ -19,15 +19,13 @@ from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
-from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.log_export import LogExport
 from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.page import Page, StacksPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
-from agent_tui.tui.screens.text_page import StacksPage
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import LoadForm, SweepForm
 from agent_tui.tui.screens.worker import WorkerPage

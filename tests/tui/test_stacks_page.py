@@ -2,7 +2,7 @@
 
 from agent_tui.model import commands as cmd
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.screens.text_page import StacksPage
+from agent_tui.tui.screens.page import StacksPage
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until

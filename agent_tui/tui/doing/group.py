@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent_tui.tui.screens.live_page import Sight
+from agent_tui.tui.screens.page import Sight
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp

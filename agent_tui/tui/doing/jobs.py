@@ -10,9 +10,8 @@ from agent_tui.tui.doing.group import Group
 from agent_tui.tui.screens.breaches import BreachesPage
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
-from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.jobs import JobsPage
-from agent_tui.tui.screens.text_page import StacksPage
+from agent_tui.tui.screens.job import JobPage, JobsPage
+from agent_tui.tui.screens.page import StacksPage
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.processes import Processes
 

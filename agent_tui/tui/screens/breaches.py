@@ -10,7 +10,7 @@ from textual.widgets import Input, OptionList, Static
 
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.live_page import LivePage, Sight
+from agent_tui.tui.screens.page import LivePage, Sight
 from agent_tui.tui.widgets.breaches import (
     Breach,
     BreachFilter,

@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from agent_tui.tui.screens.text_page import TextPage
+from agent_tui.tui.screens.page import TextPage
 from agent_tui.tui.widgets.text import MUTED
 
 HelpRow = tuple[str, str, str, str]

@@ -1,4 +1,4 @@
-"""One job: how it came along, its memory, what it logged, how it ended, what the server sent for it."""
+"""All jobs that are known, and one of them in full."""
 
 from collections import deque
 from pathlib import Path
@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static, Tab, Tabs
+from textual.widgets import OptionList, Static, Tab, Tabs
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
@@ -17,16 +17,19 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import JobView
 from agent_tui.tui.editor import open_in_editor
-from agent_tui.tui.screens.live_page import LivePage, Sight
+from agent_tui.tui.screens.page import LivePage, Sight
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
     crash_lines,
     job_memory,
+    job_row,
     log_lines,
     log_title,
+    newest_first,
     summary_lines,
     time_line,
 )
+from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.plot import beside
 from agent_tui.tui.widgets.source import failing_place
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
@@ -187,3 +190,38 @@ class JobPage(LivePage):
             open_in_editor(self.app, Path(place.file), place.line)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
+
+
+class JobsPage(LivePage):
+    """Enter opens a job's page."""
+
+    def __init__(self, sight: Sight, chosen: str | None = None) -> None:
+        super().__init__(sight)
+        self._wanted = chosen
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="page-box") as box:
+            box.border_title = "Jobs"
+            box.border_subtitle = "Enter opens · Esc closes"
+            yield LineList(id="jobs-list")
+
+    def show(self) -> None:
+        state, now = self.sight.state(), self.sight.now()
+        rows = self.query_one(LineList)
+        jobs = newest_first(state)
+        width = rows.scrollable_content_region.width
+        rows.show(
+            [(job.id, job_row(job, now, width)) for job in jobs]
+            or [("", (Span("no job has been offered yet: d makes a test job", Tone.DIM),))]
+        )
+        if self._wanted is not None:
+            rows.choose(self._wanted)
+            self._wanted = None
+        running = len(state.live_jobs)
+        self.query_one(".page-box").border_title = f"Jobs {len(jobs)}, {running} running" if jobs else "Jobs"
+
+    @on(OptionList.OptionSelected)
+    def opened(self, event: OptionList.OptionSelected) -> None:
+        job_id = self.query_one(LineList).key_at(event.option_index)
+        if job_id:
+            self.app.push_screen(JobPage(self.sight, job_id))

@@ -1,10 +1,26 @@
-"""What every page that lies over the dashboard looks like."""
+"""What the pages over the dashboard are made of: lines to read, or what goes on with what happens."""
 
-from typing import TypeVar
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
+from textual.visual import VisualType
+from textual.widgets import Static
 
+from agent_tui.engine.engine_api import EngineAPI
+from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.memory_plot import Levels
+from agent_tui.tui.widgets.text import Line, to_contents
+
+REFRESH_S = 0.5
 
 R = TypeVar("R")
 
@@ -33,3 +49,119 @@ class Follower:
 
     def follow(self, state: AppState, now: float) -> None:
         """Takes the state; `now` is in Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a page looks at: the newest state, the time (Unix seconds), and whom it may ask."""
+
+    handle: EngineAPI
+    state: Callable[[], AppState]
+    now: Callable[[], float]
+
+    @property
+    def levels(self) -> Levels:
+        """The memory levels in force."""
+        options = self.state().settings.options
+        return Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
+
+
+class LivePage(Page[None]):
+    """Calls `show()` when it opens, twice a second, and when its size changes; Esc or q closes it.
+
+    Each page says in `show` what it paints.
+    """
+
+    DEFAULT_CSS = """
+    LivePage {
+        .page-box {
+            width: 100%; height: 100%;
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close")]
+
+    def __init__(self, sight: Sight) -> None:
+        super().__init__()
+        self.sight = sight
+
+    @abstractmethod
+    def show(self) -> None:
+        """Paints what is so now."""
+
+    def on_mount(self) -> None:
+        self.set_interval(REFRESH_S, self.show)
+        self.call_after_refresh(self.show)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self.show)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class TextPage(Page[None]):
+    """Lines that stay as they are while it is open; Esc or q closes it."""
+
+    DEFAULT_CSS = """
+    TextPage {
+        #page-box {
+            width: 100%; max-width: 130; height: auto; max-height: 100%;
+        }
+        Static { width: 1fr; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, lines: VisualType) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="page-box", classes="page-box") as box:
+            box.border_title = Content(self._title)
+            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            yield Static(self._lines, markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#page-box").focus()
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#page-box").scroll_relative(y=lines, animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class LiveTextPage(TextPage):
+    """Lines that are made anew twice a second, and painted where they are others."""
+
+    def __init__(self, title: str, lines: Callable[[], tuple[Line, ...]]) -> None:
+        self._make = lines
+        self._shown = lines()
+        super().__init__(title, to_contents(self._shown))
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(REFRESH_S, self.show)
+
+    def show(self) -> None:
+        """Paints what is so now."""
+        lines = self._make()
+        if lines != self._shown:
+            self._shown = lines
+            self.query_one(Static).update(to_contents(lines))
+
+
+class StacksPage(TextPage):
+    """The stacks as they were; Esc, s or q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "close", show=False)]
+
+    def __init__(self, title: str, stacks: str) -> None:
+        super().__init__(title, Content(sanitise(stacks).strip("\n")))

@@ -9,8 +9,7 @@ from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.screens.live_page import Sight
-from agent_tui.tui.screens.text_page import LiveTextPage
+from agent_tui.tui.screens.page import LiveTextPage, Sight
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line
 
