@@ -30,9 +30,9 @@ from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider
-from agent_tui.tui.guard import ControlCharacters
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
+from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header

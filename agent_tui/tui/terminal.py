@@ -1,4 +1,4 @@
-"""The terminal that the screen is on, which may go away, or stop reading, while it is written to."""
+"""The terminal that the screen is on: it may go away or stop reading, and no control characters reach it."""
 
 import contextlib
 import os
@@ -7,7 +7,12 @@ import signal
 import time
 from typing import Any
 
+from rich.segment import Segment
+from textual.color import Color
 from textual.drivers import linux_driver
+from textual.filter import LineFilter
+
+from agent_tui.options.characters import UNSAFE
 
 STDOUT, STDERR = 1, 2
 
@@ -139,3 +144,12 @@ class Terminal(linux_driver.LinuxDriver):
                 self._hung, self._drawing = True, False
                 self._file.let_go()
             time.sleep(0.002)
+
+
+class ControlCharacters(LineFilter):
+    """Removes control characters from painted lines; they have no width, so that nothing moves."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if all(text.isprintable() for text, _, _ in segments):
+            return segments  # as nearly every line is
+        return [Segment(UNSAFE.sub("", text), style, control) for text, style, control in segments]

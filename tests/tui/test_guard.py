@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.guard import ControlCharacters
+from agent_tui.tui.terminal import ControlCharacters
 from tests.fakes.engine import FakeEngine
 from tests.fakes.hostile_values import HOSTILE, SECRET, raw_in
 
