@@ -66,6 +66,8 @@ async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
         field.cursor_blink = False  # half of the time it could not be seen
     app.show()
     await pilot.pause()
+    await until(lambda: not any(each.group == "log" and not each.is_finished for each in app.workers))
+    await pilot.pause()
 
 
 @pytest.mark.parametrize("state", histories.ALL)
