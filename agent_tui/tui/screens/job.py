@@ -118,7 +118,8 @@ class JobPage(LivePage):
             new = [line for line in answer.lines if line.job_id == self._job_id]
             self._log.extend(new)
             if new:
-                self.show()
+                # Not before the first text has its place: Textual would keep its height for the longer one.
+                self.call_after_refresh(self.show)
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:
