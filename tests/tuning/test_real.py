@@ -41,7 +41,7 @@ async def test_a_new_run_at_the_advised_count_meets_the_target_within_the_stated
         result = await Sweep(place.engine, SweepPlan(load, (0, 1, 6)), place.note_kernel).run()
         advice = advise(result, target)
         assert advice.count == 6, advice.lines
-        assert place.engine.resolution.options.num_idle_processes == 1
+        assert place.engine.state.settings.resolution.options.num_idle_processes == 1
         cold, one, six = rows(result)
         assert cold.warm_hit_rate == 0
         assert cold.p50_ms is not None
