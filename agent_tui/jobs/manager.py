@@ -1,4 +1,4 @@
-"""The job manager: one answer to each offer, one record and one end per job, and what the server is told."""
+"""The job manager: one answer to each offer, one record and one end per job, and reports to the server."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ class JobSettings:
     url: str
     fake_job: bool
     api_secret: str = field(repr=False)
-    """Signs the token of a restarted job anew; without it the old one is used as long as it lasts."""
+    """Signs a new token for a restarted job; without it the old one is used until it expires."""
     debug_port: int = 0
     """Where a job waits for a debugger; 0 for none."""
     test_length_s: float | None = None
@@ -183,7 +183,7 @@ class JobManager:
         return None
 
     def switched(self, control: Control, policy: ev.OnReload) -> None:
-        """Another generation took over: it gets the offers; jobs on older ones go on, start anew or end."""
+        """Another generation took over: it gets the offers; jobs on older ones go on, restart or end."""
         self._control, generation = control, control.generation
         for record in self.records:
             if record.process is None or record.process.generation >= generation:

@@ -157,7 +157,7 @@ def shortened(traceback: str) -> str:
 
 
 def _how(end: ProcessEnd | None) -> str:
-    """How a process went that did not end by itself in good order."""
+    """Return how a process ended that did not end gracefully by itself."""
     if end is None:
         return ""
     return f"killed: {end.reason}" if end.killed else f"its process was ended by signal {end.signal}"

@@ -38,7 +38,7 @@ def _event_files() -> list[Path]:
 
 
 class OomWatch:
-    """Tells once of each kill, to whoever asks first after it."""
+    """Reports each kill once, to the first caller after it."""
 
     def __init__(self, count: Callable[[], int] = kernel_kills) -> None:
         self._count = count

@@ -193,7 +193,7 @@ class MemorySampler:
         self._warn_mb, self._limit_mb = warn_mb, limit_mb
 
     def note_baseline(self, process: SupervisedProcess, *, is_awaited: bool = False) -> None:
-        """What a process uses that has just become ready: growth is told from here.
+        """Measure a process that has just become ready: growth is counted from here.
 
         USS and PSS take the kernel some ms, for which it also holds up the process. Where a job waits for it
         they are taken to be those of the last such process of its generation; its turn to be read comes.

@@ -26,8 +26,7 @@ class RemoteEngine:
         return self._engine.up
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        """Only what runs beside the engine reads events."""
-        raise NotImplementedError
+        raise AssertionError("the screen draws itself from the state and reads no events")
 
     async def closed(self) -> None:
         await self._following
