@@ -65,6 +65,10 @@ class OrphanGuard:
         try:
             self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._sock.setblocking(False)
+            # Before the guard starts: a host that is killed meanwhile leaves one that knows what to kill.
+            if not all(self._send(pid, pidfd) for pid, pidfd in self._watched.items()):
+                self._stop()
+                return
             fd = theirs.fileno()
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SCRIPT), str(fd), str(GRACE_S)],
@@ -84,8 +88,6 @@ class OrphanGuard:
         self._since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock, self._ended)
-        if not all(self._send(pid, pidfd) for pid, pidfd in self._watched.items()):
-            self._stop()
 
     def _send(self, pid: int, pidfd: int) -> bool:
         """False when the guard takes nothing: it has ended, or is stopped."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -178,6 +179,25 @@ async def test_the_guard_lives_as_long_as_there_is_a_process_to_watch(tmp_path: 
     first.sock.close()
     second.sock.close()
     await poll(lambda: not open_fds() - before, 5)
+
+
+async def test_a_guard_knows_what_to_watch_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else a host that is killed right after it started one would leave a guard without work.
+    known: list[int] = []
+
+    def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        theirs = socket.socket(fileno=os.dup(int(command[4])))
+        with theirs:
+            data, pidfds, _, _ = socket.recv_fds(theirs, 4, 1)
+        known.append(int.from_bytes(data, sys.byteorder))
+        os.close(pidfds[0])
+        raise OSError("this guard only looks")
+
+    monkeypatch.setattr("agent_tui.runtimes.orphans.subprocess.Popen", start)
+    pidfd = os.pidfd_open(os.getpid())
+    orphans.OrphanGuard().watch(os.getpid(), pidfd)
+    os.close(pidfd)
+    assert known == [os.getpid()]
 
 
 async def test_a_guard_that_cannot_start_stops_nothing(
