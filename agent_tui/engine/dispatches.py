@@ -14,8 +14,8 @@ from livekit.protocol.agent import Job
 from livekit.protocol.agent_dispatch import CreateAgentDispatchRequest, RoomAgentDispatch
 from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
 
-from agent_tui.engine.api import server_api
 from agent_tui.engine.registrar import Registrar, WorkerReadiness
+from agent_tui.engine.servers import server_api
 from agent_tui.jobs.record import JobRecord, TestDispatch
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch, DispatchBy

@@ -9,23 +9,20 @@ from livekit.protocol.agent import Job, JobType
 
 import agent_tui
 from agent_tui.engine.agent_code import AgentCode
-from agent_tui.engine.announcer import LogAnnouncer
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
+from agent_tui.engine.commands import CommandHandler
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.endpoint import Endpoint
-from agent_tui.engine.faults import Faults
-from agent_tui.engine.join import join_link
-from agent_tui.engine.orders import Orders
 from agent_tui.engine.registrar import Registrar
-from agent_tui.engine.servers import ServerManager
-from agent_tui.engine.supervision import Supervision
+from agent_tui.engine.servers import ServerManager, join_link
+from agent_tui.engine.supervision import InternalErrors, Supervision
 from agent_tui.generations.generation import Generation
 from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.intake import LogIntake
-from agent_tui.logs.store import LogStore
+from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
@@ -76,10 +73,10 @@ class Engine:
             watchdogs=config.watchdogs,
         )
         self._redactor.mask((self._settings.options.api_secret, self._settings.options.worker_token))
-        self._faults = Faults(self._bus.publish)
+        self._errors = InternalErrors(self._bus.publish)
         self._store = LogStore(self._clock, redactor=self._redactor)
         self._supervision = Supervision(
-            self._faults, give_up=self._end_after_failure, clock=self._clock, emit=self._bus.publish
+            self._errors, give_up=self._end_after_failure, clock=self._clock, emit=self._bus.publish
         )
         self._stopping: asyncio.Task[None] | None = None
         self._drain_over = asyncio.Event()
@@ -117,14 +114,14 @@ class Engine:
         return cast("A", answer)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
-        """Carries out a command; its result says in one line what became of it."""
+        """Carry out a command; its result says in one line what became of it."""
         if not self.up:
             return cmd.CommandResult(False, "agent-tui is not up")
         try:
             if isinstance(command, cmd.Stop):
                 await self._stop(command.reason, kill=command.kill, drain=command.drain)
                 return cmd.CommandResult(True, "stopped")
-            result = await self._orders.carry_out(command)
+            result = await self._commands.handle(command)
         except UserError as error:
             result = cmd.CommandResult(False, str(error))
         return self._redactor.clean_value(result, limit=sys.maxsize)  # cut already
@@ -168,8 +165,8 @@ class Engine:
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
         """Ends everything. Raises OwnError if a part of the engine failed, unless the body raised already."""
         await self._stop("agent-tui ends", kill=False)
-        if self._faults.first is not None and error is None:
-            raise self._faults.first
+        if self._errors.first is not None and error is None:
+            raise self._errors.first
 
     def _tell_start(self) -> None:
         self._bus.publish(
@@ -236,7 +233,7 @@ class Engine:
         )
         self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
         settings.push_to(self._pushes(), self._registrar.taken_over)
-        self._orders = Orders(
+        self._commands = CommandHandler(
             config,
             self._bus,
             self._redactor,
@@ -368,23 +365,23 @@ class Engine:
 
         Each step is done, whatever went wrong in those before it.
         """
-        faults = self._faults
+        errors = self._errors
         try:
-            with faults.of("farewell"):
+            with errors.caught("farewell"):
                 await self._hold_offers(reason, drain=drain)
             await self._supervision.close()
-            await faults.all(job_manager=self._jobs.close(reason), pool=self._pool.close(reason))
-            await faults.all(dispatches=self._dispatches.close())
-            await faults.all(registrar=self._registrar.close())
-            await faults.all(
+            await errors.gather(job_manager=self._jobs.close(reason), pool=self._pool.close(reason))
+            await errors.gather(dispatches=self._dispatches.close())
+            await errors.gather(registrar=self._registrar.close())
+            await errors.gather(
                 generations=self._code.close(reason),
                 endpoint=self._http.close(),
                 server=self._servers.current.close(),
             )
-            if faults.first is not None:
+            if errors.first is not None:
                 await self._kill_what_is_left()
-            await faults.all(logs=asyncio.to_thread(self._intake.close))
-            with faults.of("logs"):
+            await errors.gather(logs=asyncio.to_thread(self._intake.close))
+            with errors.caught("logs"):
                 self._announcer.close()
             self._bus.publish(ev.Stopped(reason))
         finally:
@@ -397,7 +394,7 @@ class Engine:
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
-        with self._faults.of("registrar"):
+        with self._errors.caught("registrar"):
             self._registrar.drain()
         self._jobs.drain()
         if drain_s is not None:
@@ -405,9 +402,9 @@ class Engine:
 
     def _kill_all(self, reason: str) -> None:
         self._drain_over.set()
-        with self._faults.of("pool"):
+        with self._errors.caught("pool"):
             self._pool.kill(reason)
-        with self._faults.of("generations"):
+        with self._errors.caught("generations"):
             self._code.kill(reason)
 
     async def _kill_what_is_left(self) -> None:

@@ -1,4 +1,4 @@
-"""Which server to register with: the one that is configured, else one that is here, else one of our own."""
+"""Which server to register with (configured, local or embedded), its API, and the link into its rooms."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,17 @@ import secrets
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
 
+import aiohttp
 from livekit.protocol.room import ListRoomsRequest
 
 import agent_tui
-from agent_tui.engine.api import server_api
 from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.local_server.server import LocalServer
 from agent_tui.logs.redactor import Redactor
@@ -24,10 +25,15 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import ExitCode, ServerError, UserError
 from agent_tui.model.events import Event, Notice, ServerChosen, ServerKind
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.requests import JoinLink
+from agent_tui.model.signing import sign
 from agent_tui.options.declare import ServerOptions
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
+
+if TYPE_CHECKING:
+    from livekit.api import LiveKitAPI
 
 DEV_URL = "ws://localhost:7880"
 DEV_KEY = "devkey"
@@ -41,6 +47,11 @@ NO_MEDIA = (
 
 PROBE_S = 0.5
 START_S = 10.0
+API_TOKEN_LIFE_S = 600
+JOIN_TOKEN_LIFE_S = 3600
+JOIN_PAGE = "https://meet.livekit.io/custom"
+"""LiveKit's own page for any server; the browser connects to the server, the page's host does not."""
+
 GUARD = Path(agent_tui.__file__).parent / "child" / "guard.py"
 
 
@@ -257,3 +268,48 @@ async def _started(binary: str) -> Server:
         await asyncio.sleep(0.05)
     chosen = _chosen(ServerKind.STARTED, DEV_URL, media=True)
     return Server(chosen, ServerAddress(DEV_URL, DEV_KEY, DEV_SECRET), close)
+
+
+@contextlib.asynccontextmanager
+async def server_api(address: ServerAddress, room: str, limit_s: float) -> "AsyncIterator[LiveKitAPI]":
+    """Return a client that may create, list and delete rooms, and dispatch into that one.
+
+    The token is made here: livekit-api warns about a development server's short secret.
+    """
+    from livekit import api  # loads all services: half a second that a start without test jobs can save
+
+    video = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": room}
+    claims = {"iss": address.api_key, "exp": int(time.time()) + API_TOKEN_LIFE_S, "video": video}
+    client = api.LiveKitAPI.with_token(
+        sign(claims, address.api_secret),
+        address.url,
+        timeout=aiohttp.ClientTimeout(total=limit_s),
+        failover=False,
+    )
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_name: str) -> JoinLink:
+    """Return a link for one new participant, valid for an hour; a room made by joining gets the agent too.
+
+    Raises UserError on a server without media: nobody can join there.
+    """
+    if not server.media:
+        raise UserError(
+            "nobody can join a room here: the embedded server has no media; put livekit-server on PATH "
+            "or start `livekit-server --dev`, then start agent-tui again"
+        )
+    claims = {
+        "iss": address.api_key,
+        "sub": f"developer-{secrets.token_hex(3)}",
+        "exp": int(time.time()) + JOIN_TOKEN_LIFE_S,
+        "video": {"roomJoin": True, "room": room, "canPublish": True, "canSubscribe": True},
+    }
+    if agent_name:
+        claims["roomConfig"] = {"agents": [{"agentName": agent_name}]}
+    token = sign(claims, address.api_secret)
+    query = urlencode({"liveKitUrl": address.url, "token": token})
+    return JoinLink(room, address.url, token, f"{JOIN_PAGE}?{query}")

@@ -1,4 +1,4 @@
-"""Owners that fail are restarted, with a message; the run ends when one of them fails again and again.
+"""Internal errors: an owner that fails is restarted, with a message; if it keeps failing, the run ends.
 
 An owner's state is in its object: what is restarted is the coroutine that works on it.
 """
@@ -7,19 +7,50 @@ import asyncio
 import contextlib
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import agent_tui
-from agent_tui.engine.faults import Faults
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import OwnError
 from agent_tui.model.events import Event, Notice
 from agent_tui.model.logs import LogLevel
 
 PACKAGE = Path(agent_tui.__file__).parent
+
+
+class InternalErrors:
+    """Internal errors: reported, kept for the exit, and kept from ending the other parts."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
+        self.first: OwnError | None = None
+        """What the run ends with."""
+
+    def note(self, part: str, error: BaseException) -> OwnError:
+        """Report that a part failed."""
+        own = OwnError(part, error)
+        self.first = self.first or own
+        with contextlib.suppress(Exception):  # if even that fails, the exit still reports the first one
+            self._emit(Notice(LogLevel.ERROR, str(own)))
+        return own
+
+    @contextlib.contextmanager
+    def caught(self, part: str) -> Iterator[None]:
+        """Note what the body raises, and continue after it."""
+        try:
+            yield
+        except Exception as error:
+            self.note(part, error)
+
+    async def gather(self, **works: Awaitable[object]) -> None:
+        """Wait for all of these parts, each under its name, and note those that fail."""
+        results = await asyncio.gather(*works.values(), return_exceptions=True)
+        for part, result in zip(works, results, strict=True):
+            if isinstance(result, Exception):
+                self.note(part, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +72,7 @@ class Supervision:
 
     def __init__(
         self,
-        faults: Faults,
+        errors: InternalErrors,
         *,
         give_up: Callable[[OwnError], None],
         clock: Clock,
@@ -50,7 +81,7 @@ class Supervision:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`give_up` is called with the last error of a part that fails again and again; it ends the run."""
-        self._faults = faults
+        self._errors = errors
         self._give_up = give_up
         self._clock = clock
         self._emit = emit
@@ -79,7 +110,7 @@ class Supervision:
             failed_at.popleft()
         count = len(failed_at)
         if count >= patience.failures:
-            self._give_up(self._faults.note(part, error))
+            self._give_up(self._errors.note(part, error))
             return None
         pause_s = patience.pause_s(count)
         counted = f"failure {count} of {patience.failures} within {patience.window_s:g} s"

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.engine_api import EngineAPI
-from agent_tui.engine.guards import remote_refusal
 from agent_tui.headless import jsonl, lines
 from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
+from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.errors import ExitCode, OwnError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import ReadLogs

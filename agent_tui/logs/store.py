@@ -1,5 +1,7 @@
 """The ring of log lines: written from any thread, announced by index, pulled by range."""
 
+import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -7,7 +9,11 @@ from collections.abc import Callable, Iterable
 from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.ring import CAPACITY, MAX_BYTES, Ring
 from agent_tui.model.clock import Clock
+from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
+
+BATCH_S = 0.05
+"""Between two announcements, at least."""
 
 MAX_ENDED = 10_000
 """Ended processes whose generation and job are still known."""
@@ -121,6 +127,46 @@ class LogStore:
             )
             self._first, self._end = self._ring.first, self._ring.end
         self._on_added()
+
+
+class LogAnnouncer:
+    """Turns the store's calls, from any thread, into batched `LogsAdded` events on the loop that made it."""
+
+    def __init__(self, store: LogStore, emit: Callable[[LogsAdded], None]) -> None:
+        self._store = store
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._told = store.end
+        self._timer: asyncio.TimerHandle | None = None
+        self._woken = False
+        store.on_added(self._added)
+
+    def close(self) -> None:
+        """Emit what is not announced yet, and nothing after it."""
+        self._store.on_added(_nothing)
+        self.tell()
+
+    def _added(self) -> None:
+        if self._woken:
+            return  # a tell is on its way and will see what was added
+        self._woken = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._tell_soon)
+
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(BATCH_S, self.tell)
+
+    def tell(self) -> None:
+        """Emit now what is not announced yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._woken = False  # before the look: what comes after it wakes anew
+        end = self._store.end
+        if end > self._told:
+            first, self._told = self._told, end
+            self._emit(LogsAdded(max(first, self._store.first), end, self._store.dropped))
 
 
 def _nothing() -> None:

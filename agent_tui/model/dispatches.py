@@ -1,4 +1,4 @@
-"""What became of each test dispatch: pure functions over `AppState.dispatches`, oldest first.
+"""Test dispatches: whether one may be made, and what became of each, as `AppState.dispatches`, oldest first.
 
 The engine decides at the offer which dispatch a job comes from; events carry its number. A dispatch and its
 offer come by different ways (the API's answer, the worker's connection), so either may be reported first, and
@@ -8,13 +8,26 @@ so may its loss.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent_tui.model.events import Dispatched, JobLost, OfferReceived
+from agent_tui.model.events import Dispatched, JobLost, OfferReceived, ServerChosen
 from agent_tui.model.state import DispatchView, JobView
 
 DispatchViews = tuple[DispatchView, ...]
 
 KEPT = 200
 """Dispatches that are remembered; the oldest go first."""
+
+
+def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str | None:
+    """Return why this may not be done on that server, or None when it may.
+
+    A server that is not on this machine may serve other people: nothing is dispatched there unless its host
+    was named.
+    """
+    if not server.remote or confirmed_host.strip().lower() == server.host.lower():
+        return None
+    if confirmed_host:
+        return f"{what} on {server.host} was not done: {confirmed_host!r} was confirmed, not {server.host!r}"
+    return f"{what} on the remote server {server.host} needs its name: --allow-remote {server.host}"
 
 
 def made(

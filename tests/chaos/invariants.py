@@ -4,7 +4,7 @@ from collections import Counter
 
 import psutil
 
-from agent_tui.engine.api import server_api
+from agent_tui.engine.servers import server_api
 from tests.chaos.rig import IDLE, Chaos
 
 

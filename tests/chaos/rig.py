@@ -20,7 +20,7 @@ import aiohttp
 import psutil
 from livekit.protocol.room import CreateRoomRequest
 
-from agent_tui.engine.api import server_api
+from agent_tui.engine.servers import server_api
 from agent_tui.worker.urls import ServerAddress
 from tests.chaos import agent_source
 from tests.chaos.proxy import Proxy, proxy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from livekit.protocol.room import CreateRoomRequest
 
-from agent_tui.engine.api import server_api
+from agent_tui.engine.servers import server_api
 from agent_tui.worker.urls import ServerAddress
 from tests.cli.support import agent_tui
 from tests.cli.test_servers import KEY, SECRET, at, free_port, server

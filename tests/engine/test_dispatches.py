@@ -12,9 +12,9 @@ from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 
 from agent_tui.engine import dispatches
-from agent_tui.engine.api import server_api
 from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings
 from agent_tui.engine.registrar import WorkerReadiness
+from agent_tui.engine.servers import server_api
 from agent_tui.jobs.record import JobRecord, TestDispatch
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model.clock import SystemClock

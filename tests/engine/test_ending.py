@@ -9,18 +9,17 @@ from typing import Any
 import pytest
 
 from agent_tui.engine.agent_code import AgentCode
-from agent_tui.engine.announcer import LogAnnouncer
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Dispatches
 from agent_tui.engine.endpoint import Endpoint
 from agent_tui.engine.engine import Engine
-from agent_tui.engine.faults import Faults
 from agent_tui.engine.registrar import Registrar
-from agent_tui.engine.supervision import Patience
+from agent_tui.engine.supervision import InternalErrors, Patience
 from agent_tui.generations.reloader import Reloader
 from agent_tui.jobs.manager import JobManager
 from agent_tui.local_server.server import LocalServer
 from agent_tui.logs.intake import LogIntake
+from agent_tui.logs.store import LogAnnouncer
 from agent_tui.model import events as ev
 from agent_tui.model.commands import Stop
 from agent_tui.model.errors import OwnError
@@ -152,20 +151,20 @@ async def test_what_the_body_raised_is_not_hidden(engine: Engine, monkeypatch: p
             raise LookupError("of the body")
 
 
-async def test_faults_keep_the_first_and_tell_all() -> None:
+async def test_internal_errors_keep_the_first_and_report_all() -> None:
     engine = FakeEngine()
     stream = engine.subscribe()
-    faults = Faults(engine.bus.publish)
+    errors = InternalErrors(engine.bus.publish)
 
     async def good() -> None: ...
 
     async def bad() -> None:
         raise ValueError("one")
 
-    await faults.all(good=good(), bad=bad())
-    with faults.of("other"):
+    await errors.gather(good=good(), bad=bad())
+    with errors.caught("other"):
         raise KeyError("two")
-    assert str(faults.first) == "agent-tui's own bad failed: ValueError: one"
+    assert str(errors.first) == "agent-tui's own bad failed: ValueError: one"
     engine.bus.close()
     told = [stamped.event async for batch in stream.batches() for stamped in batch]
     assert [event.text for event in told if isinstance(event, ev.Notice)] == [
@@ -178,7 +177,7 @@ async def test_a_fault_that_cannot_be_told_is_kept_all_the_same() -> None:
     def mute(event: object) -> None:
         raise OSError("mute")
 
-    faults = Faults(mute)
-    with faults.of("part"):
+    errors = InternalErrors(mute)
+    with errors.caught("part"):
         raise ValueError("one")
-    assert "one" in str(faults.first)
+    assert "one" in str(errors.first)

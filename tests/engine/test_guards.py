@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_tui.engine.guards import remote_refusal
+from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.events import ServerChosen, ServerKind
 
 

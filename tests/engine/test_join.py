@@ -4,7 +4,7 @@ import urllib.parse
 
 import pytest
 
-from agent_tui.engine.join import join_link
+from agent_tui.engine.servers import join_link
 from agent_tui.model.errors import UserError
 from agent_tui.model.signing import verify
 from agent_tui.worker.urls import ServerAddress

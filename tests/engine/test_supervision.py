@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_tui.engine.faults import Faults
-from agent_tui.engine.supervision import Patience, Supervision
+from agent_tui.engine.supervision import InternalErrors, Patience, Supervision
 from agent_tui.model import events as ev
 from agent_tui.worker.worker import pause_s
 from tests.fakes.clock import FakeClock
@@ -25,9 +24,9 @@ class Scene:
         self.events: list[Any] = []
         self.ended: list[OwnError] = []
         self.pauses: list[float] = []
-        self.faults = Faults(self.events.append)
+        self.errors = InternalErrors(self.events.append)
         self.supervision = Supervision(
-            self.faults,
+            self.errors,
             give_up=self.ended.append,
             clock=self.clock,
             emit=self.events.append,
@@ -67,7 +66,7 @@ async def test_an_owner_that_fails_is_restarted_with_its_state_and_a_message() -
         "agent-tui's own memory failed: KeyError: 'a bug'; restarting it in 1 s (failure 1 of 3 within 60 s)",
         "agent-tui's own memory failed: KeyError: 'a bug'; restarting it in 2 s (failure 2 of 3 within 60 s)",
     ]
-    assert scene.faults.first is None
+    assert scene.errors.first is None
     assert scene.ended == []
     await scene.supervision.close()
 
@@ -78,7 +77,7 @@ async def test_one_that_fails_again_and_again_ends_the_run_with_its_error() -> N
     await until(lambda: bool(scene.ended))
     assert owner.started == 3
     assert str(scene.ended[0]) == "agent-tui's own pool failed: KeyError: 'a bug'"
-    assert scene.faults.first is scene.ended[0]
+    assert scene.errors.first is scene.ended[0]
     await scene.supervision.close()
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from livekit.protocol.room import ListRoomsRequest
 
-from agent_tui.engine.api import server_api
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
+from agent_tui.engine.servers import server_api
 from agent_tui.model import events as ev
 from agent_tui.model.commands import Dispatch, DispatchBy, MeasureMemory
 from agent_tui.model.state import AppState

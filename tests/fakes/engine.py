@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
-from agent_tui.engine.join import join_link
+from agent_tui.engine.servers import join_link
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev

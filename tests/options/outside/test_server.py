@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from livekit.protocol.room import CreateRoomRequest
 
-from agent_tui.engine.api import server_api
+from agent_tui.engine.servers import server_api
 from agent_tui.local_server.server import LocalServer
 from agent_tui.worker.urls import ServerAddress
 from tests.cli.support import Run, agent_tui

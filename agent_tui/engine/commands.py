@@ -1,0 +1,144 @@
+"""What each command does: which owner carries it out, and the one-line result."""
+
+import asyncio
+from collections.abc import Callable
+
+from agent_tui.engine.agent_code import AgentCode
+from agent_tui.engine.bus import Bus
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.dispatches import Destination, Dispatches
+from agent_tui.engine.servers import ServerManager
+from agent_tui.jobs.manager import JobManager
+from agent_tui.jobs.record import TestDispatch
+from agent_tui.logs.redactor import Redactor
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.dispatches import remote_refusal
+from agent_tui.model.logs import LogLevel
+from agent_tui.processes.memory import MemorySampler
+from agent_tui.settings.manager import SettingsManager
+from agent_tui.settings.settings import Settings
+
+DESCRIPTION = 64 * 1024
+"""Characters of the description of one job: its metadata may be long."""
+
+Result = cmd.CommandResult
+
+
+class CommandHandler:
+    """Carries out the commands of a running engine, except `Stop`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        bus: Bus,
+        redactor: Redactor,
+        *,
+        settings: SettingsManager,
+        servers: ServerManager,
+        jobs: JobManager,
+        code: AgentCode,
+        sampler: MemorySampler,
+        dispatches: Dispatches,
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._redactor = redactor
+        self._settings = settings
+        self._servers = servers
+        self._jobs = jobs
+        self._code = code
+        self._sampler = sampler
+        self._dispatches = dispatches
+
+    async def handle(self, command: cmd.Command) -> Result:
+        """Carry out a command. Raise UserError for what cannot be done."""
+        match command:
+            case cmd.Dispatch():
+                return await self._dispatch(command)
+            case cmd.EndJob(job_id, reason):
+                found = self._jobs.end(job_id, ev.JobStatus.TERMINATED, reason)
+                return Result(found, reason if found else f"no job {job_id} runs here")
+            case cmd.RestartJob(job_id, reason):
+                problem = self._jobs.restart(job_id, reason)
+                return Result(problem is None, problem or reason)
+            case cmd.DescribeJob(job_id):
+                text = self._jobs.describe(job_id)
+                if text is None:
+                    return Result(False, f"no job {job_id} is known here")
+                return Result(True, self._redactor.clean(text, DESCRIPTION))
+            case cmd.SetOptions(values):
+                change = Settings.measured_with if command.measuring else Settings.edited
+                return await self._edit(lambda settings: change(settings, values))
+            case cmd.UndoOptions():
+                return await self._edit(Settings.undone)
+            case cmd.SaveOptions():
+                saved = await self._settings.save(self._config.agent, clear_secrets=command.clear_secrets)
+                return Result(True, "; ".join(saved))
+            case cmd.MeasureMemory():
+                return Result(True, f"{self._sampler.measure_all()} processes measured")
+            case cmd.DumpStacks(process_id):
+                return await self._dump_stacks(process_id)
+            case cmd.Reload():
+                loaded = await self._code.reloader.reload()
+                return Result(loaded, "loaded" if loaded else "the file does not load")
+            case cmd.RollBack(number):
+                return await self._roll_back(number)
+            case cmd.DiffGeneration(number, against):
+                diff = await self._code.reloader.diff(number, against)
+                # line by line, so that no escape sequence takes the lines after it away
+                return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
+            case cmd.PauseWatching(paused):
+                if not self._config.watch:
+                    return Result(False, "saves are not watched (--no-watch): press r to load one")
+                self._code.reloader.pause(paused)
+                return Result(True, "saves are passed over" if paused else "saves are loaded again")
+            case cmd.Stop():
+                raise TypeError(command)  # the engine's own: it ends this handler too
+
+    async def _dispatch(self, command: cmd.Dispatch) -> Result:
+        server, options = self._servers.current, self._settings.options
+        refusal = remote_refusal(server.chosen, command.confirmed_host, "a test dispatch")
+        if refusal is not None:
+            return Result(False, refusal, refused=True)
+        to = Destination(server.address, options.agent_name, options.deployment)
+        making = (self._dispatches.make(to, room, command) for room in _room_names(command))
+        made = await asyncio.gather(*making, return_exceptions=True)
+        failures = [result for result in made if isinstance(result, BaseException)]
+        dispatches = {each.number: each.room for each in made if isinstance(each, TestDispatch)}
+        if failures:
+            text = f"{len(failures)} of {len(made)} dispatches failed: {failures[0]}"
+            self._bus.publish(ev.Notice(LogLevel.ERROR, text))
+            return Result(False, text, dispatches=dispatches)
+        return Result(True, ", ".join(dispatches.values()), dispatches=dispatches)
+
+    async def _edit(self, change: Callable[[Settings], Settings]) -> Result:
+        edited = await self._settings.edit(change)
+        said = [f"{name} = {new}" for name, (_, new) in edited.changed.items()]
+        if edited.waiting:
+            said.append(f"{', '.join(edited.waiting)}: at the next start, once saved")
+        return Result(True, ", ".join(said) or "nothing changed")
+
+    async def _dump_stacks(self, process_id: str) -> Result:
+        for process in self._code.processes():
+            if process.id == process_id:
+                text = self._redactor.clean(await process.stacks())
+                return Result(bool(text), text or f"process {process_id} does not tell its stacks")
+        return Result(False, f"there is no process {process_id} any more")
+
+    async def _roll_back(self, number: int) -> Result:
+        if not await self._code.reloader.roll_back(number):
+            why = self._bus.state.generation.error
+            return Result(False, f"generation {number} does not load any more: {why}")
+        view = self._bus.state.generation
+        if not view.rolled_back_to:
+            return Result(True, f"generation {number} runs again, as {view.current}")
+        until = "the next save or r loads" if self._config.watch else "r loads"
+        return Result(True, f"rolled back to {number}, as generation {view.current}: {until} what is on disk")
+
+
+def _room_names(command: cmd.Dispatch) -> list[str]:
+    """One name per dispatch: the given one, numbered if it serves several; empty for one to be made up."""
+    if not command.room or command.count == 1:
+        return [command.room] * command.count
+    return [f"{command.room}-{number}" for number in range(1, command.count + 1)]
