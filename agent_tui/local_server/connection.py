@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,13 +14,34 @@ from livekit.protocol.agent import WorkerMessage
 
 from agent_tui.local_server.pool import Pool, PoolKey, TopicTakenError
 from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, ViolationError, WorkerSession
-from agent_tui.local_server.timings import Timings
 
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Of one message from a worker; more is answered with close code 1009 (worker-protocol §1)."""
 
 SignToken = Callable[[WorkerSession, Any, Any], str]
 """Makes the token for a session's job and its AvailabilityResponse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long to wait for what, in seconds: as the real server (worker-protocol §4, §5, §6.3, §11.1)."""
+
+    register_s: float = 10.0
+    """From the upgrade to the register message; absolute, pings do not extend it."""
+    answer_budget_s: float = 3.0
+    """For one job over all workers that are asked: a slow refusal shortens the next worker's time."""
+    simulate_answer_s: float = 10.0
+    """For the one worker that asked to be offered a simulated job."""
+    websocket_ping_s: float = 10.0
+    """Between the server's websocket PINGs; a missing PONG has no consequence."""
+    close_handshake_s: float = 1.0
+    """For a worker to answer our close frame, before the connection is cut."""
+    empty_room_s: float = 300.0
+    """A room that nobody ever joined is closed after this, unless the room asked for another time."""
+    departed_room_s: float = 20.0
+    """A room that everybody left is closed after this, unless the room asked for another time."""
+    room_check_s: float = 1.0
+    """Between two looks for rooms to close."""
 
 
 class Silence(StrEnum):

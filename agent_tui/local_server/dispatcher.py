@@ -12,11 +12,9 @@ from typing import Any
 
 from livekit.protocol.agent import Job, JobStatus, JobType
 
-from agent_tui.local_server import ids
-from agent_tui.local_server.connection import Silence, WorkerConnection
+from agent_tui.local_server.connection import Silence, Timings, WorkerConnection
 from agent_tui.local_server.pool import TARGET_LOAD, Candidate, Pool, PoolKey, gate_open, key_of, pick
-from agent_tui.local_server.session import nanoseconds
-from agent_tui.local_server.timings import Timings
+from agent_tui.local_server.session import JOB_ID, nanoseconds, new_id
 from agent_tui.model.clock import Clock
 
 
@@ -85,7 +83,7 @@ class DispatchRecord:
 
 class Dispatcher:
     """Makes a dispatch's jobs, places them on the workers of a pool, and keeps its record of them
-    (worker-protocol §6, §11.1)."""
+    (worker-protocol §6, §11.1). Rooms use its clock, timings and random numbers."""
 
     def __init__(
         self,
@@ -99,9 +97,9 @@ class Dispatcher:
     ) -> None:
         self._pool = pool
         self._tasks = tasks
-        self._clock = clock
-        self._timings = timings
-        self._rng = rng
+        self.clock = clock
+        self.timings = timings
+        self.rng = rng
         self._on_unassigned = on_unassigned
 
     def launch(self, record: DispatchRecord, room: Any, job_type: Any, participant: Any = None) -> None:
@@ -114,7 +112,7 @@ class Dispatcher:
             return
         for namespace in namespaces or [""]:
             job = Job(
-                id=ids.new_id(ids.JOB, self._rng),
+                id=new_id(JOB_ID, self.rng),
                 dispatch_id=wanted.id,
                 type=job_type,
                 room=room,
@@ -166,7 +164,7 @@ class Dispatcher:
         self._tasks.start(self._simulate(worker, job))
 
     async def _simulate(self, worker: WorkerConnection, job: Any) -> None:
-        outcome = await self._offer(worker, job, self._timings.simulate_answer_s)
+        outcome = await self._offer(worker, job, self.timings.simulate_answer_s)
         if outcome is None:
             return
         reason = Reason.NO_ANSWER if outcome == Silence.TIMED_OUT else Reason.REJECTED
@@ -182,14 +180,14 @@ class Dispatcher:
         workers = self._pool.of(key)
         if not gate_open(workers):
             return _not_offered(key, workers, self._pool)
-        deadline = self._clock.monotonic() + self._timings.answer_budget_s
+        deadline = self.clock.monotonic() + self.timings.answer_budget_s
         asked: dict[str, str] = {}
         while True:
             candidates = [worker for worker in self._pool.of(key) if worker.worker_id not in asked]
-            worker = pick(candidates, self._rng)
+            worker = pick(candidates, self.rng)
             if worker is None:
                 return _unassigned(Reason.REJECTED, key, self._pool.of(key), asked)
-            outcome = await self._offer(worker, job, deadline - self._clock.monotonic())
+            outcome = await self._offer(worker, job, deadline - self.clock.monotonic())
             if outcome is None:
                 return None
             asked[worker.worker_id] = outcome
@@ -208,7 +206,7 @@ class Dispatcher:
             return answer
         if answer.terminate:
             job.state.status = JobStatus.JS_SUCCESS
-            job.state.ended_at = job.state.updated_at = nanoseconds(self._clock)
+            job.state.ended_at = job.state.updated_at = nanoseconds(self.clock)
             return None
         if not answer.available:
             return "rejected"

@@ -1,8 +1,6 @@
 """Rooms without media: who is there is only pretended, what it does to dispatches is real."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from livekit.protocol.agent import JobType
@@ -10,43 +8,38 @@ from livekit.protocol.agent_dispatch import AgentDispatch, RoomAgentDispatch
 from livekit.protocol.models import ParticipantInfo, TrackInfo, TrackSource, TrackType
 from livekit.protocol.models import Room as RoomInfo
 
-from agent_tui.local_server import ids
 from agent_tui.local_server.dispatcher import Dispatcher, DispatchRecord
-from agent_tui.local_server.session import deployment_fault, nanoseconds
-from agent_tui.local_server.timings import Timings
-from agent_tui.model.clock import Clock
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What all rooms share."""
-
-    dispatcher: Dispatcher
-    clock: Clock
-    timings: Timings
-    rng: Random
+from agent_tui.local_server.session import (
+    DISPATCH_ID,
+    PARTICIPANT_ID,
+    ROOM_ID,
+    TRACK_ID,
+    deployment_fault,
+    nanoseconds,
+    new_id,
+)
 
 
 class Room:
     """One room. Participants are pretended by call: `join`, `publish`, `leave`."""
 
-    def __init__(self, world: World, request: Any, *, unasked: bool) -> None:
-        self._world = world
-        now = world.clock.time()
+    def __init__(self, dispatcher: Dispatcher, request: Any, *, unasked: bool) -> None:
+        self._dispatcher = dispatcher
+        now = dispatcher.clock.time()
         self._info = RoomInfo(
-            sid=ids.new_id(ids.ROOM, world.rng),
+            sid=new_id(ROOM_ID, dispatcher.rng),
             name=request.name,
-            empty_timeout=request.empty_timeout or round(world.timings.empty_room_s),
-            departure_timeout=request.departure_timeout or round(world.timings.departed_room_s),
+            empty_timeout=request.empty_timeout or round(dispatcher.timings.empty_room_s),
+            departure_timeout=request.departure_timeout or round(dispatcher.timings.departed_room_s),
             max_participants=request.max_participants,
             creation_time=int(now),
             creation_time_ms=int(now * 1000),
-            turn_password=ids.new_id("", world.rng) + ids.new_id("", world.rng),
+            turn_password=new_id("", dispatcher.rng) + new_id("", dispatcher.rng),
             metadata=request.metadata,
         )
         self._participants: dict[str, Any] = {}
         self._records: dict[str, DispatchRecord] = {}
-        self._quiet_since = world.clock.monotonic()
+        self._quiet_since = dispatcher.clock.monotonic()
         self._somebody_came = False
         for entry in request.agents or [RoomAgentDispatch()]:
             if deployment_fault(entry.deployment) is None:
@@ -86,15 +79,15 @@ class Room:
         """
         record = self._start(request)
         for person in self._people():
-            self._world.dispatcher.launch(record, self.info, JobType.JT_PARTICIPANT, person)
+            self._dispatcher.launch(record, self.info, JobType.JT_PARTICIPANT, person)
             if person.is_publisher:
-                self._world.dispatcher.launch(record, self.info, JobType.JT_PUBLISHER, person)
+                self._dispatcher.launch(record, self.info, JobType.JT_PUBLISHER, person)
         return _copy(record.dispatch)
 
     def delete_dispatch(self, dispatch_id: str) -> Any:
         """Removes a dispatch and ends its jobs. Raises KeyError when the room has none of that id."""
         record = self._records.pop(dispatch_id)
-        self._world.dispatcher.delete(record)
+        self._dispatcher.delete(record)
         for job in record.dispatch.state.jobs:
             agent = self._participants.get(job.state.participant_identity)
             if agent is not None and agent.kind == ParticipantInfo.AGENT:
@@ -103,7 +96,7 @@ class Room:
 
     def _start(self, wanted: Any, *, expected: bool = True) -> DispatchRecord:
         dispatch = AgentDispatch(
-            id=ids.new_id(ids.DISPATCH, self._world.rng),
+            id=new_id(DISPATCH_ID, self._dispatcher.rng),
             agent_name=wanted.agent_name,
             room=self.name,
             metadata=wanted.metadata,
@@ -111,17 +104,12 @@ class Room:
             deployment=wanted.deployment,
             attributes=dict(wanted.attributes),
         )
-        dispatch.state.created_at = nanoseconds(self._world.clock)
+        dispatch.state.created_at = nanoseconds(self._dispatcher.clock)
         record = self._records[dispatch.id] = DispatchRecord(dispatch, expected)
-        self._world.dispatcher.launch(record, self.info, JobType.JT_ROOM)
+        self._dispatcher.launch(record, self.info, JobType.JT_ROOM)
         return record
 
     # -- pretended participants ------------------------------------------------------------------------
-
-    @property
-    def participants(self) -> tuple[Any, ...]:
-        """Copies of everybody's ParticipantInfo."""
-        return tuple(_copy(person) for person in self._participants.values())
 
     def join(
         self,
@@ -141,9 +129,9 @@ class Room:
             raise ValueError("identity cannot be empty")
         if identity in self._participants:
             self.leave(identity)
-        now = self._world.clock.time()
+        now = self._dispatcher.clock.time()
         person = ParticipantInfo(
-            sid=ids.new_id(ids.PARTICIPANT, self._world.rng),
+            sid=new_id(PARTICIPANT_ID, self._dispatcher.rng),
             identity=identity,
             name=name,
             metadata=metadata,
@@ -169,7 +157,7 @@ class Room:
         person = self._participants[identity]
         first = not person.tracks
         track = TrackInfo(
-            sid=ids.new_id(ids.TRACK, self._world.rng), type=TrackType.AUDIO, source=TrackSource.MICROPHONE
+            sid=new_id(TRACK_ID, self._dispatcher.rng), type=TrackType.AUDIO, source=TrackSource.MICROPHONE
         )
         person.tracks.append(track)
         person.is_publisher = True
@@ -184,9 +172,9 @@ class Room:
         person = self._participants.pop(identity)
         if person.kind == ParticipantInfo.AGENT:
             if job := self._job_of(identity):
-                self._world.dispatcher.agent_left(job)
+                self._dispatcher.agent_left(job)
         elif not self._people():
-            self._quiet_since = self._world.clock.monotonic()
+            self._quiet_since = self._dispatcher.clock.monotonic()
 
     def close(self) -> None:
         """Everybody leaves. A worker whose agent never joined learns nothing (§9)."""
@@ -199,14 +187,14 @@ class Room:
         if self._people():
             return False
         limit = self._info.departure_timeout if self._somebody_came else self._info.empty_timeout
-        return bool(self._world.clock.monotonic() - self._quiet_since >= limit)
+        return bool(self._dispatcher.clock.monotonic() - self._quiet_since >= limit)
 
     def _people(self) -> list[Any]:
         return [person for person in self._participants.values() if person.kind != ParticipantInfo.AGENT]
 
     def _launch_all(self, job_type: Any, person: Any) -> None:
         for record in self._records.values():
-            self._world.dispatcher.launch(record, self.info, job_type, _copy(person))
+            self._dispatcher.launch(record, self.info, job_type, _copy(person))
 
     def _job_of(self, identity: str) -> Any | None:
         """The latest job that was accepted with this identity, as on the real server (§11.4)."""
@@ -218,8 +206,8 @@ class Room:
 class Rooms(Mapping[str, Room]):
     """All open rooms, by name; read-only for others."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
         self._rooms: dict[str, Room] = {}
 
     def __getitem__(self, name: str) -> Room:
@@ -238,7 +226,7 @@ class Rooms(Mapping[str, Room]):
         """
         room = self._rooms.get(request.name)
         if room is None:
-            room = self._rooms[request.name] = Room(self._world, request, unasked=unasked)
+            room = self._rooms[request.name] = Room(self._dispatcher, request, unasked=unasked)
         else:
             room.update(request)
         return room

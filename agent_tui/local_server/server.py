@@ -3,23 +3,20 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
-from livekit.protocol.agent import JobType
 from livekit.protocol.models import ServerInfo
 
-from agent_tui.local_server import api, auth, ids, twirp
+from agent_tui.local_server import api, auth, twirp
 from agent_tui.local_server.auth import job_token
-from agent_tui.local_server.connection import WorkerConnection
+from agent_tui.local_server.connection import Timings, WorkerConnection
 from agent_tui.local_server.dispatcher import Dispatcher, Tasks, TellUnassigned
 from agent_tui.local_server.pool import Pool
-from agent_tui.local_server.rooms import Rooms, World
-from agent_tui.local_server.session import WorkerSession
-from agent_tui.local_server.timings import Timings
+from agent_tui.local_server.rooms import Rooms
+from agent_tui.local_server.session import JOB_ID, NODE_ID, WORKER_ID, WorkerSession, new_id
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import PortBusyError
 from agent_tui.system.http import HttpServer, listen
@@ -34,21 +31,6 @@ _MAX_API_BODY: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 1024
 _SHARE: Final = 1 / 2
 """Hundreds of test dispatches come at once, each on a new connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A registered worker, as it is at the moment of asking."""
-
-    worker_id: str
-    agent_name: str
-    job_type: str
-    namespace: str
-    deployment: str
-    sdk_version: str
-    available: bool
-    load: float
-    running_jobs: tuple[str, ...]
 
 
 class LocalServer:
@@ -87,9 +69,9 @@ class LocalServer:
             rng=self._rng,
             on_unassigned=on_unassigned,
         )
-        self._rooms = Rooms(World(self._dispatcher, self._clock, self._timings, self._rng))
+        self._rooms = Rooms(self._dispatcher)
         self._methods = api.methods(self._rooms)
-        self._node_id = ids.new_id(ids.NODE, self._rng)
+        self._node_id = new_id(NODE_ID, self._rng)
         self._server: HttpServer | None = None
 
     @property
@@ -118,9 +100,9 @@ class LocalServer:
         return self._rooms
 
     @property
-    def workers(self) -> tuple[WorkerView, ...]:
+    def workers(self) -> tuple[WorkerSession, ...]:
         """The registered workers."""
-        return tuple(_view(connection.session) for connection in self._pool)
+        return tuple(connection.session for connection in self._pool)
 
     async def start(self) -> None:
         """Listens. Raises `PortBusyError` when the address is taken, `UserError` when it cannot be had."""
@@ -210,9 +192,9 @@ class LocalServer:
             agent_protocol=_AGENT_PROTOCOL,
             node_id=self._node_id,
         )
-        worker_id = ids.new_id(ids.WORKER, self._rng)
+        worker_id = new_id(WORKER_ID, self._rng)
         return WorkerSession(
-            worker_id, api_key, info, self._clock, new_job_id=lambda: ids.new_id(ids.JOB, self._rng)
+            worker_id, api_key, info, self._clock, new_job_id=lambda: new_id(JOB_ID, self._rng)
         )
 
     def _sign(self, session: WorkerSession, job: Any, response: Any) -> str:
@@ -236,19 +218,3 @@ def _is_upgrade(request: web.Request) -> bool:
     connection = request.headers.get("Connection", "").lower()
     wanted = request.headers.get("Upgrade", "").lower()
     return "upgrade" in [item.strip() for item in connection.split(",")] and wanted == "websocket"
-
-
-def _view(session: WorkerSession) -> WorkerView:
-    key = session.key
-    assert key is not None
-    return WorkerView(
-        worker_id=session.worker_id,
-        agent_name=key.agent_name,
-        job_type=JobType.Name(key.job_type),
-        namespace=key.namespace,
-        deployment=key.deployment,
-        sdk_version=session.version,
-        available=session.available,
-        load=session.load,
-        running_jobs=tuple(session.running),
-    )

@@ -1,7 +1,9 @@
 """One worker's connection as a machine without I/O: messages in, effects out, the jobs it runs."""
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 from livekit.protocol.agent import (
@@ -20,6 +22,14 @@ from livekit.protocol.models import ParticipantPermission
 
 from agent_tui.local_server.pool import PoolKey
 from agent_tui.model.clock import Clock
+
+WORKER_ID: Final = "AW_"
+JOB_ID: Final = "AJ_"
+DISPATCH_ID: Final = "AD_"
+ROOM_ID: Final = "RM_"
+PARTICIPANT_ID: Final = "PA_"
+TRACK_ID: Final = "TR_"
+NODE_ID: Final = "ND_"
 
 _MAX_DEPLOYMENT_BYTES: Final = 64
 _ENDED: Final = frozenset({JobStatus.JS_SUCCESS, JobStatus.JS_FAILED})
@@ -57,6 +67,11 @@ class Simulate:
 
 
 Effect = Send | EnterPool | Answered | Simulate
+
+
+def new_id(prefix: str, rng: Random) -> str:
+    """Return a new identifier: a prefix that names the kind, then 12 characters (worker-protocol §3, IDs)."""
+    return prefix + "".join(rng.choices(string.ascii_letters + string.digits, k=12))
 
 
 def nanoseconds(clock: Clock) -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 import jwt
 import pytest
 
+from agent_tui.local_server.connection import Timings
 from agent_tui.local_server.server import LocalServer
-from agent_tui.local_server.timings import Timings
 
 from .client import Server
 

@@ -9,8 +9,11 @@ from typing import Final
 
 import pytest
 from livekit import api
+from livekit.protocol.agent import JobType
 
-from agent_tui.local_server.server import LocalServer, WorkerView
+from agent_tui.local_server.pool import PoolKey
+from agent_tui.local_server.server import LocalServer
+from agent_tui.local_server.session import WorkerSession
 
 from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
 
@@ -67,8 +70,8 @@ async def _is_served(command: list[str], folder: Path) -> None:
         }
         with running(command, folder, environment) as foreign:
             worker = await _registered(server, foreign)
-            assert (worker.agent_name, worker.job_type, worker.deployment) == (name, "JT_ROOM", "")
-            assert worker.sdk_version
+            assert worker.key == PoolKey(name, "", JobType.JT_ROOM, "")
+            assert worker.version
             async with api.LiveKitAPI(server.url, server.api_key, server.api_secret) as client:
                 request = api.CreateAgentDispatchRequest(agent_name=name, room=room, metadata="hello")
                 dispatch = await client.agent_dispatch.create_dispatch(request)
@@ -77,13 +80,13 @@ async def _is_served(command: list[str], folder: Path) -> None:
                 assert found is not None
                 assert (entry["room"], entry["metadata"]) == (room, "hello")
                 assert [job.id for job in found.state.jobs] == [entry["job"]]
-                assert server.workers[0].running_jobs == (entry["job"],)
+                assert list(server.workers[0].running) == [entry["job"]]
                 await client.agent_dispatch.delete_dispatch(dispatch.id, room)
             assert (await foreign.told("ended", _SLOW))["job"] == entry["job"]
-            assert not server.workers[0].running_jobs
+            assert not server.workers[0].running
 
 
-async def _registered(server: LocalServer, foreign: Foreign) -> WorkerView:
+async def _registered(server: LocalServer, foreign: Foreign) -> WorkerSession:
     deadline = time.monotonic() + _SLOW
     while not server.workers:
         assert time.monotonic() < deadline, foreign.log

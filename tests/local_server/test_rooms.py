@@ -10,10 +10,11 @@ from livekit import api
 from livekit.protocol.agent import AvailabilityResponse, JobStatus, JobType, UpdateWorkerStatus, WorkerStatus
 from livekit.protocol.models import ParticipantInfo
 
+from agent_tui.local_server.connection import Timings
 from agent_tui.local_server.dispatcher import Reason, Unassigned
+from agent_tui.local_server.pool import PoolKey
 from agent_tui.local_server.rooms import Room
 from agent_tui.local_server.server import LocalServer
-from agent_tui.local_server.timings import Timings
 
 from .wire import FakeClock, registered, until
 
@@ -137,10 +138,10 @@ async def test_an_agent_that_leaves_fails_its_job(world: World) -> None:
         identity = job.state.participant_identity
         await until(lambda: any(item.state.jobs for item in room.dispatches))
         room.join(identity, agent=True)
-        assert world.server.workers[0].running_jobs == (job.id,)
+        assert list(world.server.workers[0].running) == [job.id]
         room.leave(identity)
         assert (await wire.receive("termination")).job_id == job.id
-        assert not world.server.workers[0].running_jobs
+        assert not world.server.workers[0].running
         assert dispatch.id in {item.id for item in room.dispatches}
 
 
@@ -157,7 +158,7 @@ async def test_deleting_the_room_ends_the_jobs_of_agents_that_joined(world: Worl
             await client.room.delete_room(api.DeleteRoomRequest(room="r"))
         assert (await wire.receive("termination")).job_id == second.id
         await wire.synced()
-        assert world.server.workers[0].running_jobs == (first.id,)
+        assert list(world.server.workers[0].running) == [first.id]
 
 
 async def test_deleting_a_dispatch_takes_its_agent_out_of_the_room(world: World) -> None:
@@ -171,7 +172,9 @@ async def test_deleting_a_dispatch_takes_its_agent_out_of_the_room(world: World)
         async with world.api() as client:
             await client.agent_dispatch.delete_dispatch(dispatch.id, "r")
         await wire.receive("termination")
-        assert [person.identity for person in room.participants] == ["ann"]
+        with pytest.raises(KeyError):
+            room.leave(identity)
+        assert room.info.num_participants == 1
 
 
 async def test_a_job_still_being_offered_is_terminated_too(world: World) -> None:
@@ -296,10 +299,10 @@ async def test_what_a_worker_reports_is_seen(world: World) -> None:
         await wire.send(update_worker=UpdateWorkerStatus(load=0.5, status=WorkerStatus.WS_FULL))
         await wire.synced()
         (worker,) = world.server.workers
-        assert (worker.agent_name, worker.namespace, worker.deployment) == ("x", "n", "blue")
-        assert (worker.sdk_version, worker.job_type) == ("9.9", "JT_ROOM")
+        assert worker.key == PoolKey("x", "n", JobType.JT_ROOM, "blue")
+        assert worker.version == "9.9"
         assert (worker.load, worker.available) == (0.5, False)
-        assert worker.running_jobs == ()
+        assert not worker.running
     await until(lambda: not world.server.workers)
 
 
