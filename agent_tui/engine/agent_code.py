@@ -14,8 +14,7 @@ from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Generation
 from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
-from agent_tui.generations.sources import Sources
-from agent_tui.generations.watch import Watch
+from agent_tui.generations.sources import Sources, Watch
 from agent_tui.jobs.record import JobRecord
 from agent_tui.logs.intake import LogIntake
 from agent_tui.model import child as ch

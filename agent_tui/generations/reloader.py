@@ -23,8 +23,7 @@ from agent_tui.generations.diffs import difference
 from agent_tui.generations.generation import Cause, Source
 from agent_tui.generations.history import Loaded
 from agent_tui.generations.load import Loader
-from agent_tui.generations.sources import Appeared, Snapshot, Sources, differing
-from agent_tui.generations.watch import Watch
+from agent_tui.generations.sources import Appeared, Snapshot, Sources, Watch, differing
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Notice, WatchingChanged

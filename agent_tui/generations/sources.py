@@ -1,4 +1,4 @@
-"""Which files a generation is made of, what is in them now, and where to look for changes.
+"""Which files a generation is made of, what is in them now, and seeing that one may have changed.
 
 Modules are followed from the agent's file over all that is imported anywhere in it, functions included, so
 that a file nobody imports does nothing when it is saved. What only running shows, the manifest tells.
@@ -7,6 +7,7 @@ Files are somebody's work in progress: what cannot be read or scanned is left ou
 finds it on disk, or says what is wrong with it.
 """
 
+import asyncio
 import fnmatch
 import glob
 import hashlib
@@ -15,9 +16,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from watchfiles import Change, awatch
 
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import NAME as CONFIG
@@ -36,6 +39,13 @@ RACY_S = 2.0
 
 MOST_DIGESTED = LARGEST
 """Bytes of a watched file beyond which its time and size stand for its content: reading it would be felt."""
+
+STEP_MS = 10
+"""A burst of events is reported after this long without another one."""
+
+MOST_MS = 30
+LOOK_MS = 1000
+"""Some file systems (network, containers) report nothing: all files are read this often anyway."""
 
 _Stamp = tuple[int, int, int, int]
 
@@ -347,3 +357,73 @@ def _skipping(parts: Sequence[str], places: set[int]) -> frozenset[int]:
 
 def _installed(path: str) -> bool:
     return not INSTALLED.isdisjoint(path.split(os.sep))
+
+
+class Watch:
+    """Watches while it is entered; `next()` also knows of changes from before it was called."""
+
+    def __init__(self, *, any_name: bool = False) -> None:
+        """`any_name`: files of any name matter, and not only modules and settings files."""
+        self._filter: Callable[[Change, str], bool] | None = None if any_name else _matters
+        self._folders: frozenset[Path] = frozenset()
+        self._changed = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._watching: set[asyncio.Task[None]] = set()
+        self._error: OSError | None = None
+
+    async def __aenter__(self) -> "Watch":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        while self._watching:
+            await asyncio.gather(*self._watching, return_exceptions=True)
+
+    def follow(self, folders: Iterable[Path]) -> None:
+        """Watches these from now on, each by itself and not what is below it."""
+        there = frozenset(each for each in folders if each.is_dir())
+        if there == self._folders and self._watching:
+            return
+        self._folders = there
+        self._stop.set()
+        self._stop = asyncio.Event()
+        task = asyncio.create_task(self._watch(there, self._stop), name="saves")
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def next(self) -> None:
+        """Returns once something may have changed since the last call.
+
+        Raises OSError when none can be seen any more, until `follow` is called again.
+        """
+        await self._changed.wait()
+        self._changed.clear()
+        if (error := self._error) is not None:
+            self._error = None
+            raise error
+
+    async def _watch(self, folders: frozenset[Path], stop: asyncio.Event) -> None:
+        self._changed.set()  # what came between the old watch and this one
+        try:
+            async for _ in awatch(
+                *folders,
+                watch_filter=self._filter,
+                step=STEP_MS,
+                debounce=MOST_MS,
+                stop_event=stop,
+                rust_timeout=LOOK_MS,
+                yield_on_timeout=True,
+                recursive=False,
+                ignore_permission_denied=True,
+            ):
+                self._changed.set()
+        except Exception as error:  # whatever it is: saves are not seen any more, and somebody has to say so
+            if stop is self._stop:
+                self._error = OSError(str(error))
+                self._changed.set()
+
+
+def _matters(change: Change, path: str) -> bool:
+    """Modules, environment and config files, and what may be a folder."""
+    name = Path(path).name
+    return name.endswith((".py", ".toml")) or name.startswith(".env") or "." not in name

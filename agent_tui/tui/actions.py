@@ -22,7 +22,7 @@ def _serving(state: AppState) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do: a group of `tui/doing/` has a method of its name. `enabled`: when it makes sense."""
+    """One thing to do: `tui/doing/` has a method of its name. `enabled`: when it makes sense."""
 
     name: str
     keys: tuple[str, ...]

@@ -45,7 +45,7 @@ from agent_tui.tui.widgets.text import brief
 if TYPE_CHECKING:  # what the first frame does not need
     from textual.worker import Worker
 
-    from agent_tui.tui.doing import Doing
+    from agent_tui.tui.doing import ActionHandlers
     from agent_tui.tui.tuner import Tuner
 
 PAINT_S = 0.1
@@ -254,7 +254,7 @@ class AgentTuiApp(App[int]):
         self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
-            self.run_worker(self._guarded(lambda: self.doing.jobs.make(cmd.Dispatch(count))), group="actions")
+            self.run_worker(self._guarded(lambda: self.doing.make(cmd.Dispatch(count))), group="actions")
 
     def _tell_lost(self, before: AppState) -> None:
         """Says why a dispatch was lost, where the panel that shows it has no room."""
@@ -340,11 +340,11 @@ class AgentTuiApp(App[int]):
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.doing.jobs.end_job(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.doing.end_job(event.job_id)), group="actions")
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.doing.jobs.open(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.doing.open(event.job_id)), group="actions")
 
     # -- helpers -----------------------------------------------------------------------------------------
 
@@ -359,11 +359,11 @@ class AgentTuiApp(App[int]):
         return self._engine
 
     @cached_property
-    def doing(self) -> "Doing":
+    def doing(self) -> "ActionHandlers":
         """What the actions do."""
-        from agent_tui.tui.doing import Doing
+        from agent_tui.tui.doing import ActionHandlers
 
-        return Doing(self)
+        return ActionHandlers(self)
 
     @property
     def tuner(self) -> "Tuner":

@@ -12,8 +12,7 @@ import pytest
 
 from agent_tui.generations import control, reloader
 from agent_tui.generations.reloader import OVERTAKEN, FlapDetector, Reloader
-from agent_tui.generations.sources import Snapshot, Sources
-from agent_tui.generations.watch import Watch
+from agent_tui.generations.sources import Snapshot, Sources, Watch
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import UserError
@@ -562,7 +561,7 @@ class Poked(Watch):
     def follow(self, folders: object) -> None: ...
 
     def poke(self) -> None:
-        self._stirred.set()
+        self._changed.set()
 
 
 async def test_a_save_that_is_followed_by_others_waits_until_it_is_quiet(tmp_path: Path) -> None:

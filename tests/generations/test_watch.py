@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations.watch import Watch
+from agent_tui.generations.sources import Watch
 from tests.fakes.scripted_child import until
 
 pytestmark = pytest.mark.real

@@ -10,7 +10,7 @@ from agent_tui.options.configfile import ConfigFile, read_surroundings
 from agent_tui.tui import picture
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.doing import Doing
+from agent_tui.tui.doing import ActionHandlers
 from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -117,9 +117,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Pat
         picture.save("<svg/>", tmp_path / "nowhere")
 
 
-def test_every_action_is_done_by_one_group() -> None:
-    doing = Doing(AgentTuiApp(FakeEngine))  # type: ignore[arg-type]
-    groups = (doing.jobs, doing.logs, doing.agent, doing.tuning, doing.screen)
-    found = {action.name: sum(hasattr(group, action.name) for group in groups) for action in ACTIONS}
-    assert set(found.values()) == {1}
+def test_every_action_has_one_handler() -> None:
+    doing = ActionHandlers(AgentTuiApp(FakeEngine))  # type: ignore[arg-type]
+    both = {
+        each.name
+        for each in ACTIONS
+        if hasattr(ActionHandlers, each.name) and hasattr(doing.tuning, each.name)
+    }
+    assert not both
     assert all(callable(doing.of(action.name)) for action in ACTIONS)

@@ -1,38 +1,263 @@
-"""What the actions of the registry do, by group; loaded after the first frame, for it brings all pages."""
+"""Action handlers: what each action of the registry does. Imported after the first frame, with all pages."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_tui.model import commands as cmd
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.requests import JoinRoom, ReadSecrets
+from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.actions import ACTIONS
-from agent_tui.tui.doing.agent import AgentActions
-from agent_tui.tui.doing.jobs import JobActions
-from agent_tui.tui.doing.logs import LogActions
-from agent_tui.tui.doing.screen import ScreenActions
+from agent_tui.tui.doing.group import Group
 from agent_tui.tui.doing.tuning import TuningActions
+from agent_tui.tui.editor import open_in_editor
+from agent_tui.tui.picture import masked, save
+from agent_tui.tui.screens.breaches import BreachesPage
+from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.dispatch_form import DispatchForm
+from agent_tui.tui.screens.export import ExportPage
+from agent_tui.tui.screens.generations import GenerationsPage
+from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.job import JobPage, JobsPage
+from agent_tui.tui.screens.options import OptionsPage
+from agent_tui.tui.screens.page import StacksPage
+from agent_tui.tui.screens.worker import WorkerPage
+from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
+from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.options_panel import OptionsPanel
+from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.start_pane import StartPane
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
 
-Do = Callable[[], Awaitable[None]]
+Handler = Callable[[], Awaitable[None]]
+LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
 
-class Doing:
-    """The groups over one app. An action's method has the action's name, in just one of them."""
+class ActionHandlers(Group):
+    """An action's method has the action's name, here or in `TuningActions`."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
-        self.jobs = JobActions(app)
-        self.logs = LogActions(app)
-        self.agent = AgentActions(app)
+        super().__init__(app)
         self.tuning = TuningActions(app)
-        self.screen = ScreenActions(app)
-        groups = (self.jobs, self.logs, self.agent, self.tuning, self.screen)
-        self._by_name: dict[str, Do] = {
-            action.name: getattr(group, action.name)
+        self.last_dispatch = cmd.Dispatch()
+        # `tuning` is an action too: its method is looked up before our attribute of that name
+        self._by_name: dict[str, Handler] = {
+            action.name: getattr(self.tuning, action.name, None) or getattr(self, action.name)
             for action in ACTIONS
-            for group in groups
-            if hasattr(group, action.name)
         }
 
-    def of(self, name: str) -> Do:
-        """What the action of that name does."""
+    def of(self, name: str) -> Handler:
+        """Return the handler of the action of that name."""
         return self._by_name[name]
+
+    # -- test jobs ---------------------------------------------------------------------------------------
+
+    async def dispatch(self) -> None:
+        await self.make(self.last_dispatch)
+
+    async def dispatch_form(self) -> None:
+        command = await self.app.push_screen_wait(DispatchForm(self.last_dispatch))
+        if command is not None:
+            self.last_dispatch = command
+            await self.make(command)
+
+    async def make(self, command: cmd.Dispatch) -> None:
+        """Make test jobs; on a remote server its name is asked for first."""
+        app = self.app
+        result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
+        if result.refused and await app.host_typed("a test dispatch"):
+            await app.ask(replace(command, confirmed_host=app.confirmed_host))
+
+    async def copy_link(self) -> None:
+        link = await self.app.handle.request(JoinRoom(self._room()))
+        self.app.copy_to_clipboard(link.link)
+        self.app.tell(f"copied: a link into {link.room}, with a token for one hour")
+
+    async def open_link(self) -> None:
+        link = await self.app.handle.request(JoinRoom(self._room()))
+        self.app.open_url(link.link)
+        self.app.tell(f"opening {link.room} in the browser")
+
+    def _room(self) -> str:
+        """Return the room that a person joins: of the last test job, so that it is always the same one."""
+        return self.app.panel(DispatchPanel).last_room or "agent-tui"
+
+    # -- the selected process and its job ---------------------------------------------------------------
+
+    async def end(self) -> None:
+        await self.end_job(self._selected_job)
+
+    async def end_job(self, job_id: str | None) -> None:
+        """End that job, whatever is selected by now."""
+        job = await self._confirmed("End", job_id)
+        if job is not None:
+            await self.app.ask(cmd.EndJob(job.id))
+
+    async def restart(self) -> None:
+        job = await self._confirmed("Restart", self._selected_job)
+        if job is not None:
+            await self.app.ask(cmd.RestartJob(job.id))
+
+    @property
+    def _selected_job(self) -> str | None:
+        process = self.app.panel(Processes).selected
+        return None if process is None else process.job_id
+
+    async def _confirmed(self, what: str, job_id: str | None) -> JobView | None:
+        """Return the job, having asked first where people may be in its room."""
+        state = self.app.state
+        job = state.jobs.get(job_id) if job_id else None
+        if job is None or job.phase not in LIVE_PHASES:
+            raise UserError("no running job is selected: choose its process in the table")
+        live = state.server is not None and state.server.media
+        if live and not await self.app.push_screen_wait(Confirm(f"{what} job {job.id} in room {job.room}?")):
+            return None
+        return job
+
+    async def stacks(self) -> None:
+        process = self.app.panel(Processes).selected
+        if process is None:
+            raise UserError("select a process first")
+        result = await self.app.handle.send(cmd.DumpStacks(process.id))
+        if not result.ok:
+            raise UserError(result.text)
+        await self.app.push_screen_wait(StacksPage(f"Stacks of {process.kind} {process.pid}", result.text))
+
+    async def sort(self) -> None:
+        self.app.panel(Processes).sort_by_next()
+
+    async def job(self) -> None:
+        await self.app.push_screen_wait(JobsPage(self.sight, self._selected_job))
+
+    async def open(self, job_id: str | None) -> None:
+        """Open the page of one job."""
+        if job_id is None:
+            raise UserError("this process has had no job yet")
+        await self.app.push_screen_wait(JobPage(self.sight, job_id))
+
+    async def breaches(self) -> None:
+        await self.app.push_screen_wait(BreachesPage(self.sight))
+
+    # -- log lines -----------------------------------------------------------------------------------------
+
+    @property
+    def _pane(self) -> LogPane:
+        return self.app.panel(LogPane)
+
+    async def owner(self) -> None:
+        process, pane = self.app.panel(Processes).selected, self._pane
+        pane.owner = None if process is None or pane.owner == process.id else process.id
+
+    async def find(self) -> None:
+        self._pane.start_find()
+
+    async def find_next(self) -> None:
+        self._pane.find_next()
+
+    async def find_previous(self) -> None:
+        self._pane.find_previous()
+
+    async def only_found(self) -> None:
+        self._pane.toggle_only_found()
+
+    async def log_filters(self) -> None:
+        self._pane.choose_filters()
+
+    async def go_to_time(self) -> None:
+        self._pane.start_time()
+
+    async def fold(self) -> None:
+        self._pane.fold()
+
+    async def fold_all(self) -> None:
+        self._pane.fold_all()
+
+    async def copy_lines(self) -> None:
+        self._pane.copy()
+
+    async def export_logs(self) -> None:
+        self._pane.export()
+
+    async def follow(self) -> None:
+        self._pane.follow = True
+
+    async def level(self) -> None:
+        higher = [level for level in LEVELS if level > self.app.handle.state.settings.log_level]
+        await self.app.set_option("logLevel", (higher or LEVELS)[0].label)
+
+    # -- the agent's code ------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        await self.app.ask(cmd.Reload())
+
+    async def pause(self) -> None:
+        await self.app.ask(cmd.PauseWatching(not self.app.state.watching.paused))
+
+    async def generations(self) -> None:
+        page = GenerationsPage(
+            lambda command: self.app.handle.send(command),
+            lambda file, line: open_in_editor(self.app, file, line),
+        )
+        page.follow(self.app.state, self.app.now())
+        await self.app.push_screen_wait(page)
+
+    async def close_trouble(self) -> None:
+        self.app.panel(StartPane).close()
+        self.app.show()
+
+    async def edit(self) -> None:
+        failed = self.app.state.generation
+        file, line = (failed.file, failed.line) if failed.failed else (None, None)
+        open_in_editor(self.app, Path(file or self.app.state.agent), line or 1)
+
+    # -- the screen as a whole -----------------------------------------------------------------------------
+
+    async def worker(self) -> None:
+        await self.app.push_screen_wait(WorkerPage(self.sight))
+
+    async def options(self) -> None:
+        dashboard = self.app.screen_stack[0]
+        if dashboard.has_class("-narrow"):
+            dashboard.toggle_class("-options")
+        if dashboard.has_class("-options") or not dashboard.has_class("-narrow"):
+            self.app.panel(OptionsPanel).focus()
+        else:
+            self.app.panel(Processes).focus()
+
+    async def all_options(self) -> None:
+        secrets = await self.app.handle.request(ReadSecrets())
+        await self.app.push_screen_wait(OptionsPage(self.app.handle, secrets, self._export))
+
+    async def _export(self) -> None:
+        settings = self.app.handle.state.settings
+        await self.app.push_screen_wait(ExportPage(settings.resolution, settings.basis))
+
+    async def picture(self) -> None:
+        secrets = await self.app.handle.request(ReadSecrets())
+        svg = masked(self.app.export_screenshot(title="agent-tui"), secrets.values.values())
+        try:
+            path = await asyncio.to_thread(save, svg, Path.cwd())
+        except OSError as error:
+            raise UserError(f"the picture is not saved: {error}") from None
+        self.app.tell(f"saved as {path.name}, secrets masked")
+
+    async def help(self) -> None:
+        actions = self.app.actions
+        await self.app.push_screen_wait(
+            Help([(each.shown_keys, each.title, each.help, each.group) for each in actions])
+        )
+
+    async def drain(self) -> None:
+        if not self.app.quitting:
+            await self.app.stop("quit after the jobs", kill=False, drain=True)
+
+    async def quit(self) -> None:
+        if self.app.killing:
+            self.app.leave(ExitCode.JOB_FAILED)
+        await self.app.stop("quit", self.app.quitting)
