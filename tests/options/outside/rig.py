@@ -3,11 +3,12 @@
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent_tui.options.declare import BY_NAME
 from tests.cli.support import Run, agent_tui
@@ -116,20 +117,9 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
     """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`."""
     async with recording() as recorder:
         port = free_port()
-        option = BY_NAME[case.option]
         value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
-        environ = dict(case.environ)
-        flags = list(case.flags)
-        if source == "flag":
-            flags.append(_flag(case.option, value))
-        elif source == "config":
-            (folder / "agent-tui.toml").write_text(f"{case.option} = {json.dumps(value)}\n")
-        elif source == "edited":
-            flags += case.before
-        elif source == ".env":
-            (folder / ".env").write_text(f"{option.environment[-1]}={value}\n")
-        elif source != "code":
-            environ[source] = value
+        given = give(case.option, value, source, folder)
+        flags = [*case.flags, *given.words, *(case.before if source == "edited" else ())]
         usual = {
             "wsURL": recorder.url,
             "apiKey": "a-key",
@@ -149,12 +139,32 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
             text = NATIVE
         (folder / ("other.py" if case.option == "agent" else "agent.py")).write_text(text)
         program: tuple[object, ...] = (DRIVEN,) if source == "edited" else ("-m", "agent_tui")
-        words = [value] if case.option == "agent" and source == "flag" else []
-        async with agent_tui(*words, "--json", *flags, cwd=folder, environ=environ, program=program) as run:
+        environ = {**case.environ, **given.environ}
+        async with agent_tui("--json", *flags, cwd=folder, environ=environ, program=program) as run:
             yield Rig(run, recorder, port)
 
 
-def _flag(name: str, value: str) -> str:
-    if name == "production":
-        return "--production"
-    return f"{BY_NAME[name].flag}={value}" if not BY_NAME[name].positional else "--headless"
+class Given(NamedTuple):
+    """What the command gets for an option to have a value."""
+
+    words: tuple[str, ...] = ()
+    environ: Mapping[str, str] = MappingProxyType({})
+
+
+def give(name: str, value: str, source: str, folder: Path) -> Given:
+    """Put an option's value into that source, outside the agent's code: a file is written to the folder."""
+    option = BY_NAME[name]
+    match source:
+        case "flag" if option.positional:
+            return Given((value,))
+        case "flag":
+            return Given(("--production" if name == "production" else f"{option.flag}={value}",))
+        case "config":
+            (folder / "agent-tui.toml").write_text(f"# line 1\n{name} = {json.dumps(value)}\n")
+        case ".env":
+            (folder / ".env").write_text(f'# line 1\n{option.environment[-1]}="{value}"\n')
+        case "edited" | "code":
+            pass
+        case variable:
+            return Given(environ={variable: value})
+    return Given()

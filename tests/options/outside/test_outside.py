@@ -1,4 +1,4 @@
-"""Every option does what it says, from each of its sources."""
+"""Every option does what it says, and is read from each of its sources."""
 
 from pathlib import Path
 
@@ -6,23 +6,51 @@ import pytest
 
 from agent_tui.options.declare import BY_NAME
 from tests.options.outside.cases import CASES, Case
-from tests.options.outside.rig import rigged
+from tests.options.outside.conftest import Resolve
+from tests.options.outside.rig import give, rigged
 from tests.sdks import REASON, sdk_pythons
-
-pytestmark = pytest.mark.real
 
 
 def sources(case: Case) -> list[str]:
-    """Where the option can be set from."""
+    """Where the option can be set from, outside the agent's code."""
     option = BY_NAME[case.option]
     variables = [each for each in (*option.environment, option.forced_by) if each]
-    return [*variables, ".env", "config", "flag", *(["code"] if case.code else [])]
+    return [*variables, ".env", "config", "flag"]
 
 
-ALL = [pytest.param(case, source, id=f"{case.option}-{source}") for case in CASES for source in sources(case)]
+LAYERS = {"config": "config file", "flag": "flag"}
+EACH = [
+    pytest.param(case, source, id=f"{case.option}-{source}") for case in CASES for source in sources(case)
+]
 
 
-@pytest.mark.parametrize(("case", "source"), ALL)
+@pytest.mark.parametrize(("case", "source"), EACH)
+def test_it_is_read_from_each_source(case: Case, source: str, tmp_path: Path, resolve: Resolve) -> None:
+    value = {"wsURL": "ws://127.0.0.1:7880", "port": "7"}.get(case.option, case.value)
+    (tmp_path / ("other.py" if case.option == "agent" else "agent.py")).write_text(
+        "async def entry(ctx): ...\n"
+    )
+    given = give(case.option, value, source, tmp_path)
+    option, found = BY_NAME[case.option], resolve(*given.words, environ=given.environ)
+    layer, where = found.sources[case.option]
+    assert found.value(option) != option.default
+    if case.option == "agent":  # the command looks for the file before there are layers
+        assert {"config": "agent-tui.toml:2", "flag": "AGENT"}.get(source, source) in where
+        return
+    assert layer.startswith(LAYERS.get(source, "environment"))
+    assert source in LAYERS or source in where
+
+
+# The effect does not depend on the source: each option shows it once, and all sources have their turn.
+ONCE = [
+    pytest.param(case, source, id=f"{case.option}-{source}")
+    for number, case in enumerate(CASES)
+    for source in [sources(case)[number % len(sources(case))], *(["code"] if case.code else [])]
+]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("case", "source"), ONCE)
 async def test_its_effect_is_seen_from_outside(case: Case, source: str, tmp_path: Path) -> None:
     pythons = sdk_pythons()
     if not pythons and (source == "code" or case.sdk):

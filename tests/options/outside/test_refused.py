@@ -1,13 +1,16 @@
 """Each option refuses what it cannot take, from each source, and says what, from where, and what to give."""
 
 import asyncio
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from agent_tui.model.errors import UserError
 from agent_tui.options.declare import BY_NAME
+from tests.options.outside.conftest import Resolve
+from tests.options.outside.rig import Given, give
 
 BAD = {
     "agent": "nowhere.py",
@@ -36,38 +39,29 @@ BAD = {
     "port": "70000",
 }
 SOURCES = ("environment", ".env", "config", "flag")
+EACH = [(name, source) for name in BAD for source in SOURCES if (name, source) != ("production", "flag")]
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("name", BAD)
-async def test_a_bad_value_is_refused_in_one_line(name: str, source: str, tmp_path: Path) -> None:
+def bad(name: str, source: str, folder: Path) -> tuple[Given, str]:
+    """Put the option's bad value into that source; how a refusal names the place."""
     option, value = BY_NAME[name], BAD[name]
-    if source == "flag" and name == "production":
-        pytest.skip("its flag takes no value")
-    words: list[str] = ["agent.py"]
-    environ: dict[str, str] = {}
-    variable = option.environment[0]
-    if name == "agent":
-        words = [value] if source == "flag" else []
-    elif source == "flag":
-        words.append(f"{option.flag}={value}")
-    if source == "environment":
-        environ[variable], where = value, f"{variable} in the environment"
-    elif source == ".env":
-        (tmp_path / ".env").write_text(f'\n{variable}="{value}"\n')
-        where = f"{variable} in .env:2"
-    elif source == "config":
-        (tmp_path / "agent-tui.toml").write_text(f"# no\n{name} = {json.dumps(value)}\n")
-        where = "agent-tui.toml:2"
-    else:
-        where = "" if name == "agent" else option.flag
     if name != "agent":
-        (tmp_path / "agent.py").write_text("async def entry(ctx): ...\n")
-    code, line = await refusal(words, tmp_path, environ)
-    assert code == 2
-    assert line.startswith("agent-tui: ")
-    assert line.count("\n") == 1
+        (folder / "agent.py").write_text("async def entry(ctx): ...\n")
+    variable = option.environment[0]
+    given = give(name, value, variable if source == "environment" else source, folder)
+    words = given.words if name == "agent" else ("agent.py", *given.words)
+    places = {
+        "environment": f"{variable} in the environment",
+        ".env": f"{option.environment[-1]} in .env:2",
+        "config": "agent-tui.toml:2",
+        "flag": option.flag,
+    }
+    return Given(words, given.environ), "" if words == (value,) else places[source]
+
+
+def check(name: str, where: str, line: str) -> None:
+    option, value = BY_NAME[name], BAD[name]
+    assert "\n" not in line
     assert where in line
     if name == "agent":
         assert value in line
@@ -77,7 +71,30 @@ async def test_a_bad_value_is_refused_in_one_line(name: str, source: str, tmp_pa
     assert (value not in line) if option.kind.secret else (value.strip("\x1b")[:1] in line)
 
 
-async def refusal(words: list[str], cwd: Path, environ: dict[str, str]) -> tuple[int | None, str]:
+@pytest.mark.parametrize(("name", "source"), EACH)
+def test_a_bad_value_is_refused(name: str, source: str, tmp_path: Path, resolve: Resolve) -> None:
+    given, where = bad(name, source, tmp_path)
+    with pytest.raises(UserError) as refusal:
+        resolve(*given.words, environ=given.environ)
+    assert refusal.value.exit_code == 2
+    check(name, where, str(refusal.value))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("host", "environment"), ("port", ".env"), ("logLevel", "config"), ("apiKey", "flag")],
+)
+async def test_the_command_says_it_in_one_line(name: str, source: str, tmp_path: Path) -> None:
+    given, where = bad(name, source, tmp_path)
+    code, out, err = await refusal(given.words, tmp_path, given.environ)
+    assert (code, out) == (2, "")
+    assert err.startswith("agent-tui: ")
+    assert err.endswith("\n")
+    check(name, where, err.removesuffix("\n"))
+
+
+async def refusal(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent_tui", "--local", "--headless", *words),
         cwd=cwd,
@@ -88,5 +105,5 @@ async def refusal(words: list[str], cwd: Path, environ: dict[str, str]) -> tuple
     )
     async with asyncio.timeout(30):
         out, err = await process.communicate()
-    assert out == b""
-    return process.returncode, err.decode()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
