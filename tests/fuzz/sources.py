@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tests.fuzz.mutate import SEED, mutated
 
-FILES = int(os.environ.get("AGENT_TUI_FUZZ_FILES", "2000"))
+FILES = int(os.environ.get("AGENT_TUI_FUZZ_FILES", "400"))
 
 BASES = (
     b"import os, json as j\nfrom collections import (\n    abc,  # one\n    deque,\n)\nx = 'import no'\n",

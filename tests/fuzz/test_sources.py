@@ -1,4 +1,4 @@
-"""2 000 generated Python files through the import scan and the load (AGENT_TUI_FUZZ_FILES, …_SEED)."""
+"""400 generated Python files through the import scan and the load (AGENT_TUI_FUZZ_FILES, …_SEED)."""
 
 import ast
 import json

@@ -4,6 +4,7 @@ A page that covers the dashboard still has Textual lay out and paint it below, w
 a test that is about the page.
 """
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +53,13 @@ def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any
 
 async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> None:
     """Wait until all that was published is on the screen."""
-    await until(lambda: app.state is engine.bus.state)
+    news = asyncio.Event()
+    app.painted.subscribe(app, lambda _: news.set(), immediate=True)
+    async with asyncio.timeout(5):
+        while app.state is not engine.bus.state:
+            news.clear()
+            await news.wait()
+    app.painted.unsubscribe(app)
     await pilot.pause()
 
 
