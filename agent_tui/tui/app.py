@@ -20,7 +20,6 @@ from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.signal import Signal
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
@@ -36,6 +35,7 @@ from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.header import Header
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
@@ -161,7 +161,7 @@ class AgentTuiApp(App[int]):
             with Vertical(id="right"):
                 yield OptionsPanel(id="options")
                 yield DispatchPanel(id="dispatch")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.show()

@@ -14,7 +14,7 @@ from livekit import api
 from agent_tui.local_server.server import LocalServer
 from tests.cli.support import Event, Run, agent_tui, marked
 from tests.fakes.scripted_child import until
-from tests.sdks import each_sdk
+from tests.sdks import each_sdk, each_sdk_by_method
 
 pytestmark = pytest.mark.real
 
@@ -145,8 +145,7 @@ async def test_a_save_is_served_and_a_live_job_is_not_touched(
     assert "goodbye from one" in [e["text"] for e in s.run.all("log")]
 
 
-@each_sdk()
-@pytest.mark.parametrize("method", METHODS)
+@each_sdk_by_method()
 async def test_a_file_of_the_sdk_is_reloaded_too(tmp_path: Path, sdk_python: Path, method: str) -> None:
     file = tmp_path / "agent.py"
     file.write_text(SDK)

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-FRAMES = int(os.environ.get("AGENT_TUI_FUZZ_FRAMES", "10000"))
+FRAMES = int(os.environ.get("AGENT_TUI_FUZZ_FRAMES", "2000"))
 SEED = int(os.environ.get("AGENT_TUI_FUZZ_SEED", "20261124"))
 
 

@@ -1,4 +1,4 @@
-"""10 000 mutated frames at each place where bytes of others come in (AGENT_TUI_FUZZ_FRAMES, …_SEED)."""
+"""2 000 mutated frames at each place where bytes of others come in (AGENT_TUI_FUZZ_FRAMES, …_SEED)."""
 
 import asyncio
 import dataclasses

@@ -38,7 +38,7 @@ from agent_tui.model.child import (
     WorkerLive,
 )
 
-from ..sdks import each_sdk
+from ..sdks import each_sdk_by_method
 from .support import (
     AGENTS,
     Sink,
@@ -56,7 +56,11 @@ from .support import (
     until,
 )
 
-pytestmark = [pytest.mark.real, each_sdk(), pytest.mark.usefixtures("each_start_method")]
+pytestmark = [
+    pytest.mark.real,
+    each_sdk_by_method("each_start_method", indirect=True),
+    pytest.mark.usefixtures("each_start_method"),
+]
 SDK = "livekit-agents"
 
 

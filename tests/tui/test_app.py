@@ -12,6 +12,7 @@ from agent_tui.model import events as ev
 from agent_tui.tui.actions import ACTIONS, Action, keys_document
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 from tests.fakes.engine import FakeEngine
@@ -106,6 +107,14 @@ async def test_keys_send_their_commands() -> None:
             cmd.SetOptions({"logLevel": "warn"}),
             cmd.Reload(),
         ]
+
+
+async def test_a_click_on_a_key_presses_it() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine) as (_, pilot):
+        assert await pilot.click(KeyBar, offset=(1, 0))
+        await until(lambda: engine.commands == [cmd.Dispatch()])
 
 
 async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_kept_idle() -> None:

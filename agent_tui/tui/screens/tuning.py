@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.tuner import Tuner
 from agent_tui.tui.widgets import live_rows, sweep_rows
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 PAINT_S = 0.25
@@ -84,7 +85,7 @@ class TuningPage(Page[None]):
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
             box.border_title = "Tuning"
             yield Static("", id="tuning-lines", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.show_newest()
