@@ -16,7 +16,7 @@ run: $(VENV)/.done ## set up, then open the screen with the example agent on the
 	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
 
 test: $(VENV)/.done $(SDKS) ## set up, then run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 check: $(VENV)/.done lint test ## all that CI runs
 

@@ -158,6 +158,8 @@ class Channel:
     def flush(self, timeout_s: float) -> None:
         """Waits until everything is written, or the host is gone, or time is up."""
         with self._change:
+            if self._dropped:
+                self._tell_dropped(1)  # behind the line that is being written: not all may be in time
             self._change.wait_for(lambda: self.ended or not self._pending, timeout_s)
 
     def _put(self, data: bytes, *, droppable: bool) -> None:
@@ -203,16 +205,16 @@ class Channel:
                 self._pending.popleft()
                 self._backlog -= len(data)
                 if self._dropped and self._backlog < MAX_BACKLOG // 2:
-                    self._tell_dropped()
+                    self._tell_dropped(len(self._pending))
                 self._change.notify_all()
 
-    def _tell_dropped(self) -> None:
+    def _tell_dropped(self, place: int) -> None:
         count, self._dropped = self._dropped, 0
         text = f"{count} log records dropped: they came faster than they could be shown"
         line = encode(
             "log", {"level": 30, "logger": "agent-tui", "ts": time.time(), "text": text, "fields": {}}
         )
-        self._pending.append(line)
+        self._pending.insert(place, line)
         self._backlog += len(line)
 
     def _give_up(self) -> None:

@@ -102,6 +102,19 @@ def test_records_are_dropped_with_a_count_while_messages_are_not(
     assert len(numbers) + dropped == 3_000
 
 
+def test_the_count_of_the_dropped_is_written_before_what_may_not_be_in_time(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BACKLOG", 100_000)
+    pair.start()
+    for number in range(3_000):
+        pair.channel.offer("log", text=f"{number} {'x' * 1000}")
+    pair.channel.flush(0.0)  # the host reads nothing: time is up
+    texts = [str(each["value"]["text"]) for each in pair.everything()]
+    told = next(number for number, text in enumerate(texts) if "dropped" in text)
+    assert len(texts) - told > 90  # the backlog comes after it
+
+
 def test_flush_waits_for_the_host(pair: Pair) -> None:
     pair.start()
     pair.channel.send("big", data="x" * 2_000_000)
