@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from agent_tui.engine.config import RunConfig
+from agent_tui.engine.endpoint import InfoServer, WorkerInfo
 from agent_tui.engine.inspection import manifest_of
 from agent_tui.engine.servers import DEV_URL, configured, found_here, require_credentials
 from agent_tui.generations.sources import Sources
@@ -19,7 +20,6 @@ from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.settings.settings import Settings, check_functions, overruled
-from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
 from agent_tui.worker.urls import ServerAddress, is_loopback

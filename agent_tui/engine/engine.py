@@ -13,7 +13,7 @@ from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.commands import CommandHandler
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Dispatches
-from agent_tui.engine.endpoint import Endpoint
+from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, join_link
 from agent_tui.engine.supervision import InternalErrors, Supervision
@@ -38,7 +38,6 @@ from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.settings.manager import Push, SettingsManager, registration_for
 from agent_tui.settings.settings import Settings, available_cores, starting_at_once
 from agent_tui.system.descriptors import DESCRIPTORS
-from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
 from agent_tui.worker.worker import Worker
 

@@ -218,7 +218,8 @@ class Bases:
         """A new base that is up; None if this one cannot be used, then it is known why."""
         modules = [*self._sdk, *(name for name in self._imports if name not in self._excluded)]
         self._number += 1
-        process = self._supervisor.process(
+        process = SupervisedProcess(
+            self._supervisor,
             f"b{self._number}",
             ch.ProcessKind.BASE,
             0,

@@ -225,8 +225,13 @@ class Control:
 
     def _make(self, number: int) -> SupervisedProcess:
         process_id = f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}"
-        return self._supervisor.process(
-            process_id, ch.ProcessKind.CONTROL, self.generation, launch=self._launch, relay=self._hear
+        return SupervisedProcess(
+            self._supervisor,
+            process_id,
+            ch.ProcessKind.CONTROL,
+            self.generation,
+            launch=self._launch,
+            relay=self._hear,
         )
 
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:

@@ -223,7 +223,8 @@ class Generation:
             await base.prepared.wait()
             return await self._launch_to_load(kind, process_id)
 
-        self._template = self._supervisor.process(
+        self._template = SupervisedProcess(
+            self._supervisor,
             f"t{self.number}",
             ch.ProcessKind.TEMPLATE,
             self.number,

@@ -28,7 +28,7 @@ def methods(rooms: Rooms) -> dict[str, Method]:
         "livekit.AgentDispatchService/ListDispatch": (_administers, _list_dispatch),
         "livekit.AgentDispatchService/DeleteDispatch": (_administers, _delete_dispatch),
     }
-    return {name: Method(allowed, partial(run, rooms)) for name, (allowed, run) in table.items()}
+    return {name: (allowed, partial(run, rooms)) for name, (allowed, run) in table.items()}
 
 
 def _create_room(rooms: Rooms, request: Any) -> Any:

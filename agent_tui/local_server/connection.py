@@ -12,8 +12,8 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from livekit.protocol.agent import WorkerMessage
 
-from agent_tui.local_server.pool import Pool, PoolKey, TopicTakenError
-from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, ViolationError, WorkerSession
+from agent_tui.local_server.pool import Pool, PoolKey, ViolationError
+from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, WorkerSession
 
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Of one message from a worker; more is answered with close code 1009 (worker-protocol §1)."""
@@ -143,7 +143,7 @@ class WorkerConnection:
         pinger = asyncio.create_task(self._ping())
         try:
             await self._read()
-        except (ViolationError, TopicTakenError, TimeoutError):
+        except (ViolationError, TimeoutError):
             pass
         finally:
             pinger.cancel()

@@ -21,6 +21,10 @@ TARGET_LOAD: Final = _float32(gate.TARGET_LOAD)
 """`agents.target_load` of the server; compared in 32 bits, so that a load of 0.7 is not below it."""
 
 
+class ViolationError(Exception):
+    """The worker sent what the server does not accept: its connection is dropped without a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolKey:
     """What must match exactly between a job and a worker (worker-protocol §4, pool key)."""
@@ -65,10 +69,6 @@ class Candidate(Protocol):
 W = TypeVar("W", bound=Candidate)
 
 
-class TopicTakenError(Exception):
-    """Another key already has the worker's topic (worker-protocol §4.6)."""
-
-
 class Pool(Generic[W]):
     """The registered workers, in the order in which they came."""
 
@@ -82,10 +82,10 @@ class Pool(Generic[W]):
         return len(self._workers)
 
     def add(self, worker: W) -> None:
-        """Makes a worker eligible. Raises `TopicTakenError`, and leaves the pool as it was."""
+        """Make a worker eligible. Raise `ViolationError`, and leave the pool as it was."""
         for other in self._workers.values():
             if other.key != worker.key and other.key.topic == worker.key.topic:
-                raise TopicTakenError(
+                raise ViolationError(
                     f"{worker.key.describe()} has the topic of {other.key.describe()}: {worker.key.topic[0]}"
                 )
         self._workers[worker.worker_id] = worker

@@ -20,7 +20,7 @@ from livekit.protocol.agent import (
 )
 from livekit.protocol.models import ParticipantPermission
 
-from agent_tui.local_server.pool import PoolKey
+from agent_tui.local_server.pool import PoolKey, ViolationError
 from agent_tui.model.clock import Clock
 
 WORKER_ID: Final = "AW_"
@@ -34,10 +34,6 @@ NODE_ID: Final = "ND_"
 _MAX_DEPLOYMENT_BYTES: Final = 64
 _ENDED: Final = frozenset({JobStatus.JS_SUCCESS, JobStatus.JS_FAILED})
 _LEGAL_BEFORE_REGISTRATION: Final = frozenset({"register", "ping"})
-
-
-class ViolationError(Exception):
-    """The worker sent what the server does not take: its connection is dropped without a word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,8 @@ def refusal(code: str, text: str) -> TwirpError:
     return TwirpError(code, f"twirp error unknown: {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method: who may call it, and what it does with its request message."""
-
-    allowed: Callable[[Grants, Any], bool]
-    run: Callable[[Any], Any]
+Method = tuple[Callable[[Grants, Any], bool], Callable[[Any], Any]]
+"""Whether it may be called with a request message, and what it does with it."""
 
 
 def _declared() -> dict[str, Any]:
@@ -94,11 +90,11 @@ async def _answer(request: web.Request, grants: Grants, methods: Mapping[str, Me
             "unimplemented",
             f"{name} is not in the embedded server, which has no media: start livekit-server --dev",
         )
-    method = methods[name]
+    is_allowed, run = methods[name]
     message = _parse(await request.read(), _DECLARED[name].input_type, as_json=as_json)
-    if not method.allowed(grants, message):
+    if not is_allowed(grants, message):
         raise TwirpError("unauthenticated", "permissions denied")
-    result = method.run(message)
+    result = run(message)
     if as_json:
         text = json_format.MessageToJson(
             result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None

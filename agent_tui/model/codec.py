@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_args
 import msgspec
 
 from agent_tui.model.commands import Command, CommandResult
-from agent_tui.model.events import Event, Stamped
+from agent_tui.model.events import Event
 from agent_tui.model.requests import Answer, Request
 from agent_tui.model.state import AppState
 
@@ -90,7 +90,6 @@ class _Line(msgspec.Struct):
 
 _TO_MSGPACK = msgspec.msgpack.Encoder()
 _CASE_AND_VALUE = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
-_STAMPED = msgspec.msgpack.Decoder(tuple[int, float, str, msgspec.Raw])
 _FROM_JSON = msgspec.json.Decoder(_Line)
 
 
@@ -122,19 +121,3 @@ def _without_surrogates(value: Any) -> Any:
 
 
 DATA: Codec[Data] = Codec(Data)
-
-
-def encode_stamped(stamped: Stamped) -> bytes:
-    """Return an event with its number and time in MessagePack."""
-    event = stamped.event
-    return _TO_MSGPACK.encode((stamped.seq, stamped.ts, DATA.case(event), event))
-
-
-def decode_stamped(data: bytes) -> Stamped:
-    """Return an event with its number and time. Raise CodecError."""
-    try:
-        seq, ts, case, value = _STAMPED.decode(data)
-        event: Any = DATA.decode_value(case, value)
-    except (msgspec.DecodeError, KeyError) as error:
-        raise CodecError(f"not an event: {data[:200]!r} ({error})") from error
-    return Stamped(seq, ts, event)

@@ -51,7 +51,8 @@ class Inference:
 
     def _make(self, number: int) -> SupervisedProcess:
         generation = self.plan.generation
-        process = self._supervisor.process(
+        process = SupervisedProcess(
+            self._supervisor,
             f"i{generation}" if number == 1 else f"i{generation}.{number}",
             ch.ProcessKind.INFERENCE,
             generation,

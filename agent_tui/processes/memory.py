@@ -21,6 +21,14 @@ from agent_tui.processes.process import SupervisedProcess
 from agent_tui.system.descriptors import DESCRIPTORS
 
 MB = 1024 * 1024
+INTERVAL_S = 1.0
+NEAR_INTERVAL_S = 0.25
+"""While a process is near its limit."""
+
+WARN_COOLDOWN_S = 120.0
+WARN_GROWTH_MB = 50.0
+"""A warning is repeated after the cooldown, or when the process uses that much more."""
+
 FULL_EVERY = 5
 """Every so many samples of a process USS and PSS are read again, each process in its turn."""
 
@@ -139,19 +147,8 @@ class _Watched:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class WarnRule:
-    """How often to look, and when a warning is repeated: after the cooldown, or with that much more."""
-
-    interval_s: float = 1.0
-    near_interval_s: float = 0.25
-    """While a process is near its limit."""
-    cooldown_s: float = 120.0
-    growth_mb: float = 50.0
-
-
 class MemorySampler:
-    """Samples the processes that `processes` names, every `interval_s`; warns of job processes.
+    """Samples the processes that `processes` names, every `INTERVAL_S`; warns of job processes.
 
     `over_limit` is called once for a job process over the limit; 0 means no warning, no limit. `measure`
     says which figure counts, None that the kind of child decides.
@@ -167,7 +164,6 @@ class MemorySampler:
         over_limit: Callable[[SupervisedProcess, str], None],
         limit_mb: float = 0.0,
         measure: MemoryMeasure | None = None,
-        rule: WarnRule | None = None,
         read: Callable[..., Memory | None] = read_memory,
         below: Callable[[Iterable[int]], Mapping[int, Sequence[int]]] = descendants,
     ) -> None:
@@ -178,7 +174,6 @@ class MemorySampler:
         self._measure = measure
         self._clock = clock
         self._emit = emit
-        self._rule = rule or WarnRule()
         self._read = read
         self._below = below
         self._children: Mapping[int, Sequence[int]] = {}
@@ -230,8 +225,7 @@ class MemorySampler:
         while True:
             with DESCRIPTORS.reserve():
                 self.sample()
-            rule = self._rule
-            await asyncio.sleep(rule.near_interval_s if self._near_limit else rule.interval_s)
+            await asyncio.sleep(NEAR_INTERVAL_S if self._near_limit else INTERVAL_S)
 
     def sample(self) -> None:
         """Reads every process once and tells what it found."""
@@ -321,9 +315,9 @@ class MemorySampler:
         return sum(memory.rss for memory in read if memory is not None)
 
     def _due(self, watched: _Watched, used: float) -> bool:
-        if watched.warned_at is None or used >= watched.warned_mb + self._rule.growth_mb:
+        if watched.warned_at is None or used >= watched.warned_mb + WARN_GROWTH_MB:
             return True
-        return self._clock.monotonic() - watched.warned_at >= self._rule.cooldown_s
+        return self._clock.monotonic() - watched.warned_at >= WARN_COOLDOWN_S
 
 
 def _measured(

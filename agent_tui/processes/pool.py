@@ -343,7 +343,8 @@ class Pool:
 
     def _start(self, plan: Plan | None) -> None:
         assert plan is not None
-        process = self._supervisor.process(
+        process = SupervisedProcess(
+            self._supervisor,
             f"p{next(self._numbers)}",
             ProcessKind.JOB,
             plan.generation,

@@ -101,19 +101,26 @@ Relay = Callable[["SupervisedProcess", ch.FromChild], None]
 """Takes messages that are neither the job's nor the supervision's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """What all supervised processes of a run share: their time-outs, the clock, and where events go."""
+
+    timings: Callable[[], ProcessTimings]
+    clock: Clock
+    emit: Emit
+
+
 class SupervisedProcess:
     """Runs one child. `run()` is its whole life and returns when nothing of it is left."""
 
     def __init__(
         self,
+        supervisor: Supervisor,
         process_id: str,
         kind: ch.ProcessKind,
         generation: int,
         *,
         launch: ch.Launch,
-        timings: Callable[[], ProcessTimings],
-        clock: Clock,
-        emit: Emit,
         relay: Relay,
         paused: Callable[[int], bool] = is_paused,
         out_of_memory: Callable[[], bool] = _OOM.happened,
@@ -130,9 +137,7 @@ class SupervisedProcess:
         """When it began to load the agent's file, monotonic."""
         self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
         self._launch = launch
-        self._timings = timings
-        self._clock = clock
-        self._emit = emit
+        self._timings, self._clock, self._emit = supervisor.timings, supervisor.clock, supervisor.emit
         self._relay = relay
         self._paused = paused
         self._out_of_memory = out_of_memory
@@ -500,30 +505,6 @@ class SupervisedProcess:
     def _enter(self, state: ProcessState) -> None:
         self.state = state
         self._emit(ProcessChanged(self.id, self.pid, self.kind, state, self.generation, self.job_id))
-
-
-@dataclass(frozen=True, slots=True)
-class Supervisor:
-    """What all supervised processes of a run share: their time-outs, the clock, and where events go."""
-
-    timings: Callable[[], ProcessTimings]
-    clock: Clock
-    emit: Emit
-
-    def process(
-        self, process_id: str, kind: ch.ProcessKind, generation: int, *, launch: ch.Launch, relay: Relay
-    ) -> SupervisedProcess:
-        """Return a process that has not been started."""
-        return SupervisedProcess(
-            process_id,
-            kind,
-            generation,
-            launch=launch,
-            timings=self.timings,
-            clock=self.clock,
-            emit=self.emit,
-            relay=relay,
-        )
 
 
 class RespawningProcess:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.message import Message
 
 from agent_tui.model.state import AppState
 
@@ -18,6 +19,13 @@ def _broken_while_serving(state: AppState) -> bool:
 
 def _serving(state: AppState) -> bool:
     return state.generation.current > 0 and not state.stopping
+
+
+@dataclass
+class ActionRequested(Message):
+    """A panel was clicked where it offers an action of the registry."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider
+from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.terminal import ControlCharacters
@@ -322,21 +322,13 @@ class AgentTuiApp(App[int]):
 
     # -- what panels ask for ---------------------------------------------------------------------------
 
-    @on(Header.Clicked)
-    def header_clicked(self) -> None:
-        self._do("worker")
+    @on(ActionRequested)
+    def action_requested(self, event: ActionRequested) -> None:
+        self._do(event.name)
 
     @on(OptionsPanel.Edited)
     def edited(self, event: OptionsPanel.Edited) -> None:
         self.run_worker(self.set_option(event.name, event.value), group="actions")
-
-    @on(DispatchPanel.AgainRequested)
-    def again_requested(self) -> None:
-        self._do("dispatch")
-
-    @on(DispatchPanel.FormRequested)
-    def form_requested(self) -> None:
-        self._do("dispatch_form")
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.endpoint import Endpoint
+from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.servers import Server, ServerManager
 from agent_tui.logs.redactor import Redactor
 from agent_tui.model import child as ch
@@ -26,7 +26,6 @@ from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.snapshots import Modules
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
-from agent_tui.worker.http import WorkerInfo
 from agent_tui.worker.urls import ServerAddress
 from tests.engine.test_registrar import options as options_of
 from tests.fakes.clock import FakeClock

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from agent_tui.engine.bus import LIMIT, Subscription
 from agent_tui.model import commands as cmd
-from agent_tui.model.codec import DATA, Data, decode_stamped, encode_stamped
+from agent_tui.model.codec import DATA, Data
+from agent_tui.model.events import Event, Stamped
 from agent_tui.model.reduce import reduce
 from agent_tui.model.requests import A, Asks
 from agent_tui.model.state import AppState
@@ -53,10 +54,11 @@ class RemoteEngine:
         stream = self._engine.subscribe()
         self.state = cast("AppState", await self._answer(stream.state))
         async for batch in stream.batches():
-            lines = [encode_stamped(stamped) for stamped in batch]
+            encoded = [(each.seq, each.ts, DATA.encode(each.event)) for each in batch]
             await asyncio.sleep(self._delay_s)
-            for line in lines:
-                self.state = reduce(self.state, decode_stamped(line))
+            for seq, ts, data in encoded:
+                event = cast("Event", DATA.decode(data))
+                self.state = reduce(self.state, Stamped(seq, ts, event))
 
     def _crossed(self, message: Data) -> Data:
         return DATA.decode(DATA.encode(message))

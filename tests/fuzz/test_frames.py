@@ -11,13 +11,13 @@ import aiohttp
 import pytest
 from livekit.protocol import agent, models
 
+from agent_tui.engine.endpoint import InfoServer, WorkerInfo
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.codec import CodecError
 from agent_tui.model.errors import UserError
 from agent_tui.runtimes.channel import MAX_LINE, LineBuffer, decode, encode_line
-from agent_tui.worker.http import InfoServer, WorkerInfo
 from agent_tui.worker.messages import Registration, Reject
 from agent_tui.worker.protocol import Timings, WorkerProtocol
 from tests.fuzz.mutate import FRAMES, mutated, tell

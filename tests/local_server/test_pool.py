@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol.agent import JobType
 
-from agent_tui.local_server.pool import TARGET_LOAD, Pool, PoolKey, TopicTakenError, gate_open, pick
+from agent_tui.local_server.pool import TARGET_LOAD, Pool, PoolKey, ViolationError, gate_open, pick
 
 _KEY = PoolKey("x", "", JobType.JT_ROOM, "")
 
@@ -72,7 +72,7 @@ def test_a_topic_has_one_key(keys: list[PoolKey]) -> None:
         taken = any(other.key != key and other.key.topic == key.topic for other in pool)
         before = len(pool)
         if taken:
-            with pytest.raises(TopicTakenError):
+            with pytest.raises(ViolationError):
                 pool.add(Someone(str(number), key=key))
             assert len(pool) == before
         else:

@@ -6,7 +6,8 @@ import pytest
 from livekit.protocol.agent import Job, JobStatus, RegisterWorkerRequest, WorkerMessage
 from livekit.protocol.models import Room, ServerInfo
 
-from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, ViolationError, WorkerSession
+from agent_tui.local_server.pool import ViolationError
+from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, WorkerSession
 
 from .wire import FakeClock
 

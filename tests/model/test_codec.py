@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_tui.model import events as ev
-from agent_tui.model.codec import DATA, CodecError, Data, decode_stamped, encode_stamped
+from agent_tui.model.codec import DATA, CodecError, Data
 from agent_tui.model.commands import Dispatch, SetOptions
 from tests.fakes.engine import FakeEngine
 from tests.fakes.hostile_values import HOSTILE, with_text
@@ -38,13 +38,6 @@ def test_a_whole_state_comes_back(name: str) -> None:
 def test_what_is_not_finite_comes_back() -> None:
     stopping = ev.Stopping("quit", 1, math.inf, -math.inf)
     assert DATA.decode(DATA.encode(stopping)) == stopping
-
-
-def test_an_event_keeps_its_place_in_the_stream() -> None:
-    stamped = ev.Stamped(7, 1.5, ev.Stopped("quit"))
-    assert decode_stamped(encode_stamped(stamped)) == stamped
-    with pytest.raises(CodecError, match="not an event"):
-        decode_stamped(b"\x93")
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -75,13 +75,11 @@ async def shared() -> AsyncIterator[SharedInference]:
 
 def job_of(generation: int, nursery: Nursery) -> SupervisedProcess:
     return SupervisedProcess(
+        SUPERVISOR,
         f"p{generation}",
         ch.ProcessKind.JOB,
         generation,
         launch=nursery,
-        timings=ProcessTimings,
-        clock=SystemClock(),
-        emit=lambda event: None,
         relay=lambda process, message: None,
     )
 

@@ -11,7 +11,14 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
 from agent_tui.processes import process as process_module
 from agent_tui.processes.kernel import OomWatch
-from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.processes.process import (
+    JobExiting,
+    JobSignal,
+    ProcessEnd,
+    ProcessFailed,
+    SupervisedProcess,
+    Supervisor,
+)
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
 
@@ -40,13 +47,11 @@ class Run:
 
     def __post_init__(self) -> None:
         self.process = SupervisedProcess(
+            Supervisor(lambda: self.timings, SystemClock(), self.events.append),
             "p1",
             ch.ProcessKind.JOB,
             1,
             launch=self.nursery,
-            timings=lambda: self.timings,
-            clock=SystemClock(),
-            emit=self.events.append,
             relay=lambda _, message: self.relayed.append(message),
             paused=lambda _: self.paused,
         )

@@ -6,6 +6,7 @@ from textual.widgets import Static
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import AppState, DispatchView, JobPhase, JobView
+from agent_tui.tui.actions import ActionRequested
 from agent_tui.tui.widgets.dispatch_panel import SHOWN, DispatchPanel, outcome, row, rows, without_media
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -134,5 +135,5 @@ async def test_the_buttons_ask_for_a_dispatch_and_for_the_form() -> None:
         await pilot.click("#dispatch-again")
         await pilot.click("#dispatch-form")
         await pilot.pause()
-    assert any(isinstance(message, DispatchPanel.AgainRequested) for message in messages)
-    assert any(isinstance(message, DispatchPanel.FormRequested) for message in messages)
+    requested = {message.name for message in messages if isinstance(message, ActionRequested)}
+    assert requested == {"dispatch", "dispatch_form"}

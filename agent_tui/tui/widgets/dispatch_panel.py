@@ -6,11 +6,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Button, Static
 
 from agent_tui.model.events import JobStatus
 from agent_tui.model.state import AppState, DispatchView, JobPhase, JobView
+from agent_tui.tui.actions import ActionRequested
 from agent_tui.tui.widgets.text import MUTED, brief, cell, milliseconds
 
 SHOWN = 50
@@ -128,14 +128,6 @@ class DispatchPanel(VerticalScroll):
     }
     """
 
-    @dataclass
-    class AgainRequested(Message):
-        """A test job as last time is wanted."""
-
-    @dataclass
-    class FormRequested(Message):
-        """Test jobs with other values are wanted."""
-
     def __init__(self, *, again_key: str = "d", form_key: str = "D", id: str | None = None) -> None:
         super().__init__(id=id)
         self._labels = (f"{again_key} again", f"{form_key} form…")
@@ -186,9 +178,9 @@ class DispatchPanel(VerticalScroll):
     @on(Button.Pressed, "#dispatch-again")
     def _again(self, event: Button.Pressed) -> None:
         event.stop()
-        self.post_message(self.AgainRequested())
+        self.post_message(ActionRequested("dispatch"))
 
     @on(Button.Pressed, "#dispatch-form")
     def _form(self, event: Button.Pressed) -> None:
         event.stop()
-        self.post_message(self.FormRequested())
+        self.post_message(ActionRequested("dispatch_form"))

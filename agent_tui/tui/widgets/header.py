@@ -5,7 +5,6 @@ from collections import deque
 from pathlib import PurePath
 
 from textual.content import Content
-from textual.message import Message
 from textual.widget import Widget
 
 from agent_tui.model.child import ProcessKind
@@ -14,6 +13,7 @@ from agent_tui.model.gate import is_full
 from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
+from agent_tui.tui.actions import ActionRequested
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -296,11 +296,8 @@ class Header(Widget):
     }
     """
 
-    class Clicked(Message):
-        """Somebody wants to know more."""
-
     def on_click(self) -> None:
-        self.post_message(self.Clicked())
+        self.post_message(ActionRequested("worker"))
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -19,9 +19,9 @@ from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput
 from agent_tui.tui.widgets.log_choices import Chosen, chips, without
 from agent_tui.tui.widgets.log_export import MAX_COPIED, as_text
-from agent_tui.tui.widgets.log_query import NOTHING, BadQuery, parse
+from agent_tui.tui.widgets.log_query import NOTHING, parse
 from agent_tui.tui.widgets.log_text import Title, clock
-from agent_tui.tui.widgets.log_time import EXAMPLES, BadTime, parse_time
+from agent_tui.tui.widgets.log_time import EXAMPLES, parse_time
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.text import grouped
 
@@ -211,7 +211,7 @@ class LogPane(Vertical):
         event.stop()
         try:
             query = parse(event.value)
-        except BadQuery as error:
+        except ValueError as error:
             self._find.say(str(error))
             return
         self._find.say("")
@@ -283,7 +283,7 @@ class LogPane(Vertical):
         oldest, newest = rows.at(0)[0].ts, rows.at(len(rows) - 1)[0].ts
         try:
             ts = parse_time(typed, here.ts, oldest, newest)
-        except BadTime as error:
+        except ValueError as error:
             return str(error)
         row = rows.row_at_time(ts)
         view.go_to(row)

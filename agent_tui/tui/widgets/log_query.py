@@ -20,10 +20,6 @@ MARK_S = 0.02
 """CPU seconds for finding all places in one line; a page of slow lines must still be painted."""
 
 
-class BadQuery(ValueError):
-    """What was typed is no regular expression; the text says why, in a few words."""
-
-
 class TooSlow(Exception):
     """Matching took too long."""
 
@@ -78,7 +74,7 @@ NOTHING = Query()
 def parse(typed: str) -> Query:
     """What was typed: `re:` begins a regular expression; capitals count only where some are typed.
 
-    Raises BadQuery.
+    Raises ValueError.
     """
     if not typed.startswith(PREFIX):
         return Query(typed, typed, typed == typed.lower())
@@ -94,7 +90,7 @@ def parse(typed: str) -> Query:
             warnings.simplefilter("ignore")
             return Query(typed, expression=regex.compile(expression, flags))
     except (regex.error, OverflowError, RecursionError) as error:
-        raise BadQuery(f"no regular expression: {error}") from None
+        raise ValueError(f"no regular expression: {error}") from None
 
 
 def toggled(typed: str) -> str:

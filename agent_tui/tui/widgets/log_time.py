@@ -11,12 +11,8 @@ _STEP = re.compile(r"([+-])\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|[smhd]?)", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,6}))?)?", re.ASCII)
 
 
-class BadTime(ValueError):
-    """What was typed is no time; the text says what would be one."""
-
-
 def parse_time(typed: str, here: float, oldest: float, newest: float) -> float:
-    """The time that is meant, in Unix seconds. Raises BadTime.
+    """The time that is meant, in Unix seconds. Raises ValueError.
 
     A step is counted from the line that one is at (`here`). A time of day is of the newest line's day, or of
     the day before where that reaches back so far and the newest line is of an earlier hour.
@@ -26,10 +22,10 @@ def parse_time(typed: str, here: float, oldest: float, newest: float) -> float:
         sign, number, unit = step.groups()
         return here + float(sign + number) * UNITS[unit]
     if not (match := _CLOCK.fullmatch(typed)):
-        raise BadTime(f"not a time: give {EXAMPLES}")
+        raise ValueError(f"not a time: give {EXAMPLES}")
     hour, minute, second = (int(part or 0) for part in match.groups()[:3])
     if hour > 23 or minute > 59 or second > 59:
-        raise BadTime(f"there is no {match.group()} on a clock")
+        raise ValueError(f"there is no {match.group()} on a clock")
     fraction = float(f"0.{match.group(4) or 0}")
     at = _on_day(newest, hour, minute, second) + fraction
     before = _on_day(newest - DAY_S, hour, minute, second) + fraction
@@ -41,4 +37,4 @@ def _on_day(ts: float, hour: int, minute: int, second: int) -> float:
         day = time.localtime(ts)
         return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, hour, minute, second, 0, 0, -1))
     except (ValueError, OverflowError, OSError):
-        raise BadTime("the newest line has no time of day") from None
+        raise ValueError("the newest line has no time of day") from None

@@ -7,8 +7,8 @@ import socket
 import aiohttp
 import pytest
 
+from agent_tui.engine.endpoint import InfoServer, WorkerInfo
 from agent_tui.model.errors import ExitCode, PortBusyError, UserError
-from agent_tui.worker.http import InfoServer, WorkerInfo
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nothing_left")]
 
