@@ -117,7 +117,7 @@ LIVE = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_fifty_changes_of_each_option_under_load_lose_no_job(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         await rig.run.until("generation_ready")
