@@ -27,8 +27,7 @@ from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed,
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
-from agent_tui.runtimes.python import PythonRuntime
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import Modules, PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.worker.load import CpuLoad

@@ -18,8 +18,7 @@ from agent_tui.model.events import LoadSteps, StartMethod
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.pool import Plan
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
-from agent_tui.runtimes.python import ChildSettings
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import ChildSettings, Modules
 
 TEMPLATE_FROM_MS = 50.0
 """Below this a template saves nothing that could be measured, and each process has its own module state."""

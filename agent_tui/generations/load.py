@@ -27,7 +27,7 @@ from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import Modules
 from agent_tui.runtimes.threads import off_loop
 from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.settings.settings import Settings

@@ -98,26 +98,18 @@ def read_surroundings(
     return replace(environment, config=values, config_file=file.path, screen=screen)
 
 
-def read_config(file: ConfigFile, environ: Mapping[str, Given], cwd: Path | None = None) -> dict[str, Given]:
-    """What the file sets, by option name, each with file and line; `${NAME}` is the environment's value.
-
-    Raises OptionError for a file that cannot be read, an unknown option or a variable that is not set.
-    """
-    return _values(file, *_read_table(file, Pipes()), environ, cwd)
-
-
 def _values(
     file: ConfigFile,
     table: Mapping[str, Any],
     lines: Mapping[str, int],
     environ: Mapping[str, Given],
-    cwd: Path | None,
+    cwd: Path,
 ) -> dict[str, Given]:
     values: dict[str, Given] = {}
     for name, raw in table.items():
         if name == SCREEN:
             continue
-        where = f"{near(file.path, cwd) if cwd else file.path}:{lines.get(name, 1)}"
+        where = f"{near(file.path, cwd)}:{lines.get(name, 1)}"
         if name not in BY_NAME:
             raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
         values[name] = Given(_expanded(raw, environ, name, where), where)

@@ -38,14 +38,6 @@ print(json.dumps({"executable": sys.executable, "version": list(sys.version_info
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A Python to ask, and what led to it (`.venv in /home/me/agent`)."""
-
-    path: Path
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
 class Miss:
     """A Python that will not do."""
 
@@ -85,27 +77,27 @@ def needs(file: Path, runtime: str) -> tuple[str, ...]:
 
 def candidates(
     file: Path, python: str | None, environ: Mapping[str, str], own_prefix: Path
-) -> Iterator[Candidate]:
-    """The Pythons to ask, in order; `--python` alone where it is given."""
+) -> Iterator[tuple[Path, str]]:
+    """Yield the Pythons to ask, and what led to each (`.venv in /home/me`); only `--python` if given."""
     if python:
-        yield Candidate(_named(python, environ), "--python")
+        yield _named(python, environ), "--python"
         return
     root = _root(file)
     if (venv := environ.get("VIRTUAL_ENV")) and Path(venv).resolve() != own_prefix.resolve():
-        yield Candidate(Path(venv) / "bin" / "python", "VIRTUAL_ENV")
+        yield Path(venv) / "bin" / "python", "VIRTUAL_ENV"
     if venv := environ.get("UV_PROJECT_ENVIRONMENT"):
-        yield Candidate(root / venv / "bin" / "python", "UV_PROJECT_ENVIRONMENT")
+        yield root / venv / "bin" / "python", "UV_PROJECT_ENVIRONMENT"
     folder = file.absolute().parent
     for each in (folder, *folder.parents):
         for name in (".venv", "venv"):
-            yield Candidate(each / name / "bin" / "python", f"{name} in {each}")
+            yield each / name / "bin" / "python", f"{name} in {each}"
         if each == root:
             break
     if conda := environ.get("CONDA_PREFIX"):
-        yield Candidate(Path(conda) / "bin" / "python", "CONDA_PREFIX")
+        yield Path(conda) / "bin" / "python", "CONDA_PREFIX"
     for name in ("python3", "python"):
         if found := shutil.which(name, path=environ.get("PATH", "")):
-            yield Candidate(Path(found), f"{name} on PATH")
+            yield Path(found), f"{name} on PATH"
 
 
 def find_interpreter(
@@ -124,25 +116,25 @@ def find_interpreter(
     wanted = needs(file, runtime)
     misses: list[Miss] = []
     asked: set[Path] = set()
-    nearly: list[tuple[Candidate, Miss]] = []
-    for candidate in candidates(file, python, environ, own_prefix or Path(sys.prefix)):
-        if not candidate.path.exists():
-            if "in /" not in candidate.how:
-                misses.append(Miss(candidate.path, candidate.how, "does not exist"))
+    nearly: list[Miss] = []
+    for path, how in candidates(file, python, environ, own_prefix or Path(sys.prefix)):
+        if not path.exists():
+            if "in /" not in how:
+                misses.append(Miss(path, how, "does not exist"))
             continue
-        if candidate.path in asked:
+        if path in asked:
             continue
-        asked.add(candidate.path)
-        result = _try(candidate, wanted, file, environ, ask or ask_python)
+        asked.add(path)
+        result = _try(path, how, wanted, file, environ, ask or ask_python)
         if not isinstance(result, Miss):
-            path, version = result
-            return Interpreter(path, version, candidate.how, tuple(misses))
+            executable, version = result
+            return Interpreter(executable, version, how, tuple(misses))
         misses.append(result)
         if result.missing and KINDS[runtime].sdk not in result.missing:
-            nearly.append((candidate, result))
+            nearly.append(result)
     if nearly:
-        candidate, miss = min(nearly, key=lambda each: len(each[1].missing))
-        return Interpreter(candidate.path, miss.version, candidate.how, tuple(misses))
+        miss = min(nearly, key=lambda each: len(each.missing))
+        return Interpreter(miss.path, miss.version, miss.how, tuple(misses))
     raise UserError(_none_line(file, runtime, wanted, misses))
 
 
@@ -172,21 +164,21 @@ def ask_python(
 
 
 def _try(
-    candidate: Candidate, wanted: tuple[str, ...], file: Path, environ: Mapping[str, str], ask: Ask
+    path: Path, how: str, wanted: tuple[str, ...], file: Path, environ: Mapping[str, str], ask: Ask
 ) -> Miss | tuple[Path, str]:
     try:
-        answer = ask(candidate.path, wanted, file.resolve().parent, environ)
+        answer = ask(path, wanted, file.resolve().parent, environ)
         version = tuple(int(each) for each in answer["version"])  # type: ignore[attr-defined]
         missing = tuple(str(each) for each in answer["missing"])  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        return Miss(candidate.path, candidate.how, f"cannot be asked: {error}")
+        return Miss(path, how, f"cannot be asked: {error}")
     shown = ".".join(map(str, version))
     if version[:2] < OLDEST:
-        return Miss(candidate.path, candidate.how, f"is Python {shown}, needed is 3.10 or later")
+        return Miss(path, how, f"is Python {shown}, needed is 3.10 or later")
     if missing:
-        return Miss(candidate.path, candidate.how, f"lacks {', '.join(missing)}", missing, shown)
-    executable = Path(str(answer.get("executable") or candidate.path))
-    return (executable if executable.exists() else candidate.path), shown
+        return Miss(path, how, f"lacks {', '.join(missing)}", missing, shown)
+    executable = Path(str(answer.get("executable") or path))
+    return (executable if executable.exists() else path), shown
 
 
 def _named(python: str, environ: Mapping[str, str]) -> Path:

@@ -2,9 +2,11 @@
 
 import base64
 import contextlib
+import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,6 @@ from agent_tui.runtimes.channel import (
 from agent_tui.runtimes.forks import ForkedProcess, ForkServer
 from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS, NATIVE, changed_kind, may_be_of_another_kind
 from agent_tui.runtimes.line_child import LineChild
-from agent_tui.runtimes.snapshots import Modules, SnapshotFile
 from agent_tui.runtimes.spawn import HeadStart, SpawnedProcess, adopt, child_command, start, system_pidfd_open
 from agent_tui.runtimes.threads import off_loop
 
@@ -117,6 +118,48 @@ class _Dialect:
     def complain(self, text: str) -> None:
         source = LogSource(self._process_id, LogStream.HOST)
         self._sink.write(source, LogLevel.WARN, text, ts=self._clock.time())
+
+
+SNAPSHOT_HEAD = 16
+"""Digits of the index's length, at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The project's own modules of one generation: contents by absolute path."""
+
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    """Modules, without suffix, that it has not: what is saved under their names later belongs to the next."""
+
+
+class SnapshotFile:
+    """The modules in a nameless file; each child gets a copy of its descriptor (`child/snapshots.py`)."""
+
+    def __init__(self, modules: Modules) -> None:
+        """Raises OSError, with nothing left open."""
+        places: dict[str, tuple[int, int]] = {}
+        offset = 0
+        for path, content in modules.contents.items():
+            places[path] = offset, len(content)
+            offset += len(content)
+        index = json.dumps([places, sorted(modules.missing)], separators=(",", ":")).encode("ascii")
+        self.fd = _nameless()
+        try:
+            with os.fdopen(os.dup(self.fd), "wb") as file:
+                file.write(f"{len(index):{SNAPSHOT_HEAD}}".encode("ascii"))
+                file.write(index)
+                for content in modules.contents.values():
+                    file.write(content)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ours only; children have their own. Can be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class PythonRuntime:
@@ -251,3 +294,10 @@ class PythonRuntime:
 
     def _dialect(self, process_id: str) -> _Dialect:
         return _Dialect(_JOB_VIEWS[self.name], process_id, self._sink, self._clock)
+
+
+def _nameless() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("agent-tui generation")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

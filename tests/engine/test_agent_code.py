@@ -23,7 +23,7 @@ from agent_tui.options.resolve import Given
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import Supervisor
 from agent_tui.runtimes.interpreter import Interpreter
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import Modules
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 from agent_tui.worker.urls import ServerAddress

@@ -13,7 +13,7 @@ import pytest
 from agent_tui.generations.sources import Sources
 from agent_tui.runtimes.imports import MOST_NAMES, MOST_SCANNED, imports_of
 from agent_tui.runtimes.kinds import detect
-from agent_tui.runtimes.snapshots import Modules, SnapshotFile
+from agent_tui.runtimes.python import Modules, SnapshotFile
 from tests.cli.support import ROOT, agent_tui
 from tests.fuzz.mutate import tell
 from tests.fuzz.sources import FILES, sources

@@ -21,8 +21,7 @@ from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings
-from agent_tui.runtimes.python import ChildSettings
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import ChildSettings, Modules
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 from tests.fakes.scripted_child import Nursery, ScriptedChild

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.configfile import find_config, named_config, read_config, read_surroundings
+from agent_tui.options.configfile import find_config, named_config, read_surroundings
 from agent_tui.options.resolve import Given, OptionError
 
-ENVIRON = {"NAME": Given("bob", "NAME in the environment"), "EMPTY": Given("", "EMPTY in the environment")}
+ENVIRON = {"NAME": "bob", "EMPTY": ""}
 
 
 def write(path: Path, text: str) -> Path:
@@ -17,7 +17,10 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Given]:
-    return read_config(named_config(path), ENVIRON)
+    found = read_surroundings(path.parent / "agent.py", path.parent / "elsewhere", ENVIRON, path)
+    if found.config_problem:
+        raise OptionError(found.config_problem)
+    return dict(found.config)
 
 
 def test_the_nearest_file_counts_and_a_pyproject_only_with_the_table(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.child import lk_sdk
-from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_config, save
+from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_surroundings, save
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
@@ -25,8 +25,8 @@ SECRET = {"apiSecret": "hush-hush"}
 
 
 def read(file: ConfigFile, **environ: str) -> dict[str, object]:
-    given = read_config(file, {name: Given(value, name) for name, value in environ.items()})
-    return {name: convert(BY_NAME[name], each) for name, each in given.items()}
+    found = read_surroundings(file.path.parent / "agent.py", file.path.parent, environ, file.path)
+    return {name: convert(BY_NAME[name], each) for name, each in found.config.items()}
 
 
 def test_a_new_file_holds_what_was_saved(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from agent_tui.model.child import (
     WorkerLive,
 )
 from agent_tui.model.logs import LogLevel
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import Modules
 
 from .support import (
     AGENTS,
