@@ -23,15 +23,16 @@ from agent_tui.engine.engine import Engine
 from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
+from agent_tui.model.tuning import Advice, Load, Phase, Progress, SweepPlan, SweepResult, Target
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes.interpreter import Interpreter
-from agent_tui.tuning.advice import Advice, advise
-from agent_tui.tuning.grammar import Target, parse_target
-from agent_tui.tuning.loads import Load
+from agent_tui.tuning.advice import advise, model_error
+from agent_tui.tuning.grammar import parse_target
+from agent_tui.tuning.loads import offsets
 from agent_tui.tuning.report import table
-from agent_tui.tuning.results import SweepResult, rows
-from agent_tui.tuning.sweep import Phase, Progress, Sweep, SweepPlan
+from agent_tui.tuning.results import rows
+from agent_tui.tuning.sweep import Sweep
 
 AGENT = """
 import asyncio, os, time
@@ -140,7 +141,7 @@ async def attained(place: Place, count: int, load: Load, target: Target) -> tupl
 
     start = time.monotonic()
     async with asyncio.TaskGroup() as group:
-        for offset in load.offsets():
+        for offset in offsets(load):
             await asyncio.sleep(max(start + offset - time.monotonic(), 0))
             group.create_task(dispatch())
     async with asyncio.timeout(SETTLE_S):
@@ -156,7 +157,7 @@ def tell_sweep(place: Place, result: SweepResult, advice: Advice) -> None:
             f"  {each.num_idle_processes} idle: warm-hit rate measured {each.warm_measured:.3f}, "
             f"predicted {each.warm_predicted:.3f}"
         )
-    print(f"  largest difference {(advice.model_error or 0) * 100:.1f} points")
+    print(f"  largest difference {(model_error(advice.candidates) or 0) * 100:.1f} points")
     off = [
         max(abs(memory.uss_mb / kernel[0] - 1), abs(memory.pss_mb / kernel[1] - 1))
         for run in result.runs

@@ -15,15 +15,16 @@ from textual.pilot import Pilot
 
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
+from agent_tui.model import commands as cmd
 from agent_tui.model.state import AppState
+from agent_tui.model.tuning import Load, Pattern, SweepPlan
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.runtimes.kinds import detect
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.sweep import SweepPlan
+from agent_tui.tuning.tuner import make_engine
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples/native_agent.py"
@@ -108,9 +109,9 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
     """A real one: it takes a minute."""
     load = Load(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
-    app.tuner.start_sweep(app.handle, SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms"))
+    await app.handle.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
     async with asyncio.timeout(SWEEP_S):
-        while app.tuner.sweeping:
+        while app.handle.state.tuning.sweeping:
             await pilot.pause(0.2)
     await pilot.press("T")
     await pilot.pause(1.0)
@@ -148,7 +149,7 @@ async def picture(
     )
 
     async def make() -> Engine:
-        return Engine(config)
+        return make_engine(config)
 
     app = AgentTuiApp(make, dispatch=dispatch)
     async with app.run_test(size=size) as pilot:

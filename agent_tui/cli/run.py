@@ -164,10 +164,10 @@ async def _run_screen(
 
     async def make_engine() -> "Engine":
         # After the first frame, and in a thread, so that the screen lives meanwhile.
-        engine = await asyncio.to_thread(importlib.import_module, "agent_tui.engine.engine")
+        tuner = await asyncio.to_thread(importlib.import_module, "agent_tui.tuning.tuner")
         # What is there by now stays: collections that looked at it would hold the screen up for 0.1 s.
         gc.freeze()
-        made: Engine = engine.Engine(config)
+        made: Engine = tuner.make_engine(config)
         return made
 
     app = AgentTuiApp(
@@ -194,11 +194,11 @@ async def _run_screen(
 async def _run_headless(
     config: "RunConfig", dispatch: int, allow_remote: str, as_json: bool, exit_when_idle: bool
 ) -> int:
-    from agent_tui.engine.engine import Engine
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
+    from agent_tui.tuning.tuner import make_engine
 
-    engine = Engine(config)
+    engine = make_engine(config)
     options = HeadlessOptions(
         json=as_json,
         dispatch=dispatch,

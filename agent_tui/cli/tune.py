@@ -14,19 +14,17 @@ from agent_tui.cli.hosted import HostedFile
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
+from agent_tui.model.tuning import Load, Pattern, SweepPlan, Target
 from agent_tui.options import kinds
 from agent_tui.tuning.grammar import (
     COUNTS_EXPECTS,
     RATE_EXPECTS,
     TARGET_EXPECTS,
-    Target,
     parse_counts,
     parse_rate,
     parse_target,
     rate_text,
 )
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.sweep import SweepPlan
 
 if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
@@ -169,17 +167,17 @@ async def _run(
     config: "RunConfig", plan: SweepPlan, target: Target, ends: float | None, *, fit_jobs: bool, as_json: bool
 ) -> int:
     """`ends`: when all is over, on the monotonic clock."""
-    from agent_tui.engine.engine import Engine
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.headless.tune import TuneOptions, Tuning
-    from agent_tui.model.commands import Stop
+    from agent_tui.model.commands import Stop, StopTuning
+    from agent_tui.tuning.tuner import make_engine
 
     within = until = None
     if ends is not None:
         left = ends - time.monotonic()
         within = left - min(ENDING_S, left / 5)
         until = time.monotonic() + within
-    engine = Engine(config)
+    engine = make_engine(config)
     tuning = Tuning(engine, TuneOptions(plan, target, until, fit_jobs))
     options = HeadlessOptions(
         json=as_json, watch=False, confirmed_host=plan.confirmed_host, ready_within_s=within
@@ -187,8 +185,8 @@ async def _run(
     running = asyncio.create_task(Headless(engine, options, tuning).run(), name="headless")
 
     async def stop(reason: str, kill: bool) -> None:
-        if tuning.sweeping and not kill:
-            tuning.stop(reason)  # and then all ends in good order, with what was measured
+        if engine.state.tuning.sweeping and not kill:
+            await engine.send(StopTuning(reason))  # then all ends gracefully, with what was measured
             return
         if not engine.up:
             running.cancel()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, cast
 
 from livekit.protocol.agent import Job, JobType
@@ -49,6 +50,9 @@ KILLED_AFTER_FAULT = "killed: agent-tui could not end it in good order"
 KILL_S = 2.0
 """For what was killed to be reaped."""
 
+Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
+"""Carries out the commands of one class. Raises UserError."""
+
 
 class Engine:
     """One run of one agent file. `async with` starts it and, however the body ends, ends all of it."""
@@ -68,7 +72,7 @@ class Engine:
                 Basis(config.runtime, cores=available_cores()),
             ),
             read_environment=config.read_environment,
-            emit=self._publish,
+            emit=self.publish,
             watchdogs=config.watchdogs,
         )
         self._redactor.mask((self._settings.options.api_secret, self._settings.options.worker_token))
@@ -77,8 +81,17 @@ class Engine:
         self._supervision = Supervision(
             self._errors, give_up=self._end_after_failure, clock=self._clock, emit=self._bus.publish
         )
+        self._handlers: dict[type[object], Handler] = {}
+        self._close_first: list[Callable[[], Awaitable[object]]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._drain_over = asyncio.Event()
+
+    def carry_out_by(
+        self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Give these commands to a part that works beside the engine, and is closed before all else."""
+        self._handlers |= handlers
+        self._close_first.append(close)
 
     # -- what a front end may do ------------------------------------------------------------------
 
@@ -120,7 +133,7 @@ class Engine:
             if isinstance(command, cmd.Stop):
                 await self._stop(command.reason, kill=command.kill, drain=command.drain)
                 return cmd.CommandResult(True, "stopped")
-            result = await self._commands.handle(command)
+            result = await self._handlers.get(type(command), self._commands.handle)(command)
         except UserError as error:
             result = cmd.CommandResult(False, str(error))
         return self._redactor.clean_value(result, limit=sys.maxsize)  # cut already
@@ -188,7 +201,7 @@ class Engine:
 
     def _make_owners(self) -> None:
         """Bottom-up: calls go down, what happens comes up as events."""
-        config, settings, clock, emit = self._config, self._settings, self._clock, self._publish
+        config, settings, clock, emit = self._config, self._settings, self._clock, self.publish
         self._registrar = Registrar(
             on_event=self._on_worker_event,
             changed=self._tell_live,
@@ -312,8 +325,8 @@ class Engine:
         else:
             asyncio.get_running_loop().call_later(MEMORY_GRACE_S, process.kill, why, by)
 
-    def _publish(self, event: ev.Event) -> None:
-        """Log lines come before the event that they led to."""
+    def publish(self, event: ev.Event) -> None:
+        """Add an event to the stream, after the log lines that led to it."""
         self._announcer.tell()
         if isinstance(event, ev.ProcessChanged):
             self._store.introduce(event.id, event.generation, event.job_id)
@@ -396,6 +409,9 @@ class Engine:
         with self._errors.caught("registrar"):
             self._registrar.drain()
         self._jobs.drain()
+        for close in self._close_first:
+            with self._errors.caught("tuner"):
+                await close()
         if drain_s is not None:
             await self._let_jobs_finish(drain_s)
 

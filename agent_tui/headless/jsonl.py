@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLine
-from agent_tui.tuning.advice import Advice
+from agent_tui.model.tuning import Advice, SweepResult
+from agent_tui.tuning.advice import model_error
 from agent_tui.tuning.report import advice_form, row_form
-from agent_tui.tuning.results import SweepResult, rows
+from agent_tui.tuning.results import rows
 
 
 def event(event: ev.Event) -> dict[str, Any] | None:
@@ -273,7 +274,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def tune_result(result: SweepResult, advice: Advice, files: tuple[str, str] | None) -> dict[str, Any]:
+def tune_result(result: SweepResult, advice: Advice, files: Sequence[str]) -> dict[str, Any]:
     """What a sweep came to: the last line of `agent-tui tune --json`."""
     load = result.load
     return {
@@ -289,9 +290,9 @@ def tune_result(result: SweepResult, advice: Advice, files: tuple[str, str] | No
             "seed": load.seed,
         },
         "repeat": result.repeat,
-        "model_error": _share(advice.model_error),
+        "model_error": _share(model_error(advice.candidates)),
         "ended": result.ended,
-        "files": list(files) if files else [],
+        "files": list(files),
     }
 
 

@@ -1,23 +1,22 @@
-"""`agent-tui tune` once the agent is ready: the sweep, its table and advice, kept for later."""
+"""`agent-tui tune` once the agent is ready: a sweep, its table and advice."""
 
 import asyncio
 import math
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from agent_tui.engine.bus import LaggedError
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.headless import jsonl
+from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.tuning import RunMeasure, SweepPlan, SweepView, Target
 from agent_tui.tuning import report, store
-from agent_tui.tuning.advice import Advice, advise
-from agent_tui.tuning.grammar import Target
 from agent_tui.tuning.model import this_machines_rule
-from agent_tui.tuning.results import SweepResult, row, rows
-from agent_tui.tuning.sweep import Progress, Sweep, SweepError, SweepPlan
+from agent_tui.tuning.results import row, rows
 
 RUN_COSTS_S = 1.5
 """What a run takes besides its load and the warming of its processes, about."""
@@ -35,7 +34,6 @@ class TuneOptions:
     until: float | None = None
     fit_jobs: bool = False
     """Whether the load may be made shorter, so that every count is measured in time."""
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 class Tuning:
@@ -44,51 +42,71 @@ class Tuning:
     def __init__(self, engine: EngineAPI, options: TuneOptions) -> None:
         self._engine = engine
         self._options = options
-        self._sweep: Sweep | None = None
-        self._result: SweepResult | None = None
-        self._advice: Advice | None = None
-        self._after: list[str] = []
-        self._files: tuple[str, str] | None = None
-
-    @property
-    def sweeping(self) -> bool:
-        """Whether a sweep is under way that can be stopped."""
-        return self._sweep is not None and self._result is None
-
-    def stop(self, reason: str) -> None:
-        """Ends the sweep; what was measured is told."""
-        if self._sweep is not None:
-            self._sweep.stop(reason)
+        self._done: SweepView | None = None
 
     async def run(self, say: Callable[[str], None]) -> ExitCode:
         """Raises UserError when not even the first job comes."""
         plan = self._plan(say)
-        sweep = self._sweep = Sweep(self._engine, plan, lambda progress: _tell(progress, plan, say))
-        timer = self._stop_in_time(sweep)
+        started = await self._engine.send(cmd.StartSweep(plan, self._options.target))
+        if not started.ok:
+            raise UserError(started.text, ExitCode.JOB_FAILED)
+        stopping = asyncio.create_task(self._stop_in_time(), name="--seconds")
         try:
-            result = await sweep.run()
-        except SweepError as error:
-            raise UserError(str(error), ExitCode.JOB_FAILED) from None
+            sweep = await self._follow(plan, say)
         finally:
-            timer.cancel()
-        self._result = result
-        self._advice = await asyncio.to_thread(advise, result, self._options.target)
-        await asyncio.to_thread(self._keep, result, self._advice)
-        return ExitCode.OK if self._advice.count is not None else ExitCode.JOB_FAILED
+            stopping.cancel()
+        if sweep.outcome is not None and sweep.outcome.trouble:
+            raise UserError(sweep.outcome.trouble, ExitCode.JOB_FAILED)
+        self._done = sweep
+        advised = sweep.advice is not None and sweep.advice.count is not None
+        return ExitCode.OK if advised else ExitCode.JOB_FAILED
 
     def last_lines(self) -> Sequence[str]:
         """The table, what is advised, how it was before, and where it is kept."""
-        if self._result is None or self._advice is None:
+        sweep = self._done
+        if sweep is None or sweep.outcome is None or sweep.advice is None:
             return ()
-        ended = [f"ended early: {self._result.ended}"] if self._result.ended else []
-        table = report.table(rows(self._result)) if self._result.runs else []
-        return ["", *table, "", *ended, *self._advice.lines, *self._after]
+        table = rows(sweep.result)
+        lines = ["", *(report.table(table) if table else ()), ""]
+        if sweep.outcome.ended:
+            lines.append(f"ended early: {sweep.outcome.ended}")
+        lines += sweep.advice.lines
+        if sweep.before is not None and table:
+            changes = store.compare(table, sweep.before.rows)
+            lines += ["", *report.comparison(changes, sweep.before.started)]
+        if sweep.outcome.files:
+            lines.append(f"kept in {sweep.outcome.files[0]} and .csv")
+        elif sweep.outcome.not_kept:
+            lines.append(f"not kept: {sweep.outcome.not_kept}")
+        return lines
 
     def last_event(self) -> dict[str, Any] | None:
         """`tune_result`."""
-        if self._result is None or self._advice is None:
+        sweep = self._done
+        if sweep is None or sweep.outcome is None or sweep.advice is None:
             return None
-        return jsonl.tune_result(self._result, self._advice, self._files)
+        return jsonl.tune_result(sweep.result, sweep.advice, sweep.outcome.files)
+
+    async def _follow(self, plan: SweepPlan, say: Callable[[str], None]) -> SweepView:
+        """Say a line for each run that is finished; return the sweep as it is in the end."""
+        batches, said = self._engine.subscribe().batches(), 0
+        while True:
+            sweep = self._engine.state.tuning.sweep
+            assert sweep is not None
+            for run in sweep.result.runs[said:]:
+                say(_run_line(run, plan))
+            said = len(sweep.result.runs)
+            if not sweep.running:
+                return sweep
+            try:
+                await anext(batches)
+            except LaggedError:  # the state has all runs
+                batches = self._engine.subscribe().batches()
+
+    async def _stop_in_time(self) -> None:
+        if self._options.until is not None:
+            await asyncio.sleep(self._options.until - time.monotonic())
+            await self._engine.send(cmd.StopTuning("--seconds are over"))
 
     def _plan(self, say: Callable[[str], None]) -> SweepPlan:
         """As asked for, with fewer jobs where that is allowed and the time asks for it."""
@@ -110,28 +128,6 @@ class Tuning:
         ]
         return max(took, default=0.5)
 
-    def _stop_in_time(self, sweep: Sweep) -> asyncio.TimerHandle:
-        until = self._options.until
-        left = math.inf if until is None else max(until - time.monotonic(), 0.0)
-        # asyncio takes no infinite delays; a day is more than any sweep lasts.
-        return asyncio.get_running_loop().call_later(min(left, 86_400.0), sweep.stop, "--seconds are over")
-
-    def _keep(self, result: SweepResult, advice: Advice) -> None:
-        """In a thread: writes the sweep, and compares it with the one before."""
-        if not result.runs:
-            return
-        try:
-            place = store.folder(self._options.environ, result.agent)
-            before = store.comparable(result, store.earlier(place, result.started))
-            if before is not None:
-                self._after += ["", *report.comparison(store.compare(result, before), before.started)]
-            names = store.save(place, result, advice)
-        except OSError as error:
-            self._after.append(f"not kept: {store.why_not_kept(error)}")
-            return
-        self._files = (str(names[0]), str(names[1]))
-        self._after.append(f"kept in {names[0]} and .csv")
-
 
 def jobs_in_time(plan: SweepPlan, seconds: float, warm_up_s: float) -> int:
     """How many jobs a run may have for all runs to take that long together."""
@@ -144,15 +140,11 @@ def jobs_in_time(plan: SweepPlan, seconds: float, warm_up_s: float) -> int:
     return max(int((seconds - rest * plan.repeat) / runs * plan.load.mean_rate), FEWEST_JOBS)
 
 
-def _tell(progress: Progress, plan: SweepPlan, say: Callable[[str], None]) -> None:
-    """One line for each run that is over."""
-    run = progress.finished
-    if run is None:
-        return
+def _run_line(run: RunMeasure, plan: SweepPlan) -> str:
     of = f", {run.repeat + 1} of {plan.repeat}" if plan.repeat > 1 else ""
     measured = row(run.num_idle_processes, [run])
     p95 = "–" if measured.p95_ms is None else f"{measured.p95_ms:.1f} ms"
-    say(
+    return (
         f"  {run.num_idle_processes} idle{of}: {measured.jobs} jobs, p95 {p95}, "
         f"{measured.warm_hit_rate:.0%} warm" + (f", {measured.lost} lost" if measured.lost else "")
     )

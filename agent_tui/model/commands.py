@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agent_tui.model.tuning import Load, SweepPlan, Target
+
 
 class DispatchBy(StrEnum):
     """How a test job comes to be: by the server's own dispatching, or offered to this worker alone."""
@@ -123,6 +125,30 @@ class PauseWatching:
 
 
 @dataclass(frozen=True, slots=True)
+class StartLoad:
+    """Makes the test jobs of a load, each at its time, and measures them. One load or sweep at a time."""
+
+    load: Load
+    confirmed_host: str = ""
+    """As in `Dispatch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSweep:
+    """Measures the plan's load at each of its counts, then advises the count that meets the target."""
+
+    plan: SweepPlan
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class StopTuning:
+    """Ends the load or sweep that runs, if one does; what was measured is kept."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Ends everything; `kill` skips the good order, `drain` lets running jobs finish first (drainTimeout)."""
 
@@ -145,6 +171,9 @@ Command = (
     | RollBack
     | DiffGeneration
     | PauseWatching
+    | StartLoad
+    | StartSweep
+    | StopTuning
     | Stop
 )
 

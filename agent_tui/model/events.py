@@ -9,6 +9,8 @@ from enum import StrEnum
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.settings import SettingsView
+from agent_tui.model.tuning import LoadView, Progress, SweepOutcome, SweepView
+from agent_tui.options.declare import OptionValue
 
 
 class ServerKind(StrEnum):
@@ -477,7 +479,7 @@ class Dispatched:
 class OptionsChanged:
     """Options that changed while running: seed's name → (old, new), secrets masked."""
 
-    changes: dict[str, tuple[object, object]]
+    changes: dict[str, tuple[OptionValue, OptionValue]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,6 +487,34 @@ class SettingsChanged:
     """The settings as they are from here on: sources, edits and functions of the agent's file, too."""
 
     settings: SettingsView
+
+
+@dataclass(frozen=True, slots=True)
+class TestLoadChanged:
+    """A load of test jobs as it stands: at its start and end, and a few times a second between."""
+
+    load: LoadView
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """A sweep started: nothing is measured yet."""
+
+    sweep: SweepView
+
+
+@dataclass(frozen=True, slots=True)
+class SweepProgressed:
+    """The sweep has come this far. Only this event carries a run's measures, which may be large."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class SweepEnded:
+    """The sweep ended, and its advice is there."""
+
+    outcome: SweepOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,6 +591,10 @@ Event = (
     | Dispatched
     | OptionsChanged
     | SettingsChanged
+    | TestLoadChanged
+    | SweepStarted
+    | SweepProgressed
+    | SweepEnded
     | LogsAdded
     | Notice
     | HttpListening

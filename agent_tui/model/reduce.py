@@ -413,6 +413,35 @@ def _job(
     return replace(state, jobs={**state.jobs, job_id: replace(before, **changes)})
 
 
+def _test_load(state: AppState, event: ev.TestLoadChanged, ts: float) -> AppState:
+    return replace(state, tuning=replace(state.tuning, load=event.load))
+
+
+def _sweep_started(state: AppState, event: ev.SweepStarted, ts: float) -> AppState:
+    return replace(state, tuning=replace(state.tuning, sweep=event.sweep))
+
+
+def _sweep_progressed(state: AppState, event: ev.SweepProgressed, ts: float) -> AppState:
+    sweep, finished = state.tuning.sweep, event.progress.finished
+    if sweep is None:
+        return state
+    result = sweep.result
+    if finished is not None:
+        result = replace(result, runs=(*result.runs, finished))
+    sweep = replace(sweep, progress=replace(event.progress, finished=None), result=result)
+    return replace(state, tuning=replace(state.tuning, sweep=sweep))
+
+
+def _sweep_ended(state: AppState, event: ev.SweepEnded, ts: float) -> AppState:
+    sweep = state.tuning.sweep
+    if sweep is None:
+        return state
+    result = replace(sweep.result, ended=event.outcome.ended)
+    return replace(
+        state, tuning=replace(state.tuning, sweep=replace(sweep, result=result, outcome=event.outcome))
+    )
+
+
 def _trimmed(items: Mapping[K, V], over: Callable[[V], bool]) -> Mapping[K, V]:
     surplus = sum(1 for item in items.values() if over(item)) - HISTORY
     if surplus <= 0:
@@ -458,6 +487,10 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.JobEnded: _job_ended,
     ev.JobLost: _job_lost,
     ev.Dispatched: _dispatched,
+    ev.TestLoadChanged: _test_load,
+    ev.SweepStarted: _sweep_started,
+    ev.SweepProgressed: _sweep_progressed,
+    ev.SweepEnded: _sweep_ended,
     ev.LogsAdded: _logs,
     ev.Stopping: _stopping,
     ev.Stopped: _stopped,

@@ -17,6 +17,7 @@ from agent_tui.model.events import (
     ServerChosen,
 )
 from agent_tui.model.settings import DEFAULTS, SettingsView
+from agent_tui.model.tuning import TuningView
 
 
 class Registration(StrEnum):
@@ -274,6 +275,7 @@ class AppState:
     dispatches: tuple[DispatchView, ...] = ()
     breaches: tuple[tuple[float, MemoryWarned], ...] = ()
     totals: Totals = field(default_factory=Totals)
+    tuning: TuningView = field(default_factory=TuningView)
     log_end: int = 0
     logs_dropped: int = 0
     stopping: str = ""

@@ -47,6 +47,10 @@ class ServerOptions:
     ws_url: str
 
 
+OptionValue = str | int | float | bool | Permissions
+"""The value of any of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What defaults depend on."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option, ServerOptions
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option, OptionValue, ServerOptions
 from agent_tui.options.kinds import MASK
 
 DEFAULT = "default"
@@ -55,12 +55,12 @@ class Resolution:
         """The seed's `agentNameIsEnv`: whether the name in force came from the environment."""
         return self.sources["agentName"][0].startswith("environment")
 
-    def value(self, option: Option) -> object:
+    def value(self, option: Option) -> OptionValue:
         """The value in force."""
-        value: object = getattr(self.options, option.field)
+        value: OptionValue = getattr(self.options, option.field)
         return value
 
-    def shown(self, name: str) -> object:
+    def shown(self, name: str) -> OptionValue:
         """The value for people: secrets masked."""
         option = BY_NAME[name]
         value = self.value(option)

@@ -11,7 +11,7 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.requests import Secrets
 from agent_tui.model.settings import SettingsView
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Effect, ServerOptions
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Effect, OptionValue, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.kinds import MASK
 from agent_tui.options.resolve import (
@@ -26,7 +26,7 @@ from agent_tui.options.resolve import (
     resolve,
 )
 
-Changes = dict[str, tuple[object, object]]
+Changes = dict[str, tuple[OptionValue, OptionValue]]
 """Name → (old, new), secrets masked."""
 
 CODE = "agent's code"

@@ -46,7 +46,6 @@ if TYPE_CHECKING:  # what the first frame does not need
     from textual.worker import Worker
 
     from agent_tui.tui.doing import ActionHandlers
-    from agent_tui.tui.tuner import Tuner
 
 PAINT_S = 0.1
 CLOCK_TICKS = 10
@@ -96,7 +95,6 @@ class AgentTuiApp(App[int]):
         confirmed_host: str = "",
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         now: Callable[[], float] = time.time,
-        tuner: "Tuner | None" = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         """`agent` is the file's path for the first frame, before there is an engine to tell of it.
@@ -120,7 +118,6 @@ class AgentTuiApp(App[int]):
         self._first_dispatch = dispatch
         self.confirmed_host = confirmed_host
         """The remote server whose name was typed."""
-        self._tuner = tuner
         self.quitting = False
         self.killing = False
         """Whether everything is to end at once; what hangs now can only be left."""
@@ -204,8 +201,6 @@ class AgentTuiApp(App[int]):
 
     async def ended(self) -> None:
         """Returns when the engine has ended, also when the screen went by an error of its own."""
-        if self._tuner is not None:
-            await self._tuner.close()
         if self._engine_task is None or self._engine_task.done():
             return
         if self._engine is not None and self._engine.up:
@@ -251,6 +246,7 @@ class AgentTuiApp(App[int]):
         if changed:
             self._refresh_keys()
             self._tell_lost(before)
+            self._tell_tuned(before)
         self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
@@ -265,6 +261,12 @@ class AgentTuiApp(App[int]):
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
             self.tell(brief(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
 
+    def _tell_tuned(self, before: AppState) -> None:
+        """Says that a load or sweep is over, where no page shows it."""
+        ran = before.tuning.summary
+        if ran and not self.state.tuning.summary and len(self.screen_stack) == 1:
+            self.tell(f"the {ran.partition(' ')[0]} is over: T shows it")
+
     def show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""
         state, now = self.state, self.now()
@@ -276,7 +278,7 @@ class AgentTuiApp(App[int]):
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
             start.set_class(state.generation.current > 0, "-serving")
-            header.show(state, now, options, self._tuner.summary if self._tuner else "")
+            header.show(state, now, options)
             self.panel(Processes).show(state, now)
             self.panel(LogPane).show(state, now)
             if state.log_end > self.panel(LogPane).end and not self._is_reading_logs:
@@ -356,20 +358,6 @@ class AgentTuiApp(App[int]):
         from agent_tui.tui.doing import ActionHandlers
 
         return ActionHandlers(self)
-
-    @property
-    def tuner(self) -> "Tuner":
-        """What is being tuned; made when it is first asked for."""
-        from agent_tui.tui.tuner import Tuner
-
-        if self._tuner is None:
-            self._tuner = Tuner()
-        self._tuner.ended = self._tell_tuned
-        return self._tuner
-
-    def _tell_tuned(self, what: str) -> None:
-        if self.is_running and len(self.screen_stack) == 1:
-            self.tell(f"{what}: T shows it")
 
     async def host_typed(self, what: str) -> bool:
         """Asks for the name of the server, which is remote; whether it was typed."""

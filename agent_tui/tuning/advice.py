@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from agent_tui.model.tuning import Advice, Candidate, Load, RunMeasure, SweepResult, Target
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
-from agent_tui.tuning.grammar import Target
-from agent_tui.tuning.loads import Load
 from agent_tui.tuning.model import PoolRule, this_machines_rule
-from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
+from agent_tui.tuning.results import jobs_of
 from agent_tui.tuning.stats import mean, next_hits, wilson
 
 SURE = 0.9
@@ -25,47 +23,6 @@ NEARLY_ALL = 0.9
 
 LIKELY = 0.5
 """But nothing is advised that would miss it more often than not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One count that was measured. Shares are from 0 to 1.
-
-    `measured` of its jobs hit the target (`interval`: Wilson's, 95 %); the model predicts `predicted`, and
-    that `sure` of all new runs meet the target. `confidence` holds the share of a new run of as many jobs,
-    95 times of 100.
-    """
-
-    num_idle_processes: int
-    jobs: int
-    measured: float
-    met: bool
-    interval: tuple[float, float]
-    predicted: float | None
-    sure: float | None
-    confidence: tuple[float, float]
-    warm_measured: float
-    warm_predicted: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """`count` is None when no count that was measured meets the target. The lines are for people."""
-
-    target: Target
-    count: int | None
-    candidates: tuple[Candidate, ...]
-    lines: tuple[str, ...]
-
-    @property
-    def chosen(self) -> Candidate | None:
-        """The count that is advised."""
-        return next((each for each in self.candidates if each.num_idle_processes == self.count), None)
-
-    @property
-    def model_error(self) -> float | None:
-        """By how much predicted and measured warm-hit rates differ at most, over the counts."""
-        return model_error(self.candidates)
 
 
 def model_error(candidates: Sequence[Candidate]) -> float | None:

@@ -6,7 +6,8 @@ import contextlib
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch
-from agent_tui.tuning.loads import Load
+from agent_tui.model.tuning import Load
+from agent_tui.tuning.loads import offsets
 from agent_tui.tuning.recorder import Recorder
 
 
@@ -42,7 +43,7 @@ async def dispatch_all(
     start, why = asyncio.get_running_loop().time(), ""
     try:
         async with asyncio.TaskGroup() as sends:
-            for offset in load.offsets():
+            for offset in offsets(load):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(start + offset):
                         await stopping.wait()

@@ -4,10 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_tui.tuning.grammar import Target
-from agent_tui.tuning.loads import Load
+from agent_tui.model.tuning import Load, RunMeasure, SweepResult, Target
+from agent_tui.tuning.loads import offsets
 from agent_tui.tuning.model import PoolRule, simulate
-from agent_tui.tuning.results import RunMeasure, SweepResult, jobs_of
+from agent_tui.tuning.results import jobs_of
 
 REPLICATES = 400
 """New runs that are simulated for each count …"""
@@ -96,7 +96,7 @@ def _hits(fitted: Fitted, count: int, load: Load, target: Target, rng: random.Ra
         for values in (fitted.warm_ups_s, fitted.other_warm_ms, fitted.other_cold_ms)
     )
     hits = 0
-    for wait in simulate(load.offsets(), count, warm_ups, fitted.rule, rng):
+    for wait in simulate(offsets(load), count, warm_ups, fitted.rule, rng):
         if rng.random() < fitted.lost_share:
             continue
         latency = rng.choice(warm) if wait is None else rng.choice(cold) + wait * 1000

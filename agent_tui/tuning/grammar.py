@@ -5,7 +5,8 @@ The error's text follows the value: "is not a rate".
 
 import math
 import re
-from dataclasses import dataclass, field
+
+from agent_tui.model.tuning import Target
 
 RATE_EXPECTS = "jobs per time such as 2/s, 30/m or 0.5/s; for a ramp two of them, 1-5/s"
 TARGET_EXPECTS = "p95<50ms, 95% under 50ms or warm>99%"
@@ -57,34 +58,6 @@ _LATENCY = re.compile(
     rf"(?:p\s*{_NUMBER}|{_NUMBER}\s*%)\s*(?:<|under|below)\s*{_NUMBER}\s*(ms|s)", re.IGNORECASE
 )
 _WARM = re.compile(rf"warm\s*(>=|>|at least|over|above)\s*{_NUMBER}\s*%", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """At least `share` of the jobs (more, if `above`) enter within `limit_ms` of their dispatch.
-
-    Without a limit: find a process warm. A lost job misses every target.
-    """
-
-    share: float
-    limit_ms: float | None = None
-    above: bool = False
-    text: str = field(default="", compare=False)
-    """As it was written."""
-
-    def __str__(self) -> str:
-        if self.limit_ms is None:
-            return f"warm{'>' if self.above else '>='}{self.share * 100:.10g}%"
-        return f"p{self.share * 100:.10g}<{self.limit_ms:.10g}ms"
-
-    def hit(self, latency_ms: float, warm: bool) -> bool:
-        """Whether one job is as it should be; `latency_ms` is infinite for a lost one."""
-        return warm if self.limit_ms is None else latency_ms < self.limit_ms
-
-    def met(self, hits: int, jobs: int) -> bool:
-        """Whether so many hits are enough; no jobs meet nothing."""
-        needed = self.share * jobs
-        return jobs > 0 and (hits > needed + 1e-9 if self.above else hits >= needed - 1e-9)
 
 
 def parse_target(text: str) -> Target:

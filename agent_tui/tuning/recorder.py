@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
-from agent_tui.tuning.loads import Load
-from agent_tui.tuning.results import IdleMemory, JobMeasure, RunMeasure
+from agent_tui.model.tuning import IdleMemory, JobMeasure, Load, RunMeasure
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from agent_tui.tuning.advice import Advice
-from agent_tui.tuning.results import Change, Row
+from agent_tui.model.tuning import Advice, Row
+from agent_tui.tuning.results import Change
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("idle", "num_idle_processes", "d"),

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_tui.files import home_folder, replace_file, user_folder
-from agent_tui.tuning.advice import Advice
-from agent_tui.tuning.loads import Load, Pattern
+from agent_tui.model.tuning import Advice, IdleMemory, JobMeasure, Load, Pattern, Row, RunMeasure, SweepResult
 from agent_tui.tuning.report import advice_form
-from agent_tui.tuning.results import Change, IdleMemory, JobMeasure, Row, RunMeasure, SweepResult, rows
+from agent_tui.tuning.results import Change, rows
 
 VERSION = 1
 
@@ -132,19 +131,19 @@ def rows_to_csv(table: Iterable[Row]) -> str:
 # -- comparing -------------------------------------------------------------------------------------------
 
 
-def compare(now: SweepResult, before: SweepResult) -> tuple[Change, ...]:
-    """The counts that both have measured."""
-    old = {each.num_idle_processes: each for each in rows(before)}
+def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[Change, ...]:
+    """The counts that both tables have."""
+    old = {each.num_idle_processes: each for each in before}
     return tuple(
         Change(each.num_idle_processes, old[each.num_idle_processes], each)
-        for each in rows(now)
+        for each in now
         if each.num_idle_processes in old
     )
 
 
-def comparable(now: SweepResult, sweeps: Sequence[SweepResult]) -> SweepResult | None:
+def comparable(load: Load, sweeps: Sequence[SweepResult]) -> SweepResult | None:
     """The newest of these sweeps that had the same load but for its seed and length; None without one."""
-    return next((each for each in sweeps if _kind(each.load) == _kind(now.load)), None)
+    return next((each for each in sweeps if _kind(each.load) == _kind(load)), None)
 
 
 def _kind(load: Load) -> tuple[object, ...]:

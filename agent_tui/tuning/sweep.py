@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.model.tuning import IdleMemory, Phase, Progress, RunMeasure, SweepPlan, SweepResult
 from agent_tui.tuning.dispatching import dispatch_all, dispatch_one
-from agent_tui.tuning.loads import Load, seed_of_repeat
+from agent_tui.tuning.loads import seed_of_repeat
 from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
-from agent_tui.tuning.results import IdleMemory, Row, RunMeasure, SweepResult, rows
 from agent_tui.tuning.watching import Watcher
 
 OPTION = "numIdleProcesses"
@@ -42,50 +41,6 @@ class SweepTimings:
     """For the last jobs to be over, on top of their length."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """What to measure: the load at each of `counts`, `repeat` times with a seed each."""
-
-    load: Load
-    counts: tuple[int, ...]
-    repeat: int = 1
-    confirmed_host: str = ""
-    """Of the remote server that may be tested on."""
-
-
-class Phase(StrEnum):
-    """What a sweep is doing."""
-
-    FIRST_JOB = "first job"
-    SETTLING = "settling"
-    RUNNING = "running"
-    RESTORING = "restoring"
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a sweep stands, whole each time, so that a screen can draw itself from the last one.
-
-    `run` and `jobs` count from 0: how many are finished of `runs` and `jobs_of`.
-    """
-
-    phase: Phase
-    runs: int
-    jobs_of: int
-    run: int = 0
-    count: int | None = None
-    """Idle processes of the run that is under way, or made ready."""
-    repeat: int = 0
-    jobs: int = 0
-    waits_for: str = ""
-    """While it settles: what keeps it."""
-    rows: tuple[Row, ...] = ()
-    """The table so far."""
-    finished: RunMeasure | None = None
-    """The run that this progress tells the end of; only in one progress each."""
-
-
 @dataclass
 class Sweep:
     """One sweep; `run` once. `tell` hears of every step, in the loop's own thread."""
@@ -99,6 +54,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self._watcher = Watcher(self.engine)
         self._stop = ""
+        self._leaving = False
         self._stopping = asyncio.Event()
         state, plan = self._watcher.state, self.plan
         self._job = cmd.Dispatch(confirmed_host=plan.confirmed_host, length_s=plan.load.job_length_s)
@@ -109,9 +65,10 @@ class Sweep:
         runs = len(plan.counts) * plan.repeat
         self.progress = Progress(Phase.FIRST_JOB, runs, plan.load.jobs)
 
-    def stop(self, reason: str) -> None:
-        """Ends the sweep; what was measured so far is kept, and numIdleProcesses is restored."""
+    def stop(self, reason: str, *, leaving: bool = False) -> None:
+        """End the sweep. What was measured is kept, and numIdleProcesses restored, unless agent-tui ends."""
         self._stop = self._stop or reason
+        self._leaving = leaving
         self._stopping.set()
         self._watcher.wake()
 
@@ -238,8 +195,10 @@ class Sweep:
             raise SweepError(f"{OPTION} could not be set to {value}: {result.text}")
 
     async def _restore(self) -> None:
-        """Whatever happened; if agent-tui is ending, nothing is left to restore."""
+        """Whatever happened. A pool that is about to close should start no more processes."""
         self._watcher.hear = None
+        if self._leaving:
+            return
         with contextlib.suppress(SweepError):
             await self._set(None)
 
@@ -253,7 +212,6 @@ class Sweep:
         waits_for: str = "",
         finished: RunMeasure | None = None,
     ) -> None:
-        table = rows(self.result) if finished is not None or phase is Phase.DONE else self.progress.rows
         self.progress = Progress(
             phase,
             self.progress.runs,
@@ -263,7 +221,6 @@ class Sweep:
             repeat,
             jobs,
             waits_for,
-            table,
             finished,
         )
         self.tell(self.progress)

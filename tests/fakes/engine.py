@@ -1,9 +1,11 @@
 """An engine without processes or servers: tests publish its events and see the commands it got."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
+from agent_tui.engine.engine import Handler
 from agent_tui.engine.servers import join_link
 from agent_tui.logs.store import LogStore
 from agent_tui.model import commands as cmd
@@ -38,6 +40,8 @@ class FakeEngine:
         """Whether it ends when it is told to stop."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
         flags = {name: Given(value, f"--{name}") for name, value in values.items()}
+        self._handlers: dict[type[object], Handler] = {}
+        self._close = list[Callable[[], Awaitable[object]]]()
         self._settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
         self.bus.state = replace(self.bus.state, settings=self._view)
 
@@ -82,10 +86,21 @@ class FakeEngine:
                 raise UserError("no server is in use yet")
         return cast("A", answer)
 
+    def carry_out_by(
+        self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
+    ) -> None:
+        self._handlers |= handlers
+        self._close.append(close)
+
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         self.commands.append(command)
         if self.refuse:
             return cmd.CommandResult(False, self.refuse)
+        if handler := self._handlers.get(type(command)):
+            try:
+                return await handler(command)
+            except UserError as error:
+                return cmd.CommandResult(False, str(error))
         if isinstance(command, cmd.SetOptions):
             settings = self.settings
             change = settings.measured_with if command.measuring else settings.edited
@@ -93,13 +108,18 @@ class FakeEngine:
         if isinstance(command, cmd.UndoOptions):
             self.settings = self.settings.undone()
         if isinstance(command, cmd.Stop) and self.obedient:
-            self.bus.close()
+            await self._end()
         return self.results.pop(0) if self.results else cmd.CommandResult(True, "done")
 
     async def __aenter__(self) -> "FakeEngine":
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        for close in self._close:
+            await close()
         self.bus.close()
 
     # -- what tests do ------------------------------------------------------------------------------

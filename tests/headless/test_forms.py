@@ -12,10 +12,30 @@ from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.model.reduce import _HANDLERS
 from agent_tui.model.settings import DEFAULTS
+from agent_tui.model.tuning import (
+    Load,
+    LoadView,
+    Phase,
+    Progress,
+    RunMeasure,
+    SweepOutcome,
+    SweepPlan,
+    SweepResult,
+    SweepView,
+    Target,
+)
 
 DOCS = Path(__file__).parents[2] / "docs/headless.md"
 READY = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
 
+
+LOAD = Load(4)
+SWEEP = SweepView(
+    SweepPlan(LOAD, (0, 1)),
+    Target(0.95, 50.0),
+    Progress(Phase.FIRST_JOB, 2, 4),
+    SweepResult("agent.py", "", 0.0, LOAD, (0, 1), 1),
+)
 
 PUBLIC = {
     "starting": set(),
@@ -45,6 +65,10 @@ NOISE: tuple[ev.Event, ...] = (
     ev.ProcessMeasured("p1", 30.0),
     ev.ProcessPinged("p1", 0.5),
     ev.SettingsChanged(DEFAULTS),
+    ev.TestLoadChanged(LoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)),
+    ev.SweepStarted(SWEEP),
+    ev.SweepProgressed(SWEEP.progress),
+    ev.SweepEnded(SweepOutcome()),
 )
 """No line is told of these, in neither form."""
 

@@ -8,9 +8,8 @@ from agent_tui.headless.run import Headless, HeadlessOptions, Verdict
 from agent_tui.headless.tune import FEWEST_JOBS, TuneOptions, Tuning, jobs_in_time
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
+from agent_tui.model.tuning import Load, SweepPlan
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.loads import Load
-from agent_tui.tuning.sweep import SweepPlan
 from tests.fakes.engine import FakeEngine
 
 PLAN = SweepPlan(Load(50, 2.0), (0, 1, 2))

@@ -1,6 +1,7 @@
 """One of everything that front ends and the engine exchange, there and back."""
 
 import math
+from dataclasses import fields
 from typing import Any, get_args
 
 import msgspec
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from agent_tui.model import events as ev
 from agent_tui.model.codec import DATA, CodecError, Data
 from agent_tui.model.commands import Dispatch, SetOptions
+from agent_tui.model.settings import DEFAULTS
+from agent_tui.options.permissions import Permissions
 from tests.fakes.engine import FakeEngine
 from tests.fakes.hostile_values import HOSTILE, with_text
 from tests.tui import histories
@@ -38,6 +41,17 @@ def test_a_whole_state_comes_back(name: str) -> None:
 def test_what_is_not_finite_comes_back() -> None:
     stopping = ev.Stopping("quit", 1, math.inf, -math.inf)
     assert DATA.decode(DATA.encode(stopping)) == stopping
+    started = ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, math.inf)
+    assert DATA.decode(DATA.encode(started)) == started
+
+
+def test_every_kind_of_option_comes_back() -> None:
+    """Each is of one type in a union: that of permissions is an object of its own."""
+    before = DEFAULTS.options
+    usual = ev.OptionsChanged({each.name: (getattr(before, each.name),) * 2 for each in fields(before)})
+    hidden = Permissions(can_publish_sources=("camera",), hidden=True)
+    for event in (usual, ev.OptionsChanged({"permissions": (Permissions(), hidden)})):
+        assert DATA.decode(DATA.encode(event)) == event
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -1,7 +1,8 @@
-"""Loads and sweeps on the screen, over an engine that plays the pool: forms, figures, the end, the advice."""
+"""Loads and sweeps on the screen: forms, figures, the end, the advice."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,19 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
 from agent_tui.model import commands as cmd
-from agent_tui.model.errors import UserError
+from agent_tui.model import events as ev
+from agent_tui.model.tuning import (
+    Advice,
+    Load,
+    LoadView,
+    Pattern,
+    Phase,
+    Progress,
+    RunMeasure,
+    SweepOutcome,
+    SweepPlan,
+    SweepView,
+)
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.remote_guard import RemoteGuard
@@ -22,116 +35,22 @@ from agent_tui.tui.screens.tuning_forms import (
     SweepWish,
     counts_text,
 )
-from agent_tui.tui.tuner import LEAVING, Tuner
 from agent_tui.tui.widgets.header import tuning_parts
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tuning.grammar import parse_counts, parse_target
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.store import earlier, folder
-from agent_tui.tuning.sweep import OPTION, SweepPlan, SweepTimings
+from agent_tui.tuning.sweep import OPTION
+from tests.fakes.engine import FakeEngine
+from tests.fakes.remote_engine import RemoteEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-from tests.tui.page_host import PageHost, page_host
+from tests.tui.page_host import PageHost, page_host, painted
 from tests.tui.test_modals import UNANSWERED, Host, answer
-from tests.tuning.test_sweep import PoolEngine
+from tests.tuning.support import sweep_of
+from tests.tuning.test_tuner import tuned
 
 BURST = Load(4, pattern=Pattern.BURST)
 ENDLESS = Load(1000, 0.001, Pattern.STEADY)
-QUICK = SweepTimings(settle_s=5.0, quiet_s=0.0, read_s=5.0, tail_s=5.0)
 TARGET = parse_target("p95<50ms")
-
-
-def tuner_of(engine: PoolEngine, state: Path) -> Tuner:
-    return Tuner(engine.clock, {"XDG_STATE_HOME": str(state)}, QUICK)
-
-
-async def finished(tuner: Tuner) -> None:
-    await until(lambda: tuner.current is None, 20.0)
-
-
-# -- the tuner, without a screen ---------------------------------------------------------------------------
-
-
-async def test_a_sweep_is_advised_on_kept_and_compared_with_the_one_before(tmp_path: Path) -> None:
-    engine, told = PoolEngine(), list[str]()
-    tuner = tuner_of(engine, tmp_path)
-    tuner.ended = told.append
-    plan = SweepPlan(BURST, (0, 4))
-    tuner.start_sweep(engine, plan, TARGET)
-    assert tuner.summary == "sweep 0/2"
-    await finished(tuner)
-    assert told == ["the sweep is over"]
-    assert tuner.summary == ""
-    assert tuner.advice is not None
-    assert tuner.advice.count == 4
-    assert tuner.sweep is not None
-    assert tuner.sweep.view.before is None
-    engine.clock.advance(60)
-    tuner.start_sweep(engine, plan, TARGET)
-    await finished(tuner)
-    view = tuner.sweep.view
-    assert view.before is not None
-    assert view.kept.startswith("kept in ")
-    assert len(earlier(folder(tuner.environ, view.result.agent))) == 2
-
-
-async def test_one_load_at_a_time(tmp_path: Path) -> None:
-    engine = PoolEngine()
-    tuner = tuner_of(engine, tmp_path)
-    tuner.start_load(engine, ENDLESS)
-    with pytest.raises(UserError, match="load 0/1000 is still under way"):
-        tuner.start_sweep(engine, SweepPlan(BURST, (0,)), TARGET)
-    await tuner.close()
-    assert tuner.load is not None
-    assert tuner.load.view.ended == LEAVING
-
-
-async def test_a_load_counts_its_jobs_and_sees_the_count_change(tmp_path: Path) -> None:
-    engine = PoolEngine()
-    tuner = tuner_of(engine, tmp_path)
-    tuner.start_load(engine, ENDLESS)
-    assert tuner.load is not None
-    load = tuner.load
-    await until(lambda: len(load.view.measure.jobs) == 1)
-    await engine.send(cmd.SetOptions({OPTION: "3"}))
-    await until(lambda: [count for _, count in load.view.counts] == [1, 3])
-    assert load.view.running
-    tuner.stop("enough")
-    await finished(tuner)
-    assert (load.view.ended, load.view.measure.complete) == ("enough", False)
-    assert load.view.measure.jobs[0].warm
-
-
-async def test_a_load_that_the_guard_refuses_ends_with_its_reason(tmp_path: Path) -> None:
-    engine = PoolEngine()
-    engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
-    tuner = tuner_of(engine, tmp_path)
-    tuner.start_load(engine, Load(3, 50.0, Pattern.STEADY))
-    await finished(tuner)
-    assert tuner.load is not None
-    assert tuner.load.view.ended == "needs its name"
-    assert engine.dispatches == 0
-
-
-async def test_a_sweep_that_could_not_begin_says_why(tmp_path: Path) -> None:
-    engine = PoolEngine()
-    engine.lose = lambda _: "no worker"
-    tuner = tuner_of(engine, tmp_path)
-    tuner.start_sweep(engine, SweepPlan(BURST, (0,)), TARGET)
-    await finished(tuner)
-    assert tuner.sweep is not None
-    assert tuner.sweep.view.trouble == "the first job was lost: no worker"
-    assert not (tmp_path / "agent-tui").exists()
-
-
-async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
-    (tmp_path / "agent-tui").write_text("in the way")
-    engine = PoolEngine()
-    tuner = tuner_of(engine, tmp_path)
-    tuner.start_sweep(engine, SweepPlan(BURST, (4,)), TARGET)
-    await finished(tuner)
-    assert tuner.sweep is not None
-    assert tuner.sweep.view.kept.startswith("not kept: ")
 
 
 # -- forms -------------------------------------------------------------------------------------------------
@@ -183,11 +102,18 @@ async def test_a_bad_sweep_is_not_begun() -> None:
 # -- the page ----------------------------------------------------------------------------------------------
 
 
+LOAD = LoadView(RunMeasure(1, 0, BURST, arrivals_s=(0.0,) * 3), ((0.0, 1),), 0.5, running=True, started=10.0)
+RESULT = sweep_of(Load(4, 2.0), counts=(0, 1, 4))
+PLAN = SweepPlan(RESULT.load, RESULT.counts)
+ADVICE = Advice(TARGET, 4, (), ("advice: 4 idle for p95<50ms",))
+SWEEP = SweepView(PLAN, TARGET, Progress(Phase.RUNNING, 3, 4, 1, count=1, jobs=2), replace(RESULT, runs=()))
+
+
 @asynccontextmanager
 async def screen(
-    engine: PoolEngine, tuner: Tuner, kind: type[AgentTuiApp] = PageHost
+    engine: FakeEngine, *keys: str, kind: type[AgentTuiApp] = PageHost
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    async with page_host(engine, kind=kind, tuner=tuner) as (app, pilot):
+    async with page_host(engine, *keys, kind=kind) as (app, pilot):
         yield app, pilot
 
 
@@ -202,37 +128,59 @@ def said(app: AgentTuiApp) -> str:
     return "\n".join("".join(span.text for span in line) for line in lines)
 
 
-def pool(server: object = histories.EMBEDDED) -> PoolEngine:
-    engine = PoolEngine()
-    engine.publish(server)  # type: ignore[arg-type]
+def fake(server: ev.Event = histories.EMBEDDED) -> FakeEngine:
+    engine = FakeEngine(numIdleProcesses="1")
+    engine.publish(histories.READY, server)
     return engine
 
 
-async def test_a_burst_opens_the_page_and_its_figures_stay(tmp_path: Path) -> None:
-    engine = pool()
-    tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner) as (app, pilot):
+def measured(engine: FakeEngine) -> None:
+    """A whole sweep."""
+    engine.publish(ev.SweepStarted(SWEEP))
+    for run in RESULT.runs:
+        engine.publish(ev.SweepProgressed(replace(SWEEP.progress, finished=run)))
+    engine.publish(ev.SweepEnded(SweepOutcome(advice=ADVICE)))
+
+
+async def test_the_form_starts_a_load_and_the_page_shows_it_until_the_next_one_starts() -> None:
+    engine = fake()
+    async with screen(engine) as (app, pilot):
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, LoadForm))
         await pilot.press("4", "enter")
         await until(lambda: isinstance(app.screen, TuningPage))
-        await finished(tuner)
-        assert "✓ over 4/4 dispatched" in said(app)
-        assert "25%" in said(app)  # one process was idle
+        assert engine.commands == [cmd.StartLoad(replace(FIRST_LOAD, jobs=4))]
+        engine.publish(ev.TestLoadChanged(LOAD))
+        await until(lambda: "3/4 dispatched" in said(app))
+        engine.publish(ev.TestLoadChanged(replace(LOAD, running=False)))
+        await until(lambda: "✓ over 3/4 dispatched" in said(app))
         await pilot.press("plus")
         await until(lambda: engine.resolution.options.num_idle_processes == 2)
-        await pilot.press("escape")
+        engine.publish(ev.SweepStarted(SWEEP))
+        await until(lambda: "0/3 runs" in said(app))
+        await pilot.press("tab")
+        assert "✓ over 3/4 dispatched" in said(app)
+
+
+async def test_what_runs_is_what_the_page_opens_with() -> None:
+    engine = fake()
+    measured(engine)
+    engine.publish(ev.TestLoadChanged(LOAD))
+    async with screen(engine, "T") as (app, pilot):
+        assert "3/4 dispatched" in said(app)
+        await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
+        engine.publish(ev.TestLoadChanged(replace(LOAD, running=False)))
+        await painted(app, engine, pilot)
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TuningPage))
-        assert "✓ over 4/4 dispatched" in said(app)
+        assert "★ advice" in said(app)
 
 
-async def test_a_sweep_gives_advice_that_one_key_applies(tmp_path: Path) -> None:
-    engine = pool()
-    tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner) as (app, pilot):
-        app.doing.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 1, 4)), TARGET)
+async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
+    engine = fake()
+    async with screen(engine) as (app, pilot):
+        app.doing.tuning.last_sweep = SweepWish(PLAN, TARGET)
         await pilot.press("a")
         await pilot.pause()
         assert any("no sweep has advised" in each.message for each in app._notifications)
@@ -240,100 +188,123 @@ async def test_a_sweep_gives_advice_that_one_key_applies(tmp_path: Path) -> None
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, TuningPage))
-        await finished(tuner)
-        assert "★ advice: 4 idle for p95<50ms" in said(app)
+        assert engine.commands == [cmd.StartSweep(PLAN, TARGET)]
+        measured(engine)
+        await until(lambda: "★ advice: 4 idle for p95<50ms" in said(app))
         assert "4 idle: 4 jobs" in said(app)
         await pilot.press("up", "up")
         assert "0 idle: 4 jobs" in said(app)
-        assert engine.resolution.options.num_idle_processes == 1
         await pilot.press("a")
         await until(lambda: engine.resolution.options.num_idle_processes == 4)
-        page_of(app).paint()
-        await pilot.pause()
-        picture = app.export_screenshot()
-        assert "numIdleProcesses" in picture
+        await until(lambda: "it is in force" in said(app))
+        assert "numIdleProcesses" in app.export_screenshot()
 
 
-async def test_closing_ends_nothing_and_escape_asks(tmp_path: Path) -> None:
-    engine = pool()
-    tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner, AgentTuiApp) as (app, pilot):
-        tuner.start_sweep(engine, SweepPlan(ENDLESS, (1, 2)), TARGET)
-        await until(lambda: engine.dispatches >= 2)
-        await pilot.press("T")
-        await until(lambda: isinstance(app.screen, TuningPage))
+async def test_closing_ends_nothing_and_escape_asks() -> None:
+    engine = fake()
+    engine.publish(ev.SweepStarted(SWEEP))
+    async with screen(engine, "T") as (app, pilot):
         await pilot.press("plus")  # it would be the sweep's to set
         await until(lambda: any("until it is over" in each.message for each in app._notifications))
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
-        assert tuner.sweeping
-        app.show()
-        await pilot.pause()
-        assert "sweep" in app.export_screenshot()
+        await pilot.press("w")
+        busy = "sweep 1/3 is still under way: T shows it, and Esc there ends it"
+        await until(lambda: any(each.message == busy for each in app._notifications))
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TuningPage))
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("n")
         await until(lambda: isinstance(app.screen, TuningPage))
-        assert tuner.sweeping
+        assert engine.commands == []
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
-        await finished(tuner)
-        assert "ended early: cancelled" in said(app)
-        assert tuner.sweep is not None
-        assert len(tuner.sweep.view.result.runs) == 1
-        assert engine.counts_set == ["1", None]
+        await until(lambda: engine.commands == [cmd.StopTuning("cancelled")])
+        engine.publish(ev.SweepEnded(SweepOutcome("cancelled")))
+        await until(lambda: "ended early: cancelled" in said(app))
 
 
-async def test_a_remote_server_has_to_be_named_before_a_load(tmp_path: Path) -> None:
-    engine = pool(histories.REMOTE)
-    tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner) as (app, pilot):
+async def test_what_the_engine_refuses_is_told() -> None:
+    engine = fake()
+    engine.refuse = "sweep 0/5 is still under way"
+    async with screen(engine) as (app, pilot):
+        await pilot.press("b")
+        await until(lambda: isinstance(app.screen, LoadForm))
+        await pilot.press("enter")
+        await until(lambda: any("still under way" in each.message for each in app._notifications))
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_remote_server_has_to_be_named_before_a_load() -> None:
+    engine = fake(histories.REMOTE)
+    async with screen(engine) as (app, pilot):
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, LoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, RemoteGuard))
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
-        assert tuner.load is None
+        assert engine.commands == []
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, LoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, RemoteGuard))
         await pilot.press(*"my.livekit.cloud", "enter")
         await until(lambda: isinstance(app.screen, TuningPage))
-        await finished(tuner)
-        hosts = {each.confirmed_host for each in engine.commands if isinstance(each, cmd.Dispatch)}
-        assert hosts == {"my.livekit.cloud"}
+        assert engine.commands == [cmd.StartLoad(FIRST_LOAD, "my.livekit.cloud")]
 
 
-async def test_leaving_ends_a_sweep_and_keeps_what_was_measured(tmp_path: Path) -> None:
-    engine = pool()
-    tuner = tuner_of(engine, tmp_path)
-    plan = SweepPlan(ENDLESS, (1,))
-    async with screen(engine, tuner):
-        tuner.start_sweep(engine, plan, TARGET)
-        await until(lambda: engine.dispatches >= 2)
-    assert tuner.current is None
-    assert tuner.sweep is not None
-    assert tuner.sweep.view.kept.startswith("kept in ")
-
-
-async def test_the_options_panel_shows_what_a_sweep_sets(tmp_path: Path) -> None:
-    engine = pool()
-    tuner = tuner_of(engine, tmp_path)
-    async with screen(engine, tuner, AgentTuiApp) as (app, _):
-        tuner.start_sweep(engine, SweepPlan(ENDLESS, (3,)), TARGET)
-        await until(lambda: engine.dispatches >= 2)
-        await until(lambda: app.state.settings is engine.state.settings)  # painted
+async def test_the_dashboard_shows_that_it_runs_and_tells_when_it_is_over() -> None:
+    engine = fake()
+    engine.publish(ev.SweepStarted(SWEEP))
+    async with screen(engine, kind=AgentTuiApp) as (app, pilot):
+        assert "sweep" in app.export_screenshot()
+        engine.settings = engine.settings.measured_with({OPTION: "3"})
+        await painted(app, engine, pilot)
         shown = app.query_one(OptionsPanel)._resolution
         assert shown is not None
         assert shown.options.num_idle_processes == 3
+        engine.publish(ev.SweepEnded(SweepOutcome()))
+        await until(
+            lambda: any(each.message == "the sweep is over: T shows it" for each in app._notifications)
+        )
 
 
 def test_the_header_says_what_is_under_way() -> None:
     assert tuning_parts("") == ()
     ((_, line),) = tuning_parts("sweep 3/10")[0].variants
     assert "sweep 3/10" in line[0].text
+
+
+# -- with a tuner beside the engine ------------------------------------------------------------------------
+
+
+async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_process(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    engine.publish(histories.EMBEDDED)
+
+    async def make() -> RemoteEngine:
+        return RemoteEngine(engine)
+
+    app = PageHost(make, now=engine.clock.time)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app.state == engine.state)
+        app.doing.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 4)), TARGET)
+        await pilot.press("w")
+        await until(lambda: isinstance(app.screen, SweepForm))
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, TuningPage) and "★ advice: 4 idle" in said(app))
+        assert app.state == engine.state
+        app.doing.tuning.last_load = ENDLESS
+        await pilot.press("b")
+        await until(lambda: isinstance(app.screen, LoadForm))
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, TuningPage) and "1/1000 dispatched" in said(app))
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(lambda: "■ ended 1/1000 dispatched" in said(app))
+    engine.bus.close()
+    await app.ended()

@@ -1,18 +1,30 @@
 """What the tuning page says, as text: figures, tables, curves, at every width and with hostile names."""
 
 import dataclasses
+import functools
 
 import pytest
 
-from agent_tui.tui.load_run import LoadView
-from agent_tui.tui.tuner import SweepView
+from agent_tui.model.tuning import (
+    Advice,
+    EarlierSweep,
+    JobMeasure,
+    Load,
+    LoadView,
+    Pattern,
+    Phase,
+    Progress,
+    RunMeasure,
+    SweepOutcome,
+    SweepPlan,
+    SweepView,
+    Target,
+)
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, width_of
 from agent_tui.tuning.advice import advise
-from agent_tui.tuning.grammar import Target, parse_target
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.results import JobMeasure, RunMeasure
-from agent_tui.tuning.sweep import Phase, Progress, SweepPlan
+from agent_tui.tuning.grammar import parse_target
+from agent_tui.tuning.results import rows
 from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 
@@ -96,6 +108,16 @@ def test_the_pictures_tell_of_the_change_and_of_warm_and_cold() -> None:
 # -- a sweep ---------------------------------------------------------------------------------------------
 
 
+BEFORE = EarlierSweep(1_000.0, rows(sweep_of(LOAD, base_ms=7.0)))
+FILES = ("/state/sweeps/x.json", "/state/sweeps/x.csv")
+
+
+@functools.cache
+def advice_for(target: Target) -> Advice:
+    """It simulates for a while."""
+    return advise(sweep_of(LOAD), target)
+
+
 def sweep_view(
     *, target: Target = TARGET, running: bool = False, before: bool = True, ended: str = ""
 ) -> SweepView:
@@ -105,10 +127,8 @@ def sweep_view(
         target,
         Progress(Phase.DONE, 5, 40, 5),
         result,
-        running,
-        None if running else advise(result, target),
-        sweep_of(LOAD, base_ms=7.0) if before else None,
-        "" if running else "kept in /state/sweeps/x.json and .csv",
+        BEFORE if before else None,
+        None if running else SweepOutcome(ended, advice=advice_for(target), files=FILES),
     )
 
 
@@ -142,7 +162,7 @@ def test_columns_that_have_nothing_to_say_are_not_there() -> None:
     jobs = (*run.jobs, JobMeasure("gone", 1.0, lost="no"))
     lost = dataclasses.replace(view.result, runs=(dataclasses.replace(run, jobs=jobs),))
     full = dataclasses.replace(
-        view, result=lost, before=view.result, plan=dataclasses.replace(view.plan, repeat=2)
+        view, result=lost, before=BEFORE, plan=dataclasses.replace(view.plan, repeat=2)
     )
     assert len(sweep_rows.columns(full, 200)) == len(sweep_rows.COLUMNS)
 
@@ -185,7 +205,9 @@ def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
     runs = (*view.result.runs[:-1], dataclasses.replace(view.result.runs[-1], complete=False))
     view = dataclasses.replace(view, result=dataclasses.replace(view.result, runs=runs))
     assert "4/5 runs  ■ ended early: cancelled" in text(sweep_rows.head(view))
-    lost = dataclasses.replace(sweep_view(), trouble="the first job was lost: no worker")
+    lost = dataclasses.replace(
+        sweep_view(), outcome=SweepOutcome(trouble="the first job was lost: no worker")
+    )
     assert "could not begin: the first job was lost" in text(sweep_rows.head(lost))
 
 
@@ -226,15 +248,15 @@ def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
 def test_text_from_outside_is_one_line_of_text() -> None:
     view = dataclasses.replace(
         sweep_view(ended=HOSTILE),
-        kept=HOSTILE,
+        outcome=SweepOutcome(HOSTILE, files=(HOSTILE,)),
         target=dataclasses.replace(TARGET, text=HOSTILE),
         progress=Progress(Phase.SETTLING, 5, 40, waits_for=HOSTILE),
     )
     said = text(
         (
             *sweep_rows.lines(view, 2, 1, 116, 40),
-            *sweep_rows.head(dataclasses.replace(view, trouble=HOSTILE)),
-            *sweep_rows.head(dataclasses.replace(view, running=True)),
+            *sweep_rows.head(dataclasses.replace(view, outcome=SweepOutcome(trouble=HOSTILE))),
+            *sweep_rows.head(dataclasses.replace(view, outcome=None)),
             *live_rows.lines(live(ended=HOSTILE), 116, 40),
         )
     )

@@ -2,16 +2,16 @@
 
 import random
 
-from agent_tui.tuning.loads import Load
+from agent_tui.model.tuning import IdleMemory, JobMeasure, Load, RunMeasure, SweepResult
+from agent_tui.tuning.loads import offsets
 from agent_tui.tuning.model import PoolRule, simulate
-from agent_tui.tuning.results import IdleMemory, JobMeasure, RunMeasure, SweepResult
 
 RULE = PoolRule(starts_at_once=2)
 
 
 def run_of(count: int, load: Load, warm_up_s: float, *, base_ms: float = 5.0, repeat: int = 0) -> RunMeasure:
     """A run in a world that is as the model says: warm jobs take `base_ms`, others wait on top of it."""
-    arrivals = load.offsets()
+    arrivals = offsets(load)
     waits = simulate(arrivals, count, (warm_up_s,), RULE, random.Random(load.seed))
     jobs = tuple(
         JobMeasure(

@@ -3,8 +3,8 @@
 import asyncio
 
 from agent_tui.model import commands as cmd
+from agent_tui.model.tuning import Load, Pattern
 from agent_tui.tuning.dispatching import dispatch_all
-from agent_tui.tuning.loads import Load, Pattern
 from agent_tui.tuning.recorder import Recorder
 from tests.fakes.engine import FakeEngine
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.tuning.grammar import Target, parse_counts, parse_rate, parse_target, rate_text
+from agent_tui.model.tuning import Target
+from agent_tui.tuning.grammar import parse_counts, parse_rate, parse_target, rate_text
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from types import ModuleType
 
 import pytest
 
+from agent_tui.model.tuning import Load, SweepPlan
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.loads import Load
 from agent_tui.tuning.results import rows
-from agent_tui.tuning.sweep import Sweep, SweepPlan
+from agent_tui.tuning.sweep import Sweep
 
 BENCH = Path(__file__).resolve().parents[2] / "bench/tune.py"
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_tui.model.tuning import JobMeasure, Load, Row
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.loads import Load
 from agent_tui.tuning.report import comparison, table
-from agent_tui.tuning.results import JobMeasure, Row, rows
+from agent_tui.tuning.results import rows
 from tests.tuning.support import RULE, sweep_of
 
 RESULT = sweep_of(Load(20, 2.0), counts=(0, 2))
@@ -68,9 +68,9 @@ def test_a_place_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path
 def test_a_sweep_is_compared_with_the_last_one_of_its_kind() -> None:
     other_seed = sweep_of(Load(30, 2.0, seed=9), counts=(2, 4))
     other_rate = sweep_of(Load(20, 3.0))
-    assert store.comparable(RESULT, [other_rate, other_seed]) is other_seed
-    assert store.comparable(RESULT, [other_rate]) is None
-    (change,) = store.compare(RESULT, other_seed)
+    assert store.comparable(RESULT.load, [other_rate, other_seed]) is other_seed
+    assert store.comparable(RESULT.load, [other_rate]) is None
+    (change,) = store.compare(rows(RESULT), rows(other_seed))
     assert (change.num_idle_processes, change.now) == (2, rows(RESULT)[1])
     lines = comparison((change,), 0.0)
     assert lines[1].startswith("  2 idle: p95 ")

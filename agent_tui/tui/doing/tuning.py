@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.tui.doing.group import Group
 from agent_tui.tui.screens.tuning import TuningPage
@@ -26,24 +27,33 @@ class TuningActions(Group):
     last_sweep = FIRST_SWEEP
 
     async def load(self) -> None:
-        self.app.tuner.check_free()
+        self._check_free()
         load = await self.app.push_screen_wait(LoadForm(self.last_load))
         if load is not None:
             self.last_load = load
             if await self._may(f"{load.jobs} test jobs"):
-                self.app.tuner.start_load(self.app.handle, load, self.app.confirmed_host)
-                await self.tuning()
+                await self._start(cmd.StartLoad(load, self.app.confirmed_host))
 
     async def sweep(self) -> None:
-        self.app.tuner.check_free()
+        self._check_free()
         wish = await self.app.push_screen_wait(SweepForm(self.last_sweep))
         if wish is not None:
             self.last_sweep = wish
             jobs = wish.plan.load.jobs * len(wish.plan.counts) * wish.plan.repeat
             if await self._may(f"a sweep of {jobs} test jobs"):
                 plan = replace(wish.plan, confirmed_host=self.app.confirmed_host)
-                self.app.tuner.start_sweep(self.app.handle, plan, wish.target)
-                await self.tuning()
+                await self._start(cmd.StartSweep(plan, wish.target))
+
+    def _check_free(self) -> None:
+        """Raises UserError before a form is filled in for nothing."""
+        if busy := self.app.state.tuning.busy:
+            raise UserError(busy)
+
+    async def _start(self, command: cmd.StartLoad | cmd.StartSweep) -> None:
+        result = await self.app.handle.send(command)
+        if not result.ok:
+            raise UserError(result.text)
+        await self.tuning()
 
     async def _may(self, what: str) -> bool:
         """Whether so many test jobs may be made on this server; asks where that is not clear."""
@@ -54,14 +64,12 @@ class TuningActions(Group):
         return confirmed or await self.app.host_typed(what)
 
     async def tuning(self) -> None:
-        if isinstance(self.app.screen, TuningPage):
-            self.app.screen.show_newest()
-        else:
-            page = TuningPage(self.app.tuner, lambda: self.app.in_force.num_idle_processes)
-            await self.app.push_screen_wait(page)
+        if not isinstance(self.app.screen, TuningPage):
+            await self.app.push_screen_wait(TuningPage(self.app.state, self.app.handle.send))
 
     async def apply_advice(self) -> None:
-        advice = self.app.tuner.advice
+        sweep = self.app.state.tuning.sweep
+        advice = None if sweep is None else sweep.advice
         if advice is None or advice.count is None:
             raise UserError("no sweep has advised a count: w starts one")
         await self._set_idle(advice.count)
@@ -79,6 +87,6 @@ class TuningActions(Group):
                 await self._set_idle(count)
 
     async def _set_idle(self, count: int) -> None:
-        if self.app.tuner.sweeping:
+        if self.app.handle.state.tuning.sweeping:
             raise UserError("the sweep sets numIdleProcesses itself until it is over")
         await self.app.set_option("numIdleProcesses", str(count))

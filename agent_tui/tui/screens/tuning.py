@@ -1,6 +1,6 @@
 """The tuning page: a load while it runs, or a sweep with its table, curves and advice."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import ClassVar
 
@@ -10,15 +10,18 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from agent_tui.model import commands as cmd
+from agent_tui.model.state import AppState
+from agent_tui.model.tuning import LoadView, SweepResult, SweepView
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import Page
-from agent_tui.tui.tuner import Tuner
+from agent_tui.tui.screens.page import Follower, Page
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
-PAINT_S = 0.25
 CANCELLED = "cancelled"
+
+Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
 NOTHING: tuple[Line, ...] = (
     (Span("Nothing is tuned yet.", Tone.STRONG),),
@@ -42,8 +45,8 @@ class Shown(StrEnum):
     SWEEP = "sweep"
 
 
-class TuningPage(Page[None]):
-    """Shows what the tuner has. Closing it ends nothing; Esc asks whether what runs should end."""
+class TuningPage(Page[None], Follower):
+    """Shows the last load or sweep. Closing it ends nothing; Esc asks whether what runs should end."""
 
     DEFAULT_CSS = """
     TuningPage {
@@ -71,15 +74,16 @@ class TuningPage(Page[None]):
         Binding("pageup", "scroll(-10)", show=False),
     ]
 
-    def __init__(self, tuner: Tuner, wanted: Callable[[], int]) -> None:
-        """`wanted` is numIdleProcesses as it is."""
+    def __init__(self, state: AppState, send: Send) -> None:
         super().__init__()
-        self._tuner, self._wanted = tuner, wanted
-        self._shown: Shown | None = None
+        self._send = send
+        self._tuning = state.tuning
+        self._wanted = state.settings.options.num_idle_processes
+        self._shown = Shown.LOAD if state.tuning.sweep is None or _runs(state.tuning.load) else Shown.SWEEP
         self._selected: int | None = None
         self._painted = Content()
         self._seen: tuple[object, ...] | None = None
-        """What a sweep's lines were made of: making them sorts all of its jobs."""
+        """What the lines were made of: making them sorts all jobs."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
@@ -88,17 +92,18 @@ class TuningPage(Page[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.show_newest()
-        self.set_interval(PAINT_S, self.paint)
-
-    def show_newest(self) -> None:
-        """Goes to what is under way."""
-        tuner = self._tuner
-        if tuner.current is not None:
-            self._shown = Shown.LOAD if tuner.current is tuner.load else Shown.SWEEP
-        elif self._shown is None:
-            self._shown = Shown.SWEEP if tuner.sweep is not None else Shown.LOAD
         self.paint()
+
+    def follow(self, state: AppState, now: float) -> None:
+        """Takes the state; shows what has started since."""
+        before, self._tuning = self._tuning, state.tuning
+        self._wanted = state.settings.options.num_idle_processes
+        if _started(self._tuning.load) != _started(before.load):
+            self._shown = Shown.LOAD
+        if _started(self._tuning.sweep) != _started(before.sweep):
+            self._shown = Shown.SWEEP
+        if self.is_mounted:
+            self.paint()
 
     def on_resize(self) -> None:
         self.paint()
@@ -109,11 +114,8 @@ class TuningPage(Page[None]):
         width, height = box.scrollable_content_region.width, box.size.height
         if width <= 0:
             return
-        if self._shown is Shown.SWEEP and self._tuner.sweep is not None:
-            seen = (self._tuner.sweep.view, self._selected, self._wanted(), width, height)
-        else:
-            seen = None  # a load's clock runs
-        if seen is None or seen != self._seen:
+        seen = (self._tuning, self._shown, self._selected, self._wanted, width, height)
+        if seen != self._seen:
             self._seen = seen
             content = to_contents(self.lines(width, height))
             if not content.is_same(self._painted):
@@ -123,48 +125,47 @@ class TuningPage(Page[None]):
 
     def _paint_frame(self, box: VerticalScroll) -> None:
         """What the border says."""
-        now = self._tuner.summary
+        now = self._tuning.summary
         title = f"Tuning · {now}" if now else "Tuning"
         if box.border_title != title:
             box.border_title = title
-        subtitle = f"numIdleProcesses {self._wanted()}"
+        subtitle = f"numIdleProcesses {self._wanted}"
         if box.border_subtitle != subtitle:
             box.border_subtitle = subtitle
 
     def lines(self, width: int, height: int) -> tuple[Line, ...]:
         """What the page says."""
-        tuner = self._tuner
-        if self._shown is Shown.SWEEP and tuner.sweep is not None:
-            view = tuner.sweep.view
-            selected = self._count(view.result.measured)
-            return sweep_rows.lines(view, selected, self._wanted(), width, height)
-        if tuner.load is not None:
-            return live_rows.lines(tuner.load.view, width, height)
+        load, sweep = self._tuning.load, self._tuning.sweep
+        if self._shown is Shown.SWEEP and sweep is not None:
+            selected = self._count(sweep)
+            return sweep_rows.lines(sweep, selected, self._wanted, width, height)
+        if load is not None:
+            return live_rows.lines(load, width, height)
         return NOTHING
 
-    def _count(self, measured: tuple[int, ...]) -> int | None:
+    def _count(self, sweep: SweepView) -> int | None:
         """The selected count; without a choice the advised one, or the last that was measured."""
+        measured = sweep.result.measured
         if self._selected in measured:
             return self._selected
-        advice = self._tuner.advice
-        if advice is not None and advice.count in measured:
-            return advice.count
+        if sweep.advice is not None and sweep.advice.count in measured:
+            return sweep.advice.count
         return measured[-1] if measured else None
 
     def action_choose(self, by: int) -> None:
         """Another count; where none is to be chosen the page scrolls."""
-        sweep = self._tuner.sweep
-        measured = sweep.view.result.measured if sweep is not None and self._shown is Shown.SWEEP else ()
-        if not measured:
+        sweep = self._tuning.sweep if self._shown is Shown.SWEEP else None
+        if sweep is None or not sweep.result.runs:
             self.action_scroll(by)
             return
-        at = measured.index(self._count(measured) or measured[0])
+        measured = sweep.result.measured
+        at = measured.index(self._count(sweep) or measured[0])
         self._selected = measured[min(max(at + by, 0), len(measured) - 1)]
         self.paint()
 
     def action_other(self) -> None:
         """From the load to the sweep, and back."""
-        if self._tuner.load is not None and self._tuner.sweep is not None:
+        if self._tuning.load is not None and self._tuning.sweep is not None:
             self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
             self.paint()
 
@@ -176,15 +177,25 @@ class TuningPage(Page[None]):
 
     def action_back(self) -> None:
         """Closes; while something runs it asks whether that should end."""
-        current = self._tuner.current
-        if current is None:
+        running = self._tuning.summary
+        if not running:
             self.dismiss(None)
             return
-        question = f"End the {current.progress.partition(' ')[0]}?"
+        question = f"End the {running.partition(' ')[0]}?"
         detail = "What was measured so far is kept. To close the page and let it go on, press q instead."
         self.app.push_screen(Confirm(question, detail, yes="End it", no="Go on"), self._answered)
 
-    def _answered(self, answer: bool | None) -> None:
+    async def _answered(self, answer: bool | None) -> None:
         if answer:
-            self._tuner.stop(CANCELLED)
-            self.paint()
+            await self._send(cmd.StopTuning(CANCELLED))
+
+
+def _runs(load: LoadView | None) -> bool:
+    return load is not None and load.running
+
+
+def _started(view: LoadView | SweepView | None) -> float | None:
+    match view:
+        case LoadView(started=started) | SweepView(result=SweepResult(started=started)):
+            return started
+    return None

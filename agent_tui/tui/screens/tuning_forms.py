@@ -4,13 +4,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent_tui.model.tuning import Load, Pattern, SweepPlan, Target
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
 from agent_tui.tui.widgets.text import duration
 from agent_tui.tuning import grammar
-from agent_tui.tuning.grammar import Target, parse_counts, parse_rate, parse_target, rate_text
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.sweep import SweepPlan
+from agent_tui.tuning.grammar import parse_counts, parse_rate, parse_target, rate_text
 
 PATTERNS = {
     Pattern.BURST.value: "all at once",

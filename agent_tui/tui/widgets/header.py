@@ -303,22 +303,19 @@ class Header(Widget):
         super().__init__(id=id)
         self._history = LoadHistory()
         self._state: AppState | None = None
-        self._moment: tuple[int, ServerOptions, str] | None = None
+        self._moment: tuple[int, ServerOptions] | None = None
         self._left: tuple[Part, ...] = ()
         self._right: tuple[Part, ...] = ()
         self._second: tuple[Part, ...] = ()
 
-    def show(self, state: AppState, now: float, options: ServerOptions, tuning: str = "") -> None:
-        """Shows the state; `now` is in Unix seconds. Paints only if something reads differently.
-
-        `tuning` is the load or sweep that runs, in a few words.
-        """
+    def show(self, state: AppState, now: float, options: ServerOptions) -> None:
+        """Shows the state; `now` is in Unix seconds. Paints only if something reads differently."""
         tick = int(now / TICK_S)
-        if state is self._state and (tick, options, tuning) == self._moment:
+        if state is self._state and (tick, options) == self._moment:
             return
-        self._state, self._moment = state, (tick, options, tuning)
+        self._state, self._moment = state, (tick, options)
         self._history.sample(state.worker, now)
-        left, right = (*left_parts(state, now), *tuning_parts(tuning)), right_parts(state, now)
+        left, right = (*left_parts(state, now), *tuning_parts(state.tuning.summary)), right_parts(state, now)
         second = second_parts(state, now, options, self._history.samples)
         if (left, right, second) != (self._left, self._right, self._second):
             self._left, self._right, self._second = left, right, second

@@ -4,12 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_tui.tui.load_run import LoadView
+from agent_tui.model.tuning import JobMeasure, Load, LoadView, Pattern
 from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, beside, held, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, clip, milliseconds, one_line, pad, stopwatch
 from agent_tui.tuning.grammar import rate_text
-from agent_tui.tuning.loads import Load, Pattern
-from agent_tui.tuning.results import JobMeasure
 from agent_tui.tuning.stats import percentile
 
 LABEL = 17

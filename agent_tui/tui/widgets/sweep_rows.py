@@ -1,18 +1,19 @@
 """What the tuning page says of a sweep: its table, curves, a histogram, the advice. Pure functions."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from agent_tui.tui.tuner import SweepView
+from agent_tui.model.tuning import Phase, Progress, Row, SweepView
 from agent_tui.tui.widgets.live_rows import cut, load_text, plain
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
 from agent_tui.tuning.report import comparison
-from agent_tui.tuning.results import Row, jobs_of, rows
+from agent_tui.tuning.results import jobs_of, rows
 from agent_tui.tuning.stats import histogram, percentile
-from agent_tui.tuning.store import compare
-from agent_tui.tuning.sweep import Phase, Progress
+from agent_tui.tuning.store import compare, shown
 
 BINS = 8
 LABEL = 16
@@ -49,9 +50,7 @@ def _since(view: SweepView, row: Row) -> str:
     """How much the p95 differs from the sweep before."""
     if view.before is None:
         return NONE
-    old = next(
-        (each for each in rows(view.before) if each.num_idle_processes == row.num_idle_processes), None
-    )
+    old = next((each for each in view.before.rows if each.num_idle_processes == row.num_idle_processes), None)
     if old is None or old.p95_ms is None or row.p95_ms is None:
         return NONE
     return f"{row.p95_ms - old.p95_ms:+.1f}"
@@ -142,8 +141,9 @@ def head(view: SweepView) -> tuple[Line, ...]:
     what = Span(
         f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
-    if view.trouble:
-        return ((Span("✗ it could not begin: ", Tone.BAD), Span(one_line(view.trouble), Tone.BAD)), (what,))
+    if view.outcome is not None and view.outcome.trouble:
+        trouble = one_line(view.outcome.trouble)
+        return ((Span("✗ it could not begin: ", Tone.BAD), Span(trouble, Tone.BAD)), (what,))
     if view.running:
         now = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
         return ((far, _bar(progress), Span("  "), now), (what,))
@@ -182,7 +182,7 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
 def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
     """What to do, in words, and how to keep it; `wanted` is numIdleProcesses as it is."""
     advice = view.advice
-    if advice is None:
+    if advice is None or not view.result.runs:
         return ()
     first, *rest = (one_line(line) for line in advice.lines)
     if advice.count is None:
@@ -292,11 +292,14 @@ def bar(value: int, most: int, width: int) -> str:
 def _compared(view: SweepView) -> tuple[Line, ...]:
     if view.before is None or view.running:
         return ()
-    changes = compare(view.result, view.before)
+    changes = compare(rows(view.result), view.before.rows)
     return tuple((Span(line, Tone.DIM),) for line in comparison(changes, view.before.started))
 
 
 def _kept(view: SweepView) -> tuple[Line, ...]:
-    if not view.kept:
-        return ()
-    return ((Span(one_line(view.kept), Tone.WARN if view.kept.startswith("not") else Tone.DIM),),)
+    if view.outcome is not None and view.outcome.not_kept:
+        return ((Span(f"not kept: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
+    if view.outcome is not None and view.outcome.files:
+        place = shown(Path(view.outcome.files[0]), os.environ)
+        return ((Span(f"kept in {one_line(place)} and .csv", Tone.DIM),),)
+    return ()

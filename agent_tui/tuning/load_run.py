@@ -1,32 +1,18 @@
-"""One load of test jobs while the screen watches: each dispatched at its time, and what became of it."""
+"""One load of test jobs: each dispatched at its time, and what became of it."""
 
 import asyncio
-from dataclasses import dataclass
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
+from agent_tui.model.tuning import Load, LoadView
 from agent_tui.tuning.dispatching import dispatch_all
-from agent_tui.tuning.loads import Load
 from agent_tui.tuning.recorder import Recorder, idle_processes
-from agent_tui.tuning.results import RunMeasure
 from agent_tui.tuning.watching import Watcher
 
 TAIL_S = 60.0
 """For the last jobs to be over, on top of their length."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadView:
-    """A load as it stands. `counts` are the values of numIdleProcesses, from which second on each."""
-
-    measure: RunMeasure
-    counts: tuple[tuple[float, int], ...]
-    elapsed_s: float
-    running: bool
-    ended: str = ""
-    """Why it ended before all jobs were over; empty if it did not."""
 
 
 class LoadRun:
@@ -49,20 +35,12 @@ class LoadRun:
         self._stopping = asyncio.Event()
 
     @property
-    def running(self) -> bool:
-        return self._over_at is None
-
-    @property
     def view(self) -> LoadView:
         """As of now, or of its end."""
+        running = self._over_at is None
         now = self._clock.time() if self._over_at is None else self._over_at
-        measure = self._recorder.measure((), complete=not self.running and not self._stop)
-        return LoadView(measure, tuple(self._counts), now - self._started, self.running, self._stop)
-
-    @property
-    def progress(self) -> str:
-        """How far it is, short."""
-        return f"load {self._recorder.made}/{self._load.jobs}"
+        measure = self._recorder.measure((), complete=not running and not self._stop)
+        return LoadView(measure, tuple(self._counts), now - self._started, running, self._stop, self._started)
 
     def stop(self, reason: str) -> None:
         """No more jobs are dispatched; those that run end by themselves."""

@@ -1,0 +1,212 @@
+"""The load or sweep that runs beside the engine: started and stopped by commands, reported as events."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from agent_tui.engine.config import RunConfig
+from agent_tui.engine.engine import Engine
+from agent_tui.engine.engine_api import EngineAPI
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.clock import Clock, SystemClock
+from agent_tui.model.errors import OwnError, UserError
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.tuning import (
+    Advice,
+    EarlierSweep,
+    Load,
+    Progress,
+    SweepOutcome,
+    SweepResult,
+    SweepView,
+    Target,
+)
+from agent_tui.tuning import store
+from agent_tui.tuning.advice import advise
+from agent_tui.tuning.load_run import LoadRun
+from agent_tui.tuning.results import rows
+from agent_tui.tuning.sweep import Sweep, SweepError, SweepTimings
+
+LEAVING = "agent-tui is ending"
+
+PUBLISH_S = 0.25
+"""How often the jobs of a load or of a sweep's run are published."""
+
+LARGEST_SHARE = 0.05
+"""Of the time that may go into publishing a load: what has thousands of jobs is published less often."""
+
+CLOSE_S = 5.0
+"""For what runs to end when agent-tui does."""
+
+
+def make_engine(config: RunConfig) -> Engine:
+    """Return an engine with a tuner beside it. Raises UserError for an option that cannot be used."""
+    engine = Engine(config)
+    tuner = Tuner(engine, engine.publish)
+    engine.carry_out_by(tuner.handlers, tuner.close)
+    return engine
+
+
+class Tuner:
+    """One load or sweep at a time."""
+
+    def __init__(
+        self,
+        engine: EngineAPI,
+        emit: Callable[[ev.Event], None],
+        clock: Clock | None = None,
+        environ: Mapping[str, str] = os.environ,
+        timings: SweepTimings = SweepTimings(),  # noqa: B008  it is frozen
+    ) -> None:
+        self._engine = engine
+        self._emit = emit
+        self._clock = clock or SystemClock()
+        self._environ = environ
+        self._timings = timings
+        self._starting = asyncio.Lock()
+        self._current: LoadRun | Sweep | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._published: Progress | None = None
+        """The newest published progress of the sweep."""
+        self.handlers: dict[type[object], Callable[[Any], Coroutine[Any, Any, cmd.CommandResult]]] = {
+            cmd.StartLoad: self._start_load,
+            cmd.StartSweep: self._start_sweep,
+            cmd.StopTuning: self._stop,
+        }
+        """The commands that it carries out."""
+
+    async def close(self) -> None:
+        """End what runs, without the advice that would come too late to be read."""
+        async with self._starting:
+            self._closing = True
+        match self._current:
+            case Sweep() as sweep:
+                sweep.stop(LEAVING, leaving=True)
+            case LoadRun() as load:
+                load.stop(LEAVING)
+        if self._task is not None:
+            # A server that does not answer a dispatch holds it up.
+            await asyncio.wait({self._task}, timeout=CLOSE_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    async def _start_load(self, command: cmd.StartLoad) -> cmd.CommandResult:
+        async with self._starting:
+            self._check_free()
+            load = LoadRun(self._engine, command.load, self._clock, command.confirmed_host)
+            self._emit(ev.TestLoadChanged(load.view))
+            self._current = load
+            self._task = asyncio.create_task(self._load(load), name="test load")
+        return cmd.CommandResult(True, f"{command.load.jobs} test jobs")
+
+    async def _start_sweep(self, command: cmd.StartSweep) -> cmd.CommandResult:
+        plan, target = command.plan, command.target
+        # Earlier sweeps are read in a thread: the lock keeps another command from starting in that moment.
+        async with self._starting:
+            self._check_free()
+            before = await asyncio.to_thread(self._earlier, self._engine.state.agent, plan.load)
+            sweep = Sweep(self._engine, plan, self._progressed, self._clock, self._timings)
+            self._published = sweep.progress
+            self._emit(ev.SweepStarted(SweepView(plan, target, sweep.progress, sweep.result, before)))
+            self._current = sweep
+            self._task = asyncio.create_task(self._sweep(sweep, target), name="sweep")
+        return cmd.CommandResult(True, f"{len(plan.counts) * plan.repeat} runs of {plan.load.jobs} test jobs")
+
+    async def _stop(self, command: cmd.StopTuning) -> cmd.CommandResult:
+        if self._current is not None:
+            self._current.stop(command.reason)
+        return cmd.CommandResult(True, command.reason)
+
+    def _check_free(self) -> None:
+        if why := LEAVING if self._closing else self._engine.state.tuning.busy:
+            raise UserError(why)
+
+    # -- a load ----------------------------------------------------------------------------------------
+
+    async def _load(self, load: LoadRun) -> None:
+        publishing = asyncio.create_task(self._publish_load(load), name="test load's figures")
+        try:
+            await load.run()
+        except Exception as error:
+            load.stop(self._report(error))
+        finally:
+            publishing.cancel()
+            self._current = None
+            self._emit(ev.TestLoadChanged(load.view))
+
+    async def _publish_load(self, load: LoadRun) -> None:
+        pause_s = PUBLISH_S
+        while True:
+            await asyncio.sleep(pause_s)
+            began = self._clock.monotonic()
+            self._emit(ev.TestLoadChanged(load.view))
+            pause_s = max(PUBLISH_S, (self._clock.monotonic() - began) / LARGEST_SHARE)
+
+    # -- a sweep ---------------------------------------------------------------------------------------
+
+    async def _sweep(self, sweep: Sweep, target: Target) -> None:
+        outcome = SweepOutcome()
+        publishing = asyncio.create_task(self._publish_jobs(sweep), name="sweep's figures")
+        try:
+            outcome = await self._measure(sweep, target)
+        except SweepError as error:
+            outcome = SweepOutcome(trouble=str(error))
+        except Exception as error:
+            outcome = SweepOutcome(ended=self._report(error))
+        except asyncio.CancelledError:
+            # Whatever held it up, the runs that are finished are worth keeping.
+            outcome = self._kept(sweep.result, None)
+            raise
+        finally:
+            publishing.cancel()
+            self._current = None
+            self._emit(ev.SweepEnded(outcome))
+
+    async def _measure(self, sweep: Sweep, target: Target) -> SweepOutcome:
+        """Measure, advise and keep. Raises SweepError."""
+        result = await sweep.run()
+        advice = None if self._closing else await asyncio.to_thread(advise, result, target)
+        return await asyncio.to_thread(self._kept, result, advice)
+
+    def _progressed(self, progress: Progress) -> None:
+        """Publish each step of the sweep at once; the jobs of a run may be many a second."""
+        if self._published is None or progress != replace(self._published, jobs=progress.jobs):
+            self._published = progress
+            self._emit(ev.SweepProgressed(progress))
+
+    async def _publish_jobs(self, sweep: Sweep) -> None:
+        while True:
+            await asyncio.sleep(PUBLISH_S)
+            if sweep.progress != self._published:
+                self._published = sweep.progress
+                self._emit(ev.SweepProgressed(sweep.progress))
+
+    def _earlier(self, agent: str, load: Load) -> EarlierSweep | None:
+        with suppress(OSError):
+            kept = store.earlier(store.folder(self._environ, agent), self._clock.time())
+            if before := store.comparable(load, kept):
+                return EarlierSweep(before.started, rows(before))
+        return None
+
+    def _kept(self, result: SweepResult, advice: Advice | None) -> SweepOutcome:
+        outcome = SweepOutcome(result.ended, advice=advice)
+        if not result.runs:
+            return outcome
+        try:
+            names = store.save(store.folder(self._environ, result.agent), result, advice)
+        except OSError as error:
+            return replace(outcome, not_kept=store.why_not_kept(error))
+        return replace(outcome, files=tuple(map(str, names)))
+
+    def _report(self, error: Exception) -> str:
+        """The engine goes on without what was tuned."""
+        text = str(OwnError("tuner", error))
+        self._emit(ev.Notice(LogLevel.ERROR, text))
+        return text

@@ -1,0 +1,263 @@
+"""The load or sweep beside the engine: how commands start and stop it, and what is published of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
+from agent_tui.model.codec import DATA
+from agent_tui.model.tuning import Advice, Load, LoadView, Pattern, SweepPlan, SweepResult, SweepView, Target
+from agent_tui.tuning import load_run
+from agent_tui.tuning import tuner as module
+from agent_tui.tuning.grammar import parse_target
+from agent_tui.tuning.load_run import LoadRun
+from agent_tui.tuning.store import earlier, folder
+from agent_tui.tuning.sweep import OPTION
+from agent_tui.tuning.tuner import LEAVING, Tuner
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tuning.test_sweep import QUICK, PoolEngine
+
+BURST = Load(4, pattern=Pattern.BURST)
+ENDLESS = Load(1000, 0.001, Pattern.STEADY)
+TARGET = parse_target("p95<50ms")
+
+
+def tuned(state: Path) -> PoolEngine:
+    """An engine with a tuner beside it that keeps its sweeps there."""
+    engine = PoolEngine()
+    tuner = Tuner(engine, engine.publish, engine.clock, {"XDG_STATE_HOME": str(state)}, QUICK)
+    engine.carry_out_by(tuner.handlers, tuner.close)
+    return engine
+
+
+def no_advice(_: SweepResult, target: Target) -> Advice:
+    """Simulates nothing."""
+    return Advice(target, None, (), ("no advice",))
+
+
+async def finished(engine: FakeEngine) -> None:
+    await until(lambda: not engine.state.tuning.summary)
+
+
+async def swept(engine: FakeEngine, plan: SweepPlan) -> SweepView:
+    """The sweep in the end."""
+    assert (await engine.send(cmd.StartSweep(plan, TARGET))).ok
+    await finished(engine)
+    return sweep_of(engine)
+
+
+def sweep_of(engine: FakeEngine) -> SweepView:
+    sweep = engine.state.tuning.sweep
+    assert sweep is not None
+    return sweep
+
+
+def load_of(engine: FakeEngine) -> LoadView:
+    load = engine.state.tuning.load
+    assert load is not None
+    return load
+
+
+async def test_a_sweep_is_advised_on_kept_and_compared_with_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tuned(tmp_path)
+    plan = SweepPlan(BURST, (0, 4))
+    assert (await engine.send(cmd.StartSweep(plan, TARGET))).ok
+    assert engine.state.tuning.summary == "sweep 0/2"
+    await finished(engine)
+    first = sweep_of(engine)
+    assert first.advice is not None
+    assert first.advice.count == 4
+    assert first.before is None
+    assert DATA.decode(DATA.encode(engine.state)) == engine.state
+    engine.clock.advance(60)
+    monkeypatch.setattr(module, "advise", no_advice)
+    second = await swept(engine, plan)
+    assert second.before is not None
+    assert second.before.started == first.result.started
+    assert [row.num_idle_processes for row in second.before.rows] == [0, 4]
+    kept = earlier(folder({"XDG_STATE_HOME": str(tmp_path)}, second.result.agent))
+    assert [each.runs for each in kept] == [second.result.runs, first.result.runs]
+    assert second.outcome is not None
+    assert [Path(name).suffix for name in second.outcome.files] == [".json", ".csv"]
+
+
+async def test_each_run_is_published_once_and_the_state_has_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "advise", no_advice)
+    engine = tuned(tmp_path)
+    stream, events = engine.subscribe(), list[ev.Event]()
+    sweep = await swept(engine, SweepPlan(BURST, (0, 4), 2))
+    engine.bus.close()
+    async for batch in stream.batches():
+        events += [each.event for each in batch]
+    runs = [each.progress.finished for each in events if isinstance(each, ev.SweepProgressed)]
+    assert tuple(each for each in runs if each is not None) == sweep.result.runs
+    assert len(sweep.result.runs) == 4
+    assert sweep.progress.finished is None
+    assert sum(isinstance(each, (ev.SweepStarted, ev.SweepEnded)) for each in events) == 2
+
+
+async def test_one_load_or_sweep_at_a_time(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    plan = SweepPlan(ENDLESS, (0,))
+    started = await asyncio.gather(*(engine.send(cmd.StartSweep(plan, TARGET)) for _ in range(2)))
+    assert [each.ok for each in started] == [True, False]
+    refused = await engine.send(cmd.StartLoad(ENDLESS))
+    assert refused.text == "sweep 0/1 is still under way: T shows it, and Esc there ends it"
+    await engine.send(cmd.StopTuning("enough"))
+    await finished(engine)
+    assert (await engine.send(cmd.StartLoad(ENDLESS))).ok
+    await until(lambda: load_of(engine).progress == "load 1/1000")
+    assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith("load 1/1000 is still under way")
+    await engine.send(cmd.Stop("quit"))
+
+
+async def test_a_load_counts_its_jobs_and_sees_the_count_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PUBLISH_S", 0.01)
+    engine = tuned(tmp_path)
+    await engine.send(cmd.StartLoad(ENDLESS))
+    await until(lambda: len(load_of(engine).measure.jobs) == 1)
+    await engine.send(cmd.SetOptions({OPTION: "3"}))
+    await until(lambda: [count for _, count in load_of(engine).counts] == [1, 3])
+    assert load_of(engine).running
+    assert not load_of(engine).measure.complete
+    await engine.send(cmd.StopTuning("enough"))
+    await finished(engine)
+    load = load_of(engine)
+    assert (load.ended, load.measure.complete) == ("enough", False)
+    assert load.measure.jobs[0].warm
+
+
+async def test_a_load_that_the_guard_refuses_ends_with_its_reason(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
+    await engine.send(cmd.StartLoad(Load(3, 50.0, Pattern.STEADY)))
+    await finished(engine)
+    assert load_of(engine).ended == "needs its name"
+    assert engine.dispatches == 0
+
+
+async def test_a_refusal_within_a_burst_ends_it_with_the_reason() -> None:
+    engine = FakeEngine()
+    engine.results = [
+        cmd.CommandResult(True, "", dispatches={1: "a"}),
+        cmd.CommandResult(False, "needs its name", refused=True),
+    ]
+    load = LoadRun(engine, Load(2, pattern=Pattern.BURST), engine.clock)
+    async with asyncio.timeout(10):
+        await load.run()
+    assert (load.view.ended, load.view.running) == ("needs its name", False)
+
+
+async def test_a_sweep_that_could_not_begin_says_why(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    engine.lose = lambda _: "no worker"
+    sweep = await swept(engine, SweepPlan(BURST, (0,)))
+    assert sweep.outcome is not None
+    assert sweep.outcome.trouble == "the first job was lost: no worker"
+    assert not (tmp_path / "agent-tui").exists()
+
+
+async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "agent-tui").write_text("in the way")
+    engine = tuned(tmp_path)
+    sweep = await swept(engine, SweepPlan(BURST, (4,)))
+    assert sweep.outcome is not None
+    assert "cannot be written" in sweep.outcome.not_kept
+    assert sweep.outcome.files == ()
+    assert sweep.advice is not None
+
+
+async def test_a_stopped_sweep_keeps_and_advises_on_what_it_measured(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    await engine.send(cmd.StartSweep(SweepPlan(replace(ENDLESS, jobs=20), (1, 2)), TARGET))
+    await until(lambda: engine.dispatches >= 2)
+    await engine.send(cmd.StopTuning("cancelled"))
+    await finished(engine)
+    sweep = sweep_of(engine)
+    assert sweep.outcome is not None
+    assert (sweep.outcome.ended, sweep.result.ended) == ("cancelled", "cancelled")
+    assert len(sweep.result.runs) == 1
+    assert len(sweep.outcome.files) == 2
+    assert sweep.advice is not None
+    assert engine.counts_set == ["1", None]
+
+
+async def test_when_the_engine_stops_what_runs_ends_first_and_nothing_starts_any_more(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    await engine.send(cmd.StartSweep(SweepPlan(ENDLESS, (3,)), TARGET))
+    await until(lambda: engine.dispatches >= 2)
+    await engine.send(cmd.Stop("quit"))
+    sweep = sweep_of(engine)
+    assert sweep.outcome is not None
+    assert sweep.outcome.ended == LEAVING
+    assert sweep.advice is None
+    assert len(sweep.outcome.files) == 2
+    assert engine.counts_set == ["3"]  # a pool that ends is given no new target
+    assert (await engine.send(cmd.StartLoad(BURST))).text == LEAVING
+
+
+async def test_a_load_ends_with_the_engine(tmp_path: Path) -> None:
+    engine = tuned(tmp_path)
+    await engine.send(cmd.StartLoad(ENDLESS))
+    await engine.send(cmd.Stop("quit"))
+    assert load_of(engine).ended == LEAVING
+
+
+async def test_a_dispatch_without_an_answer_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_S", 0.01)
+    engine = tuned(tmp_path)
+    engine.hang_after = 5  # the first job, a run of four, and then no more
+    await engine.send(cmd.StartSweep(SweepPlan(BURST, (0, 4)), TARGET))
+    await engine.hanging.wait()
+    async with asyncio.timeout(5):
+        await engine.send(cmd.Stop("quit"))
+    sweep = sweep_of(engine)
+    assert sweep.outcome is not None
+    assert len(sweep.outcome.files) == 2  # the run that was finished
+    assert not sweep.running
+
+
+def fails(*_: object) -> None:
+    raise LookupError("no such figure")
+
+
+@pytest.mark.parametrize(
+    ("command", "ended"),
+    [
+        (cmd.StartSweep(SweepPlan(BURST, (0,)), TARGET), lambda state: state.tuning.sweep.outcome.ended),
+        (cmd.StartLoad(BURST), lambda state: state.tuning.load.ended),
+    ],
+    ids=["sweep", "load"],
+)
+async def test_an_internal_error_is_reported_and_the_engine_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: cmd.Command,
+    ended: Callable[[object], str],
+) -> None:
+    monkeypatch.setattr(module, "advise", fails)
+    monkeypatch.setattr(load_run, "dispatch_all", fails)
+    engine = tuned(tmp_path)
+    stream = engine.subscribe()
+    assert (await engine.send(command)).ok
+    await finished(engine)
+    text = "agent-tui's own tuner failed: LookupError: no such figure"
+    assert ended(engine.state) == text
+    assert (await engine.send(command)).ok  # it takes the next one
+    await finished(engine)
+    engine.bus.close()
+    events = [each.event async for batch in stream.batches() for each in batch]
+    assert [each.text for each in events if isinstance(each, ev.Notice)] == [text] * 2
