@@ -14,6 +14,7 @@ from agent_tui.logs.redactor import Redactor
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.dispatches import remote_refusal
+from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.settings.manager import SettingsManager
@@ -93,6 +94,8 @@ class CommandHandler:
                     return Result(False, "saves are not watched (--no-watch): press r to load one")
                 self._code.reloader.pause(paused)
                 return Result(True, "saves are passed over" if paused else "saves are loaded again")
+            case cmd.StartLoad() | cmd.StartSweep() | cmd.StopTuning():
+                raise UserError("nothing is tuned in this run")  # `Engine.carry_out_by` names the tuner
             case cmd.Stop():
                 raise TypeError(command)  # the engine's own: it ends this handler too
 

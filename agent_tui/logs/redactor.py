@@ -106,7 +106,11 @@ class Redactor:
         changed: dict[str, object] = {}
         for field in dataclasses.fields(value):  # type: ignore[arg-type]
             old = getattr(value, field.name)
-            if old.__class__ not in _PLAIN and (new := self.clean_value(old, depth - 1, limit)) != old:
+            if old.__class__ in _PLAIN:
+                continue
+            new = self.clean_value(old, depth - 1, limit)
+            # Equal dataclasses may differ in fields that are not compared; an unchanged one is the same object.
+            if new is not old if dataclasses.is_dataclass(old) else new != old:
                 changed[field.name] = new
         return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
 

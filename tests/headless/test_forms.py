@@ -68,6 +68,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.TestLoadChanged(LoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)),
     ev.SweepStarted(SWEEP),
     ev.SweepProgressed(SWEEP.progress),
+    ev.SweepProgressed(dataclasses.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),
     ev.SweepEnded(SweepOutcome()),
 )
 """No line is told of these, in neither form."""
