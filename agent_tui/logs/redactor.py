@@ -109,7 +109,7 @@ class Redactor:
             if old.__class__ in _PLAIN:
                 continue
             new = self.clean_value(old, depth - 1, limit)
-            # Equal dataclasses may differ in fields that are not compared; an unchanged one is the same object.
+            # Equal dataclasses may differ in fields that are not compared; an unchanged one stays itself.
             if new is not old if dataclasses.is_dataclass(old) else new != old:
                 changed[field.name] = new
         return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
