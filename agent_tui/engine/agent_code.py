@@ -3,7 +3,7 @@
 import asyncio
 import glob
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from agent_tui.generations.generation import Generation
 from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
 from agent_tui.generations.sources import Sources, Watch
-from agent_tui.jobs.record import JobRecord
+from agent_tui.jobs.manager import JobManager
 from agent_tui.logs.intake import LogIntake
 from agent_tui.model import child as ch
 from agent_tui.model.errors import ServerError, UserError
@@ -53,21 +53,17 @@ class AgentCode:
         registrar: Registrar,
         pool: Pool,
         supervisor: Supervisor,
+        jobs: JobManager,
         intake: LogIntake,
-        *,
-        switched: Callable[[Generation], None],
     ) -> None:
-        """`switched` is called when another generation has taken over.
-
-        Raises UserError for a `--watch` pattern that cannot be used.
-        """
+        """Raise UserError for a `--watch` pattern that cannot be used."""
         self._config = config
         self._settings = settings
         self._servers = servers
         self._registrar = registrar
         self._pool = pool
         self._clock, self._emit = supervisor.clock, supervisor.emit
-        self._switched = switched
+        self._jobs = jobs
         self._runtime = partial(
             PythonRuntime,
             config.runtime,
@@ -141,7 +137,8 @@ class AgentCode:
         self._pool.use(generation.plan)
         self._release_unused()
         self._registrar.set_full("")
-        self._switched(generation)
+        self.tell_live()
+        self._jobs.switched(generation.control, self._config.on_reload)
         self._learn(
             replace(
                 self._learned, imports=generation.manifest.imports, template=generation.is_worth_a_template
@@ -176,7 +173,7 @@ class AgentCode:
             return await generation.control.ask_load()
         return await self._cpu()
 
-    def tell_live(self, worker_id: str | None, running: Iterable[JobRecord], *, draining: bool) -> None:
+    def tell_live(self) -> None:
         """Keep what the agent's functions see of the worker up to date."""
         if self.current is None:
             return
@@ -187,10 +184,11 @@ class AgentCode:
             ch.ActiveJob(
                 record.job.SerializeToString(), record.accept, record.url, record.token, record.worker_id
             )
-            for record in running
+            for record in self._jobs.running
             if record.accept is not None
         )
-        self.current.control.live(ch.WorkerLive(worker_id or "unregistered", jobs, draining))
+        worker_id = self._registrar.worker_id or "unregistered"
+        self.current.control.live(ch.WorkerLive(worker_id, jobs, self._jobs.draining))
 
     # -- the end --------------------------------------------------------------------------------------
 

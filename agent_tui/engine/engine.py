@@ -18,7 +18,6 @@ from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, join_link
 from agent_tui.engine.supervision import InternalErrors, Supervision
-from agent_tui.generations.generation import Generation
 from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.local_server.dispatcher import Unassigned
@@ -216,6 +215,14 @@ class Engine:
             starting_at_once=starting_at_once(),
             refill_after_s=REFILL_AFTER_S,
         )
+        self._jobs = JobManager(
+            pool=self._pool,
+            settings=self._job_settings,
+            changed=self._job_changed,
+            clock=clock,
+            emit=emit,
+            clean=self._redactor.clean,
+        )
         self._code = AgentCode(
             config,
             settings,
@@ -223,8 +230,8 @@ class Engine:
             self._registrar,
             self._pool,
             supervisor,
+            self._jobs,
             self._intake,
-            switched=self._switched,
         )
         self._sampler = MemorySampler(
             processes=self._code.processes,
@@ -234,14 +241,6 @@ class Engine:
             measure=config.memory_measure,
             clock=clock,
             emit=emit,
-        )
-        self._jobs = JobManager(
-            pool=self._pool,
-            settings=self._job_settings,
-            changed=self._job_changed,
-            clock=clock,
-            emit=emit,
-            clean=self._redactor.clean,
         )
         self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
         settings.push_to(self._pushes(), self._registrar.taken_over)
@@ -309,10 +308,6 @@ class Engine:
             self._dispatches.over(record)
         self._tell_live()
 
-    def _switched(self, generation: Generation) -> None:
-        self._tell_live()
-        self._jobs.switched(generation.control, self._config.on_reload)
-
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         """The embedded server found no worker for a job."""
         self._dispatches.lost(job, why.text)
@@ -335,8 +330,7 @@ class Engine:
         self._bus.publish(event)
 
     def _tell_live(self) -> None:
-        draining = self._stopping is not None
-        self._code.tell_live(self._registrar.worker_id, self._jobs.running, draining=draining)
+        self._code.tell_live()
 
     # -- over HTTP ------------------------------------------------------------------------------------
 
@@ -406,9 +400,10 @@ class Engine:
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
+        with self._errors.caught("job_manager"):
+            self._jobs.drain()  # first: the registrar then reports it to the agent's functions
         with self._errors.caught("registrar"):
             self._registrar.drain()
-        self._jobs.drain()
         for close in self._close_first:
             with self._errors.caught("tuner"):
                 await close()

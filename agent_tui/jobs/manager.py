@@ -77,7 +77,8 @@ class JobManager:
         self._assignments: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._descriptions = Descriptions(clean)
-        self._draining = False
+        self.draining = False
+        """Whether no more jobs are accepted."""
 
     # -- from the server ------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class JobManager:
         if self._is_too_late(record):
             self._ignore(record)
             self._over(record)
-        elif self._draining:
+        elif self.draining:
             self._turn_away(record, "agent-tui is stopping")
         elif control is None:
             self._turn_away(record, "the agent's file has not loaded, or its processes do not become ready")
@@ -196,7 +197,7 @@ class JobManager:
 
     def drain(self) -> None:
         """Takes no more offers."""
-        self._draining = True
+        self.draining = True
 
     async def finished(self) -> None:
         """Returns once no job is left that was taken."""

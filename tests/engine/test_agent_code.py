@@ -90,7 +90,7 @@ class Scene:
             Pool(supervisor, lambda _: None, starting_at_once=1),
             supervisor,
             cast("Any", None),
-            switched=lambda _: None,
+            cast("Any", None),
         )
         self.settings.push_to(
             {
