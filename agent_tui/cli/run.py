@@ -194,11 +194,11 @@ async def _run_screen(
 async def _run_headless(
     config: "RunConfig", dispatch: int, allow_remote: str, as_json: bool, exit_when_idle: bool
 ) -> int:
+    from agent_tui.engine.engine import Engine
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
-    from agent_tui.tuning.tuner import make_engine
 
-    engine = make_engine(config)
+    engine = Engine(config)  # nothing sends it loads or sweeps: a tuner would only delay the start
     options = HeadlessOptions(
         json=as_json,
         dispatch=dispatch,
