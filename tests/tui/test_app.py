@@ -77,6 +77,7 @@ async def press_each(
     await app.ended()
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("state", "size"),
     [("starting", (120, 40)), ("busy", (80, 24)), ("hostile", (120, 40)), ("broken", (200, 60))],
