@@ -20,7 +20,7 @@ from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 _ROOT: Final = Path(__file__).parents[2]
-_SLOW: Final = 40.0
+_SLOW: Final = 75.0
 """Seconds for an SDK to be imported, on a busy machine."""
 
 
