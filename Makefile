@@ -15,10 +15,15 @@ help: ## this list
 run: $(VENV)/.done ## set up, then open the screen with the example agent on the embedded server and one test job
 	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
 
-test: $(VENV)/.done $(SDKS) ## set up, then run all tests
+test: $(VENV)/.done sdks ## set up, then run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
-check: $(VENV)/.done lint test ## all that CI runs
+check: ## all that CI runs
+	$(MAKE) --jobs 2 --output-sync lint sdks
+	$(MAKE) test
+
+.PHONY: sdks
+sdks: $(SDKS)
 
 .PHONY: lint
 lint: $(VENV)/.done ## formatting, linters, types, layers

@@ -4,7 +4,10 @@
 under the repository's root are used where they exist.
 """
 
+import itertools
 import os
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from agent_tui.model.events import StartMethod
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = (ROOT / ".venvs/sdk-old/bin/python", ROOT / ".venvs/sdk-new/bin/python")
+METHODS_IN_TURN = (StartMethod.FORK, StartMethod.TEMPLATE, StartMethod.FORK, StartMethod.SPAWN)
+"""Start methods in turn: of two neighbors one is fork."""
+
 REASON = "no Python with livekit-agents: set AGENT_TUI_SDK_PYTHONS or make .venvs/sdk-new"
 
 
@@ -33,21 +39,23 @@ def each_sdk() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("sdk_python", pythons, ids=[path.parent.parent.name for path in pythons])
 
 
-def each_sdk_by_method(argument: str = "method", *, indirect: bool = False) -> pytest.MarkDecorator:
-    """Parametrises `sdk_python` and a start method: each SDK forks, and each other method meets one SDK.
+def each_sdk_with(argument: str, values: Sequence[str]) -> pytest.MarkDecorator:
+    """Parametrise `sdk_python` and another argument, whose values take turns.
 
-    `indirect` makes the method the parameter of a fixture of the argument's name.
+    With two SDKs and two values a test runs twice, and from test to test the other pairs have their turn;
+    `AGENT_TUI_ALL_PAIRS=1` runs each test on all pairs.
     """
+    return pytest.mark.each_sdk_with(argument, values)
+
+
+def parametrize_pairs(test: pytest.Metafunc, argument: str, values: Sequence[str]) -> None:
+    """Carry out `each_sdk_with` for a test."""
     pythons = sdk_pythons()
+    turn = zlib.crc32(test.function.__name__.encode()) % len(values)
+    in_turn = zip(pythons, itertools.islice(itertools.cycle(values), turn, None), strict=False)
+    all_pairs = dict.fromkeys(itertools.product(pythons, values))
     pairs = [
-        *(pytest.param(each, StartMethod.FORK, id=f"{each.parent.parent.name}-fork") for each in pythons),
-        *(
-            pytest.param(each, StartMethod.SPAWN, id=f"{each.parent.parent.name}-spawn")
-            for each in pythons[:1]
-        ),
-        *(
-            pytest.param(each, StartMethod.TEMPLATE, id=f"{each.parent.parent.name}-template")
-            for each in pythons[-1:]
-        ),
-    ] or [pytest.param(None, StartMethod.FORK, marks=pytest.mark.skip(reason=REASON))]
-    return pytest.mark.parametrize(("sdk_python", argument), pairs, indirect=[argument] if indirect else [])
+        pytest.param(python, value, id=f"{python.parent.parent.name}-{value}")
+        for python, value in (all_pairs if os.environ.get("AGENT_TUI_ALL_PAIRS") else in_turn)
+    ] or [pytest.param(None, values[0], marks=pytest.mark.skip(reason=REASON))]
+    test.parametrize(("sdk_python", argument), pairs)

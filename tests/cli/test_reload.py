@@ -14,7 +14,7 @@ from livekit import api
 from agent_tui.local_server.server import LocalServer
 from tests.cli.support import Event, Run, agent_tui, marked
 from tests.fakes.scripted_child import until
-from tests.sdks import each_sdk, each_sdk_by_method
+from tests.sdks import METHODS_IN_TURN, each_sdk, each_sdk_with
 
 pytestmark = pytest.mark.real
 
@@ -116,7 +116,7 @@ def agent(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("save", [in_place, by_rename])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_IN_TURN)
 async def test_a_save_is_served_and_a_live_job_is_not_touched(
     agent: Path, method: str, save: Callable[[Path, str], None]
 ) -> None:
@@ -145,7 +145,7 @@ async def test_a_save_is_served_and_a_live_job_is_not_touched(
     assert "goodbye from one" in [e["text"] for e in s.run.all("log")]
 
 
-@each_sdk_by_method()
+@each_sdk_with("method", METHODS_IN_TURN)
 async def test_a_file_of_the_sdk_is_reloaded_too(tmp_path: Path, sdk_python: Path, method: str) -> None:
     file = tmp_path / "agent.py"
     file.write_text(SDK)
@@ -208,7 +208,7 @@ async def entry(ctx):
 """
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_IN_TURN)
 @pytest.mark.parametrize("fate", ["changed", "broken", "deleted"])
 async def test_an_old_job_imports_what_its_generation_was(tmp_path: Path, method: str, fate: str) -> None:
     agent, tools = tmp_path / "agent.py", tmp_path / "tools"

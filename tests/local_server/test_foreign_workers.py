@@ -14,6 +14,7 @@ from livekit.protocol.agent import JobType
 from agent_tui.local_server.pool import PoolKey
 from agent_tui.local_server.server import LocalServer
 from agent_tui.local_server.session import WorkerSession
+from tests.sdks import each_sdk_with
 
 from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
 
@@ -24,39 +25,23 @@ _SLOW: Final = 75.0
 """Seconds for an SDK to be imported, on a busy machine."""
 
 
-def _pythons() -> list[Path]:
-    given = os.environ.get("AGENT_TUI_SDK_PYTHONS")
-    if given is not None:
-        return [Path(path) for path in given.split(":") if path]
-    ours = (_ROOT / ".venvs" / name / "bin" / "python" for name in ("sdk-old", "sdk-new"))
-    return [path for path in ours if path.exists()]
-
-
-def _name(python: Path | None) -> str:
-    return python.parent.parent.name if python else "missing"
-
-
 def _node_modules() -> Path:
     return Path(os.environ.get("AGENT_TUI_NODE_MODULES") or _ROOT / ".venvs" / "js" / "node_modules")
 
 
-@pytest.mark.parametrize("python", _pythons() or [None], ids=_name)
-@pytest.mark.parametrize(("source", "command"), [(PYTHON_SERVER, "dev"), (PYTHON_OPTIONS, "start")])
-async def test_livekit_agents(python: Path | None, source: str, command: str, tmp_path: Path) -> None:
-    if python is None:
-        pytest.skip("no interpreter with livekit-agents: set AGENT_TUI_SDK_PYTHONS")
-    (tmp_path / "agent.py").write_text(source)
-    await _is_served([str(python), "agent.py", command], tmp_path)
+@each_sdk_with("command", ("dev", "start"))
+async def test_livekit_agents(sdk_python: Path, command: str, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(PYTHON_SERVER if command == "dev" else PYTHON_OPTIONS)
+    await _is_served([str(sdk_python), "agent.py", command], tmp_path)
 
 
-@pytest.mark.parametrize("command", ["dev", "start"])
-async def test_agents_js(command: str, tmp_path: Path) -> None:
+async def test_agents_js(tmp_path: Path) -> None:
     node, modules = shutil.which("node"), _node_modules()
     if node is None or not (modules / "@livekit" / "agents").is_dir():
         pytest.skip("no Node, or no @livekit/agents: set AGENT_TUI_NODE_MODULES")
     (tmp_path / "node_modules").symlink_to(modules.resolve())
     (tmp_path / "agent.mjs").write_text(NODE)
-    await _is_served([node, "agent.mjs", command], tmp_path)
+    await _is_served([node, "agent.mjs", "start"], tmp_path)
 
 
 async def _is_served(command: list[str], folder: Path) -> None:

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from agent_tui.model.events import StartMethod
-from agent_tui.runtimes.orphans import become_subreaper
 
-from .support import method
+from .support import started_by
 
 
 @pytest.fixture(params=list(StartMethod))
 def each_start_method(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs the test once for each way in which children come to be."""
-    become_subreaper()
-    token = method.set(request.param)
-    yield
-    method.reset(token)
+    with started_by(request.param):
+        yield

@@ -5,8 +5,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,14 +29,23 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSource
 from agent_tui.runtimes.kinds import KINDS
+from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.runtimes.python import PythonRuntime
 
 AGENTS = Path(__file__).resolve().parent.parent / "agents"
 LIMIT_S = 30.0
 M = TypeVar("M")
 
-method: ContextVar[StartMethod] = ContextVar("start method", default=StartMethod.SPAWN)
-"""How `launch` starts children."""
+_method: ContextVar[StartMethod] = ContextVar("start method", default=StartMethod.SPAWN)
+
+
+@contextmanager
+def started_by(method: StartMethod) -> Iterator[None]:
+    """Have `launch` start children by that method."""
+    become_subreaper()
+    token = _method.set(method)
+    yield
+    _method.reset(token)
 
 
 class Sink:
@@ -210,14 +219,14 @@ async def launch(
 
 
 async def parents_of(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
-    if method.get() is StartMethod.SPAWN:
+    if _method.get() is StartMethod.SPAWN:
         return []
     base = await run.launch_base("b1", KINDS[run.name].sdk_modules)
     children.append(base)
     report = await until(base, BaseReport)
     assert report.unfit == ""
     await until(base, Ready)
-    if method.get() is StartMethod.FORK or kind is not ProcessKind.JOB:
+    if _method.get() is StartMethod.FORK or kind is not ProcessKind.JOB:
         return [base]
     template = await run.launch(ProcessKind.TEMPLATE, "t1", "", [base])
     children.append(template)

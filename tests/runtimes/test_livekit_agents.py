@@ -3,6 +3,7 @@
 import asyncio
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ from agent_tui.model.child import (
     Stacks,
     WorkerLive,
 )
+from agent_tui.model.events import StartMethod
 
-from ..sdks import each_sdk_by_method
+from ..sdks import METHODS_IN_TURN, each_sdk_with
 from .support import (
     AGENTS,
     Sink,
@@ -53,20 +55,23 @@ from .support import (
     rest,
     runtime,
     start_job,
+    started_by,
     until,
 )
 
-pytestmark = [
-    pytest.mark.real,
-    each_sdk_by_method("each_start_method", indirect=True),
-    pytest.mark.usefixtures("each_start_method"),
-]
+pytestmark = [pytest.mark.real, each_sdk_with("method", METHODS_IN_TURN)]
 SDK = "livekit-agents"
 
 
 @pytest.fixture
 def sink() -> Sink:
     return Sink()
+
+
+@pytest.fixture(autouse=True)
+def _start_method(method: StartMethod) -> Iterator[None]:
+    with started_by(method):
+        yield
 
 
 async def manifest_of(name: str, sink: Sink, python: Path) -> Manifest:
