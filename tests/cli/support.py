@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.limits import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 AGENTS = ROOT / "tests/agents"
-LIMIT_S = 45.0
 
 Event = dict[str, Any]
 
@@ -35,7 +36,7 @@ class Run:
         def matches(event: Event) -> bool:
             return event["event"] == name and fields.items() <= event.items()
 
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(found := [event for event in self.events if matches(event)]) < count:
                 if not await self._read():
                     raise AssertionError(f"ended without {name} {fields}: {self.events} {self.stderr}")
@@ -43,14 +44,14 @@ class Run:
 
     async def more(self) -> None:
         """Waits for another event; fails when the command has ended."""
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             if not await self._read():
                 raise AssertionError(f"ended: {self.events} {self.stderr}")
 
     async def end(self) -> int:
         """Reads everything to the end and returns the exit code."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await self._read():
                 pass
             self.stderr += (await self.process.stderr.read()).decode()

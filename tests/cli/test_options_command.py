@@ -13,8 +13,8 @@ import pytest
 
 from agent_tui.options.declare import OPTIONS
 from agent_tui.options.export import FORMATS
-from tests.cli.support import LIMIT_S
 from tests.cli.test_servers import at, free_port, server
+from tests.limits import PATIENCE_S
 from tests.sdks import ROOT, each_sdk
 
 pytestmark = pytest.mark.real
@@ -37,7 +37,7 @@ async def command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 

@@ -142,7 +142,7 @@ async def assert_clean(running: Terminal) -> None:
     # The last word on the alternate screen and on the mouse is that they are off.
     for mode in (b"?1049", b"?1000", b"?1003"):
         assert running.output.rfind(b"\x1b[" + mode + b"l") >= running.output.rfind(b"\x1b[" + mode + b"h")
-    await until(lambda: marked(running.mark) == [], limit_s=5)
+    await until(lambda: marked(running.mark) == [])
 
 
 ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
@@ -152,18 +152,18 @@ ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
 async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> None:
     with terminal(*ARGUMENTS, size=size) as running:
         # A narrow header has no room for the worker's id; the table comes once jobs are taken.
-        await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()), limit_s=20)
-        await until(lambda: running.shows("○ idle".encode()), limit_s=20)
+        await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
+        await until(lambda: running.shows("○ idle".encode()))
         running.press(b"d")
-        await until(lambda: running.shows(b"AJ_"), limit_s=20)
-        await until(lambda: running.shows(b"Servus"), limit_s=20)
+        await until(lambda: running.shows(b"AJ_"))
+        await until(lambda: running.shows(b"Servus"))
         running.press(b"+")
         if size[0] >= 120:  # a narrow header repaints the one figure that changed
-            await until(lambda: running.shows(b"2/2"), limit_s=20)
-        await until(lambda: running.shows(b"goodbye"), limit_s=20)
+            await until(lambda: running.shows(b"2/2"))
+        await until(lambda: running.shows(b"goodbye"))
         await asyncio.sleep(0.3)
         running.press(b"q")
-        await until(running.ended, limit_s=10)
+        await until(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
@@ -173,9 +173,9 @@ async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> 
 )
 async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, code: int) -> None:
     with terminal(*ARGUMENTS) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=20)
+        await until(lambda: running.shows(b"AW_"))
         running.process.send_signal(number)
-        await until(running.ended, limit_s=10)
+        await until(running.ended)
         assert running.process.returncode == code
         await assert_clean(running)
 
@@ -183,26 +183,26 @@ async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, co
 @pytest.mark.parametrize("controlling", [True, False])
 async def test_a_terminal_that_is_closed_ends_everything(controlling: bool) -> None:
     with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
-        await until(lambda: running.shows(b"Servus"), limit_s=20)
+        await until(lambda: running.shows(b"Servus"))
         running.close()
-        await until(lambda: running.process.poll() is not None, limit_s=15)
+        await until(lambda: running.process.poll() is not None)
         assert running.process.returncode in (129, -signal.SIGHUP)
-        await until(lambda: marked(running.mark) == [], limit_s=5)
+        await until(lambda: marked(running.mark) == [])
 
 
 async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
     with terminal(*ARGUMENTS, program=CRASH) as running:
-        await until(lambda: running.shows(b"a widget broke"), limit_s=30)
-        await until(running.ended, limit_s=20)
+        await until(lambda: running.shows(b"a widget broke"))
+        await until(running.ended)
         assert running.process.returncode == 1
         await assert_clean(running)
 
 
 async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_nothing_up() -> None:
     with terminal(*ARGUMENTS, program=FAULT) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        await until(lambda: running.shows(b"AW_"))
         running.press(b"q")
-        await until(running.ended, limit_s=20)
+        await until(running.ended)
         assert running.shows(b"agent-tui: agent-tui's own job_manager failed: RuntimeError: a part broke")
         assert running.process.returncode == 1
         await assert_clean(running)
@@ -213,10 +213,10 @@ async def test_a_third_time_leaves_whatever_hangs_with_the_terminal_as_it_was(
     last: str, tmp_path: Path
 ) -> None:
     with terminal(*ARGUMENTS, program=HANGS, environ={"STEPS": str(tmp_path)}) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        await until(lambda: running.shows(b"AW_"))
         for step in ("stopping", "killed"):
             running.press(b"q")
-            await until((tmp_path / step).exists, limit_s=20)
+            await until((tmp_path / step).exists)
         assert running.process.poll() is None
         if last == "q":
             running.press(b"q")
@@ -224,7 +224,7 @@ async def test_a_third_time_leaves_whatever_hangs_with_the_terminal_as_it_was(
             for _ in range(3):
                 running.process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.2)  # signals that wait together are one
-        await until(running.ended, limit_s=20)
+        await until(running.ended)
         assert running.process.returncode == (1 if last == "q" else 143)
         await assert_clean(running)
 
@@ -235,7 +235,7 @@ async def test_a_busy_port_ends_the_screen_with_its_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with terminal(*ARGUMENTS, "--port", str(port)) as running:
-            await until(running.ended, limit_s=20)
+            await until(running.ended)
             assert running.shows(f"127.0.0.1:{port} is in use".encode())
             assert running.process.returncode == 2
             await assert_clean(running)
@@ -259,41 +259,41 @@ async def test_behind_an_editor_agent_tui_goes_on(tmp_path: Path) -> None:
     editor.write_text(EDITOR.format(mark=tmp_path / "loaded"))
     editor.chmod(0o755)
     with terminal(str(agent), "--local", environ={"EDITOR": str(editor)}, controlling=True) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        await until(lambda: running.shows(b"AW_"))
         running.press(b"e")
-        await until(lambda: running.shows(b"EDITOR-OPEN"), limit_s=20)
+        await until(lambda: running.shows(b"EDITOR-OPEN"))
         before = len(running.output)
         running.press(b"\x03")  # is meant for the editor
-        await until(lambda: running.shows(b"RELOADED"), limit_s=30)
+        await until(lambda: running.shows(b"RELOADED"))
         assert b"\x1b" not in running.output[before:].partition(b"RELOADED")[0]  # nothing is drawn over it
-        await until(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:], limit_s=20)
+        await until(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:])
         running.press(b"q")
-        await until(running.ended, limit_s=20)
+        await until(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
 
 async def test_an_editor_that_does_not_start_leaves_the_screen() -> None:
     with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        await until(lambda: running.shows(b"AW_"))
         running.press(b"e")
-        await until(lambda: running.shows(b"cannot be started"), limit_s=20)
+        await until(lambda: running.shows(b"cannot be started"))
         running.press(b"q")
-        await until(running.ended, limit_s=20)
+        await until(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
 
 async def test_a_terminal_that_stops_reading_does_not_hold_up_the_end() -> None:
     with terminal(*ARGUMENTS) as running:
-        await until(lambda: running.shows(b"AW_"), limit_s=30)
+        await until(lambda: running.shows(b"AW_"))
         for number in range(20):  # each is a whole frame: more than the terminal holds unread
             size = struct.pack("HHHH", 40, 120 + number % 2, 0, 0)
             fcntl.ioctl(running.client, termios.TIOCSWINSZ, size)
             running.process.send_signal(signal.SIGWINCH)
             await asyncio.sleep(0.1)
         running.process.send_signal(signal.SIGTERM)
-        await until(lambda: running.process.poll() is not None, limit_s=30)
+        await until(lambda: running.process.poll() is not None)
         assert running.process.returncode == 143
         assert termios.tcgetattr(running.client) == running.before
-        await until(lambda: marked(running.mark) == [], limit_s=5)
+        await until(lambda: marked(running.mark) == [])

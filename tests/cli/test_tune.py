@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from agent_tui.cli.tune import tune
 from agent_tui.model.errors import UserError
-from tests.cli.support import EXAMPLES, LIMIT_S, ROOT, finished
+from tests.cli.support import EXAMPLES, ROOT, finished
+from tests.limits import PATIENCE_S
 
 AGENT = EXAMPLES / "tuning_prewarm_300ms.py"
 BURST = ("--local", "--pattern", "burst", "--jobs", 3, "--idle", "0,3", "--job-length", "100ms", "--port", 0)
@@ -88,7 +89,7 @@ async def test_without_a_count_that_is_enough_it_leaves_with_1_and_a_full_disk_i
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, _ = await process.communicate()
     lines = out.decode().splitlines()
     assert process.returncode == 1

@@ -21,6 +21,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given
 from agent_tui.runtimes.interpreter import Interpreter
+from tests.limits import PATIENCE_S
 
 AGENT = """
 import asyncio, json
@@ -32,7 +33,6 @@ async def entry(ctx):
         print(json.dumps([job.type, job.metadata, dict(job.attributes), whose]), file=file)
     await asyncio.sleep(60)
 """
-LIMIT_S = 20.0
 
 pytestmark = pytest.mark.real
 
@@ -49,7 +49,7 @@ class Scene:
         return subscription.state
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not holds():  # noqa: ASYNC110  the agent's file is polled
                 await asyncio.sleep(0.02)
 
@@ -129,7 +129,7 @@ async def test_jobs_last_as_long_as_their_dispatch_says_and_their_rooms_go_with_
         assert {each.room for each in ended} == set(short.dispatches.values())
         assert all("job length of 0.2 s" in each.reason for each in ended)
         await scene.entered(3)
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await scene.rooms() != set(stays.dispatches.values()):  # noqa: ASYNC110  the server is polled
                 await asyncio.sleep(0.05)
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 
 from agent_tui.model import child as ch
+from tests.limits import PATIENCE_S
 
 TRAITS = ch.ChildTraits(stacks=True, reports_loading=True)
 
@@ -80,7 +81,7 @@ class Nursery:
         return child
 
 
-async def until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Lets the loop run until the condition holds; fails the test past the limit."""
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110  what is waited for has no event of its own

@@ -25,6 +25,7 @@ from agent_tui.runtimes.python import ChildSettings, Modules
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 from tests.fakes.scripted_child import Nursery, ScriptedChild
+from tests.limits import PATIENCE_S
 
 MANIFEST = ch.Manifest("native", None, {}, True, False, False, False, (), "f", ("/a.py",), 1.0)
 
@@ -221,7 +222,7 @@ class World:
 
     async def load(self, cause: Cause | None = None, quiet: asyncio.Event | None = None) -> Loaded:
         """Load it; without `quiet` no save follows."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.loader.load(self.source(), cause or Cause("start"), quiet or quiet_now())
 
     # -- Project ----------------------------------------------------------------------------------------

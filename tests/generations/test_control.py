@@ -12,6 +12,7 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.processes.process import ProcessFailed, Supervisor
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
+from tests.limits import PATIENCE_S
 
 QUICK = ControlTimings(request_s=0.1, load_s=0.1, blocked_s=0.05)
 ACCEPT = ch.AcceptArguments("ann")
@@ -265,7 +266,7 @@ async def test_a_kill_waits_for_no_answer(accepted: bool) -> None:
         closing = asyncio.create_task(control.close("quit"))
         await turns()
         control.kill("killed")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await closing
             assert ((await asking).accept is None) is not accepted
         assert len(nursery.children) == 1
@@ -282,7 +283,7 @@ async def test_a_replaced_one_that_dies_while_it_is_asked_has_a_successor_that_a
         nursery.children[0].end(1)
         await until(lambda: len(nursery.children) == 2 and nursery.children[1].told(ch.AskRequest))
         nursery.children[1].say(ch.RequestAnswer("AJ_1", None))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await asking).error is None
             await closing
 
@@ -298,7 +299,7 @@ async def test_a_replaced_one_that_dies_after_its_answer_has_no_successor() -> N
         closing = asyncio.create_task(control.close("generation 2 took over"))
         await turns()
         nursery.children[0].end(1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await closing
         assert len(nursery.children) == 1
 

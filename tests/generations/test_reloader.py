@@ -26,6 +26,7 @@ from agent_tui.model.events import (
 )
 from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import ScriptedChild, until
+from tests.limits import PATIENCE_S
 
 from .support import MANIFEST, World, refused, world
 
@@ -439,7 +440,7 @@ async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Pat
         else:
             await asyncio.sleep(0)
         running.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             for each in (*asked, d.reloader.reload()):
                 with pytest.raises(UserError, match="agent-tui ends"):
                     await each

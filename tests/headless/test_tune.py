@@ -11,6 +11,7 @@ from agent_tui.model.errors import ExitCode
 from agent_tui.model.tuning import Load, SweepPlan
 from agent_tui.tuning.grammar import parse_target
 from tests.fakes.engine import FakeEngine
+from tests.limits import PATIENCE_S
 
 PLAN = SweepPlan(Load(50, 2.0), (0, 1, 2))
 
@@ -38,7 +39,7 @@ def test_the_guard_holds_for_a_sweep_as_for_test_jobs() -> None:
 async def test_an_agent_that_is_not_ready_in_time_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
     engine = FakeEngine()
     tuning = Tuning(engine, TuneOptions(PLAN, parse_target("p95<50ms")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         code = await Headless(engine, HeadlessOptions(json=True, ready_within_s=0.05), tuning).run()
     out, err = capfd.readouterr()
     assert code is ExitCode.JOB_FAILED

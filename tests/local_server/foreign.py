@@ -17,7 +17,7 @@ PYTHON_SERVER: Final = """\
 import json, os
 from livekit.agents import AgentServer, JobContext, cli
 
-server = AgentServer(num_idle_processes=1, port=0)
+server = AgentServer(num_idle_processes=1, port=0, initialize_process_timeout=60)
 
 def tell(**event):
     with open(os.environ["TRAIL"], "a") as trail:
@@ -51,7 +51,7 @@ async def entry(ctx: JobContext):
 if __name__ == "__main__":
     cli.run_app(WorkerOptions(
         entrypoint_fnc=entry, agent_name=os.environ["AGENT_NAME"], num_idle_processes=1, port=0,
-        load_threshold=float("inf"),
+        initialize_process_timeout=60, load_threshold=float("inf"),
     ))
 """
 
@@ -73,6 +73,7 @@ cli.runApp(new ServerOptions({
   agent: fileURLToPath(import.meta.url),
   agentName: process.env.AGENT_NAME,
   numIdleProcesses: 1,
+  initializeProcessTimeout: 60_000,
   port: 0,
 }));
 """

@@ -18,10 +18,10 @@ from tests.sdks import each_sdk_with
 
 from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 _ROOT: Final = Path(__file__).parents[2]
-_SLOW: Final = 75.0
+_SLOW: Final = 150.0
 """Seconds for an SDK to be imported, on a busy machine."""
 
 

@@ -31,9 +31,9 @@ from agent_tui.model.logs import LogLevel, LogSource
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.runtimes.python import PythonRuntime
+from tests.limits import PATIENCE_S
 
 AGENTS = Path(__file__).resolve().parent.parent / "agents"
-LIMIT_S = 30.0
 M = TypeVar("M")
 
 _method: ContextVar[StartMethod] = ContextVar("start method", default=StartMethod.SPAWN)
@@ -84,7 +84,7 @@ class Sink:
     def join(self) -> None:
         """Waits for the pipes' ends, those of bases and templates aside."""
         for thread in self._threads:
-            thread.join(LIMIT_S)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a pipe is still open"
 
     def printed(self, stream: str = "stdout") -> list[str]:
@@ -135,7 +135,7 @@ def start_job(room: str = "room", **changes: Any) -> StartJob:
 
 async def until(child: Child, *kinds: type[M]) -> M:
     """The next message of one of these kinds; others before it are passed over."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (message := await child.receive()) is not None:
             if isinstance(message, kinds):
                 return message
@@ -145,7 +145,7 @@ async def until(child: Child, *kinds: type[M]) -> M:
 async def rest(child: Child) -> list[FromChild]:
     """All messages up to the end of the channel."""
     messages: list[FromChild] = []
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (message := await child.receive()) is not None:
             messages.append(message)
     return messages
@@ -158,11 +158,11 @@ async def loaded(child: Child) -> Manifest | Failed:
 
 async def ended(child: Child) -> ChildExit:
     """How the process ended, within the limit."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         return await child.wait()
 
 
-async def poll(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+async def poll(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Waits until something real has happened."""
     deadline = time.monotonic() + limit_s
     while not condition():

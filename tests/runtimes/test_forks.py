@@ -23,6 +23,8 @@ from agent_tui.runtimes.kinds import NATIVE
 from agent_tui.runtimes.python import PythonRuntime
 from tests.runtimes.support import Sink
 
+from ..limits import PATIENCE_S
+
 pytestmark = pytest.mark.real
 
 
@@ -139,7 +141,7 @@ async def test_a_base_killed_before_it_reports_a_fork_leaves_no_process(tmp_path
         NATIVE, Path(sys.executable), tmp_path / "agent.py", tmp_path, environ, Sink(), SystemClock()
     )
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         base = await runtime.launch_base("b1", ["lossy"])
         while not isinstance(await base.receive(), Ready):
             pass

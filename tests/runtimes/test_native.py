@@ -40,9 +40,9 @@ from agent_tui.model.child import (
 from agent_tui.model.logs import LogLevel
 from agent_tui.runtimes.python import Modules
 
+from ..limits import PATIENCE_S
 from .support import (
     AGENTS,
-    LIMIT_S,
     Sink,
     alive,
     ended,
@@ -231,7 +231,7 @@ async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_flood.py", sink)) as child:
         child.send(start_job())
         # The host reads nothing meanwhile: this thread, and with it its event loop, stands still.
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not any(line.startswith("flooded") for line in sink.printed()):
             assert time.monotonic() < deadline
             time.sleep(0.05)  # noqa: ASYNC251

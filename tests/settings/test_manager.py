@@ -16,6 +16,7 @@ from agent_tui.options.resolve import Given
 from agent_tui.settings.manager import LOADS, Edited, SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
 from tests.generations.support import MANIFEST
+from tests.limits import PATIENCE_S
 
 NOTHING = Environment({}, (), ())
 PUSHED = tuple(effect for effect in Effect if effect not in (Effect.READ, Effect.RESTART))
@@ -204,7 +205,7 @@ async def test_an_edit_may_wait_for_a_load() -> None:
         await s.load()
 
     s.settings.push_to({Effect.CODE: reload, Effect.POOL: s.owner(Effect.POOL)}, s.taken_over)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await s.edit(requestFunc="picky", numIdleProcesses="7")
     assert child_settings(s.settings.current).request_func == "picky"
 

@@ -16,10 +16,10 @@ from aiohttp import web
 from agent_tui.system import http
 from agent_tui.system.http import HttpServer, listen
 from tests.fakes.scripted_child import until
+from tests.limits import PATIENCE_S
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nothing_left")]
 
-LIMIT_S = 10.0
 ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -71,12 +71,12 @@ async def serving(
 
 
 async def status(streams: Streams) -> bytes:
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         return (await streams[0].readline()).split(b" ")[1]
 
 
 async def is_closed(streams: Streams) -> bool:
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             return await streams[0].read() == b""
         except ConnectionError:
@@ -93,7 +93,7 @@ async def test_a_connection_without_a_whole_request_is_closed_in_time(say: bytes
 async def test_an_answered_connection_is_closed_when_nothing_follows() -> None:
     async with serving(waiting_s=0.05) as clients:
         kept = await clients.connect(ASK)
-        assert b"OK" in await asyncio.wait_for(kept[0].read(), LIMIT_S)  # to its end
+        assert b"OK" in await asyncio.wait_for(kept[0].read(), PATIENCE_S)  # to its end
 
 
 async def test_the_oldest_waiting_connection_makes_room_and_requests_in_hand_stay() -> None:
@@ -107,7 +107,7 @@ async def test_the_oldest_waiting_connection_makes_room_and_requests_in_hand_sta
 
     async with serving(slow, most_waiting=3) as clients:
         first = await clients.connect(ASK.replace(b"/ ", b"/slow ", 1))
-        await asyncio.wait_for(asked.wait(), LIMIT_S)
+        await asyncio.wait_for(asked.wait(), PATIENCE_S)
         halves = [await clients.connect(b"GET") for _ in range(10)]
         for half in halves[:7]:
             assert await is_closed(half)

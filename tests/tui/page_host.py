@@ -19,6 +19,7 @@ from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.page import Follower
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
+from tests.limits import PATIENCE_S
 
 P = TypeVar("P", bound=Widget)
 
@@ -55,7 +56,7 @@ async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> No
     """Wait until all that was published is on the screen."""
     news = asyncio.Event()
     app.painted.subscribe(app, lambda _: news.set(), immediate=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while app.state is not engine.bus.state:
             news.clear()
             await news.wait()

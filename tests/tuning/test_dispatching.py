@@ -7,6 +7,7 @@ from agent_tui.model.tuning import Load, Pattern
 from agent_tui.tuning.dispatching import dispatch_all
 from agent_tui.tuning.recorder import Recorder
 from tests.fakes.engine import FakeEngine
+from tests.limits import PATIENCE_S
 
 JOB = cmd.Dispatch(length_s=1.0)
 
@@ -36,7 +37,7 @@ async def test_a_refusal_ends_the_others_at_once() -> None:
     engine, load = SlowEngine(), Load(3, pattern=Pattern.BURST)
     ok, refused = cmd.CommandResult(True, ""), cmd.CommandResult(False, "needs its name", refused=True)
     engine.results = [ok, refused]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         why = await dispatch_all(engine, JOB, load, recorder_of(engine, load), engine.clock, asyncio.Event())
     assert why == "needs its name"
     assert engine.cancelled
@@ -55,6 +56,6 @@ async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> Non
 async def test_once_stopping_no_more_are_made() -> None:
     engine, load, stopping = FakeEngine(), Load(3, 0.01, Pattern.STEADY), asyncio.Event()
     stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         why = await dispatch_all(engine, JOB, load, recorder_of(engine, load), engine.clock, stopping)
     assert (why, engine.commands) == ("", [])

@@ -13,6 +13,7 @@ from agent_tui.tuning.recorder import Recorder
 from agent_tui.tuning.results import rows
 from agent_tui.tuning.sweep import OPTION, Sweep, SweepError, SweepTimings
 from tests.fakes.engine import FakeEngine
+from tests.limits import PATIENCE_S
 
 LOAD = Load(4, pattern=Pattern.BURST)
 QUICK = SweepTimings(settle_s=5.0, quiet_s=0.0, read_s=5.0, tail_s=5.0)
@@ -116,7 +117,7 @@ def sweep(
 
 
 async def run(made: Sweep) -> SweepResult:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         return await made.run()
 
 

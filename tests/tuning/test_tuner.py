@@ -20,6 +20,7 @@ from agent_tui.tuning.sweep import OPTION
 from agent_tui.tuning.tuner import LEAVING, Tuner
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
+from tests.limits import PATIENCE_S
 from tests.tuning.test_sweep import QUICK, PoolEngine
 
 BURST = Load(4, pattern=Pattern.BURST)
@@ -154,7 +155,7 @@ async def test_a_refusal_within_a_burst_ends_it_with_the_reason() -> None:
         cmd.CommandResult(False, "needs its name", refused=True),
     ]
     load = LoadRun(engine, Load(2, pattern=Pattern.BURST), engine.clock)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await load.run()
     assert (load.view.ended, load.view.running) == ("needs its name", False)
 
@@ -222,7 +223,7 @@ async def test_a_dispatch_without_an_answer_does_not_hold_up_the_end(
     engine.hang_after = 5  # the first job, a run of four, and then no more
     await engine.send(cmd.StartSweep(SweepPlan(BURST, (0, 4)), TARGET))
     await engine.hanging.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await engine.send(cmd.Stop("quit"))
     sweep = sweep_of(engine)
     assert sweep.outcome is not None

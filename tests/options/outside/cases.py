@@ -10,6 +10,7 @@ import aiohttp
 import psutil
 from livekit.protocol import agent
 
+from tests.limits import PATIENCE_S
 from tests.options.outside.rig import PORT, Rig
 
 
@@ -172,7 +173,7 @@ async def listens_on_port(rig: Rig) -> None:
 
 async def load_is_its_own(rig: Rig) -> None:
     await rig.recorder.registered()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while "agent_tui_measured_load 0.9" not in await get(rig, "/metrics"):  # noqa: ASYNC110  it is polled
             await asyncio.sleep(0.1)
 

@@ -12,7 +12,7 @@ from livekit.protocol import agent, models
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-LIMIT_S = 30.0
+from tests.limits import PATIENCE_S
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Recorder:
 
     async def until(self, condition: Any) -> Any:
         """Waits for the condition to be something."""
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not (found := condition()):
                 self._news.clear()
                 await self._news.wait()

@@ -9,6 +9,7 @@ import pytest
 
 from agent_tui.model.errors import UserError
 from agent_tui.options.declare import BY_NAME
+from tests.limits import PATIENCE_S
 from tests.options.outside.conftest import Resolve
 from tests.options.outside.rig import Given, give
 
@@ -103,7 +104,7 @@ async def refusal(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
