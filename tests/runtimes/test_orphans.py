@@ -26,14 +26,10 @@ HOST = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from tests.runtimes.support import *
-from tests.runtimes.support import method
 from agent_tui.model.child import EntryStarted
 from agent_tui.runtimes import orphans
-from agent_tui.runtimes.orphans import become_subreaper
 orphans.GRACE_S = float(sys.argv[3])
 async def main():
-    become_subreaper()
-    method.set(StartMethod(sys.argv[2]))
     sink, children = Sink(), []
     run = runtime(AGENTS / "native_orphans.py", sink)
     await loaded(await launch(run, children, ProcessKind.CONTROL, "c1"))
@@ -46,7 +42,8 @@ async def main():
     descendants = [int(line.split()[1]) for line in sink.printed() if line.startswith("child")]
     print(*(child.pid for child in children), *descendants, orphans.GUARD.pid or 0, flush=True)
     await asyncio.sleep(600)
-asyncio.run(main())
+with started_by(StartMethod(sys.argv[2])):
+    asyncio.run(main())
 """
 
 
@@ -54,13 +51,9 @@ SDK_HOST = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from tests.runtimes.support import *
-from tests.runtimes.support import method
 from agent_tui.runtimes import orphans
-from agent_tui.runtimes.orphans import become_subreaper
 orphans.GRACE_S = 0.3
 async def main():
-    become_subreaper()
-    method.set(StartMethod.FORK)
     children = []
     run = runtime(AGENTS / "sdk_runner.py", Sink(), "livekit-agents", Path(sys.argv[2]))
     manifest = await loaded(await launch(run, children, ProcessKind.CONTROL, "c1"))
@@ -70,7 +63,8 @@ async def main():
         await until(child, Ready)
     print(*(child.pid for child in children), orphans.GUARD.pid or 0, flush=True)
     await asyncio.sleep(600)
-asyncio.run(main())
+with started_by(StartMethod.FORK):
+    asyncio.run(main())
 """
 
 
