@@ -13,4 +13,4 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Carry out `tests.sdks.each_sdk_with`."""
     if marker := metafunc.definition.get_closest_marker("each_sdk_with"):
-        parametrize_pairs(metafunc, *marker.args)
+        parametrize_pairs(metafunc, *marker.args, **marker.kwargs)

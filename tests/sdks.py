@@ -39,20 +39,23 @@ def each_sdk() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("sdk_python", pythons, ids=[path.parent.parent.name for path in pythons])
 
 
-def each_sdk_with(argument: str, values: Sequence[str]) -> pytest.MarkDecorator:
-    """Parametrise `sdk_python` and another argument, whose values take turns.
+def each_sdk_with(argument: str, values: Sequence[str], *, each_value: bool = False) -> pytest.MarkDecorator:
+    """Parametrise `sdk_python` and another argument, whose values take turns, also from test to test.
 
-    With two SDKs and two values a test runs twice, and from test to test the other pairs have their turn;
-    `AGENT_TUI_ALL_PAIRS=1` runs each test on all pairs.
+    With `each_value` a test runs with all of them, and the SDKs take turns. `AGENT_TUI_ALL_PAIRS=1` runs each
+    test on all pairs.
     """
-    return pytest.mark.each_sdk_with(argument, values)
+    return pytest.mark.each_sdk_with(argument, values, each_value=each_value)
 
 
-def parametrize_pairs(test: pytest.Metafunc, argument: str, values: Sequence[str]) -> None:
+def parametrize_pairs(
+    test: pytest.Metafunc, argument: str, values: Sequence[str], *, each_value: bool
+) -> None:
     """Carry out `each_sdk_with` for a test."""
     pythons = sdk_pythons()
-    turn = zlib.crc32(test.function.__name__.encode()) % len(values)
-    in_turn = zip(pythons, itertools.islice(itertools.cycle(values), turn, None), strict=False)
+    turn = zlib.crc32(test.function.__name__.encode())
+    rows = range(len(values) if each_value and pythons else len(pythons))
+    in_turn = [(pythons[row % len(pythons)], values[(turn + row) % len(values)]) for row in rows]
     all_pairs = dict.fromkeys(itertools.product(pythons, values))
     pairs = [
         pytest.param(python, value, id=f"{python.parent.parent.name}-{value}")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked
 from tests.fakes.scripted_child import until
-from tests.sdks import each_sdk
+from tests.sdks import each_sdk, each_sdk_with
 
 pytestmark = pytest.mark.real
 
@@ -77,8 +77,7 @@ async def test_the_native_example() -> None:
     assert run.stderr == ""
 
 
-@each_sdk()
-@pytest.mark.parametrize("style", STYLES)
+@each_sdk_with("style", tuple(STYLES), each_value=True)
 async def test_each_file_style_of_the_sdk_unmodified(style: str, sdk_python: Path, tmp_path: Path) -> None:
     agent, marks = tmp_path / "agent.py", tmp_path / "marks"
     agent.write_text(IMPORTS + STYLES[style])
