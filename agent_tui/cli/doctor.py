@@ -25,6 +25,7 @@ def doctor(
     as_json: bool,
     config_file: Path | None,
     python: str | None,
+    node: str | None,
     **flags: str | bool | None,
 ) -> int:
     """Checks what a run of AGENT needs, and says what to do; exit code 1 if something would stop it."""
@@ -51,7 +52,7 @@ def doctor(
 
     given = given_flags(flags)
     try:
-        file = HostedFile.find(agent, given, config_file, python)
+        file = HostedFile.find(agent, given, config_file, python, node)
         settings = file.settings()
         settings.resolution  # noqa: B018  what does not resolve is told before anything is started
         interpreter = file.interpreter(settings.basis.runtime)

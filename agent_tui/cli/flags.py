@@ -25,7 +25,7 @@ Taken = Callable[[click.Context, click.Parameter, str | None], Any]
 
 
 def source_flags(command: F) -> F:
-    """Adds what every command that reads an agent's options takes: which file, which interpreter."""
+    """Adds what every command that reads an agent's options takes: which config file, which interpreter."""
     config = click.option(
         "--config",
         "config_file",
@@ -35,7 +35,8 @@ def source_flags(command: F) -> F:
         help="Options from that file in place of agent-tui.toml or pyproject.toml.",
     )
     python = click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
-    return config(python(command))
+    node = click.option("--node", metavar="PATH", default=None, help="The Node of an agents-js file.")
+    return config(python(node(command)))
 
 
 def hosting_flags(command: F) -> F:

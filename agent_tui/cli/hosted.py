@@ -16,7 +16,9 @@ from agent_tui.options.resolve import Given, environment_layers
 from agent_tui.reading import Pipes, normalized
 from agent_tui.runtimes import learned
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
-from agent_tui.runtimes.kinds import detect
+from agent_tui.runtimes.kinds import AGENTS_JS, detect
+from agent_tui.runtimes.node.blanks import blank_command
+from agent_tui.runtimes.node.find import NodeInterpreter, find_node
 from agent_tui.runtimes.spawn import HeadStart
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ from agent_tui.options.declare import BY_NAME
 from agent_tui.reading import describe
 from agent_tui.runtimes.kinds import JAVASCRIPT
 
-CANDIDATES = ("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py")
+CANDIDATES = (
+    *("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py"),
+    *("agent.ts", "src/agent.ts", "agent.mts", "agent.js", "src/agent.js", "agent.mjs"),
+)
 
 
 def find_agent(
@@ -70,8 +75,8 @@ def _checked(agent: str, folder: Path, where: str) -> Path:
         raise UserError(f"{named} is {what}, not a regular file: name the agent's file")
     if not os.path.isfile(path):  # noqa: PTH113
         raise UserError(f"there is no file {named}: name the agent's file, as in agent-tui path/to/agent.py")
-    if path.suffix != ".py" and path.suffix.lower() not in JAVASCRIPT:  # of which `detect` says more
-        raise UserError(f"{named} is not an agent's file: its name should end in .py")
+    if path.suffix != ".py" and path.suffix.lower() not in JAVASCRIPT:
+        raise UserError(f"{named} is not an agent's file: its name should end in .py, .js, .ts or the like")
     return normalized(path)
 
 
@@ -91,6 +96,7 @@ class HostedFile:
     config_file: Path | None
     """Only if one was named."""
     python: str | None
+    node: str | None
     environment: Environment
     """Of the agent, as it was at the start."""
     pipes: Pipes
@@ -105,6 +111,7 @@ class HostedFile:
         flags: Mapping[str, Given],
         config_file: Path | None,
         python: str | None,
+        node: str | None = None,
         *,
         mask_env: bool = True,
     ) -> "HostedFile":
@@ -118,7 +125,7 @@ class HostedFile:
         path, named = find_agent(agent, cwd, environ, config_file, pipes)
         environment = read_surroundings(path, cwd, environ, config_file, pipes)
         flags = {**flags, "agent": named}
-        file = cls(path, cwd, environ, flags, config_file, python, environment, pipes, mask_env)
+        file = cls(path, cwd, environ, flags, config_file, python, node, environment, pipes, mask_env)
         file._mask(environment)
         return file
 
@@ -146,6 +153,8 @@ class HostedFile:
 
     def interpreter(self, runtime: str) -> Interpreter:
         """Raises UserError when none can run it."""
+        if runtime == AGENTS_JS:
+            return find_node(self.path, self.environment.plain, self.node)
         return find_interpreter(self.path, runtime, self.environment.plain, self.python)
 
     def run_config(self) -> "RunConfig":
@@ -156,7 +165,11 @@ class HostedFile:
         interpreter = self.interpreter(runtime)
         place = learned.place(self.environ, interpreter.path, self.path)
         imports = learned.recall(place).imports if place else ()
-        head_start = HeadStart(runtime, interpreter.path, self.cwd, self.environment.plain, imports)
+        environ = self.environment.plain
+        if isinstance(interpreter, NodeInterpreter):
+            head_start = HeadStart(blank_command(interpreter, self.cwd, environ, imports))
+        else:
+            head_start = HeadStart.of_python(runtime, interpreter.path, self.cwd, environ, imports)
         if place:
             learned.forget_unseen(place, time.time())
         return RunConfig(

@@ -41,6 +41,7 @@ def options(
     export_as: str | None,
     config_file: Path | None,
     python: str | None,
+    node: str | None,
     **flags: str | bool | None,
 ) -> int:
     """Prints the options in force for AGENT, each with its source."""
@@ -51,7 +52,7 @@ def options(
     from agent_tui.settings.settings import check_functions
 
     given = given_flags(flags)
-    file = HostedFile.find(agent, given, config_file, python)
+    file = HostedFile.find(agent, given, config_file, python, node)
     environment, settings = file.environment, file.settings()
     basis, production = settings.basis, settings.options.production
     interpreter = file.interpreter(basis.runtime)
@@ -59,7 +60,7 @@ def options(
     try:
         manifest = asyncio.run(
             manifest_of(
-                basis.runtime, interpreter.path, file.path, file.cwd, environment.plain, production=production
+                basis.runtime, interpreter, file.path, file.cwd, environment.plain, production=production
             )
         )
         settings = replace(settings, manifest=manifest)

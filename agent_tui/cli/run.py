@@ -106,6 +106,7 @@ def run(
     allow_remote: str,
     config_file: Path | None,
     python: str | None,
+    node: str | None,
     local: bool,
     no_mask_env: bool,
     no_watch: bool,
@@ -118,7 +119,7 @@ def run(
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
-    file = HostedFile.find(agent, given_flags(options), config_file, python, mask_env=not no_mask_env)
+    file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
     preparing = in_thread(file.run_config)

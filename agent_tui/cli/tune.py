@@ -128,6 +128,7 @@ def tune(
     allow_remote: str,
     config_file: Path | None,
     python: str | None,
+    node: str | None,
     local: bool,
     no_mask_env: bool,
     start_method: StartMethod | None,
@@ -137,7 +138,7 @@ def tune(
     began = time.monotonic()
     load = _load(rate, pattern, jobs or DEFAULT_JOBS, length_s, seed)
     plan = SweepPlan(load, counts, repeat, allow_remote)
-    file = HostedFile.find(agent, given_flags(options), config_file, python, mask_env=not no_mask_env)
+    file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     usual = file.run_config()
     # Another code halfway would make one figure of two.
     config = replace(usual, local=local, start_method=start_method, watch=False)

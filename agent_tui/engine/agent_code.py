@@ -11,7 +11,7 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, require_credentials
 from agent_tui.generations.bases import Bases
-from agent_tui.generations.generation import Generation
+from agent_tui.generations.generation import Generation, Runtime
 from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
 from agent_tui.generations.sources import Sources, Watch
@@ -27,9 +27,13 @@ from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed,
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.learned import Learned, recall, remember
+from agent_tui.runtimes.node.blanks import Blanks
+from agent_tui.runtimes.node.find import NodeInterpreter
+from agent_tui.runtimes.node.runtime import NodeRuntime
 from agent_tui.runtimes.python import Modules, PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
 from agent_tui.settings.manager import SettingsManager, child_settings
+from agent_tui.settings.settings import available_cores
 from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes do not become ready"
@@ -37,6 +41,7 @@ FAILS_AFTER = 3
 """Failed starts in a row after which the generation is reported as failed, if its code is to blame."""
 
 NO_FORKS = "processes are forked on Linux only"
+NODE_CANNOT_FORK = "Node cannot fork: blank processes have the SDK loaded already"
 
 
 class AgentCode:
@@ -64,6 +69,7 @@ class AgentCode:
         self._pool = pool
         self._clock, self._emit = supervisor.clock, supervisor.emit
         self._jobs = jobs
+        self._intake = intake
         self._runtime = partial(
             PythonRuntime,
             config.runtime,
@@ -74,6 +80,7 @@ class AgentCode:
             clock=self._clock,
             head_start=config.head_start,
         )
+        self._blanks = self._make_blanks(config, settings.environment)
         self._cpu = CpuLoad(clock=self._clock)
         self._learned = recall(config.learned) if config.learned else Learned()
         self._inference = SharedInference(supervisor)
@@ -84,7 +91,7 @@ class AgentCode:
             sdk=kind.sdk_modules,
             warm_up=(*kind.warm_up, *self._learned.wants),
             imports=self._learned.imports,
-            impossible=_why_no_forks(config.start_method),
+            impossible=_why_no_forks(config.start_method, is_node=self._blanks is not None),
         )
         self._loader = Loader(
             self,
@@ -123,13 +130,23 @@ class AgentCode:
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
 
-    def make_runtime(self, environment: Environment, modules: Modules) -> PythonRuntime:
+    def make_runtime(self, environment: Environment, modules: Modules) -> Runtime:
         settings = replace(self._settings.current, environment=environment)
         try:
             options, for_children = settings.options, child_settings(settings)
         except UserError:  # which the check says, once the file is loaded
             options, for_children = self._settings.options, child_settings(self._settings.current)
         environ = {**environment.plain, **self._servers.variables(options)}
+        if self._blanks is not None:
+            return NodeRuntime(
+                self._blanks,
+                self._config.agent,
+                environ,
+                self._intake,
+                self._clock,
+                settings=for_children,
+                modules=modules,
+            )
         return self._runtime(environ=environ, settings=for_children, modules=modules)
 
     def switch(self, generation: Generation) -> None:
@@ -139,6 +156,8 @@ class AgentCode:
         self._registrar.set_full("")
         self.tell_live()
         self._jobs.switched(generation.control, self._config.on_reload)
+        if self._blanks is not None:
+            self._blanks.learn(generation.manifest.imports)
         self._learn(
             replace(
                 self._learned, imports=generation.manifest.imports, template=generation.is_worth_a_template
@@ -196,12 +215,16 @@ class AgentCode:
         """End all processes but job processes now; `close()` waits for it."""
         self._loader.kill(reason)
         self._inference.kill(reason)
+        if self._blanks is not None:
+            self._blanks.kill(reason)
 
     async def close(self, reason: str) -> None:
         """End all processes but job processes; nothing is loaded any more."""
         self._inference.release()
         await self._loader.close(reason)
         await self._inference.close(reason)
+        if self._blanks is not None:
+            await self._blanks.close(reason)
 
     # -- processes ------------------------------------------------------------------------------------
 
@@ -241,6 +264,22 @@ class AgentCode:
             StartsFailing(number, trouble.failures, str(error), trouble.retry_in_s, not trouble.refusing)
         )
 
+    def _make_blanks(self, config: RunConfig, environment: Environment) -> Blanks | None:
+        """Return the stock of an agents-js file."""
+        if not isinstance(config.interpreter, NodeInterpreter):
+            return None
+        return Blanks(
+            config.interpreter,
+            config.cwd,
+            self._intake,
+            self._clock,
+            self._emit,
+            cores=available_cores(),
+            ahead=config.start_method is not StartMethod.SPAWN,
+            first=config.head_start.take() if config.head_start else None,
+            first_environ=environment.plain,
+        )
+
     async def _launch_base(
         self, process_id: str, environ: Mapping[str, str], modules: Sequence[str]
     ) -> ch.Child:
@@ -255,9 +294,11 @@ class AgentCode:
         self._learned = learned
 
 
-def _why_no_forks(wanted: StartMethod | None) -> str:
+def _why_no_forks(wanted: StartMethod | None, *, is_node: bool) -> str:
     if wanted is StartMethod.SPAWN:
         return "--start-method spawn"
+    if is_node:
+        return NODE_CANNOT_FORK
     return "" if system_pidfd_open() else NO_FORKS
 
 

@@ -19,6 +19,7 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
+from agent_tui.runtimes.node.find import NodeInterpreter, described_package, described_typescript
 from agent_tui.settings.settings import Settings, check_functions, overruled
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
@@ -51,13 +52,18 @@ class Finding:
 async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
     """All checks, in the order in which a start would stumble."""
     interpreter = config.interpreter
-    yield _good("interpreter", f"{interpreter.path} (Python {interpreter.version}, {interpreter.how})")
+    name = "Node" if isinstance(interpreter, NodeInterpreter) else "Python"
+    yield _good("interpreter", f"{interpreter.path} ({name} {interpreter.version}, {interpreter.how})")
+    if isinstance(interpreter, NodeInterpreter):
+        yield _good("package", described_package(interpreter))
+        if typescript := described_typescript(interpreter):
+            yield _good("typescript", typescript)
     manifest: Manifest | None = None
     try:
         began = time.monotonic()
         manifest = await manifest_of(
             config.runtime,
-            interpreter.path,
+            interpreter,
             config.agent,
             config.cwd,
             settings.environment.plain,

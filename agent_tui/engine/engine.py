@@ -34,6 +34,7 @@ from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
+from agent_tui.runtimes.kinds import AGENTS_JS
 from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.settings.manager import Push, SettingsManager, registration_for
 from agent_tui.settings.settings import Settings, available_cores, starting_at_once
@@ -347,7 +348,7 @@ class Engine:
             worker_load=self._bus.state.worker.measured_load,
             agent_name_is_env=self._settings.resolution.agent_name_is_env,
             deployment=options.deployment,
-            project_type="python",
+            project_type="nodejs" if self._config.runtime == AGENTS_JS else "python",
         )
 
     def _metrics(self) -> bytes:

@@ -9,6 +9,11 @@ from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import Event
+from agent_tui.runtimes.interpreter import Interpreter
+from agent_tui.runtimes.node.blanks import Blanks
+from agent_tui.runtimes.node.find import NodeInterpreter
+from agent_tui.runtimes.node.runtime import NodeRuntime
 from agent_tui.runtimes.python import ChildSettings, PythonRuntime
 from agent_tui.runtimes.spawn import HeadStart
 
@@ -17,7 +22,7 @@ LIMIT_S = 60.0
 
 async def manifest_of(
     runtime: str,
-    interpreter: Path,
+    interpreter: Interpreter,
     file: Path,
     cwd: Path,
     environ: Mapping[str, str],
@@ -29,19 +34,28 @@ async def manifest_of(
     """What loading the file in a process of its own finds. Raises UserError when it does not load."""
     clock = SystemClock()
     intake = LogIntake(LogStore(clock), clock)
-    run = PythonRuntime(
-        runtime,
-        interpreter,
-        file,
-        cwd,
-        environ,
-        intake,
-        clock,
-        settings=ChildSettings(production=production),
-        head_start=head_start,
-    )
+    settings = ChildSettings(production=production)
+    run: PythonRuntime | NodeRuntime
+    if isinstance(interpreter, NodeInterpreter):
+        first = head_start.take() if head_start else None
+        blanks = Blanks(
+            interpreter, cwd, intake, clock, _nothing, ahead=False, first=first, first_environ=environ
+        )
+        run = NodeRuntime(blanks, file, environ, intake, clock, settings=settings)
+    else:
+        run = PythonRuntime(
+            runtime,
+            interpreter.path,
+            file,
+            cwd,
+            environ,
+            intake,
+            clock,
+            settings=settings,
+            head_start=head_start,
+        )
     try:
-        child = await run.launch(ch.ProcessKind.CONTROL, "inspection")
+        child: ch.Child = await run.launch(ch.ProcessKind.CONTROL, "inspection")
         try:
             async with asyncio.timeout(limit_s):
                 while True:
@@ -62,6 +76,10 @@ async def manifest_of(
     finally:
         run.close()
         await asyncio.to_thread(intake.close)
+
+
+def _nothing(event: Event) -> None:
+    """Nobody looks."""
 
 
 def _place(failed: ch.Failed, file: Path) -> str:

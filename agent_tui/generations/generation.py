@@ -38,6 +38,11 @@ class Runtime(Protocol):
         """The whole environment that children get."""
         ...
 
+    @property
+    def unforked(self) -> StartMethod:
+        """How processes start that are not forked."""
+        ...
+
     def configure(self, settings: ChildSettings) -> None:
         """Give children that are launched from here on these settings."""
         ...
@@ -165,7 +170,13 @@ class Generation:
             await base.prepared.wait()
             if self._template is not None:
                 await self._template_loaded(self._template)
-        choice = choose(self._wanted, self._bases.impossible, self.manifest.load_ms, self._report)
+        choice = choose(
+            self._wanted,
+            self._bases.impossible,
+            self.manifest.load_ms,
+            self._report,
+            self.runtime.unforked,
+        )
         if choice.method is not StartMethod.TEMPLATE:
             self._end_template("it is not needed")
         self._choice.set_result(choice)
@@ -260,16 +271,21 @@ def worth_a_template(wanted: StartMethod | None, load_ms: float) -> bool:
 
 
 def choose(
-    wanted: StartMethod | None, impossible: str, load_ms: float, template: ch.TemplateReport | None
+    wanted: StartMethod | None,
+    impossible: str,
+    load_ms: float,
+    template: ch.TemplateReport | None,
+    unforked: StartMethod = StartMethod.SPAWN,
 ) -> Choice:
     """Return the start method and its reason.
 
     `wanted` is what `--start-method` says, `impossible` why nothing can be forked, `template` what a template
-    that loaded the file found out; None if it was not worth it or did not load.
+    that loaded the file found out; None if it was not worth it or did not load. `unforked` is how processes
+    start where they are not forked.
     """
     took = f"loading takes {_duration(load_ms)}"
     if impossible:
-        return Choice(StartMethod.SPAWN, impossible)
+        return Choice(unforked, impossible)
     if wanted is StartMethod.FORK:
         return Choice(StartMethod.FORK, "--start-method fork")
     if not worth_a_template(wanted, load_ms):

@@ -5,12 +5,13 @@ import itertools
 import os
 import selectors
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent_tui.logs.store import LogStore
 from agent_tui.logs.tracebacks import StderrLevels
 from agent_tui.model.clock import Clock
-from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.model.logs import LineRecord, LogLevel, LogSource, LogStream, ParseLine
 
 READ_SIZE = 262_144
 MAX_PENDING = 1_048_576
@@ -35,6 +36,7 @@ class _Pipe:
     used: int = 0
     dropped: int = 0
     levels: StderrLevels | None = None
+    parse: ParseLine | None = None
 
     def __post_init__(self) -> None:
         if self.source.stream is LogStream.STDERR:
@@ -61,10 +63,10 @@ class LogIntake:
         self._thread = threading.Thread(target=self._run, name="log-intake", daemon=True)
         self._thread.start()
 
-    def attach(self, fd: int, source: LogSource) -> None:
+    def attach(self, fd: int, source: LogSource, parse: ParseLine | None = None) -> None:
         os.set_blocking(fd, False)
         with self._lock:
-            self._arrivals.append((fd, _Pipe(source)))
+            self._arrivals.append((fd, _Pipe(source, parse=parse)))
         self._wake()
 
     def write(
@@ -148,10 +150,28 @@ class LogIntake:
             pipe.window, pipe.used = now, 0
         room = max(self._allowance.lines - pipe.used, 0)
         texts = [line.decode("utf-8", "replace") for line in lines[:room]]
-        for level, group in itertools.groupby(texts, pipe.level):
-            self._store.add_many(pipe.source, level, group)
+        for record, group in itertools.groupby(texts, pipe.parse or _no_record):
+            if record is None:
+                self._store_plain(pipe, group)
+            else:
+                for _ in group:
+                    self._store_record(pipe.source, record)
         pipe.used += min(len(lines), room)
         pipe.dropped += max(len(lines) - room, 0)
+
+    def _store_plain(self, pipe: _Pipe, texts: Iterable[str]) -> None:
+        for level, group in itertools.groupby(texts, pipe.level):
+            self._store.add_many(pipe.source, level, group)
+
+    def _store_record(self, source: LogSource, record: LineRecord) -> None:
+        self._store.add(
+            LogSource(source.process_id, LogStream.RECORD),
+            record.level,
+            record.text,
+            ts=record.ts,
+            logger=record.logger,
+            fields=record.fields,
+        )
 
     def _settle_windows(self) -> None:
         now = self._clock.monotonic()
@@ -171,3 +191,7 @@ class LogIntake:
             self._store_lines(pipe, [pipe.pending])
             pipe.pending = bytearray()
         self._tell_dropped(pipe)
+
+
+def _no_record(line: str) -> None:
+    return None

@@ -18,6 +18,8 @@ class ProcessKind(StrEnum):
     TEMPLATE = "template"
     BASE = "base"
     INFERENCE = "inference"
+    BLANK = "blank"
+    """A Node process with the SDK loaded that has not been given a file yet."""
 
 
 class MemoryMeasure(StrEnum):

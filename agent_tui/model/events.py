@@ -79,11 +79,12 @@ class OnReload(StrEnum):
 
 
 class StartMethod(StrEnum):
-    """How job processes come to be: fork of the base, fork of a template, or a fresh interpreter."""
+    """How job processes start: fork of the base, fork of a template, a fresh interpreter, or a blank Node."""
 
     FORK = "fork"
     TEMPLATE = "template"
     SPAWN = "spawn"
+    BLANK = "blank"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Log lines as the front ends see them, and the sink that takes them from children."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -64,11 +65,28 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     """Of the agent's code in that process; 0 where it is of none, as with the host's lines."""
 
 
+@dataclass(frozen=True, slots=True)
+class LineRecord:
+    """A structured record that a child printed as a line. `ts` is Unix seconds."""
+
+    level: LogLevel
+    ts: float
+    text: str
+    logger: str
+    fields: dict[str, object]
+
+
+ParseLine = Callable[[str], LineRecord | None]
+
+
 class LogSink(Protocol):
     """Where a runtime puts what its children print. All calls are safe from any thread."""
 
-    def attach(self, fd: int, source: LogSource) -> None:
-        """Takes over a pipe's read end: reads it to its end, line by line, then closes it."""
+    def attach(self, fd: int, source: LogSource, parse: ParseLine | None = None) -> None:
+        """Takes over a pipe's read end: reads it to its end, line by line, then closes it.
+
+        `parse` returns the record that a line is, if it is one.
+        """
         ...
 
     def write(

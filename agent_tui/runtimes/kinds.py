@@ -13,13 +13,14 @@ from agent_tui.model.child import ChildTraits, Failed, Manifest, MemoryMeasure
 from agent_tui.model.errors import UserError
 from agent_tui.runtimes.imports import Import, Resolver, names_in, read_imports
 
+AGENTS_JS = "agents-js"
 LIVEKIT_AGENTS = "livekit-agents"
 NATIVE = "native"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of Python agent file."""
+    """One kind of agent file. Only Python's have an SDK to import here: Node's is found by `node/find.py`."""
 
     traits: ChildTraits
     sdk: str = ""
@@ -42,31 +43,33 @@ KINDS = {
         package="livekit-agents",
         warm_up=("livekit.agents.ipc._preload",),
     ),
+    AGENTS_JS: Kind(ChildTraits(stacks=False, reports_loading=True, memory=MemoryMeasure.RSS)),
 }
 
 
 MAX_FILES = 64
 """How many local modules are read to find the SDK behind a thin agent file."""
 
-JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"}
+JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
 DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
 DOES_NOT_IMPORT = ("ImportError", "ModuleNotFoundError")
 _SDK = ("livekit.agents", "livekit.plugins")
 
 
 def detect(file: Path) -> str:
-    """The runtime of an agent file: `livekit-agents` if it or a local module imports that SDK, else `native`.
-
-    Raises UserError for what is no Python file.
+    """The runtime of an agent file: `agents-js` by its suffix, `livekit-agents` if it or a local module
+    imports that SDK, else `native`. Raises UserError for any other file.
     """
-    if file.suffix.lower() in JAVASCRIPT:
-        raise UserError(f"{file}: agents-js files are not supported yet; give a Python agent file (agent.py)")
     if os.path.isdir(file):
         raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
     if not os.path.exists(file):
         raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
+    if file.suffix.lower() in JAVASCRIPT:
+        return AGENTS_JS
     if file.suffix.lower() != ".py":
-        raise UserError(f"{file} is not a Python file; give an agent file that ends in .py")
+        raise UserError(
+            f"{file} is no agent file; give one that ends in .py, .js, .mjs, .cjs, .ts, .mts or .cts"
+        )
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
 
 

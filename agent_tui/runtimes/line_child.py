@@ -183,7 +183,10 @@ class LineChild:
             if isinstance(message, (Forked, ForkFailed, ForkEnded)):
                 self._fork_message(message)
             else:
-                self._inbox.put_nowait(message)
+                self._deliver(message)
+
+    def _deliver(self, message: FromChild) -> None:
+        self._inbox.put_nowait(message)
 
     def _oversize(self, size: int) -> None:
         self._dialect.complain(f"a message of {size / 2**20:.0f} MB was ignored: it is too long")

@@ -16,6 +16,7 @@ from livekit.protocol.agent import Job
 from agent_tui.model.child import Child, Failed, FromChild, Manifest, ProcessKind, ToChild
 from agent_tui.model.clock import Clock
 from agent_tui.model.codec import CodecError
+from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream, nearest_level
 from agent_tui.runtimes.channel import (
     ForkMessage,
@@ -184,6 +185,7 @@ class PythonRuntime:
         that `head_start` has under way.
         """
         self.name = name
+        self.unforked = StartMethod.SPAWN
         self._kind = KINDS[name]
         self._command = child_command(interpreter, cwd, dict(environ))
         self.environ = dict(environ)

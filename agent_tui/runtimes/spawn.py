@@ -12,7 +12,7 @@ from pathlib import Path
 
 import agent_tui
 from agent_tui.model.child import ChildExit
-from agent_tui.model.logs import LogSink, LogSource, LogStream
+from agent_tui.model.logs import LogSink, LogSource, LogStream, ParseLine
 from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import encode_line
 from agent_tui.runtimes.kinds import KINDS
@@ -165,11 +165,14 @@ class Ends:
         for read_end, _ in self.outputs.values():
             os.close(read_end)
 
-    def attach(self, process_id: str, sink: LogSink) -> None:
-        """The output pipes go to the sink, the channel to the event loop."""
+    def attach(self, process_id: str, sink: LogSink, parse: ParseLine | None = None) -> None:
+        """The output pipes go to the sink, the channel to the event loop. `parse` finds records on stdout."""
         self.ours.setblocking(False)
         for stream, (read_end, _) in self.outputs.items():
-            sink.attach(read_end, LogSource(process_id, stream))
+            if parse is not None and stream is LogStream.STDOUT:
+                sink.attach(read_end, LogSource(process_id, stream), parse)
+            else:
+                sink.attach(read_end, LogSource(process_id, stream))
 
 
 def start(command: Command) -> Started:
@@ -223,18 +226,24 @@ class HeadStart:
     The caller must take it or discard it.
     """
 
-    def __init__(
-        self,
+    def __init__(self, command: Command, first_line: bytes = b"") -> None:
+        """Raises OSError."""
+        self._started: Started | None = start(command)
+        if first_line:
+            self._started.sock.sendall(first_line)
+
+    @classmethod
+    def of_python(
+        cls,
         runtime: str,
         interpreter: Path,
         cwd: Path,
         environ: Mapping[str, str],
         imports: Sequence[str] = (),
-    ) -> None:
+    ) -> "HeadStart":
         """`imports` is what the agent's code is known to import of others. Raises OSError."""
-        self._started: Started | None = start(child_command(interpreter, cwd, environ))
         modules = (*KINDS[runtime].sdk_modules, *imports)
-        self._started.sock.sendall(encode_line("prepare", {"modules": modules}))
+        return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))
 
     def take(self) -> Started | None:
         """The child, once; whoever takes it gives it its orders."""

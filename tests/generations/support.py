@@ -94,6 +94,7 @@ class FakeRuntime:
         environ: Mapping[str, str],
     ) -> None:
         self.environ = environ
+        self.unforked = StartMethod.SPAWN
         self.settings: list[ChildSettings] = []
         self._nursery = nursery
         self._parents = parents

@@ -27,7 +27,7 @@ from agent_tui.model.child import (
 )
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import StartMethod
-from agent_tui.model.logs import LogLevel, LogSource
+from agent_tui.model.logs import LogLevel, LogSource, ParseLine
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.runtimes.python import PythonRuntime
@@ -56,16 +56,20 @@ class Sink:
         self.records: list[tuple[LogLevel, str, dict[str, object]]] = []
         self._threads: list[threading.Thread] = []
 
-    def attach(self, fd: int, source: LogSource) -> None:
-        thread = threading.Thread(target=self._read, args=(fd, source), daemon=True)
+    def attach(self, fd: int, source: LogSource, parse: ParseLine | None = None) -> None:
+        thread = threading.Thread(target=self._read, args=(fd, source, parse), daemon=True)
         if source.process_id[0] not in "bt":
             self._threads.append(thread)
         thread.start()
 
-    def _read(self, fd: int, source: LogSource) -> None:
+    def _read(self, fd: int, source: LogSource, parse: ParseLine | None) -> None:
         with os.fdopen(fd, "rb") as pipe:
             for line in pipe:
-                self.lines.append((source.stream.value, line.decode("utf-8", "replace").rstrip("\n")))
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                if parse and (record := parse(text)):
+                    self.write(source, record.level, record.text, logger=record.logger, fields=record.fields)
+                else:
+                    self.lines.append((source.stream.value, text))
 
     def write(
         self,

@@ -1,0 +1,113 @@
+// One process of an agents-js file: a blank that gets its orders late, then a control, job or inference process.
+//
+// Messages of our own have the names of the Python children's (`model/child.py`), in snake case; the SDK's job main
+// speaks its own (agents-js.md §8) on the same channel.
+'use strict';
+const { describe } = require('./describe.cjs');
+const { Modules } = require('./modules.cjs');
+
+const DEFINITION = Symbol.for('agent-tui.definition');
+
+class Child {
+  constructor(config) {
+    this.config = config;
+    this.phase = 'importing the SDK';
+    this.modules = new Modules(config);
+    // Listens from the start: the host may send the orders while the SDK is still being imported. It sends nothing
+    // else until it heard `loading`; what then comes is kept by Node until somebody listens again.
+    this.orders = new Promise((resolve) => {
+      process.once('message', (message) => resolve(message.value));
+    });
+    this.onDisconnect = () => process.exit(0);
+    process.once('disconnect', this.onDisconnect);
+  }
+
+  /** Prepare all that does not depend on the agent's code. */
+  async blank({ sdk, sdkUrl, preload, tsx }) {
+    this.sdk = sdk;
+    await this.modules.install({ sdkUrl, tsx: this.config.tsx ? tsx : null });
+    for (const each of this.config.preload) {
+      try {
+        await preload(each);
+      } catch {
+        // the agent's own import of it says what is wrong
+      }
+    }
+    this.phase = '';
+    this.say('blank_ready');
+  }
+
+  async run(how) {
+    const orders = (this.it = await this.orders);
+    process.off('disconnect', this.onDisconnect);
+    process.on('disconnect', () => this.hostLost());
+    for (const name of Object.keys(process.env)) {
+      if (!(name in orders.environ)) delete process.env[name];
+    }
+    Object.assign(process.env, orders.environ);
+    if (!orders.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
+    await this.modules.serve(orders.snapshot);
+    process.on('beforeExit', () => this.ranDry());
+    this.phase = 'loading';
+    this.say('loading');
+    if (orders.kind === 'control') {
+      await require('./control.cjs').run(this, how);
+    } else if (orders.kind === 'inference') {
+      process.argv = [process.execPath, how.main('inference_proc_lazy_main'), orders.runners];
+      this.phase = '';
+      await how.importMain('inference_proc_lazy_main');
+    } else {
+      await require('./job.cjs').run(this, how);
+    }
+  }
+
+  say(name, value = {}) {
+    if (!process.connected) return;
+    process.send({ case: name, value }, () => {});
+  }
+
+  /** Say what failed, and end. */
+  async fail(error) {
+    this.phase = '';
+    const described = await describe(error, this);
+    await new Promise((done) => process.send({ case: 'failed', value: described }, () => done()));
+    process.exit(1);
+  }
+
+  /** Nothing is left that could finish what the agent's code waits for: Node would end with code 0 (agents-js.md §7). */
+  ranDry() {
+    if (!this.phase) return;
+    const what = this.phase === 'loading' ? 'its top-level await' : 'its prewarm function';
+    this.fail(new Error(`${what} waits for a promise that nothing will resolve`));
+  }
+
+  /** Runs the job's wind-down, as if the host had asked for it; agent-tui's guard ends what takes too long. */
+  hostLost() {
+    if (!process.emit('message', { case: 'shutdownRequest', value: { reason: 'agent-tui is gone' } })) {
+      process.exit(0);
+    }
+  }
+
+  set definition(definition) {
+    globalThis[DEFINITION] = definition;
+  }
+}
+
+/** The definition in a module, found as the SDK's job main finds it. Throws when there is none. */
+function definitionIn(sdk, module, file) {
+  const isAgent = sdk.isAgent;
+  const found =
+    typeof module.default === 'function' || isAgent(module.default) ? module.default : module.default?.default;
+  if (found === undefined) {
+    throw new TypeError(`${file} has no default export; it needs export default defineAgent({ entry })`);
+  }
+  if (!isAgent(found)) {
+    throw new TypeError(`the default export of ${file} was not made with defineAgent({ entry })`);
+  }
+  if (typeof found.entry !== 'function') {
+    throw new TypeError(`the default export of ${file} has no entry function`);
+  }
+  return found;
+}
+
+module.exports = { Child, definitionIn };

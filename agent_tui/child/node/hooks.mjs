@@ -1,0 +1,97 @@
+// The loader hooks of one process, in Node's thread for them: the project's modules come from the snapshot.
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const OURS = new URL('.', import.meta.url).href;
+const SHIM = new URL('./sdk.mjs', import.meta.url).href;
+const TYPESCRIPT = { '.js': ['.ts', '.tsx'], '.mjs': ['.mts'], '.cjs': ['.cts'], '.jsx': ['.tsx'] };
+
+let snapshot = new Map();
+let sdkUrl = '';
+let strips = false;
+let shim = null; // names that the project's imports of the SDK get from us
+const files = new Set();
+const packages = new Set();
+
+export function initialize({ port, sdkUrl: url, typescript }) {
+  sdkUrl = url;
+  strips = typescript === 'strip';
+  port.on('message', ({ id, what, value }) => {
+    if (what === 'serve') snapshot = value;
+    if (what === 'shim') shim = value;
+    const answer = what === 'loaded' ? { files: [...files], packages: [...packages] } : null;
+    port.postMessage({ id, value: answer });
+  });
+  port.unref();
+}
+
+function isProjects(url) {
+  return url?.startsWith('file:') && !url.includes('/node_modules/') && !url.startsWith(OURS);
+}
+
+export async function resolve(specifier, context, nextResolve) {
+  if (!isProjects(context.parentURL)) return nextResolve(specifier, context);
+  if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
+    const inSnapshot = ofSnapshot(specifier, context.parentURL);
+    if (inSnapshot) return { url: inSnapshot, shortCircuit: true, importAttributes: context.importAttributes };
+    return withTypeScript(specifier, context, nextResolve);
+  }
+  const found = await nextResolve(specifier, context);
+  if (shim && found.url === sdkUrl) return { url: SHIM, format: 'module', shortCircuit: true };
+  if (found.url.startsWith('file:') && !isProjects(found.url)) packages.add(found.url);
+  return found;
+}
+
+/** A relative import of a file that the snapshot has and the disk may not have any more. */
+function ofSnapshot(specifier, parentURL) {
+  let url;
+  try {
+    url = new URL(specifier, parentURL);
+    if (snapshot.has(fileURLToPath(url))) return url.href;
+  } catch {
+    return null;
+  }
+  return null;
+}
+
+/** Without tsx, `./x.js` in a TypeScript file may mean `./x.ts`, as for the compiler. */
+async function withTypeScript(specifier, context, nextResolve) {
+  try {
+    return await nextResolve(specifier, context);
+  } catch (error) {
+    const suffix = /\.[cm]?jsx?$/.exec(specifier)?.[0];
+    if (!strips || error.code !== 'ERR_MODULE_NOT_FOUND' || !(suffix in TYPESCRIPT)) throw error;
+    for (const other of TYPESCRIPT[suffix]) {
+      try {
+        return await nextResolve(specifier.slice(0, -suffix.length) + other, context);
+      } catch {
+        // the first error says what was asked for
+      }
+    }
+    throw error;
+  }
+}
+
+export async function load(url, context, nextLoad) {
+  if (url === SHIM) return { format: 'module', source: shimSource(), shortCircuit: true };
+  if (!isProjects(url)) return nextLoad(url, context);
+  const file = fileURLToPath(url.split('?')[0]);
+  files.add(file);
+  const source = snapshot.get(file);
+  if (source === undefined) return nextLoad(url, context);
+  let loaded;
+  try {
+    loaded = await nextLoad(url, context);
+  } catch (error) {
+    if (error.code !== 'ENOENT' || !context.format) throw error;
+    loaded = { format: context.format, source: '' }; // it was deleted since
+  }
+  // Node reads a CommonJS module itself; modules.cjs gives it the source.
+  if (loaded.source === null || loaded.source === undefined) return loaded;
+  return { ...loaded, source, shortCircuit: true };
+}
+
+function shimSource() {
+  const own = `globalThis[Symbol.for('agent-tui.shim')]`;
+  const names = shim.map((name) => `export const ${name} = ${own}[${JSON.stringify(name)}];`);
+  return [`export * from ${JSON.stringify(sdkUrl)};`, ...names].join('\n');
+}

@@ -1,0 +1,101 @@
+// A job process: the SDK's own job main, around the definition of the agent's file, which is watched.
+'use strict';
+const fs = require('node:fs');
+const inspector = require('node:inspector');
+const { definitionIn } = require('./child.cjs');
+const { describeNow } = require('./describe.cjs');
+const { standIn } = require('./participants.cjs');
+
+const MAIN = 'job_proc_lazy_main';
+
+async function run(child, how) {
+  const { file } = child.it;
+  const main = how.main(MAIN);
+  process.argv = [process.execPath, main, file];
+  let definition;
+  try {
+    definition = definitionIn(child.sdk, await how.load(file), file);
+  } catch (error) {
+    await child.fail(error);
+    return;
+  }
+  watchConnect(child);
+  standIn(child.sdk);
+  watchCrashes(child);
+  if (inspector.url()) child.say('debugging', { attached: true });
+  child.definition = watched(child, definition, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
+  // The job main reads its argument as soon as it is imported; the agent's code sees its own file there.
+  process.argv = [process.execPath, main, how.definition];
+  await how.importMain(MAIN);
+  process.argv = [process.execPath, main, file];
+}
+
+function watched(child, definition, acknowledges) {
+  let debugPort = 0;
+  const own = {
+    async prewarm(proc) {
+      child.phase = 'prewarm';
+      try {
+        await definition.prewarm?.(proc);
+      } catch (error) {
+        await child.fail(error); // the SDK would end with code 0 and say nothing
+      }
+      child.phase = '';
+      // Not before: the SDK's first listener is for one message, and Node keeps messages only while nobody listens.
+      process.on('message', (message) => {
+        if (message.case === 'debug_job') debugPort = message.value.port;
+        if (message.case === 'shutdownRequest' && !acknowledges) child.say('shutdown_ack');
+      });
+    },
+    async entry(ctx) {
+      if (debugPort) {
+        child.say('debugging', { attached: true });
+        inspector.open(debugPort, '127.0.0.1', false);
+        inspector.waitForDebugger();
+        // eslint-disable-next-line no-debugger
+        debugger;
+      }
+      child.say('entry_started', { at: Date.now() / 1000 });
+      const entry = definition.entry; // called without `this`, as the SDK does
+      try {
+        return await entry(ctx);
+      } catch (error) {
+        crashed(child, error);
+        throw error;
+      }
+    },
+  };
+  // The rest (onSessionEnd and what later versions know) is found through the prototype.
+  return Object.create(
+    definition,
+    Object.fromEntries(
+      Object.entries(own).map(([name, value]) => [name, { value, writable: true, enumerable: true, configurable: true }]),
+    ),
+  );
+}
+
+function crashed(child, error) {
+  const { error: text, traceback } = describeNow(error, child);
+  child.say('job_crashed', { error: text, traceback });
+}
+
+/** An error that nobody catches ends the process: Node prints it, and here it is told. */
+function watchCrashes(child) {
+  process.on('uncaughtExceptionMonitor', (error) => crashed(child, error));
+}
+
+function watchConnect(child) {
+  const prototype = child.sdk.JobContext.prototype;
+  const connect = prototype.connect;
+  let told = false;
+  prototype.connect = async function (...args) {
+    const result = await connect.apply(this, args);
+    if (!told) {
+      told = true;
+      child.say('job_connected', { at: Date.now() / 1000 });
+    }
+    return result;
+  };
+}
+
+module.exports = { run };

@@ -1,0 +1,168 @@
+// The project's own modules, as the generation has them: sources come from a snapshot and not from the disk, so that
+// a job never sees half of a newer version, in imports that run late either. URLs and file names stay the originals.
+//
+// ESM goes through a loader hook, which runs in a thread (hooks.mjs); CommonJS through `Module._extensions`.
+'use strict';
+const fs = require('node:fs');
+const Module = require('node:module');
+const path = require('node:path');
+const { MessageChannel } = require('node:worker_threads');
+const { fileURLToPath, pathToFileURL } = require('node:url');
+
+const OURS = __dirname + path.sep;
+const PACKAGES = `${path.sep}node_modules${path.sep}`;
+const EXTENSIONS = ['.js', '.cjs', '.mjs', '.json', '.ts', '.cts', '.mts', '.jsx', '.tsx'];
+
+class Modules {
+  #snapshot = new Map();
+  #required = new Map(); // files that CommonJS loaded, in order
+  #bare = new Map(); // packages that the project's CommonJS code requires: path by specifier
+  #port;
+  #answers = new Map();
+  #asked = 0;
+
+  constructor(config) {
+    this.config = config;
+  }
+
+  /** Register our hooks, then tsx's, which call ours for the source. */
+  async install({ sdkUrl, tsx }) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on('message', ({ id, value }) => {
+      this.#answers.get(id)?.(value);
+      this.#answers.delete(id);
+    });
+    port1.unref();
+    Module.register('./hooks.mjs', {
+      parentURL: pathToFileURL(__filename),
+      data: { port: port2, sdkUrl, typescript: this.config.typescript },
+      transferList: [port2],
+    });
+    if (tsx) await tsx();
+    this.#installRequire();
+  }
+
+  /** Serve these sources from here on: text by path, or base64 for what is no UTF-8. */
+  async serve(snapshot) {
+    for (const [file, { text, base64 }] of Object.entries(snapshot)) {
+      this.#snapshot.set(file, text ?? Buffer.from(base64, 'base64').toString());
+    }
+    await this.#ask('serve', this.#snapshot);
+  }
+
+  /** Give the project's imports of the SDK what `shim` names in place of its own. */
+  async replaceSdk(shim) {
+    globalThis[Symbol.for('agent-tui.shim')] = shim;
+    await this.#ask('shim', Object.keys(shim));
+    const load = Module._load;
+    const real = require.resolve(`${this.config.sdk}/dist/index.cjs`);
+    let made;
+    Module._load = function (request, parent, isMain) {
+      if (request !== '@livekit/agents' || !parent?.filename || !isProjects(parent.filename)) {
+        return load.call(this, request, parent, isMain);
+      }
+      if (Module._resolveFilename(request, parent) !== real) return load.call(this, request, parent, isMain);
+      made ??= withOwn(load.call(this, request, parent, isMain), shim);
+      return made;
+    };
+  }
+
+  /** What was loaded so far: the project's own files, and the packages that they import. */
+  async loaded() {
+    const { files, packages } = await this.#ask('loaded');
+    return {
+      files: [...new Set([...files, ...this.#required.keys()])],
+      packages: [...new Set([...packages, ...this.#bare.values()])],
+    };
+  }
+
+  source(file) {
+    return this.#snapshot.get(file);
+  }
+
+  isProjects(file) {
+    return isProjects(file);
+  }
+
+  /** Whether Node takes a file for an ES module. */
+  isModule(file) {
+    if (file.endsWith('.mjs') || file.endsWith('.mts')) return true;
+    if (file.endsWith('.cjs') || file.endsWith('.cts')) return false;
+    for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
+      try {
+        const { type } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'));
+        return type === 'module' || (type === undefined && this.config.esm);
+      } catch {
+        if (folder === path.dirname(folder)) return this.config.esm;
+      }
+    }
+  }
+
+  #ask(what, value) {
+    return new Promise((resolve) => {
+      const id = ++this.#asked;
+      this.#answers.set(id, (answer) => {
+        this.#port.unref();
+        resolve(answer);
+      });
+      this.#port.ref();
+      this.#port.postMessage({ id, what, value });
+    });
+  }
+
+  // Outermost, after tsx: whatever reads the file for a module reads the snapshot's content once.
+  #installRequire() {
+    for (const extension of EXTENSIONS) {
+      const load = Module._extensions[extension];
+      if (!load) continue;
+      Module._extensions[extension] = (module, filename) => {
+        if (isProjects(filename)) this.#required.set(filename, true);
+        const source = this.#snapshot.get(filename);
+        return source === undefined ? load(module, filename) : reading(filename, source, () => load(module, filename));
+      };
+    }
+    const resolve = Module._resolveFilename;
+    const bare = this.#bare;
+    Module._resolveFilename = function (request, parent, ...rest) {
+      const found = resolve.call(this, request, parent, ...rest);
+      if (parent?.filename && isProjects(parent.filename) && path.isAbsolute(found) && !isProjects(found)) {
+        bare.set(request, found);
+      }
+      return found;
+    };
+  }
+}
+
+/** Whether a file is the project's own, and not of a package, of Node or ours. */
+function isProjects(file) {
+  return path.isAbsolute(file) && !file.includes(PACKAGES) && !file.startsWith(OURS);
+}
+
+/** Run `load`; its first reading of the file gets that source. */
+function reading(filename, source, load) {
+  const read = fs.readFileSync;
+  const restore = () => {
+    if (fs.readFileSync === patched) fs.readFileSync = read;
+  };
+  function patched(file, options) {
+    const name = file instanceof URL ? fileURLToPath(file) : file;
+    if (name !== filename) return read.apply(this, arguments);
+    restore();
+    return options === undefined || options === null ? Buffer.from(source) : source;
+  }
+  fs.readFileSync = patched;
+  try {
+    return load();
+  } finally {
+    restore();
+  }
+}
+
+/** An object like a module's exports, with some of its own. */
+function withOwn(real, own) {
+  const others = Object.entries(Object.getOwnPropertyDescriptors(real)).filter(([name]) => !(name in own));
+  return Object.assign(Object.defineProperties({}, Object.fromEntries(others)), own);
+}
+
+module.exports = { Modules, isProjects };

@@ -1,0 +1,311 @@
+"""Which Node runs an agents-js file, with which copy of the SDK, and what reads its TypeScript."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_tui.model.errors import UserError
+from agent_tui.reading import normalized
+from agent_tui.runtimes.interpreter import Candidate, Interpreter, Miss
+
+OLDEST_NODE = 20
+OLDEST_SDK = (1, 5)
+PACKAGE = "@livekit/agents"
+STRIPS_SINCE = (22, 7)
+"""From here on Node can strip types and transform enums (`--experimental-transform-types`)."""
+
+ASK_LIMIT_S = 20.0
+MOST_BYTES = 2**20
+"""Of a package.json."""
+
+_QUESTION = "console.log(JSON.stringify([process.versions.node, process.execPath]))"
+_HAS_IMPORTS = re.compile(rb"^\s*(import\b(?!\s*\()|export\b)", re.MULTILINE)
+
+Ask = Callable[[Path, Mapping[str, str]], tuple[str, Path]]
+"""Asks a Node for its version and its real path; raises OSError or ValueError."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInterpreter(Interpreter):
+    """The Node that runs the agent, and what it runs it with."""
+
+    package: Path = Path()
+    """The folder of the SDK that the agent's file imports, links resolved."""
+    sdk_version: str = ""
+    is_esm: bool = True
+    """Whether the agent's file is an ES module; else it requires the SDK's CommonJS build."""
+    tsx: Path | None = None
+    """The project's own tsx, for a TypeScript file."""
+    flags: tuple[str, ...] = ()
+    """Node's own, for a TypeScript file without tsx."""
+
+    @property
+    def typescript(self) -> str:
+        """What reads TypeScript: `tsx`, `strip` (Node itself), or nothing."""
+        return "tsx" if self.tsx else "strip" if self.flags else ""
+
+
+def find_node(
+    file: Path, environ: Mapping[str, str], node: str | None = None, ask: Ask | None = None
+) -> NodeInterpreter:
+    """Return the first Node that will do, and what runs the file; blocks while it asks.
+
+    Raise UserError when no Node, SDK, or reader of TypeScript will do.
+    """
+    real = Path(os.path.realpath(file))
+    package, sdk_version = find_package(real)
+    misses: list[Miss] = []
+    asked: set[Path] = set()
+    for candidate in candidates(real, node, environ):
+        if not candidate.path.exists():
+            misses.append(Miss(candidate.path, candidate.how, "does not exist"))
+            continue
+        target = Path(os.path.realpath(candidate.path))
+        if target in asked and "volta" not in candidate.how:  # Volta's shims are one file
+            continue
+        asked.add(target)
+        try:
+            version, path = (ask or ask_node)(candidate.path, environ)
+            numbers = tuple(int(each) for each in version.split(".")[:2])
+        except (OSError, ValueError, TypeError) as error:
+            misses.append(Miss(candidate.path, candidate.how, f"cannot be asked: {error}"))
+            continue
+        if numbers[0] < OLDEST_NODE:
+            reason = f"is Node {version}, needed is {OLDEST_NODE} or later"
+            misses.append(Miss(candidate.path, candidate.how, reason))
+            continue
+        tsx, flags = find_typescript(real, numbers, version)
+        return NodeInterpreter(
+            path,
+            version,
+            candidate.how,
+            tuple(misses),
+            package=package,
+            sdk_version=sdk_version,
+            is_esm=is_esm(real, with_tsx=tsx is not None),
+            tsx=tsx,
+            flags=flags,
+        )
+    tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Node was found"
+    advice = f"install Node {OLDEST_NODE} or later, or give one with --node"
+    raise UserError(f"no Node can run {file}: {tried}; {advice}")
+
+
+# -- Node -------------------------------------------------------------------------------------------------
+
+
+def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[Candidate]:
+    """Yield the Nodes to ask, in order; `--node` alone where it is given. `file` has its links resolved."""
+    if node:
+        yield Candidate(_named(node, environ), "--node")
+        return
+    home = Path(environ["HOME"]) if environ.get("HOME") else None
+    yield from _nvm(file, environ, home)
+    volta = Path(environ["VOLTA_HOME"]) if environ.get("VOLTA_HOME") else home and home / ".volta"
+    if volta and (volta / "bin" / "node").exists():
+        yield Candidate(volta / "bin" / "node", "volta")
+    yield from _fnm(file, environ, home)
+    if found := shutil.which("node", path=environ.get("PATH", "")):
+        yield Candidate(Path(found), "node on PATH")
+
+
+def _nvm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[Candidate]:
+    folder = Path(environ["NVM_DIR"]) if environ.get("NVM_DIR") else home and home / ".nvm"
+    if not folder or not folder.is_dir():
+        return
+    wanted, where = _wanted(file)
+    if not wanted:
+        wanted, where = _first_line(folder / "alias" / "default"), "default"
+    for _ in range(5):  # an alias may name another one
+        named = _first_line(folder / "alias" / wanted) if wanted else ""
+        if not named:
+            break
+        wanted = named
+    found = _newest(folder / "versions" / "node", wanted)
+    if found is not None:
+        yield Candidate(found / "bin" / "node", f"nvm, {where}" if wanted else "nvm, the newest")
+    elif wanted:
+        yield Candidate(folder / "versions" / "node" / f"v{wanted.lstrip('v')}", f"nvm, {where}")
+
+
+def _fnm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[Candidate]:
+    if shell := environ.get("FNM_MULTISHELL_PATH"):
+        yield Candidate(Path(shell) / "bin" / "node", "fnm, this shell")
+    data = environ.get("XDG_DATA_HOME") or (str(home / ".local" / "share") if home else "")
+    folder = Path(environ.get("FNM_DIR") or (f"{data}/fnm" if data else ""))
+    if not folder.name or not folder.is_dir():
+        return
+    wanted, where = _wanted(file)
+    found = _newest(folder / "node-versions", wanted) if wanted else None
+    if found is not None:
+        yield Candidate(found / "installation" / "bin" / "node", f"fnm, {where}")
+    elif (folder / "aliases" / "default").exists():
+        yield Candidate(folder / "aliases" / "default" / "bin" / "node", "fnm, default")
+
+
+def _wanted(file: Path) -> tuple[str, str]:
+    """Return the version that the project names, and where."""
+    for folder in file.parents:
+        for name in (".nvmrc", ".node-version"):
+            if version := _first_line(folder / name):
+                return version, name
+    return "", ""
+
+
+def _first_line(path: Path) -> str:
+    try:
+        if not path.is_file():
+            return ""
+        return path.read_text(encoding="utf-8").split("\n")[0].split("#")[0].strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _newest(folder: Path, wanted: str) -> Path | None:
+    """Return the newest installed version that starts with what is wanted (`22`, `v20.11`)."""
+    try:
+        installed = [each for each in folder.iterdir() if re.fullmatch(r"v\d+(\.\d+)*", each.name)]
+    except OSError:
+        return None
+    named = wanted.lstrip("v").split(".") if re.fullmatch(r"v?\d+(\.\d+)*", wanted) else []
+    fitting = [each for each in installed if each.name[1:].split(".")[: len(named)] == named]
+    return max(fitting, key=lambda each: [int(n) for n in each.name[1:].split(".")], default=None)
+
+
+def _named(node: str, environ: Mapping[str, str]) -> Path:
+    """Return what `--node` names: a path, the folder of an installation, or a command on PATH."""
+    path = Path(node).expanduser()
+    if path.is_dir():
+        return normalized(path) / "bin" / "node"
+    if path.exists() or "/" in node:
+        return normalized(path)
+    found = shutil.which(node, path=environ.get("PATH", ""))
+    if found is None:
+        raise UserError(f"--node {node}: there is no such file, nor such a command on PATH; give a path")
+    return Path(found)
+
+
+def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
+    """Start a Node once, and ask for its version and its real path."""
+    plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
+    try:
+        done = subprocess.run(
+            [str(path), "-e", _QUESTION],
+            env=plain,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASK_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"gave no answer within {ASK_LIMIT_S:g} s") from None
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
+    lines = done.stdout.splitlines()
+    version, executable = json.loads(lines[-1] if lines else b"")
+    return str(version), Path(str(executable))
+
+
+# -- the SDK ----------------------------------------------------------------------------------------------
+
+
+def find_package(file: Path) -> tuple[Path, str]:
+    """Return the SDK's folder, found as Node finds it from the file's folder up, and its version.
+
+    Raise UserError if there is none, or one that is too old.
+    """
+    folder = _package(file, PACKAGE)
+    if folder is None:
+        if any((each / ".pnp.cjs").exists() for each in file.parents):
+            why = "Yarn's Plug'n'Play is not supported: set nodeLinker: node-modules in .yarnrc.yml"
+            raise UserError(f"{file} needs {PACKAGE}: {why}, and run yarn install")
+        raise UserError(
+            f"{file} needs {PACKAGE}, which is not installed: run npm install {PACKAGE} in {_home(file)}"
+        )
+    version = str(_read_json(folder / "package.json").get("version", ""))
+    numbers = tuple(int(each) for each in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST_SDK:
+        oldest = ".".join(map(str, OLDEST_SDK))
+        raise UserError(
+            f"{PACKAGE} {version} in {folder} is too old, needed is {oldest} or later: "
+            f"run npm install {PACKAGE}@latest in {_home(file)}"
+        )
+    return folder, version
+
+
+def find_typescript(file: Path, node: tuple[int, ...], version: str) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the project's tsx, or Node's flags without it; neither for JavaScript. Raise UserError."""
+    if file.suffix.lower() not in (".ts", ".mts", ".cts"):
+        return None, ()
+    if (tsx := _package(file, "tsx")) is not None:
+        main = _read_json(tsx / "package.json").get("exports", {})
+        loader = main.get(".") if isinstance(main, dict) else None
+        return tsx / (loader if isinstance(loader, str) else "dist/loader.mjs"), ()
+    if node >= STRIPS_SINCE:
+        flags = ["--experimental-transform-types", "--disable-warning=ExperimentalWarning"]
+        return None, tuple(flags)
+    raise UserError(
+        f"{file} is TypeScript, which Node {version} does not read: run npm install --save-dev tsx in "
+        f"{_home(file)}, or give Node 22.7 or later with --node"
+    )
+
+
+def is_esm(file: Path, *, with_tsx: bool = False) -> bool:
+    """Return whether Node takes the file for an ES module."""
+    suffix = file.suffix.lower()
+    if suffix in (".mjs", ".mts"):
+        return True
+    if suffix in (".cjs", ".cts"):
+        return False
+    for folder in file.parents:
+        if (folder / "package.json").is_file():
+            kind = _read_json(folder / "package.json").get("type")
+            if kind is not None:
+                return kind == "module"
+            break
+    if with_tsx:
+        return False
+    try:  # Node looks for import and export, too
+        return _HAS_IMPORTS.search(file.read_bytes()) is not None
+    except OSError:
+        return True
+
+
+def _package(file: Path, name: str) -> Path | None:
+    for folder in file.parents:
+        found = folder / "node_modules" / name
+        if (found / "package.json").is_file():
+            return Path(os.path.realpath(found))
+    return None
+
+
+def _home(file: Path) -> Path:
+    """Return the folder in which to install something for the file."""
+    return next((each for each in file.parents if (each / "package.json").is_file()), file.parent)
+
+
+def _read_json(path: Path) -> Mapping[str, object]:
+    try:
+        with path.open("rb") as stream:
+            content = json.loads(stream.read(MOST_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def described_package(node: NodeInterpreter) -> str:
+    """Return what people read of the SDK."""
+    return f"{PACKAGE} {node.sdk_version} in {node.package} ({'ESM' if node.is_esm else 'CommonJS'})"
+
+
+def described_typescript(node: NodeInterpreter) -> str:
+    """Return what reads TypeScript, for people; empty for JavaScript."""
+    if node.tsx:
+        return f"tsx in {node.tsx.parent.parent}"
+    return "Node's type stripping" if node.flags else ""

@@ -1,0 +1,118 @@
+"""Children of one generation of an agents-js file: blanks that are given the file."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent_tui.model.child import Child, Failed, Manifest, ProcessKind
+from agent_tui.model.clock import Clock
+from agent_tui.model.logs import LogLevel, LogSink
+from agent_tui.runtimes.channel import encode_line
+from agent_tui.runtimes.kinds import AGENTS_JS, KINDS
+from agent_tui.runtimes.node.blanks import Blanks
+from agent_tui.runtimes.node.child import NodeChild
+from agent_tui.runtimes.node.dialect import NodeDialect
+from agent_tui.runtimes.python import ChildSettings
+from agent_tui.runtimes.python import Modules
+
+
+class NodeRuntime:
+    """Starts children of one generation from the project's blanks."""
+
+    def __init__(
+        self,
+        blanks: Blanks,
+        file: Path,
+        environ: Mapping[str, str],
+        sink: LogSink,
+        clock: Clock,
+        log_level: int = LogLevel.DEBUG,
+        settings: ChildSettings | None = None,
+        modules: Modules | None = None,
+    ) -> None:
+        """`environ` is the whole environment that the file is to see; without `modules` the project's own
+        come from the disk.
+        """
+        self.environ = dict(environ)
+        self.unforked = blanks.method
+        self._blanks = blanks
+        self._file = file.resolve()
+        self._sink = sink
+        self._clock = clock
+        self._log_level = log_level
+        self._settings = settings or ChildSettings()
+        self._modules = modules or Modules()
+        self._snapshot: Mapping[str, Mapping[str, str]] | None = None
+        self._over = False
+
+    def configure(self, settings: ChildSettings) -> None:
+        """Give children that are launched from here on these settings."""
+        self._settings = settings
+
+    def serve(self, modules: Modules) -> None:
+        """Give children that are launched from here on these modules of the project."""
+        if modules != self._modules:
+            self._modules, self._snapshot = modules, None
+
+    async def other_kind(self, said: Manifest | Failed | None) -> str:
+        """Return nothing: the file's suffix is its kind."""
+        return ""
+
+    def close(self) -> None:
+        """Launch nothing any more."""
+        self._over = True
+
+    async def launch(
+        self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
+    ) -> NodeChild:
+        """Start a child of that kind. `functions` is the manifest's. Raise OSError."""
+        if self._over:
+            raise OSError("its generation is over")
+        found = json.loads(functions) if functions else {}
+        process = self._blanks.take(self.environ, kind, process_id)
+        dialect = NodeDialect(kind, process_id, self._sink, self._clock, self.environ)
+        initialize = b"" if kind is ProcessKind.CONTROL else self._initialize()
+        child = NodeChild(
+            process, KINDS[AGENTS_JS].traits, dialect, initialize, lambda: self._blanks.started(process.pid)
+        )
+        orders = {
+            "kind": str(kind),
+            "process_id": process_id,
+            "file": found.get("agent", str(self._file)) if kind is ProcessKind.JOB else str(self._file),
+            "environ": self.environ,
+            "production": self._settings.production,
+            "request_func": self._settings.request_func,
+            "load_func": self._settings.load_func,
+            "runners": found.get("runners", "{}"),
+            "snapshot": self._written_snapshot(),
+        }
+        child.send_line(encode_line("orders", orders))
+        return child
+
+    def _initialize(self) -> bytes:
+        """Return the line that starts the SDK's mains (agents-js.md §8.2)."""
+        value = {
+            "loggerOptions": {"pretty": False, "level": _level_word(self._log_level)},
+            "sessionEndTimeout": self._settings.session_end_timeout_ms,
+            "pingInterval": 2500,
+            "pingTimeout": 60_000,
+            "highPingThreshold": 500,
+        }
+        return encode_line("initializeRequest", value)
+
+    def _written_snapshot(self) -> Mapping[str, Mapping[str, str]]:
+        if self._snapshot is None:
+            self._snapshot = {path: _text(content) for path, content in self._modules.contents.items()}
+        return self._snapshot
+
+
+def _text(content: bytes) -> Mapping[str, str]:
+    try:
+        return {"text": content.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode("ascii")}
+
+
+def _level_word(level: int) -> str:
+    return max((each for each in LogLevel if each <= level), default=LogLevel.TRACE).label
