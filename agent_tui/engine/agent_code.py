@@ -270,6 +270,7 @@ class AgentCode:
             return None
         return Blanks(
             config.interpreter,
+            config.agent,
             config.cwd,
             self._intake,
             self._clock,

@@ -39,7 +39,7 @@ async def manifest_of(
     if isinstance(interpreter, NodeInterpreter):
         first = head_start.take() if head_start else None
         blanks = Blanks(
-            interpreter, cwd, intake, clock, _nothing, ahead=False, first=first, first_environ=environ
+            interpreter, file, cwd, intake, clock, _nothing, ahead=False, first=first, first_environ=environ
         )
         run = NodeRuntime(blanks, file, environ, intake, clock, settings=settings)
     else:

@@ -27,6 +27,10 @@ from agent_tui.options.configfile import NAME as CONFIG
 from agent_tui.options.envfiles import project_root
 from agent_tui.reading import normalized, read_file
 from agent_tui.runtimes.imports import INSTALLED, NEVER_FOLLOWED, Import, Resolver, imports_of
+from agent_tui.runtimes.kinds import JAVASCRIPT
+from agent_tui.runtimes.node.imports import SUFFIXES, NodeResolver
+from agent_tui.runtimes.node.imports import imports_of as node_imports
+from agent_tui.runtimes.node.imports import stem as node_stem
 
 MOST_MODULES = 5000
 MOST_BYTES = 64 * 2**20
@@ -34,6 +38,9 @@ MOST_BYTES = 64 * 2**20
 
 LARGEST = 8 * 2**20
 MOST_FOLDERS = 2000
+NODE_SETTINGS = ("package.json", "tsconfig.json")
+"""Files of an agents-js project that change how its modules are read."""
+
 RACY_S = 2.0
 """A file this young may change again without a new time; it is read each time, as git does it."""
 
@@ -83,7 +90,9 @@ class Sources:
         self, agent: Path, *, cwd: Path, globs: Sequence[str] = (), roots: Sequence[str] = ()
     ) -> None:
         """`roots` are further entries of the agent's `sys.path`. Raises UserError for a bad pattern."""
-        self._agent = str(normalized(agent))
+        self._is_node = agent.suffix.lower() in JAVASCRIPT
+        # Node knows a module by its path with links resolved.
+        self._agent = os.path.realpath(agent) if self._is_node else str(normalized(agent))
         first = os.path.dirname(os.path.realpath(agent))
         self._roots: dict[str, None] = {first: None}
         self._learned: dict[str, None] = {}
@@ -93,7 +102,7 @@ class Sources:
         self._cache: dict[str, _File] = {}
         self._digests: dict[str, _File] = {}
         self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
-        self._resolver = Resolver(self._listing)
+        self._resolver: Resolver | NodeResolver = self._make_resolver()
         """Of the last reading; its folders are those in which a change can matter."""
         self._one = threading.RLock()
         self.folders: frozenset[Path] = frozenset()
@@ -135,8 +144,11 @@ class Sources:
         missing = (snapshot.missing | now.missing).difference(map(_stem, modules))
         return replace(snapshot, modules=modules, missing=missing)
 
+    def _make_resolver(self) -> Resolver | NodeResolver:
+        return NodeResolver(self._listing) if self._is_node else Resolver(self._listing)
+
     def _read(self) -> Snapshot:
-        resolver = self._resolver = Resolver(self._listing)
+        resolver = self._resolver = self._make_resolver()
         resolver.folders.update(self._roots, self._env_folders)
         modules: dict[str, bytes] = {}
         written: dict[str, float] = {}
@@ -205,7 +217,8 @@ class Sources:
             if kept is None or kept.stamp != stamp or len(kept.content) > most_bytes:
                 content = read_file(path, most_bytes)
                 same = kept is not None and kept.content == content
-                found = kept.imports if same and kept else _all_imports(content)
+                scan = node_imports if self._is_node else _all_imports
+                found = kept.imports if same and kept else scan(content)
                 trusted = None if _is_young(status) else stamp
                 kept = self._cache[path] = _File(trusted, content, _written(status), found)
         except (OSError, ValueError):
@@ -222,7 +235,7 @@ class Sources:
     def _other_files(self) -> Iterator[str]:
         for folder in self._env_folders:
             for name in self._listing(folder):
-                if is_settings_file(name):
+                if is_settings_file(name) or (self._is_node and name in NODE_SETTINGS):
                     yield os.path.join(folder, name)
         for pattern in self._globs:
             yield from pattern.find(self._resolver.folders)
@@ -275,6 +288,8 @@ def _is_young(status: os.stat_result) -> bool:
 
 def _stem(path: str) -> str:
     """Return a module's path without suffix, a package's without `__init__.py`."""
+    if not path.endswith(".py"):
+        return node_stem(path)
     return path.removesuffix("/__init__.py").removesuffix(".py")
 
 
@@ -426,4 +441,4 @@ class Watch:
 def _matters(change: Change, path: str) -> bool:
     """Modules, environment and config files, and what may be a folder."""
     name = Path(path).name
-    return name.endswith((".py", ".toml")) or name.startswith(".env") or "." not in name
+    return name.endswith((".py", ".toml", *SUFFIXES)) or name.startswith(".env") or "." not in name

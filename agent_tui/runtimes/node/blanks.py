@@ -9,14 +9,16 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import agent_tui
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.clock import Clock
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState, StartMethod
 from agent_tui.model.logs import LogSink
-from agent_tui.runtimes.node.find import NodeInterpreter
+from agent_tui.runtimes.node.find import NodeInterpreter, find_package
 from agent_tui.runtimes.node.pino import parse
 from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, system_pidfd_open
 
@@ -80,6 +82,7 @@ class Blanks:
     def __init__(
         self,
         node: NodeInterpreter,
+        file: Path,
         cwd: Path,
         sink: LogSink,
         clock: Clock,
@@ -95,6 +98,8 @@ class Blanks:
         """
         self.method = StartMethod.BLANK if ahead else StartMethod.SPAWN
         self._node = node
+        self._file = file.resolve()
+        self._stamps = self._stamps_now()
         self._cwd = cwd
         self._sink = sink
         self._clock = clock
@@ -127,6 +132,7 @@ class Blanks:
         now = self._clock.monotonic()
         if kind is ProcessKind.CONTROL:
             self._loads = (now, self._loads[0])
+        self._discard_if_changed()
         for each in [each for each in self._stock if not each.fits(environ)]:
             self._end(each, "Node's own environment changed")
         self._environ = environ
@@ -145,6 +151,23 @@ class Blanks:
         self._stop_reading(blank)
         self._refill_later()
         return blank.process
+
+    def _discard_if_changed(self) -> None:
+        """End the stock if what it was made of changed on disk: the SDK, package.json, tsconfig.json."""
+        stamps = self._stamps_now()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        with contextlib.suppress(UserError):  # which the load says
+            package, version = find_package(self._file)
+            self._node = replace(self._node, package=package, sdk_version=version)
+        for each in tuple(self._stock):
+            self._end(each, "the project's packages changed")
+
+    def _stamps_now(self) -> tuple[int, ...]:
+        folders = [each for each in self._file.parents if (each / "package.json").exists()][:2]
+        names = [each / name for each in folders for name in ("package.json", "tsconfig.json")]
+        return tuple(_changed_at(each) for each in (self._node.package / "package.json", *names))
 
     def learn(self, packages: Sequence[str]) -> None:
         """Preload what the project's code imports of others in the blanks to come."""
@@ -275,3 +298,10 @@ class Blanks:
                 *(() if by is None else (by,)),
             )
         )
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,158 @@
+"""What a JavaScript or TypeScript file imports, read from its text, and which project files those are.
+
+More than it imports does no harm, so comments and strings are not told apart from code. What only Node knows
+(packages of a workspace, conditions) the manifest of a load tells.
+"""
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from agent_tui.reading import read_start
+from agent_tui.runtimes.imports import Import, names_in
+
+MOST_SCANNED = 2**20
+"""Bytes of a file that are scanned."""
+
+MOST_NAMES = 10_000
+SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".mjs", ".cjs", ".jsx", ".json")
+"""Of the files that an import without one may mean, in order."""
+
+TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".jsx": (".tsx",)}
+"""What a written suffix may stand for in a TypeScript project."""
+
+MOST_EXTENDED = 8
+"""Files of a chain of `extends` in tsconfig.json."""
+
+_SPECIFIER = re.compile(
+    r"""(?:\bfrom|\bimport|\bimport\s*\(|\brequire\s*\(|\bnew\s+URL\s*\()\s*["'`]([^"'`\n$]{1,1024})["'`]"""
+)
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_TRAILING_COMMA = re.compile(r",(\s*[}\]])")
+
+Paths = tuple[str, Mapping[str, tuple[str, ...]]]
+"""Of a tsconfig.json: the folder that its targets are relative to, and targets by pattern."""
+
+
+def imports_of(source: bytes) -> tuple[Import, ...]:
+    """Return each specifier of a source once, valid or not."""
+    text = source[:MOST_SCANNED].decode("utf-8", "replace")
+    found = itertools.islice(_SPECIFIER.finditer(text), MOST_NAMES)
+    return tuple({Import(match[1]): None for match in found})
+
+
+def stem(path: str) -> str:
+    """Return a module's path without suffix, a folder's without `index`."""
+    base, suffix = os.path.splitext(path)
+    return base.removesuffix("/index") if suffix in SUFFIXES else path
+
+
+class NodeResolver:
+    """Finds the project's files that imports run, and notes where it looked for them."""
+
+    def __init__(self, names_in: Callable[[str], Container[str]] = names_in) -> None:
+        self.folders: set[str] = set()
+        """Folders that were searched."""
+        self.missing: set[str] = set()
+        """Modules, without suffix, that are not there."""
+        self._names_in = names_in
+        self._paths: dict[str, Paths | None] = {}
+
+    def files(self, each: Import, importer: str, roots: Iterable[str]) -> Iterator[str]:
+        """Yield the file that an import in the file `importer` runs, if it is the project's."""
+        name = each.module.removeprefix("file://").split("?")[0]
+        folder = os.path.dirname(importer)
+        if name.startswith(("./", "../", "/")) or name in (".", ".."):
+            yield from self._file(os.path.normpath(os.path.join(folder, name)), required=True)
+            return
+        paths = self._tsconfig(folder)
+        for target in _mapped(name, paths) if paths else ():
+            yield from self._file(os.path.normpath(target), required=False)
+
+    def _file(self, path: str, *, required: bool) -> Iterator[str]:
+        folder, name = os.path.split(path)
+        if "node_modules" in folder.split(os.sep):
+            return
+        self.folders.add(folder)
+        names = self._names_in(folder)
+        base, suffix = os.path.splitext(name)
+        options = [name] if suffix else []
+        options += [base + other for other in TYPESCRIPT.get(suffix, ())]
+        options += [name + other for other in SUFFIXES]
+        for option in options:
+            if option in names:
+                yield os.path.realpath(os.path.join(folder, option))
+                return
+        if name in names or not name:
+            inside = self._names_in(path)
+            self.folders.add(path)
+            for option in (f"index{suffix}" for suffix in SUFFIXES):
+                if option in inside:
+                    yield os.path.realpath(os.path.join(path, option))
+                    return
+        if required:
+            self.missing.add(stem(path))
+
+    # -- tsconfig.json --------------------------------------------------------------------------------
+
+    def _tsconfig(self, folder: str) -> Paths | None:
+        """Return the paths of the nearest tsconfig.json, at the folder or above it."""
+        if folder not in self._paths:
+            self._paths[folder] = None
+            file = os.path.join(folder, "tsconfig.json")
+            if "tsconfig.json" in self._names_in(folder):
+                self.folders.add(folder)
+                self._paths[folder] = _read_paths(file)
+            elif (above := os.path.dirname(folder)) != folder:
+                self._paths[folder] = self._tsconfig(above)
+        return self._paths[folder]
+
+
+def _read_paths(file: str) -> Paths | None:
+    for _ in range(MOST_EXTENDED):
+        config = _read_jsonc(file)
+        options = config.get("compilerOptions")
+        folder = os.path.dirname(file)
+        if isinstance(options, dict) and isinstance(options.get("paths"), dict):
+            base = options.get("baseUrl")
+            root = os.path.join(folder, base) if isinstance(base, str) else folder
+            patterns = {
+                str(pattern): tuple(each for each in targets if isinstance(each, str))
+                for pattern, targets in options["paths"].items()
+                if isinstance(targets, list)
+            }
+            return root, patterns
+        extended = config.get("extends")
+        if not isinstance(extended, str) or not extended.startswith("."):
+            return None
+        file = os.path.join(folder, extended)
+        file = file if file.endswith(".json") else f"{file}.json"
+    return None
+
+
+def _read_jsonc(file: str) -> Mapping[str, object]:
+    try:
+        text = read_start(Path(file), MOST_SCANNED).decode("utf-8", "replace")
+        text = _COMMENT.sub(lambda match: match[1] or "", text)
+        content = json.loads(_TRAILING_COMMA.sub(r"\1", text))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _mapped(name: str, paths: Paths) -> Iterator[str]:
+    """Yield what a specifier may stand for under `paths`."""
+    root, patterns = paths
+    for pattern, targets in patterns.items():
+        before, star, after = pattern.partition("*")
+        if star and name.startswith(before) and name.endswith(after):
+            middle = name[len(before) : len(name) - len(after)]
+        elif name == pattern:
+            middle = ""
+        else:
+            continue
+        for target in targets:
+            yield os.path.join(root, target.replace("*", middle, 1))
