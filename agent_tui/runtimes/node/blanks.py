@@ -19,7 +19,6 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState, StartMethod
 from agent_tui.model.logs import LogSink
 from agent_tui.runtimes.node.find import NodeInterpreter, find_package
-from agent_tui.runtimes.node.pino import parse
 from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, system_pidfd_open
 
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
@@ -59,14 +58,15 @@ def blank_command(
 
 
 class Blank:
-    """One blank, from its start until it is taken or ends."""
+    """One blank, from its start until it is given a file or ends."""
 
     def __init__(self, number: int, started: Started, environ: Mapping[str, str]) -> None:
         self.id = f"k{number}"
         self.environ = environ
         self.started = started
         self.process = SpawnedProcess(started, system_pidfd_open())
-        self.is_ready = False
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the SDK is imported, or the process has ended before that."""
 
     def fits(self, environ: Mapping[str, str]) -> bool:
         """Return whether Node itself would have read the same from this environment."""
@@ -107,8 +107,8 @@ class Blanks:
         self._cores = cores
         self._numbers = itertools.count(1)
         self._stock: list[Blank] = []
-        self._starting: set[int] = set()
-        """Pids of processes that still import the SDK, those that were taken meanwhile included."""
+        self._importing: set[Blank] = set()
+        """Those that still import the SDK, claimed ones included."""
         self._preload: tuple[str, ...] = ()
         self._environ: Mapping[str, str] = first_environ or {}
         self._loads = (-OFTEN_S, -2 * OFTEN_S)
@@ -118,39 +118,45 @@ class Blanks:
         self._refill: asyncio.TimerHandle | None = None
         self._closing = False
         if first is not None:
-            self._add(first, self._environ)
+            self._add(self._follow(first, self._environ))
 
     @property
     def stock(self) -> tuple[Blank, ...]:
         return tuple(self._stock)
 
-    def take(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> SpawnedProcess:
-        """Return a process for that environment: the one of the stock that is farthest, else a new one.
+    def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
+        """Return a blank for that environment: the one of the stock that is farthest, else a new one.
 
-        Its output goes to the log under `process_id` from here on. Raise OSError.
+        Its new owner gives it its orders once it is `ready`, or gives it back. Raise OSError.
         """
-        now = self._clock.monotonic()
         if kind is ProcessKind.CONTROL:
-            self._loads = (now, self._loads[0])
+            self._loads = (self._clock.monotonic(), self._loads[0])
         self._discard_if_changed()
         for each in [each for each in self._stock if not each.fits(environ)]:
             self._end(each, "Node's own environment changed")
         self._environ = environ
-        blank = next((each for each in self._stock if each.is_ready), None)
-        if blank is None and self._stock:
-            blank = self._stock[0]
-        if blank is None:
-            started = start(blank_command(self._node, self._cwd, environ, self._preload))
-            blank = Blank(next(self._numbers), started, environ)
-            self._follow(blank)
-        else:
+        self._deaths = 0
+        if self._stock:
+            blank = next((each for each in self._stock if each.ready.done()), self._stock[0])
             self._stock.remove(blank)
             self._tell(blank, ProcessState.ENDED, f"became {process_id}")
-        self._deaths = 0
-        blank.started.ends.attach(process_id, self._sink, parse)
-        self._stop_reading(blank)
+        else:
+            blank = self._start(environ)
         self._refill_later()
-        return blank.process
+        return blank
+
+    def give_back(self, blank: Blank) -> None:
+        """Take a blank back that was claimed and got no orders."""
+        self._stock.insert(0, blank)
+        if self._closing:
+            self._end(blank, "agent-tui ends")
+        else:
+            self._tell(blank, ProcessState.IDLE if blank.ready.done() else ProcessState.STARTING)
+            self._refill_later()
+
+    def leaves(self, blank: Blank) -> None:
+        """A claimed blank gets its orders now: from here on its channel is its owner's."""
+        asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:
         """End the stock if what it was made of changed on disk: the SDK, package.json, tsconfig.json."""
@@ -177,11 +183,6 @@ class Blanks:
         """End the stock: what it was made of changed."""
         for each in tuple(self._stock):
             self._end(each, why)
-        self._refill_later()
-
-    def started(self, pid: int) -> None:
-        """A process that was taken while it imported the SDK has done so, or has ended."""
-        self._starting.discard(pid)
         self._refill_later()
 
     def kill(self, reason: str) -> None:
@@ -218,27 +219,26 @@ class Blanks:
             return
         while len(self._stock) > self._target:
             self._end(self._stock[-1], "more blanks than needed")
-        # One at a time, and only while cores are free: jobs that start must not wait for it.
-        while len(self._stock) < self._target and len(self._starting) < self._cores:
-            with contextlib.suppress(OSError):
-                command = blank_command(self._node, self._cwd, self._environ, self._preload)
-                self._add(start(command), self._environ)
-                continue
-            return
+        # Only while cores are free: processes that something waits for come first.
+        while len(self._stock) < self._target and len(self._importing) < self._cores:
+            try:
+                self._add(self._start(self._environ))
+            except OSError:
+                return
 
-    def _add(self, started: Started, environ: Mapping[str, str]) -> None:
+    def _start(self, environ: Mapping[str, str]) -> Blank:
+        return self._follow(start(blank_command(self._node, self._cwd, environ, self._preload)), environ)
+
+    def _follow(self, started: Started, environ: Mapping[str, str]) -> Blank:
         blank = Blank(next(self._numbers), started, environ)
-        self._stock.append(blank)
-        self._tell(blank, ProcessState.STARTING)
-        self._follow(blank)
-
-    def _follow(self, blank: Blank) -> None:
-        self._starting.add(blank.process.pid)
+        self._importing.add(blank)
         blank.process.sock.setblocking(False)
         asyncio.get_running_loop().add_reader(blank.process.sock, self._readable, blank)
+        return blank
 
-    def _stop_reading(self, blank: Blank) -> None:
-        asyncio.get_running_loop().remove_reader(blank.process.sock)
+    def _add(self, blank: Blank) -> None:
+        self._stock.append(blank)
+        self._tell(blank, ProcessState.STARTING)
 
     def _readable(self, blank: Blank) -> None:
         """It says one line, `blank_ready`, or it ended."""
@@ -248,22 +248,22 @@ class Blanks:
             return
         except OSError:
             data = b""
-        self._starting.discard(blank.process.pid)
-        if data:
-            blank.is_ready = True
+        self._importing.discard(blank)
+        if not blank.ready.done():
+            blank.ready.set_result(None)
+        if data and blank in self._stock:
             self._tell(blank, ProcessState.IDLE)
-            self._refill_later()
-        else:
+        elif not data and blank in self._stock:
             self._deaths += 1
             self._end(blank, "it ended by itself")
-            self._refill_later()
+        elif not data:
+            self.leaves(blank)  # its owner reads that it ended
+        self._refill_later()
 
     def _end(self, blank: Blank, reason: str) -> None:
-        if blank not in self._stock:
-            return
         self._stock.remove(blank)
-        self._starting.discard(blank.process.pid)
-        self._stop_reading(blank)
+        self._importing.discard(blank)
+        self.leaves(blank)
         blank.process.kill()
         task = asyncio.create_task(self._reap(blank, reason), name=f"blank {blank.id}")
         self._tasks.add(task)

@@ -1,29 +1,103 @@
-"""A Node child: nothing may be sent while the SDK's job main takes its channel over (agents-js.md §8.4)."""
+"""A Node child: a blank that becomes a process of the agent once it is ready.
 
+Until then it is only claimed: a child that is ended before it got its orders goes back to the stock, since
+importing the SDK is what costs. And nothing may be sent while the SDK's job main takes the channel over
+(agents-js.md §8.4).
+"""
+
+import asyncio
+import signal
 from collections import deque
-from collections.abc import Callable
 
-from agent_tui.model.child import ChildTraits, Failed, FromChild, Loading, Manifest, Ready, ToChild
+from agent_tui.model.child import (
+    ChildExit,
+    ChildTraits,
+    Failed,
+    FromChild,
+    Loading,
+    Manifest,
+    Ready,
+    ToChild,
+)
+from agent_tui.model.logs import LogSink
 from agent_tui.runtimes.line_child import LineChild, Process
+from agent_tui.runtimes.node.blanks import Blank, Blanks
 from agent_tui.runtimes.node.dialect import NodeDialect
+from agent_tui.runtimes.node.pino import parse
 
 
-class NodeChild(LineChild):
-    """A `LineChild` that holds messages back until the child is ready."""
+class NodeChild:
+    """A live child and its channel (`agent_tui.model.child.Child`)."""
 
     def __init__(
         self,
-        process: Process,
+        blank: Blank,
+        blanks: Blanks,
         traits: ChildTraits,
         dialect: NodeDialect,
+        sink: LogSink,
+        process_id: str,
+        orders: bytes,
         initialize: bytes,
-        imported: Callable[[], None],
     ) -> None:
-        """`initialize` is the line that starts the SDK's main; empty where there is none. `imported` is
-        called once the SDK is imported, or the process has ended.
-        """
+        """`initialize` is the line that starts the SDK's main; empty where there is none."""
+        self._blank = blank
+        self._blanks = blanks
+        self._traits = traits
+        self._dialect = dialect
+        self._sink = sink
+        self._process_id = process_id
+        self._orders = orders
         self._initialize = initialize
-        self._imported = imported
+        self._lines: asyncio.Future[_Lines | None] = asyncio.get_running_loop().create_future()
+        """None when the blank went back to the stock."""
+        blank.ready.add_done_callback(lambda _: self._begin())
+
+    @property
+    def pid(self) -> int:
+        return self._blank.process.pid
+
+    @property
+    def traits(self) -> ChildTraits:
+        return self._traits
+
+    def send(self, message: ToChild) -> None:
+        # Before it has its orders there is nobody to send to: callers wait until it is ready.
+        if self._lines.done() and (lines := self._lines.result()) is not None:
+            lines.send(message)
+
+    async def receive(self) -> FromChild | None:
+        lines = await asyncio.shield(self._lines)
+        return None if lines is None else await lines.receive()
+
+    def kill(self) -> None:
+        if not self._lines.done():
+            self._lines.set_result(None)
+            self._blanks.give_back(self._blank)
+        elif (lines := self._lines.result()) is not None:
+            lines.kill()
+
+    async def wait(self) -> ChildExit:
+        lines = await asyncio.shield(self._lines)
+        return ChildExit(None, signal.SIGKILL) if lines is None else await lines.wait()
+
+    def _begin(self) -> None:
+        if self._lines.done():
+            return
+        self._blanks.leaves(self._blank)
+        self._blank.started.ends.attach(self._process_id, self._sink, parse)
+        lines = _Lines(self._blank.process, self._traits, self._dialect, self._initialize)
+        lines.send_line(self._orders)
+        self._lines.set_result(lines)
+
+
+class _Lines(LineChild):
+    """Holds messages back from the orders until the child is ready."""
+
+    def __init__(
+        self, process: Process, traits: ChildTraits, dialect: NodeDialect, initialize: bytes
+    ) -> None:
+        self._initialize = initialize
         self._held: deque[ToChild] | None = deque()
         super().__init__(process, traits, dialect)
 
@@ -36,7 +110,6 @@ class NodeChild(LineChild):
     def _deliver(self, message: FromChild) -> None:
         match message:
             case Loading():
-                self._imported()
                 # The child listened for its orders only; Node keeps this line until the job main listens.
                 self.send_line(self._initialize)
             case Ready() | Manifest() | Failed():
@@ -46,7 +119,3 @@ class NodeChild(LineChild):
             case _:
                 pass
         super()._deliver(message)
-
-    def _close(self) -> None:
-        self._imported()
-        super()._close()

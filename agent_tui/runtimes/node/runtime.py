@@ -70,12 +70,8 @@ class NodeRuntime:
         if self._over:
             raise OSError("its generation is over")
         found = json.loads(functions) if functions else {}
-        process = self._blanks.take(self.environ, kind, process_id)
         dialect = NodeDialect(kind, process_id, self._sink, self._clock, self.environ)
         initialize = b"" if kind is ProcessKind.CONTROL else self._initialize()
-        child = NodeChild(
-            process, KINDS[AGENTS_JS].traits, dialect, initialize, lambda: self._blanks.started(process.pid)
-        )
         orders = {
             "kind": str(kind),
             "process_id": process_id,
@@ -87,8 +83,16 @@ class NodeRuntime:
             "runners": found.get("runners", "{}"),
             "snapshot": self._written_snapshot(),
         }
-        child.send_line(encode_line("orders", orders))
-        return child
+        return NodeChild(
+            self._blanks.claim(self.environ, kind, process_id),
+            self._blanks,
+            KINDS[AGENTS_JS].traits,
+            dialect,
+            self._sink,
+            process_id,
+            encode_line("orders", orders),
+            initialize,
+        )
 
     def _initialize(self) -> bytes:
         """Return the line that starts the SDK's mains (agents-js.md §8.2)."""
