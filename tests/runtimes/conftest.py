@@ -9,7 +9,7 @@ from agent_tui.model.events import StartMethod
 from .support import started_by
 
 
-@pytest.fixture(params=list(StartMethod))
+@pytest.fixture(params=[each for each in StartMethod if each is not StartMethod.BLANK])
 def each_start_method(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs the test once for each way in which children come to be."""
     with started_by(request.param):

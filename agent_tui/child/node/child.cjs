@@ -48,17 +48,24 @@ class Child {
     if (!orders.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
     await this.modules.serve(orders.snapshot);
     process.on('beforeExit', () => this.ranDry());
-    this.phase = 'loading';
+    this.enter('loading');
     this.say('loading');
     if (orders.kind === 'control') {
       await require('./control.cjs').run(this, how);
     } else if (orders.kind === 'inference') {
       process.argv = [process.execPath, how.main('inference_proc_lazy_main'), orders.runners];
-      this.phase = '';
+      this.enter('');
       await how.importMain('inference_proc_lazy_main');
     } else {
       await require('./job.cjs').run(this, how);
     }
+  }
+
+  /** While the agent's code is awaited, the channel does not keep the process alive: see `ranDry`. */
+  enter(phase) {
+    this.phase = phase;
+    if (phase) process.channel?.unref();
+    else process.channel?.ref();
   }
 
   say(name, value = {}) {
@@ -68,7 +75,7 @@ class Child {
 
   /** Say what failed, and end. */
   async fail(error) {
-    this.phase = '';
+    this.enter('');
     const described = await describe(error, this);
     await new Promise((done) => process.send({ case: 'failed', value: described }, () => done()));
     process.exit(1);
@@ -98,7 +105,7 @@ function definitionIn(sdk, module, file) {
   const isAgent = sdk.isAgent;
   const found =
     typeof module.default === 'function' || isAgent(module.default) ? module.default : module.default?.default;
-  if (found === undefined) {
+  if ((found ?? module.default) === undefined) {
     throw new TypeError(`${file} has no default export; it needs export default defineAgent({ entry })`);
   }
   if (!isAgent(found)) {

@@ -103,7 +103,7 @@ async function run(child, how) {
     return;
   }
   const loadMs = performance.now() - started;
-  child.phase = '';
+  child.enter('');
   const { options, where } = capture.passed;
   const own = functionsOf(module);
   const request = chosen(own, orders.request_func) ?? options.requestFunc;

@@ -6,7 +6,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { fileURLToPath } = require('node:url');
 
-const PLACE = /(file:\/\/\/[^\s()]+?|\/[^\s():]+):(\d+)(?::\d+)?\)?$/;
+const PLACE = /(?:^|[\s(])(file:\/\/\/[^\s()]+?|\/[^\s():]+):(\d+)(?::\d+)?\)?$/;
 const ESBUILD = /^(\/.+?|[^\s:]+\.[cm]?[jt]sx?):(\d+):\d+: ERROR: (.+)$/m;
 const CHECKED = 20;
 

@@ -19,6 +19,7 @@ async function run(child, how) {
     await child.fail(error);
     return;
   }
+  child.enter('');
   watchConnect(child);
   standIn(child.sdk);
   watchCrashes(child);
@@ -34,13 +35,13 @@ function watched(child, definition, acknowledges) {
   let debugPort = 0;
   const own = {
     async prewarm(proc) {
-      child.phase = 'prewarm';
+      child.enter('prewarm');
       try {
         await definition.prewarm?.(proc);
       } catch (error) {
         await child.fail(error); // the SDK would end with code 0 and say nothing
       }
-      child.phase = '';
+      child.enter('');
       // Not before: the SDK's first listener is for one message, and Node keeps messages only while nobody listens.
       process.on('message', (message) => {
         if (message.case === 'debug_job') debugPort = message.value.port;

@@ -1,0 +1,51 @@
+"""Node, and installed copies of @livekit/agents to test on.
+
+`AGENT_TUI_NODES` names Nodes and `AGENT_TUI_JS_SDKS` folders with a `node_modules`, separated by colons; without
+them `node` on PATH and `.venvs/js` are used where they are there.
+"""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REASON = "no Node 20 or later with @livekit/agents: install Node and make .venvs/js/.done"
+
+
+def _named(variable: str, default: list[str]) -> list[Path]:
+    named = os.environ.get(variable)
+    return [Path(each).absolute() for each in (named.split(":") if named else default) if each]
+
+
+@cache
+def nodes() -> tuple[Path, ...]:
+    """The Nodes that exist and are new enough, the oldest first as they are named."""
+    found = [each for each in _named("AGENT_TUI_NODES", [shutil.which("node") or ""]) if each.exists()]
+    return tuple(each for each in found if _major(each) >= 20)
+
+
+@cache
+def sdks() -> tuple[Path, ...]:
+    """Folders whose `node_modules` has the SDK."""
+    paths = _named("AGENT_TUI_JS_SDKS", [str(ROOT / ".venvs/js")])
+    return tuple(each for each in paths if (each / "node_modules/@livekit/agents").exists())
+
+
+def _major(node: Path) -> int:
+    done = subprocess.run([node, "-p", "process.versions.node"], capture_output=True, text=True, check=False)
+    return int(done.stdout.split(".")[0]) if done.returncode == 0 else 0
+
+
+needs_node = pytest.mark.skipif(not (nodes() and sdks()), reason=REASON)
+
+
+def project(folder: Path, *, kind: str = "module", sdk: Path | None = None) -> Path:
+    """Make a folder that finds the SDK; `kind` is the "type" of its package.json, or nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "node_modules").symlink_to((sdk or sdks()[0]) / "node_modules")
+    (folder / "package.json").write_text(f'{{"type": "{kind}"}}' if kind else "{}")
+    return folder

@@ -1,0 +1,99 @@
+"""Children of an agents-js file written for the test."""
+
+import asyncio
+import textwrap
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_tui.model.child import Child, Failed, Manifest, ProcessKind
+from agent_tui.model.clock import SystemClock
+from agent_tui.model.events import Event
+from agent_tui.runtimes.node.blanks import Blanks
+from agent_tui.runtimes.node.child import NodeChild
+from agent_tui.runtimes.node.find import find_node
+from agent_tui.runtimes.node.runtime import NodeRuntime
+from agent_tui.runtimes.python import ChildSettings
+from agent_tui.runtimes.snapshots import Modules
+
+from ...nodes import nodes, project
+from ..support import Sink, clean_environ, nothing_left, until
+
+AGENT = "import { defineAgent } from '@livekit/agents';\n"
+
+
+@dataclass
+class Host:
+    """Starts children of one file, as the engine does."""
+
+    file: Path
+    sink: Sink
+    blanks: Blanks
+    children: list[Child]
+    events: list[Event]
+
+    def runtime(
+        self,
+        modules: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> NodeRuntime:
+        contents = {path: text.encode() for path, text in (modules or {}).items()}
+        return NodeRuntime(
+            self.blanks,
+            self.file,
+            {**clean_environ(), **(environ or {})},
+            self.sink,
+            SystemClock(),
+            settings=ChildSettings(**settings),
+            modules=Modules(contents),
+        )
+
+    async def launch(
+        self,
+        kind: ProcessKind = ProcessKind.JOB,
+        run: NodeRuntime | None = None,
+        functions: str = "",
+        **settings: Any,
+    ) -> NodeChild:
+        child = await (run or self.runtime(**settings)).launch(kind, "p1", functions)
+        self.children.append(child)
+        return child
+
+    async def manifest(self, run: NodeRuntime | None = None, **settings: Any) -> Manifest:
+        child = await self.launch(ProcessKind.CONTROL, run, **settings)
+        said = await until(child, Manifest, Failed)
+        assert isinstance(said, Manifest), said
+        return said
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+
+@asynccontextmanager
+async def host_of(
+    folder: Path, name: str, files: Mapping[str, str], *, kind: str = "module", sdk: Path | None = None
+) -> AsyncIterator[Host]:
+    """A project with those files; all that was started is ended and left no trace."""
+    if not (folder / "node_modules").exists():
+        project(folder, kind=kind, sdk=sdk)
+    write(folder, files)
+    file = folder / name
+    node = await asyncio.to_thread(find_node, file, clean_environ(), str(nodes()[0]))
+    events: list[Event] = []
+    async with nothing_left() as children:
+        sink = Sink()
+        blanks = Blanks(node, file, folder, sink, SystemClock(), events.append, ahead=False)
+        try:
+            yield Host(file, sink, blanks, children, events)
+        finally:
+            for child in children:
+                child.kill()
+                await child.wait()
+            await blanks.close("the test is done")

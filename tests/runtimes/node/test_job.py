@@ -1,0 +1,245 @@
+"""Job processes of agents-js files: the SDK's own job main, watched. Each trap of agents-js.md §7, §8, §13."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model import child as ch
+from agent_tui.model.logs import LogLevel
+
+from ...nodes import needs_node
+from ..support import ended, poll, rest, start_job, until
+from .support import host_of
+
+pytestmark = [pytest.mark.real, needs_node]
+
+WAITS = """
+import { defineAgent } from '@livekit/agents';
+export default defineAgent({
+  prewarm: (proc) => { proc.userData.warm = process.pid; },
+  entry: async (ctx) => {
+    console.log(`entered ${ctx.job.room.name}`);
+    console.log(ctx.proc.userData.warm === process.pid, ctx.job.type, typeof ctx.job.room.creationTime);
+    ctx.addShutdownCallback(async () => console.log('called back'));
+    await ctx.connect();
+  },
+});
+"""
+
+
+async def test_a_job_from_prewarm_to_exit(tmp_path: Path) -> None:
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
+        child = await host.launch()
+        child.send(ch.Ping(1))  # held back: sent during initialization, the SDK's main would lose it
+        assert await child.receive() == ch.Loading()
+        assert await child.receive() == ch.Ready()
+        child.send(ch.Ping(2))
+        assert await until(child, ch.Pong) == ch.Pong(2)
+        child.send(start_job("salon"))
+        assert (await until(child, ch.EntryStarted)).at > 1e9
+        assert (await until(child, ch.JobConnected)).at > 1e9
+        # As under the SDK: a plain object in the job process, with enums by name and int64 as text.
+        await poll(lambda: host.sink.printed()[:2] == ["entered salon", "true JT_ROOM string"])
+        child.send(ch.Shutdown("enough"))
+        told = await rest(child)
+        assert told[0] == ch.ShutdownAck()
+        assert told[1:] == [ch.Exiting("enough"), ch.ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+        host.sink.join()
+        assert host.sink.printed()[-1] == "called back"
+
+
+async def test_a_crash_is_told_with_its_error_although_the_process_exits_with_0(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({
+          entry: async () => {
+            throw new TypeError('no such table');
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        crash = await until(child, ch.JobCrashed)
+        assert crash.error == "TypeError: no such table"
+        assert f"{host.file}:5:" in crash.traceback
+        assert ch.Exiting("job crashed") in await rest(child)
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_an_error_that_nobody_catches_is_told(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({
+          entry: async () => {
+            setTimeout(() => { throw new Error('too late'); }, 1);
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        assert (await until(child, ch.JobCrashed)).error == "Error: too late"
+        assert (await ended(child)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "line"),
+    [
+        ("export default defineAgent({ entry: async () => {},\n prewarm: () => { throw new Error('no model'); }});",
+         "Error: no model", 3),
+        ("export default defineAgent({ entry: async () => {},\n prewarm: () => new Promise(() => {}) });",
+         "Error: its prewarm function waits for a promise that nothing will resolve", None),
+        ("await new Promise(() => {});", "Error: its top-level await waits for a promise that nothing will resolve", None),
+        ("export const entry = 1;", "TypeError: {file} has no default export; it needs", None),
+        ("export default { ...defineAgent({ entry: async () => {} }) };",
+         "TypeError: the default export of {file} was not made with defineAgent({{ entry }})", None),
+        ("export default () => {};",
+         "TypeError: the default export of {file} was not made with defineAgent({{ entry }})", None),
+        ("\nthrow new RangeError('at the top');", "RangeError: at the top", 3),
+        ("\n\nconst x = ;", "SyntaxError: Unexpected token ';'", 4),
+        ("import './lacking.js';", "Error: Cannot find module '{folder}/lacking.js'", 2),
+    ],
+)  # fmt: skip
+async def test_what_does_not_load_or_prewarm_says_why(
+    tmp_path: Path, body: str, error: str, line: int | None
+) -> None:
+    text = "import { defineAgent } from '@livekit/agents';\n" + body + "\n"
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": text}) as host:
+        child = await host.launch()
+        failed = await until(child, ch.Failed)
+        assert failed.error.startswith(error.format(file=host.file, folder=tmp_path))
+        assert failed.line == line
+        if line:
+            assert failed.file == str(host.file)
+        assert (await ended(child)).exit_code == 1
+
+
+async def test_prewarm_that_exits_keeps_its_code(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({ entry: async () => {}, prewarm: () => process.exit(3) });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        assert await rest(child) == [ch.Loading()]
+        assert (await ended(child)).exit_code == 3
+
+
+async def test_idle_shutdown_and_signals_that_a_terminal_sends(tmp_path: Path) -> None:
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(ch.Shutdown("enough"))
+        assert await rest(child) == [ch.ShutdownAck(), ch.ShuttingDown()]
+        assert (await ended(child)).exit_code == 0
+
+
+async def test_a_job_ends_gracefully_when_the_host_is_gone(tmp_path: Path) -> None:
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        await until(child, ch.JobConnected)
+        lines = child._lines.result()
+        assert lines is not None
+        lines._close()  # as the kernel does for a host that was killed
+        assert (await ended(child)).exit_code == 0  # and not 15 s later, without callbacks (agents-js.md §13, F1)
+        host.sink.join()
+        assert "called back" in host.sink.printed()
+
+
+async def test_the_sdks_log_lines_are_records(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent, log } from '@livekit/agents';
+        export default defineAgent({
+          entry: async (ctx) => {
+            log().warn({ table: 4 }, 'nearly full');
+            console.log('{"level": "mine"}');
+            ctx.shutdown('x');
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job("salon"))
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        ((level, _, fields),) = host.sink.logged("nearly full")
+        assert (level, fields["table"], fields["jobID"]) == (LogLevel.WARN, 4, "AJ_1")
+        assert '{"level": "mine"}' in host.sink.printed()
+
+
+async def test_a_commonjs_agent_gets_the_commonjs_main(tmp_path: Path) -> None:
+    agent = """
+        const { defineAgent, getJobContext } = require('@livekit/agents');
+        module.exports = defineAgent({
+          entry: async (ctx) => {
+            console.log(getJobContext() === ctx, __filename, require.main === module, process.argv[2]);
+            ctx.shutdown('x');
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.cjs", {"agent.cjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        file = host.file
+        assert host.sink.printed()[-1] == f"true {file} false {file}"
+
+
+async def test_a_stand_in_participant_where_there_is_no_room(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({
+          entry: async (ctx) => {
+            await ctx.connect();
+            const caller = await ctx.waitForParticipant();
+            const names = [...ctx.room.remoteParticipants.values()].map((each) => each.identity);
+            console.log(JSON.stringify([caller.identity, caller.metadata, caller.attributes, names]));
+            ctx.shutdown('x');
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        assert host.sink.printed() == ['["agent-tui-caller","",{},["agent-tui-caller"]]']
+
+
+async def test_inference_requests_and_answers(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({
+          entry: async (ctx) => {
+            console.log(JSON.stringify(await ctx.inferenceExecutor.doInference('double', { x: 2 })));
+            await ctx.inferenceExecutor.doInference('double', {}).catch((error) => console.log(error.message));
+            ctx.shutdown('x');
+          },
+        });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        asked = await until(child, ch.InferenceRequest)
+        assert (asked.method, asked.data) == ("double", b'{"x": 2}')
+        child.send(ch.InferenceResponse(asked.request_id, b'{"y": 4}', ""))
+        asked = await until(child, ch.InferenceRequest)
+        child.send(ch.InferenceResponse(asked.request_id, None, "the model is gone"))
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        assert host.sink.printed() == ['{"y":4}', "inference of double failed: the model is gone"]
