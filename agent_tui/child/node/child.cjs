@@ -55,6 +55,7 @@ class Child {
     } else if (orders.kind === 'inference') {
       process.argv = [process.execPath, how.main('inference_proc_lazy_main'), orders.runners];
       this.enter('');
+      watchInference();
       await how.importMain('inference_proc_lazy_main');
     } else {
       await require('./job.cjs').run(this, how);
@@ -98,6 +99,18 @@ class Child {
   set definition(definition) {
     globalThis[DEFINITION] = definition;
   }
+}
+
+/** Node's JSON of an error is `{}`: callers would read that the inference failed for "undefined". And the process
+ * ends once it is done: our end of the channel would keep it alive. */
+function watchInference() {
+  const send = process.send;
+  process.send = function (message, ...rest) {
+    const error = message?.value?.error;
+    if (error instanceof Error) message = { ...message, value: { ...message.value, error: { message: error.message } } };
+    if (message?.case === 'done') return send.call(this, message, () => process.exit(process.exitCode ?? 0));
+    return send.call(this, message, ...rest);
+  };
 }
 
 /** The definition in a module, found as the SDK's job main finds it. Throws when there is none. */

@@ -8,11 +8,13 @@ const TYPESCRIPT = { '.js': ['.ts', '.tsx'], '.mjs': ['.mts'], '.cjs': ['.cts'],
 let snapshot = new Map();
 let sdkUrl = '';
 let strips = false;
+let esm = true;
 let shim = null; // names that the project's imports of the SDK get from us
 const files = new Set();
 const packages = new Set();
 
-export function initialize({ port, sdkUrl: url, typescript }) {
+export function initialize({ port, sdkUrl: url, typescript, isEsm }) {
+  esm = isEsm;
   sdkUrl = url;
   strips = typescript === 'strip';
   port.on('message', ({ id, what, value }) => {
@@ -31,9 +33,13 @@ function isProjects(url) {
 export async function resolve(specifier, context, nextResolve) {
   if (!isProjects(context.parentURL)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
-    const inSnapshot = ofSnapshot(specifier, context.parentURL);
-    if (inSnapshot) return { url: inSnapshot, shortCircuit: true, importAttributes: context.importAttributes };
-    return withTypeScript(specifier, context, nextResolve);
+    try {
+      return await withTypeScript(specifier, context, nextResolve);
+    } catch (error) {
+      const url = ofSnapshot(specifier, context.parentURL);
+      if (!url) throw error;
+      return { url, format: formatOf(url), shortCircuit: true, importAttributes: context.importAttributes };
+    }
   }
   const found = await nextResolve(specifier, context);
   if (shim && found.url === sdkUrl) return { url: SHIM, format: 'module', shortCircuit: true };
@@ -51,6 +57,12 @@ function ofSnapshot(specifier, parentURL) {
     return null;
   }
   return null;
+}
+
+function formatOf(url) {
+  const suffix = /\.[^./]+$/.exec(url)?.[0];
+  if (suffix === '.json') return 'json';
+  return suffix === '.cjs' || (!esm && suffix !== '.mjs') ? 'commonjs' : 'module';
 }
 
 /** Without tsx, `./x.js` in a TypeScript file may mean `./x.ts`, as for the compiler. */

@@ -36,7 +36,7 @@ class Modules {
     port1.unref();
     Module.register('./hooks.mjs', {
       parentURL: pathToFileURL(__filename),
-      data: { port: port2, sdkUrl, typescript: this.config.typescript },
+      data: { port: port2, sdkUrl, typescript: this.config.typescript, isEsm: this.config.esm },
       transferList: [port2],
     });
     if (tsx) await tsx();

@@ -1,0 +1,159 @@
+"""Which code a process runs: the snapshot of its generation, in ESM, CommonJS and TypeScript."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_tui.model import child as ch
+
+from ...nodes import needs_node
+from ..support import ended, poll, rest, start_job, until
+from .support import host_of
+
+pytestmark = [pytest.mark.real, needs_node]
+
+LAZY = """
+import { readFileSync } from 'node:fs';
+import { defineAgent } from '@livekit/agents';
+import { first } from './first.mjs';
+import data from './data.json' with { type: 'json' };
+export default defineAgent({
+  entry: async (ctx) => {
+    const { second } = await import('./second.mjs');
+    const note = readFileSync(new URL('./note.txt', import.meta.url), 'utf8');
+    console.log(first, second, data.third, note, import.meta.url);
+    ctx.shutdown('x');
+  },
+});
+"""
+
+
+async def test_imports_that_run_late_still_get_the_old_code(tmp_path: Path) -> None:
+    files = {
+        "agent.mjs": LAZY,
+        "first.mjs": "export const first = 1;\n",
+        "second.mjs": "export const second = 1;\n",
+        "data.json": '{"third": 1}',
+        "note.txt": "old",
+    }
+    async with host_of(tmp_path, "agent.mjs", files) as host:
+        code = {str(tmp_path / name): text for name, text in files.items() if name != "note.txt"}
+        (tmp_path / "first.mjs").write_text("export const first = 2;\n")
+        child = await host.launch(modules=code)
+        await until(child, ch.Ready)
+        (tmp_path / "second.mjs").write_text("not even JavaScript(")
+        (tmp_path / "note.txt").write_text("new")
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        # Code is the generation's; what code reads itself is what is on disk.
+        assert host.sink.printed() == [f"1 1 1 new {host.file.as_uri()}"]
+
+
+async def test_a_module_that_was_deleted_meanwhile_is_still_there(tmp_path: Path) -> None:
+    files = {"agent.mjs": LAZY, "first.mjs": "export const first = 1;\n"}
+    files |= {"second.mjs": "export const second = 1;\n", "data.json": '{"third": 1}', "note.txt": "n"}
+    async with host_of(tmp_path, "agent.mjs", files) as host:
+        code = {str(tmp_path / name): text for name, text in files.items()}
+        child = await host.launch(modules=code)
+        await until(child, ch.Ready)
+        (tmp_path / "second.mjs").unlink()
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        assert host.sink.printed() == [f"1 1 1 n {host.file.as_uri()}"]
+
+
+async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
+    agent = """
+        const { defineAgent } = require('@livekit/agents');
+        const fs = require('node:fs');
+        module.exports = defineAgent({
+          entry: async (ctx) => {
+            const { second } = require('./second.cjs');
+            const { third } = require('./data.json');
+            console.log(second, third, __dirname, fs.readFileSync(`${__dirname}/second.cjs`, 'utf8').trim());
+            ctx.shutdown('x');
+          },
+        });
+    """
+    files = {"agent.cjs": agent, "second.cjs": "exports.second = 1;\n", "data.json": '{"third": 1}'}
+    async with host_of(tmp_path, "agent.cjs", files) as host:
+        code = {str(tmp_path / name): (tmp_path / name).read_text() for name in files}
+        child = await host.launch(modules=code)
+        await until(child, ch.Ready)
+        (tmp_path / "second.cjs").write_text("exports.second = 2;\n")
+        (tmp_path / "data.json").write_text('{"third": 2}')
+        child.send(start_job())
+        await rest(child)
+        await ended(child)
+        host.sink.join()
+        assert host.sink.printed() == [f"1 1 {tmp_path} exports.second = 2;"]
+
+
+TYPESCRIPT = """
+import { type JobContext, defineAgent, getJobContext } from '@livekit/agents';
+import { Mood } from './mood.js';
+import { far } from '@lib/far.js';
+
+export default defineAgent({
+  entry: async (ctx: JobContext) => {
+    const late: string = (await import('./late.js')).late;
+    console.log(Mood.Calm, far, late, getJobContext() === ctx);
+    ctx.shutdown('x');
+  },
+});
+"""
+TYPESCRIPT_FILES = {
+    "mood.ts": "export enum Mood { Calm = 'calm' }\n",
+    "late.ts": "export const late: string = 'old';\n",
+    "lib/far.ts": "export const far: number = 1;\n",
+    "tsconfig.json": '{\n  // paths\n  "compilerOptions": { "paths": { "@lib/*": ["./lib/*"] }, }\n}',
+}
+
+
+@pytest.mark.parametrize("kind", ["module", ""])
+async def test_typescript_by_tsx(tmp_path: Path, kind: str) -> None:
+    files = {"agent.ts": TYPESCRIPT, **TYPESCRIPT_FILES}
+    async with host_of(tmp_path, "agent.ts", files, kind=kind) as host:
+        manifest = await host.manifest()
+        assert set(manifest.files) == {str(tmp_path / each) for each in ("agent.ts", "mood.ts", "lib/far.ts")}
+        code = {str(tmp_path / name): text for name, text in files.items() if name.endswith(".ts")}
+        child = await host.launch(modules=code)
+        await until(child, ch.Ready)
+        (tmp_path / "late.ts").write_text("export const late: string = 'new';\n")
+        child.send(start_job())
+        await poll(lambda: host.sink.printed() == ["calm 1 old true"])
+
+
+async def test_a_typescript_error_names_file_and_line(tmp_path: Path) -> None:
+    files = {"agent.ts": TYPESCRIPT.replace("@lib/far.js", "./lib/far.js"), **TYPESCRIPT_FILES}
+    files["mood.ts"] = "export enum Mood {\n  Calm = = 'calm',\n}\n"
+    async with host_of(tmp_path, "agent.ts", files) as host:
+        child = await host.launch(ch.ProcessKind.CONTROL)
+        failed = await until(child, ch.Failed)
+        assert (failed.file, failed.line) == (str(tmp_path / "mood.ts"), 2)
+        assert failed.error.startswith("SyntaxError: ")
+
+
+async def test_a_workspace_package_is_the_projects(tmp_path: Path) -> None:
+    agent = """
+        import { defineAgent } from '@livekit/agents';
+        import { desk } from '@hotel/desk';
+        import { z } from 'zod';
+        export default defineAgent({ entry: async () => console.log(desk, typeof z.string) });
+    """
+    files = {
+        "apps/agent/agent.mjs": agent,
+        "packages/desk/package.json": '{"name": "@hotel/desk", "type": "module", "exports": "./main.js"}',
+        "packages/desk/main.js": "export const desk = 1;\n",
+    }
+    scope = tmp_path / "apps/agent/node_modules/@hotel"
+    scope.mkdir(parents=True)
+    (scope / "desk").symlink_to("../../../../packages/desk")
+    async with host_of(tmp_path, "apps/agent/agent.mjs", files) as host:
+        manifest = await host.manifest()
+        assert set(manifest.files) == {str(host.file), str(tmp_path / "packages/desk/main.js")}
+        assert any("/zod/" in each for each in manifest.imports)
