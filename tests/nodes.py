@@ -1,7 +1,7 @@
 """Node, and installed copies of @livekit/agents to test on.
 
-`AGENT_TUI_NODES` names Nodes and `AGENT_TUI_JS_SDKS` folders with a `node_modules`, separated by colons; without
-them `node` on PATH and `.venvs/js` are used where they are there.
+`AGENT_TUI_NODES` names Nodes and `AGENT_TUI_JS_SDKS` folders with a `node_modules`, separated by colons;
+without them `node` on PATH and `.venvs/js` are used where they are there.
 """
 
 import os

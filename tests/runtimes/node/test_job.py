@@ -147,7 +147,9 @@ async def test_a_job_ends_gracefully_when_the_host_is_gone(tmp_path: Path) -> No
         lines = child._lines.result()
         assert lines is not None
         lines._close()  # as the kernel does for a host that was killed
-        assert (await ended(child)).exit_code == 0  # and not 15 s later, without callbacks (agents-js.md §13, F1)
+        assert (
+            await ended(child)
+        ).exit_code == 0  # and not 15 s later, without callbacks (agents-js.md §13, F1)
         host.sink.join()
         assert "called back" in host.sink.printed()
 
@@ -225,7 +227,8 @@ async def test_inference_requests_and_answers(tmp_path: Path) -> None:
         export default defineAgent({
           entry: async (ctx) => {
             console.log(JSON.stringify(await ctx.inferenceExecutor.doInference('double', { x: 2 })));
-            await ctx.inferenceExecutor.doInference('double', {}).catch((error) => console.log(error.message));
+            const failed = ctx.inferenceExecutor.doInference('double', {});
+            await failed.catch((error) => console.log(error.message));
             ctx.shutdown('x');
           },
         });

@@ -1,0 +1,139 @@
+"""agents-js files under the command, as users run them."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Run, agent_tui, finished
+from tests.nodes import needs_node, nodes, project, sdks
+from tests.runtimes.node.support import write
+
+pytestmark = [pytest.mark.real, needs_node, pytest.mark.timeout(180)]
+
+TEST_JOBS = ("--local", "--headless", "--json", "--port", 0, "--exit-when-idle", "--dispatch")
+BODY = "entry: async (ctx) => { await ctx.connect(); ctx.shutdown('said'); }"
+ESM = f"import {{ defineAgent }} from '@livekit/agents';\nexport default defineAgent({{ {BODY} }});\n"
+TS = """
+import { type JobContext, ServerOptions, cli, defineAgent } from '@livekit/agents';
+import { fileURLToPath } from 'node:url';
+import { Mood } from './mood.js';
+export default defineAgent({
+  entry: async (ctx: JobContext): Promise<void> => { await ctx.connect(); ctx.shutdown(Mood.Calm); },
+});
+cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url), numIdleProcesses: 2 }));
+"""
+FILES = {
+    "agent.mjs": {"agent.mjs": ESM},
+    "agent.js": {"agent.js": ESM},
+    "agent.cjs": {
+        "agent.cjs": "const { ServerOptions, cli, defineAgent } = require('@livekit/agents');\n"
+        f"module.exports = defineAgent({{ {BODY} }});\n"
+        "if (require.main === module) cli.runApp(new ServerOptions({ agent: __filename }));\n"
+    },
+    "agent.ts": {"agent.ts": TS, "mood.ts": "export enum Mood { Calm = 'said' }\n"},
+    "agent.mts": {"agent.mts": TS.replace("mood.js", "mood.mjs"), "mood.mts": "export enum Mood { Calm = 'said' }\n"},
+    "agent.cts": {
+        "agent.cts": TS.replace("import { fileURLToPath } from 'node:url';", "")
+        .replace("fileURLToPath(import.meta.url)", "__filename")
+        .replace("mood.js", "mood.cjs"),
+        "mood.cts": "export enum Mood { Calm = 'said' }\n",
+    },
+}  # fmt: skip
+
+
+def with_node(*arguments: object) -> tuple[object, ...]:
+    return (*arguments, "--node", nodes()[0])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("sdk", sdks(), ids=lambda path: path.name)
+async def test_every_kind_of_file_runs(tmp_path: Path, name: str, sdk: Path) -> None:
+    write(project(tmp_path, sdk=sdk), FILES[name])
+    code, run = await finished(tmp_path / name, *with_node(*TEST_JOBS, 2))
+    assert code == 0, (run.events, run.stderr)
+    ready = run.all("generation_ready")[0]
+    assert (ready["runtime"], ready["start_method"]) == ("agents-js", "blank")
+    assert [(each["status"], each["reason"]) for each in run.all("job_ended")] == [("success", "said")] * 2
+    assert {each["warm"] for each in run.all("job_started")} <= {True, False}
+    assert len(run.all("job_connected")) == 2
+
+
+async def test_an_entry_that_throws_has_failed_although_the_sdk_exits_with_0(tmp_path: Path) -> None:
+    agent = ESM.replace("await ctx.connect();", "\nthrow new TypeError('no such table');")
+    write(project(tmp_path), {"agent.mjs": agent})
+    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1))
+    assert code == 1
+    (ended,) = run.all("job_ended")
+    assert (ended["status"], ended["reason"]) == ("failed", "TypeError: no such table")
+    assert f"{tmp_path}/agent.mjs:3:" in ended["traceback"]
+
+
+async def entered(run: Run, generation: int) -> None:
+    await run.until("job_started", generation=generation)
+
+
+async def test_saves_good_and_broken(tmp_path: Path) -> None:
+    write(project(tmp_path), {"agent.mjs": "import { word } from './word.mjs';\n" + ESM, "word.mjs": "export const word = 1;\n"})  # fmt: skip
+    async with agent_tui(
+        tmp_path / "agent.mjs", *with_node("--local", "--headless", "--json", "--port", 0)
+    ) as run:
+        await run.until("process", kind="job", state="idle")
+        (tmp_path / "word.mjs").write_text("export const word = 2;\n")
+        ready = await run.until("generation_ready", generation=2)
+        assert ready["changed"] == [str(tmp_path / "word.mjs")]
+        (tmp_path / ".word").write_text("export const word = ;\n")
+        os.replace(tmp_path / ".word", tmp_path / "word.mjs")
+        failed = await run.until("generation_failed", generation=3)
+        assert failed["error"] == "SyntaxError: Unexpected token ';'"
+        assert (failed["file"], failed["line"]) == (str(tmp_path / "word.mjs"), 1)
+        (tmp_path / "unrelated.mjs").write_text("export const nothing = 1;\n")
+        await asyncio.sleep(0.3)
+        (tmp_path / "word.mjs").write_text("export const word = 3;\n")
+        await run.until("generation_ready", generation=4)
+        idle = [each for each in run.all("process") if each["kind"] == "job" and each["state"] == "idle"]
+        assert {each["generation"] for each in idle} == {1, 2, 4}
+
+
+async def test_functions_of_the_file_decide_on_offers(tmp_path: Path) -> None:
+    agent = """
+        import { ServerOptions, cli, defineAgent } from '@livekit/agents';
+        let asked = 0;
+        export default defineAgent({ entry: async (ctx) => ctx.shutdown(ctx.info.acceptArguments.identity) });
+        cli.runApp(new ServerOptions({
+          agent: import.meta.filename,
+          requestFunc: async (req) => (asked++ ? req.reject() : req.accept('Ann', `first-${req.id.slice(0, 2)}`)),
+          loadFunc: async () => 0.25,
+        }));
+    """
+    write(project(tmp_path), {"agent.mjs": agent})
+    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 2))
+    assert code == 1  # the second one was rejected, and so lost
+    assert [each["reason"] for each in run.all("job_ended")] == ["first-AJ"]
+    assert len(run.all("job_lost")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "says"),
+    [
+        (
+            "agent.mjs",
+            {},
+            "needs @livekit/agents, which is not installed: run npm install @livekit/agents in",
+        ),
+        (
+            "agent.mjs",
+            {"node_modules/@livekit/agents/package.json": '{"version": "1.4.11"}'},
+            "is too old, needed is 1.5 or later: run npm install @livekit/agents@latest in",
+        ),
+    ],
+)
+async def test_a_start_that_cannot_be_says_what_to_do(
+    tmp_path: Path, name: str, files: dict[str, str], says: str
+) -> None:
+    write(tmp_path, {name: ESM, "package.json": "{}", **files})
+    code, run = await finished(tmp_path / name, *with_node("--local", "--headless"))
+    assert code == 2
+    assert says in run.stderr
+    assert len(run.stderr.splitlines()) == 1
