@@ -566,8 +566,12 @@ def came_from_outside(end: ProcessEnd) -> bool:
 
 
 _FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
+_NODE_FRAME = re.compile(r"^    at (.+) \((/[^\n]+):(\d+):\d+\)$", re.MULTILINE)
+"""Of a Node child, the innermost first (`child/node/stacks.mjs`)."""
+
 _MAIN = "Thread MainThread:\n"
 _OURS = "/agent_tui/child/"
+_INSTALLED = ("/lib/python", "/node_modules/")
 
 
 def innermost(stacks: str) -> tuple[str, int, str] | None:
@@ -576,8 +580,10 @@ def innermost(stacks: str) -> tuple[str, int, str] | None:
     if begin < 0:
         return None
     main = stacks[begin + len(_MAIN) :].split("\n\n", 1)[0]
-    found = [each for each in _FRAME.findall(main) if _OURS not in each[0] and not each[0].startswith("<")]
-    own = [each for each in found if "/lib/python" not in each[0]]
+    node = [(file, line, function) for function, file, line in _NODE_FRAME.findall(main)]
+    frames = _FRAME.findall(main) or node[::-1]
+    found = [each for each in frames if _OURS not in each[0] and not each[0].startswith("<")]
+    own = [each for each in found if not any(part in each[0] for part in _INSTALLED)]
     if not found:
         return None
     file, line, function = (own or found)[-1]

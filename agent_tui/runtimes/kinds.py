@@ -43,7 +43,7 @@ KINDS = {
         package="livekit-agents",
         warm_up=("livekit.agents.ipc._preload",),
     ),
-    AGENTS_JS: Kind(ChildTraits(stacks=False, reports_loading=True, memory=MemoryMeasure.RSS)),
+    AGENTS_JS: Kind(ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS)),
 }
 
 

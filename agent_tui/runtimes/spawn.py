@@ -36,6 +36,8 @@ class Command:
     environ: Mapping[str, str]
     fd_variable: str = ""
     """An environment variable that tells the child's end too (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
+    side_variable: str = ""
+    """An environment variable that tells the child's end of a second channel; without one there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +135,26 @@ class Ends:
     theirs: socket.socket
     outputs: Mapping[LogStream, tuple[int, int]]
     """Read and write end."""
+    side: tuple[socket.socket, socket.socket] | None = None
+    """Of a second channel: our end and theirs."""
 
     @classmethod
-    def make(cls) -> "Ends":
+    def make(cls, *, side: bool = False) -> "Ends":
         """Raises OSError, with nothing left open."""
         with contextlib.ExitStack() as on_error:
             ours, theirs = socket.socketpair()
             on_error.callback(ours.close)
             on_error.callback(theirs.close)
+            second = socket.socketpair() if side else None
+            for each in second or ():
+                on_error.callback(each.close)
             outputs: dict[LogStream, tuple[int, int]] = {}
             for stream in (LogStream.STDOUT, LogStream.STDERR):
                 outputs[stream] = os.pipe()
                 for fd in outputs[stream]:
                     on_error.callback(os.close, fd)
             on_error.pop_all()
-        return cls(ours, theirs, outputs)
+        return cls(ours, theirs, outputs, second)
 
     @property
     def child_fds(self) -> tuple[int, int, int]:
@@ -157,13 +164,23 @@ class Ends:
     def close_theirs(self) -> None:
         """Once the child has them, or will never be."""
         self.theirs.close()
+        if self.side is not None:
+            self.side[1].close()
         for _, write_end in self.outputs.values():
             os.close(write_end)
 
     def close_ours(self) -> None:
         self.ours.close()
+        if self.side is not None:
+            self.side[0].close()
         for read_end, _ in self.outputs.values():
             os.close(read_end)
+
+    def close_channels(self) -> None:
+        """Close our ends but for the outputs, which are the sink's."""
+        self.ours.close()
+        if self.side is not None:
+            self.side[0].close()
 
     def attach(self, process_id: str, sink: LogSink, parse: ParseLine | None = None) -> None:
         """The output pipes go to the sink, the channel to the event loop. `parse` finds records on stdout."""
@@ -177,17 +194,24 @@ class Ends:
 
 def start(command: Command) -> Started:
     """Starts a process. Raises OSError, with nothing left open."""
-    ends = Ends.make()
+    ends = Ends.make(side=bool(command.side_variable))
     fd, out, err = ends.child_fds
+    environ = dict(command.environ)
+    if command.fd_variable:
+        environ[command.fd_variable] = str(fd)
+    passed = [fd]
+    if ends.side is not None:
+        passed.append(ends.side[1].fileno())
+        environ[command.side_variable] = str(passed[1])
     try:
         popen = subprocess.Popen(
             [each.replace("{fd}", str(fd)) for each in command.arguments],
             cwd=command.cwd,
-            env={**command.environ, **({command.fd_variable: str(fd)} if command.fd_variable else {})},
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            pass_fds=(fd,),
+            pass_fds=passed,
             start_new_session=True,
         )
     except BaseException:

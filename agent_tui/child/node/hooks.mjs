@@ -1,5 +1,6 @@
 // The loader hooks of one process, in Node's thread for them: the project's modules come from the snapshot.
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
+import { answer } from './stacks.mjs';
 
 const OURS = new URL('.', import.meta.url).href;
 const SHIM = new URL('./sdk.mjs', import.meta.url).href;
@@ -13,7 +14,7 @@ let shim = null; // names that the project's imports of the SDK get from us
 const files = new Set();
 const packages = new Set();
 
-export function initialize({ port, sdkUrl: url, typescript, isEsm }) {
+export function initialize({ port, sdkUrl: url, typescript, isEsm, stacksFd }) {
   esm = isEsm;
   sdkUrl = url;
   strips = typescript === 'strip';
@@ -24,6 +25,7 @@ export function initialize({ port, sdkUrl: url, typescript, isEsm }) {
     port.postMessage({ id, value: answer });
   });
   port.unref();
+  if (stacksFd) answer(stacksFd);
 }
 
 function isProjects(url) {

@@ -33,6 +33,7 @@ async function run(child, how) {
 
 function watched(child, definition, acknowledges) {
   let debugPort = 0;
+  let hasJob = false;
   const own = {
     async prewarm(proc) {
       child.enter('prewarm');
@@ -45,7 +46,11 @@ function watched(child, definition, acknowledges) {
       // Not before: the SDK's first listener is for one message, and Node keeps messages only while nobody listens.
       process.on('message', (message) => {
         if (message.case === 'debug_job') debugPort = message.value.port;
-        if (message.case === 'shutdownRequest' && !acknowledges) child.say('shutdown_ack');
+        if (message.case === 'startJobRequest') hasJob = true;
+        if (message.case === 'shutdownRequest' && !acknowledges) {
+          child.say('shutdown_ack'); // SDKs before 1.8 say nothing
+          if (!hasJob) child.say('shutting_down');
+        }
       });
     },
     async entry(ctx) {

@@ -27,6 +27,8 @@ class Modules {
 
   /** Register our hooks, then tsx's, which call ours for the source. */
   async install({ sdkUrl, tsx }) {
+    const fd = Number(process.env.AGENT_TUI_STACKS_FD ?? 0);
+    delete process.env.AGENT_TUI_STACKS_FD;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.on('message', ({ id, value }) => {
@@ -36,10 +38,13 @@ class Modules {
     port1.unref();
     Module.register('./hooks.mjs', {
       parentURL: pathToFileURL(__filename),
-      data: { port: port2, sdkUrl, typescript: this.config.typescript, isEsm: this.config.esm },
+      data: { port: port2, sdkUrl, typescript: this.config.typescript, isEsm: this.config.esm, stacksFd: fd },
       transferList: [port2],
     });
-    if (tsx) await tsx();
+    if (tsx) {
+      await tsx();
+      this.#serveTsx();
+    }
     this.#installRequire();
   }
 
@@ -111,6 +116,18 @@ class Modules {
     });
   }
 
+  // Where Node has hooks that run in this thread, tsx uses those, and reads CommonJS files itself.
+  #serveTsx() {
+    Module.registerHooks?.({
+      load: (url, context, nextLoad) => {
+        const file = url.startsWith('file:') ? fileURLToPath(url.split('?')[0]) : '';
+        const source = this.#snapshot.get(file);
+        if (source === undefined) return nextLoad(url, context);
+        return reading(file, source, () => nextLoad(url, context), { isNamed: true });
+      },
+    });
+  }
+
   // Outermost, after tsx: whatever reads the file for a module reads the snapshot's content once.
   #installRequire() {
     for (const extension of EXTENSIONS) {
@@ -139,11 +156,13 @@ function isProjects(file) {
   return path.isAbsolute(file) && !file.includes(PACKAGES) && !file.startsWith(OURS);
 }
 
-/** Run `load`; its first reading of the file gets that source. */
-function reading(filename, source, load) {
+/** Run `load`; its first reading of the file gets that source. `isNamed`: it may have imported `readFileSync`. */
+function reading(filename, source, load, { isNamed = false } = {}) {
   const read = fs.readFileSync;
   const restore = () => {
-    if (fs.readFileSync === patched) fs.readFileSync = read;
+    if (fs.readFileSync !== patched) return;
+    fs.readFileSync = read;
+    if (isNamed) Module.syncBuiltinESMExports();
   };
   function patched(file, options) {
     const name = file instanceof URL ? fileURLToPath(file) : file;
@@ -152,6 +171,7 @@ function reading(filename, source, load) {
     return options === undefined || options === null ? Buffer.from(source) : source;
   }
   fs.readFileSync = patched;
+  if (isNamed) Module.syncBuiltinESMExports();
   try {
     return load();
   } finally {

@@ -54,7 +54,7 @@ def blank_command(
         "preload": list(preload),
     }
     arguments = [str(node.path), *node.flags, str(CHILD / main), json.dumps(config)]
-    return Command(arguments, cwd, environ, fd_variable="NODE_CHANNEL_FD")
+    return Command(arguments, cwd, environ, "NODE_CHANNEL_FD", side_variable="AGENT_TUI_STACKS_FD")
 
 
 class Blank:
@@ -272,7 +272,7 @@ class Blanks:
     async def _reap(self, blank: Blank, reason: str) -> None:
         blank.started.ends.attach(blank.id, self._sink)  # what it said says why it ended
         exit = await blank.process.wait()
-        blank.process.sock.close()
+        blank.started.ends.close_channels()
         self._tell(blank, ProcessState.ENDED, reason, exit.exit_code, exit.signal)
 
     def _tell(

@@ -6,12 +6,15 @@ importing the SDK is what costs. And nothing may be sent while the SDK's job mai
 """
 
 import asyncio
+import contextlib
 import signal
+import socket
 from collections import deque
 
 from agent_tui.model.child import (
     ChildExit,
     ChildTraits,
+    DumpStacks,
     Failed,
     FromChild,
     Loading,
@@ -20,7 +23,8 @@ from agent_tui.model.child import (
     ToChild,
 )
 from agent_tui.model.logs import LogSink
-from agent_tui.runtimes.line_child import LineChild, Process
+from agent_tui.runtimes.channel import LineBuffer
+from agent_tui.runtimes.line_child import READ_SIZE, LineChild, Process
 from agent_tui.runtimes.node.blanks import Blank, Blanks
 from agent_tui.runtimes.node.dialect import NodeDialect
 from agent_tui.runtimes.node.pino import parse
@@ -86,23 +90,40 @@ class NodeChild:
             return
         self._blanks.leaves(self._blank)
         self._blank.started.ends.attach(self._process_id, self._sink, parse)
-        lines = _Lines(self._blank.process, self._traits, self._dialect, self._initialize)
+        side = self._blank.started.ends.side
+        lines = _Lines(
+            self._blank.process, self._traits, self._dialect, self._initialize, side[0] if side else None
+        )
         lines.send_line(self._orders)
         self._lines.set_result(lines)
 
 
 class _Lines(LineChild):
-    """Holds messages back from the orders until the child is ready."""
+    """Holds messages back from the orders until the child is ready. Stacks have a channel of their own."""
 
     def __init__(
-        self, process: Process, traits: ChildTraits, dialect: NodeDialect, initialize: bytes
+        self,
+        process: Process,
+        traits: ChildTraits,
+        dialect: NodeDialect,
+        initialize: bytes,
+        side: socket.socket | None,
     ) -> None:
         self._initialize = initialize
         self._held: deque[ToChild] | None = deque()
+        self._side = side
+        self._side_lines = LineBuffer(self._oversize)
         super().__init__(process, traits, dialect)
+        if side is not None:
+            side.setblocking(False)
+            self._loop.add_reader(side, self._side_readable, side)
 
     def send(self, message: ToChild) -> None:
-        if self._held is None:
+        if isinstance(message, DumpStacks):
+            if self._side is not None:
+                with contextlib.suppress(OSError):  # it is gone, or has not answered for very long
+                    self._side.send(b"stacks\n")
+        elif self._held is None:
             super().send(message)
         else:
             self._held.append(message)
@@ -119,3 +140,25 @@ class _Lines(LineChild):
             case _:
                 pass
         super()._deliver(message)
+
+    def _side_readable(self, side: socket.socket) -> None:
+        try:
+            data = side.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        for line in self._side_lines.feed(data):
+            self._take(line)
+        if not data:
+            self._close_side()
+
+    def _close_side(self) -> None:
+        if self._side is not None:
+            self._loop.remove_reader(self._side)
+            self._side.close()
+            self._side = None
+
+    def _close(self) -> None:
+        self._close_side()
+        super()._close()

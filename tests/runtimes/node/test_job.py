@@ -6,6 +6,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.logs import LogLevel
+from agent_tui.processes.process import innermost, place
 
 from ...nodes import needs_node
 from ..support import ended, poll, rest, start_job, until
@@ -173,7 +174,7 @@ async def test_the_sdks_log_lines_are_records(tmp_path: Path) -> None:
         await ended(child)
         host.sink.join()
         ((level, _, fields),) = host.sink.logged("nearly full")
-        assert (level, fields["table"], fields["jobID"]) == (LogLevel.WARN, 4, "AJ_1")
+        assert (level, fields["table"]) == (LogLevel.WARN, 4)
         assert '{"level": "mine"}' in host.sink.printed()
 
 
@@ -246,3 +247,46 @@ async def test_inference_requests_and_answers(tmp_path: Path) -> None:
         await ended(child)
         host.sink.join()
         assert host.sink.printed() == ['{"y":4}', "inference of double failed: the model is gone"]
+
+
+BLOCKS = """
+import { defineAgent } from '@livekit/agents';
+function spin(until: number): void {
+  while (Date.now() < until);
+}
+export default defineAgent({
+  entry: async (ctx) => {
+    await new Promise((done) => setTimeout(done, 50));
+    console.log('blocks');
+    spin(Date.now() + 3000);
+    ctx.shutdown('x');
+  },
+});
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mjs", ".ts"])
+async def test_the_stack_of_a_blocked_loop(tmp_path: Path, suffix: str) -> None:
+    text = BLOCKS if suffix == ".ts" else BLOCKS.replace(": number): void", ")")
+    async with host_of(tmp_path, f"agent{suffix}", {f"agent{suffix}": text}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(start_job())
+        await poll(lambda: host.sink.printed() == ["blocks"])
+        child.send(ch.DumpStacks())
+        stacks = (await until(child, ch.Stacks)).text
+        assert place(stacks) == f"agent{suffix}:4 in spin", stacks
+        assert innermost(stacks) == (str(host.file), 4, "spin")
+        assert ch.Exiting("x") in await rest(child)
+        assert (await ended(child)).exit_code == 0  # no session of the inspector holds it up
+
+
+async def test_the_stack_of_an_idle_loop(tmp_path: Path) -> None:
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        child.send(ch.DumpStacks())
+        assert "the event loop waits" in (await until(child, ch.Stacks)).text
+        child.send(ch.Shutdown("enough"))
+        await rest(child)
+        assert (await ended(child)).exit_code == 0

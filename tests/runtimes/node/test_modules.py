@@ -125,7 +125,9 @@ async def test_typescript_by_tsx(tmp_path: Path, kind: str) -> None:
         await until(child, ch.Ready)
         (tmp_path / "late.ts").write_text("export const late: string = 'new';\n")
         child.send(start_job())
-        await poll(lambda: host.sink.printed() == ["calm 1 old true"])
+        await rest(child)
+        await poll(lambda: host.sink.printed())
+        assert host.sink.printed() == ["calm 1 old true"], host.sink.lines
 
 
 async def test_a_typescript_error_names_file_and_line(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+// The main thread's stack on request, also while it is blocked: the hooks' thread asks the inspector, in process,
+// without opening a port.
+import inspector from 'node:inspector';
+import { SourceMap } from 'node:module';
+import net from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+const IDLE_AFTER_MS = 200; // a loop that runs JavaScript pauses at once
+const LIMIT_MS = 900; // for the inspector to list the scripts; agent-tui waits for a second
+const IDLE = 'Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n';
+
+/** Answer each line on the descriptor with the stack. */
+export function answer(fd) {
+  const socket = new net.Socket({ fd, readable: true, writable: true });
+  socket.on('error', () => {});
+  socket.on('data', () => {
+    stack((text) => socket.write(`${JSON.stringify({ case: 'stacks', value: { text } })}\n`));
+  });
+  socket.unref();
+}
+
+function stack(done) {
+  const session = new inspector.Session();
+  const scripts = new Map();
+  let timer = null;
+  const finish = (text) => {
+    if (timer === null) return;
+    clearTimeout(timer);
+    timer = null;
+    // A session that stays would have the process wait for it at its end.
+    session.post('Debugger.disable');
+    session.disconnect();
+    done(text);
+  };
+  try {
+    session.connectToMainThread();
+  } catch (error) {
+    done(`Thread MainThread:\n    (not known: ${error.message})\n`); // Node before 20.11
+    return;
+  }
+  timer = setTimeout(finish, LIMIT_MS, IDLE);
+  session.on('Debugger.scriptParsed', ({ params }) => scripts.set(params.scriptId, params));
+  session.on('Debugger.paused', ({ params }) => {
+    let text;
+    try {
+      const lines = params.callFrames.map((frame) => line(frame, scripts));
+      const isIdle = lines.every((each) => each.includes('(node:')); // a timer that woke the loop for us
+      text = isIdle ? IDLE : `Thread MainThread:\n${lines.join('')}`;
+    } catch (error) {
+      text = `Thread MainThread:\n    (not known: ${error.message})\n`;
+    }
+    session.post('Debugger.resume');
+    finish(text);
+  });
+  session.post('Debugger.enable', () => {
+    if (timer === null) return;
+    clearTimeout(timer);
+    timer = setTimeout(finish, IDLE_AFTER_MS, IDLE);
+    session.post('Debugger.pause');
+  });
+}
+
+function line({ functionName, location }, scripts) {
+  const script = scripts.get(location.scriptId);
+  const place = original(location, script);
+  const url = script?.url ?? '';
+  const file = url.startsWith('file:') ? fileURLToPath(url.split('?')[0]) : url;
+  return `    at ${functionName || '<anonymous>'} (${file}:${place.line + 1}:${place.column + 1})\n`;
+}
+
+/** The place in the source as it was written, where tsx transformed it. Lines and columns from 0. */
+function original({ lineNumber, columnNumber }, script) {
+  const found = /^data:application\/json[^,]*;base64,(.*)$/s.exec(script?.sourceMapURL ?? '');
+  if (found) {
+    try {
+      const map = new SourceMap(JSON.parse(Buffer.from(found[1], 'base64').toString()));
+      const entry = map.findEntry(lineNumber, columnNumber);
+      if (entry.originalLine !== undefined) return { line: entry.originalLine, column: entry.originalColumn };
+    } catch {
+      // the place in the transformed source, then
+    }
+  }
+  return { line: lineNumber, column: columnNumber ?? 0 };
+}
