@@ -20,6 +20,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
+from agent_tui.runtimes.kinds import AGENTS_JS
 from agent_tui.runtimes.threads import in_thread
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 DEBUG_PORT = 5678
 """Where editors look for debugpy."""
+
+INSPECTOR_PORT = 9229
+"""Where they look for Node."""
 
 TEST_JOB_LENGTH_S = 10.0
 """For test jobs that nothing else would end: no media and so no room that closes, and nobody watching."""
@@ -85,11 +89,12 @@ TEST_JOB_LENGTH_S = 10.0
     "--debug",
     "debug_port",
     metavar="[PORT]",
-    callback=of_kind(kinds.whole(1, 65_535)),
+    callback=of_kind(kinds.whole(0, 65_535)),
     is_flag=False,
-    flag_value=str(DEBUG_PORT),
+    flag_value="0",
     default=None,
-    help=f"Each job waits for debugpy on loopback before it begins; port {DEBUG_PORT} unless given.",
+    help=f"Each job waits for a debugger on loopback before it begins: debugpy (port {DEBUG_PORT} unless "
+    f"given) or Node's inspector ({INSPECTOR_PORT}).",
 )
 @click.option(
     "--no-watchdogs", is_flag=True, help="Ends no process for being silent or slow to load, debugged or not."
@@ -133,7 +138,7 @@ def run(
         watch_globs=watch_globs,
         on_reload=on_reload,
         start_method=start_method,
-        debug_port=debug_port or 0,
+        debug_port=_debug_port(debug_port, usual.runtime),
         watchdogs=not no_watchdogs,
         memory_measure=memory_measure,
         job_length_s=job_length_s,
@@ -146,6 +151,13 @@ def run(
     finally:
         if config.head_start is not None:
             config.head_start.discard()
+
+
+def _debug_port(given: int | None, runtime: str) -> int:
+    """Return the port that was given, the usual one of the language if none was, or 0 without the flag."""
+    if given is None:
+        return 0
+    return given or (INSPECTOR_PORT if runtime == AGENTS_JS else DEBUG_PORT)
 
 
 def _has_terminal() -> bool:

@@ -41,7 +41,7 @@ DEV_SECRET = "secret"
 """What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
 
 NO_MEDIA = (
-    "no media here: jobs get the SDK's fake room (livekit-agents), or an error from ctx.connect() (native); "
+    "no media here: jobs get a room without people (both SDKs), or an error from ctx.connect() (native); "
     "install livekit-server to join real rooms"
 )
 

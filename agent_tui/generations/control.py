@@ -191,6 +191,10 @@ class Control:
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
+    def release(self, reason: str) -> None:
+        """End the process gracefully, after its manifest: the agent's file has no functions for it."""
+        self._kept.close(reason)
+
     def kill(self, reason: str) -> None:
         """Ends the process now, whatever it was asked."""
         self._kept.kill(reason)

@@ -43,6 +43,11 @@ class Runtime(Protocol):
         """How processes start that are not forked."""
         ...
 
+    @property
+    def keeps_control(self) -> bool:
+        """Whether a control process stays that no function of the file needs: one that costs little."""
+        ...
+
     def configure(self, settings: ChildSettings) -> None:
         """Give children that are launched from here on these settings."""
         ...
@@ -153,8 +158,10 @@ class Generation:
         self._base = await self._bases.get(self.runtime.environ)
         if expect_template and self._base is not None:
             self._start_template(self._base)
-        self.manifest = await self.control.start()
-        return self.manifest
+        self.manifest = manifest = await self.control.start()
+        if not (self.runtime.keeps_control or manifest.has_request_func or manifest.has_load_func):
+            self.control.release("the file has no request or load function to run")
+        return manifest
 
     def serve(self, snapshot: Snapshot) -> None:
         """Give children these modules from here on."""

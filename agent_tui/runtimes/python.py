@@ -186,6 +186,7 @@ class PythonRuntime:
         """
         self.name = name
         self.unforked = StartMethod.SPAWN
+        self.keeps_control = True
         self._kind = KINDS[name]
         self._command = child_command(interpreter, cwd, dict(environ))
         self.environ = dict(environ)

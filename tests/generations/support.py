@@ -95,6 +95,7 @@ class FakeRuntime:
     ) -> None:
         self.environ = environ
         self.unforked = StartMethod.SPAWN
+        self.keeps_control = True
         self.settings: list[ChildSettings] = []
         self._nursery = nursery
         self._parents = parents

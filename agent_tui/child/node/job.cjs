@@ -54,13 +54,7 @@ function watched(child, definition, acknowledges) {
       });
     },
     async entry(ctx) {
-      if (debugPort) {
-        child.say('debugging', { attached: true });
-        inspector.open(debugPort, '127.0.0.1', false);
-        inspector.waitForDebugger();
-        // eslint-disable-next-line no-debugger
-        debugger;
-      }
+      if (debugPort) await waitForDebugger(child, debugPort);
       child.say('entry_started', { at: Date.now() / 1000 });
       const entry = definition.entry; // called without `this`, as the SDK does
       try {
@@ -78,6 +72,21 @@ function watched(child, definition, acknowledges) {
       Object.entries(own).map(([name, value]) => [name, { value, writable: true, enumerable: true, configurable: true }]),
     ),
   );
+}
+
+/** Blocks until a debugger is there; its first stop is here, right before the entry function. */
+async function waitForDebugger(child, port) {
+  if (!inspector.url()) inspector.open(port, '127.0.0.1', false);
+  if (!inspector.url()) {
+    console.error(`port ${port} is not free: the job goes on without a debugger`);
+    return;
+  }
+  console.error(`waiting for a debugger on 127.0.0.1:${port} (pid ${process.pid})`);
+  child.say('debugging', { attached: true }); // from here on no time-out counts
+  await new Promise((sent) => setImmediate(sent));
+  inspector.waitForDebugger();
+  // eslint-disable-next-line no-debugger
+  debugger;
 }
 
 function crashed(child, error) {

@@ -36,6 +36,7 @@ class NodeRuntime:
         """
         self.environ = dict(environ)
         self.unforked = blanks.method
+        self.keeps_control = False
         self._blanks = blanks
         self._file = file.resolve()
         self._sink = sink

@@ -1,7 +1,9 @@
 """Job processes of agents-js files: the SDK's own job main, watched. Each trap of agents-js.md §7, §8, §13."""
 
+import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from agent_tui.model import child as ch
@@ -290,3 +292,26 @@ async def test_the_stack_of_an_idle_loop(tmp_path: Path) -> None:
         child.send(ch.Shutdown("enough"))
         await rest(child)
         assert (await ended(child)).exit_code == 0
+
+
+async def test_a_job_waits_for_a_debugger_and_is_then_left_alone(tmp_path: Path) -> None:
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
+        child = await host.launch()
+        await until(child, ch.Ready)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        child.send(start_job(debug_port=port))
+        assert await until(child, ch.Debugging) == ch.Debugging(attached=True)
+        async with aiohttp.ClientSession() as session:
+            await poll(lambda: any("waiting for a debugger" in each for each in host.sink.printed("stderr")))
+            async with session.get(f"http://127.0.0.1:{port}/json") as response:
+                (target,) = await response.json(content_type=None)
+            async with session.ws_connect(target["webSocketDebuggerUrl"]) as debugger:
+                for number, method in enumerate(("Debugger.enable", "Runtime.runIfWaitingForDebugger")):
+                    await debugger.send_json({"id": number, "method": method})
+                async for message in debugger:
+                    if message.json().get("method") == "Debugger.paused":
+                        break
+                await debugger.send_json({"id": 3, "method": "Debugger.resume"})
+                await until(child, ch.EntryStarted)
