@@ -25,7 +25,7 @@ def _named(variable: str, default: list[str]) -> list[Path]:
 def nodes() -> tuple[Path, ...]:
     """The Nodes that exist and are new enough, the oldest first as they are named."""
     found = [each for each in _named("AGENT_TUI_NODES", [shutil.which("node") or ""]) if each.exists()]
-    return tuple(each for each in found if _major(each) >= 20)
+    return tuple(each for each in found if version_of(each) >= (20,))
 
 
 @cache
@@ -35,17 +35,23 @@ def sdks() -> tuple[Path, ...]:
     return tuple(each for each in paths if (each / "node_modules/@livekit/agents").exists())
 
 
-def _major(node: Path) -> int:
+def version_of(node: Path) -> tuple[int, ...]:
+    """Return the version of a Node, nothing for what is none."""
     done = subprocess.run([node, "-p", "process.versions.node"], capture_output=True, text=True, check=False)
-    return int(done.stdout.split(".")[0]) if done.returncode == 0 else 0
+    return tuple(map(int, done.stdout.split("."))) if done.returncode == 0 else ()
 
 
 needs_node = pytest.mark.skipif(not (nodes() and sdks()), reason=REASON)
 
 
-def project(folder: Path, *, kind: str = "module", sdk: Path | None = None) -> Path:
-    """Make a folder that finds the SDK; `kind` is the "type" of its package.json, or nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "node_modules").symlink_to((sdk or sdks()[0]) / "node_modules")
+def project(folder: Path, *, kind: str = "module", sdk: Path | None = None, without: str = "none") -> Path:
+    """Make a folder that finds the SDK; `kind` is the "type" of its package.json, or nothing. `without` is a
+    package that it does not find.
+    """
+    modules = folder / "node_modules"
+    modules.mkdir(parents=True, exist_ok=True)
+    for each in ((sdk or sdks()[0]) / "node_modules").iterdir():
+        if each.name != without:
+            (modules / each.name).symlink_to(each)
     (folder / "package.json").write_text(f'{{"type": "{kind}"}}' if kind else "{}")
     return folder

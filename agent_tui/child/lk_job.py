@@ -227,6 +227,12 @@ def _describe_fake_room(context: Any) -> None:
     with contextlib.suppress(AttributeError):
         context.room.name, context.room.metadata = room.name, room.metadata
         context.room.sid.return_value = room.sid
+    with contextlib.suppress(AttributeError):
+        for each in context.room.remote_participants.values():
+            # Mocks otherwise, which agents take for texts.
+            each.name, each.metadata, each.attributes = "", "", {}
+        context.room.local_participant.name = context.room.local_participant.metadata = ""
+        context.room.local_participant.attributes = {}
 
 
 def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Callable[[], None]:

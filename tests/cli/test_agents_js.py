@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import Run, agent_tui, finished
+from tests.cli.support import EXAMPLES, Run, agent_tui, finished
 from tests.nodes import needs_node, nodes, project, sdks
 from tests.runtimes.node.support import write
 
@@ -137,3 +137,12 @@ async def test_a_start_that_cannot_be_says_what_to_do(
     assert code == 2
     assert says in run.stderr
     assert len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["agent.mjs", "agent.ts"])
+async def test_the_examples(tmp_path: Path, name: str) -> None:
+    write(project(tmp_path), {name: (EXAMPLES / name).read_text()})
+    code, run = await finished(tmp_path / name, *with_node(*TEST_JOBS, 2))
+    assert code == 0, (run.events, run.stderr)
+    texts = [each["text"] for each in run.all("log")]
+    assert sum(text.startswith("Servus, ") for text in texts) == 2

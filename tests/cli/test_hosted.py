@@ -11,8 +11,8 @@ from agent_tui.model.errors import UserError
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("agent.tsx", "agents-js files are not supported yet"),
-        ("agent.CTS", "agents-js files are not supported yet"),
+        ("agent.tsx", "is not an agent's file: its name should end in .py, .js, .ts or the like"),
+        ("agent.CTS", "needs @livekit/agents, which is not installed: run npm install @livekit/agents in"),
         ("agent.txt", "its name should end in .py"),
         ("Agent.PY", "its name should end in .py"),
     ],

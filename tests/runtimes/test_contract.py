@@ -1,5 +1,6 @@
 """The same scenarios with every kind of child: what the pool and the desk may rely on."""
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,9 +27,12 @@ from agent_tui.model.child import (
 )
 from agent_tui.runtimes import kinds
 from agent_tui.runtimes.line_child import LineChild
+from agent_tui.runtimes.node.child import NodeChild
 
 from ..fakes.node_runtime import launch_node
+from ..nodes import nodes, sdks
 from ..sdks import sdk_pythons
+from .node.support import host_of
 from .support import (
     AGENTS,
     Sink,
@@ -45,10 +49,16 @@ from .support import (
 
 pytestmark = pytest.mark.real
 
-KINDS = ["native", "node-shaped", *(str(path) for path in sdk_pythons())]
+KINDS = [
+    "native",
+    "node-shaped",
+    *(str(path) for path in sdk_pythons()),
+    *(["agents-js"] if nodes() and sdks() else []),
+]
 FILES = {
     "native": {"waits": "native_contract.py", "prewarm fails": "native_prewarm_fails.py"},
     "livekit-agents": {"waits": "sdk_waits.py", "prewarm fails": "sdk_prewarm_fails.py"},
+    "agents-js": {"waits": "js_waits.mjs", "prewarm fails": "js_prewarm_fails.mjs"},
 }
 functions: dict[tuple[str, str], str] = {}
 
@@ -78,6 +88,13 @@ async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child
             child = await launch_node(behaviour, sink)
             children.append(child)
             yield child
+    elif kind == "agents-js":
+        name = FILES[kind][file]
+        with tempfile.TemporaryDirectory() as folder:
+            code = {name: (AGENTS / name).read_text()}
+            async with host_of(Path(folder), name, code) as host:
+                host.sink = sink
+                yield await host.launch()
     elif kind == "native":
         async with launched(runtime(AGENTS / FILES["native"][file], sink)) as child:
             yield child
@@ -175,8 +192,13 @@ async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
         await until(child, Ready)
         child.send(start_job("salon"))
         await poll(lambda: sink.printed())
-        assert isinstance(child, LineChild)
-        child._close()
-        exit_ = await ended(child)
-        assert exit_.signal == 9  # by its own hand, so that nothing it started is left
+        if isinstance(child, NodeChild):
+            lines = child._lines.result()
+            assert lines is not None
+            lines._close()
+            assert (await ended(child)).exit_code == 0  # the SDK's main ends gracefully
+        else:
+            assert isinstance(child, LineChild)
+            child._close()
+            assert (await ended(child)).signal == 9  # by its own hand, so that nothing it started is left
         sink.join()

@@ -121,10 +121,10 @@ def test_the_sample_agents(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("agent.ts", "agents-js files are not supported yet"),
-        ("agent.mjs", "agents-js files are not supported yet"),
+        ("agent.ts", "there is no file"),
+        ("agent.mjs", "there is no file"),
         ("gone.py", "there is no file"),
-        ("notes.txt", "is not a Python file"),
+        ("notes.txt", "is no agent file"),
         ("folder", "is a folder"),
     ],
 )

@@ -78,11 +78,17 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 @asynccontextmanager
 async def host_of(
-    folder: Path, name: str, files: Mapping[str, str], *, kind: str = "module", sdk: Path | None = None
+    folder: Path,
+    name: str,
+    files: Mapping[str, str],
+    *,
+    kind: str = "module",
+    sdk: Path | None = None,
+    without: str = "none",
 ) -> AsyncIterator[Host]:
     """A project with those files; all that was started is ended and left no trace."""
     if not (folder / "node_modules").exists():
-        project(folder, kind=kind, sdk=sdk)
+        project(folder, kind=kind, sdk=sdk, without=without)
     write(folder, files)
     file = folder / name
     node = await asyncio.to_thread(find_node, file, clean_environ(), str(nodes()[0]))

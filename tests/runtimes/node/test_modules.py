@@ -6,7 +6,7 @@ import pytest
 
 from agent_tui.model import child as ch
 
-from ...nodes import needs_node
+from ...nodes import needs_node, nodes, version_of
 from ..support import ended, poll, rest, start_job, until
 from .support import host_of
 
@@ -120,6 +120,21 @@ async def test_typescript_by_tsx(tmp_path: Path, kind: str) -> None:
     async with host_of(tmp_path, "agent.ts", files, kind=kind) as host:
         manifest = await host.manifest()
         assert set(manifest.files) == {str(tmp_path / each) for each in ("agent.ts", "mood.ts", "lib/far.ts")}
+        code = {str(tmp_path / name): text for name, text in files.items() if name.endswith(".ts")}
+        child = await host.launch(modules=code)
+        await until(child, ch.Ready)
+        (tmp_path / "late.ts").write_text("export const late: string = 'new';\n")
+        child.send(start_job())
+        await rest(child)
+        await poll(lambda: host.sink.printed())
+        assert host.sink.printed() == ["calm 1 old true"], host.sink.lines
+
+
+@pytest.mark.skipif(not (nodes() and version_of(nodes()[0]) >= (22, 7)), reason="needs Node 22.7 or later")
+@pytest.mark.parametrize("kind", ["module", ""])
+async def test_typescript_by_node_itself(tmp_path: Path, kind: str) -> None:
+    files = {"agent.ts": TYPESCRIPT.replace("@lib/far.js", "./lib/far.js"), **TYPESCRIPT_FILES}
+    async with host_of(tmp_path, "agent.ts", files, kind=kind, without="tsx") as host:
         code = {str(tmp_path / name): text for name, text in files.items() if name.endswith(".ts")}
         child = await host.launch(modules=code)
         await until(child, ch.Ready)

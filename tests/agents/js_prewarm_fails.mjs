@@ -1,0 +1,8 @@
+import { defineAgent } from '@livekit/agents';
+
+export default defineAgent({
+  prewarm: () => {
+    throw new Error('no model');
+  },
+  entry: async () => {},
+});
