@@ -1,4 +1,4 @@
-"""livekit-agents, in the style of the SDK's starter projects: waits for its caller and looks at the attributes."""
+"""livekit-agents, as starter projects do: waits for its caller and looks at the attributes."""
 
 import json
 

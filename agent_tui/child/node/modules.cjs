@@ -41,10 +41,7 @@ class Modules {
       data: { port: port2, sdkUrl, typescript: this.config.typescript, isEsm: this.config.esm, stacksFd: fd },
       transferList: [port2],
     });
-    if (tsx) {
-      await tsx();
-      this.#serveTsx();
-    }
+    if (tsx && (await registersHooks(tsx))) this.#serveTsx();
     this.#installRequire();
   }
 
@@ -116,9 +113,9 @@ class Modules {
     });
   }
 
-  // Where Node has hooks that run in this thread, tsx uses those, and reads CommonJS files itself.
+  // In newer Nodes tsx uses hooks that run in this thread, and reads CommonJS files itself.
   #serveTsx() {
-    Module.registerHooks?.({
+    Module.registerHooks({
       load: (url, context, nextLoad) => {
         const file = url.startsWith('file:') ? fileURLToPath(url.split('?')[0]) : '';
         const source = this.#snapshot.get(file);
@@ -149,6 +146,24 @@ class Modules {
       return found;
     };
   }
+}
+
+/** Whether `register` registers hooks that run in this thread. */
+async function registersHooks(register) {
+  const { registerHooks } = Module;
+  let called = false;
+  if (registerHooks) {
+    Module.registerHooks = (hooks) => {
+      called = true;
+      return registerHooks(hooks);
+    };
+  }
+  try {
+    await register();
+  } finally {
+    if (registerHooks) Module.registerHooks = registerHooks;
+  }
+  return called;
 }
 
 /** Whether a file is the project's own, and not of a package, of Node or ours. */
