@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.reading import normalized
-from agent_tui.runtimes.interpreter import Candidate, Interpreter, Miss
+from agent_tui.runtimes.interpreter import Interpreter, Miss
 
 OLDEST_NODE = 20
 OLDEST_SDK = (1, 5)
@@ -61,29 +61,29 @@ def find_node(
     package, sdk_version = find_package(real)
     misses: list[Miss] = []
     asked: set[Path] = set()
-    for candidate in candidates(real, node, environ):
-        if not candidate.path.exists():
-            misses.append(Miss(candidate.path, candidate.how, "does not exist"))
+    for path, how in candidates(real, node, environ):
+        if not path.exists():
+            misses.append(Miss(path, how, "does not exist"))
             continue
-        target = Path(os.path.realpath(candidate.path))
-        if target in asked and "volta" not in candidate.how:  # Volta's shims are one file
+        target = Path(os.path.realpath(path))
+        if target in asked and how != "volta":  # Volta's shims are one file
             continue
         asked.add(target)
         try:
-            version, path = (ask or ask_node)(candidate.path, environ)
+            version, executable = (ask or ask_node)(path, environ)
             numbers = tuple(int(each) for each in version.split(".")[:2])
         except (OSError, ValueError, TypeError) as error:
-            misses.append(Miss(candidate.path, candidate.how, f"cannot be asked: {error}"))
+            misses.append(Miss(path, how, f"cannot be asked: {error}"))
             continue
         if numbers[0] < OLDEST_NODE:
             reason = f"is Node {version}, needed is {OLDEST_NODE} or later"
-            misses.append(Miss(candidate.path, candidate.how, reason))
+            misses.append(Miss(path, how, reason))
             continue
         tsx, flags = find_typescript(real, numbers, version)
         return NodeInterpreter(
-            path,
+            executable,
             version,
-            candidate.how,
+            how,
             tuple(misses),
             package=package,
             sdk_version=sdk_version,
@@ -99,22 +99,22 @@ def find_node(
 # -- Node -------------------------------------------------------------------------------------------------
 
 
-def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[Candidate]:
+def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield the Nodes to ask, in order; `--node` alone where it is given. `file` has its links resolved."""
     if node:
-        yield Candidate(_named(node, environ), "--node")
+        yield (_named(node, environ), "--node")
         return
     home = Path(environ["HOME"]) if environ.get("HOME") else None
     yield from _nvm(file, environ, home)
     volta = Path(environ["VOLTA_HOME"]) if environ.get("VOLTA_HOME") else home and home / ".volta"
     if volta and (volta / "bin" / "node").exists():
-        yield Candidate(volta / "bin" / "node", "volta")
+        yield (volta / "bin" / "node", "volta")
     yield from _fnm(file, environ, home)
     if found := shutil.which("node", path=environ.get("PATH", "")):
-        yield Candidate(Path(found), "node on PATH")
+        yield (Path(found), "node on PATH")
 
 
-def _nvm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[Candidate]:
+def _nvm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[tuple[Path, str]]:
     folder = Path(environ["NVM_DIR"]) if environ.get("NVM_DIR") else home and home / ".nvm"
     if not folder or not folder.is_dir():
         return
@@ -128,14 +128,14 @@ def _nvm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[
         wanted = named
     found = _newest(folder / "versions" / "node", wanted)
     if found is not None:
-        yield Candidate(found / "bin" / "node", f"nvm, {where}" if wanted else "nvm, the newest")
+        yield (found / "bin" / "node", f"nvm, {where}" if wanted else "nvm, the newest")
     elif wanted:
-        yield Candidate(folder / "versions" / "node" / f"v{wanted.lstrip('v')}", f"nvm, {where}")
+        yield (folder / "versions" / "node" / f"v{wanted.lstrip('v')}", f"nvm, {where}")
 
 
-def _fnm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[Candidate]:
+def _fnm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[tuple[Path, str]]:
     if shell := environ.get("FNM_MULTISHELL_PATH"):
-        yield Candidate(Path(shell) / "bin" / "node", "fnm, this shell")
+        yield (Path(shell) / "bin" / "node", "fnm, this shell")
     data = environ.get("XDG_DATA_HOME") or (str(home / ".local" / "share") if home else "")
     folder = Path(environ.get("FNM_DIR") or (f"{data}/fnm" if data else ""))
     if not folder.name or not folder.is_dir():
@@ -143,9 +143,9 @@ def _fnm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[
     wanted, where = _wanted(file)
     found = _newest(folder / "node-versions", wanted) if wanted else None
     if found is not None:
-        yield Candidate(found / "installation" / "bin" / "node", f"fnm, {where}")
+        yield (found / "installation" / "bin" / "node", f"fnm, {where}")
     elif (folder / "aliases" / "default").exists():
-        yield Candidate(folder / "aliases" / "default" / "bin" / "node", "fnm, default")
+        yield (folder / "aliases" / "default" / "bin" / "node", "fnm, default")
 
 
 def _wanted(file: Path) -> tuple[str, str]:

@@ -13,8 +13,7 @@ from agent_tui.runtimes.kinds import AGENTS_JS, KINDS
 from agent_tui.runtimes.node.blanks import Blanks
 from agent_tui.runtimes.node.child import NodeChild
 from agent_tui.runtimes.node.dialect import NodeDialect
-from agent_tui.runtimes.python import ChildSettings
-from agent_tui.runtimes.python import Modules
+from agent_tui.runtimes.python import ChildSettings, Modules
 
 
 class NodeRuntime:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+
+
 from agent_tui.model.child import Child, Failed, Manifest, ProcessKind
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event
@@ -15,8 +17,7 @@ from agent_tui.runtimes.node.blanks import Blanks
 from agent_tui.runtimes.node.child import NodeChild
 from agent_tui.runtimes.node.find import find_node
 from agent_tui.runtimes.node.runtime import NodeRuntime
-from agent_tui.runtimes.python import ChildSettings
-from agent_tui.runtimes.snapshots import Modules
+from agent_tui.runtimes.python import ChildSettings, Modules
 
 from ...nodes import nodes, project
 from ..support import Sink, clean_environ, nothing_left, until
