@@ -87,7 +87,7 @@ function portable(name, value) {
 async function run(child, how) {
   const { it: orders, sdk } = child;
   const started = performance.now();
-  process.argv = [process.execPath, orders.file];
+  process.argv = [process.execPath, orders.file, orders.production ? 'start' : 'dev'];
   const capture = new Capture(sdk, child);
   await child.modules.replaceSdk(capture.shim);
   let module;

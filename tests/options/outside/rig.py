@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent_tui.options.declare import BY_NAME
-from tests.cli.support import Run, agent_tui
+from tests.cli.support import AGENTS, Run, agent_tui
+from tests.nodes import nodes, project
 from tests.options.outside.recorder import Recorder, recording
 
 if TYPE_CHECKING:
@@ -113,8 +114,13 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | None) -> AsyncIterator[Rig]:
-    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`."""
+async def rigged(
+    case: "Case", source: str, folder: Path, sdk_python: Path | None, javascript: str | None = None
+) -> AsyncIterator[Rig]:
+    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`.
+
+    With `javascript` it is an agents-js file that runs, whose code passes these options.
+    """
     async with recording() as recorder:
         port = free_port()
         value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
@@ -126,18 +132,26 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
             "apiSecret": "a-secret-that-is-long-enough-for-it-too",
         }
         own = set() if source == "edited" else {case.option}
+        name = "other" if case.option == "agent" else "agent"
         if case.option == "maxRetry":
             own.add("wsURL")
         flags += [f"{BY_NAME[name].flag}={each}" for name, each in usual.items() if name not in own]
         arguments = case.code.format(url=recorder.url, port=port) if source == "code" else ""
-        if source == "code" or case.sdk:
+        if javascript is not None:
+            arguments = javascript.replace("@URL", f"'{recorder.url}'").replace("@PORT", str(port))
+            text = (AGENTS / "js_options.mjs").read_text()
+            text = text.replace("/* the options under test */", arguments)
+            name = f"{name}.mjs"
+            project(folder)
+            flags.append(f"--node={nodes()[0]}")
+        elif source == "code" or case.sdk:
             assert sdk_python is not None
             text = SDK.replace("{arguments}", "" if case.session else arguments)
             text = text.replace("{session}", arguments if case.session else "")
             flags.append(f"--python={sdk_python}")
         else:
             text = NATIVE
-        (folder / ("other.py" if case.option == "agent" else "agent.py")).write_text(text)
+        (folder / (name if javascript is not None else f"{name}.py")).write_text(text)
         program: tuple[object, ...] = (DRIVEN,) if source == "edited" else ("-m", "agent_tui")
         environ = {**case.environ, **given.environ}
         async with agent_tui("--json", *flags, cwd=folder, environ=environ, program=program) as run:
