@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
-
 from agent_tui.model.child import Child, Failed, Manifest, ProcessKind
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event
