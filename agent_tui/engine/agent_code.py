@@ -23,6 +23,7 @@ from agent_tui.model.events import StartMethod, StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
+from agent_tui.processes.memory import MeasuredProcess
 from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed, StartTrouble
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
@@ -127,6 +128,10 @@ class AgentCode:
     def processes(self) -> tuple[SupervisedProcess, ...]:
         """Return all running processes."""
         return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
+
+    def measured(self) -> tuple[MeasuredProcess, ...]:
+        """Return all running processes whose memory counts: also those that have no file yet."""
+        return (*self.processes(), *(self._blanks.stock if self._blanks is not None else ()))
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
 

@@ -235,7 +235,7 @@ class Engine:
             self._intake,
         )
         self._sampler = MemorySampler(
-            processes=self._code.processes,
+            processes=self._code.measured,
             warn_mb=settings.options.job_memory_warn_mb,
             limit_mb=settings.options.job_memory_limit_mb,
             over_limit=self._over_memory_limit,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from agent_tui.model import dispatches
 from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
 from agent_tui.model.curve import Curve, added
 from agent_tui.model.state import (
     LIVE_PHASES,
@@ -228,7 +229,10 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         memory=before.memory if before else Curve(),
     )
     processes: Mapping[str, ProcessView] = {**state.processes, event.id: view}
-    if event.state is ev.ProcessState.ENDED:
+    if event.kind is ProcessKind.BLANK and event.state is ev.ProcessState.ENDED:
+        # It became another process, or was never given a file: nothing to look at.
+        processes = {each: known for each, known in processes.items() if each != event.id}
+    elif event.state is ev.ProcessState.ENDED:
         processes = _trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED)
     after = replace(state, processes=processes)
     if event.state is ev.ProcessState.JOB and event.job_id is not None:

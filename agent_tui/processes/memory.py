@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 
@@ -17,7 +18,6 @@ from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.clock import Clock
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
 from agent_tui.processes.kernel import descendants
-from agent_tui.processes.process import SupervisedProcess
 from agent_tui.system.descriptors import DESCRIPTORS
 
 MB = 1024 * 1024
@@ -147,6 +147,27 @@ class _Watched:
         )
 
 
+class MeasuredProcess(Protocol):
+    """What the sampler needs to know of a process; a blank is no supervised one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def kind(self) -> ProcessKind: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def job_id(self) -> str | None: ...
+    @property
+    def had_job(self) -> bool: ...
+    @property
+    def memory_measure(self) -> MemoryMeasure:
+        """Which figure counts, unless the user says so."""
+        ...
+
+
 class MemorySampler:
     """Samples the processes that `processes` names, every `INTERVAL_S`; warns of job processes.
 
@@ -157,11 +178,11 @@ class MemorySampler:
     def __init__(
         self,
         *,
-        processes: Callable[[], Iterable[SupervisedProcess]],
+        processes: Callable[[], Iterable[MeasuredProcess]],
         warn_mb: float,
         clock: Clock,
         emit: Callable[[Event], None],
-        over_limit: Callable[[SupervisedProcess, str], None],
+        over_limit: Callable[[Any, str], None],
         limit_mb: float = 0.0,
         measure: MemoryMeasure | None = None,
         read: Callable[..., Memory | None] = read_memory,
@@ -187,7 +208,7 @@ class MemorySampler:
         """Set what a job process may use; 0 for no warning, no limit."""
         self._warn_mb, self._limit_mb = warn_mb, limit_mb
 
-    def note_baseline(self, process: SupervisedProcess, *, is_awaited: bool = False) -> None:
+    def note_baseline(self, process: MeasuredProcess, *, is_awaited: bool = False) -> None:
         """Measure a process that has just become ready: growth is counted from here.
 
         USS and PSS take the kernel some ms, for which it also holds up the process. Where a job waits for it
@@ -237,14 +258,14 @@ class MemorySampler:
         self._samples += 1
         self._near_limit = False
         for process in processes:
-            if process.pid is None or process.child is None:
+            if process.pid is None:
                 continue
             seen.add(process.id)
             self._sample(process, process.pid, self._counts(process))
         for process_id in self._watched.keys() - seen:
             del self._watched[process_id]
 
-    def _sample(self, process: SupervisedProcess, pid: int, measure: MemoryMeasure) -> None:
+    def _sample(self, process: MeasuredProcess, pid: int, measure: MemoryMeasure) -> None:
         warn, limit = self._warn_mb, self._limit_mb
         nearest = min((each for each in (warn, limit) if each > 0), default=0.0)
         before = self._watched.get(process.id)
@@ -282,7 +303,7 @@ class MemorySampler:
 
     def _breach(
         self,
-        process: SupervisedProcess,
+        process: MeasuredProcess,
         pid: int,
         memory: Memory,
         watched: _Watched,
@@ -306,9 +327,9 @@ class MemorySampler:
             uptime_s=self._clock.monotonic() - watched.since,
         )
 
-    def _counts(self, process: SupervisedProcess) -> MemoryMeasure:
+    def _counts(self, process: MeasuredProcess) -> MemoryMeasure:
         """The measure that counts for a process."""
-        return self._measure or (process.child.traits.memory if process.child else MemoryMeasure.RSS)
+        return self._measure or process.memory_measure
 
     def _started(self, pids: Sequence[int]) -> float:
         read = (self._read(pid, full=False) for pid in pids)
@@ -321,7 +342,7 @@ class MemorySampler:
 
 
 def _measured(
-    process: SupervisedProcess,
+    process: MeasuredProcess,
     now: Memory,
     known: Memory,
     measure: MemoryMeasure,

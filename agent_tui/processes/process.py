@@ -163,6 +163,11 @@ class SupervisedProcess:
         return self.child.pid if self.child else None
 
     @property
+    def memory_measure(self) -> ch.MemoryMeasure:
+        """Which figure of memory counts against a limit."""
+        return self.child.traits.memory if self.child else ch.MemoryMeasure.RSS
+
+    @property
     def died_idle(self) -> bool:
         """It was ready, had no job and was not told to end, and yet it ended."""
         return self._is_ready and not self.had_job and self._end_reason is None

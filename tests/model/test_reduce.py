@@ -276,3 +276,11 @@ def test_test_jobs_wait_for_registration_code_and_warmth() -> None:
 def test_only_a_process_for_jobs_is_warm() -> None:
     control = ev.ProcessChanged("c1", 43, ProcessKind.CONTROL, ev.ProcessState.ENDED, 1)
     assert not run(REGISTERED, LOADED, control).is_ready_for_tests(1)
+
+
+def test_a_blank_that_was_given_a_file_is_no_ended_process() -> None:
+    state = AppState()
+    for process_state in (ev.ProcessState.STARTING, ev.ProcessState.IDLE, ev.ProcessState.ENDED):
+        event = ev.ProcessChanged("k1", 7, ProcessKind.BLANK, process_state, 0)
+        state = reduce(state, ev.Stamped(1, 1.0, event))
+        assert ("k1" in state.processes) is (process_state is not ev.ProcessState.ENDED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent_tui.model.child import ChildTraits, MemoryMeasure, ProcessKind
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.events import Event, MemoryWarned, ProcessMeasured
 from agent_tui.processes.kernel import descendants
 from agent_tui.processes.memory import FULL_EVERY, Memory, MemorySampler, read_memory
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Child:
-    traits: ChildTraits
-
-
-@dataclass
 class _Process:
     id: str = "p1"
     pid: int | None = 42
     generation: int = 1
     kind: ProcessKind = ProcessKind.JOB
-    child: _Child | None = None
+    memory_measure: MemoryMeasure = MemoryMeasure.RSS
     had_job: bool = False
     job_id: str | None = None
 
@@ -52,9 +47,7 @@ class Bench:
     ended: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.process = _Process(
-            child=_Child(ChildTraits(stacks=True, reports_loading=True, memory=self.measure))
-        )
+        self.process = _Process(memory_measure=self.measure)
         self.full_reads = 0
         self.sampler = MemorySampler(
             processes=lambda: [cast("SupervisedProcess", self.process)],

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import agent_tui
-from agent_tui.model.child import ProcessKind
+from agent_tui.files import user_folder
+from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState, StartMethod
@@ -36,6 +37,8 @@ REFILL_AFTER_S = 0.1
 MOST_DEATHS = 3
 """Blanks that ended by themselves in a row; then none is started ahead until one is asked for."""
 
+COMPILE_CACHE_SINCE = 22
+
 _READ_BY_NODE = ("NODE_", "LD_", "SSL_", "TZ", "LANG", "LC_", "UV_", "OPENSSL_", "TSX_", "ESBUILD_")
 """Prefixes of variables that matter before a blank gets the agent's own environment."""
 
@@ -53,12 +56,33 @@ def blank_command(
         "esm": node.is_esm,
         "preload": list(preload),
     }
+    environ = {**_compile_cache(node, environ), **environ}
     arguments = [str(node.path), *node.flags, str(CHILD / main), json.dumps(config)]
     return Command(arguments, cwd, environ, "NODE_CHANNEL_FD", side_variable="AGENT_TUI_STACKS_FD")
 
 
+def _compile_cache(node: NodeInterpreter, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what lets Node keep compiled code: it saves a fifth of the SDK's import, from Node 22 on.
+
+    The agent's code sees its own environment.
+    """
+    if int(node.version.split(".")[0] or 0) < COMPILE_CACHE_SINCE:
+        return {}
+    try:
+        cache = user_folder(environ, "XDG_CACHE_HOME", ".cache")
+    except OSError:
+        return {}
+    return {"NODE_COMPILE_CACHE": str(cache / "agent-tui" / "node")}
+
+
 class Blank:
     """One blank, from its start until it is given a file or ends."""
+
+    kind = ProcessKind.BLANK
+    generation = 0
+    job_id: str | None = None
+    had_job = False
+    memory_measure = MemoryMeasure.RSS
 
     def __init__(self, number: int, started: Started, environ: Mapping[str, str]) -> None:
         self.id = f"k{number}"
@@ -67,6 +91,10 @@ class Blank:
         self.process = SpawnedProcess(started, system_pidfd_open())
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the SDK is imported, or the process has ended before that."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def fits(self, environ: Mapping[str, str]) -> bool:
         """Return whether Node itself would have read the same from this environment."""
