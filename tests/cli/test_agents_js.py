@@ -60,6 +60,15 @@ async def test_every_kind_of_file_runs(tmp_path: Path, name: str, sdk: Path) -> 
     assert len(run.all("job_connected")) == 2
 
 
+@pytest.mark.parametrize("name", ["agent.mjs", "agent.cjs", "agent.ts", "agent.cts"])
+@pytest.mark.parametrize("node", nodes()[1:], ids=lambda path: path.parents[5].name)
+async def test_newer_nodes(tmp_path: Path, name: str, node: Path) -> None:
+    write(project(tmp_path), FILES[name])
+    code, run = await finished(tmp_path / name, *TEST_JOBS, 1, "--node", node)
+    assert code == 0, (run.events, run.stderr)
+    assert [each["status"] for each in run.all("job_ended")] == ["success"]
+
+
 async def test_an_entry_that_throws_has_failed_although_the_sdk_exits_with_0(tmp_path: Path) -> None:
     agent = ESM.replace("await ctx.connect();", "\nthrow new TypeError('no such table');")
     write(project(tmp_path), {"agent.mjs": agent})
