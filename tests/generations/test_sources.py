@@ -334,3 +334,48 @@ def test_a_module_that_cannot_be_read_is_absent(project: Path) -> None:
     (project / "helpers.py").mkdir()
     found = sources(project)
     assert str(project / "helpers.py") not in found.read().modules
+
+
+def test_the_modules_of_an_agents_js_project(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "lib").mkdir()
+    (root / "node_modules/zod").mkdir(parents=True)
+    (root / "agent.ts").write_text(
+        "import { a } from './lib/a.js';\nconst late = () => import('./late.js');\n"
+    )
+    (root / "lib/a.ts").write_text(
+        "import data from './data.json';\nimport { z } from 'zod';\nimport './no.js';\n"
+    )
+    (root / "lib/data.json").write_text("{}")
+    (root / "late.ts").write_text("")
+    (root / "unrelated.ts").write_text("")
+    (root / "node_modules/zod/index.js").write_text("")
+    (root / "package.json").write_text("{}")
+    every = Sources(root / "agent.ts", cwd=root)
+    snapshot = every.read()
+    assert names(snapshot.modules, root) == {"agent.ts", "lib/a.ts", "lib/data.json", "late.ts"}
+    assert names(snapshot.others, root) == {"package.json"}
+    assert names(snapshot.missing, root) == {"lib/no"}
+    (root / "unrelated.ts").write_text("changed")
+    assert every.changed(snapshot) == ()
+    (root / "lib/no.ts").write_text("new")
+    (root / "late.ts").write_text("changed")
+    assert names(every.changed(snapshot), root) == {"late.ts", "lib/no.ts"}
+
+
+def test_what_a_load_of_an_agents_js_project_shows_belongs_to_it(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "packages/desk").mkdir(parents=True)
+    (root / "packages/desk/main.js").write_text("import './inner.js';\n")
+    (root / "packages/desk/inner.js").write_text("")
+    (root / "agent.mjs").write_text("import '@hotel/desk';\n")
+    every = Sources(root / "agent.mjs", cwd=root)
+    snapshot = every.read()
+    assert names(snapshot.modules, root) == {"agent.mjs"}
+    loaded = [str(root / "agent.mjs"), str(root / "packages/desk/main.js")]
+    complete = every.complete(snapshot, (), loaded, accept_new=False)
+    assert names(complete.modules, root) == {
+        *("agent.mjs", "packages/desk/main.js", "packages/desk/inner.js")
+    }
+    (root / "packages/desk/inner.js").write_text("changed")
+    assert names(every.changed(complete), root) == {"packages/desk/inner.js"}

@@ -12,7 +12,7 @@ from agent_tui.logs.intake import MAX_PENDING, Allowance, LogIntake
 from agent_tui.logs.redactor import Redactor
 from agent_tui.logs.store import LogStore
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.model.logs import LineRecord, LogLevel, LogSource, LogStream
 from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import until
 
@@ -175,3 +175,23 @@ def test_secrets_and_tokens_are_masked(text: str, shown: str) -> None:
     store = LogStore(FakeClock(), redactor=redactor)
     store.add(OUT, LogLevel.INFO, text)
     assert texts(store) == [shown]
+
+
+async def test_lines_that_are_records_are_stored_as_such_and_in_order() -> None:
+    def parse(text: str) -> LineRecord | None:
+        if not text.startswith("!"):
+            return None
+        return LineRecord(LogLevel.WARN, 5.0, text[1:], "pino", {"job": 4})
+
+    with intake_of() as (intake, store):
+        read, write = os.pipe()
+        attached.add(str(Path(f"/proc/self/fd/{read}").readlink()))
+        intake.attach(read, OUT, parse)
+        os.write(write, b"one\n!two\n!two\nthree\n")
+        os.close(write)
+        await until(all_is_read)
+        lines = list(store.pull(0, store.end))
+        assert [each.text for each in lines] == ["one", "two", "two", "three"]
+        assert lines[1].source == LogSource("p1", LogStream.RECORD)
+        assert (lines[1].level, lines[1].ts, lines[1].logger) == (LogLevel.WARN, 5.0, "pino")
+        assert lines[1].fields == {"job": 4}
