@@ -163,6 +163,8 @@ class MeasuredProcess(Protocol):
     @property
     def had_job(self) -> bool: ...
     @property
+    def loading_at(self) -> float | None: ...
+    @property
     def memory_measure(self) -> MemoryMeasure:
         """Which figure counts, unless the user says so."""
         ...
@@ -287,7 +289,8 @@ class MemorySampler:
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
-        if process.kind is not ProcessKind.JOB:
+        # Before it loads the agent's file it uses what the SDK does, and a blank may go back to the stock.
+        if process.kind is not ProcessKind.JOB or process.loading_at is None:
             return
         self._near_limit = self._near_limit or 0 < NEAR * limit <= used
         if 0 < limit < used:

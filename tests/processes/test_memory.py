@@ -28,6 +28,7 @@ class _Process:
     generation: int = 1
     kind: ProcessKind = ProcessKind.JOB
     memory_measure: MemoryMeasure = MemoryMeasure.RSS
+    loading_at: float | None = 0.0
     had_job: bool = False
     job_id: str | None = None
 
@@ -276,3 +277,13 @@ def test_a_process_that_a_job_waits_for_is_not_held_up_by_a_full_reading() -> No
         (110.0, None, 60.0),  # what is not read is not reported, but counts as that of the one before
         (110.0, 66.0, 66.0),
     ]
+
+
+def test_no_limit_counts_before_the_agents_file_is_loaded() -> None:
+    bench = Bench(warn=50.0, limit=80.0)
+    bench.process.loading_at = None
+    bench.sampler.sample()
+    assert bench.ended == []
+    bench.process.loading_at = 1.0
+    bench.sampler.sample()
+    assert len(bench.ended) == 1

@@ -82,6 +82,7 @@ class Blank:
     generation = 0
     job_id: str | None = None
     had_job = False
+    loading_at: float | None = None
     memory_measure = MemoryMeasure.RSS
 
     def __init__(self, number: int, started: Started, environ: Mapping[str, str]) -> None:
