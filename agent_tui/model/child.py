@@ -247,6 +247,8 @@ class Manifest:
     """Folders in which the project's own modules are looked for (`sys.path`, editable installs)."""
     imports: tuple[str, ...] = ()
     """Modules of others that the project's own code imports, in order."""
+    lazy_runners: bool = False
+    """No plugin asked for the runners: their process starts at the first request."""
     own_runners: bool = False
     """Some of the runners are the project's own code, and differ when that does."""
     function_names: tuple[str, ...] = ()

@@ -16,13 +16,17 @@ TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, 
 class Inference:
     """Keeps one inference process alive and forwards messages 7 and 8 by request id."""
 
-    def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
+    def __init__(self, plan: Plan, supervisor: Supervisor, *, lazy: bool = False) -> None:
+        """With `lazy` the process starts at the first request."""
         self.plan = plan
         """The generation from which the next process would be made; the latest of those that share it."""
         self._supervisor = replace(supervisor, timings=lambda: TIMINGS)
         self._kept = RespawningProcess(self._make, ended=self._process_ended)
         self._asking: dict[str, Callable[[ch.InferenceResponse], None]] = {}
         self._early: list[ch.InferenceRequest] = []
+        self._wanted = asyncio.Event()
+        if not lazy:
+            self._wanted.set()
 
     @property
     def process(self) -> SupervisedProcess | None:
@@ -30,6 +34,7 @@ class Inference:
 
     def ask(self, request: ch.InferenceRequest, answer: Callable[[ch.InferenceResponse], None]) -> None:
         """Forwards a job's request; `answer` gets the response, or an error when the process dies."""
+        self._wanted.set()
         self._asking[request.request_id] = answer
         process = self._kept.process
         if process is not None and process.ready.done() and not process.ended.done():
@@ -39,15 +44,18 @@ class Inference:
 
     async def run(self) -> None:
         """Keeps the process alive until `close()` or `kill()`."""
+        await self._wanted.wait()
         await self._kept.run()
 
     def close(self, reason: str) -> None:
         """Ends the process; `run()` returns when it is gone."""
         self._kept.close(reason)
+        self._wanted.set()
 
     def kill(self, reason: str) -> None:
         """Ends the process now."""
         self._kept.kill(reason)
+        self._wanted.set()
 
     def _make(self, number: int) -> SupervisedProcess:
         generation = self.plan.generation
@@ -117,7 +125,7 @@ class SharedInference:
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
         inference = next((each.inference for each in self._of.values() if each.runners == runners), None)
         if inference is None:
-            inference = Inference(plan, self._supervisor)
+            inference = Inference(plan, self._supervisor, lazy=manifest.lazy_runners)
             life = asyncio.create_task(inference.run(), name=f"inference {plan.generation}")
             self._lives[inference] = life
             life.add_done_callback(lambda _: self._lives.pop(inference))

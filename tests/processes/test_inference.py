@@ -168,3 +168,23 @@ async def test_without_runners_a_job_hears_that_nobody_answers() -> None:
         assert [process.id for process in inference.processes] == []
         nursery.children[0].end()
         await running
+
+
+async def test_a_lazy_one_starts_at_the_first_request_and_ends_without_one() -> None:
+    nursery = Nursery()
+    answers: list[ch.InferenceResponse] = []
+    inference = Inference(Plan(1, nursery), SUPERVISOR, lazy=True)
+    running = asyncio.create_task(inference.run())
+    await asyncio.sleep(0)
+    assert inference.process is None
+    inference.ask(REQUEST, answers.append)
+    await until(lambda: nursery.children and nursery.children[0].told(ch.InferenceRequest))
+    nursery.children[0].end()
+    inference.close("test over")
+    await asyncio.wait_for(running, 5)
+    never = Inference(Plan(1, nursery), SUPERVISOR, lazy=True)
+    running = asyncio.create_task(never.run())
+    await asyncio.sleep(0)
+    never.close("test over")
+    await asyncio.wait_for(running, 5)
+    assert never.process is None

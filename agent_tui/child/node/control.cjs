@@ -108,7 +108,8 @@ async function run(child, how) {
   const own = functionsOf(module);
   const request = chosen(own, orders.request_func) ?? options.requestFunc;
   const load = chosen(own, orders.load_func) ?? options.loadFunc;
-  const runners = await inferenceRunners(child, how);
+  const registered = { ...(sdk.InferenceRunner?.registeredRunners ?? {}) };
+  const runners = { ...(await sdksRunner(how)), ...registered };
   const { files, packages } = await child.modules.loaded();
   const set = {};
   for (const name of OPTIONS) {
@@ -124,6 +125,7 @@ async function run(child, how) {
     has_request_func: typeof request === 'function',
     has_load_func: typeof load === 'function',
     inference_runners: Object.keys(runners).sort(),
+    lazy_runners: Object.keys(registered).length === 0,
     own_runners: Object.values(runners).some((each) => child.modules.isProjects(plainPath(each))),
     functions: JSON.stringify({ agent, runners: JSON.stringify(runners) }),
     files,
@@ -157,10 +159,16 @@ function chosen(own, name) {
   return name ? own.get(name) : undefined;
 }
 
-/** The runners that plugins registered, and the SDK's own as its worker registers it: import paths by method. */
-async function inferenceRunners(child) {
-  const runners = { ...(child.sdk.InferenceRunner?.registeredRunners ?? {}) };
-  return runners;
+/** The SDK's own runner, which its worker registers where the native part can be loaded: path by method. */
+async function sdksRunner(how) {
+  try {
+    const { EOT_INFERENCE_METHOD } = await how.importSdk('inference/eot/runner');
+    const { _getLocalInferenceModule } = await how.importSdk('inference/_warmup');
+    if (!EOT_INFERENCE_METHOD || _getLocalInferenceModule() === undefined) return {};
+    return { [EOT_INFERENCE_METHOD]: how.sdkUrl('inference/eot/runner') };
+  } catch {
+    return {}; // an SDK without it
+  }
 }
 
 function serve(child, request, load) {

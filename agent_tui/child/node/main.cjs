@@ -2,7 +2,7 @@
 // two job contexts, so the job main must be of the one that the agent requires (agents-js.md §8.1).
 'use strict';
 const Module = require('node:module');
-const { pathToFileURL } = require('node:url');
+const { fileURLToPath, pathToFileURL } = require('node:url');
 const { Child } = require('./child.cjs');
 
 const config = JSON.parse(process.argv[2]);
@@ -13,7 +13,7 @@ async function main() {
   await child.blank({
     sdk,
     sdkUrl: pathToFileURL(`${config.sdk}/dist/index.cjs`).href,
-    preload: (path) => require(path.startsWith('file:') ? new URL(path) : path),
+    preload: (path) => require(path.startsWith('file:') ? fileURLToPath(path) : path),
     tsx: () => import(pathToFileURL(config.tsx).href),
   });
   await child.run({
@@ -21,6 +21,8 @@ async function main() {
     // As the main module, so that `require.main === module` holds in it.
     loadMain: async (file) => ({ default: Module._load(file, null, true) }),
     importMain: async (name) => require(`${config.sdk}/dist/ipc/${name}.cjs`),
+    importSdk: async (name) => require(`${config.sdk}/dist/${name}.cjs`),
+    sdkUrl: (name) => pathToFileURL(`${config.sdk}/dist/${name}.cjs`).href,
     main: (name) => `${config.sdk}/dist/ipc/${name}.cjs`,
     definition: require.resolve('./definition.cjs'),
   });

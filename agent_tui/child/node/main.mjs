@@ -22,6 +22,8 @@ await child.run({
   load: (file) => import(pathToFileURL(file).href),
   loadMain: (file) => import(pathToFileURL(file).href),
   importMain: (name) => import(pathToFileURL(`${config.sdk}/dist/ipc/${name}.js`).href),
+  importSdk: (name) => import(pathToFileURL(`${config.sdk}/dist/${name}.js`).href),
+  sdkUrl: (name) => pathToFileURL(`${config.sdk}/dist/${name}.js`).href,
   main: (name) => `${config.sdk}/dist/ipc/${name}.js`,
   definition: new URL('./definition.mjs', import.meta.url).pathname,
 });

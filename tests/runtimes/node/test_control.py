@@ -223,3 +223,15 @@ async def test_runners_that_plugins_register(tmp_path: Path) -> None:
         child.send(ch.Shutdown("enough"))
         assert ch.ShuttingDown() in await rest(child)
         assert (await ended(child)).exit_code == 0
+
+
+async def test_the_sdks_own_runner_is_there_and_waits_to_be_asked(tmp_path: Path) -> None:
+    plain = """
+        import { defineAgent } from '@livekit/agents';
+        export default defineAgent({ entry: async () => {} });
+    """
+    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": plain}) as host:
+        manifest = await host.manifest()
+        assert manifest.inference_runners in ((), ("lk_eot_audio",))  # where its native part can be loaded
+        assert manifest.lazy_runners
+        assert not manifest.own_runners
