@@ -104,7 +104,7 @@ async def prewarm_is_cut_off(rig: Rig) -> None:
 async def over_the_limit_is_killed(rig: Rig) -> None:
     breach = await rig.run.until("memory_limit")
     assert breach["limit_mb"] == 9
-    ended = await rig.run.until("process", state="ended", pid=breach["pid"])
+    ended = await rig.run.until("process", kind="job", state="ended", pid=breach["pid"])
     assert "memory limit" in ended["reason"]
     assert not psutil.pid_exists(ended["pid"])
 
