@@ -34,7 +34,7 @@ def source_flags(command: F) -> F:
         default=None,
         help="Options from that file in place of agent-tui.toml or pyproject.toml.",
     )
-    python = click.option("--python", metavar="PATH", default=None, help="The agent's interpreter.")
+    python = click.option("--python", metavar="PATH", default=None, help="The Python of a Python file.")
     node = click.option("--node", metavar="PATH", default=None, help="The Node of an agents-js file.")
     return config(python(node(command)))
 
@@ -51,7 +51,7 @@ def hosting_flags(command: F) -> F:
             metavar="METHOD",
             callback=one_of(StartMethod, or_auto=True),
             default="auto",
-            help="How job processes start: auto (the default), fork, template or spawn.",
+            help="How job processes start: auto (the default), spawn; fork, template (Python); blank (Node).",
         ),
         click.option(
             "--no-mask-env",

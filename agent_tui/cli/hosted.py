@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_tui.cli.output import REDACTOR
-from agent_tui.model.errors import UserError
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import StartMethod
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given, environment_layers
-from agent_tui.reading import Pipes, normalized
+from agent_tui.reading import Pipes, normalized, read_start
 from agent_tui.runtimes import learned
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
-from agent_tui.runtimes.kinds import AGENTS_JS, detect
+from agent_tui.runtimes.kinds import AGENTS_JS, JAVASCRIPT, KINDS, detect
 from agent_tui.runtimes.node.blanks import blank_command
 from agent_tui.runtimes.node.find import NodeInterpreter, find_node
 from agent_tui.runtimes.spawn import HeadStart
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 
 from agent_tui.options.declare import BY_NAME
 from agent_tui.reading import describe
-from agent_tui.runtimes.kinds import JAVASCRIPT
 
 CANDIDATES = (
     *("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py"),
-    *("agent.ts", "src/agent.ts", "agent.mts", "agent.js", "src/agent.js", "agent.mjs"),
+    *("agent.ts", "src/agent.ts", "agent.mts", "agent.js", "src/agent.js", "agent.mjs", "src/agent.mjs"),
+    *("main.ts", "src/main.ts", "main.js", "src/main.js"),
 )
+
+MOST_SEARCHED = 2**20
+"""Bytes of a file that are searched for an agent."""
 
 
 def find_agent(
@@ -56,13 +60,29 @@ def find_agent(
     given = environment_layers(surroundings.variables)[0].values.get("agent")
     if given is not None:
         return _checked(str(given.raw), cwd, given.where), given
-    for name in CANDIDATES:
-        if os.path.isfile(cwd / name):  # noqa: PTH113  pathlib raises for some
-            return cwd / name, Given(name, "found in this folder")
+    found = [name for name in CANDIDATES if os.path.isfile(cwd / name)]  # noqa: PTH113  pathlib raises for some
+    if found:
+        name = next((each for each in found if _may_define_agent(cwd / each)), found[0])
+        return cwd / name, Given(name, "found in this folder")
     if surroundings.config_problem:
         raise UserError(surroundings.config_problem)
-    names = ", ".join(CANDIDATES)
-    raise UserError(f"no agent file here (looked for {names}): name it, as in agent-tui path/to/agent.py")
+    names, example = ", ".join(CANDIDATES), "ts" if os.path.isfile(cwd / "package.json") else "py"  # noqa: PTH113
+    raise UserError(
+        f"no agent file here (searched {names}): name it, as in agent-tui path/to/agent.{example}"
+    )
+
+
+def _may_define_agent(path: Path) -> bool:
+    """Return whether a JavaScript file is more than a part of an agent: main.ts may be the agent's file, and
+    agent.ts a class that it imports.
+    """
+    if path.suffix == ".py":
+        return True
+    try:
+        text = read_start(path, MOST_SEARCHED)
+    except OSError:
+        return False
+    return any(word in text for word in (b"defineAgent", b"runApp"))
 
 
 def _checked(agent: str, folder: Path, where: str) -> Path:
@@ -152,16 +172,28 @@ class HostedFile:
         return Settings(self.environment, self.flags, Basis(detect(self.path), cores=available_cores()))
 
     def interpreter(self, runtime: str) -> Interpreter:
-        """Raises UserError when none can run it."""
-        if runtime == AGENTS_JS:
+        """Raises UserError when none can run it, or a flag names one of another language."""
+        is_js = runtime == AGENTS_JS
+        if self.python if is_js else self.node:
+            flag, needs, use = ("--python", "Node", "--node") if is_js else ("--node", "Python", "--python")
+            text = f"{flag}: {self.path.name} runs on {needs}; leave it out, or name the {needs} with {use}"
+            raise UserError(text, ExitCode.USAGE)
+        if is_js:
             return find_node(self.path, self.environment.plain, self.node)
         return find_interpreter(self.path, runtime, self.environment.plain, self.python)
 
-    def run_config(self) -> "RunConfig":
-        """A usual run of it. Its `head_start` imports the SDK already: discard it at the end."""
+    def run_config(self, start_method: StartMethod | None = None) -> "RunConfig":
+        """A usual run of it. Its `head_start` imports the SDK already: discard it at the end.
+
+        Raises UserError for what cannot run it.
+        """
         from agent_tui.engine.config import RunConfig
 
         runtime = detect(self.path)
+        starts = KINDS[runtime].starts
+        if start_method is not None and start_method not in starts:
+            text = f"--start-method: '{start_method}' is not for {self.path.name} ({runtime})"
+            raise UserError(f"{text}; give one of auto, {', '.join(starts)}", ExitCode.USAGE)
         interpreter = self.interpreter(runtime)
         place = learned.place(self.environ, interpreter.path, self.path)
         imports = learned.recall(place).imports if place else ()
@@ -182,5 +214,6 @@ class HostedFile:
             head_start=head_start,
             flags=self.flags,
             learned=place,
+            start_method=start_method,
             redactor=REDACTOR,
         )

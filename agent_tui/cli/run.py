@@ -123,11 +123,11 @@ def run(
     no_watchdogs: bool,
     **options: str | None,
 ) -> int:
-    """Hosts a LiveKit agent file: AGENT, or agent.py in this folder."""
+    """Hosts a LiveKit agent file, Python or JavaScript: AGENT, else agent.py, agent.ts or the like here."""
     file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
-    preparing = in_thread(file.run_config)
+    preparing = in_thread(file.run_config, start_method)
     if screen:
         importlib.import_module("agent_tui.tui.app")
     usual = preparing.result()
@@ -137,7 +137,6 @@ def run(
         watch=not no_watch and not exit_when_idle,
         watch_globs=watch_globs,
         on_reload=on_reload,
-        start_method=start_method,
         debug_port=_debug_port(debug_port, usual.runtime),
         watchdogs=not no_watchdogs,
         memory_measure=memory_measure,

@@ -139,9 +139,9 @@ def tune(
     load = _load(rate, pattern, jobs or DEFAULT_JOBS, length_s, seed)
     plan = SweepPlan(load, counts, repeat, allow_remote)
     file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
-    usual = file.run_config()
+    usual = file.run_config(start_method)
     # Another code halfway would make one figure of two.
-    config = replace(usual, local=local, start_method=start_method, watch=False)
+    config = replace(usual, local=local, watch=False)
     ends = None if seconds is None else began + seconds
     try:
         return asyncio.run(_run(config, plan, target, ends, fit_jobs=jobs is None, as_json=as_json))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent_tui.model.child import ChildTraits, Failed, Manifest, MemoryMeasure
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import StartMethod
 from agent_tui.runtimes.imports import Import, Resolver, names_in, read_imports
 
 AGENTS_JS = "agents-js"
@@ -23,6 +24,8 @@ class Kind:
     """One kind of agent file. Only Python's have an SDK to import here: Node's is found by `node/find.py`."""
 
     traits: ChildTraits
+    starts: tuple[StartMethod, ...] = (StartMethod.FORK, StartMethod.TEMPLATE, StartMethod.SPAWN)
+    """What `--start-method` may name."""
     sdk: str = ""
     """The module without which such a file does not load; every process of it needs it."""
     package: str = ""
@@ -43,7 +46,10 @@ KINDS = {
         package="livekit-agents",
         warm_up=("livekit.agents.ipc._preload",),
     ),
-    AGENTS_JS: Kind(ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS)),
+    AGENTS_JS: Kind(
+        ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS),
+        starts=(StartMethod.BLANK, StartMethod.SPAWN),
+    ),
 }
 
 

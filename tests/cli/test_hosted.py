@@ -1,11 +1,13 @@
 """The agent file that a command is about."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent_tui.cli.hosted import HostedFile
-from agent_tui.model.errors import UserError
+from agent_tui.cli.hosted import HostedFile, find_agent
+from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import StartMethod
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,53 @@ def test_a_file_of_another_kind_is_refused_in_one_line(name: str, line: str, tmp
         HostedFile.find(str(file), {}, None, None).run_config()
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "line"),
+    [
+        ("agent.mjs", {"python": "python3"}, "--python: agent.mjs runs on Node; leave it out, or name the"),
+        ("agent.py", {"node": "node"}, "--node: agent.py runs on Python; leave it out, or name the"),
+        (
+            "agent.mjs",
+            {"start": StartMethod.FORK},
+            "'fork' is not for agent.mjs (agents-js); give one of auto",
+        ),
+        ("agent.mjs", {"start": StartMethod.TEMPLATE}, "give one of auto, blank, spawn"),
+        ("agent.py", {"start": StartMethod.BLANK}, "give one of auto, fork, template, spawn"),
+    ],
+)
+def test_a_flag_of_the_other_language_is_refused(
+    file: str, flags: dict[str, Any], line: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text("")
+    hosted = HostedFile.find(
+        str(tmp_path / file), {}, None, python=flags.get("python"), node=flags.get("node")
+    )
+    with pytest.raises(UserError) as refused:
+        hosted.run_config(flags.get("start"))
+    assert line in str(refused.value)
+    assert refused.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"src/main.ts": "export default defineAgent({})", "src/agent.ts": "class Agent {}"}, "src/main.ts"),
+        ({"src/main.ts": "", "src/agent.ts": "export default defineAgent({})"}, "src/agent.ts"),
+        ({"src/main.ts": "import './agent.js'", "src/agent.ts": ""}, "src/agent.ts"),
+        ({"agent.mjs": "cli.runApp(options)", "main.py": ""}, "main.py"),
+    ],
+)
+def test_the_file_that_defines_an_agent_is_found(files: dict[str, str], found: str, tmp_path: Path) -> None:
+    """In the SDK's starter project src/agent.ts is a class that src/main.ts uses."""
+    (tmp_path / "src").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert find_agent(None, tmp_path, {})[0] == tmp_path / found
+
+
+def test_a_project_without_an_agent_gets_an_example_in_its_language(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(UserError, match=r"as in agent-tui path/to/agent\.ts"):
+        find_agent(None, tmp_path, {})
