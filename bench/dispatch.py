@@ -4,6 +4,7 @@ One dispatch at a time with a warm process and with none, and bursts. The offer'
 server made it, the entry's is noted by the agent itself, so that each worker is measured in the same way.
 
     python bench/dispatch.py [--kinds native sdk] [--methods fork] [--peers dev] [--runs 50] [--burst 30]
+    python bench/dispatch.py --kinds js --runs 0 --burst-idle 2 --peers start
 """
 
 import argparse
@@ -11,6 +12,7 @@ import asyncio
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import rig
 
@@ -37,9 +39,12 @@ async def one_by_one(place: rig.Place, project: rig.Project, runs: int) -> list[
     return found
 
 
-async def bursts(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
+async def bursts(
+    place: rig.Place, project: rig.Project, worker: rig.Worker, options: argparse.Namespace
+) -> None:
     """`--bursts` times `--burst` dispatches at once."""
     last, each = [], []
+    cpu, lines = rig.cpu_s(worker.process.pid), len(worker.lines)
     for _ in range(options.bursts):
         await asyncio.sleep(SETTLE_S)
         rooms = set(await asyncio.gather(*(place.dispatch() for _ in range(options.burst))))
@@ -49,19 +54,39 @@ async def bursts(place: rig.Place, project: rig.Project, options: argparse.Names
         each += [entry.at - place.offered[entry.room] for entry in entries]
     print(f"  burst of {options.burst}, last entry after the last offer  {rig.spread(last)}")
     print(f"  burst of {options.burst}, each from its offer              {rig.spread(each)}")
+    await asyncio.sleep(SETTLE_S)
+    cpu = rig.cpu_s(worker.process.pid) - cpu
+    print(f"  CPU for each job                            {cpu / len(each):.2f} s", end="")
+    if worker.tells:
+        print(f"; starting at once: at most {most_starting(worker.events(lines))}", end="")
+    print(flush=True)
+
+
+def most_starting(events: list[dict[str, Any]]) -> int:
+    """How many processes were starting at once, at most: blanks that import the SDK, too."""
+    starting, most = set[str](), 0
+    for each in events:
+        if each["event"] != "process":
+            continue
+        if each["state"] == "starting":
+            starting.add(each["process_id"])
+        else:
+            starting.discard(each["process_id"])
+        most = max(most, len(starting))
+    return most
 
 
 async def measure(options: argparse.Namespace, name: str, idle: int, method: str) -> None:
     kind = rig.KINDS[name]
     with tempfile.TemporaryDirectory() as folder:
         project = rig.Project(Path(folder), kind, idle)
-        command, mark = rig.command(project, method, options.python, idle)
+        command, mark = rig.command(project, method, options.python, idle, node=options.node)
         async with rig.place() as place, rig.worker(command, mark, place.environ, Path(folder)) as worker:
             await asyncio.sleep(SETTLE_S)
             print(f"{name}: {method}, {idle} idle", flush=True)
             print(f"  at rest             {rig.cost(worker.process.pid)}")
             if idle == options.burst_idle:
-                await bursts(place, project, options)
+                await bursts(place, project, worker, options)
                 return
             entries = await one_by_one(place, project, options.runs)
             offer = [entry.at - place.offered[entry.room] for entry in entries]
@@ -74,17 +99,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk"])
     parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
-    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker")
-    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--peers", nargs="*", default=[], help="dev, start: the SDK's own worker")
+    parser.add_argument("--runs", type=int, default=50, help="0: only the bursts")
     parser.add_argument("--burst", type=int, default=30)
     parser.add_argument("--bursts", type=int, default=5)
     parser.add_argument("--burst-idle", type=int, default=4)
     parser.add_argument("--python", default=str(rig.SDK_PYTHON))
+    parser.add_argument("--node", default="node")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     for kind in options.kinds:
-        for method in (*options.methods, *(() if rig.KINDS[kind].native else options.peers)):
-            for idle in (1, 0, options.burst_idle):
+        for method in rig.ways(kind, options.methods, options.peers):
+            for idle in (1, 0, options.burst_idle) if options.runs else (options.burst_idle,):
                 asyncio.run(measure(options, kind, idle, method))
 
 

@@ -1,9 +1,9 @@
 """What being ready costs: PSS of all processes with idle ones waiting, screen included, and of live calls.
 
-An agent without an AgentSession, and one with an ordinary AgentSession, whose local end-of-turn weights are
-210 MB; beside the SDK's own worker (which has no screen). agent-tui is run once before, because it remembers
-what jobs made copies of. Live calls need a real server (`--url`, started with --dev): one call at a time is
-added and what that adds is printed.
+An agent without an AgentSession, one with an ordinary AgentSession, whose local end-of-turn weights are
+210 MB, and an agents-js one; beside the SDK's own worker (which has no screen). agent-tui is run once before,
+because it remembers what jobs made copies of. Live calls need a real server (`--url`, started with --dev):
+one call at a time is added and what that adds is printed.
 
     python bench/memory.py [--idle 4] [--peers dev] [--url ws://127.0.0.1:7880 --calls 2]
 """
@@ -49,6 +49,13 @@ async def entry(ctx: JobContext):
 if __name__ == "__main__":
     cli.run_app(server)
 """
+_JS = """
+import {{ fileURLToPath }} from 'node:url';
+import {{ ServerOptions, cli, defineAgent }} from '@livekit/agents';
+export default defineAgent({{ entry: async (ctx) => ctx.connect() }});
+cli.runApp(new ServerOptions({{ agent: fileURLToPath(import.meta.url), numIdleProcesses: {idle} }}));
+"""
+SCENARIOS = {"no AgentSession": _PLAIN, "an AgentSession": _SESSION, "agents-js": _JS}
 
 
 @asynccontextmanager
@@ -78,14 +85,17 @@ class Scenario:
 
     def __init__(self, folder: Path, text: str, options: argparse.Namespace) -> None:
         self.started = folder / "started.txt"
-        self.agent = folder / "agent.py"
+        self._is_node = text is _JS
+        self.agent = folder / ("agent.mjs" if self._is_node else "agent.py")
+        if self._is_node:
+            (folder / "node_modules").symlink_to(rig.NODE_MODULES)
         self.agent.write_text(text.format(idle=options.idle, started=str(self.started)))
         self._folder, self._options = folder, options
 
     def command(self, worker: str) -> list[str]:
         if worker == "dev":
-            return [self._options.python, str(self.agent), "dev"]
-        return [*rig.HOST, str(self.agent), "--python", self._options.python]
+            return [self._options.node if self._is_node else self._options.python, str(self.agent), "dev"]
+        return [*rig.HOST, str(self.agent), "--python", self._options.python, "--node", self._options.node]
 
     async def cost(self, place: rig.Place, worker: str, calls: int, settle_s: float) -> list[rig.Cost]:
         """At rest, then with one call more each time."""
@@ -111,7 +121,8 @@ class Scenario:
 
 
 async def measure(options: argparse.Namespace) -> None:
-    for name, text in (("no AgentSession", _PLAIN), ("an AgentSession", _SESSION)):
+    for name in options.scenarios:
+        text = SCENARIOS[name]
         calls = options.calls if options.url and text is _SESSION else 0
         at_rest = {}
         for worker in ("agent-tui", *options.peers):
@@ -134,7 +145,9 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=4)
     parser.add_argument("--calls", type=int, default=2)
     parser.add_argument("--peers", nargs="*", default=["dev"], help="dev: the SDK's own worker")
+    parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--python", default=str(rig.SDK_PYTHON))
+    parser.add_argument("--node", default="node")
     parser.add_argument("--url", help="a real server, started with --dev")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores")

@@ -10,11 +10,11 @@ seen on a terminal. `--storm` saves each 0.5 s and prints what grew.
     python bench/reload.py --broken --saves 20 --screen
     python bench/reload.py --storm --saves 200
     python bench/reload.py --kinds sdk --saves 6 --peers dev lk [--lk PATH]
+    python bench/reload.py --kinds js ts --every 1
 """
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import tempfile
@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import rig
 from terminal import Terminal
@@ -71,6 +72,8 @@ async def saves(
             await asyncio.sleep(FOLLOW_S)
         after = rig.cost(worker.process.pid)
     tell_saves(project.entries(), saved)
+    if worker.tells:
+        tell_ready(worker.events())
     tell_lost(place, project)
     print(f"  before              {before}\n  after               {after}")
 
@@ -113,9 +116,8 @@ async def storm(
         await asyncio.sleep(LEAD_S)
         after = rig.cost(worker.process.pid)
     tell_lost(place, project)
-    events = [json.loads(line) for _, line in worker.lines if line.startswith("{")]
-    ready = [event["seconds"] for event in events if event["event"] == "generation_ready" if event["seconds"]]
-    print(f"  save -> ready       {rig.spread(ready, 'ms')}")
+    events = worker.events()
+    tell_ready(events)
     print(f"  on older code       {on_older_code(events)} jobs")
     ids = {event["worker_id"] for event in events if event["event"] == "registered"}
     print(f"  worker ids          {len(ids)}; told lost: {count(events, 'job_lost')}", end="; ")
@@ -123,11 +125,16 @@ async def storm(
     print(f"  before              {before}\n  after               {after}")
 
 
-def count(events: list[dict[str, object]], name: str) -> int:
+def tell_ready(events: list[dict[str, Any]]) -> None:
+    ready = [event["seconds"] for event in events if event["event"] == "generation_ready" if event["seconds"]]
+    print(f"  save -> ready       {rig.spread(ready, 'ms')}")
+
+
+def count(events: list[dict[str, Any]], name: str) -> int:
     return sum(event["event"] == name for event in events)
 
 
-def on_older_code(events: list[dict[str, object]]) -> int:
+def on_older_code(events: list[dict[str, Any]]) -> int:
     """Jobs that ran on a generation older than the one that was ready when their offer came."""
     ready, at_offer, older = 0, dict[object, int](), 0
     for event in events:
@@ -168,7 +175,7 @@ async def broken(
 
 async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
     """How soon the screen shows that a save did not load: the terminal gets the broken line's text."""
-    command = [*rig.HOST, str(project.agent), "--python", options.python]
+    command = [*rig.HOST, str(project.agent), "--python", options.python, "--node", options.node]
     terminal = Terminal(command, place.environ)
     await asyncio.to_thread(terminal.until, "○ idle".encode())
     shown = []
@@ -190,7 +197,7 @@ async def measure(options: argparse.Namespace, name: str, method: str) -> None:
     act = broken if options.broken else storm if options.storm else saves
     with tempfile.TemporaryDirectory() as folder:
         project = rig.Project(Path(folder), rig.KINDS[name])
-        command, mark = rig.command(project, method, options.python, lk=options.lk)
+        command, mark = rig.command(project, method, options.python, lk=options.lk, node=options.node)
         print(f"{name}: {method}, {options.saves} saves", flush=True)
         async with rig.place(options.url) as place:
             environ = {**place.environ, "VIRTUAL_ENV": str(Path(options.python).parents[1])}
@@ -218,11 +225,12 @@ def main() -> None:
     parser.add_argument("--storm", action="store_true")
     parser.add_argument("--screen", action="store_true")
     parser.add_argument("--python", default=str(rig.SDK_PYTHON))
+    parser.add_argument("--node", default="node")
     parser.add_argument("--url", help="a real server, started with --dev, instead of the embedded one")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, dispatches every {options.every} s")
     for kind in options.kinds:
-        for method in (*options.methods, *(() if rig.KINDS[kind].native else options.peers)):
+        for method in rig.ways(kind, options.methods, options.peers):
             asyncio.run(measure(options, kind, method))
         if options.screen:
             asyncio.run(watched(options, kind))

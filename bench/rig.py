@@ -5,6 +5,7 @@ that each worker is measured from outside and in the same way.
 """
 
 import asyncio
+import json
 import os
 import signal
 import statistics
@@ -25,6 +26,7 @@ from agent_tui.local_server.session import WorkerSession
 ROOT = Path(__file__).parents[1]
 HOST = [sys.executable, "-m", "agent_tui"]
 SDK_PYTHON = ROOT / ".venvs/sdk-new/bin/python"
+NODE_MODULES = ROOT / ".venvs/js/node_modules"
 KEY, SECRET = "devkey", "secret"
 """Those of `livekit-server --dev`."""
 
@@ -57,16 +59,36 @@ async def entry(ctx: JobContext):
 if __name__ == "__main__":
     cli.run_app(server)
 """
+_JS = """
+import {{ appendFileSync }} from 'node:fs';
+import {{ fileURLToPath }} from 'node:url';
+import {{ ServerOptions, cli, defineAgent }} from '@livekit/agents';
+{types}
+export default defineAgent({{
+  entry: async (ctx{of_context}) => {{
+    appendFileSync({entries!r}, `${{Date.now()}}000000 ${{VERSION}} ${{ctx.job.room{sure}.name}}\\n`);
+    ctx.shutdown('done');
+  }},
+}});
+
+cli.runApp(new ServerOptions({{ agent: fileURLToPath(import.meta.url), numIdleProcesses: {idle} }}));
+"""
 BROKEN = "def broken_{version}(:\n"
+"""No language takes it for code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What an agent is made of: whose functions, how many more files, seconds its own import takes."""
 
+    suffix: str = ".py"
     native: bool = False
     files: int = 0
     import_s: float = 0.0
+
+    @property
+    def is_node(self) -> bool:
+        return self.suffix != ".py"
 
 
 KINDS = {
@@ -76,7 +98,19 @@ KINDS = {
     "sdk": Kind(),
     "sdk-20": Kind(files=20),
     "sdk-1s": Kind(import_s=1.0),
+    "js": Kind(".mjs"),
+    "js-20": Kind(".mjs", files=20),
+    "js-1s": Kind(".mjs", import_s=1.0),
+    "ts": Kind(".ts"),
+    "ts-20": Kind(".ts", files=20),
 }
+
+
+def ways(kind: str, methods: Sequence[str], peers: Sequence[str]) -> tuple[str, ...]:
+    """What is measured with a kind: start methods, and peers where it needs an SDK. Node has one method."""
+    if KINDS[kind].is_node:
+        return ("blank", *peers)
+    return (*methods, *(() if KINDS[kind].native else peers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +126,33 @@ class Project:
     """An agent in a folder of its own; saved again it has another version. More files import each other."""
 
     def __init__(self, folder: Path, kind: Kind, idle: int = 1) -> None:
-        self.agent = folder / "agent.py"
-        self.saved = folder / f"part_{kind.files}.py" if kind.files else self.agent
-        self._kind, self._idle, self._entries = kind, idle, folder / "entries.txt"
-        (folder / "requirements.txt").touch()  # lk looks for a project file
+        self.agent = folder / f"agent{kind.suffix}"
+        self.kind = kind
+        self.saved = folder / f"part_{kind.files}{kind.suffix}" if kind.files else self.agent
+        self._idle, self._entries = idle, folder / "entries.txt"
+        if kind.is_node:
+            (folder / "node_modules").symlink_to(NODE_MODULES)
+            (folder / "package.json").write_text('{"type": "module"}\n')
+            imported = "export {{ VERSION }} from './part_{}" + kind.suffix.replace("t", "j") + "';\n"
+        else:
+            (folder / "requirements.txt").touch()  # lk looks for a project file
+            imported = "from part_{} import VERSION\n"
         for number in range(1, kind.files):
-            (folder / f"part_{number}.py").write_text(f"from part_{number + 1} import VERSION\n")
+            (folder / f"part_{number}{kind.suffix}").write_text(imported.format(number + 1))
         if kind.files:
-            self.agent.write_text("from part_1 import VERSION\n" + self._functions())
+            self.agent.write_text(imported.format(1).replace("export", "import") + self._functions())
         self.save(1)
 
     def save(self, version: int, *, rename: bool = False, broken: bool = False) -> float:
         """Writes that version, in place or by atomic rename; Unix seconds when it was on disk."""
         text = f"VERSION = {version}\n"
-        if self._kind.import_s:
-            text += f"import time\ntime.sleep({self._kind.import_s})\n"
-        if not self._kind.files:
+        if self.kind.is_node:
+            text = f"{'export ' if self.kind.files else ''}const {text}"
+        if self.kind.import_s and self.kind.is_node:
+            text += f"await new Promise((done) => setTimeout(done, {self.kind.import_s * 1000}));\n"
+        elif self.kind.import_s:
+            text += f"import time\ntime.sleep({self.kind.import_s})\n"
+        if not self.kind.files:
             text += self._functions()
         if broken:
             text = BROKEN.format(version=version)
@@ -127,22 +172,37 @@ class Project:
         )
 
     def _functions(self) -> str:
-        functions = _NATIVE if self._kind.native else _SDK.format(idle=self._idle)
+        if self.kind.is_node:
+            typed = self.kind.suffix == ".ts"
+            return _JS.format(
+                types="import type { JobContext } from '@livekit/agents';" if typed else "",
+                of_context=": JobContext" if typed else "",
+                sure="!" if typed else "",
+                entries=str(self._entries),
+                idle=self._idle,
+            )
+        functions = _NATIVE if self.kind.native else _SDK.format(idle=self._idle)
         return _NOTE.format(entries=str(self._entries)) + functions
 
 
+PEERS = ("dev", "start")
+"""Commands of the SDK's own worker."""
+
+
 def command(
-    project: Project, method: str, python: str, idle: int = 1, *, lk: str = "lk"
+    project: Project, method: str, python: str, idle: int = 1, *, lk: str = "lk", node: str = "node"
 ) -> tuple[list[str], str]:
     """What serves the project, and the mark of the line that says so. `method` is a start method of
-    agent-tui, or a peer: "dev" for the SDK's own worker, "lk" for `lk agent dev`.
+    agent-tui, or a peer: "dev" or "start" for the SDK's own worker, "lk" for `lk agent dev`.
     """
     agent = str(project.agent)
-    if method == "dev":
-        return [python, agent, "dev"], "registered worker"
+    interpreter = ["--node", node] if project.kind.is_node else ["--python", python]
+    if method in PEERS:
+        loader = ["--import", "tsx"] if project.kind.suffix == ".ts" else []
+        return [*([node, *loader] if project.kind.is_node else [python]), agent, method], "registered worker"
     if method == "lk":
         return [lk, "agent", "dev", agent], "registered worker"
-    ours = [*HOST, agent, "--headless", "--json", "--python", python, "--start-method", method]
+    ours = [*HOST, agent, "--headless", "--json", *interpreter, "--start-method", method]
     warm = "idle" if idle else "generation_ready"
     return [*ours, "--num-idle-processes", str(idle)], f'"{warm}"'
 
@@ -219,7 +279,7 @@ class Worker:
         self._news = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
-    async def until(self, mark: str, count: int = 1, limit_s: float = 60.0) -> float:
+    async def until(self, mark: str, count: int = 1, limit_s: float = 120.0) -> float:
         """When the `count`-th line with that mark came."""
         async with asyncio.timeout(limit_s), self._news:
             while len(found := [at for at, line in self.lines if mark in line]) < count:
@@ -228,6 +288,10 @@ class Worker:
                     raise SystemExit(f"ended without {mark!r}:\n{tail}")
                 await self._news.wait()
         return found[count - 1]
+
+    def events(self, since: int = 0) -> list[dict[str, Any]]:
+        """Its events from that line on; none if it does not tell them."""
+        return [json.loads(line) for _, line in self.lines[since:] if self.tells and line.startswith("{")]
 
     async def end(self) -> None:
         """In good order, then by force; the whole process group."""
@@ -296,6 +360,17 @@ def cost(pid: int) -> Cost:
         with suppress(psutil.NoSuchProcess):
             pss += process.memory_full_info().pss
     return Cost(len(tree), host.num_fds(), pss / 2**20)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a worker's process tree so far; of processes that ended once they are reaped."""
+    host = psutil.Process(pid)
+    total = 0.0
+    for process in [host, *host.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def spread(seconds: Sequence[float], unit: str = "s") -> str:
