@@ -138,7 +138,12 @@ class Loader:
 
         try:
             self._inference.use(generation.plan, manifest)  # prewarm may ask it already
-            await self._pool.warm(generation.plan, settings.options.num_idle_processes)
+            count = settings.options.num_idle_processes
+            # The stock has a blank for the first one. The others would have the switch wait while they import
+            # the SDK: the pool starts them after it.
+            await self._pool.warm(
+                generation.plan, min(count, 1) if choice.method is StartMethod.BLANK else count
+            )
         finally:
             steps.end("warm")
 

@@ -28,7 +28,7 @@ from agent_tui.options.envfiles import project_root
 from agent_tui.reading import normalized, read_file
 from agent_tui.runtimes.imports import INSTALLED, NEVER_FOLLOWED, Import, Resolver, imports_of
 from agent_tui.runtimes.kinds import JAVASCRIPT
-from agent_tui.runtimes.node.imports import SUFFIXES, NodeResolver
+from agent_tui.runtimes.node.imports import SUFFIXES, NodeResolver, settings_files
 from agent_tui.runtimes.node.imports import imports_of as node_imports
 from agent_tui.runtimes.node.imports import stem as node_stem
 
@@ -38,8 +38,6 @@ MOST_BYTES = 64 * 2**20
 
 LARGEST = 8 * 2**20
 MOST_FOLDERS = 2000
-NODE_SETTINGS = ("package.json", "tsconfig.json")
-"""Files of an agents-js project that change how its modules are read."""
 
 RACY_S = 2.0
 """A file this young may change again without a new time; it is read each time, as git does it."""
@@ -142,7 +140,9 @@ class Sources:
         found = {path: content for path, content in now.modules.items() if path not in late - imported}
         modules = {**found, **snapshot.modules}
         missing = (snapshot.missing | now.missing).difference(map(_stem, modules))
-        return replace(snapshot, modules=modules, missing=missing)
+        # Those of the modules that only loading showed: unknown until now, they are no change.
+        settings = {path: now.others[path] for path in self._node_settings(modules) if path in now.others}
+        return replace(snapshot, modules=modules, missing=missing, others={**settings, **snapshot.others})
 
     def _make_resolver(self) -> Resolver | NodeResolver:
         return NodeResolver(self._listing) if self._is_node else Resolver(self._listing)
@@ -170,7 +170,7 @@ class Sources:
                         seen.add(found)
                         waiting.append(found)
         others: dict[str, bytes] = {}
-        for path in (*left_out, *self._other_files()):
+        for path in (*left_out, *self._other_files(), *self._node_settings(modules)):
             if path not in modules and (digest := self._digest(path)) is not None:
                 others[path], written[path] = digest.content, digest.written
         self._cache = {path: self._cache[path] for path in modules}
@@ -235,10 +235,16 @@ class Sources:
     def _other_files(self) -> Iterator[str]:
         for folder in self._env_folders:
             for name in self._listing(folder):
-                if is_settings_file(name) or (self._is_node and name in NODE_SETTINGS):
+                if is_settings_file(name):
                     yield os.path.join(folder, name)
         for pattern in self._globs:
             yield from pattern.find(self._resolver.folders)
+
+    def _node_settings(self, modules: Iterable[str]) -> Iterator[str]:
+        """Yield what changes how these modules of an agents-js project are read."""
+        if isinstance(self._resolver, NodeResolver):
+            yield from settings_files((*self._env_folders, *map(os.path.dirname, modules)))
+            yield from self._resolver.configs
 
     def _digest(self, path: str) -> _File | None:
         """A file with what its content comes to, read again if it may have changed.

@@ -173,6 +173,7 @@ class World:
         self.environment_gives.set()
         self.environment_reads = 0
         self.runtimes: list[FakeRuntime] = []
+        self.unforked = StartMethod.SPAWN
         clock, timings = SystemClock(), ProcessTimings(initialize_s=0.3, shutdown_s=0.2)
         self.on_event: Callable[[Event], object] = lambda event: None
         supervisor = Supervisor(lambda: timings, clock, self._emit)
@@ -237,6 +238,7 @@ class World:
                 self.nursery, self.parents, self.served, self.missing, self.other_kind, environment.plain
             )
         )
+        self.runtimes[-1].unforked = self.unforked
         return self.runtimes[-1]
 
     def switch(self, generation: Generation) -> None:

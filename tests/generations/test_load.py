@@ -153,6 +153,23 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert w.served == [{"/a.py": b"all of it"}] * 2
 
 
+async def test_a_save_waits_for_one_process_where_each_takes_a_blank() -> None:
+    async with world(idle=3, forks=False) as w:
+        w.unforked = StartMethod.BLANK
+        assert await load(w)
+        await until(lambda: w.pool.idle == 3)
+        warm = list[int]()
+
+        def count(event: Event) -> None:
+            if isinstance(event, GenerationReady):
+                warm.append(len(w.children(ch.ProcessKind.JOB)) - 3)
+
+        w.on_event = count
+        assert await load(w, Cause("agent.mjs"))
+        assert warm == [1]
+        await until(lambda: w.pool.idle == 3)
+
+
 @pytest.mark.parametrize("what", ["load", "prewarm", "hang", "options"])
 async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> None:
     async with world() as w:

@@ -368,6 +368,7 @@ def test_what_a_load_of_an_agents_js_project_shows_belongs_to_it(tmp_path: Path)
     (root / "packages/desk").mkdir(parents=True)
     (root / "packages/desk/main.js").write_text("import './inner.js';\n")
     (root / "packages/desk/inner.js").write_text("")
+    (root / "packages/desk/package.json").write_text("{}")
     (root / "agent.mjs").write_text("import '@hotel/desk';\n")
     every = Sources(root / "agent.mjs", cwd=root)
     snapshot = every.read()
@@ -377,5 +378,31 @@ def test_what_a_load_of_an_agents_js_project_shows_belongs_to_it(tmp_path: Path)
     assert names(complete.modules, root) == {
         *("agent.mjs", "packages/desk/main.js", "packages/desk/inner.js")
     }
+    assert names(complete.others, root) == {"packages/desk/package.json"}
+    assert every.changed(complete) == ()
     (root / "packages/desk/inner.js").write_text("changed")
-    assert names(every.changed(complete), root) == {"packages/desk/inner.js"}
+    (root / "packages/desk/package.json").write_text('{"exports": "./main.js"}')
+    assert names(every.changed(complete), root) == {"packages/desk/inner.js", "packages/desk/package.json"}
+
+
+def test_what_changes_how_modules_of_an_agents_js_project_are_read(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    settings = {
+        "package.json": "{}",
+        "app/package.json": "{}",
+        "app/tsconfig.json": '{"extends": ["../a.json", "../base"]}',
+        "a.json": "{}",
+        "base.json": '{"compilerOptions": {"paths": {"#*": ["./lib/*"]}}}',
+        "node_modules/.package-lock.json": "{}",  # npm has installed something
+        "node_modules/@livekit/agents/package.json": '{"version": "1.9.0"}',
+    }
+    for name, text in {**settings, "app/agent.ts": "import '#far.js';\n", "lib/far.ts": ""}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    every = Sources(root / "app/agent.ts", cwd=root / "app")
+    snapshot = every.read()
+    assert names(snapshot.modules, root) == {"app/agent.ts", "lib/far.ts"}
+    for name in settings:
+        (root / name).write_text(settings[name].replace("{", '{"x": 1, ', 1).replace(", }", "}"))
+        assert names(every.changed(snapshot), root) == {name}
+        (root / name).write_text(settings[name])

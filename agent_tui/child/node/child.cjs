@@ -3,15 +3,17 @@
 // Messages of our own have the names of the Python children's (`model/child.py`), in snake case; the SDK's job main
 // speaks its own (agents-js.md §8) on the same channel.
 'use strict';
-const { describe } = require('./describe.cjs');
+const { describe, describeNow } = require('./describe.cjs');
 const { Modules } = require('./modules.cjs');
 
+const DOING = { loading: 'the file was loaded', prewarm: 'its prewarm function ran' };
 const DEFINITION = Symbol.for('agent-tui.definition');
 
 class Child {
   constructor(config) {
     this.config = config;
     this.phase = 'importing the SDK';
+    this.given = Object.keys(process.env); // packages may set more when they are imported: dotenv does
     this.modules = new Modules(config);
     // Listens from the start: the host may send the orders while the SDK is still being imported. It sends nothing
     // else until it heard `loading`; what then comes is kept by Node until somebody listens again.
@@ -41,13 +43,21 @@ class Child {
     const orders = (this.it = await this.orders);
     process.off('disconnect', this.onDisconnect);
     process.on('disconnect', () => this.hostLost());
-    for (const name of Object.keys(process.env)) {
+    for (const name of this.given) {
       if (!(name in orders.environ)) delete process.env[name];
     }
     Object.assign(process.env, orders.environ);
     if (!orders.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
     await this.modules.serve(orders.snapshot);
     process.on('beforeExit', () => this.ranDry());
+    process.on('uncaughtExceptionMonitor', (error) => {
+      if (process.listenerCount('uncaughtException') === 0) this.failing(error);
+    });
+    const exit = process.exit;
+    process.exit = (code) => {
+      this.failing(new Error(`process.exit(${code ?? ''}) was called while ${DOING[this.phase]}`));
+      return exit.call(process, code);
+    };
     this.enter('loading');
     this.say('loading');
     if (orders.kind === 'control') {
@@ -80,6 +90,12 @@ class Child {
     const described = await describe(error, this);
     await new Promise((done) => process.send({ case: 'failed', value: described }, () => done()));
     process.exit(1);
+  }
+
+  /** Say why the process is about to end, if it ends at the hand of the code that is awaited. */
+  failing(error) {
+    if (this.phase in DOING) this.say('failed', describeNow(error, this));
+    this.phase = '';
   }
 
   /** Nothing is left that could finish what the agent's code waits for: Node would end with code 0 (agents-js.md §7). */

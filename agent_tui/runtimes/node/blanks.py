@@ -5,11 +5,9 @@ that is in stock runs a saved file some milliseconds later.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import agent_tui
@@ -19,7 +17,8 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState, StartMethod
 from agent_tui.model.logs import LogSink
-from agent_tui.runtimes.node.find import NodeInterpreter, find_package
+from agent_tui.runtimes.node.find import NodeInterpreter, with_packages
+from agent_tui.runtimes.node.imports import extended, settings_files
 from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, system_pidfd_open
 
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
@@ -37,10 +36,16 @@ REFILL_AFTER_S = 0.1
 MOST_DEATHS = 3
 """Blanks that ended by themselves in a row; then none is started ahead until one is asked for."""
 
+IMPORT_LIMIT_S = 60.0
+"""As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
+
 COMPILE_CACHE_SINCE = 22
 
 _READ_BY_NODE = ("NODE_", "LD_", "SSL_", "TZ", "LANG", "LC_", "UV_", "OPENSSL_", "TSX_", "ESBUILD_")
 """Prefixes of variables that matter before a blank gets the agent's own environment."""
+
+_SERVER = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+"""Variables that agent-tui itself sets once it has a server: code reads them when it connects."""
 
 
 def blank_command(
@@ -85,9 +90,20 @@ class Blank:
     loading_at: float | None = None
     memory_measure = MemoryMeasure.RSS
 
-    def __init__(self, number: int, started: Started, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        number: int,
+        started: Started,
+        environ: Mapping[str, str],
+        *,
+        has_packages: bool = False,
+        since: float = 0.0,
+    ) -> None:
+        """`has_packages`: it imports more than the SDK ahead. `since` is when it was started, monotonic."""
         self.id = f"k{number}"
         self.environ = environ
+        self.has_packages = has_packages
+        self.since = since
         self.started = started
         self.process = SpawnedProcess(started, system_pidfd_open())
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,11 +114,9 @@ class Blank:
         return self.process.pid
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether Node itself would have read the same from this environment."""
-        names = {*self.environ, *environ}
-        return all(
-            self.environ.get(name) == environ.get(name) for name in names if name.startswith(_READ_BY_NODE)
-        )
+        """Return whether what it has imported would have read the same from this environment."""
+        differ = {name for name, _ in self.environ.items() ^ environ.items() if name not in _SERVER}
+        return not (differ if self.has_packages else any(each.startswith(_READ_BY_NODE) for each in differ))
 
 
 class Blanks:
@@ -128,8 +142,8 @@ class Blanks:
         self.method = StartMethod.BLANK if ahead else StartMethod.SPAWN
         self._node = node
         self._file = file.resolve()
-        self._stamps = self._stamps_now()
         self._cwd = cwd
+        self._stamps = self._stamps_now()
         self._sink = sink
         self._clock = clock
         self._emit = emit
@@ -147,7 +161,7 @@ class Blanks:
         self._refill: asyncio.TimerHandle | None = None
         self._closing = False
         if first is not None:
-            self._add(self._follow(first, self._environ))
+            self._add(self._follow(first, self._environ, has_packages=True))
 
     @property
     def stock(self) -> tuple[Blank, ...]:
@@ -156,13 +170,14 @@ class Blanks:
     def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
         """Return a blank for that environment: the one of the stock that is farthest, else a new one.
 
-        Its new owner gives it its orders once it is `ready`, or gives it back. Raise OSError.
+        Its new owner gives it its orders once it is `ready`, or gives it back. Raise OSError, also for a
+        project that has no SDK any more.
         """
         if kind is ProcessKind.CONTROL:
             self._loads = (self._clock.monotonic(), self._loads[0])
-        self._discard_if_changed()
+            self._discard_if_changed()
         for each in [each for each in self._stock if not each.fits(environ)]:
-            self._end(each, "Node's own environment changed")
+            self._end(each, "the environment changed")
         self._environ = environ
         self._deaths = 0
         if self._stock:
@@ -179,7 +194,11 @@ class Blanks:
         self._stock.insert(0, blank)
         if self._closing:
             self._end(blank, "agent-tui ends")
+        elif not blank.ready.done() and self._clock.monotonic() - blank.since >= IMPORT_LIMIT_S:
+            self._preload = ()
+            self._end(blank, f"the SDK was not imported within {IMPORT_LIMIT_S:g} s")
         else:
+            asyncio.get_running_loop().add_reader(blank.process.sock, self._readable, blank)
             self._tell(blank, ProcessState.IDLE if blank.ready.done() else ProcessState.STARTING)
             self._refill_later()
 
@@ -188,21 +207,24 @@ class Blanks:
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:
-        """End the stock if what it was made of changed on disk: the SDK, package.json, tsconfig.json."""
+        """End the stock if what it was made of changed on disk. Raise OSError if none can be made."""
+        try:
+            node = with_packages(self._node, self._file)
+        except UserError as error:
+            raise OSError(str(error)) from None
         stamps = self._stamps_now()
-        if stamps == self._stamps:
+        if (node, stamps) == (self._node, self._stamps):
             return
-        self._stamps = stamps
-        with contextlib.suppress(UserError):  # which the load says
-            package, version = find_package(self._file)
-            self._node = replace(self._node, package=package, sdk_version=version)
+        self._node, self._stamps = node, stamps
         for each in tuple(self._stock):
             self._end(each, "the project's packages changed")
 
-    def _stamps_now(self) -> tuple[int, ...]:
-        folders = [each for each in self._file.parents if (each / "package.json").exists()][:2]
-        names = [each / name for each in folders for name in ("package.json", "tsconfig.json")]
-        return tuple(_changed_at(each) for each in (self._node.package / "package.json", *names))
+    def _stamps_now(self) -> Mapping[str, int]:
+        """Return when what a blank reads of the project was changed: settings of packages and of tsx."""
+        folders = (str(self._file.parent), str(self._cwd))
+        settings = list(settings_files(folders))
+        chains = [path for each in settings if each.endswith("tsconfig.json") for path, _ in extended(each)]
+        return {path: _changed_at(Path(path)) for path in (*settings, *chains)}
 
     def learn(self, packages: Sequence[str]) -> None:
         """Preload what the project's code imports of others in the blanks to come."""
@@ -256,10 +278,12 @@ class Blanks:
                 return
 
     def _start(self, environ: Mapping[str, str]) -> Blank:
-        return self._follow(start(blank_command(self._node, self._cwd, environ, self._preload)), environ)
+        started = start(blank_command(self._node, self._cwd, environ, self._preload))
+        return self._follow(started, environ, has_packages=bool(self._preload))
 
-    def _follow(self, started: Started, environ: Mapping[str, str]) -> Blank:
-        blank = Blank(next(self._numbers), started, environ)
+    def _follow(self, started: Started, environ: Mapping[str, str], *, has_packages: bool) -> Blank:
+        now = self._clock.monotonic()
+        blank = Blank(next(self._numbers), started, environ, has_packages=has_packages, since=now)
         self._importing.add(blank)
         blank.process.sock.setblocking(False)
         asyncio.get_running_loop().add_reader(blank.process.sock, self._readable, blank)
@@ -280,6 +304,8 @@ class Blanks:
         self._importing.discard(blank)
         if not blank.ready.done():
             blank.ready.set_result(None)
+            if not data:
+                self._preload = ()  # what it imported ahead may have ended it
         if data and blank in self._stock:
             self._tell(blank, ProcessState.IDLE)
         elif not data and blank in self._stock:

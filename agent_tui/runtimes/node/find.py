@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
@@ -58,7 +58,7 @@ def find_node(
     Raise UserError when no Node, SDK, or reader of TypeScript will do.
     """
     real = Path(os.path.realpath(file))
-    package, sdk_version = find_package(real)
+    find_package(real)
     misses: list[Miss] = []
     asked: set[Path] = set()
     for path, how in candidates(real, node, environ):
@@ -79,21 +79,19 @@ def find_node(
             reason = f"is Node {version}, needed is {OLDEST_NODE} or later"
             misses.append(Miss(path, how, reason))
             continue
-        tsx, flags = find_typescript(real, numbers, version)
-        return NodeInterpreter(
-            executable,
-            version,
-            how,
-            tuple(misses),
-            package=package,
-            sdk_version=sdk_version,
-            is_esm=is_esm(real, with_tsx=tsx is not None),
-            tsx=tsx,
-            flags=flags,
-        )
+        return with_packages(NodeInterpreter(executable, version, how, tuple(misses)), real)
     tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Node was found"
     advice = f"install Node {OLDEST_NODE} or later, or give one with --node"
     raise UserError(f"no Node can run {file}: {tried}; {advice}")
+
+
+def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
+    """Return that Node with what the file (links resolved) finds around it now. Raise UserError."""
+    package, sdk_version = find_package(file)
+    numbers = tuple(int(each) for each in node.version.split(".")[:2])
+    tsx, flags = find_typescript(file, numbers, node.version)
+    kind = is_esm(file, with_tsx=tsx is not None)
+    return replace(node, package=package, sdk_version=sdk_version, is_esm=kind, tsx=tsx, flags=flags)
 
 
 # -- Node -------------------------------------------------------------------------------------------------

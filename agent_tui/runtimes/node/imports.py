@@ -27,6 +27,16 @@ TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".js
 MOST_EXTENDED = 8
 """Files of a chain of `extends` in tsconfig.json."""
 
+SETTINGS = (
+    "package.json",
+    "tsconfig.json",
+    "node_modules/.package-lock.json",
+    "node_modules/@livekit/agents/package.json",
+)
+"""Files of a folder at or above a module that change how it is read, or which packages it gets. The third one
+is what npm writes once it has installed something.
+"""
+
 _SPECIFIER = re.compile(
     r"""(?:\bfrom|\bimport|\bimport\s*\(|\brequire\s*\(|\bnew\s+URL\s*\()\s*["'`]([^"'`\n$]{1,1024})["'`]"""
 )
@@ -50,6 +60,17 @@ def stem(path: str) -> str:
     return base.removesuffix("/index") if suffix in SUFFIXES else path
 
 
+def settings_files(folders: Iterable[str]) -> Iterator[str]:
+    """Yield the files, whether or not they exist, that change how modules in these folders are read."""
+    seen: set[str] = set()
+    for each in folders:
+        folder = each
+        while folder not in seen:
+            seen.add(folder)
+            yield from (os.path.join(folder, name) for name in SETTINGS)
+            folder = os.path.dirname(folder)
+
+
 class NodeResolver:
     """Finds the project's files that imports run, and notes where it looked for them."""
 
@@ -58,6 +79,8 @@ class NodeResolver:
         """Folders that were searched."""
         self.missing: set[str] = set()
         """Modules, without suffix, that are not there."""
+        self.configs: set[str] = set()
+        """Each tsconfig.json that was read, and what it extends."""
         self._names_in = names_in
         self._paths: dict[str, Paths | None] = {}
 
@@ -105,32 +128,43 @@ class NodeResolver:
             file = os.path.join(folder, "tsconfig.json")
             if "tsconfig.json" in self._names_in(folder):
                 self.folders.add(folder)
-                self._paths[folder] = _read_paths(file)
+                self._paths[folder] = self._read_paths(file)
             elif (above := os.path.dirname(folder)) != folder:
                 self._paths[folder] = self._tsconfig(above)
         return self._paths[folder]
 
+    def _read_paths(self, file: str) -> Paths | None:
+        found = None
+        for each, config in extended(file):
+            self.configs.add(each)
+            options = config.get("compilerOptions")
+            if found is None and isinstance(options, dict) and isinstance(options.get("paths"), dict):
+                base = options.get("baseUrl")
+                folder = os.path.dirname(each)
+                root = os.path.join(folder, base) if isinstance(base, str) else folder
+                patterns = {
+                    str(pattern): tuple(target for target in targets if isinstance(target, str))
+                    for pattern, targets in options["paths"].items()
+                    if isinstance(targets, list)
+                }
+                found = root, patterns
+        return found
 
-def _read_paths(file: str) -> Paths | None:
+
+def extended(file: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield a tsconfig.json and those that it extends, with their content; the nearest first."""
+    waiting = [file]
     for _ in range(MOST_EXTENDED):
+        if not waiting:
+            return
+        file = waiting.pop()
         config = _read_jsonc(file)
-        options = config.get("compilerOptions")
-        folder = os.path.dirname(file)
-        if isinstance(options, dict) and isinstance(options.get("paths"), dict):
-            base = options.get("baseUrl")
-            root = os.path.join(folder, base) if isinstance(base, str) else folder
-            patterns = {
-                str(pattern): tuple(each for each in targets if isinstance(each, str))
-                for pattern, targets in options["paths"].items()
-                if isinstance(targets, list)
-            }
-            return root, patterns
-        extended = config.get("extends")
-        if not isinstance(extended, str) or not extended.startswith("."):
-            return None
-        file = os.path.join(folder, extended)
-        file = file if file.endswith(".json") else f"{file}.json"
-    return None
+        yield file, config
+        named = config.get("extends")
+        for each in named if isinstance(named, list) else [named]:  # of several the last one wins
+            if isinstance(each, str) and each.startswith((".", "/")):
+                path = os.path.normpath(os.path.join(os.path.dirname(file), each))
+                waiting.append(path if path.endswith(".json") else f"{path}.json")
 
 
 def _read_jsonc(file: str) -> Mapping[str, object]:

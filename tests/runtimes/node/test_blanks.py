@@ -1,35 +1,68 @@
-"""The stock of blank processes: what is given, what comes back, what is replaced."""
+"""The stock of blank processes: what is given, what comes back, what is replaced.
 
+The processes are real, but no Nodes: to the stock only their one line and their end matter.
+"""
+
+import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
-from agent_tui.runtimes.node.blanks import STOCK, Blank, Blanks
-from agent_tui.runtimes.node.find import NodeInterpreter
+from agent_tui.runtimes.node import blanks as module
+from agent_tui.runtimes.node.blanks import IMPORT_LIMIT_S, STOCK, Blank, Blanks
+from agent_tui.runtimes.node.find import NodeInterpreter, with_packages
+from agent_tui.runtimes.spawn import Command
 
 from ...fakes.clock import FakeClock
-from ...nodes import needs_node, nodes, project, sdks
 from ..support import Sink, alive, clean_environ, nothing_left, poll
 from .support import write
 
-pytestmark = [pytest.mark.real, needs_node]
+pytestmark = pytest.mark.real
 JOB, CONTROL = ch.ProcessKind.JOB, ch.ProcessKind.CONTROL
+SDK = "node_modules/@livekit/agents/package.json"
+READY = "import os, time; os.write(int(os.environ['NODE_CHANNEL_FD']), b'{}\\n'); time.sleep(60)"
+HANGS = "import time; time.sleep(60)"
+
+
+class Stock(Blanks):
+    """Its blanks run this code, with what they were asked to import ahead."""
+
+    code = READY
+    clock: FakeClock
+    preloads: list[list[str]]
+
+
+@pytest.fixture(autouse=True)
+def light_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.blank_command
+    Stock.code, Stock.preloads = READY, []
+
+    def command(*args: Any) -> Command:
+        as_node = real(*args)
+        Stock.preloads.append(json.loads(as_node.arguments[-1])["preload"])
+        arguments = [sys.executable, "-ISc", Stock.code]
+        return Command(arguments, as_node.cwd, as_node.environ, as_node.fd_variable, as_node.side_variable)
+
+    monkeypatch.setattr(module, "blank_command", command)
 
 
 @asynccontextmanager
-async def stock(folder: Path, *, cores: int = 4) -> AsyncIterator[tuple[Blanks, list[Event]]]:
+async def stock(folder: Path, *, cores: int = 4) -> AsyncIterator[tuple[Stock, list[Event]]]:
     """A filled stock, surely ended."""
-    write(project(folder), {"agent.mjs": ""})
-    package = (sdks()[0] / "node_modules/@livekit/agents").resolve()
-    node = NodeInterpreter(nodes()[0], "", "", (), package=package, sdk_version="1.9.0")
+    write(folder, {"agent.mjs": "", "package.json": "{}", SDK: '{"version": "1.9.0"}'})
+    node = with_packages(NodeInterpreter(Path("/usr/bin/node"), "20.0.0", "", ()), folder / "agent.mjs")
     events: list[Event] = []
+    clock = FakeClock()
     async with nothing_left():
-        blanks = Blanks(node, folder / "agent.mjs", folder, Sink(), FakeClock(), events.append, cores=cores)
+        blanks = Stock(node, folder / "agent.mjs", folder, Sink(), clock, events.append, cores=cores)
+        blanks.clock = clock
         try:
             blanks._environ = clean_environ()
             blanks._fill()
@@ -101,13 +134,52 @@ async def test_nodes_own_environment_decides_whether_one_fits(tmp_path: Path) ->
         blanks.give_back(other)
 
 
-async def test_a_changed_package_json_replaces_the_stock(tmp_path: Path) -> None:
+async def test_what_packages_read_at_their_import_decides_too(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
+        blanks.learn(["file:///debug.js"])
+        blanks.discard("they import no package")
+        await poll(lambda: len(blanks.stock) == STOCK)
         before = blanks.stock
-        os.utime(tmp_path / "package.json", ns=(1, 1))
-        taken = blanks.claim(clean_environ(), JOB, "p1")
-        assert taken not in before
+        with_server = {**clean_environ(), "LIVEKIT_URL": "ws://127.0.0.1:7880"}
+        taken = blanks.claim(with_server, JOB, "p1")
+        assert taken in before  # which agent-tui sets: packages read it when they connect
         blanks.give_back(taken)
+        other = blanks.claim({**with_server, "DEBUG": "*"}, JOB, "p2")
+        assert other not in before
+        blanks.give_back(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("package.json", '{"type": "module"}'),
+        ("../package.json", "{}"),  # of a workspace
+        ("tsconfig.json", "{}"),
+        ("node_modules/.package-lock.json", "{}"),  # npm has installed something
+        (SDK, '{"version": "1.9.1"}'),
+    ],
+)
+async def test_changed_packages_replace_the_stock_at_the_next_load(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    async with stock(tmp_path / "project") as (blanks, _):
+        before = blanks.stock
+        write(tmp_path / "project", {name: content})
+        os.utime(tmp_path / "project" / name, ns=(1, 1))
+        kept = blanks.claim(clean_environ(), JOB, "p1")
+        assert kept in before
+        taken = blanks.claim(clean_environ(), CONTROL, "c1")
+        assert taken not in before
+        assert blanks._node.sdk_version == ("1.9.1" if name == SDK else "1.9.0")
+        blanks.give_back(kept)
+        blanks.give_back(taken)
+
+
+async def test_without_the_sdk_a_load_says_what_to_do(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        (tmp_path / SDK).unlink()
+        with pytest.raises(OSError, match="which is not installed: run npm install"):
+            blanks.claim(clean_environ(), CONTROL, "c1")
 
 
 async def test_one_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
@@ -118,3 +190,38 @@ async def test_one_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
         await poll(lambda: states(events, first.id)[-1] == (ProcessState.ENDED, "it ended by itself"))
         await poll(lambda: len(blanks.stock) == STOCK)
         assert first not in blanks.stock
+
+
+async def test_one_that_dies_while_it_imports_makes_the_next_ones_import_only_the_sdk(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, events):
+        blanks.learn(["file:///ends_the_process.js"])
+        Stock.code = "raise SystemExit(0)"
+        blanks.discard("they import no package")
+        await poll(lambda: [] in Stock.preloads[STOCK:])
+        reasons = [each.reason for each in events if isinstance(each, ProcessChanged)]
+        assert "it ended by itself" in reasons
+
+
+async def test_one_that_never_imports_the_sdk_does_not_come_back(tmp_path: Path) -> None:
+    Stock.code = HANGS
+    async with stock(tmp_path) as (blanks, events):
+        early = blanks.claim(clean_environ(), CONTROL, "c1")
+        blanks.give_back(early)
+        assert early in blanks.stock
+        hung = blanks.claim(clean_environ(), CONTROL, "c2")
+        blanks.clock.advance(IMPORT_LIMIT_S)
+        blanks.give_back(hung)
+        assert hung not in blanks.stock
+        why = (ProcessState.ENDED, "the SDK was not imported within 60 s")
+        await poll(lambda: states(events, hung.id)[-1] == why)
+        assert not alive(hung.pid)
+
+
+async def test_one_that_died_while_it_was_claimed_does_not_come_back(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        await ready(*blanks.stock)
+        claimed = blanks.claim(clean_environ(), CONTROL, "c1")
+        blanks.leaves(claimed)
+        claimed.process.kill()
+        blanks.give_back(claimed)
+        await poll(lambda: claimed not in blanks.stock)
