@@ -5,7 +5,7 @@ import { ServerOptions, WorkerPermissions, cli, defineAgent, log } from '@liveki
 
 console.log(`loaded by ${process.argv[2]}`);
 
-export const picky = async (req) => req.reject();
+export const picky = async (req) => (req.id === 'AJ_1' ? req.reject() : req.accept());
 export const busy = async () => 0.9;
 
 export default defineAgent({

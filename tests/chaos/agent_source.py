@@ -1,13 +1,74 @@
-"""The hosted agent: a room's name says what its job does, and each job prints which code it runs."""
+"""The hosted project: a room's name says what its job does, and each job prints which code it runs."""
 
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-AGENT = """
+from tests.nodes import nodes, project
+
+
+@dataclass(frozen=True)
+class Source:
+    """A project in one language."""
+
+    suffix: str
+    agent_text: str
+    """With @VERSION and @FLAGS, the folder that says how it is to behave."""
+    part_text: str
+    broken: Mapping[str, str]
+    """What does not load, in place of the agent's file."""
+    odd: Mapping[str, Callable[[bytes], bytes]]
+    """What may load or not."""
+    limit_mb: int
+    """More than a job's memory, and less than what `hog` takes."""
+    most_open: int
+    """Jobs at a time; a busy machine would fall behind for good."""
+    every_s: float
+    """Between two dispatches."""
+    others: int
+    """Processes beside the idle ones at rest, at most."""
+
+    @property
+    def agent(self) -> str:
+        return f"agent{self.suffix}"
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        return f"part_a{self.suffix}", f"part_b{self.suffix}"
+
+    @property
+    def late(self) -> str:
+        """A module that the agent imports in its jobs if there is one."""
+        return f"late{self.suffix}"
+
+    def part(self, version: int) -> str:
+        return self.part_text.replace("@VERSION", str(version))
+
+    def prepare(self, folder: Path) -> tuple[str, ...]:
+        """Make a folder for the project; return the flags that it needs."""
+        if self is not JAVASCRIPT:
+            return ()
+        project(folder)
+        return (f"--node={nodes()[0]}",)
+
+    def write(self, folder: Path, flags: Path, version: int) -> None:
+        """Save the project at a version; the agent's file comes last."""
+        for name in self.parts:
+            (folder / name).write_text(self.part(version))
+        text = self.agent_text.replace("@VERSION", str(version)).replace("@FLAGS", json.dumps(str(flags)))
+        (folder / self.agent).write_text(text)
+
+
+PYTHON = Source(
+    suffix=".py",
+    agent_text="""
 import asyncio, ctypes, os, signal, time
 import part_a
 
-VERSION = {version}
-FLAGS = {flags!r}
+VERSION = @VERSION
+FLAGS = @FLAGS
 
 
 def is_set(flag):
@@ -57,7 +118,7 @@ async def entry(ctx):
         time.sleep(120)
     if what == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    await asyncio.sleep({{"long": 2, "late": 1}}.get(what, 0.1))
+    await asyncio.sleep({"long": 2, "late": 1}.get(what, 0.1))
     import part_b
     try:
         import late
@@ -68,13 +129,125 @@ async def entry(ctx):
     ctx.shutdown("done")
     if what == "race":
         await asyncio.sleep(0.4)  # it has ended by itself, and the server does not know yet
-"""
-PART = "VERSION = {version}\n"
-PARTS = ("part_a.py", "part_b.py")
+""",
+    part_text="VERSION = @VERSION\n",
+    broken={
+        "broken": "def entry(ctx:\n",
+        "unready": "def prewarm(proc):\n    raise OSError('no model')\n\nasync def entry(ctx): ...\n",
+        "empty": "",
+    },
+    odd={
+        "deep_sum": lambda source: source + b"\nx = " + b"+".join([b"1"] * 3_000),
+        "deep_elif": lambda source: source + b"\nif 0: pass\n" + b"elif VERSION == 1: pass\n" * 3_000,
+        "deep_attributes": lambda source: source + b"\ndef f(x):\n    return x" + b".y" * 3_000,
+        "deep_lambdas": lambda source: source + b"\nx = " + b"lambda: " * 3_000 + b"0",
+        "deep_parentheses": lambda source: source + b"\nx = " + b"(" * 500 + b")" * 500,
+        "from_and_spaces": lambda source: source + b"\nfrom" + b" " * 20_000,
+        "long_line": lambda source: source + b"\nx = '" + b"y" * 4_000_000 + b"'",
+        "nul": lambda source: source + b"\nx = '\0'",
+        "utf_16": lambda source: source.decode().encode("utf-16"),
+        "latin_1": lambda source: b"# -*- coding: latin-1 -*-\n" + source + b"\nx = '\xe9'",
+        "unknown_encoding": lambda source: b"# -*- coding: unheard-of -*-\n" + source,
+        "invalid_utf_8": lambda source: source + b"\nx = '\xff\xfe'",
+    },
+    limit_mb=200,
+    most_open=10,
+    every_s=0.2,
+    others=4,  # base, template, control process and guard
+)
 
+JAVASCRIPT = Source(
+    suffix=".mjs",
+    agent_text="""
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ServerOptions, cli, defineAgent } from '@livekit/agents';
+import { VERSION as PART_A } from './part_a.mjs';
 
-def write(folder: Path, flags: Path, version: int) -> None:
-    """Save the project at a version; the agent's file comes last."""
-    for name in PARTS:
-        (folder / name).write_text(PART.format(version=version))
-    (folder / "agent.py").write_text(AGENT.format(version=version, flags=str(flags)))
+const VERSION = @VERSION;
+const FLAGS = @FLAGS;
+const isSet = (flag) => existsSync(`${FLAGS}/${flag}`);
+const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+if (isSet('slow_load')) block(200);
+
+async function requestFunc(req) {
+  if (req.room.name.startsWith('ask-')) await sleep(600);
+  await req.accept();
+}
+
+const DO = {
+  hog: async () => {
+    const hog = Buffer.alloc(400_000_000, 1);
+    await sleep(20_000);
+    return hog;
+  },
+  block: () => block(800),
+  raise: () => {
+    throw new Error('on purpose');
+  },
+  huge: () => {
+    throw new Error('x'.repeat(32_000_000));
+  },
+  exit: () => process.exit(3),
+  gil: () => block(120_000),
+  spin: () => {
+    for (;;);
+  },
+  stubborn: () => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
+    block(120_000);
+  },
+  stop: () => process.kill(process.pid, 'SIGSTOP'),
+};
+
+export default defineAgent({
+  prewarm: async () => {
+    if (isSet('slow')) await sleep(500);
+    if (isSet('fails')) throw new Error('the model server is down');
+  },
+  entry: async (ctx) => {
+    const room = ctx.job.room.name;
+    const what = room.split('-')[0];
+    console.log('@', room, 'start', VERSION, PART_A);
+    await DO[what]?.();
+    await sleep({ long: 2000, late: 1000 }[what] ?? 100);
+    const part_b = await import('./part_b.mjs');
+    const late = await import('./late.mjs').catch((error) => {
+      if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    });
+    console.log('@', room, 'end', VERSION, PART_A, part_b.VERSION, ...(late ? [late.VERSION] : []));
+    ctx.shutdown('done');
+    if (what === 'race') await sleep(400); // it has ended by itself, and the server does not know yet
+  },
+});
+
+cli.runApp(new ServerOptions({ agent: import.meta.filename, requestFunc }));
+""",
+    part_text="export const VERSION = @VERSION;\n",
+    broken={
+        "broken": "export default defineAgent({",
+        "unready": "import { defineAgent } from '@livekit/agents';\n"
+        "export default defineAgent({ prewarm: () => Promise.reject('no model'), entry: async () => {} });\n",
+        "empty": "",
+    },
+    odd={
+        "deep_sum": lambda source: source + b"\nconst x = " + b"+".join([b"1"] * 3_000),
+        "deep_members": lambda source: source + b"\nconst f = (x) => x" + b".y" * 3_000,
+        "deep_arrows": lambda source: source + b"\nconst f = " + b"x => " * 3_000 + b"0",
+        "deep_parentheses": lambda source: source + b"\nconst x = " + b"(" * 500 + b")" * 500,
+        "import_and_spaces": lambda source: source + b"\nimport" + b" " * 20_000,
+        "long_line": lambda source: source + b"\nconst x = '" + b"y" * 4_000_000 + b"'",
+        "nul": lambda source: source + b"\nconst x = '\0'",
+        "utf_16": lambda source: source.decode().encode("utf-16"),
+        "byte_order_mark": lambda source: b"\xef\xbb\xbf" + source,
+        "carriage_returns": lambda source: source.replace(b"\n", b"\r\n"),
+        "invalid_utf_8": lambda source: source + b"\nconst x = '\xff\xfe'",
+    },
+    limit_mb=300,
+    most_open=4,
+    every_s=2.0,
+    others=5,  # three blanks, control process and guard
+)
+
+SOURCE = {"python": PYTHON, "js": JAVASCRIPT}[os.environ.get("AGENT_TUI_CHAOS_AGENT", "python")]

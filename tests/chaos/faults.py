@@ -5,12 +5,14 @@ import random
 from collections.abc import Iterator
 
 from tests.chaos import faults_code, faults_files, faults_machine, faults_network, faults_processes
+from tests.chaos.agent_source import JAVASCRIPT, SOURCE
 from tests.chaos.kinds import Kind
 
 KINDS = (
     *faults_code.KINDS,
     *faults_files.KINDS,
     *faults_processes.KINDS,
+    *(faults_processes.BLANKS if SOURCE is JAVASCRIPT else faults_processes.FORKING),
     *faults_network.KINDS,
     *faults_machine.KINDS,
 )

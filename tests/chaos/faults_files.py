@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tests.chaos.agent_source import SOURCE
 from tests.chaos.kinds import Kind
 from tests.chaos.rig import Chaos
 
@@ -19,7 +20,7 @@ OTHERS: dict[str, Callable[[Path], None]] = {
     "loop": lambda path: path.symlink_to(path),
 }
 
-MODULES = {"agent": "agent.py", "module": "part_a.py"}
+MODULES = {"agent": SOURCE.agent, "module": SOURCE.parts[0]}
 SETTINGS = {"env": ".env", "env_example": ".env.example", "config": "agent-tui.toml"}
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import psutil
 
+from tests.chaos.agent_source import SOURCE
 from tests.chaos.kinds import Kind, saved_again, warm_again
 from tests.chaos.rig import IDLE, Chaos
 
@@ -28,7 +29,7 @@ async def full_disk(under: Chaos) -> None:
     process = psutil.Process(under.pid)
     usual = process.rlimit(psutil.RLIMIT_FSIZE)
     process.rlimit(psutil.RLIMIT_FSIZE, (0, usual[1]))
-    (under.folder / "agent.py").write_text("")
+    (under.folder / SOURCE.agent).write_text("")
     under.edit(maxRetry=under.rng.randrange(500, 900))
     under.command("save", False)
     await asyncio.sleep(0.4)

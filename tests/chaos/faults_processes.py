@@ -126,7 +126,6 @@ KINDS = (
     Kind("kill_job", 3, partial(signal_one, number=KILL, kind="job", state="job")),
     Kind("kill_idle", 3, partial(signal_one, number=KILL, kind="job", state="idle")),
     Kind("kill_control", 3, partial(signal_one, number=KILL, kind="control", state="starting")),
-    Kind("kill_base", 3, partial(signal_one, number=KILL, kind="base", state="starting")),
     Kind("terminate_job", 3, partial(signal_one, number=TERM, kind="job", state="job")),
     Kind("kill_guard", 1, kill_guard),
     Kind("stop_job", 3, stop_job),
@@ -138,9 +137,18 @@ KINDS = (
     Kind("long_job", 3, partial(dispatch, what="long")),
     Kind("kill_control_while_asked", 1, kill_control_while_asked, warm_again),
     Kind("kill_starting", 1, kill_starting, healthy_prewarm),
-    Kind("kill_bases", 1, kill_bases, saved_again),
-    Kind("kill_template", 1, kill_template, quick_load),
     Kind("prewarm_fails", 1, prewarm_fails, healthy_prewarm),
     Kind("hold_the_gil", 1, hold_the_gil),
     Kind("terminate_what_ends", 2, terminate_what_ends),
 )
+
+FORKING = (
+    Kind("kill_base", 3, partial(signal_one, number=KILL, kind="base", state="starting")),
+    Kind("kill_bases", 1, kill_bases, saved_again),
+    Kind("kill_template", 1, kill_template, quick_load),
+)
+BLANKS = (
+    Kind("kill_blank", 3, partial(signal_one, number=KILL, kind="blank", state="idle")),
+    Kind("kill_starting_blank", 1, partial(signal_one, number=KILL, kind="blank", state="starting")),
+)
+"""What job processes come from, in Python and in Node."""

@@ -5,6 +5,7 @@ from collections import Counter
 import psutil
 
 from agent_tui.engine.servers import server_api
+from tests.chaos.agent_source import SOURCE
 from tests.chaos.rig import IDLE, Chaos
 
 
@@ -85,7 +86,7 @@ def what_is_reported_is_what_runs(under: Chaos) -> None:
     assert known <= running
     assert [child for pid, child in children.items() if pid not in known] == []
     assert len(under.guards()) == 1
-    assert len(running) <= IDLE + 4  # base, template, control process and guard
+    assert len(running) <= IDLE + SOURCE.others
 
 
 async def the_server_has_the_worker_that_is_reported(under: Chaos) -> None:

@@ -22,18 +22,14 @@ from livekit.protocol.room import CreateRoomRequest
 
 from agent_tui.engine.servers import server_api
 from agent_tui.worker.urls import ServerAddress
-from tests.chaos import agent_source
+from tests.chaos.agent_source import SOURCE
 from tests.chaos.proxy import Proxy, proxy
 from tests.cli.support import Event, Run, agent_tui, marked
 from tests.cli.test_servers import KEY, SECRET, free_port
 
 IDLE = 2
-LIMIT_MB = 200
 DESCRIPTORS = 1024
 """The limit of agent-tui and of the server: what most systems give."""
-
-MOST_OPEN = 10
-"""Jobs at a time; a busy machine would fall behind for good."""
 
 RECOVERY_S = 60.0
 """Within which everything is as it was, whatever was done; retries are at most this far apart."""
@@ -154,11 +150,11 @@ class Chaos:
         return room
 
     async def keep_dispatching(self) -> None:
-        """Five jobs a second, or as many as this machine can run."""
+        """Keep jobs coming, as many as this machine can run."""
         while True:
-            if len(self.open) < MOST_OPEN:
+            if len(self.open) < SOURCE.most_open:
                 await self.dispatch("short")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(SOURCE.every_s)
 
     async def end_dispatch(self, room: str) -> None:
         """Have the server terminate the room's job."""
@@ -203,7 +199,7 @@ class Chaos:
     def save(self) -> None:
         """Save the next version of the project."""
         self.version += 1
-        agent_source.write(self.folder, self.flags, self.version)
+        SOURCE.write(self.folder, self.flags, self.version)
 
     async def saved(self) -> None:
         """Save, and wait until that code serves."""
@@ -303,14 +299,15 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
     folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
     for each in (folder, flags, temporary):
         each.mkdir()
-    agent_source.write(folder, flags, FIRST_VERSION)
+    needed = SOURCE.prepare(folder)
+    SOURCE.write(folder, flags, FIRST_VERSION)
     port, errors = free_port(), tmp / "server.err"
     server = await start_server(port, errors)
     driver = Path(__file__).parents[1] / "options/outside/driven.py"
     options = (
         *("--json", "--port=0", f"--api-key={KEY}", f"--api-secret={SECRET}"),
-        *(f"--num-idle-processes={IDLE}", f"--job-memory-limit-mb={LIMIT_MB}", "--max-retry=1000"),
-        "--shutdown-process-timeout=5s",
+        *(f"--num-idle-processes={IDLE}", f"--job-memory-limit-mb={SOURCE.limit_mb}", "--max-retry=1000"),
+        *("--shutdown-process-timeout=5s", *needed),
     )
     under: Chaos | None = None
     try:

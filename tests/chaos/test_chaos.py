@@ -1,6 +1,7 @@
 """AGENT_TUI_CHAOS_FAULTS faults, chosen by AGENT_TUI_CHAOS_SEED: the same ones for the same seed.
 
-By default each kind once. AGENT_TUI_CHAOS_ONLY names the kinds to choose from.
+By default each kind once. AGENT_TUI_CHAOS_ONLY names the kinds to choose from; AGENT_TUI_CHAOS_AGENT=js runs
+an agents-js file.
 """
 
 import asyncio
@@ -16,12 +17,16 @@ import psutil
 import pytest
 
 from tests.chaos import invariants
+from tests.chaos.agent_source import JAVASCRIPT, SOURCE
 from tests.chaos.faults import FAULTS, SEED, chosen
 from tests.chaos.faults_files import put
 from tests.chaos.rig import RECOVERY_S, Chaos, chaos, memory_mb, peak_mb
 from tests.cli.support import marked
+from tests.nodes import needs_node
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180 + 6 * FAULTS)]
+if SOURCE is JAVASCRIPT:
+    pytestmark.append(needs_node)
 
 PAUSE_S = 0.1
 MOST_MB = 200
@@ -76,7 +81,7 @@ async def test_what_has_to_hold_holds(tmp_path: Path) -> None:
 
 async def ends_at_a_signal(under: Chaos) -> None:
     """SIGTERM ends agent-tui, whatever file hangs when it is read."""
-    for name in (".env", "part_b.py", "agent-tui.toml", "agent.py"):
+    for name in (".env", SOURCE.parts[1], "agent-tui.toml", SOURCE.agent):
         put(under.folder / name, os.mkfifo)
     await asyncio.sleep(0.5)
     await under.stop(under.tasks)

@@ -26,7 +26,14 @@ cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url), numIdlePro
 """
 FILES = {
     "agent.mjs": {"agent.mjs": ESM},
-    "agent.js": {"agent.js": ESM},
+    "agent.js": {
+        "agent.js": "import { ServerOptions, cli, defineAgent } from '@livekit/agents';\n"
+        "import { said } from '@the/shared';\n"
+        f"export default defineAgent({{ {BODY} }});\n"
+        "cli.runApp(new ServerOptions({ agent: import.meta.dirname + '/agent.js' }));\n",
+        "packages/shared/package.json": '{"name": "@the/shared", "type": "module", "exports": "./index.js"}',
+        "packages/shared/index.js": "export const said = () => 'said';\n",
+    },
     "agent.cjs": {
         "agent.cjs": "const { ServerOptions, cli, defineAgent } = require('@livekit/agents');\n"
         f"module.exports = defineAgent({{ {BODY} }});\n"
@@ -43,15 +50,30 @@ FILES = {
 }  # fmt: skip
 
 
+WORKSPACE = "packages/shared"
+"""Packages of a workspace are links in node_modules."""
+
+each_sdk = pytest.mark.parametrize("sdk", sdks(), ids=lambda path: path.name)
+
+
+def written(folder: Path, name: str, sdk: Path | None = None) -> Path:
+    """Write one of FILES into a project; return the agent's file."""
+    write(project(folder, sdk=sdk), FILES[name])
+    if (folder / WORKSPACE).exists():
+        scope = folder / "node_modules/@the"
+        scope.mkdir()
+        (scope / "shared").symlink_to(folder / WORKSPACE)
+    return folder / name
+
+
 def with_node(*arguments: object) -> tuple[object, ...]:
     return (*arguments, "--node", nodes()[0])
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("sdk", sdks(), ids=lambda path: path.name)
+@each_sdk
 async def test_every_kind_of_file_runs(tmp_path: Path, name: str, sdk: Path) -> None:
-    write(project(tmp_path, sdk=sdk), FILES[name])
-    code, run = await finished(tmp_path / name, *with_node(*TEST_JOBS, 2))
+    code, run = await finished(written(tmp_path, name, sdk), *with_node(*TEST_JOBS, 2))
     assert code == 0, (run.events, run.stderr)
     ready = run.all("generation_ready")[0]
     assert (ready["runtime"], ready["start_method"]) == ("agents-js", "blank")
@@ -63,15 +85,17 @@ async def test_every_kind_of_file_runs(tmp_path: Path, name: str, sdk: Path) -> 
 @pytest.mark.parametrize("name", ["agent.mjs", "agent.cjs", "agent.ts", "agent.cts"])
 @pytest.mark.parametrize("node", nodes()[1:], ids=lambda path: path.parents[5].name)
 async def test_newer_nodes(tmp_path: Path, name: str, node: Path) -> None:
-    write(project(tmp_path), FILES[name])
-    code, run = await finished(tmp_path / name, *TEST_JOBS, 1, "--node", node)
+    code, run = await finished(written(tmp_path, name), *TEST_JOBS, 1, "--node", node)
     assert code == 0, (run.events, run.stderr)
     assert [each["status"] for each in run.all("job_ended")] == ["success"]
 
 
-async def test_an_entry_that_throws_has_failed_although_the_sdk_exits_with_0(tmp_path: Path) -> None:
+@each_sdk
+async def test_an_entry_that_throws_has_failed_although_the_sdk_exits_with_0(
+    tmp_path: Path, sdk: Path
+) -> None:
     agent = ESM.replace("await ctx.connect();", "\nthrow new TypeError('no such table');")
-    write(project(tmp_path), {"agent.mjs": agent})
+    write(project(tmp_path, sdk=sdk), {"agent.mjs": agent})
     code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1))
     assert code == 1
     (ended,) = run.all("job_ended")

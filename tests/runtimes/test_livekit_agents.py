@@ -321,13 +321,16 @@ async def test_inference(sink: Sink, sdk_python: Path) -> None:
     assert sink.printed() == ["doubled b'abab'"]
 
 
-async def test_a_stand_in_participant_where_there_is_no_room(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_participant.py", sink, sdk_python)
-    run = runtime(AGENTS / "sdk_participant.py", sink, SDK, sdk_python)
+async def test_a_starter_project_without_media_meets_a_stand_in_participant(
+    sink: Sink, sdk_python: Path
+) -> None:
+    manifest = await manifest_of("sdk_starter.py", sink, sdk_python)
+    run = runtime(AGENTS / "sdk_starter.py", sink, SDK, sdk_python)
     async with launched(run, ProcessKind.JOB, manifest.functions) as child:
         await until(child, Ready)
         child.send(start_job())
         await rest(child)
         assert (await ended(child)).exit_code == 0
         sink.join()
-    assert sink.printed() == ['["str", "", "free", {}]', "1"]
+    caller = '["mock_user", "", "free", {}, ["mock_user"]]'
+    assert sink.printed() == [caller, "You said: Servus, mock_user"]

@@ -48,7 +48,7 @@ class Child {
     }
     Object.assign(process.env, orders.environ);
     if (!orders.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
-    await this.modules.serve(orders.snapshot);
+    await this.modules.serve(orders.snapshot, orders.missing);
     process.on('beforeExit', () => this.ranDry());
     process.on('uncaughtExceptionMonitor', (error) => {
       if (process.listenerCount('uncaughtException') === 0) this.failing(error);

@@ -1,5 +1,6 @@
 // The loader hooks of one process, in Node's thread for them: the project's modules come from the snapshot.
 import { fileURLToPath } from 'node:url';
+import { stem } from './paths.cjs';
 import { answer } from './stacks.mjs';
 
 const OURS = new URL('.', import.meta.url).href;
@@ -7,6 +8,7 @@ const SHIM = new URL('./sdk.mjs', import.meta.url).href;
 const TYPESCRIPT = { '.js': ['.ts', '.tsx'], '.mjs': ['.mts'], '.cjs': ['.cts'], '.jsx': ['.tsx'] };
 
 let snapshot = new Map();
+let missing = new Set(); // see `serve` in modules.cjs
 let sdkUrl = '';
 let strips = false;
 let esm = true;
@@ -19,7 +21,7 @@ export function initialize({ port, sdkUrl: url, typescript, isEsm, stacksFd }) {
   sdkUrl = url;
   strips = typescript === 'strip';
   port.on('message', ({ id, what, value }) => {
-    if (what === 'serve') snapshot = value;
+    if (what === 'serve') ({ snapshot, missing } = value);
     if (what === 'shim') shim = value;
     const answer = what === 'loaded' ? { files: [...files], packages: [...packages] } : null;
     port.postMessage({ id, value: answer });
@@ -36,7 +38,7 @@ export async function resolve(specifier, context, nextResolve) {
   if (!isProjects(context.parentURL)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
     try {
-      return await withTypeScript(specifier, context, nextResolve);
+      return withoutLater(await withTypeScript(specifier, context, nextResolve), specifier, context.parentURL);
     } catch (error) {
       const url = ofSnapshot(specifier, context.parentURL);
       if (!url) throw error;
@@ -59,6 +61,15 @@ function ofSnapshot(specifier, parentURL) {
     return null;
   }
   return null;
+}
+
+/** What was found, unless the generation does not have it: then it was saved since. */
+function withoutLater(found, specifier, parentURL) {
+  if (missing.size === 0 || !isProjects(found.url)) return found;
+  const file = fileURLToPath(found.url.split('?')[0]);
+  if (snapshot.has(file) || !missing.has(stem(file))) return found;
+  const text = `Cannot find module '${specifier}' imported from ${fileURLToPath(parentURL)}: it was not there when this code was loaded`;
+  throw Object.assign(new Error(text), { code: 'ERR_MODULE_NOT_FOUND', url: found.url });
 }
 
 function formatOf(url) {

@@ -8,13 +8,14 @@ const Module = require('node:module');
 const path = require('node:path');
 const { MessageChannel } = require('node:worker_threads');
 const { fileURLToPath, pathToFileURL } = require('node:url');
+const { EXTENSIONS, stem } = require('./paths.cjs');
 
 const OURS = __dirname + path.sep;
 const PACKAGES = `${path.sep}node_modules${path.sep}`;
-const EXTENSIONS = ['.js', '.cjs', '.mjs', '.json', '.ts', '.cts', '.mts', '.jsx', '.tsx'];
 
 class Modules {
   #snapshot = new Map();
+  #missing = new Set();
   #required = new Map(); // files that CommonJS loaded, in order
   #bare = new Map(); // packages that the project's CommonJS code requires: path by specifier
   #port;
@@ -45,12 +46,14 @@ class Modules {
     this.#installRequire();
   }
 
-  /** Serve these sources from here on: text by path, or base64 for what is no UTF-8. */
-  async serve(snapshot) {
+  /** Serve these sources from here on: text by path, or base64 for what is no UTF-8. `missing` are modules, without
+   * suffix, that the generation does not have: what is saved under their names later belongs to the next one. */
+  async serve(snapshot, missing) {
     for (const [file, { text, base64 }] of Object.entries(snapshot)) {
       this.#snapshot.set(file, text ?? Buffer.from(base64, 'base64').toString());
     }
-    await this.#ask('serve', this.#snapshot);
+    this.#missing = new Set(missing);
+    await this.#ask('serve', { snapshot: this.#snapshot, missing: this.#missing });
   }
 
   /** Give the project's imports of the SDK what `shim` names in place of its own. */
@@ -138,8 +141,15 @@ class Modules {
     }
     const resolve = Module._resolveFilename;
     const bare = this.#bare;
+    const isLater = (file) => !this.#snapshot.has(file) && isProjects(file) && this.#missing.has(stem(file));
     Module._resolveFilename = function (request, parent, ...rest) {
       const found = resolve.call(this, request, parent, ...rest);
+      if (isLater(found)) {
+        throw Object.assign(new Error(`Cannot find module '${request}': it was not there when this code was loaded`), {
+          code: 'MODULE_NOT_FOUND',
+          requireStack: parent?.filename ? [parent.filename] : [],
+        });
+      }
       if (parent?.filename && isProjects(parent.filename) && path.isAbsolute(found) && !isProjects(found)) {
         bare.set(request, found);
       }

@@ -82,6 +82,7 @@ class NodeRuntime:
             "load_func": self._settings.load_func,
             "runners": found.get("runners", "{}"),
             "snapshot": self._written_snapshot(),
+            "missing": sorted(self._modules.missing),
         }
         return NodeChild(
             self._blanks.claim(self.environ, kind, process_id),

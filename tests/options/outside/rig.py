@@ -11,8 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent_tui.options.declare import BY_NAME
-from tests.cli.support import AGENTS, Run, agent_tui
-from tests.nodes import nodes, project
+from tests.cli.support import Run, agent_tui
 from tests.options.outside.recorder import Recorder, recording
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 DRIVEN = Path(__file__).with_name("driven.py")
 PORT = "PORT"
 """Stands for a free one."""
+KEYS = {"apiKey": "a-key", "apiSecret": "a-secret-that-is-long-enough-for-it-too"}
 
 COMMON = """
 import asyncio, logging, os, sys, time
@@ -114,44 +114,28 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def rigged(
-    case: "Case", source: str, folder: Path, sdk_python: Path | None, javascript: str | None = None
-) -> AsyncIterator[Rig]:
-    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`.
-
-    With `javascript` it is an agents-js file that runs, whose code passes these options.
-    """
+async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | None) -> AsyncIterator[Rig]:
+    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`."""
     async with recording() as recorder:
         port = free_port()
         value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
         given = give(case.option, value, source, folder)
         flags = [*case.flags, *given.words, *(case.before if source == "edited" else ())]
-        usual = {
-            "wsURL": recorder.url,
-            "apiKey": "a-key",
-            "apiSecret": "a-secret-that-is-long-enough-for-it-too",
-        }
+        usual = {"wsURL": recorder.url, **KEYS}
         own = set() if source == "edited" else {case.option}
         name = "other" if case.option == "agent" else "agent"
         if case.option == "maxRetry":
             own.add("wsURL")
         flags += [f"{BY_NAME[name].flag}={each}" for name, each in usual.items() if name not in own]
         arguments = case.code.format(url=recorder.url, port=port) if source == "code" else ""
-        if javascript is not None:
-            arguments = javascript.replace("@URL", f"'{recorder.url}'").replace("@PORT", str(port))
-            text = (AGENTS / "js_options.mjs").read_text()
-            text = text.replace("/* the options under test */", arguments)
-            name = f"{name}.mjs"
-            project(folder)
-            flags.append(f"--node={nodes()[0]}")
-        elif source == "code" or case.sdk:
+        if source == "code" or case.sdk:
             assert sdk_python is not None
             text = SDK.replace("{arguments}", "" if case.session else arguments)
             text = text.replace("{session}", arguments if case.session else "")
             flags.append(f"--python={sdk_python}")
         else:
             text = NATIVE
-        (folder / (name if javascript is not None else f"{name}.py")).write_text(text)
+        (folder / f"{name}.py").write_text(text)
         program: tuple[object, ...] = (DRIVEN,) if source == "edited" else ("-m", "agent_tui")
         environ = {**case.environ, **given.environ}
         async with agent_tui("--json", *flags, cwd=folder, environ=environ, program=program) as run:
@@ -174,11 +158,16 @@ def give(name: str, value: str, source: str, folder: Path) -> Given:
         case "flag":
             return Given(("--production" if name == "production" else f"{option.flag}={value}",))
         case "config":
-            (folder / "agent-tui.toml").write_text(f"# line 1\n{name} = {json.dumps(value)}\n")
+            _add(folder / "agent-tui.toml", f"{name} = {json.dumps(value)}\n")
         case ".env":
-            (folder / ".env").write_text(f'# line 1\n{option.environment[-1]}="{value}"\n')
+            _add(folder / ".env", f'{option.environment[-1]}="{value}"\n')
         case "edited" | "code":
             pass
         case variable:
             return Given(environ={variable: value})
     return Given()
+
+
+def _add(path: Path, line: str) -> None:
+    before = path.read_text() if path.exists() else "# line 1\n"
+    path.write_text(before + line)

@@ -2,7 +2,7 @@
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ class Host:
         self,
         modules: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
+        missing: Iterable[str] = (),
         **settings: Any,
     ) -> NodeRuntime:
         contents = {path: text.encode() for path, text in (modules or {}).items()}
@@ -47,7 +48,7 @@ class Host:
             self.sink,
             SystemClock(),
             settings=ChildSettings(**settings),
-            modules=Modules(contents),
+            modules=Modules(contents, frozenset(missing)),
         )
 
     async def launch(

@@ -11,7 +11,7 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.processes.process import innermost, place
 
 from ...nodes import needs_node
-from ..support import ended, poll, rest, start_job, until
+from ..support import AGENTS, ended, poll, rest, start_job, until
 from .support import host_of
 
 pytestmark = [pytest.mark.real, needs_node]
@@ -201,27 +201,17 @@ async def test_a_commonjs_agent_gets_the_commonjs_main(tmp_path: Path) -> None:
         assert host.sink.printed()[-1] == f"true {file} false {file}"
 
 
-async def test_a_stand_in_participant_where_there_is_no_room(tmp_path: Path) -> None:
-    agent = """
-        import { defineAgent } from '@livekit/agents';
-        export default defineAgent({
-          entry: async (ctx) => {
-            await ctx.connect();
-            const caller = await ctx.waitForParticipant();
-            const names = [...ctx.room.remoteParticipants.values()].map((each) => each.identity);
-            console.log(JSON.stringify([caller.identity, caller.metadata, caller.attributes, names]));
-            ctx.shutdown('x');
-          },
-        });
-    """
-    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
+async def test_a_starter_project_without_media_meets_a_stand_in_participant(tmp_path: Path) -> None:
+    files = {each.name: each.read_text() for each in (AGENTS / "js_starter").iterdir()}
+    async with host_of(tmp_path, "main.ts", files) as host:
         child = await host.launch()
         await until(child, ch.Ready)
         child.send(start_job())
         await rest(child)
         await ended(child)
         host.sink.join()
-        assert host.sink.printed() == ['["agent-tui-caller","",{},["agent-tui-caller"]]']
+        caller = '["agent-tui-caller","","free",{},["agent-tui-caller"]]'
+        assert host.sink.printed() == [caller, "You said: Servus, agent-tui-caller"]
 
 
 async def test_inference_requests_and_answers(tmp_path: Path) -> None:

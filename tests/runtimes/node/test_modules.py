@@ -21,7 +21,8 @@ export default defineAgent({
   entry: async (ctx) => {
     const { second } = await import('./second.mjs');
     const note = readFileSync(new URL('./note.txt', import.meta.url), 'utf8');
-    console.log(first, second, data.third, note, import.meta.url);
+    const later = await import('./later.mjs').catch((error) => error.code);
+    console.log(first, second, data.third, note, later, import.meta.url);
     ctx.shutdown('x');
   },
 });
@@ -39,16 +40,17 @@ async def test_imports_that_run_late_still_get_the_old_code(tmp_path: Path) -> N
     async with host_of(tmp_path, "agent.mjs", files) as host:
         code = {str(tmp_path / name): text for name, text in files.items() if name != "note.txt"}
         (tmp_path / "first.mjs").write_text("export const first = 2;\n")
-        child = await host.launch(modules=code)
+        child = await host.launch(modules=code, missing=[str(tmp_path / "later")])
         await until(child, ch.Ready)
         (tmp_path / "second.mjs").write_text("not even JavaScript(")
+        (tmp_path / "later.mjs").write_text("export const later = 2;\n")
         (tmp_path / "note.txt").write_text("new")
         child.send(start_job())
         await rest(child)
         await ended(child)
         host.sink.join()
         # Code is the generation's; what code reads itself is what is on disk.
-        assert host.sink.printed() == [f"1 1 1 new {host.file.as_uri()}"]
+        assert host.sink.printed() == [f"1 1 1 new ERR_MODULE_NOT_FOUND {host.file.as_uri()}"]
 
 
 async def test_a_module_that_was_deleted_meanwhile_is_still_there(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ async def test_a_module_that_was_deleted_meanwhile_is_still_there(tmp_path: Path
         await rest(child)
         await ended(child)
         host.sink.join()
-        assert host.sink.printed() == [f"1 1 1 n {host.file.as_uri()}"]
+        assert host.sink.printed() == [f"1 1 1 n ERR_MODULE_NOT_FOUND {host.file.as_uri()}"]
 
 
 async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
@@ -74,7 +76,13 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
           entry: async (ctx) => {
             const { second } = require('./second.cjs');
             const { third } = require('./data.json');
-            console.log(second, third, __dirname, fs.readFileSync(`${__dirname}/second.cjs`, 'utf8').trim());
+            let later;
+            try {
+              later = require('./later');
+            } catch (error) {
+              later = error.code;
+            }
+            console.log(second, third, later, __dirname, fs.readFileSync(`${__dirname}/second.cjs`, 'utf8').trim());
             ctx.shutdown('x');
           },
         });
@@ -82,15 +90,17 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
     files = {"agent.cjs": agent, "second.cjs": "exports.second = 1;\n", "data.json": '{"third": 1}'}
     async with host_of(tmp_path, "agent.cjs", files) as host:
         code = {str(tmp_path / name): (tmp_path / name).read_text() for name in files}
-        child = await host.launch(modules=code)
+        child = await host.launch(modules=code, missing=[str(tmp_path / "later")])
         await until(child, ch.Ready)
+        (tmp_path / "later").mkdir()
+        (tmp_path / "later/index.js").write_text("exports.later = 2;\n")
         (tmp_path / "second.cjs").write_text("exports.second = 2;\n")
         (tmp_path / "data.json").write_text('{"third": 2}')
         child.send(start_job())
         await rest(child)
         await ended(child)
         host.sink.join()
-        assert host.sink.printed() == [f"1 1 {tmp_path} exports.second = 2;"]
+        assert host.sink.printed() == [f"1 1 MODULE_NOT_FOUND {tmp_path} exports.second = 2;"]
 
 
 TYPESCRIPT = """
