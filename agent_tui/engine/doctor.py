@@ -17,9 +17,9 @@ from agent_tui.generations.sources import Sources
 from agent_tui.model.child import Manifest
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError, UserError
+from agent_tui.model.events import InterpreterChosen
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.runtimes.node.find import NodeInterpreter, described_package, described_typescript
 from agent_tui.settings.settings import Settings, check_functions, overruled
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
@@ -51,19 +51,14 @@ class Finding:
 
 async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
     """All checks, in the order in which a start would stumble."""
-    interpreter = config.interpreter
-    name = "Node" if isinstance(interpreter, NodeInterpreter) else "Python"
-    yield _good("interpreter", f"{interpreter.path} ({name} {interpreter.version}, {interpreter.how})")
-    if isinstance(interpreter, NodeInterpreter):
-        yield _good("package", described_package(interpreter))
-        if typescript := described_typescript(interpreter):
-            yield _good("typescript", typescript)
+    for finding in _runs_on(config.interpreter.chosen()):
+        yield finding
     manifest: Manifest | None = None
     try:
         began = time.monotonic()
         manifest = await manifest_of(
             config.runtime,
-            interpreter,
+            config.interpreter,
             config.agent,
             config.cwd,
             settings.environment.plain,
@@ -87,6 +82,13 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
 
 def _good(check: str, text: str) -> Finding:
     return Finding(check, Level.GOOD, text)
+
+
+def _runs_on(chosen: InterpreterChosen) -> list[Finding]:
+    misses = "".join(f"; skipped {miss}" for miss in chosen.misses)
+    text = f"{chosen.path} ({chosen.language} {chosen.version}, {chosen.found_as}){misses}"
+    others = {"package": chosen.package, "typescript": chosen.typescript}
+    return [_good("interpreter", text), *(_good(name, each) for name, each in others.items() if each)]
 
 
 def _options(settings: Settings) -> list[Finding]:

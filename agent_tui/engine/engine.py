@@ -185,9 +185,7 @@ class Engine:
             ev.Starting(agent_tui.__version__, str(self._config.agent), self._settings.options.agent_name)
         )
         self._bus.publish(ev.SettingsChanged(self._settings.current.view))
-        found = self._config.interpreter
-        misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in found.misses)
-        self._bus.publish(ev.InterpreterChosen(str(found.path), found.version, found.how, misses))
+        self._bus.publish(self._config.interpreter.chosen())
         clear = [
             name
             for name, given in self._config.flags.items()

@@ -93,6 +93,9 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "version": e.version,
         "found_as": e.found_as,
         "misses": e.misses,
+        "language": e.language,
+        "package": e.package,
+        "typescript": e.typescript,
     },
     ev.ServerChosen: lambda e: {
         "event": "server",

@@ -38,6 +38,16 @@ def _clock(ts: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(ts)) + f".{int(ts * 1000) % 1000:03d}"
 
 
+def _interpreter(e: ev.InterpreterChosen) -> str:
+    others = (
+        *(f"skipped {miss}" for miss in e.misses),
+        e.package,
+        e.typescript and f"TypeScript: {e.typescript}",
+    )
+    lines = (f"  {e.language} {e.version}: {e.path} ({e.found_as})", *filter(None, others))
+    return "\n".join(lines)
+
+
 def _registered(e: ev.WorkerRegistered) -> str:
     name = f"as {e.agent_name!r}" if e.agent_name else "for every new room (no agent name)"
     return f"● registered {name} as worker {e.worker_id} at {e.url} ({e.server}, LiveKit {e.server_version})"
@@ -76,7 +86,12 @@ def _watching(e: ev.WatchingChanged) -> str:
 
 
 def _process(e: ev.ProcessChanged) -> str | None:
-    """Only what one would want to know: warm processes, and ends that were not in good order."""
+    """Only what one would want to know: warm processes, and ends that were not graceful.
+
+    Blanks come and go as the stock needs them.
+    """
+    if e.kind is ProcessKind.BLANK and e.ended_by is not ev.EndedBy.EXIT:
+        return None
     if e.state is ev.ProcessState.IDLE:
         return f"  process {e.id} (pid {e.pid}) is warm"
     if e.state is not ev.ProcessState.ENDED or e.exit_code == 0:
@@ -163,10 +178,7 @@ BRIEF = (
 
 _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
-    ev.InterpreterChosen: lambda e: (
-        f"  interpreter {e.path} ({e.version}, {e.found_as})"
-        + "".join(f"\npassed over {miss}" for miss in e.misses)
-    ),
+    ev.InterpreterChosen: _interpreter,
     ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
     ev.HttpListening: lambda e: f"  health and /worker at {e.url}",
     ev.WorkerRegistered: _registered,

@@ -104,6 +104,12 @@ class InterpreterChosen:
     version: str
     found_as: str
     misses: tuple[str, ...]
+    language: str = "Python"
+    """Or Node."""
+    package: str = ""
+    """The SDK of an agents-js file: its version and folder."""
+    typescript: str = ""
+    """What reads an agents-js file that is TypeScript."""
 
 
 @dataclass(frozen=True, slots=True)

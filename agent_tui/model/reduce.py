@@ -51,7 +51,7 @@ def _starting(state: AppState, event: ev.Starting, ts: float) -> AppState:
 
 
 def _interpreter(state: AppState, event: ev.InterpreterChosen, ts: float) -> AppState:
-    return replace(state, interpreter=f"{event.path} ({event.version}, {event.found_as})")
+    return replace(state, interpreter=event)
 
 
 def _server(state: AppState, event: ev.ServerChosen, ts: float) -> AppState:

@@ -10,6 +10,7 @@ from agent_tui.model.curve import Curve
 from agent_tui.model.events import (
     NO_STEPS,
     EndedBy,
+    InterpreterChosen,
     JobStatus,
     LoadSteps,
     MemoryWarned,
@@ -259,7 +260,7 @@ class AppState:
 
     version: str = ""
     agent: str = ""
-    interpreter: str = ""
+    interpreter: InterpreterChosen | None = None
     server: ServerChosen | None = None
     http_url: str = ""
     settings: SettingsView = DEFAULTS

@@ -5,6 +5,8 @@ import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import PurePath
+from urllib.parse import quote
 
 from agent_tui.options.configfile import reference
 from agent_tui.options.declare import OPTIONS, SERVER_TYPES, Basis, Option
@@ -14,6 +16,9 @@ from agent_tui.options.resolve import Resolution
 _FUNCTIONS = ("requestFunc", "loadFunc")
 _ENVIRONMENT_ONLY = ("deployment", "workerToken")
 """What neither SDK takes as an argument (agents-js.md §1, livekit-agents.md §1.2)."""
+
+_COMPILED = {".ts": ".js", ".mts": ".mjs", ".cts": ".cjs"}
+"""What the compiler makes of TypeScript files, by suffix."""
 
 _SECONDS = "DURATION"
 _OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc": "on_request"}
@@ -32,13 +37,17 @@ def changed(resolution: Resolution, basis: Basis) -> Iterator[tuple[Option, obje
 
 
 def typescript(resolution: Resolution, basis: Basis) -> str:
-    """A module whose default export is the `ServerOptions` of @livekit/agents."""
+    """A module beside the agent's file whose default export is the `ServerOptions` of @livekit/agents."""
+    file = PurePath(resolution.options.agent)
+    name = file.name if file.suffix.lower() in (*_COMPILED, *_COMPILED.values()) else "agent.js"
+    compiled = _COMPILED.get(PurePath(name).suffix.lower(), "")
     lines = [
         "import { ServerOptions } from '@livekit/agents';",
         "import { fileURLToPath } from 'node:url';",
         "",
         "export default new ServerOptions({",
-        "  agent: fileURLToPath(new URL('./agent.js', import.meta.url)),",
+        *([f"  // its suffix is {compiled} once it is compiled"] if compiled else []),
+        f"  agent: fileURLToPath(new URL('./{quote(name)}', import.meta.url)),",
     ]
     for option, value in changed(resolution, basis):
         if option.name in _FUNCTIONS:
@@ -139,7 +148,9 @@ def _script(option: Option, value: object) -> str:
         return json.dumps({**fields, "canPublishSources": _sources(value)})
     if option.name == "serverType":
         return f"{SERVER_TYPES.index(str(value))} /* {value} */"
-    return "Infinity" if value == math.inf else json.dumps(value)
+    if isinstance(value, float):
+        return "Infinity" if value == math.inf else f"{value:.15g}"
+    return json.dumps(value)
 
 
 def _sources(value: Permissions) -> list[int]:

@@ -88,13 +88,18 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 
 
 def _from_stat(pid: int) -> Memory | None:
-    """One read gives both figures: fields 14 and 15 are CPU ticks, 24 is RSS in pages (proc_pid_stat(5))."""
+    """One read gives both figures: fields 14 and 15 are CPU ticks, 24 is RSS in pages (proc_pid_stat(5)).
+
+    None for a process that has ended and is not reaped yet: it has no pages.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     fields = stat[stat.rindex(b")") + 2 :].split()  # the name before may hold anything
     ticks = int(fields[11]) + int(fields[12])
+    if not int(fields[21]):
+        return None
     return Memory(int(fields[21]) * _PAGE_MB, cpu_s=ticks / _TICKS_A_S)
 
 

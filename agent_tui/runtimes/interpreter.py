@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import InterpreterChosen
 from agent_tui.reading import normalized
 from agent_tui.runtimes.imports import When, read_imports
 from agent_tui.runtimes.kinds import KINDS
@@ -56,6 +57,11 @@ class Interpreter:
     version: str
     how: str
     misses: tuple[Miss, ...]
+
+    def chosen(self) -> InterpreterChosen:
+        """Return what the run reports of it."""
+        misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in self.misses)
+        return InterpreterChosen(str(self.path), self.version, self.how, misses)
 
 
 Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, object]]

@@ -93,7 +93,7 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
     if not candidates:
         return [f"{wanted}: nothing was measured"]
     if chosen is None:
-        best = max(candidates, key=lambda each: (each.met, _sure(each), each.measured))
+        best = max(candidates, key=lambda each: (each.met, _sure(each), each.measured, each.warm_measured))
         share = "" if best.sure is None else f"; a new run would meet it in {_percent(best.sure)} of cases"
         return [
             f"no count that was measured meets {wanted}: the best is {_idle(best)} with "
@@ -140,7 +140,7 @@ def _starts_line(load: Load, fitted: Fitted | None) -> list[str]:
     if each_s <= 0 or rate < NEARLY_ALL * at_once / each_s:
         return []
     return [
-        f"  note: {rate:g} jobs a second come, and {at_once / each_s:.2g} processes become ready at most "
+        f"  note: jobs come at {rate:g}/s, and processes become ready at {at_once / each_s:.2g}/s at most "
         f"({at_once} start at once, {each_s:.2g} s each): however many are idle, in the long run they run out"
     ]
 

@@ -177,6 +177,42 @@ def test_an_ended_process_says_how() -> None:
     assert (body["reason"], body["exit_code"], body["signal"]) == ("killed", None, 9)
 
 
+def test_only_a_blank_that_ended_by_itself_has_a_line() -> None:
+    became = ev.ProcessChanged(
+        "k1", 7, ProcessKind.BLANK, ev.ProcessState.ENDED, 0, None, "became p1", ended_by=ev.EndedBy.ORDER
+    )
+    died = dataclasses.replace(became, reason="it ended by itself", exit_code=1, ended_by=ev.EndedBy.EXIT)
+    ready = dataclasses.replace(became, state=ev.ProcessState.IDLE, reason=None, ended_by=None)
+    shown = [lines.to_line(ev.Stamped(1, 0.0, each)) for each in (became, ready, died)]
+    assert shown[:2] == [None, None]
+    assert str(shown[2]).endswith("blank process k1 (pid 7) ended with exit code 1: it ended by itself")
+
+
+def test_an_agents_js_file_names_its_node_sdk_and_typescript() -> None:
+    line = lines.to_line(
+        ev.Stamped(
+            1,
+            0.0,
+            ev.InterpreterChosen(
+                "/usr/bin/node",
+                "22.9.0",
+                "node on PATH",
+                ("/a/node (volta): is Node 18.0.0",),
+                "Node",
+                "@livekit/agents 1.9.0 in /p (ESM)",
+                "Node's type stripping",
+            ),
+        )
+    )
+    assert line is not None
+    assert line.split("\n")[0].endswith("Node 22.9.0: /usr/bin/node (node on PATH)")
+    assert [each.strip() for each in line.split("\n")][1:] == [
+        "skipped /a/node (volta): is Node 18.0.0",
+        "@livekit/agents 1.9.0 in /p (ESM)",
+        "TypeScript: Node's type stripping",
+    ]
+
+
 def test_every_event_has_a_form_for_people_or_is_known_to_be_noise() -> None:
     quiet = {type(event) for event in NOISE} | {ev.OfferReceived}
     assert set(lines._FORMS) == {type(event) for event in EVERY} - quiet

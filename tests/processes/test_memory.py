@@ -287,3 +287,10 @@ def test_no_limit_counts_before_the_agents_file_is_loaded() -> None:
     bench.process.loading_at = 1.0
     bench.sampler.sample()
     assert len(bench.ended) == 1
+
+
+def test_a_process_that_is_not_reaped_yet_has_no_memory() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.DEVNULL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert read_memory(child.pid, full=False) is None
+    child.wait()

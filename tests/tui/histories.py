@@ -176,6 +176,48 @@ def hostile(engine: FakeEngine, text: str = HOSTILE) -> None:
     )
 
 
+def agents_js(engine: FakeEngine) -> None:
+    """A TypeScript file: one job runs, one process is warm, two blanks wait for a file."""
+    sdk = "/home/ann/desk/node_modules/@livekit/agents"
+    engine.publish(
+        ev.Starting("0.1.0", "/home/ann/desk/src/agent.ts", ""),
+        ev.InterpreterChosen(
+            "/home/ann/.nvm/versions/node/v22.12.0/bin/node",
+            "22.12.0",
+            "nvm, .nvmrc",
+            (),
+            "Node",
+            f"@livekit/agents 1.9.0 in {sdk} (ESM)",
+            "tsx in /home/ann/desk/node_modules/tsx",
+        ),
+        EMBEDDED,
+        ev.GenerationReady(
+            1, None, "start", "agents-js", "1.9.0", ev.StartMethod.BLANK, "Node cannot fork", 14.0
+        ),
+        REGISTERED,
+        ev.HttpListening("http://127.0.0.1:40999"),
+        ev.LoadMeasured(0.08, 0.0),
+    )
+    job = "AJ_k3Lm9QxTzW2a"
+    engine.publish(
+        ev.Dispatched("demo-1", "", None, 1),
+        ev.OfferReceived(job, "demo-1", "", 1, 1),
+        ev.OfferAnswered(job, accepted=True),
+        ev.JobAssigned(job, "demo-1"),
+        process("p1", 8131, ev.ProcessState.JOB, job_id=job),
+        ev.JobStarted(job, "demo-1", "p1", 8131, 1, True, 4.1, 12.0),
+        process("p2", 8140, ev.ProcessState.IDLE),
+    )
+    for number, pid in ((3, 8152), (4, 8160)):
+        blank = ev.ProcessChanged(f"k{number}", pid, ProcessKind.BLANK, ev.ProcessState.IDLE, 0)
+        engine.publish(blank)
+    for name, mb in (("p1", 96.0), ("p2", 88.0), ("k3", 81.0), ("k4", 81.0)):
+        used = mb + 52
+        engine.publish(ev.ProcessMeasured(name, used, mb, mb + 8, cpu_pct=1.0, used_mb=used))
+    engine.store.introduce("p1", 0, job)
+    engine.log("Servus, test user", process="p1")
+
+
 ALL = {
     "starting": starting,
     "idle": idle,
@@ -185,4 +227,5 @@ ALL = {
     "refused": refused,
     "stale": stale,
     "paused": paused,
+    "agents-js": agents_js,
 }

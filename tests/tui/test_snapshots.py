@@ -108,6 +108,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "find": ("busy", ["slash"], Screen),
     "log filters": ("busy", ["F"], LogFilters),
     "worker": ("busy", ["i"], WorkerPage),
+    "worker of an agents-js file": ("agents-js", ["i"], WorkerPage),
     "jobs": ("busy", ["j"], JobsPage),
     "job": ("busy", ["j", "enter"], JobPage),
     "breaches": ("busy", ["B"], BreachesPage),

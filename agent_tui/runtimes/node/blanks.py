@@ -39,6 +39,8 @@ MOST_DEATHS = 3
 IMPORT_LIMIT_S = 60.0
 """As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
 
+BY_ITSELF = "it ended by itself"
+
 COMPILE_CACHE_SINCE = 22
 
 _READ_BY_NODE = ("NODE_", "LD_", "SSL_", "TZ", "LANG", "LC_", "UV_", "OPENSSL_", "TSX_", "ESBUILD_")
@@ -310,7 +312,7 @@ class Blanks:
             self._tell(blank, ProcessState.IDLE)
         elif not data and blank in self._stock:
             self._deaths += 1
-            self._end(blank, "it ended by itself")
+            self._end(blank, BY_ITSELF)
         elif not data:
             self.leaves(blank)  # its owner reads that it ended
         self._refill_later()
@@ -338,7 +340,8 @@ class Blanks:
         exit_code: int | None = None,
         signal: int | None = None,
     ) -> None:
-        by = EndedBy.ORDER if state is ProcessState.ENDED else None
+        ended_by = EndedBy.EXIT if reason == BY_ITSELF else EndedBy.ORDER
+        by = ended_by if state is ProcessState.ENDED else None
         self._emit(
             ProcessChanged(
                 blank.id,

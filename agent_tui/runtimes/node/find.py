@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
+from agent_tui.model.events import InterpreterChosen
 from agent_tui.reading import normalized
 from agent_tui.runtimes.interpreter import Interpreter, Miss
 
@@ -18,6 +19,8 @@ OLDEST_SDK = (1, 5)
 PACKAGE = "@livekit/agents"
 STRIPS_SINCE = (22, 7)
 """From here on Node can strip types and transform enums (`--experimental-transform-types`)."""
+
+TYPE_STRIPPING = "Node's type stripping"
 
 ASK_LIMIT_S = 20.0
 MOST_BYTES = 2**20
@@ -48,6 +51,15 @@ class NodeInterpreter(Interpreter):
     def typescript(self) -> str:
         """What reads TypeScript: `tsx`, `strip` (Node itself), or nothing."""
         return "tsx" if self.tsx else "strip" if self.flags else ""
+
+    def chosen(self) -> InterpreterChosen:
+        build = "ESM" if self.is_esm else "CommonJS"
+        return replace(
+            Interpreter.chosen(self),
+            language="Node",
+            package=f"{PACKAGE} {self.sdk_version} in {self.package} ({build})",
+            typescript=f"tsx in {self.tsx.parent.parent}" if self.tsx else TYPE_STRIPPING * bool(self.flags),
+        )
 
 
 def find_node(
@@ -295,15 +307,3 @@ def _read_json(path: Path) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def described_package(node: NodeInterpreter) -> str:
-    """Return what people read of the SDK."""
-    return f"{PACKAGE} {node.sdk_version} in {node.package} ({'ESM' if node.is_esm else 'CommonJS'})"
-
-
-def described_typescript(node: NodeInterpreter) -> str:
-    """Return what reads TypeScript, for people; empty for JavaScript."""
-    if node.tsx:
-        return f"tsx in {node.tsx.parent.parent}"
-    return "Node's type stripping" if node.flags else ""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from agent_tui.model.events import InterpreterChosen
 from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
@@ -83,11 +84,22 @@ def _offers(state: AppState, options: ServerOptions) -> list[Line]:
 def _places(state: AppState) -> list[Line]:
     found = (
         ("agent", state.agent),
-        ("interpreter", state.interpreter),
+        *_runs_on(state.interpreter),
         ("health", state.http_url and f"{state.http_url} (also /worker and /metrics)"),
         ("agent-tui", state.version),
     )
     return [_fact(name, value) for name, value in found if value]
+
+
+def _runs_on(chosen: InterpreterChosen | None) -> tuple[tuple[str, str], ...]:
+    if chosen is None:
+        return ()
+    return (
+        (chosen.language, f"{chosen.path} ({chosen.version}, {chosen.found_as})"),
+        *(("skipped", miss) for miss in chosen.misses),
+        ("package", chosen.package),
+        ("TypeScript", chosen.typescript),
+    )
 
 
 def _fact(name: str, value: str) -> Line:

@@ -32,20 +32,26 @@ class Column:
     right: bool = False
 
 
-COLUMNS = (
+_RSS = Column("rss", 5, 2, 5, right=True)
+_USS = Column("uss", 5, 4, 5, right=True)
+_BEFORE = (
     Column("pid", 7, 0, 7),
     Column("gen", 3, 5, 3, right=True),
     Column("state", 11, 0, 19),
     Column("job", 9, 6, 15),
     Column("room", 10, 1, 28),
-    Column("uss", 5, 4, 5, right=True),
-    Column("rss", 5, 2, 5, right=True),
+)
+_AFTER = (
     Column("cpu", 4, 7, 4, right=True),
     Column("ping", 5, 8, 5, right=True),
     Column("up", 7, 3, 7, right=True),
-    Column("why", 16, 9, 80),
+    Column("why", 16, 10, 80),
 )
+COLUMNS = (*_BEFORE, _USS, _RSS, *_AFTER)
 """In the order they are shown. `why` says how an ended process came to its end."""
+
+COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 9, 5, right=True), *_AFTER)
+"""The SDK counts RSS there, so it leads, and PSS says how little of it is shared."""
 
 GROWS = ("state", "room", "job", "why")
 
@@ -53,9 +59,15 @@ Row = dict[str, Span]
 """Cells by the column's key."""
 
 
-def layout(width: int) -> tuple[tuple[Column, int], ...]:
+def columns_of(state: AppState) -> tuple[Column, ...]:
+    """Return the columns for the language of the agent's file."""
+    is_node = state.interpreter is not None and state.interpreter.language == "Node"
+    return COLUMNS_OF_NODE if is_node else COLUMNS
+
+
+def layout(width: int, columns: Sequence[Column] = COLUMNS) -> tuple[tuple[Column, int], ...]:
     """The columns that fit into `width` cells and their widths; one blank follows each column."""
-    kept = list(COLUMNS)
+    kept = list(columns)
     while sum(column.width + 1 for column in kept) > width and len(kept) > 2:
         kept.remove(max(kept, key=lambda column: column.keep))
     widths = {column.key: column.width for column in kept}
@@ -90,8 +102,9 @@ class Order:
 SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
     "pid": lambda p: p.pid or 0,
     "gen": lambda p: p.generation,
-    "uss": lambda p: p.uss_mb or 0.0,
     "rss": lambda p: p.rss_mb or 0.0,
+    "uss": lambda p: p.uss_mb or 0.0,
+    "pss": lambda p: p.pss_mb or 0.0,
     "cpu": lambda p: p.cpu_pct or 0.0,
     "ping": lambda p: p.ping_ms or 0.0,
     "up": lambda p: -p.started,
@@ -136,8 +149,9 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
         "state": STALE if state.is_stale(process) else _state(process, job, state.generation.current),
         "job": Span(one_line(process.job_id or service), tone),
         "room": Span(one_line(job.room) if job else "", tone),
-        "uss": Span(megabytes(process.uss_mb), tone),
         "rss": Span(megabytes(process.rss_mb), tone),
+        "uss": Span(megabytes(process.uss_mb), tone),
+        "pss": Span(megabytes(process.pss_mb), tone),
         "cpu": Span("" if ended else cpu, tone),
         "ping": Span("" if ended else ping, tone),
         "up": Span(minutes(up) if at_rest else stopwatch(up), tone),
@@ -300,7 +314,7 @@ class Processes(DataTable[Text]):
     # -- painting --------------------------------------------------------------------------------------
 
     def _paint(self) -> None:
-        columns = layout(self.scrollable_content_region.width)
+        columns = layout(self.scrollable_content_region.width, columns_of(self._state))
         if not self.is_mounted or self.scrollable_content_region.width == 0:
             return
         self._painted = self._now

@@ -55,8 +55,10 @@ def steps(state: AppState, target: int) -> tuple[Step, ...]:
 
 
 def _interpreter(state: AppState) -> Step:
-    name = "interpreter"
-    return Step(name, Status.DONE, state.interpreter) if state.interpreter else Step(name, Status.DOING)
+    on = state.interpreter
+    if on is None:
+        return Step("interpreter", Status.DOING)
+    return Step(on.language, Status.DONE, f"{on.path} ({on.version}, {on.found_as})")
 
 
 def _server(state: AppState) -> Step:
