@@ -7,8 +7,18 @@ from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.endings import signal_name
-from agent_tui.tui.widgets.processes import ENDED_SHOWN, Order, Processes, layout, ordered, row
+from agent_tui.tui.widgets.processes import (
+    COLUMNS,
+    ENDED_SHOWN,
+    Order,
+    Processes,
+    columns_of,
+    layout,
+    ordered,
+    row,
+)
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
@@ -32,6 +42,7 @@ def test_a_process_with_a_job_shows_its_room() -> None:
         "job": "AJ_k3Lm9QxTzW2a",
         "room": "demo-1",
         "uss": "25M",
+        "pss": "170M",
         "rss": "301M",
         "cpu": "–",
         "ping": "1ms",
@@ -119,6 +130,15 @@ def test_at_72_cells_everything_but_ping_and_the_reason_is_there() -> None:
     keys = [column.key for column, _ in layout(72)]
     assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "cpu", "up"]
     assert "why" in [column.key for column, _ in layout(100)]
+
+
+def test_of_a_node_process_rss_comes_first() -> None:
+    engine = FakeEngine()
+    histories.agents_js(engine)
+    columns = columns_of(engine.bus.state)
+    assert [column.key for column, _ in layout(72, columns)][5:7] == ["rss", "uss"]
+    assert [column.key for column, _ in layout(160, columns)][5:8] == ["rss", "uss", "pss"]
+    assert columns_of(AppState()) == COLUMNS
 
 
 class Host(App[None]):
