@@ -90,7 +90,7 @@ def _process(e: ev.ProcessChanged) -> str | None:
 
     Blanks come and go as the stock needs them.
     """
-    if e.kind is ProcessKind.BLANK and e.ended_by is not ev.EndedBy.EXIT:
+    if e.kind is ProcessKind.BLANK and e.ended_by in (None, ev.EndedBy.ORDER):
         return None
     if e.state is ev.ProcessState.IDLE:
         return f"  process {e.id} (pid {e.pid}) is warm"

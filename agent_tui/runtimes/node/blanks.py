@@ -40,6 +40,8 @@ IMPORT_LIMIT_S = 60.0
 """As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
 
 BY_ITSELF = "it ended by itself"
+NOT_IMPORTED = f"the SDK was not imported within {IMPORT_LIMIT_S:g} s"
+_ENDED_BY = {BY_ITSELF: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
 
 COMPILE_CACHE_SINCE = 22
 
@@ -198,7 +200,7 @@ class Blanks:
             self._end(blank, "agent-tui ends")
         elif not blank.ready.done() and self._clock.monotonic() - blank.since >= IMPORT_LIMIT_S:
             self._preload = ()
-            self._end(blank, f"the SDK was not imported within {IMPORT_LIMIT_S:g} s")
+            self._end(blank, NOT_IMPORTED)
         else:
             asyncio.get_running_loop().add_reader(blank.process.sock, self._readable, blank)
             self._tell(blank, ProcessState.IDLE if blank.ready.done() else ProcessState.STARTING)
@@ -340,8 +342,7 @@ class Blanks:
         exit_code: int | None = None,
         signal: int | None = None,
     ) -> None:
-        ended_by = EndedBy.EXIT if reason == BY_ITSELF else EndedBy.ORDER
-        by = ended_by if state is ProcessState.ENDED else None
+        by = _ENDED_BY.get(reason, EndedBy.ORDER) if state is ProcessState.ENDED else None
         self._emit(
             ProcessChanged(
                 blank.id,
