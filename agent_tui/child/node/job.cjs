@@ -7,6 +7,7 @@ const { describeNow } = require('./describe.cjs');
 const { standIn } = require('./participants.cjs');
 
 const MAIN = 'job_proc_lazy_main';
+const READ_MS = 10;
 
 async function run(child, how) {
   const { file } = child.it;
@@ -34,6 +35,7 @@ async function run(child, how) {
 function watched(child, definition, acknowledges) {
   let debugPort = 0;
   let hasJob = false;
+  let isEnding = false;
   const own = {
     async prewarm(proc) {
       child.enter('prewarm');
@@ -47,6 +49,7 @@ function watched(child, definition, acknowledges) {
       process.on('message', (message) => {
         if (message.case === 'debug_job') debugPort = message.value.port;
         if (message.case === 'startJobRequest') hasJob = true;
+        if (message.case === 'shutdownRequest') isEnding = true;
         if (message.case === 'shutdownRequest' && !acknowledges) {
           child.say('shutdown_ack'); // SDKs before 1.8 say nothing
           if (!hasJob) child.say('shutting_down');
@@ -54,7 +57,8 @@ function watched(child, definition, acknowledges) {
       });
     },
     async entry(ctx) {
-      if (debugPort) await waitForDebugger(child, debugPort);
+      if (debugPort) await waitForDebugger(child, debugPort, () => isEnding);
+      if (debugPort && isEnding) return undefined;
       child.say('entry_started', { at: Date.now() / 1000 });
       const entry = definition.entry; // called without `this`, as the SDK does
       try {
@@ -74,8 +78,9 @@ function watched(child, definition, acknowledges) {
   );
 }
 
-/** Blocks until a debugger is there; its first stop is here, right before the entry function. */
-async function waitForDebugger(child, port) {
+/** Blocks until a debugger is there; its first stop is here, right before the entry function. A shutdown ends the
+ * wait, too: see `resume` in stacks.mjs. */
+async function waitForDebugger(child, port, isEnding) {
   if (!inspector.url()) inspector.open(port, '127.0.0.1', false);
   if (!inspector.url()) {
     console.error(`port ${port} is not free: the job goes on without a debugger`);
@@ -85,6 +90,11 @@ async function waitForDebugger(child, port) {
   child.say('debugging', { attached: true }); // from here on no time-out counts
   await new Promise((sent) => setImmediate(sent));
   inspector.waitForDebugger();
+  await new Promise((read) => setTimeout(read, READ_MS)); // the shutdown waits in the channel
+  if (isEnding()) {
+    child.say('debugging', { attached: false });
+    return;
+  }
   // eslint-disable-next-line no-debugger
   debugger;
 }

@@ -1,5 +1,5 @@
-// The main thread's stack on request, also while it is blocked: the hooks' thread asks the inspector, in process,
-// without opening a port.
+// What is done with the main thread while it is blocked: the hooks' thread asks the inspector, in process, without
+// opening a port. `stacks` answers with the main thread's stack, `resume` ends its wait for a debugger.
 import inspector from 'node:inspector';
 import { SourceMap } from 'node:module';
 import net from 'node:net';
@@ -9,14 +9,28 @@ const IDLE_AFTER_MS = 200; // a loop that runs JavaScript pauses at once
 const LIMIT_MS = 900; // for the inspector to list the scripts; agent-tui waits for a second
 const IDLE = 'Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n';
 
-/** Answer each line on the descriptor with the stack. */
+/** Do what the lines on the descriptor ask for. */
 export function answer(fd) {
   const socket = new net.Socket({ fd, readable: true, writable: true });
   socket.on('error', () => {});
-  socket.on('data', () => {
-    stack((text) => socket.write(`${JSON.stringify({ case: 'stacks', value: { text } })}\n`));
+  socket.on('data', (data) => {
+    if (data.includes('resume')) resume();
+    if (data.includes('stacks')) {
+      stack((text) => socket.write(`${JSON.stringify({ case: 'stacks', value: { text } })}\n`));
+    }
   });
   socket.unref();
+}
+
+/** End a wait for a debugger; does nothing where there is none, or where a debugger has stopped the code. */
+function resume() {
+  const session = new inspector.Session();
+  try {
+    session.connectToMainThread();
+  } catch {
+    return; // Node before 20.11
+  }
+  session.post('Runtime.runIfWaitingForDebugger', () => session.disconnect());
 }
 
 function stack(done) {

@@ -20,6 +20,8 @@ from agent_tui.model.child import (
     Loading,
     Manifest,
     Ready,
+    Shutdown,
+    StartJob,
     ToChild,
 )
 from agent_tui.model.logs import LogSink
@@ -99,7 +101,8 @@ class NodeChild:
 
 
 class _Lines(LineChild):
-    """Holds messages back from the orders until the child is ready. Stacks have a channel of their own."""
+    """Holds messages back from the orders until the child is ready. What must arrive while the main
+    thread is blocked has its own channel."""
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class _Lines(LineChild):
         self._initialize = initialize
         self._held: deque[ToChild] | None = deque()
         self._side = side
+        self._waits_for_debugger = False
         self._side_lines = LineBuffer(self._oversize)
         super().__init__(process, traits, dialect)
         if side is not None:
@@ -120,13 +124,20 @@ class _Lines(LineChild):
 
     def send(self, message: ToChild) -> None:
         if isinstance(message, DumpStacks):
-            if self._side is not None:
-                with contextlib.suppress(OSError):  # it is gone, or has not answered for very long
-                    self._side.send(b"stacks\n")
-        elif self._held is None:
-            super().send(message)
-        else:
+            self._send_aside(b"stacks\n")
+        elif self._held is not None:
             self._held.append(message)
+        else:
+            super().send(message)
+            if isinstance(message, StartJob):
+                self._waits_for_debugger = message.debug_port != 0
+            elif isinstance(message, Shutdown) and self._waits_for_debugger:
+                self._send_aside(b"resume\n")  # its main thread reads nothing while it waits
+
+    def _send_aside(self, line: bytes) -> None:
+        if self._side is not None:
+            with contextlib.suppress(OSError):  # it is gone, or has not answered for very long
+                self._side.send(line)
 
     def _deliver(self, message: FromChild) -> None:
         match message:
@@ -136,7 +147,7 @@ class _Lines(LineChild):
             case Ready() | Manifest() | Failed():
                 held, self._held = self._held, None
                 for each in held or ():
-                    super().send(each)
+                    self.send(each)
             case _:
                 pass
         super()._deliver(message)

@@ -284,13 +284,17 @@ async def test_the_stack_of_an_idle_loop(tmp_path: Path) -> None:
         assert (await ended(child)).exit_code == 0
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 async def test_a_job_waits_for_a_debugger_and_is_then_left_alone(tmp_path: Path) -> None:
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
         child = await host.launch()
         await until(child, ch.Ready)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         child.send(start_job(debug_port=port))
         assert await until(child, ch.Debugging) == ch.Debugging(attached=True)
         async with aiohttp.ClientSession() as session:
