@@ -42,7 +42,7 @@ FAILS_AFTER = 3
 """Failed starts in a row after which the generation is reported as failed, if its code is to blame."""
 
 NO_FORKS = "processes are forked on Linux only"
-NODE_CANNOT_FORK = "Node cannot fork: blank processes have the SDK loaded already"
+NODE_CANNOT_FORK = "Node cannot fork; blank processes have imported the SDK already"
 
 
 class AgentCode:

@@ -70,7 +70,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         sdk = f"{config.runtime} {manifest.sdk_version or ''}".rstrip()
         yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")
     except UserError as error:
-        yield Finding("agent", Level.BAD, str(error), "mend the file; agent-tui waits for its save")
+        yield Finding("agent", Level.BAD, str(error), "fix the file; agent-tui waits for its save")
     for finding in _options(settings):
         yield finding
     async for finding in _server(config, settings):
@@ -97,7 +97,7 @@ def _options(settings: Settings) -> list[Finding]:
     read = ", ".join(str(each) for each in files) or "no environment or config file"
     found = [_good("options", f"read from {read}")]
     found += [
-        Finding("options", Level.WARNING, problem, "mend that line") for problem in environment.problems
+        Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems
     ]
     plain = Settings(environment, {}, settings.basis)
     for line in overruled(plain, settings):
@@ -218,7 +218,7 @@ async def _port(options: ServerOptions) -> Finding:
         return Finding("port", Level.BAD, str(error), "give another --port")
     await server.close()
     free = f"port {options.port} of {options.host} is free"
-    return _good("port", free if options.port else f"any free one of {options.host} is taken")
+    return _good("port", free if options.port else f"a free port of {options.host} will be picked")
 
 
 def _dispatch(settings: Settings) -> Finding:

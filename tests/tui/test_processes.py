@@ -132,6 +132,13 @@ def test_at_72_cells_everything_but_ping_and_the_reason_is_there() -> None:
     assert "why" in [column.key for column, _ in layout(100)]
 
 
+def test_a_blank_that_imports_the_sdk_is_starting() -> None:
+    engine = FakeEngine()
+    histories.agents_js(engine)
+    engine.publish(ev.ProcessChanged("k9", 8190, ProcessKind.BLANK, ev.ProcessState.STARTING, 0))
+    assert [cells(engine, each)["state"] for each in ("k3", "k9")] == ["○ idle", "◌ starting"]
+
+
 def test_of_a_node_process_rss_comes_first() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)

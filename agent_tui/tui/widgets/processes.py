@@ -179,8 +179,8 @@ def _state(process: ProcessView, job: JobView | None, current: int) -> Span:
 
 
 def _serves(process: ProcessView, current: int) -> bool:
-    """Processes other than job processes are never idle; that they are up is known by what they did."""
-    if process.kind is ProcessKind.JOB:
+    """Processes that serve jobs are never idle; that they are up is known by what they did."""
+    if process.kind in (ProcessKind.JOB, ProcessKind.BLANK):
         return False
     loaded = process.generation <= current if process.generation else current > 0
     return process.ping_ms is not None or loaded
