@@ -96,9 +96,7 @@ def _options(settings: Settings) -> list[Finding]:
     files = [*environment.files, *([environment.config_file] if environment.config_file else [])]
     read = ", ".join(str(each) for each in files) or "no environment or config file"
     found = [_good("options", f"read from {read}")]
-    found += [
-        Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems
-    ]
+    found += [Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems]
     plain = Settings(environment, {}, settings.basis)
     for line in overruled(plain, settings):
         found.append(Finding("options", Level.WARNING, line, "leave it out"))
