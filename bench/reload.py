@@ -30,21 +30,24 @@ from terminal import Terminal
 LEAD_S = 2.0
 """Dispatches go on for this long before each save."""
 FOLLOW_S = 0.5
-GRACE_S = 5.0
-"""For jobs under way at the end, before they count as lost."""
 STORM_EVERY_S = 0.5
 
 
 @asynccontextmanager
-async def dispatching(place: rig.Place, every_s: float) -> AsyncIterator[None]:
-    task = asyncio.create_task(place.dispatch_every(every_s))
+async def dispatching(
+    place: rig.Place, project: rig.Project, options: argparse.Namespace
+) -> AsyncIterator[None]:
+    """Dispatches meanwhile, and then waits for their entries: what comes to none within the limit is lost."""
+    task = asyncio.create_task(place.dispatch_every(options.every))
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await asyncio.sleep(GRACE_S)
+        deadline = time.monotonic() + options.limit
+        while lost(place, project) and time.monotonic() < deadline:  # noqa: ASYNC110  it notes them in a file
+            await asyncio.sleep(0.1)
 
 
 async def until_entry(project: rig.Project, version: int, limit_s: float) -> None:
@@ -64,7 +67,7 @@ async def saves(
 ) -> None:
     saved: dict[int, float] = {}
     before = rig.cost(worker.process.pid)
-    async with dispatching(place, options.every):
+    async with dispatching(place, project, options):
         for version in range(2, options.saves + 2):
             await asyncio.sleep(LEAD_S + random.random() * options.every)
             saved[version] = project.save(version, rename=version % 2 == 0)
@@ -95,9 +98,13 @@ def tell_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
     print(f"  old after new       {behind} jobs; saves that no job ever ran: {never}")
 
 
+def lost(place: rig.Place, project: rig.Project) -> set[str]:
+    """Rooms without an entry."""
+    return place.asked.keys() - {entry.room for entry in project.entries()}
+
+
 def tell_lost(place: rig.Place, project: rig.Project) -> None:
-    ran = {entry.room for entry in project.entries()}
-    print(f"  dispatches          {len(place.asked)}, lost {len(place.asked.keys() - ran)}")
+    print(f"  dispatches          {len(place.asked)}, lost {len(lost(place, project))}")
 
 
 # -- a storm -------------------------------------------------------------------------------------------------
@@ -106,7 +113,7 @@ def tell_lost(place: rig.Place, project: rig.Project) -> None:
 async def storm(
     place: rig.Place, worker: rig.Worker, project: rig.Project, options: argparse.Namespace
 ) -> None:
-    async with dispatching(place, options.every):
+    async with dispatching(place, project, options):
         await asyncio.sleep(LEAD_S)
         before = rig.cost(worker.process.pid)
         for version in range(2, options.saves + 2):
@@ -156,7 +163,7 @@ async def broken(
 ) -> None:
     told: list[float] = []
     windows: list[tuple[float, float]] = []
-    async with dispatching(place, options.every):
+    async with dispatching(place, project, options):
         for number in range(options.saves):
             await asyncio.sleep(LEAD_S)
             at = project.save(2 * number + 2, rename=number % 2 == 0, broken=True)
@@ -220,7 +227,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker; lk: lk agent dev")
     parser.add_argument("--lk", default="lk", help="the lk command")
     parser.add_argument("--every", type=float, default=0.1, help="seconds between dispatches")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds until a save counts as not loaded")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds until a save or dispatch is lost")
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--storm", action="store_true")
     parser.add_argument("--screen", action="store_true")

@@ -13,6 +13,7 @@ class Child {
   constructor(config) {
     this.config = config;
     this.phase = 'importing the SDK';
+    this.isReady = false; // its file is loaded, and prewarm is done
     this.given = Object.keys(process.env); // packages may set more when they are imported: dotenv does
     this.modules = new Modules(config);
     // Listens from the start: the host may send the orders while the SDK is still being imported. It sends nothing
@@ -55,7 +56,9 @@ class Child {
     });
     const exit = process.exit;
     process.exit = (code) => {
-      this.failing(new Error(`process.exit(${code ?? ''}) was called while ${DOING[this.phase]}`));
+      if (this.phase in DOING) {
+        this.failing(new Error(`process.exit(${code ?? ''}) was called while ${DOING[this.phase]}`));
+      }
       return exit.call(process, code);
     };
     this.enter('loading');
@@ -65,6 +68,7 @@ class Child {
     } else if (orders.kind === 'inference') {
       process.argv = [process.execPath, how.main('inference_proc_lazy_main'), orders.runners];
       this.enter('');
+      this.isReady = true;
       watchInference();
       await how.importMain('inference_proc_lazy_main');
     } else {
@@ -92,9 +96,10 @@ class Child {
     process.exit(1);
   }
 
-  /** Say why the process is about to end, if it ends at the hand of the code that is awaited. */
+  /** Say why the process is about to end, unless it is ready. */
   failing(error) {
-    if (this.phase in DOING) this.say('failed', describeNow(error, this));
+    if (!this.isReady) this.say('failed', describeNow(error, this));
+    this.isReady = true;
     this.phase = '';
   }
 

@@ -104,6 +104,8 @@ async function run(child, how) {
   }
   const loadMs = performance.now() - started;
   child.enter('');
+  // As in the SDK's job main: what the file leaves behind does not end the process.
+  process.on('unhandledRejection', (error) => console.error(describeNow(error, child).traceback));
   const { options, where } = capture.passed;
   const own = functionsOf(module);
   const request = chosen(own, orders.request_func) ?? options.requestFunc;
@@ -116,6 +118,7 @@ async function run(child, how) {
     const value = options[name];
     if (value !== undefined && value !== null && value !== '') set[name] = { value: portable(name, value), where };
   }
+  child.isReady = true;
   child.say('manifest', {
     runtime: 'agents-js',
     sdk_version: child.config.version,
@@ -244,7 +247,6 @@ function serve(child, request, load) {
     }));
   }
 
-  process.on('unhandledRejection', (error) => console.error(describeNow(error, child).traceback));
   process.on('message', ({ case: name, value }) => {
     if (name === 'ping') child.say('pong', { sent_ms: value.sent_ms });
     else if (name === 'ask_request') ask(value);

@@ -45,6 +45,7 @@ function watched(child, definition, acknowledges) {
         await child.fail(error); // the SDK would end with code 0 and say nothing
       }
       child.enter('');
+      child.isReady = true;
       // Not before: the SDK's first listener is for one message, and Node keeps messages only while nobody listens.
       process.on('message', (message) => {
         if (message.case === 'debug_job') debugPort = message.value.port;

@@ -104,6 +104,9 @@ async def test_an_error_that_nobody_catches_is_told(tmp_path: Path) -> None:
          "TypeError: the default export of {file} was not made with defineAgent({{ entry }})", None),
         ("\nthrow new RangeError('at the top');", "RangeError: at the top", 3),
         ("\n\nconst x = ;", "SyntaxError: Unexpected token ';'", 4),
+        ("process.exit(0);", "Error: process.exit(0) was called while the file was loaded", 2),
+        ("Promise.reject(new Error('nobody waits'));\nexport default defineAgent({ entry: async () => {} });",
+         "Error: nobody waits", 2),
         ("import './lacking.js';", "Error: Cannot find module '{folder}/lacking.js'", 2),
     ],
 )  # fmt: skip
@@ -118,7 +121,7 @@ async def test_what_does_not_load_or_prewarm_says_why(
         assert failed.line == line
         if line:
             assert failed.file == str(host.file)
-        assert (await ended(child)).exit_code == 1
+        assert (await ended(child)).exit_code == (0 if "exit(0)" in body else 1)
 
 
 async def test_prewarm_that_exits_keeps_its_code(tmp_path: Path) -> None:
@@ -128,7 +131,9 @@ async def test_prewarm_that_exits_keeps_its_code(tmp_path: Path) -> None:
     """
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
         child = await host.launch()
-        assert await rest(child) == [ch.Loading()]
+        failed = await until(child, ch.Failed)
+        assert failed.error == "Error: process.exit(3) was called while its prewarm function ran"
+        assert (failed.file, failed.line) == (str(host.file), 3)
         assert (await ended(child)).exit_code == 3
 
 
