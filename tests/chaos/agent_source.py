@@ -27,6 +27,8 @@ class Source:
     """Jobs at a time; a busy machine would fall behind for good."""
     every_s: float
     """Between two dispatches."""
+    probe_s: float
+    """For a job to start before another one is dispatched to see which code serves."""
     others: int
     """Processes beside the idle ones at rest, at most."""
 
@@ -153,6 +155,7 @@ async def entry(ctx):
     limit_mb=200,
     most_open=10,
     every_s=0.2,
+    probe_s=0.5,
     others=4,  # base, template, control process and guard
 )
 
@@ -247,6 +250,7 @@ cli.runApp(new ServerOptions({ agent: import.meta.filename, requestFunc }));
     limit_mb=300,
     most_open=4,
     every_s=2.0,
+    probe_s=5.0,
     others=5,  # three blanks, control process and guard
 )
 

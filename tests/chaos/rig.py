@@ -188,7 +188,7 @@ class Chaos:
             late = time.monotonic() > last
             assert not late, f"no job on {first}…{self.version}, but on {found or 'none'}"
             rooms.append(await self.dispatch("probe"))
-            await self.reaches(rooms[-1], "start", 0.5)
+            await self.reaches(rooms[-1], "start", SOURCE.probe_s)
         self.served = max(found)
 
     def _versions(self, rooms: list[str]) -> set[int]:

@@ -5,8 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from livekit import api
+from livekit.protocol.agent import JobStatus
 
 from tests.cli.support import EXAMPLES, Run, agent_tui, finished
+from tests.cli.test_servers import free_port, real_server
 from tests.nodes import needs_node, nodes, project, sdks
 from tests.runtimes.node.support import write
 
@@ -179,3 +182,54 @@ async def test_the_examples(tmp_path: Path, name: str) -> None:
     assert code == 0, (run.events, run.stderr)
     texts = [each["text"] for each in run.all("log")]
     assert sum(text.startswith("Servus, ") for text in texts) == 2
+
+
+STAYS = """
+import { defineAgent } from '@livekit/agents';
+export default defineAgent({
+  entry: async (ctx) => {
+    await ctx.connect();
+    console.log('joined as', ctx.room.localParticipant.identity);
+    if (ctx.job.metadata === 'fail') throw new Error('on purpose');
+  },
+});
+"""
+
+
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+async def test_jobs_on_a_real_server(tmp_path: Path) -> None:
+    """One ends with its room, one with its dispatch, and one fails."""
+    environ = real_server()
+    write(project(tmp_path), {"agent.mjs": STAYS})
+    name = f"agent-{free_port()}"
+    client = api.LiveKitAPI(environ["LIVEKIT_URL"], environ["LIVEKIT_API_KEY"], environ["LIVEKIT_API_SECRET"])
+    flags = ("--headless", "--json", "--port", 0, "--agent-name", name)
+    async with client, agent_tui(tmp_path / "agent.mjs", *with_node(*flags), environ=environ) as run:
+        await run.until("registered", agent_name=name)
+
+        async def dispatch(room: str, metadata: str = "") -> str:
+            request = api.CreateAgentDispatchRequest(agent_name=name, room=room, metadata=metadata)
+            dispatch = await client.agent_dispatch.create_dispatch(request)
+            await run.until("job_connected", room=room)
+            return dispatch.id
+
+        async def status(room: str, dispatch_id: str) -> int:
+            found = await client.agent_dispatch.get_dispatch(dispatch_id, room)
+            assert found is not None
+            return found.state.jobs[0].state.status
+
+        rooms = [f"{name}-{number}" for number in range(3)]
+        await dispatch(rooms[0])
+        [agent] = (
+            await client.room.list_participants(api.ListParticipantsRequest(room=rooms[0]))
+        ).participants
+        await run.until("log", text=f"joined as {agent.identity}")
+        assert agent.kind == api.ParticipantInfo.Kind.AGENT
+        await client.room.delete_room(api.DeleteRoomRequest(room=rooms[0]))
+        await run.until("job_ended", room=rooms[0], status="success", reason="room disconnected")
+        second = await dispatch(rooms[1])
+        assert await status(rooms[1], second) == JobStatus.JS_RUNNING
+        await client.agent_dispatch.delete_dispatch(second, rooms[1])
+        await run.until("job_ended", room=rooms[1], status="terminated")
+        await dispatch(rooms[2], "fail")
+        await run.until("job_ended", room=rooms[2], status="failed", reason="Error: on purpose")

@@ -143,7 +143,8 @@ async def until(child: Child, *kinds: type[M]) -> M:
         while (message := await child.receive()) is not None:
             if isinstance(message, kinds):
                 return message
-    raise AssertionError(f"the channel ended before {kinds}")
+        exit = await child.wait()
+    raise AssertionError(f"the channel ended before {kinds}: {exit}")
 
 
 async def rest(child: Child) -> list[FromChild]:
