@@ -1,6 +1,7 @@
 """Makes the pictures of this folder from a running app: real engine, embedded server, example agent.
 
-python screenshots/make.py          # SVG and PNG, needs the dev dependencies and a monospace font
+python screenshots/make.py               # SVG and PNG, needs the dev dependencies and a monospace font
+python screenshots/make.py agents-js     # only the pictures of that name
 """
 
 import asyncio
@@ -16,18 +17,23 @@ from textual.pilot import Pilot
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
 from agent_tui.model import commands as cmd
+from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
 from agent_tui.model.tuning import Load, Pattern, SweepPlan
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.interpreter import find_interpreter
-from agent_tui.runtimes.kinds import detect
+from agent_tui.runtimes.kinds import AGENTS_JS, detect
+from agent_tui.runtimes.node.find import find_node
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.tuner import make_engine
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples/native_agent.py"
+EXAMPLE_JS = HERE.parent / "examples/agent.ts"
+"""Needs `npm ci` in its folder."""
+
 BROKEN = '''"""An agent with a colon missing."""
 
 
@@ -50,7 +56,7 @@ def order(dish):
     return MENU[dish]
 '''
 SIZES = {"": (120, 40), "-80x24": (80, 24)}
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SWEEP_S = 180.0
 
 Act = Callable[[AgentTuiApp, Pilot[int]], Awaitable[None]]
@@ -65,6 +71,7 @@ async def main() -> None:
     for suffix, size in SIZES.items():
         await picture(f"dashboard{suffix}", work / "agent.py", size, _busy, dispatch=3)
     await picture("dashboard-light", work / "agent.py", (120, 40), _busy, dispatch=3, theme="textual-light")
+    await picture("agents-js", EXAMPLE_JS, (120, 40), _blanks, dispatch=3)
     await picture("broken", work / "broken.py", (120, 40), lambda state: state.generation.failed > 0)
     await picture("help", work / "agent.py", (120, 40), lambda state: bool(state.worker.worker_id), press="?")
     await pages(work)
@@ -121,6 +128,10 @@ def _registered(state: AppState) -> bool:
     return state.worker.worker_id != "" and state.generation.current > 0
 
 
+def _blanks(state: AppState) -> bool:
+    return state.totals.started == 3 and any(each.kind is ProcessKind.BLANK for each in state.live_processes)
+
+
 def _busy(state: AppState) -> bool:
     return state.totals.started == 3 and state.worker.worker_id != ""
 
@@ -137,14 +148,20 @@ async def picture(
     act: Act | None = None,
 ) -> None:
     """Runs the app until its state is as wanted, presses or does something, and saves what it shows."""
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     runtime = detect(agent)
+    is_js = runtime == AGENTS_JS
+    interpreter = (
+        find_node(agent, environ) if is_js else find_interpreter(agent, runtime, environ, sys.executable)
+    )
     config = RunConfig(
         agent=agent,
         cwd=agent.parent,
         read_environment=lambda: _environment(agent, environ),
         runtime=runtime,
-        interpreter=find_interpreter(agent, runtime, environ, sys.executable),
+        interpreter=interpreter,
         local=True,
     )
 
