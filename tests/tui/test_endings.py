@@ -76,6 +76,28 @@ def test_the_place_is_the_innermost_in_the_projects_own_code() -> None:
     assert failing_place("") is None
 
 
+@pytest.mark.parametrize(
+    ("frames", "place"),
+    [
+        (
+            "at order (file:///home/ann/my%20desk/agent.mjs:12:9)",
+            Place("/home/ann/my desk/agent.mjs", 12, ""),
+        ),
+        ("at async Object.entry (/home/ann/50%25/agent.ts:8:3)", Place("/home/ann/50%25/agent.ts", 8, "")),
+        ("at async file:///home/ann/agent.mjs:3:1", Place("/home/ann/agent.mjs", 3, "")),
+        ("at /home/ann/agent.cjs:4:1", Place("/home/ann/agent.cjs", 4, "")),
+        (
+            "at check (/home/ann/node_modules/zod/index.js:1:2)\n    at new Desk (/home/ann/desk.mjs:5:7)\n"
+            "    at entry (/home/ann/agent.mjs:9:3)\n    at run (/opt/agent_tui/child/node/job.cjs:2:2)",
+            Place("/home/ann/desk.mjs", 5, ""),
+        ),
+        ("at node:internal/timers:581:17", None),
+    ],
+)
+def test_where_a_stack_of_node_points(frames: str, place: Place | None) -> None:
+    assert failing_place(f"TypeError: no seat\n    {frames}\n    at node:internal/main:1:1") == place
+
+
 def test_lines_around_the_place_as_they_are_now() -> None:
     place = Place("/home/ann/agent.py", 2, "look()")
     assert texts(place, "def f():\n    look()\n    return 1\n4\n5\n") == [

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from agent_tui.reading import read_file
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line
@@ -12,7 +13,10 @@ AROUND = 2
 
 MAX_BYTES = 1_000_000
 _FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d{1,9})(?:, in .*)?\n(?: +(\S.*))?', re.MULTILINE)
-_NOT_OURS = re.compile(r"/(site-packages|dist-packages|lib/python\d[^/]*)/")
+_NODE_FRAME = re.compile(
+    r"^ +at (?:[^\n(]*\(|async )?(file://)?(/[^\n()]*):(\d{1,9}):\d{1,9}\)?$", re.MULTILINE
+)
+_NOT_OURS = re.compile(r"/(site-packages|dist-packages|lib/python\d[^/]*|node_modules|agent_tui/child)/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class Place:
 def failing_place(traceback: str) -> Place | None:
     """The innermost frame in the project's own code, else the innermost of all."""
     frames = [each for each in _FRAME.findall(traceback) if each[0].startswith("/")]
+    if not frames:  # Node's innermost frame comes first, and it quotes no line
+        found = reversed(_NODE_FRAME.findall(traceback))
+        frames = [(unquote(path) if is_url else path, line, "") for is_url, path, line in found]
     own = [each for each in frames if not _NOT_OURS.search(each[0])]
     if not frames:
         return None
