@@ -30,8 +30,8 @@ def log_to_line(log: LogLine) -> str:
     return f"{head}{newline}{rest}".replace("\n", "\n    ")
 
 
-_KNOWN = frozenset({"job_id", "room", "room_id", "pid", "process_id"})
-"""Fields that the SDK adds to every record and that the line has already."""
+_KNOWN = frozenset({"job_id", "jobID", "room", "room_id", "pid", "process_id"})
+"""Fields that the SDKs add to every record and that the line has already."""
 
 
 def _clock(ts: float) -> str:

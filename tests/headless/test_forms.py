@@ -6,6 +6,8 @@ import re
 import typing
 from pathlib import Path
 
+import pytest
+
 from agent_tui.headless import jsonl, lines
 from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure, ProcessKind
@@ -218,6 +220,13 @@ def test_every_event_has_a_form_for_people_or_is_known_to_be_noise() -> None:
     assert set(lines._FORMS) == {type(event) for event in EVERY} - quiet
     for event in EVERY:
         assert lines.to_line(ev.Stamped(1, 0.0, event)) or type(event) in quiet
+
+
+@pytest.mark.parametrize("field", ["job_id", "jobID"])
+def test_a_log_line_names_its_job_once(field: str) -> None:
+    source = LogSource("p1", LogStream.RECORD)
+    log = LogLine(0, 1.5, LogLevel.INFO, source, "AJ_1", "hello", fields={field: "AJ_1", "seat": 4})
+    assert lines.log_to_line(log).endswith("INFO  AJ_1            hello  seat=4")
 
 
 def test_log_lines_in_both_forms() -> None:
