@@ -13,6 +13,7 @@ import pytest
 
 from agent_tui.model.events import StartMethod
 from agent_tui.runtimes import orphans
+from agent_tui.runtimes.kinds import KINDS, NATIVE
 from agent_tui.runtimes.spawn import Command, adopt, start, system_pidfd_open
 
 from ..sdks import each_sdk
@@ -97,7 +98,7 @@ def wait_until_gone(pids: list[int], limit_s: float) -> list[int]:
     return left
 
 
-@pytest.mark.parametrize("method", list(StartMethod))
+@pytest.mark.parametrize("method", KINDS[NATIVE].starts)
 def test_no_process_outlives_a_killed_host_whatever_it_does(method: StartMethod) -> None:
     with host(method, 0.3, *JOBS) as running:
         assert running.stdout is not None
