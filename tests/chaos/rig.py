@@ -187,8 +187,10 @@ class Chaos:
             self.check_alive()
             late = time.monotonic() > last
             assert not late, f"no job on {first}…{self.version}, but on {found or 'none'}"
-            if not rooms or len(self.open) < SOURCE.most_open:
-                rooms.append(await self.dispatch("probe"))
+            if rooms and len(self.open) >= SOURCE.most_open:
+                await asyncio.sleep(0.1)
+                continue
+            rooms.append(await self.dispatch("probe"))
             await self.reaches(rooms[-1], "start", SOURCE.probe_s)
         self.served = max(found)
 
