@@ -141,9 +141,22 @@ class Modules {
     }
     const resolve = Module._resolveFilename;
     const bare = this.#bare;
+    // A file that the snapshot has and the disk may not have any more.
+    const ofSnapshot = (request, importer) => {
+      if (!/^\.{1,2}\/|^\//.test(request)) return undefined;
+      const base = path.resolve(path.dirname(importer), request);
+      const names = [base, base.replace(/\.([cm]?)js$/, '.$1ts'), ...EXTENSIONS.map((each) => base + each)];
+      return [...names, `${base}/index.js`, `${base}/index.ts`].find((each) => this.#snapshot.has(each));
+    };
     const isLater = (file) => !this.#snapshot.has(file) && isProjects(file) && this.#missing.has(stem(file));
     Module._resolveFilename = function (request, parent, ...rest) {
-      const found = resolve.call(this, request, parent, ...rest);
+      let found;
+      try {
+        found = resolve.call(this, request, parent, ...rest);
+      } catch (error) {
+        found = parent?.filename && isProjects(parent.filename) && ofSnapshot(request, parent.filename);
+        if (!found) throw error;
+      }
       if (isLater(found)) {
         throw Object.assign(new Error(`Cannot find module '${request}': it was not there when this code was loaded`), {
           code: 'MODULE_NOT_FOUND',

@@ -75,6 +75,7 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
         module.exports = defineAgent({
           entry: async (ctx) => {
             const { second } = require('./second.cjs');
+            const { gone } = require('./gone.cjs');
             const { third } = require('./data.json');
             let later;
             try {
@@ -82,12 +83,13 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
             } catch (error) {
               later = error.code;
             }
-            console.log(second, third, later, __dirname, fs.readFileSync(`${__dirname}/second.cjs`, 'utf8').trim());
+            console.log(second, gone, third, later, __dirname, fs.readFileSync(`${__dirname}/second.cjs`, 'utf8').trim());
             ctx.shutdown('x');
           },
         });
     """
     files = {"agent.cjs": agent, "second.cjs": "exports.second = 1;\n", "data.json": '{"third": 1}'}
+    files |= {"gone.cjs": "exports.gone = 1;\n"}
     async with host_of(tmp_path, "agent.cjs", files) as host:
         code = {str(tmp_path / name): (tmp_path / name).read_text() for name in files}
         child = await host.launch(modules=code, missing=[str(tmp_path / "later")])
@@ -96,11 +98,12 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
         (tmp_path / "later/index.js").write_text("exports.later = 2;\n")
         (tmp_path / "second.cjs").write_text("exports.second = 2;\n")
         (tmp_path / "data.json").write_text('{"third": 2}')
+        (tmp_path / "gone.cjs").unlink()
         child.send(start_job())
         await rest(child)
         await ended(child)
         host.sink.join()
-        assert host.sink.printed() == [f"1 1 MODULE_NOT_FOUND {tmp_path} exports.second = 2;"]
+        assert host.sink.printed() == [f"1 1 1 MODULE_NOT_FOUND {tmp_path} exports.second = 2;"]
 
 
 TYPESCRIPT = """
