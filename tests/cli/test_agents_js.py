@@ -9,6 +9,7 @@ from livekit import api
 from livekit.protocol.agent import JobStatus
 
 from tests.cli.support import EXAMPLES, Run, agent_tui, finished
+from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
 from tests.nodes import needs_node, nodes, project, sdks
 from tests.runtimes.node.support import write
@@ -130,6 +131,38 @@ async def test_saves_good_and_broken(tmp_path: Path) -> None:
         await run.until("generation_ready", generation=4)
         idle = [each for each in run.all("process") if each["kind"] == "job" and each["state"] == "idle"]
         assert {each["generation"] for each in idle} == {1, 2, 4}
+
+
+async def test_a_reload_restarts_jobs_and_a_roll_back_runs_what_was_deleted(tmp_path: Path) -> None:
+    agent = """import { type JobContext, defineAgent } from '@livekit/agents';
+export default defineAgent({
+  entry: async (ctx: JobContext): Promise<void> => {
+    const { word } = await import('./word.js');
+    console.log('entered on', word);
+    ctx.addShutdownCallback(async () => console.log('goodbye from', word));
+    await new Promise((done) => setTimeout(done, 1e6));
+  },
+});
+"""
+    write(project(tmp_path), {"agent.ts": agent, "word.ts": "export const word: string = 'one';\n"})
+    async with driven(tmp_path / "agent.ts", "--on-reload", "restart", "--node", str(nodes()[0])) as d:
+        before = await d.session.job("stay")
+        await d.session.printed("entered on one")
+        (tmp_path / "word.ts").unlink()
+        (tmp_path / "agent.ts").write_text(agent.replace("await import('./word.js')", "{ word: 'two' }"))
+        await d.session.printed("entered on two")
+        await d.session.printed("goodbye from one")
+        after = await d.run.until("job_started", restarts=1)
+        assert (after["job_id"], after["generation"]) == (before["job_id"], 2)
+        diff = await d.command(diff=[2])
+        assert (
+            "-    const { word } = await import('./word.js');\n+    const { word } = { word: 'two' };" in diff
+        )
+        assert "-export const word: string = 'one';" in diff
+        said = await d.command(roll_back=1)
+        assert said.startswith("command done: rolled back to 1, as generation 3")
+        await d.session.printed("entered on one", 2)
+        assert not d.run.all("job_ended")
 
 
 async def test_functions_of_the_file_decide_on_offers(tmp_path: Path) -> None:
