@@ -53,14 +53,14 @@ export async function resolve(specifier, context, nextResolve) {
 
 /** A relative import of a file that the snapshot has and the disk may not have any more. */
 function ofSnapshot(specifier, parentURL) {
-  let url;
   try {
-    url = new URL(specifier, parentURL);
-    if (snapshot.has(fileURLToPath(url))) return url.href;
+    const { href } = new URL(specifier, parentURL);
+    const suffix = /\.[cm]?jsx?$/.exec(href)?.[0] ?? '';
+    const others = (TYPESCRIPT[suffix] ?? []).map((each) => href.slice(0, -suffix.length) + each);
+    return [href, ...others].find((each) => snapshot.has(fileURLToPath(each)));
   } catch {
-    return null;
+    return undefined;
   }
-  return null;
 }
 
 /** What was found, unless the generation does not have it: then it was saved since. */
@@ -75,7 +75,9 @@ function withoutLater(found, specifier, parentURL) {
 function formatOf(url) {
   const suffix = /\.[^./]+$/.exec(url)?.[0];
   if (suffix === '.json') return 'json';
-  return suffix === '.cjs' || (!esm && suffix !== '.mjs') ? 'commonjs' : 'module';
+  const isCommonJs = ['.cjs', '.cts'].includes(suffix) || (!esm && !['.mjs', '.mts'].includes(suffix));
+  const kind = isCommonJs ? 'commonjs' : 'module';
+  return strips && /^\.[cm]?tsx?$/.test(suffix) ? `${kind}-typescript` : kind;
 }
 
 /** Without tsx, `./x.js` in a TypeScript file may mean `./x.ts`, as for the compiler. */
