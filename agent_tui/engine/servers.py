@@ -41,8 +41,8 @@ DEV_SECRET = "secret"
 """What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
 
 NO_MEDIA = (
-    "no media here: jobs get a room without people (both SDKs), or an error from ctx.connect() (native); "
-    "install livekit-server to join real rooms"
+    "no media here: jobs get a room with a stand-in participant (both SDKs), or an error from "
+    "ctx.connect() (native); install livekit-server to join real rooms"
 )
 
 PROBE_S = 0.5

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent_tui.model.events import StartMethod
+from agent_tui.runtimes.kinds import KINDS, NATIVE
 
 from .support import started_by
 
 
-@pytest.fixture(params=[each for each in StartMethod if each is not StartMethod.BLANK])
+@pytest.fixture(params=KINDS[NATIVE].starts)
 def each_start_method(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs the test once for each way in which children come to be."""
     with started_by(request.param):
