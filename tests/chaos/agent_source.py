@@ -249,7 +249,7 @@ cli.runApp(new ServerOptions({ agent: import.meta.filename, requestFunc }));
     },
     limit_mb=300,
     most_open=4,
-    every_s=2.0,
+    every_s=4.0,
     probe_s=5.0,
     others=5,  # three blanks, control process and guard
 )
