@@ -141,7 +141,7 @@ OPTIONS: tuple[Option, ...] = (
         "agent",
         kinds.text("the path of the agent's file"),
         "",
-        "The agent's file; without one agent.py, agent.ts or the like here.",
+        "The agent's file; by default agent.py, agent.ts or the like here.",
         Effect.RESTART,
         positional=True,
     ),
