@@ -30,8 +30,10 @@ STOCK_WHILE_BUSY = 3
 OFTEN_S = 10.0
 """Two loads within this time say that saves are frequent."""
 
-REFILL_AFTER_S = 0.1
-"""What was just started from the stock must not share the processor with its replacement."""
+REFILL_AFTER_S = 0.5
+"""What was just started from the stock must not share the processor with its replacement: two that import the
+SDK meanwhile take a save from 0.2 s to 0.5 s.
+"""
 
 MOST_DEATHS = 3
 """Blanks that ended by themselves in a row; then none is started ahead until one is asked for."""
@@ -265,7 +267,9 @@ class Blanks:
         return STOCK_WHILE_BUSY if often and recently else STOCK
 
     def _refill_later(self) -> None:
-        if self._refill is None and not self._closing:
+        if self._refill is not None:
+            self._refill.cancel()
+        if not self._closing:
             self._refill = asyncio.get_running_loop().call_later(REFILL_AFTER_S, self._fill)
 
     def _fill(self) -> None:
