@@ -35,6 +35,9 @@ REFILL_AFTER_S = 0.5
 SDK meanwhile take a save from 0.2 s to 0.5 s.
 """
 
+MOST_REFILL_S = 2.0
+"""The stock waits no longer than that, even if one blank is taken after the other."""
+
 MOST_DEATHS = 3
 """Blanks that ended by themselves in a row; then none is started ahead until one is asked for."""
 
@@ -165,6 +168,7 @@ class Blanks:
         self._deaths = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._refill: asyncio.TimerHandle | None = None
+        self._refill_by = 0.0
         self._closing = False
         if first is not None:
             self._add(self._follow(first, self._environ, has_packages=True))
@@ -267,10 +271,14 @@ class Blanks:
         return STOCK_WHILE_BUSY if often and recently else STOCK
 
     def _refill_later(self) -> None:
-        if self._refill is not None:
+        if self._closing:
+            return
+        loop = asyncio.get_running_loop()
+        if self._refill is None:
+            self._refill_by = loop.time() + MOST_REFILL_S
+        else:
             self._refill.cancel()
-        if not self._closing:
-            self._refill = asyncio.get_running_loop().call_later(REFILL_AFTER_S, self._fill)
+        self._refill = loop.call_at(min(loop.time() + REFILL_AFTER_S, self._refill_by), self._fill)
 
     def _fill(self) -> None:
         self._refill = None

@@ -3,6 +3,7 @@
 The processes are real, but no Nodes: to the stock only their one line and their end matter.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -51,6 +52,7 @@ def light_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         return Command(arguments, as_node.cwd, as_node.environ, as_node.fd_variable, as_node.side_variable)
 
     monkeypatch.setattr(module, "blank_command", command)
+    monkeypatch.setattr(module, "REFILL_AFTER_S", 0.05)
 
 
 @asynccontextmanager
@@ -113,6 +115,21 @@ async def test_the_farthest_one_is_given_and_the_stock_is_filled_again(tmp_path:
         blanks.give_back(first)
         await poll(lambda: len(blanks.stock) == STOCK)  # and no more than that
         assert second is first or second in blanks.stock
+
+
+async def test_the_stock_is_filled_again_also_while_one_blank_after_the_other_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REFILL_AFTER_S", 0.2)
+    monkeypatch.setattr(module, "MOST_REFILL_S", 0.3)
+    async with stock(tmp_path) as (blanks, _):
+        taken = [blanks.claim(clean_environ(), JOB, f"p{number}") for number in range(STOCK)]
+        while not blanks.stock:
+            assert len(taken) < 40
+            taken.append(blanks.claim(clean_environ(), JOB, f"p{len(taken)}"))
+            await asyncio.sleep(0.05)
+        for each in taken:
+            blanks.give_back(each)
 
 
 async def test_no_more_start_at_once_than_there_are_cores(tmp_path: Path) -> None:
