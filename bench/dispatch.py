@@ -69,9 +69,9 @@ def most_starting(events: list[dict[str, Any]]) -> int:
         if each["event"] != "process":
             continue
         if each["state"] == "starting":
-            starting.add(each["process_id"])
+            starting.add(each["id"])
         else:
-            starting.discard(each["process_id"])
+            starting.discard(each["id"])
         most = max(most, len(starting))
     return most
 

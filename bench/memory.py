@@ -95,7 +95,8 @@ class Scenario:
     def command(self, worker: str) -> list[str]:
         if worker == "dev":
             return [self._options.node if self._is_node else self._options.python, str(self.agent), "dev"]
-        return [*rig.HOST, str(self.agent), "--python", self._options.python, "--node", self._options.node]
+        flags = rig.interpreter(self._options.python, self._options.node, is_node=self._is_node)
+        return [*rig.HOST, str(self.agent), *flags]
 
     async def cost(self, place: rig.Place, worker: str, calls: int, settle_s: float) -> list[rig.Cost]:
         """At rest, then with one call more each time."""

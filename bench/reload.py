@@ -182,7 +182,8 @@ async def broken(
 
 async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
     """How soon the screen shows that a save did not load: the terminal gets the broken line's text."""
-    command = [*rig.HOST, str(project.agent), "--python", options.python, "--node", options.node]
+    flags = rig.interpreter(options.python, options.node, is_node=project.kind.is_node)
+    command = [*rig.HOST, str(project.agent), *flags]
     terminal = Terminal(command, place.environ)
     await asyncio.to_thread(terminal.until, "○ idle".encode())
     shown = []

@@ -189,6 +189,11 @@ PEERS = ("dev", "start")
 """Commands of the SDK's own worker."""
 
 
+def interpreter(python: str, node: str, *, is_node: bool) -> list[str]:
+    """Return the flags that name the agent's interpreter."""
+    return ["--node", node] if is_node else ["--python", python]
+
+
 def command(
     project: Project, method: str, python: str, idle: int = 1, *, lk: str = "lk", node: str = "node"
 ) -> tuple[list[str], str]:
@@ -196,13 +201,13 @@ def command(
     agent-tui, or a peer: "dev" or "start" for the SDK's own worker, "lk" for `lk agent dev`.
     """
     agent = str(project.agent)
-    interpreter = ["--node", node] if project.kind.is_node else ["--python", python]
+    flags = interpreter(python, node, is_node=project.kind.is_node)
     if method in PEERS:
         loader = ["--import", "tsx"] if project.kind.suffix == ".ts" else []
         return [*([node, *loader] if project.kind.is_node else [python]), agent, method], "registered worker"
     if method == "lk":
         return [lk, "agent", "dev", agent], "registered worker"
-    ours = [*HOST, agent, "--headless", "--json", *interpreter, "--start-method", method]
+    ours = [*HOST, agent, "--headless", "--json", *flags, "--start-method", method]
     warm = "idle" if idle else "generation_ready"
     return [*ours, "--num-idle-processes", str(idle)], f'"{warm}"'
 

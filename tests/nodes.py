@@ -5,9 +5,11 @@ without them `node` on PATH, those of `.venvs/node-22` and `.venvs/node-24`, and
 they are there. Most tests run on the first one.
 """
 
+import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +44,18 @@ def version_of(node: Path) -> tuple[int, ...]:
     """Return the version of a Node, nothing for what is none."""
     done = subprocess.run([node, "-p", "process.versions.node"], capture_output=True, text=True, check=False)
     return tuple(map(int, done.stdout.split("."))) if done.returncode == 0 else ()
+
+
+def label(node: Path) -> str:
+    """Return what tells a Node from the others: `node-24` for one of `.venvs`."""
+    return next((each.name for each in node.parents if each.name.startswith("node-")), node.name)
+
+
+def in_turn(files: Iterable[str], those: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Return each file with one Node in turn; with all of them if `AGENT_TUI_ALL_PAIRS=1`."""
+    if os.environ.get("AGENT_TUI_ALL_PAIRS") or not those:
+        return list(itertools.product(files, those))
+    return list(zip(files, itertools.cycle(those), strict=False))
 
 
 needs_node = pytest.mark.skipif(not (nodes() and sdks()), reason=REASON)

@@ -11,7 +11,7 @@ from livekit.protocol.agent import JobStatus
 from tests.cli.support import EXAMPLES, Run, agent_tui, finished
 from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
-from tests.nodes import needs_node, nodes, project, sdks
+from tests.nodes import in_turn, label, needs_node, nodes, project, sdks
 from tests.runtimes.node.support import write
 
 pytestmark = [pytest.mark.real, needs_node, pytest.mark.timeout(180)]
@@ -74,24 +74,20 @@ def with_node(*arguments: object) -> tuple[object, ...]:
     return (*arguments, "--node", nodes()[0])
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "node"),
+    in_turn(FILES, nodes()),
+    ids=lambda each: label(each) if isinstance(each, Path) else each,
+)
 @each_sdk
-async def test_every_kind_of_file_runs(tmp_path: Path, name: str, sdk: Path) -> None:
-    code, run = await finished(written(tmp_path, name, sdk), *with_node(*TEST_JOBS, 2))
+async def test_every_kind_of_file_runs(tmp_path: Path, name: str, node: Path, sdk: Path) -> None:
+    code, run = await finished(written(tmp_path, name, sdk), *TEST_JOBS, 2, "--node", node)
     assert code == 0, (run.events, run.stderr)
     ready = run.all("generation_ready")[0]
     assert (ready["runtime"], ready["start_method"]) == ("agents-js", "blank")
     assert [(each["status"], each["reason"]) for each in run.all("job_ended")] == [("success", "said")] * 2
     assert {each["warm"] for each in run.all("job_started")} <= {True, False}
     assert len(run.all("job_connected")) == 2
-
-
-@pytest.mark.parametrize("name", ["agent.mjs", "agent.cjs", "agent.ts", "agent.cts"])
-@pytest.mark.parametrize("node", nodes()[1:], ids=lambda path: path.parents[5].name)
-async def test_newer_nodes(tmp_path: Path, name: str, node: Path) -> None:
-    code, run = await finished(written(tmp_path, name), *TEST_JOBS, 1, "--node", node)
-    assert code == 0, (run.events, run.stderr)
-    assert [each["status"] for each in run.all("job_ended")] == ["success"]
 
 
 @each_sdk
