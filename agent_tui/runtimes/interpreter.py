@@ -86,7 +86,7 @@ def candidates(
 ) -> Iterator[tuple[Path, str]]:
     """Yield the Pythons to ask, and what led to each (`.venv in /home/me`); only `--python` if given."""
     if python:
-        yield _named(python, environ), "--python"
+        yield named("python", python, environ), "--python"
         return
     root = _root(file)
     if (venv := environ.get("VIRTUAL_ENV")) and Path(venv).resolve() != own_prefix.resolve():
@@ -187,16 +187,21 @@ def _try(
     return (executable if executable.exists() else path), shown
 
 
-def _named(python: str, environ: Mapping[str, str]) -> Path:
-    """`--python`: a path, a virtual environment's folder, or a command on PATH."""
-    path = Path(python).expanduser()
+def named(program: str, given: str, environ: Mapping[str, str]) -> Path:
+    """Return what `--python` or `--node` names: a path, an installation's folder, or a command on PATH.
+
+    `program` is `python` or `node`. Raise UserError when there is no such command.
+    """
+    path = Path(given).expanduser()
     if path.is_dir():
-        return normalized(path) / "bin" / "python"
-    if path.exists() or "/" in python:
+        return normalized(path) / "bin" / program
+    if path.exists() or "/" in given:
         return normalized(path)
-    found = shutil.which(python, path=environ.get("PATH", ""))
+    found = shutil.which(given, path=environ.get("PATH", ""))
     if found is None:
-        raise UserError(f"--python {python}: there is no such file, nor such a command on PATH; give a path")
+        raise UserError(
+            f"--{program} {given}: there is no such file, nor such a command on PATH; give a path"
+        )
     return Path(found)
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import InterpreterChosen
-from agent_tui.reading import normalized
-from agent_tui.runtimes.interpreter import Interpreter, Miss
+from agent_tui.runtimes.interpreter import Interpreter, Miss, named
 
 OLDEST_NODE = 20
 OLDEST_SDK = (1, 5)
@@ -112,7 +111,7 @@ def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
 def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield the Nodes to ask, in order; `--node` alone where it is given. `file` has its links resolved."""
     if node:
-        yield (_named(node, environ), "--node")
+        yield (named("node", node, environ), "--node")
         return
     home = Path(environ["HOME"]) if environ.get("HOME") else None
     yield from _nvm(file, environ, home)
@@ -185,19 +184,6 @@ def _newest(folder: Path, wanted: str) -> Path | None:
     named = wanted.lstrip("v").split(".") if re.fullmatch(r"v?\d+(\.\d+)*", wanted) else []
     fitting = [each for each in installed if each.name[1:].split(".")[: len(named)] == named]
     return max(fitting, key=lambda each: [int(n) for n in each.name[1:].split(".")], default=None)
-
-
-def _named(node: str, environ: Mapping[str, str]) -> Path:
-    """Return what `--node` names: a path, the folder of an installation, or a command on PATH."""
-    path = Path(node).expanduser()
-    if path.is_dir():
-        return normalized(path) / "bin" / "node"
-    if path.exists() or "/" in node:
-        return normalized(path)
-    found = shutil.which(node, path=environ.get("PATH", ""))
-    if found is None:
-        raise UserError(f"--node {node}: there is no such file, nor such a command on PATH; give a path")
-    return Path(found)
 
 
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
