@@ -148,9 +148,20 @@ def ask_python(
     path: Path, names: Sequence[str], folder: Path, environ: Mapping[str, str]
 ) -> Mapping[str, object]:
     """Starts a Python once and asks for its version and which names it lacks."""
+    answer = answer_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
+    if not isinstance(answer, dict):
+        raise ValueError("is not a Python")
+    return answer
+
+
+def answer_of(command: Sequence[str], environ: Mapping[str, str], folder: Path | None = None) -> object:
+    """Run a command in a folder, and return what its last line is in JSON.
+
+    Raise OSError when it does not start, and ValueError when it fails, prints no JSON, or takes too long.
+    """
     try:
         done = subprocess.run(
-            [str(path), "-c", _QUESTION, json.dumps(list(names))],
+            command,
             cwd=folder,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
@@ -163,9 +174,8 @@ def ask_python(
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
-    answer = json.loads(done.stdout.splitlines()[-1])
-    if not isinstance(answer, dict):
-        raise ValueError("is not a Python")
+    lines = done.stdout.splitlines()
+    answer: object = json.loads(lines[-1] if lines else b"")
     return answer
 
 

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import InterpreterChosen
-from agent_tui.runtimes.interpreter import Interpreter, Miss, named
+from agent_tui.runtimes.interpreter import Interpreter, Miss, answer_of, named
 
 OLDEST_NODE = 20
 OLDEST_SDK = (1, 5)
@@ -21,7 +20,6 @@ STRIPS_SINCE = (22, 7)
 
 TYPE_STRIPPING = "Node's type stripping"
 
-ASK_LIMIT_S = 20.0
 MOST_BYTES = 2**20
 """Of a package.json."""
 
@@ -181,30 +179,18 @@ def _newest(folder: Path, wanted: str) -> Path | None:
         installed = [each for each in folder.iterdir() if re.fullmatch(r"v\d+(\.\d+)*", each.name)]
     except OSError:
         return None
-    named = wanted.lstrip("v").split(".") if re.fullmatch(r"v?\d+(\.\d+)*", wanted) else []
-    fitting = [each for each in installed if each.name[1:].split(".")[: len(named)] == named]
+    parts = wanted.lstrip("v").split(".") if re.fullmatch(r"v?\d+(\.\d+)*", wanted) else []
+    fitting = [each for each in installed if each.name[1:].split(".")[: len(parts)] == parts]
     return max(fitting, key=lambda each: [int(n) for n in each.name[1:].split(".")], default=None)
 
 
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
     """Start a Node once, and ask for its version and its real path."""
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
-    try:
-        done = subprocess.run(
-            [str(path), "-e", _QUESTION],
-            env=plain,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ASK_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"gave no answer within {ASK_LIMIT_S:g} s") from None
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
-    lines = done.stdout.splitlines()
-    version, executable = json.loads(lines[-1] if lines else b"")
+    answer = answer_of([str(path), "-e", _QUESTION], plain)
+    if not isinstance(answer, list) or len(answer) != 2:
+        raise ValueError("is not a Node")
+    version, executable = answer
     return str(version), Path(str(executable))
 
 

@@ -215,7 +215,7 @@ async def test_one_that_dies_while_it_imports_makes_the_next_ones_import_only_th
         Stock.code = "raise SystemExit(0)"
         blanks.discard("they import no package")
         await poll(lambda: [] in Stock.preloads[STOCK:])
-        why = "it ended by itself"  # which is told once it is reaped
+        why = "it ended by itself"  # the event follows when it is reaped
         await poll(lambda: why in [each.reason for each in events if isinstance(each, ProcessChanged)])
 
 
