@@ -175,7 +175,10 @@ def answer_of(command: Sequence[str], environ: Mapping[str, str], folder: Path |
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
     lines = done.stdout.splitlines()
-    answer: object = json.loads(lines[-1] if lines else b"")
+    try:
+        answer: object = json.loads(lines[-1] if lines else b"")
+    except ValueError:
+        raise ValueError("gave no answer that can be read") from None
     return answer
 
 

@@ -178,7 +178,7 @@ def test_a_project_with_modules_named_like_the_standard_librarys_is_asked_about(
     ("script", "reason"),
     [
         ("exit 3", "ended with code 3"),
-        ("echo hello", "cannot be asked"),
+        ("echo hello", "cannot be asked: gave no answer that can be read"),
         ("echo no >&2; exit 1", "code 1: no"),
     ],
 )
