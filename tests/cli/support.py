@@ -36,10 +36,14 @@ class Run:
         def matches(event: Event) -> bool:
             return event["event"] == name and fields.items() <= event.items()
 
-        async with asyncio.timeout(PATIENCE_S):
-            while len(found := [event for event in self.events if matches(event)]) < count:
-                if not await self._read():
-                    raise AssertionError(f"ended without {name} {fields}: {self.events} {self.stderr}")
+        wanted = f"{name} {fields} (number {count})"
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while len(found := [event for event in self.events if matches(event)]) < count:
+                    if not await self._read():
+                        raise AssertionError(f"ended without {wanted}: {self.events} {self.stderr}")
+        except TimeoutError:
+            raise AssertionError(f"no {wanted} in {PATIENCE_S} s: {self.events[-20:]}") from None
         return found[count - 1]
 
     async def more(self) -> None:
@@ -106,6 +110,16 @@ async def finished(*arguments: object, **options: Any) -> tuple[int, Run]:
     """Runs the command to its end."""
     async with agent_tui(*arguments, **options) as run:
         return await run.end(), run
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file as editors that rename do: a load finds the old text or the new one, never half of it.
+
+    A test that names the number of a load needs this: a load of half a save is overtaken, and counts.
+    """
+    fresh = path.with_name(f".{path.name}.swp")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def marked(mark: str) -> list[int]:

@@ -8,7 +8,7 @@ import pytest
 from livekit import api
 from livekit.protocol.agent import JobStatus
 
-from tests.cli.support import EXAMPLES, Run, agent_tui, finished
+from tests.cli.support import EXAMPLES, Run, agent_tui, finished, save
 from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
 from tests.nodes import in_turn, label, needs_node, nodes, project, sdks
@@ -113,17 +113,17 @@ async def test_saves_good_and_broken(tmp_path: Path) -> None:
         tmp_path / "agent.mjs", *with_node("--local", "--headless", "--json", "--port", 0)
     ) as run:
         await run.until("process", kind="job", state="idle")
-        (tmp_path / "word.mjs").write_text("export const word = 2;\n")
+        save(tmp_path / "word.mjs", "export const word = 2;\n")
         ready = await run.until("generation_ready", generation=2)
         assert ready["changed"] == [str(tmp_path / "word.mjs")]
-        (tmp_path / ".word").write_text("export const word = ;\n")
+        save(tmp_path / ".word", "export const word = ;\n")
         os.replace(tmp_path / ".word", tmp_path / "word.mjs")
         failed = await run.until("generation_failed", generation=3)
         assert failed["error"] == "SyntaxError: Unexpected token ';'"
         assert (failed["file"], failed["line"]) == (str(tmp_path / "word.mjs"), 1)
-        (tmp_path / "unrelated.mjs").write_text("export const nothing = 1;\n")
+        save(tmp_path / "unrelated.mjs", "export const nothing = 1;\n")
         await asyncio.sleep(0.3)
-        (tmp_path / "word.mjs").write_text("export const word = 3;\n")
+        save(tmp_path / "word.mjs", "export const word = 3;\n")
         await run.until("generation_ready", generation=4)
         idle = [each for each in run.all("process") if each["kind"] == "job" and each["state"] == "idle"]
         assert {each["generation"] for each in idle} == {1, 2, 4}
@@ -145,7 +145,7 @@ export default defineAgent({
         before = await d.session.job("stay")
         await d.session.printed("entered on one")
         (tmp_path / "word.ts").unlink()
-        (tmp_path / "agent.ts").write_text(agent.replace("await import('./word.js')", "{ word: 'two' }"))
+        save(tmp_path / "agent.ts", agent.replace("await import('./word.js')", "{ word: 'two' }"))
         await d.session.printed("entered on two")
         await d.session.printed("goodbye from one")
         after = await d.run.until("job_started", restarts=1)

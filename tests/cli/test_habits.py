@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import EXAMPLES, finished
+from tests.cli.support import EXAMPLES, finished, save
 from tests.cli.test_reload import Session, serving
 from tests.sdks import each_sdk
 
@@ -196,7 +196,7 @@ async def test_dotenv_loaded_at_import_is_fresh_in_each_generation(tmp_path: Pat
     async with serving(file, "--python", sys.executable) as s:
         assert (await s.ready(1))["start_method"] == "template"
         assert set((await said_by_jobs(s)).values()) == {"one one"}
-        words.write_text("WORD=two\n")
+        save(words, "WORD=two\n")
         assert (await s.ready(2))["cause"] == str(words)
         await s.job("after")
         await s.printed("job after two two")

@@ -12,7 +12,7 @@ import pytest
 from livekit import api
 
 from agent_tui.local_server.server import LocalServer
-from tests.cli.support import Event, Run, agent_tui, marked
+from tests.cli.support import Event, Run, agent_tui, marked, save
 from tests.fakes.scripted_child import until
 from tests.sdks import METHODS_IN_TURN, each_sdk, each_sdk_with
 
@@ -55,13 +55,9 @@ if __name__ == "__main__":
 
 
 def in_place(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-def by_rename(path: Path, text: str) -> None:
-    fresh = path.parent / f".{path.name}.swp"
-    fresh.write_text(text)
-    fresh.replace(path)
+    """In one write that leaves nothing of the old text: no load can find half of it."""
+    with path.open("r+") as file:
+        file.write(text.ljust(path.stat().st_size, "\n"))
 
 
 class Session:
@@ -115,25 +111,25 @@ def agent(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("save", [in_place, by_rename])
+@pytest.mark.parametrize("write", [in_place, save])
 @pytest.mark.parametrize("method", METHODS_IN_TURN)
 async def test_a_save_is_served_and_a_live_job_is_not_touched(
-    agent: Path, method: str, save: Callable[[Path, str], None]
+    agent: Path, method: str, write: Callable[[Path, str], None]
 ) -> None:
     async with serving(agent, "--start-method", method) as s:
         assert (await s.ready(1))["start_method"] == method
         stays = await s.job("stay")
-        save(agent, NATIVE.replace('"one"', '"two"'))
+        write(agent, NATIVE.replace('"one"', '"two"'))
         ready = await s.ready(2)
         assert (ready["cause"], ready["changed"]) == (str(agent), [str(agent)])
         assert 0 < ready["seconds"] < 30
         assert (await s.job("new"))["generation"] == 2
         await s.printed("entered on two")
-        save(agent, "def broken(:\n")
+        write(agent, "def broken(:\n")
         failed = await s.run.until("generation_failed")
         assert (failed["file"], failed["line"], failed["cause"]) == (str(agent), 1, str(agent))
         assert (await s.job("after"))["generation"] == 2
-        save(agent, NATIVE.replace('"one"', '"four"'))
+        write(agent, NATIVE.replace('"one"', '"four"'))
         await s.ready(4)
         assert (await s.job("last"))["generation"] == 4
         assert not [e for e in s.run.all("job_ended") if e["job_id"] == stays["job_id"]]
@@ -152,7 +148,7 @@ async def test_a_file_of_the_sdk_is_reloaded_too(tmp_path: Path, sdk_python: Pat
     async with serving(file, "--start-method", method, "--python", str(sdk_python)) as s:
         await s.job("stay")
         for number in (2, 3):
-            by_rename(file, SDK.replace('"one"', f'"{number}"'))
+            save(file, SDK.replace('"one"', f'"{number}"'))
             await s.ready(number)
             assert (await s.job(f"room-{number}"))["generation"] == number
             await s.printed(f"entered on {number}")
@@ -167,7 +163,7 @@ async def test_restart_runs_the_callbacks_and_the_same_job_on_new_code(
     file.write_text(SDK)
     async with serving(file, "--on-reload", "restart", "--python", str(sdk_python)) as s:
         before = await s.job("stay")
-        file.write_text(SDK.replace('"one"', '"two"'))
+        save(file, SDK.replace('"one"', '"two"'))
         restarting = await s.run.until("job_restarting")
         assert (restarting["job_id"], restarting["generation"]) == (before["job_id"], 1)
         after = await s.run.until("job_started", restarts=1)
@@ -182,10 +178,10 @@ async def test_restart_runs_the_callbacks_and_the_same_job_on_new_code(
 async def test_what_happens_to_native_jobs_at_a_reload(agent: Path, policy: str) -> None:
     async with serving(agent, "--on-reload", policy) as s:
         job = await s.job("stay")
-        agent.write_text("syntax error\n")
+        save(agent, "syntax error\n")
         await s.run.until("generation_failed")
         assert not s.run.all("job_ended") + s.run.all("job_restarting")  # a broken save touches nothing
-        agent.write_text(NATIVE.replace('"one"', '"two"'))
+        save(agent, NATIVE.replace('"one"', '"two"'))
         await s.printed("goodbye from one")
         if policy == "restart":
             again = await s.run.until("job_started", restarts=1)
@@ -222,11 +218,11 @@ async def test_an_old_job_imports_what_its_generation_was(tmp_path: Path, method
         job = await s.job("stay")
         match fate:
             case "changed":
-                later.write_text("VALUE = 'new'\n# other lines\n\n\ndef fails(): pass\n")
+                save(later, "VALUE = 'new'\n# other lines\n\n\ndef fails(): pass\n")
                 await s.ready(2)
             case "broken":
-                later.write_text("VALUE = = 'new'\n")
-                agent.write_text(LAZY + "from tools import later\n")
+                save(later, "VALUE = = 'new'\n")
+                save(agent, LAZY + "from tools import later\n")
                 await s.run.until("generation_failed")
             case _:
                 shutil.rmtree(tools)
@@ -261,13 +257,13 @@ async def test_a_broken_save_leaves_the_old_code_serving_and_the_next_good_one_m
         if text is None:
             agent.unlink()
         else:
-            by_rename(agent, text)
+            save(agent, text)
         failed = await s.run.until("generation_failed")
         assert error in failed["error"]
         assert failed["line"] == line
         assert (await s.job("meanwhile"))["generation"] == 1
         await s.printed("entered on one")
-        agent.write_text(NATIVE.replace('"one"', '"mended"'))
+        save(agent, NATIVE.replace('"one"', '"mended"'))
         await s.run.until("generation_ready", 2)
         await s.job("mended")
         await s.printed("entered on mended")
@@ -293,10 +289,10 @@ async def test_what_is_saved_in_helpers_env_files_and_patterns_counts(tmp_path: 
             ],
             2,
         ):
-            (tmp_path / "test_agent.py").write_text(f"unrelated = {number}\n")
-            (tmp_path / "helper.py").write_text((tmp_path / "helper.py").read_text())
+            save(tmp_path / "test_agent.py", f"unrelated = {number}\n")
+            save(tmp_path / "helper.py", (tmp_path / "helper.py").read_text())
             await asyncio.sleep(0.15)
-            (tmp_path / name).write_text(text)
+            save(tmp_path / name, text)
             assert (await s.ready(number))["cause"] == str(tmp_path / name)
         (tmp_path / ".env").unlink()
         await s.ready(6)
@@ -318,7 +314,7 @@ async def test_a_file_that_each_load_rewrites_is_passed_over(agent: Path) -> Non
         event = await run.until("watching")
         assert event["passed_over"] == [str(stamp)]
         assert any("changes each time the agent is loaded" in e["text"] for e in run.all("log"))
-        agent.write_text(agent.read_text() + "# a real save\n")
+        save(agent, agent.read_text() + "# a real save\n")
         ready = await run.until("generation_ready", cause=str(agent))
         assert ready["changed"] == [str(agent)]
 
@@ -328,9 +324,9 @@ async def test_saves_that_follow_faster_than_it_loads_are_all_the_users_own(agen
     agent.write_text(slow)
     async with serving(agent) as s:
         for number in range(9):
-            agent.write_text(f"{slow}# {number}\n")
+            save(agent, f"{slow}# {number}\n")
             await asyncio.sleep(0.6)
-        agent.write_text(slow.replace('"one"', '"the last"'))
+        save(agent, slow.replace('"one"', '"the last"'))
         await s.printed("loaded the last")
         await s.run.until("generation_ready", len(s.run.all("generation_ready")) + 1)
         await s.job("new")
@@ -345,7 +341,7 @@ async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Pa
     async with agent_tui(agent, "--local", "--json") as run:
         await run.until("registered")
         await run.until("process", kind="job", state="idle")
-        env.write_text("LIVEKIT_AGENT_NAME=inbound\n")
+        save(env, "LIVEKIT_AGENT_NAME=inbound\n")
         again = await run.until("registered", 2)
         assert again["agent_name"] == "inbound"
         assert not run.all("disconnected")
@@ -365,7 +361,7 @@ async def test_an_offer_is_answered_by_the_generation_that_got_it(agent: Path) -
     async with serving(agent) as s:
         await s.room("room")
         await s.printed("asked on one")
-        agent.write_text(NATIVE.replace('"one"', '"two"') + slowly)
+        save(agent, NATIVE.replace('"one"', '"two"') + slowly)
         await s.ready(2)
         assert not s.run.all("job_started")
         job = await s.run.until("job_started")
@@ -381,13 +377,13 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
     agent.write_text(slow)
     async with agent_tui(agent, "--local", "--json", "--dispatch", "1") as run:
         await run.until("registered")
-        agent.write_text("async def entry(ctx:\n")
+        save(agent, "async def entry(ctx:\n")
         assert (await run.until("generation_failed"))["generation"] == 2
         assert not run.all("generation_ready")  # its template loads still
         job = await run.until("job_started")
         assert job["generation"] == 1
         await run.until("generation_ready", generation=1)
-        agent.write_text(slow + "# mended\n")
+        save(agent, slow + "# mended\n")
         await run.until("generation_ready", generation=3)
 
 
@@ -398,15 +394,15 @@ async def test_a_save_that_makes_it_another_kind_of_file_says_so(tmp_path: Path,
     agent.write_text(NATIVE)
     async with serving(agent, "--python", str(sdk_python)) as s:
         for count, text in enumerate((SDK, SDK.replace("entry", "joined")), 1):
-            agent.write_text(text)
+            save(agent, text)
             failed = await s.run.until("generation_failed", count)
             assert failed["error"] == f"{now_sdk}: start agent-tui again"
-        agent.write_text("def broken(:\n")
+        save(agent, "def broken(:\n")
         assert "SyntaxError" in (await s.run.until("generation_failed", 3))["error"]
         assert (await s.job("meanwhile"))["generation"] == 1
     agent.write_text(SDK)
     async with serving(agent, "--python", str(sdk_python)) as s:
-        agent.write_text(NATIVE)
+        save(agent, NATIVE)
         failed = await s.run.until("generation_failed")
         assert failed["error"].startswith("agent.py is a native file now, and was a livekit-agents one")
 
@@ -424,7 +420,7 @@ async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
 
         dispatching = asyncio.create_task(dispatch())
         for number in range(2, 22):
-            (in_place, by_rename)[number % 2](agent, NATIVE.replace('"one"', f'"{number}"'))
+            (in_place, save)[number % 2](agent, NATIVE.replace('"one"', f'"{number}"'))
             await s.run.until("generation_ready", number)  # an overtaken load has a number too
         stop.set()
         await dispatching
@@ -452,9 +448,7 @@ def _assert_none_on_older_code(run: Run) -> None:
 async def test_nothing_is_left_after_kill_9_with_a_base_a_template_and_jobs(agent: Path) -> None:
     async with serving(agent, "--start-method", "template") as s:
         await s.job("stay")
-        agent.write_text(
-            "import time\ntime.sleep(3600)\n"
-        )  # a template and a control process that load for ever
+        save(agent, "import time\ntime.sleep(3600)\n")  # a template and a control process that load for ever
         await s.run.until("process", kind="template", state="starting", generation=2)
         s.run.process.send_signal(signal.SIGKILL)
         await s.run.process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import ROOT
+from tests.cli.support import ROOT, save
 from tests.cli.test_reload import METHODS, NATIVE, Session, agent, serving
 
 pytestmark = pytest.mark.real
@@ -54,7 +54,7 @@ def version(name: str) -> str:
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, method: str) -> None:
     async with driven(agent, "--start-method", method) as d:
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await d.session.ready(2)
         before = agent.stat()
         said = await d.command(roll_back=1)
@@ -69,7 +69,7 @@ async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, me
         assert (agent.read_text(), agent.stat().st_mtime_ns) == (version("two"), before.st_mtime_ns)
         await asyncio.sleep(1.5)  # everything is looked at each second, and finds nothing new
         assert len(d.run.all("generation_ready")) == 3
-        agent.write_text(version("four"))
+        save(agent, version("four"))
         ready = await d.session.ready(4)
         assert (ready["cause"], ready["rolled_back_to"]) == (str(agent), None)
         assert (await d.session.job("forward"))["generation"] == 4
@@ -78,10 +78,10 @@ async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, me
 
 async def test_the_same_text_saved_again_is_no_save_and_a_reload_loads_the_disk(agent: Path) -> None:
     async with driven(agent) as d:
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await d.session.ready(2)
         await d.command(roll_back=1)
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await asyncio.sleep(1.5)
         assert len(d.run.all("generation_ready")) == 3
         assert await d.command(reload=True) == "command done: loaded"
@@ -92,16 +92,16 @@ async def test_the_same_text_saved_again_is_no_save_and_a_reload_loads_the_disk(
 
 async def test_a_broken_save_is_rolled_back_from_and_then_mended(agent: Path) -> None:
     async with driven(agent) as d:
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await d.session.ready(2)
-        agent.write_text("broken =\n")
+        save(agent, "broken =\n")
         await d.run.until("generation_failed")
         await d.command(roll_back=1)
         await d.session.ready(4)
-        agent.write_text("broken = =\n")
+        save(agent, "broken = =\n")
         await d.run.until("generation_failed", 2)
         assert (await d.session.job("still back"))["generation"] == 4
-        agent.write_text(version("six"))
+        save(agent, version("six"))
         await d.session.ready(6)
 
 
@@ -122,7 +122,7 @@ async def test_what_was_kept_is_what_is_imported_and_what_tracebacks_show(tmp_pa
     )
     agent.write_text(LAZY)
     async with driven(agent) as d:
-        agent.write_text("async def entry(ctx):\n    pass\n")
+        save(agent, "async def entry(ctx):\n    pass\n")
         shutil.rmtree(tools)
         await d.session.ready(2)
         await d.command(roll_back=1)
@@ -140,7 +140,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
     needed.touch()
     agent.write_text(reads + NATIVE)
     async with driven(agent) as d:
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await d.session.ready(2)
         needed.unlink()
         said = await d.command(roll_back=1)
@@ -148,7 +148,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
         failed = await d.run.until("generation_failed")
         assert (failed["generation"], failed["cause"], failed["line"]) == (3, "roll back to 1", 1)
         assert (await d.session.job("on"))["generation"] == 2
-        agent.write_text(version("four"))
+        save(agent, version("four"))
         await d.session.ready(4)
         diff = await d.command(diff=[4])
         assert diff.startswith("command done: generation 4 against 2: 1 file, +1 -1 lines\n--- agent.py\n")
@@ -156,7 +156,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
 
 async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
     async with driven(agent) as d:
-        agent.write_text("broken =\n")
+        save(agent, "broken =\n")
         await d.run.until("generation_failed")
         assert await d.command(roll_back=1) == "command refused: generation 1 is the one that serves"
         assert "generation 2 did not load" in await d.command(roll_back=2)
@@ -168,9 +168,9 @@ async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
 
 async def test_to_what_is_on_disk_is_no_difference_to_the_disk(agent: Path) -> None:
     async with driven(agent) as d:
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         await d.session.ready(2)
-        agent.write_text(NATIVE)
+        save(agent, NATIVE)
         await d.session.ready(3)
         assert await d.command(roll_back=1) == "command done: generation 1 runs again, as 4"
         assert (await d.session.ready(4))["rolled_back_to"] is None
@@ -180,20 +180,20 @@ async def test_the_steps_of_a_save_add_up_to_what_it_took(agent: Path) -> None:
     async with driven(agent) as d:
         first = await d.session.ready(1)
         assert {"read", "control", "load", "switch"} <= set(first["steps"])
-        agent.write_text(version("two"))
+        save(agent, version("two"))
         ready = await d.session.ready(2)
         assert list(ready["steps"]) == ["seen", "read", "control", "load", "warm", "quiet", "switch"]
         assert all(ms >= 0 for ms in ready["steps"].values())
         assert sum(ready["steps"].values()) == pytest.approx(ready["seconds"] * 1000, abs=2)
-        agent.write_text("broken =\n")
+        save(agent, "broken =\n")
         failed = await d.run.until("generation_failed")
         assert list(failed["steps"])[-1] == "load"
 
 
 async def test_a_diff_tells_no_secret(agent: Path) -> None:
     async with driven(agent) as d:
-        agent.write_text(NATIVE + 'KEY = "a-secret-that-is-long-enough-for-anybody"\n')
-        (agent.parent / ".env").write_text("TOKEN=hush\n")
+        save(agent, NATIVE + 'KEY = "a-secret-that-is-long-enough-for-anybody"\n')
+        save(agent.parent / ".env", "TOKEN=hush\n")
         await d.session.ready(2)
         await asyncio.sleep(0.3)
         last = d.run.all("generation_ready")[-1]["generation"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked
+from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked, save
 from tests.fakes.scripted_child import until
 from tests.sdks import each_sdk, each_sdk_with
 
@@ -237,7 +237,7 @@ async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_pa
         assert (failed["file"], failed["line"]) == (str(agent), 1)
         assert failed["error"].startswith("SyntaxError")
         mended = tmp_path / "mended"
-        mended.write_text("async def entry(ctx):\n    print('mended')\n")
+        save(mended, "async def entry(ctx):\n    print('mended')\n")
         mended.rename(agent)
         ready = await run.until("generation_ready")
         assert ready["cause"] == str(agent)
@@ -373,7 +373,7 @@ async def test_a_mend_that_is_saved_while_the_broken_file_still_loads_takes_its_
     async with agent_tui(agent, "--local", "--json") as run:
         await run.until("process", kind="control", state="starting")
         await asyncio.sleep(0.7)
-        agent.write_text("async def entry(ctx): ...\n")
+        save(agent, "async def entry(ctx): ...\n")
         await run.until("generation_ready")
     assert not run.all("generation_failed")
 
@@ -386,7 +386,7 @@ async def test_a_folder_that_may_not_be_read_does_not_blind_the_watcher(tmp_path
     try:
         async with agent_tui(agent, "--local", "--json") as run:
             await run.until("generation_failed")
-            agent.write_text("async def entry(ctx): ...\n")
+            save(agent, "async def entry(ctx): ...\n")
             await run.until("generation_ready")
     finally:
         closed.chmod(0o755)
@@ -438,7 +438,7 @@ async def test_code_whose_processes_do_not_become_ready_gets_no_offers_until_the
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             assert response.status == 503
             assert "no model" in await response.text()
-        file.write_text(entry)
+        save(file, entry)
         await run.until("generation_ready", generation=2)
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             assert response.status == 200
