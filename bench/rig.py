@@ -302,10 +302,8 @@ class Worker:
         """In good order, then by force; the whole process group."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
-        try:
-            async with asyncio.timeout(10):
-                await self._reading
-        except TimeoutError:
+        _, running = await asyncio.wait({self._reading}, timeout=10)
+        if running:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             await self._reading
