@@ -1,6 +1,7 @@
-"""A native agent: no SDK, only functions. Try it with `agent-tui examples/native_agent.py`, then press d.
+"""A native agent: plain functions, no SDK. agent-tui runs this file as it is; press d for a test job.
 
-It greets the room, works for a moment and ends by itself.
+Each job greets its room, works for two seconds, and ends. Change a line and save while agent-tui runs: the
+next job runs the new code.
 """
 
 import asyncio
@@ -10,17 +11,17 @@ log = logging.getLogger("native-agent")
 
 
 def prewarm(proc):
-    """Runs once in each process before a job comes: load models here."""
+    """Run once in each process before it gets a job: load models here."""
     proc.userdata["greeting"] = "Servus"
 
 
 async def request_func(req):
-    """Decides on each offer."""
+    """Accept or reject a job offer."""
     await req.accept(name="Native agent", attributes={"example": "native"})
 
 
 async def entry(ctx):
-    """Runs one job."""
+    """Run one job."""
     log.info("%s, room %s", ctx.proc.userdata["greeting"], ctx.job.room.name)
 
     async def say_goodbye(reason):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent_tui.model.errors import ExitCode, UserError
 
-COMMANDS = ("run", "options", "doctor", "server", "tune")
+COMMANDS = ("run", "demo", "options", "doctor", "server", "tune")
 """Each is a module here, with a command of that name."""
 
 _WRITE_ERRORS = frozenset(

@@ -44,7 +44,7 @@ TEST_JOB_LENGTH_S = 10.0
     "3 no server or refused credentials, 129, 130, 131 and 143 by signal. `agent-tui options` prints the "
     "options in force, `agent-tui doctor` checks what a run needs, `agent-tui tune` measures how many idle "
     "processes are enough, "
-    "`agent-tui server` is the embedded server alone.",
+    "`agent-tui server` is the embedded server alone, `agent-tui demo` runs a bundled example.",
 )
 @click.argument("agent", required=False)
 @click.option("--headless", is_flag=True, help="Lines instead of the screen; the default without a terminal.")
