@@ -1,4 +1,4 @@
-# Every target sets up what it needs; a second call finds it there. `make help` lists them.
+# Every target sets up what it needs, once. `make help` lists them.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -7,12 +7,12 @@ PIP := -m pip --disable-pip-version-check --quiet
 SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done .venvs/node-22/.done .venvs/node-24/.done
 TESTS ?= tests
 
-.PHONY: help run test check format lock clean
+.PHONY: help run test check wheel format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' Makefile
 
-run: $(VENV)/.done ## set up, then open the screen with the example agent on the embedded server and one test job
+run: $(VENV)/.done ## set up, then open the screen: the example agent, the embedded server, one test job
 	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
 
 test: $(VENV)/.done sdks ## set up, then run all tests
@@ -32,7 +32,12 @@ lint: $(VENV)/.done ## formatting, linters, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.done ## format, and mend what can be mended
+wheel: $(VENV)/.done ## build dist/lk_agent_tui-….whl, to install with uv, pipx, or pip
+	rm -f dist/*.whl
+	$(BIN)/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+format: $(VENV)/.done ## format, and apply what the linters can fix
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
