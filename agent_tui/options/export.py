@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from urllib.parse import quote
 
-from agent_tui.options.configfile import reference
+from agent_tui.options.configfile import plain, reference
 from agent_tui.options.declare import OPTIONS, SERVER_TYPES, Basis, Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.options.resolve import Resolution
@@ -114,6 +114,24 @@ def env(resolution: Resolution, basis: Basis) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def toml(resolution: Resolution, basis: Basis) -> str:
+    """A new `agent-tui.toml`; secrets are left to the environment.
+
+    `configfile.save` changes a file that exists, and keeps its comments.
+    """
+    import tomli_w  # at the first export: it costs the start
+
+    lines, values = [], {}
+    for option, value in changed(resolution, basis):
+        if option.kind.secret:
+            lines.append(
+                f"# {option.name} is a secret: set {reference(option)} in the environment or in .env"
+            )
+        else:
+            values[option.name] = plain(option, value)
+    return "".join(f"{line}\n" for line in lines) + tomli_w.dumps(values)
+
+
 def flags(resolution: Resolution, basis: Basis) -> str:
     """Flags of `agent-tui`; secrets are left to the environment."""
     words = []
@@ -130,6 +148,7 @@ FORMATS: dict[str, Callable[[Resolution, Basis], str]] = {
     "typescript": typescript,
     "python": python,
     "worker-options": worker_options,
+    "toml": toml,
     "env": env,
     "flags": flags,
 }

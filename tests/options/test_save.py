@@ -1,17 +1,19 @@
 """Saving and exporting: what is written reads as the same, secrets stay out, other text stays in."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent_tui.child import lk_sdk
 from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_surroundings, save
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
+from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Given, Layer, Resolution, convert, environment_layers, resolve
+from tests.options.test_reference import raw
 
 VALUES = {
     "numIdleProcesses": 3,
@@ -91,6 +93,29 @@ def test_the_environment_file_gives_the_same_options(tmp_path: Path) -> None:
     assert environment.problems == ()
     again = resolve(environment_layers(environment.variables), Basis())
     assert again.options == resolution.options
+
+
+def test_the_config_file_gives_the_same_options(tmp_path: Path) -> None:
+    resolution = tuned(jobMemoryLimitMB=512.5, agentName='it\'s a "tab"\\t $HOME', **SECRET)
+    (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](resolution, Basis()))
+    found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
+    assert found.config_problem == ""
+    again = resolve((Layer("config file", found.config),), Basis())
+    assert again.options == replace(resolution.options, api_secret=again.options.api_secret)
+    assert again.options.api_secret != SECRET["apiSecret"]
+
+
+@pytest.mark.parametrize(
+    "option", [each for each in OPTIONS if not each.kind.secret and each.name != "agent"]
+)
+def test_each_value_survives_the_config_file(option: Option, tmp_path: Path) -> None:
+    for choice in range(3):
+        before = resolve((Layer("flag", {option.name: Given(raw(option.name, choice), "flag")}),), Basis())
+        (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](before, Basis()))
+        found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
+        after = resolve((Layer("config file", found.config),), Basis())
+        assert (found.config_problem, after.options) == ("", before.options)
+        assert len(found.config) <= 1
 
 
 def test_no_export_tells_a_secret() -> None:

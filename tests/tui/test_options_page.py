@@ -216,7 +216,7 @@ async def test_the_export_begins_with_the_agents_own_language(agent: str, name: 
         assert ("import { ServerOptions }" in pilot.app.clipboard) == (name == "typescript")
 
 
-@pytest.mark.parametrize("chosen", ["typescript", "python", "env"])
+@pytest.mark.parametrize("chosen", ["typescript", "python", "toml", "env"])
 async def test_the_options_are_exported(chosen: str) -> None:
     async with page(agentName="bob") as (_, pilot, shown):
         await pilot.press("ctrl+x")
