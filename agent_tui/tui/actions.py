@@ -1,4 +1,4 @@
-"""The one registry of what the screen can do: bindings, palette, help and docs/keys.md are made of it."""
+"""The one registry of what the screen can do: bindings, palette, help, and docs/keys.md are made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -317,25 +317,6 @@ ACTIONS: tuple[Action, ...] = (
 BY_NAME = {action.name: action for action in ACTIONS}
 
 
-def keys_document() -> str:
-    """docs/keys.md."""
-    lines = ["# Keys", "", "Made from the registry in `agent_tui/tui/actions.py`.", ""]
-    for group in dict.fromkeys(action.group for action in ACTIONS):
-        lines += [f"## {group}", "", "| key | | | name |", "|---|---|---|---|"]
-        lines += [_key_row(action) for action in ACTIONS if action.group == group]
-        lines.append("")
-    lines += [
-        "`Ctrl+P` opens the palette, which finds each of these by its name; `Tab` goes from panel to panel.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _key_row(action: Action) -> str:
-    keys = " ".join(f"`{key}`" for key in action.shown_keys.split())
-    return f"| {keys} | {action.title} | {action.help} | `{action.name}` |"
-
-
 class ActionProvider(Provider):
     """The command palette: the actions that make sense now, found by their title and help."""
 
@@ -359,9 +340,3 @@ class ActionProvider(Provider):
             await self.app.run_action(f"act({name!r})")
 
         return run
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(keys_document())

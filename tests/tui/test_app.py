@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.tui.actions import ACTIONS, Action, keys_document
+from agent_tui.tui.actions import ACTIONS, Action
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.key_bar import KeyBar
@@ -18,7 +18,6 @@ from agent_tui.tui.widgets.start_pane import StartPane
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-from tests.tui.histories import ROOT
 from tests.tui.hostile import TEXTS
 from tests.tui.page_host import PageHost, app_over, painted
 
@@ -274,12 +273,6 @@ async def test_text_from_outside_is_only_ever_text(text: str) -> None:
         picture = app.export_screenshot()
         assert "\x1b" not in picture
         assert app._exception is None
-
-
-def test_the_document_of_keys_is_made_from_the_registry() -> None:
-    assert (ROOT / "docs/keys.md").read_text(encoding="utf-8") == keys_document(), (
-        "stale: python -m agent_tui.tui.actions > docs/keys.md"
-    )
 
 
 def test_no_key_is_bound_twice() -> None:
