@@ -279,7 +279,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "sessionEndTimeout",
         "500ms",
-        "a session-end callback that hangs is given up",
+        "a session-end callback that hangs is abandoned",
         hanging_session_end_is_cut_off,
         code="session_end_timeout=0.5",
         environ={"SLOW_SESSION_END": "1"},
@@ -288,7 +288,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "drainTimeout",
         "800ms",
-        "how long a running job may go on at a stop",
+        "how long a running job may continue at a stop",
         running_job_is_given_time,
         code="drain_timeout=0.8",
         flags=("--production", "--port=0", "--host=127.0.0.1"),
@@ -297,7 +297,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "jobMemoryLimitMB",
         "9",
-        "the process is ended, with the event `memory_limit`",
+        "the process ends, with the event `memory_limit`",
         over_the_limit_is_killed,
         code="job_memory_limit_mb=9",
     ),
