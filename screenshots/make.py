@@ -2,16 +2,21 @@
 
 python screenshots/make.py               # SVG and PNG, needs the dev dependencies and a monospace font
 python screenshots/make.py agents-js     # only the pictures of that name
+python screenshots/make.py saves         # the one that moves: livekit-agents, needs `make sdks`
 """
 
 import asyncio
 import functools
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import resvg_py
+from animation import Frame, animated, still, without_repeats
 from textual.pilot import Pilot
 
 from agent_tui.engine.config import RunConfig
@@ -31,6 +36,8 @@ from agent_tui.tuning.tuner import make_engine
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples/native_agent.py"
+EXAMPLE_SDK = HERE.parent / "examples/livekit_agent.py"
+SDK_PYTHON = HERE.parent / ".venvs/sdk-new/bin/python"
 EXAMPLE_JS = HERE.parent / "examples/agent.ts"
 """Needs `npm ci` in its folder."""
 
@@ -56,6 +63,11 @@ def order(dish):
     return MENU[dish]
 '''
 SIZES = {"": (120, 40), "-80x24": (80, 24)}
+FILM_SIZE = (112, 30)
+FRAME_S = 0.15
+DISPATCH_S = 0.5
+HOLD_S = 4.0
+FILM_STILLS = 10
 LIMIT_S = 60.0
 SWEEP_S = 180.0
 
@@ -71,6 +83,7 @@ async def main() -> None:
     for suffix, size in SIZES.items():
         await picture(f"dashboard{suffix}", work / "agent.py", size, _busy, dispatch=3)
     await picture("dashboard-light", work / "agent.py", (120, 40), _busy, dispatch=3, theme="textual-light")
+    await saves(work)
     await picture("agents-js", EXAMPLE_JS, (120, 40), _blanks, dispatch=3)
     await picture("broken", work / "broken.py", (120, 40), lambda state: state.generation.failed > 0)
     await picture("help", work / "agent.py", (120, 40), lambda state: bool(state.worker.worker_id), press="?")
@@ -82,6 +95,73 @@ async def main() -> None:
     await picture(
         "options", tuned / "agent.py", (120, 40), lambda state: bool(state.generation.current), press="E"
     )
+
+
+async def saves(work: Path) -> None:
+    """Film saves during dispatches, a broken one included, as one animated SVG."""
+    if not _is_asked_for("saves"):
+        return
+    if not SDK_PYTHON.exists():
+        print(f"saves: skipped, needs {SDK_PYTHON} (make sdks)")
+        return
+    (work / "saves").mkdir(exist_ok=True)
+    agent = work / "saves/agent.py"
+    code = EXAMPLE_SDK.read_text()
+    agent.write_text(code)
+    frames: list[Frame] = []
+    caption = ""
+    over = asyncio.Event()
+
+    async def film(app: AgentTuiApp) -> None:
+        while not over.is_set():
+            frames.append(Frame(time.monotonic(), app.export_screenshot(), caption))
+            await asyncio.sleep(FRAME_S)
+
+    async def dispatch(app: AgentTuiApp) -> None:
+        for number in count(1):
+            await app.handle.send(cmd.Dispatch(room=f"demo-{number}"))
+            await asyncio.sleep(DISPATCH_S)
+
+    def save(text: str) -> None:
+        fresh = agent.with_name(".agent.py.swp")
+        fresh.write_text(text)
+        fresh.replace(agent)
+
+    async with running(agent, FILM_SIZE, _registered, python=str(SDK_PYTHON)) as (app, pilot):
+        app.set_focus(None)
+        await pilot.pause(2.0)
+        caption = f"a dispatch every {DISPATCH_S:g} s, on agent.py as it is: generation 1"
+        filming, dispatching = asyncio.create_task(film(app)), asyncio.create_task(dispatch(app))
+        await pilot.pause(3.0)
+        caption = "agent.py saved: new jobs run generation 2, running jobs finish on generation 1"
+        save(code.replace("Servus", "Grüß Gott"))
+        await pilot.pause(4.0)
+        caption = "saved with a syntax error: generation 2 goes on, and the screen says what is wrong"
+        save(
+            code.replace(
+                "async def entry(ctx: JobContext) -> None:", "async def entry(ctx: JobContext) -> None"
+            )
+        )
+        await pilot.pause(4.0)
+        caption = "fixed and saved: new jobs run the new code"
+        save(code.replace("Servus", "Moin"))
+        await pilot.pause(3.0)
+        dispatching.cancel()
+        async with asyncio.timeout(LIMIT_S):
+            while app.state.totals.success < app.state.totals.dispatched:
+                await pilot.pause(0.1)
+        totals = app.state.totals
+        done = f"{totals.dispatched} dispatches, {totals.success} jobs succeeded, {totals.lost} lost"
+        caption = f"{done}, never off the server"
+        await pilot.pause(0.5)
+        over.set()
+        await filming
+    frames = without_repeats(frames)
+    (HERE / "saves.svg").write_text(animated(frames, HOLD_S), encoding="utf-8")
+    for number in range(FILM_STILLS):
+        frame = frames[number * (len(frames) - 1) // (FILM_STILLS - 1)]
+        (work / f"saves-{number}.png").write_bytes(png_of(still(frame)))
+    print(f"saves: {len(frames)} frames, some of them as PNG in {work}")
 
 
 async def pages(work: Path) -> None:
@@ -147,15 +227,37 @@ async def picture(
     press: str = "",
     act: Act | None = None,
 ) -> None:
-    """Runs the app until its state is as wanted, presses or does something, and saves what it shows."""
-    if sys.argv[1:] and name not in sys.argv[1:]:
+    """Run the app until its state is as wanted, press or do something, and save what it shows."""
+    if not _is_asked_for(name):
         return
+    async with running(agent, size, when, dispatch=dispatch, theme=theme) as (app, pilot):
+        await pilot.pause(1.0)
+        if act is not None:
+            await act(app, pilot)
+        if press:
+            await pilot.press(press)
+            await pilot.pause(0.3)
+        svg = app.export_screenshot(title="agent-tui")
+    (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
+    (HERE / f"{name}.png").write_bytes(png_of(svg))
+    print(name)
+
+
+@asynccontextmanager
+async def running(
+    agent: Path,
+    size: tuple[int, int],
+    when: Callable[[AppState], bool],
+    *,
+    dispatch: int = 0,
+    theme: str = "textual-dark",
+    python: str = sys.executable,
+) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
+    """Run the app, without a terminal, from the moment when its state is as wanted."""
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     runtime = detect(agent)
     is_js = runtime == AGENTS_JS
-    interpreter = (
-        find_node(agent, environ) if is_js else find_interpreter(agent, runtime, environ, sys.executable)
-    )
+    interpreter = find_node(agent, environ) if is_js else find_interpreter(agent, runtime, environ, python)
     config = RunConfig(
         agent=agent,
         cwd=agent.parent,
@@ -174,21 +276,21 @@ async def picture(
         async with asyncio.timeout(LIMIT_S):
             while not when(app.state):
                 await pilot.pause(0.05)
-        await pilot.pause(1.0)
-        if act is not None:
-            await act(app, pilot)
-        if press:
-            await pilot.press(press)
-            await pilot.pause(0.3)
-        svg = app.export_screenshot(title="agent-tui")
+        yield app, pilot
         await app.stop("picture taken", kill=False)
         await app.ended()
-    (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
-    png = resvg_py.svg_to_bytes(
-        svg_string=svg, monospace_family="DejaVu Sans Mono", font_family="DejaVu Sans Mono"
+
+
+def png_of(svg: str) -> bytes:
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=svg, monospace_family="DejaVu Sans Mono", font_family="DejaVu Sans Mono"
+        )
     )
-    (HERE / f"{name}.png").write_bytes(bytes(png))
-    print(name)
+
+
+def _is_asked_for(name: str) -> bool:
+    return not sys.argv[1:] or name in sys.argv[1:]
 
 
 def _environment(agent: Path, environ: dict[str, str]) -> Environment:
