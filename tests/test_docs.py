@@ -17,9 +17,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs/README.md"
-    assert {*ROOT.glob("docs/*.md")} == {index, *((index.parent / link).resolve() for link in _links(index))} - {
-        ROOT / "docs/agent-tui.schema.json"
-    }
+    assert {*ROOT.glob("docs/*.md")} == {
+        index,
+        *((index.parent / link).resolve() for link in _links(index)),
+    } - {ROOT / "docs/agent-tui.schema.json"}
 
 
 def _links(page: Path) -> Iterator[str]:
