@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "agent_tui"
-CHILD = PACKAGE / "child"
+CHILD = PACKAGE / "child" / "python"
 
 
 def imported_by(statement: str) -> set[str]:

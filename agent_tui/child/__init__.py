@@ -1,5 +1,1 @@
-"""What runs on the agent's own interpreter: standard library and the agent's SDK only, Python >= 3.10.
-
-Started by its path (`main.py`), never imported by the host. The modules load one another under a private
-package name, so that nothing here can shadow or be shadowed by the agent's modules.
-"""
+"""What runs on the agent's interpreter: `python/` and `node/`, started by path, never imported."""

@@ -37,7 +37,7 @@ class ControlTimings:
     request_s: float = 2.0
     load_s: float = 1.0
     outcome_s: float = 60.0
-    """For what becomes of an acceptance, which the request function may wait for (`child/control.py`)."""
+    """How long the request function may wait for the outcome of an acceptance (`child/python/control.py`)."""
     blocked_s: float = 0.3
     """For an answer to a ping after a limit passed; without one the loop is blocked."""
 

@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 _PEM_EDGE = re.compile("-----(?:BEGIN|END) .*")
 
 _CHILDS_CUT = re.compile(r"( \[…\d+ characters…\] )")
-"""What a child puts in place of the middle of a long text; `shortened` of `child/channel.py`."""
+"""What a child puts in place of the middle of a long text; `shortened` of `child/python/channel.py`."""
 
 SHORTEST_PART = 4
 """Characters of a secret that are masked at such a cut; fewer tell nothing."""

@@ -1,6 +1,6 @@
 """The kinds of agent files: all that the host knows of each, in one table, and how a file's kind is found.
 
-The child's side of it is in `child/process.py`.
+The child's side of it is in `child/python/process.py`.
 """
 
 import functools

@@ -26,7 +26,7 @@ from agent_tui.system.descriptors import DESCRIPTORS
 SCRIPT = Path(agent_tui.__file__).parent / "child" / "orphans.py"
 
 GRACE_S = 10.0
-"""Seconds that children have once the host is gone: they give themselves 8 (`child/process.py`)."""
+"""Seconds that children have once the host is gone: they give themselves 8 (`child/python/process.py`)."""
 
 SHORT_LIFE_S = 1.0
 """A guard that ends sooner than this is not restarted at once: another would end as well."""

@@ -135,7 +135,7 @@ class Modules:
 
 
 class SnapshotFile:
-    """The modules in a nameless file; each child gets a copy of its descriptor (`child/snapshots.py`)."""
+    """The modules in an unnamed file; each child gets a descriptor of it (`child/python/snapshots.py`)."""
 
     def __init__(self, modules: Modules) -> None:
         """Raises OSError, with nothing left open."""

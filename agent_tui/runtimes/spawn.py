@@ -232,7 +232,7 @@ def adopt(
     return SpawnedProcess(started, pidfd_open)
 
 
-CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "main.py"
+CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "python" / "main.py"
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 """onnxruntime starts a thread when it is imported (fork.md §1). The agent's file sees its own environment."""

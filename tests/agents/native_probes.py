@@ -10,7 +10,7 @@ FOUND = {
     "argv": sys.argv,
     "path0": sys.path[0],
     "cwd": os.getcwd(),
-    "ours": [each for each in sys.path if each.rstrip("/").endswith("agent_tui/child")],
+    "ours": [each for each in sys.path if each.rstrip("/").endswith("agent_tui/child/python")],
     "bytecode": sys.dont_write_bytecode,
     "stdin": os.readlink("/proc/self/fd/0"),
     "environ": dict(os.environ),

@@ -253,7 +253,7 @@ class Chaos:
         return str(self.events["http"][-1]["url"])
 
     def guards(self) -> list[int]:
-        """Return the pids of the guard processes (`child/orphans.py`), which no event reports."""
+        """Return the pids of the guard processes (`child/python/orphans.py`), which no event reports."""
         pids = []
         for each in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # ended since, or a zombie

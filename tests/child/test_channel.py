@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child import channel as module
-from agent_tui.child.channel import Channel
-from agent_tui.child.records import RecordHandler
+from agent_tui.child.python import channel as module
+from agent_tui.child.python.channel import Channel
+from agent_tui.child.python.records import RecordHandler
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child import debugging, lk_job, loading, main, owned, process
-from agent_tui.child.native import Context, NoEntryError, Process, find_agent, record
+from agent_tui.child.python import debugging, lk_job, loading, main, owned, process
+from agent_tui.child.python.native import Context, NoEntryError, Process, find_agent, record
 from agent_tui.model.events import StartMethod
 from agent_tui.runtimes.kinds import KINDS
 

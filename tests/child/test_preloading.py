@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.real, each_sdk()]
 PRELOAD = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from agent_tui.child import preparing
+from agent_tui.child.python import preparing
 preparing.bring_in(preparing.PRELOAD)
 from livekit.agents.utils import http_context
 context = getattr(http_context, "_ssl_context_for", None)

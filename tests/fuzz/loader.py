@@ -13,7 +13,7 @@ from typing import Any
 
 
 def main(fd: int, first: int) -> None:
-    from agent_tui.child import loading, owned, snapshots
+    from agent_tui.child.python import loading, owned, snapshots
 
     out = sys.stdout
     snapshot = snapshots.Snapshot(fd)

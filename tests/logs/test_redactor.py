@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_tui.child.channel import shortened
+from agent_tui.child.python.channel import shortened
 from agent_tui.logs.redactor import MASK, Redactor, matching, spellings
 from agent_tui.logs.sanitise import MAX_LINE
 

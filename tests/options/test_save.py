@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.child import lk_sdk
+from agent_tui.child.python import lk_sdk
 from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_surroundings, save
 from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option
 from agent_tui.options.envfiles import read_environment

@@ -9,7 +9,7 @@ from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 from tests.processes.test_process import Run
 
 STACKS = """Thread MainThread:
-  File "/opt/x/agent_tui/child/main.py", line 3, in main
+  File "/opt/x/agent_tui/child/python/main.py", line 3, in main
     run()
   File "/home/u/agent.py", line 12, in entry
     crunch()
