@@ -133,16 +133,16 @@ class ActionHandlers(Group):
         self.app.panel(Processes).sort_by_next()
 
     async def job(self) -> None:
-        await self.app.push_screen_wait(JobsPage(self.sight, self._selected_job))
+        await self.app.push_screen_wait(JobsPage(self.context, self._selected_job))
 
     async def open(self, job_id: str | None) -> None:
         """Open the page of one job."""
         if job_id is None:
             raise UserError("this process has had no job yet")
-        await self.app.push_screen_wait(JobPage(self.sight, job_id))
+        await self.app.push_screen_wait(JobPage(self.context, job_id))
 
     async def breaches(self) -> None:
-        await self.app.push_screen_wait(BreachesPage(self.sight))
+        await self.app.push_screen_wait(BreachesPage(self.context))
 
     # -- log lines -----------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class ActionHandlers(Group):
     # -- the screen as a whole -----------------------------------------------------------------------------
 
     async def worker(self) -> None:
-        await self.app.push_screen_wait(WorkerPage(self.sight))
+        await self.app.push_screen_wait(WorkerPage(self.context))
 
     async def options(self) -> None:
         dashboard = self.app.screen_stack[0]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent_tui.tui.screens.page import Sight
+from agent_tui.tui.screens.page import PageContext
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -15,6 +15,6 @@ class Group:
         self.app = app
 
     @property
-    def sight(self) -> Sight:
+    def context(self) -> PageContext:
         """What a live page looks at."""
-        return Sight(self.app.handle, lambda: self.app.state, self.app.now)
+        return PageContext(self.app.handle, lambda: self.app.state, self.app.now)

@@ -10,7 +10,7 @@ from textual.widgets import Input, OptionList, Static
 
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.job import JobPage
-from agent_tui.tui.screens.page import LivePage, Sight
+from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.breaches import (
     Breach,
     BreachFilter,
@@ -42,8 +42,8 @@ class BreachesPage(LivePage):
         Binding("slash", "find", show=False),
     ]
 
-    def __init__(self, sight: Sight) -> None:
-        super().__init__(sight)
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._filter = BreachFilter()
         self._breaches: dict[str, Breach] = {}
 
@@ -65,7 +65,7 @@ class BreachesPage(LivePage):
     def show(self) -> None:
         if not self.is_mounted:
             return
-        state = self.sight.state()
+        state = self.context.state()
         self._breaches = dict(shown(state, self._filter))
         rows = [(key, breach_line(ts, warned, state)) for key, (ts, warned) in self._breaches.items()]
         self.query_one(LineList).show(rows or [("", (_nothing(state),))])
@@ -81,7 +81,7 @@ class BreachesPage(LivePage):
         breach = self._breaches.get(self.query_one(LineList).chosen or "")
         if breach is None:
             return ()
-        return breach_memory(breach, self.sight.state(), self.sight.now(), width, height)
+        return breach_memory(breach, self.context.state(), self.context.now(), width, height)
 
     # -- keys --------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class BreachesPage(LivePage):
         if breach[1].job_id is None:
             self.notify("this process had no job then", severity="error", markup=False)
         else:
-            self.app.push_screen(JobPage(self.sight, breach[1].job_id))
+            self.app.push_screen(JobPage(self.context, breach[1].job_id))
 
 
 def _nothing(state: AppState) -> Span:

@@ -17,7 +17,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import JobView
 from agent_tui.tui.editor import open_in_editor
-from agent_tui.tui.screens.page import LivePage, Sight
+from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
     crash_lines,
@@ -66,8 +66,8 @@ class JobPage(LivePage):
         Binding("e", "edit", "Edit", show=False),
     ]
 
-    def __init__(self, sight: Sight, job_id: str) -> None:
-        super().__init__(sight)
+    def __init__(self, context: PageContext, job_id: str) -> None:
+        super().__init__(context)
         self._job_id = job_id
         self._tab = OVERVIEW
         self._sent = "asking …"
@@ -93,7 +93,7 @@ class JobPage(LivePage):
         self.run_worker(self._ask(), group="describe", exclusive=True)
 
     async def _ask(self) -> None:
-        result = await self.sight.handle.send(DescribeJob(self._job_id))
+        result = await self.context.handle.send(DescribeJob(self._job_id))
         self._sent = result.text
         self.show()
 
@@ -111,10 +111,10 @@ class JobPage(LivePage):
 
     async def _read_log(self) -> None:
         """Take the log lines that came since the last time, and show them."""
-        first, end = self._log_end, self.sight.state().log_end
+        first, end = self._log_end, self.context.state().log_end
         if end > first:
             self._log_end = end  # nobody else asks for these
-            answer = await self.sight.handle.request(ReadLogs(first, end))
+            answer = await self.context.handle.request(ReadLogs(first, end))
             new = [line for line in answer.lines if line.job_id == self._job_id]
             self._log.extend(new)
             if new:
@@ -133,11 +133,11 @@ class JobPage(LivePage):
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
-        state, now = self.sight.state(), self.sight.now()
+        state, now = self.context.state(), self.context.now()
         room = max(width - TIME_LINE_WIDTH - 3, 20)
         figures = beside(
             time_line(job),
-            job_memory(job, state, now, self.sight.levels, room),
+            job_memory(job, state, now, self.context.levels, room),
             TIME_LINE_WIDTH,
             gap=3,
         )
@@ -156,7 +156,7 @@ class JobPage(LivePage):
 
     @property
     def _job(self) -> JobView | None:
-        return self.sight.state().jobs.get(self._job_id)
+        return self.context.state().jobs.get(self._job_id)
 
     # -- keys --------------------------------------------------------------------------------------------
 
@@ -196,8 +196,8 @@ class JobPage(LivePage):
 class JobsPage(LivePage):
     """Enter opens a job's page."""
 
-    def __init__(self, sight: Sight, chosen: str | None = None) -> None:
-        super().__init__(sight)
+    def __init__(self, context: PageContext, chosen: str | None = None) -> None:
+        super().__init__(context)
         self._wanted = chosen
 
     def compose(self) -> ComposeResult:
@@ -207,7 +207,7 @@ class JobsPage(LivePage):
             yield LineList(id="jobs-list")
 
     def show(self) -> None:
-        state, now = self.sight.state(), self.sight.now()
+        state, now = self.context.state(), self.context.now()
         rows = self.query_one(LineList)
         jobs = newest_first(state)
         width = rows.scrollable_content_region.width
@@ -225,4 +225,4 @@ class JobsPage(LivePage):
     def opened(self, event: OptionList.OptionSelected) -> None:
         job_id = self.query_one(LineList).key_at(event.option_index)
         if job_id:
-            self.app.push_screen(JobPage(self.sight, job_id))
+            self.app.push_screen(JobPage(self.context, job_id))

@@ -52,7 +52,7 @@ class Follower:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PageContext:
     """What a page looks at: the newest state, the time (Unix seconds), and whom it may ask."""
 
     handle: EngineAPI
@@ -81,9 +81,9 @@ class LivePage(Page[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close")]
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, context: PageContext) -> None:
         super().__init__()
-        self.sight = sight
+        self.context = context
 
     @abstractmethod
     def show(self) -> None:

@@ -10,7 +10,7 @@ from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.screens.page import LiveTextPage, Sight
+from agent_tui.tui.screens.page import LiveTextPage, PageContext
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line
 
@@ -111,8 +111,8 @@ class WorkerPage(LiveTextPage):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, context: PageContext) -> None:
         super().__init__(
             "Worker",
-            lambda: worker_lines(sight.state(), sight.state().settings.options, sight.now()),
+            lambda: worker_lines(context.state(), context.state().settings.options, context.now()),
         )
