@@ -30,7 +30,7 @@ class ActionRequested(Message):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do: `tui/doing/` has a method of its name. `enabled`: when it makes sense."""
+    """One thing to do: `tui/action_handlers/` has a method of its name. `enabled`: when it makes sense."""
 
     name: str
     keys: tuple[str, ...]

@@ -45,7 +45,7 @@ from agent_tui.tui.widgets.text import brief
 if TYPE_CHECKING:  # what the first frame does not need
     from textual.worker import Worker
 
-    from agent_tui.tui.doing import ActionHandlers
+    from agent_tui.tui.action_handlers import ActionHandlers
 
 PAINT_S = 0.1
 CLOCK_TICKS = 10
@@ -173,7 +173,7 @@ class AgentTuiApp(App[int]):
         try:
             self._engine = await self._make_engine()
             async with self._engine:
-                await asyncio.to_thread(importlib.import_module, "agent_tui.tui.doing")
+                await asyncio.to_thread(importlib.import_module, "agent_tui.tui.action_handlers")
                 await self._engine.closed()
             self.exit(ExitCode.OK)
         except Exception as error:
@@ -250,7 +250,9 @@ class AgentTuiApp(App[int]):
         self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
-            self.run_worker(self._guarded(lambda: self.doing.make(cmd.Dispatch(count))), group="actions")
+            self.run_worker(
+                self._guarded(lambda: self.action_handlers.make(cmd.Dispatch(count))), group="actions"
+            )
 
     def _tell_lost(self, before: AppState) -> None:
         """Says why a dispatch was lost, where the panel that shows it has no room."""
@@ -314,7 +316,7 @@ class AgentTuiApp(App[int]):
         self._do(name)
 
     def _do(self, name: str) -> None:
-        self.run_worker(self._guarded(self.doing.of(name)), group="actions", exclusive=False)
+        self.run_worker(self._guarded(self.action_handlers.of(name)), group="actions", exclusive=False)
 
     async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -334,11 +336,11 @@ class AgentTuiApp(App[int]):
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.doing.end_job(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.action_handlers.end_job(event.job_id)), group="actions")
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.doing.open(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.action_handlers.open(event.job_id)), group="actions")
 
     # -- helpers -----------------------------------------------------------------------------------------
 
@@ -353,9 +355,9 @@ class AgentTuiApp(App[int]):
         return self._engine
 
     @cached_property
-    def doing(self) -> "ActionHandlers":
+    def action_handlers(self) -> "ActionHandlers":
         """What the actions do."""
-        from agent_tui.tui.doing import ActionHandlers
+        from agent_tui.tui.action_handlers import ActionHandlers
 
         return ActionHandlers(self)
 

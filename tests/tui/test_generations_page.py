@@ -185,7 +185,7 @@ async def test_e_opens_what_failed_or_was_changed_first(
     def open_in_editor(_: object, file: Path, line: int) -> None:
         opened.append((str(file), line))
 
-    monkeypatch.setattr("agent_tui.tui.doing.open_in_editor", open_in_editor)
+    monkeypatch.setattr("agent_tui.tui.action_handlers.open_in_editor", open_in_editor)
     engine = FakeEngine()
     histories.stale(engine)
     first = cmd.CommandResult(False, "generation 1 was the first")

@@ -81,7 +81,7 @@ def agent_file(tmp_path: Path) -> Path:
 
 
 async def job_page(app: AgentTuiApp, pilot: Pilot[int], job_id: str) -> JobPage:
-    page = JobPage(app.doing.context, job_id)
+    page = JobPage(app.action_handlers.context, job_id)
     app.push_screen(page)
     await until(lambda: app.screen is page)
     await pilot.pause()

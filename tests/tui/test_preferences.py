@@ -8,9 +8,9 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import ConfigFile, read_surroundings
 from agent_tui.tui import picture
+from agent_tui.tui.action_handlers import ActionHandlers
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.doing import ActionHandlers
 from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until

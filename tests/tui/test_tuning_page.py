@@ -180,7 +180,7 @@ async def test_what_runs_is_what_the_page_opens_with() -> None:
 async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
     engine = fake()
     async with screen(engine) as (app, pilot):
-        app.doing.tuning.last_sweep = SweepWish(PLAN, TARGET)
+        app.action_handlers.tuning.last_sweep = SweepWish(PLAN, TARGET)
         await pilot.press("a")
         await pilot.pause()
         assert any("no sweep has advised" in each.message for each in app._notifications)
@@ -291,13 +291,13 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
     app = PageHost(make, now=engine.clock.time)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(lambda: app.state == engine.state)
-        app.doing.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 4)), TARGET)
+        app.action_handlers.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 4)), TARGET)
         await pilot.press("w")
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, TuningPage) and "★ advice: 4 idle" in said(app))
         assert app.state == engine.state
-        app.doing.tuning.last_load = ENDLESS
+        app.action_handlers.tuning.last_load = ENDLESS
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, LoadForm))
         await pilot.press("enter")

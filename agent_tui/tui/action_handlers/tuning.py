@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
-from agent_tui.tui.doing.group import Group
+from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import FIRST_LOAD, FIRST_SWEEP, LoadForm, SweepForm
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_IDLE = 256
 
 
-class TuningActions(Group):
+class TuningActions(Handlers):
     """Remembers the last load and the last sweep."""
 
     def __init__(self, app: "AgentTuiApp") -> None:

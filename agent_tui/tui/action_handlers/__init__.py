@@ -11,9 +11,9 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import JoinRoom, ReadSecrets
 from agent_tui.model.state import LIVE_PHASES, JobView
+from agent_tui.tui.action_handlers.base import Handlers
+from agent_tui.tui.action_handlers.tuning import TuningActions
 from agent_tui.tui.actions import ACTIONS
-from agent_tui.tui.doing.group import Group
-from agent_tui.tui.doing.tuning import TuningActions
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.picture import masked, save
 from agent_tui.tui.screens.breaches import BreachesPage
@@ -39,7 +39,7 @@ Handler = Callable[[], Awaitable[None]]
 LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
 
-class ActionHandlers(Group):
+class ActionHandlers(Handlers):
     """An action's method has the action's name, here or in `TuningActions`."""
 
     def __init__(self, app: "AgentTuiApp") -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
 
 
-class Group:
+class Handlers:
     """Actions over one app: they render nothing themselves, but open pages and send commands."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
