@@ -220,7 +220,7 @@ class AgentTuiApp(App[int]):
         pane = self.panel(LogPane)
         while pane.end < self.state.log_end:
             first = pane.end
-            answer = await self.handle.request(ReadLogs(first, self.state.log_end))
+            answer = await self.engine.request(ReadLogs(first, self.state.log_end))
             pane.add(answer.lines)
             if pane.end == first:
                 return  # all of them were evicted
@@ -349,7 +349,7 @@ class AgentTuiApp(App[int]):
         return self.state.settings.options
 
     @property
-    def handle(self) -> EngineAPI:
+    def engine(self) -> EngineAPI:
         if self._engine is None:
             raise UserError("agent-tui is still starting")
         return self._engine
@@ -379,7 +379,7 @@ class AgentTuiApp(App[int]):
 
     async def ask(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult:
         """Sends a command and says what came of it, success only unless `quiet`."""
-        result = await self.handle.send(command)
+        result = await self.engine.send(command)
         if not result.refused and not (quiet and result.ok):
             self.tell(result.text, failed=not result.ok)
         return result

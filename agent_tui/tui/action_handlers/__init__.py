@@ -75,12 +75,12 @@ class ActionHandlers(Handlers):
             await app.ask(replace(command, confirmed_host=app.confirmed_host))
 
     async def copy_link(self) -> None:
-        link = await self.app.handle.request(JoinRoom(self._room()))
+        link = await self.app.engine.request(JoinRoom(self._room()))
         self.app.copy_to_clipboard(link.link)
         self.app.tell(f"copied: a link into {link.room}, with a token for one hour")
 
     async def open_link(self) -> None:
-        link = await self.app.handle.request(JoinRoom(self._room()))
+        link = await self.app.engine.request(JoinRoom(self._room()))
         self.app.open_url(link.link)
         self.app.tell(f"opening {link.room} in the browser")
 
@@ -124,7 +124,7 @@ class ActionHandlers(Handlers):
         process = self.app.panel(Processes).selected
         if process is None:
             raise UserError("select a process first")
-        result = await self.app.handle.send(cmd.DumpStacks(process.id))
+        result = await self.app.engine.send(cmd.DumpStacks(process.id))
         if not result.ok:
             raise UserError(result.text)
         await self.app.push_screen_wait(StacksPage(f"Stacks of {process.kind} {process.pid}", result.text))
@@ -188,7 +188,7 @@ class ActionHandlers(Handlers):
         self._pane.follow = True
 
     async def level(self) -> None:
-        higher = [level for level in LEVELS if level > self.app.handle.state.settings.log_level]
+        higher = [level for level in LEVELS if level > self.app.engine.state.settings.log_level]
         await self.app.set_option("logLevel", (higher or LEVELS)[0].label)
 
     # -- the agent's code ------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class ActionHandlers(Handlers):
 
     async def generations(self) -> None:
         page = GenerationsPage(
-            lambda command: self.app.handle.send(command),
+            lambda command: self.app.engine.send(command),
             lambda file, line: open_in_editor(self.app, file, line),
         )
         page.follow(self.app.state, self.app.now())
@@ -231,15 +231,15 @@ class ActionHandlers(Handlers):
             self.app.panel(Processes).focus()
 
     async def all_options(self) -> None:
-        secrets = await self.app.handle.request(ReadSecrets())
-        await self.app.push_screen_wait(OptionsPage(self.app.handle, secrets, self._export))
+        secrets = await self.app.engine.request(ReadSecrets())
+        await self.app.push_screen_wait(OptionsPage(self.app.engine, secrets, self._export))
 
     async def _export(self) -> None:
-        settings = self.app.handle.state.settings
+        settings = self.app.engine.state.settings
         await self.app.push_screen_wait(ExportPage(settings.resolution, settings.basis))
 
     async def picture(self) -> None:
-        secrets = await self.app.handle.request(ReadSecrets())
+        secrets = await self.app.engine.request(ReadSecrets())
         svg = masked(self.app.export_screenshot(title="agent-tui"), secrets.values.values())
         try:
             path = await asyncio.to_thread(save, svg, Path.cwd())

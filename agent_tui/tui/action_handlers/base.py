@@ -17,4 +17,4 @@ class Handlers:
     @property
     def context(self) -> PageContext:
         """What a live page looks at."""
-        return PageContext(self.app.handle, lambda: self.app.state, self.app.now)
+        return PageContext(self.app.engine, lambda: self.app.state, self.app.now)

@@ -50,7 +50,7 @@ class TuningActions(Handlers):
             raise UserError(busy)
 
     async def _start(self, command: cmd.StartLoad | cmd.StartSweep) -> None:
-        result = await self.app.handle.send(command)
+        result = await self.app.engine.send(command)
         if not result.ok:
             raise UserError(result.text)
         await self.tuning()
@@ -65,7 +65,7 @@ class TuningActions(Handlers):
 
     async def tuning(self) -> None:
         if not isinstance(self.app.screen, TuningPage):
-            await self.app.push_screen_wait(TuningPage(self.app.state, self.app.handle.send))
+            await self.app.push_screen_wait(TuningPage(self.app.state, self.app.engine.send))
 
     async def apply_advice(self) -> None:
         sweep = self.app.state.tuning.sweep
@@ -82,11 +82,11 @@ class TuningActions(Handlers):
 
     async def _change_idle(self, by: int) -> None:
         async with self._counting:  # each press counts from what the one before it came to
-            count = self.app.handle.state.settings.options.num_idle_processes + by
+            count = self.app.engine.state.settings.options.num_idle_processes + by
             if 0 <= count <= MAX_IDLE:
                 await self._set_idle(count)
 
     async def _set_idle(self, count: int) -> None:
-        if self.app.handle.state.tuning.sweeping:
+        if self.app.engine.state.tuning.sweeping:
             raise UserError("the sweep sets numIdleProcesses itself until it is over")
         await self.app.set_option("numIdleProcesses", str(count))

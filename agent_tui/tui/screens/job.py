@@ -93,7 +93,7 @@ class JobPage(LivePage):
         self.run_worker(self._ask(), group="describe", exclusive=True)
 
     async def _ask(self) -> None:
-        result = await self.context.handle.send(DescribeJob(self._job_id))
+        result = await self.context.engine.send(DescribeJob(self._job_id))
         self._sent = result.text
         self.show()
 
@@ -114,7 +114,7 @@ class JobPage(LivePage):
         first, end = self._log_end, self.context.state().log_end
         if end > first:
             self._log_end = end  # nobody else asks for these
-            answer = await self.context.handle.request(ReadLogs(first, end))
+            answer = await self.context.engine.request(ReadLogs(first, end))
             new = [line for line in answer.lines if line.job_id == self._job_id]
             self._log.extend(new)
             if new:

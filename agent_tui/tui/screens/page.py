@@ -55,7 +55,7 @@ class Follower:
 class PageContext:
     """What a page looks at: the newest state, the time (Unix seconds), and whom it may ask."""
 
-    handle: EngineAPI
+    engine: EngineAPI
     state: Callable[[], AppState]
     now: Callable[[], float]
 
