@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
-from agent_tui.cli.hosted import HostedFile
+from agent_tui.cli.project import AgentProject
 from agent_tui.model.errors import ExitCode, UserError
 
 _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
@@ -52,7 +52,7 @@ def doctor(
 
     given = given_flags(flags)
     try:
-        file = HostedFile.find(agent, given, config_file, python, node)
+        file = AgentProject.find(agent, given, config_file, python, node)
         settings = file.settings()
         settings.resolution  # noqa: B018  what does not resolve is told before anything is started
         interpreter = file.interpreter(settings.basis.runtime)

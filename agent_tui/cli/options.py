@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
-from agent_tui.cli.hosted import HostedFile
+from agent_tui.cli.project import AgentProject
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options.declare import OPTIONS, Basis
 from agent_tui.options.document import schema_text
@@ -52,7 +52,7 @@ def options(
     from agent_tui.settings.settings import check_functions
 
     given = given_flags(flags)
-    file = HostedFile.find(agent, given, config_file, python, node)
+    file = AgentProject.find(agent, given, config_file, python, node)
     environment, settings = file.environment, file.settings()
     basis, production = settings.basis, settings.options.production
     interpreter = file.interpreter(basis.runtime)

@@ -14,7 +14,7 @@ import click
 
 from agent_tui import __version__
 from agent_tui.cli.flags import given_flags, hosting_flags, of_kind, one_of, seconds_of
-from agent_tui.cli.hosted import HostedFile
+from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode
@@ -124,7 +124,7 @@ def run(
     **options: str | None,
 ) -> int:
     """Hosts a LiveKit agent file, Python or JavaScript: AGENT, else agent.py, agent.ts or the like here."""
-    file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
+    file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
     preparing = in_thread(file.run_config, start_method)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent_tui.cli.flags import given_flags, hosting_flags, of_kind, one_of, seconds_of, taken
-from agent_tui.cli.hosted import HostedFile
+from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
@@ -138,7 +138,7 @@ def tune(
     began = time.monotonic()
     load = _load(rate, pattern, jobs or DEFAULT_JOBS, length_s, seed)
     plan = SweepPlan(load, counts, repeat, allow_remote)
-    file = HostedFile.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
+    file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     usual = file.run_config(start_method)
     # Another code halfway would make one figure of two.
     config = replace(usual, local=local, watch=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.cli.flags import given_flags
-from agent_tui.cli.hosted import find_agent
+from agent_tui.cli.project import find_agent
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import PYPROJECT, read_surroundings
 from agent_tui.options.envfiles import LONGEST, read_environment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.cli import hosted
+from agent_tui.cli import project
 from agent_tui.cli.flags import given_flags
 from agent_tui.cli.options import options as command
 from agent_tui.logs.redactor import Redactor
@@ -19,7 +19,7 @@ Resolve = Callable[..., Resolution]
 @pytest.fixture
 def resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
     """Resolves the options in the test's folder, with no variables but those given."""
-    monkeypatch.setattr(hosted, "REDACTOR", Redactor())
+    monkeypatch.setattr(project, "REDACTOR", Redactor())
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         monkeypatch.delenv(name)
@@ -29,6 +29,6 @@ def resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
             monkeypatch.setenv(name, value)
         with command.make_context("agent-tui", list(words)) as parsed:
             agent, flags = parsed.params["agent"], given_flags(parsed.params)
-        return hosted.HostedFile.find(agent, flags, None, None).settings().resolution
+        return project.AgentProject.find(agent, flags, None, None).settings().resolution
 
     return resolve

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent_tui.cli.hosted import HostedFile, find_agent
+from agent_tui.cli.project import AgentProject, find_agent
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 
@@ -23,7 +23,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line(name: str, line: str, tmp
     file = tmp_path / name
     file.write_text("")
     with pytest.raises(UserError) as refused:
-        HostedFile.find(str(file), {}, None, None).run_config()
+        AgentProject.find(str(file), {}, None, None).run_config()
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -46,11 +46,11 @@ def test_a_flag_of_the_other_language_is_refused(
     file: str, flags: dict[str, Any], line: str, tmp_path: Path
 ) -> None:
     (tmp_path / file).write_text("")
-    hosted = HostedFile.find(
+    project = AgentProject.find(
         str(tmp_path / file), {}, None, python=flags.get("python"), node=flags.get("node")
     )
     with pytest.raises(UserError) as refused:
-        hosted.run_config(flags.get("start"))
+        project.run_config(flags.get("start"))
     assert line in str(refused.value)
     assert refused.value.exit_code == ExitCode.USAGE
 

@@ -105,7 +105,7 @@ MASKED = ("apiSecret", "workerToken")
 
 
 @dataclass(frozen=True, slots=True)
-class HostedFile:
+class AgentProject:
     """One agent file. `flags` are options by name."""
 
     path: Path
@@ -134,7 +134,7 @@ class HostedFile:
         node: str | None = None,
         *,
         mask_env: bool = True,
-    ) -> "HostedFile":
+    ) -> "AgentProject":
         """Raises UserError when there is no such file, or what surrounds it cannot be read."""
         try:
             cwd = Path.cwd()
