@@ -43,7 +43,7 @@ class ForkServer(LineChild):
         return self._sock is None
 
     async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
-        """A fork, waiting for its orders. Raises OSError when it cannot be made."""
+        """A fork, waiting for its spec. Raises OSError when it cannot be made."""
         if self.gone:
             raise OSError("the process to fork from is gone")
         ends = Ends.make()

@@ -237,7 +237,7 @@ class PythonRuntime:
         try:
             self._raise_if_over()
             snapshot = self._written_snapshot()
-            orders = {
+            spec = {
                 "runtime": self.name,
                 "kind": str(kind),
                 "process_id": process_id,
@@ -249,7 +249,7 @@ class PythonRuntime:
                 "snapshot": snapshot is not None,
             }
             fds = () if snapshot is None else (snapshot.fd,)
-            child.send_line(encode_line("orders", orders | asdict(self._settings)), fds)
+            child.send_line(encode_line("spec", spec | asdict(self._settings)), fds)
         except OSError:
             child.kill()
             await child.wait()
@@ -260,10 +260,10 @@ class PythonRuntime:
         """A process that has imported those modules of others, nothing of the project's. Raises OSError."""
         base = ForkServer(self._spawn(process_id), self._kind.traits, self._dialect(process_id))
         base.send_line(encode_line("prepare", {"modules": list(modules)}))
-        orders: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
-        orders |= {"process_id": process_id, "file": "", "folder": "", "environ": {}}
-        orders |= {"log_level": self._log_level}
-        base.send_line(encode_line("orders", orders | asdict(self._settings) | {"snapshot": False}))
+        spec: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
+        spec |= {"process_id": process_id, "file": "", "folder": "", "environ": {}}
+        spec |= {"log_level": self._log_level}
+        base.send_line(encode_line("spec", spec | asdict(self._settings) | {"snapshot": False}))
         return base
 
     def _written_snapshot(self) -> SnapshotFile | None:

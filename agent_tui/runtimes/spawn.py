@@ -246,7 +246,7 @@ def child_command(interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> C
 class HeadStart:
     """A child that imports the SDK while the host is still importing its own modules.
 
-    That import is most of the way from start to registration (livekit-agents.md §3.2), and needs no orders.
+    That import is most of the way from start to registration (livekit-agents.md §3.2), and needs no spec.
     The caller must take it or discard it.
     """
 
@@ -270,7 +270,7 @@ class HeadStart:
         return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))
 
     def take(self) -> Started | None:
-        """The child, once; whoever takes it gives it its orders."""
+        """The child, once; whoever takes it gives it its spec."""
         started, self._started = self._started, None
         return started
 

@@ -66,8 +66,8 @@ def pair() -> Iterator[Pair]:
 
 
 def test_messages_both_ways(pair: Pair) -> None:
-    pair.host.sendall(b'{"case":"orders","value":{"a":1}}\n{"case":"ping"}\n{"case":')
-    assert pair.channel.read_message() == ("orders", {"a": 1})
+    pair.host.sendall(b'{"case":"spec","value":{"a":1}}\n{"case":"ping"}\n{"case":')
+    assert pair.channel.read_message() == ("spec", {"a": 1})
     pair.start()
     pair.host.sendall(b'"late"}\n')
     until(lambda: len(pair.taken) == 2)

@@ -119,7 +119,7 @@ async def test_a_line_whose_descriptors_cannot_be_copied_leaves_none_open() -> N
     )
     before = psutil.Process().num_fds()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        base.send_line(b"orders\n", (process.theirs.fileno(), -1))
+        base.send_line(b"spec\n", (process.theirs.fileno(), -1))
     assert psutil.Process().num_fds() == before
     process.theirs.close()
     await base.wait()

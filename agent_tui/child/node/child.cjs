@@ -1,4 +1,4 @@
-// One process of an agents-js file: a blank that gets its orders late, then a control, job or inference process.
+// One process of an agents-js file: a blank that gets its spec late, then a control, job or inference process.
 //
 // Messages of our own have the names of the Python children's (`model/child.py`), in snake case; the SDK's job main
 // speaks its own (agents-js.md §8) on the same channel.
@@ -16,9 +16,9 @@ class Child {
     this.isReady = false; // its file is loaded, and prewarm is done
     this.given = Object.keys(process.env); // packages may set more when they are imported: dotenv does
     this.modules = new Modules(config);
-    // Listens from the start: the host may send the orders while the SDK is still being imported. It sends nothing
+    // Listens from the start: the host may send the spec while the SDK is still being imported. It sends nothing
     // else until it heard `loading`; what then comes is kept by Node until somebody listens again.
-    this.orders = new Promise((resolve) => {
+    this.spec = new Promise((resolve) => {
       process.once('message', (message) => resolve(message.value));
     });
     this.onDisconnect = () => process.exit(0);
@@ -41,15 +41,15 @@ class Child {
   }
 
   async run(how) {
-    const orders = (this.it = await this.orders);
+    const spec = (this.it = await this.spec);
     process.off('disconnect', this.onDisconnect);
     process.on('disconnect', () => this.hostLost());
     for (const name of this.given) {
-      if (!(name in orders.environ)) delete process.env[name];
+      if (!(name in spec.environ)) delete process.env[name];
     }
-    Object.assign(process.env, orders.environ);
-    if (!orders.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
-    await this.modules.serve(orders.snapshot, orders.missing);
+    Object.assign(process.env, spec.environ);
+    if (!spec.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
+    await this.modules.serve(spec.snapshot, spec.missing);
     process.on('beforeExit', () => this.ranDry());
     process.on('uncaughtExceptionMonitor', (error) => {
       if (process.listenerCount('uncaughtException') === 0) this.failing(error);
@@ -63,10 +63,10 @@ class Child {
     };
     this.enter('loading');
     this.say('loading');
-    if (orders.kind === 'control') {
+    if (spec.kind === 'control') {
       await require('./control.cjs').run(this, how);
-    } else if (orders.kind === 'inference') {
-      process.argv = [process.execPath, how.main('inference_proc_lazy_main'), orders.runners];
+    } else if (spec.kind === 'inference') {
+      process.argv = [process.execPath, how.main('inference_proc_lazy_main'), spec.runners];
       this.enter('');
       this.isReady = true;
       watchInference();

@@ -85,19 +85,19 @@ function portable(name, value) {
 }
 
 async function run(child, how) {
-  const { it: orders, sdk } = child;
+  const { it: spec, sdk } = child;
   const started = performance.now();
-  process.argv = [process.execPath, orders.file, orders.production ? 'start' : 'dev'];
+  process.argv = [process.execPath, spec.file, spec.production ? 'start' : 'dev'];
   const capture = new Capture(sdk, child);
   await child.modules.replaceSdk(capture.shim);
   let module;
   let definition;
-  let agent = orders.file;
+  let agent = spec.file;
   try {
-    sdk.initializeLogger({ pretty: false, level: orders.sdk_level });
-    module = await how.loadMain(orders.file);
-    agent = agentPath(capture.passed.options.agent) ?? orders.file;
-    definition = definitionIn(sdk, agent === orders.file ? module : await how.load(agent), agent);
+    sdk.initializeLogger({ pretty: false, level: spec.sdk_level });
+    module = await how.loadMain(spec.file);
+    agent = agentPath(capture.passed.options.agent) ?? spec.file;
+    definition = definitionIn(sdk, agent === spec.file ? module : await how.load(agent), agent);
   } catch (error) {
     await child.fail(error);
     return;
@@ -108,8 +108,8 @@ async function run(child, how) {
   process.on('unhandledRejection', (error) => console.error(describeNow(error, child).traceback));
   const { options, where } = capture.passed;
   const own = functionsOf(module);
-  const request = chosen(own, orders.request_func) ?? options.requestFunc;
-  const load = chosen(own, orders.load_func) ?? options.loadFunc;
+  const request = chosen(own, spec.request_func) ?? options.requestFunc;
+  const load = chosen(own, spec.load_func) ?? options.loadFunc;
   const registered = { ...(sdk.InferenceRunner?.registeredRunners ?? {}) };
   const runners = { ...(await sdksRunner(how)), ...registered };
   const { files, packages } = await child.modules.loaded();

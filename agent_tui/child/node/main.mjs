@@ -1,4 +1,4 @@
-// The process of an ESM agent: imports the SDK, waits for its orders (until then it is a blank), then loads the file.
+// The process of an ESM agent: imports the SDK, waits for its spec (until then it is a blank), then loads the file.
 // `node main.mjs CONFIG`, where CONFIG is the JSON that `runtimes/node/runtime.py` writes.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';

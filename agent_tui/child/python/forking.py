@@ -2,7 +2,7 @@
 
 It stays single-threaded, runs no event loop, and forks only from this plain loop (fork.md §6c). A fork is
 made by a message with the child's channel, its stdout and its stderr; the fork then waits on its own
-channel for orders, exactly as a fresh interpreter does.
+channel for spec, exactly as a fresh interpreter does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ForkServer:
         poll.register(wake, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
         while True:
-            # A message may have been read together with the orders, before this loop began.
+            # A message may have been read together with the spec, before this loop began.
             at_once = self._imports or self._channel.has_message
             ready = {fd for fd, _ in poll.poll(0 if at_once else None)}
             if wake in ready:

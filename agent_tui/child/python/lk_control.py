@@ -87,8 +87,8 @@ def run(link: Link) -> None:
         started = time.monotonic()
         with owned.ImportsOfOthers() as others:
             server = capture.load_worker()
-        request = loading.function(link.orders.request_func)
-        load = loading.function(link.orders.load_func)
+        request = loading.function(link.spec.request_func)
+        load = loading.function(link.spec.load_func)
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
@@ -100,7 +100,7 @@ def run(link: Link) -> None:
             "the project has a module named like the standard library's %r: `python %s` gives it to the SDK "
             "and installed packages, which may fail; rename it",
             name,
-            os.path.basename(link.orders.file),
+            os.path.basename(link.spec.file),
         )
     agent = SdkAgent(server, request, load)
     loading.hand_over_code(link.say)
@@ -118,7 +118,7 @@ def run(link: Link) -> None:
         functions=_pack(server),
         load_ms=load_ms,
         imports=others.names,
-        **loading.facts(link.orders.file),
+        **loading.facts(link.spec.file),
     )
     ControlLoop(link, agent).run()
 

@@ -71,12 +71,12 @@ def run(link: Link) -> None:
         initialize_process_fnc=_watched_prewarm(link, bridge, functions["prewarm"]),
         job_entrypoint_fnc=_watched_entry(link, bridge, functions["entry"]),
         session_end_fnc=functions["session_end"],
-        session_end_timeout=link.orders.session_end_timeout_ms / 1000,
+        session_end_timeout=link.spec.session_end_timeout_ms / 1000,
         simulation_end_fnc=functions["simulation_end"],
         user_arguments=None,
         mp_cch=bridge.theirs,
         log_cch=log_theirs,
-        logger_levels={"root": link.orders.log_level},
+        logger_levels={"root": link.spec.log_level},
     )
     _run_main(link, bridge, main, arguments)
 
@@ -113,7 +113,7 @@ def _prepare(link: Link) -> Capture:
 
 def _functions(link: Link, capture: Capture) -> dict[str, Any]:
     """The functions, by the control process's pickles; where that cannot be, by running the guard here."""
-    packed = link.orders.functions
+    packed = link.spec.functions
     if packed.startswith(PICKLED):
         if not _loaded:
             capture.run_file("__mp_main__")
@@ -145,7 +145,7 @@ def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | N
         try:
             return None if prewarm is None else prewarm(process)
         except Exception as error:
-            bridge.failure = loading.describe(error, link.orders.file)
+            bridge.failure = loading.describe(error, link.spec.file)
             raise
         finally:
             link.records.install()
@@ -174,7 +174,7 @@ def _watched_entry(link: Link, bridge: Bridge, entry: Callable[..., Any]) -> Cal
                 raise
             return None  # ended as asked: the SDK goes on to leave the room
         except BaseException as error:
-            told = loading.describe(error, link.orders.file)
+            told = loading.describe(error, link.spec.file)
             link.say("job_crashed", error=told["error"], traceback=told["traceback"])
             raise
 

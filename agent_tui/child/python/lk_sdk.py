@@ -255,7 +255,7 @@ PICKLED, GUARD = "pickle:", "guard:"
 
 def import_sdk(link: Link) -> Capture:
     """Imports the SDK and replaces its ways to start a worker."""
-    capture = Capture(link.orders.file)
+    capture = Capture(link.spec.file)
     importlib.import_module("livekit.agents")
     capture.install()
     return capture
@@ -263,7 +263,7 @@ def import_sdk(link: Link) -> Capture:
 
 def inherit_mode(link: Link) -> None:
     """The variable that `python agent.py dev` hands down to its children; `start` does not."""
-    if not link.orders.production:
+    if not link.spec.production:
         os.environ["LIVEKIT_DEV_MODE"] = "1"
 
 
@@ -284,11 +284,11 @@ def set_up_logging(link: Link) -> None:
     loggers = [log.logger, *(each.logger for each in plugin.Plugin.registered_plugins)]
     for each in loggers:
         if each is not None and each.level == logging.NOTSET:
-            each.setLevel(link.orders.log_level)
+            each.setLevel(link.spec.log_level)
     if hasattr(log, "_add_global_log_fields"):
         log._add_global_log_fields(link.records)
     link.records.install()
-    logging.getLogger().setLevel(link.orders.log_level)
+    logging.getLogger().setLevel(link.spec.log_level)
 
 
 def runners() -> dict[str, Any]:

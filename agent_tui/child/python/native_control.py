@@ -50,13 +50,13 @@ def run(link: Link) -> None:
     started = time.monotonic()
     try:
         with owned.ImportsOfOthers() as others:
-            module = loading.run_file(link.orders.file, MODULE)
-        agent = native.find_agent(module, link.orders.file)
+            module = loading.run_file(link.spec.file, MODULE)
+        agent = native.find_agent(module, link.spec.file)
         set_in_code = _functions(agent)
         agent = dataclasses.replace(
             agent,
-            request_func=loading.function(link.orders.request_func) or agent.request_func,
-            load_func=loading.function(link.orders.load_func) or agent.load_func,
+            request_func=loading.function(link.spec.request_func) or agent.request_func,
+            load_func=loading.function(link.spec.load_func) or agent.load_func,
         )
     except BaseException as error:
         link.fail(error)
@@ -76,7 +76,7 @@ def run(link: Link) -> None:
         functions="",
         load_ms=(time.monotonic() - started) * 1000,
         imports=others.names,
-        **loading.facts(link.orders.file),
+        **loading.facts(link.spec.file),
     )
     ControlLoop(link, NativeAgent(agent)).run()
 

@@ -32,7 +32,7 @@ def load(link: Link) -> native.Agent:
     """Loads the file, once: in the forks of the process that did, it is there already."""
     global _loaded
     if _loaded is None:
-        _loaded = native.find_agent(loading.run_file(link.orders.file, MODULE), link.orders.file)
+        _loaded = native.find_agent(loading.run_file(link.spec.file, MODULE), link.spec.file)
         link.records.install()
     return _loaded
 
@@ -152,7 +152,7 @@ class _JobProcess:
             self._end("cancelled")
             raise
         except BaseException as error:
-            told = loading.describe(error, self._link.orders.file)
+            told = loading.describe(error, self._link.spec.file)
             _log.error("the entry function failed\n%s", told["traceback"])
             self._link.say("job_crashed", error=told["error"], traceback=told["traceback"])
             self._end("job crashed")

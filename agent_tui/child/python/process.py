@@ -1,4 +1,4 @@
-"""One child process: takes its orders from the channel, runs one kind of work, ends when the host does."""
+"""One child process: takes its spec from the channel, runs one kind of work, ends when the host does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOST_LOST = "agent-tui is gone"
 
 
 @dataclass(frozen=True)
-class Orders:
+class ProcessSpec:
     """What the host asks of this process: its first message."""
 
     runtime: str
@@ -52,17 +52,17 @@ class Orders:
     load_func: str
     production: bool
     snapshot: bool
-    """Whether a descriptor with the generation's modules came with these orders."""
+    """Whether a descriptor with the generation's modules came with it."""
 
 
 class Link:
     """The process as the agent's side sees the host: says things, listens, and notices its loss."""
 
-    def __init__(self, channel: Channel, orders: Orders, records: RecordHandler | None = None) -> None:
+    def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
         """`records` is the handler that a template has installed, for its fork to go on with."""
-        self.orders = orders
+        self.spec = spec
         self.say = channel.send
-        self.records = records or RecordHandler(orders.log_level)
+        self.records = records or RecordHandler(spec.log_level)
         self.records.speak_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The agent's event loop, whose tasks are part of the stacks."""
@@ -90,7 +90,7 @@ class Link:
 
     def fail(self, error: BaseException) -> None:
         """Tells the host that loading or prewarm failed."""
-        self.say("failed", **loading.describe(error, self.orders.file))
+        self.say("failed", **loading.describe(error, self.spec.file))
 
     def finish(self) -> None:
         """Writes what is left. With the host gone nobody else ends the processes that the job started."""
@@ -187,16 +187,16 @@ def _work(runtime: str) -> dict[str, Callable[[Link], object]]:
     return kinds[runtime]
 
 
-def _await_orders(channel: Channel, unfit: list[str]) -> Orders:
-    """The orders; until they come, imports what the host has it prepare.
+def _await_spec(channel: Channel, unfit: list[str]) -> ProcessSpec:
+    """The spec; until they come, imports what the host has it prepare.
 
     What starts threads that a fork would lose is told in `unfit`: the module, and whose threads they are.
     """
     while (message := channel.read_message()) is not None:
         case, value = message
-        if case == "orders":
+        if case == "spec":
             gc.enable()
-            return Orders(**value)
+            return ProcessSpec(**value)
         for name in value["modules"]:
             preparing.bring_in(name)
             threads = "" if unfit else fitness.threads_left()
@@ -211,18 +211,18 @@ def main(fd: int) -> NoReturn:
     channel = Channel(socket.socket(fileno=fd))
     records: RecordHandler | None = None
     unfit: list[str] = []
-    while (orders := _await_orders(channel, unfit)).kind in ("base", "template"):
-        if orders.kind == "base":
+    while (spec := _await_spec(channel, unfit)).kind in ("base", "template"):
+        if spec.kind == "base":
             _become_base(channel, unfit)
         else:
-            records = _become_template(channel, orders)
+            records = _become_template(channel, spec)
         channel = ForkServer(channel).serve()
-    link = Link(channel, orders, records)
-    _set_up(channel, orders, link, loaded=records is not None)
+    link = Link(channel, spec, records)
+    _set_up(channel, spec, link, loaded=records is not None)
     link.start()
     code = 0
     try:
-        _work(link.orders.runtime)[link.orders.kind](link)
+        _work(link.spec.runtime)[link.spec.kind](link)
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException as error:
@@ -232,24 +232,24 @@ def main(fd: int) -> NoReturn:
     _exit(code)
 
 
-def _set_up(channel: Channel, orders: Orders, link: Link, *, loaded: bool = False) -> None:
+def _set_up(channel: Channel, spec: ProcessSpec, link: Link, *, loaded: bool = False) -> None:
     """Makes the process what the agent's file expects; in the fork of a template most of it is there."""
     _set_up_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _pass_over)
-    fds = channel.take_fds(1) if orders.snapshot else []
+    fds = channel.take_fds(1) if spec.snapshot else []
     if loaded:
         for fd in fds:
             loading.renew(fd)
         return
     os.environ.clear()
-    os.environ.update(orders.environ)
+    os.environ.update(spec.environ)
     debugging.install_hook()
-    logging.getLogger().setLevel(orders.log_level)
+    logging.getLogger().setLevel(spec.log_level)
     link.records.install()
-    command = "start" if orders.production else "dev"
-    loading.prepare(orders.file, orders.folder, Snapshot(fds[0] if fds else None), command)
-    if orders.runtime == "native":
+    command = "start" if spec.production else "dev"
+    loading.prepare(spec.file, spec.folder, Snapshot(fds[0] if fds else None), command)
+    if spec.runtime == "native":
         owned.separate_shadows(owned.own_roots())
 
 
@@ -263,17 +263,17 @@ def _become_base(channel: Channel, unfit: list[str]) -> None:
     channel.send("ready")
 
 
-def _become_template(channel: Channel, orders: Orders) -> RecordHandler:
+def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
     """Loads the file; `Failed` and the end if it does not load."""
-    link = Link(channel, orders)
-    _set_up(channel, orders, link)
+    link = Link(channel, spec)
+    _set_up(channel, spec, link)
     open_before, drawn = fitness.descriptors(), list[str]()
     link.say("loading")
     started = time.monotonic()
     gc.disable()
     try:
         with fitness.random_use(drawn):
-            _work(orders.runtime)[orders.kind](link)
+            _work(spec.runtime)[spec.kind](link)
     except BaseException as error:
         link.fail(error)
         channel.flush_here()

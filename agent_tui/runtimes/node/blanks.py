@@ -180,7 +180,7 @@ class Blanks:
     def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
         """Return a blank for that environment: the one of the stock that is farthest, else a new one.
 
-        Its new owner gives it its orders once it is `ready`, or gives it back. Raise OSError, also for a
+        Its new owner gives it its spec once it is `ready`, or gives it back. Raise OSError, also for a
         project that has no SDK any more.
         """
         if kind is ProcessKind.CONTROL:
@@ -200,7 +200,7 @@ class Blanks:
         return blank
 
     def give_back(self, blank: Blank) -> None:
-        """Take a blank back that was claimed and got no orders."""
+        """Take a blank back that was claimed and got no spec."""
         self._stock.insert(0, blank)
         if self._closing:
             self._end(blank, "agent-tui ends")
@@ -213,7 +213,7 @@ class Blanks:
             self._refill_later()
 
     def leaves(self, blank: Blank) -> None:
-        """A claimed blank gets its orders now: from here on its channel is its owner's."""
+        """A claimed blank gets its spec now: from here on its channel is its owner's."""
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:

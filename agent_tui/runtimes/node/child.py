@@ -1,6 +1,6 @@
 """A Node child: a blank that becomes a process of the agent once it is ready.
 
-Until then it is only claimed: a child that is ended before it got its orders goes back to the stock, since
+Until then it is only claimed: a child that is ended before it got its spec goes back to the stock, since
 importing the SDK is what costs. And nothing may be sent while the SDK's job main takes the channel over
 (agents-js.md §8.4).
 """
@@ -43,7 +43,7 @@ class NodeChild:
         dialect: NodeDialect,
         sink: LogSink,
         process_id: str,
-        orders: bytes,
+        spec: bytes,
         initialize: bytes,
     ) -> None:
         """`initialize` is the line that starts the SDK's main; empty where there is none."""
@@ -53,7 +53,7 @@ class NodeChild:
         self._dialect = dialect
         self._sink = sink
         self._process_id = process_id
-        self._orders = orders
+        self._spec = spec
         self._initialize = initialize
         self._lines: asyncio.Future[_Lines | None] = asyncio.get_running_loop().create_future()
         """None when the blank went back to the stock."""
@@ -68,7 +68,7 @@ class NodeChild:
         return self._traits
 
     def send(self, message: ToChild) -> None:
-        # Before it has its orders there is nobody to send to: callers wait until it is ready.
+        # Before it has its spec there is nobody to send to: callers wait until it is ready.
         if self._lines.done() and (lines := self._lines.result()) is not None:
             lines.send(message)
 
@@ -96,12 +96,12 @@ class NodeChild:
         lines = _Lines(
             self._blank.process, self._traits, self._dialect, self._initialize, side[0] if side else None
         )
-        lines.send_line(self._orders)
+        lines.send_line(self._spec)
         self._lines.set_result(lines)
 
 
 class _Lines(LineChild):
-    """Holds messages back from the orders until the child is ready. What must arrive while the main
+    """Holds messages back from the spec until the child is ready. What must arrive while the main
     thread is blocked has its own channel."""
 
     def __init__(
@@ -142,7 +142,7 @@ class _Lines(LineChild):
     def _deliver(self, message: FromChild) -> None:
         match message:
             case Loading():
-                # The child listened for its orders only; Node keeps this line until the job main listens.
+                # The child listened for its spec only; Node keeps this line until the job main listens.
                 self.send_line(self._initialize)
             case Ready() | Manifest() | Failed():
                 held, self._held = self._held, None

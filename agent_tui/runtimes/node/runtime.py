@@ -72,7 +72,7 @@ class NodeRuntime:
         found = json.loads(functions) if functions else {}
         dialect = NodeDialect(kind, process_id, self._sink, self._clock, self.environ)
         initialize = b"" if kind is ProcessKind.CONTROL else self._initialize()
-        orders = {
+        spec = {
             "kind": str(kind),
             "process_id": process_id,
             "file": found.get("agent", str(self._file)) if kind is ProcessKind.JOB else str(self._file),
@@ -91,7 +91,7 @@ class NodeRuntime:
             dialect,
             self._sink,
             process_id,
-            encode_line("orders", orders),
+            encode_line("spec", spec),
             initialize,
         )
 
