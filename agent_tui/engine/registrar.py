@@ -220,7 +220,7 @@ class Registrar:
             case Refused(reason=reason):
                 self._emit(ev.WorkerRefused(reason))
             case Suspect() | Recovered():
-                self._emit(ev.LinkSuspect(suspect=isinstance(event, Suspect)))
+                self._emit(ev.ConnectionSuspect(suspect=isinstance(event, Suspect)))
             case LoadReported(measured=measured, reported=reported):
                 self._reported_load = reported
                 self._emit(ev.LoadMeasured(measured, reported))

@@ -126,7 +126,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "retry_in_s": None,
         "refused": True,
     },
-    ev.LinkSuspect: lambda e: {"event": "link", "suspect": e.suspect},
+    ev.ConnectionSuspect: lambda e: {"event": "link", "suspect": e.suspect},
     ev.GenerationReady: lambda e: {
         "event": "generation_ready",
         "generation": e.generation,

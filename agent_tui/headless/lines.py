@@ -184,7 +184,9 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.WorkerRegistered: _registered,
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: lambda e: f"✗ {e.reason}",
-    ev.LinkSuspect: lambda e: "○ the server does not answer" if e.suspect else "● the server answers again",
+    ev.ConnectionSuspect: lambda e: (
+        "○ the server does not answer" if e.suspect else "● the server answers again"
+    ),
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
     ev.StartsFailing: _starts_failing,

@@ -153,7 +153,7 @@ class WorkerRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkSuspect:
+class ConnectionSuspect:
     """The server did not answer a ping in time (`suspect`), or does again."""
 
     suspect: bool
@@ -573,7 +573,7 @@ Event = (
     | WorkerRegistered
     | WorkerDisconnected
     | WorkerRefused
-    | LinkSuspect
+    | ConnectionSuspect
     | LoadMeasured
     | GenerationLoading
     | GenerationOvertaken

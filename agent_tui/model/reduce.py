@@ -106,7 +106,7 @@ def _refused(state: AppState, event: ev.WorkerRefused, ts: float) -> AppState:
     return replace(state, worker=worker)
 
 
-def _suspect(state: AppState, event: ev.LinkSuspect, ts: float) -> AppState:
+def _suspect(state: AppState, event: ev.ConnectionSuspect, ts: float) -> AppState:
     phase = Registration.SUSPECT if event.suspect else Registration.REGISTERED
     return replace(state, worker=replace(state.worker, state=phase))
 
@@ -468,7 +468,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.WorkerRegistered: _registered,
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: _refused,
-    ev.LinkSuspect: _suspect,
+    ev.ConnectionSuspect: _suspect,
     ev.LoadMeasured: _load,
     ev.GenerationLoading: _generation_loading,
     ev.GenerationOvertaken: _generation_overtaken,

@@ -28,7 +28,7 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 
-class LinkRefusedError(Exception):
+class UpgradeRefusedError(Exception):
     """The server answered the upgrade with something else: HTTP status and body, and its time (`Date`)."""
 
     def __init__(self, status: int, body: str, date: str = "") -> None:
@@ -38,7 +38,7 @@ class LinkRefusedError(Exception):
         self.date = date
 
 
-class LinkFailedError(Exception):
+class ConnectFailedError(Exception):
     """No HTTP answer at all; the text says why and where to look.
 
     `is_local`: it is for want of descriptors here, and says nothing about the server.
@@ -49,19 +49,19 @@ class LinkFailedError(Exception):
         self.is_local = is_local
 
 
-class LinkLostError(Exception):
+class TransportLostError(Exception):
     """The connection is over; the text says how."""
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """An open connection."""
 
     async def send(self, frame: bytes) -> None:
-        """Sends one binary message. Raises `LinkLostError`."""
+        """Sends one binary message. Raises `TransportLostError`."""
         ...
 
     async def receive(self) -> bytes | str:
-        """The next message. Raises `LinkLostError`."""
+        """The next message. Raises `TransportLostError`."""
         ...
 
     async def close(self) -> None:
@@ -69,12 +69,12 @@ class Link(Protocol):
         ...
 
 
-Connect = Callable[[str, Mapping[str, str]], Awaitable[Link]]
-"""Opens a connection to a URL, with headers. Raises `LinkRefusedError` or `LinkFailedError`. The caller
+Connect = Callable[[str, Mapping[str, str]], Awaitable[Transport]]
+"""Opens a connection to a URL, with headers. Raises `UpgradeRefusedError` or `ConnectFailedError`. The caller
 limits the time by cancelling."""
 
 
-class _WebsocketLink:
+class _WebsocketTransport:
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
 
@@ -82,19 +82,19 @@ class _WebsocketLink:
         try:
             await self._websocket.send(frame)
         except ConnectionClosed as closed:
-            raise LinkLostError(_describe(closed)) from None
+            raise TransportLostError(_describe(closed)) from None
 
     async def receive(self) -> bytes | str:
         try:
             return await self._websocket.recv()
         except ConnectionClosed as closed:
-            raise LinkLostError(_describe(closed)) from None
+            raise TransportLostError(_describe(closed)) from None
 
     async def close(self) -> None:
         await self._websocket.close()
 
 
-async def websocket_connect(url: str, headers: Mapping[str, str]) -> Link:
+async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
     """The real `Connect`. A proxy from the environment is used, but never for a server on this machine."""
     try:
         with DESCRIPTORS.reserve():
@@ -113,14 +113,16 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Link:
     except InvalidStatus as refused:
         answer = refused.response
         body = bytes(answer.body or b"").decode(errors="replace")
-        raise LinkRefusedError(answer.status_code, body, answer.headers.get("Date", "")) from None
+        raise UpgradeRefusedError(answer.status_code, body, answer.headers.get("Date", "")) from None
     except (
         OSError,
         WebSocketException,
         ImportError,
     ) as error:  # ImportError: a SOCKS proxy without its library
-        raise LinkFailedError(explain_unreachable(error, url), is_local=lacks_descriptors(error)) from error
-    return _WebsocketLink(websocket)
+        raise ConnectFailedError(
+            explain_unreachable(error, url), is_local=lacks_descriptors(error)
+        ) from error
+    return _WebsocketTransport(websocket)
 
 
 def _describe(closed: ConnectionClosed) -> str:
@@ -137,14 +139,14 @@ class Session:
 
     def __init__(
         self,
-        link: Link,
+        transport: Transport,
         machine: WorkerProtocol,
         deliver: Callable[[WorkerEvent], None],
         clock: Clock,
         timings: Timings,
     ) -> None:
         self.machine = machine
-        self._link = link
+        self._transport = transport
         self._deliver = deliver
         self._clock = clock
         self._timings = timings
@@ -176,8 +178,8 @@ class Session:
     async def _read(self) -> str:
         while True:
             try:
-                frame = await self._link.receive()
-            except LinkLostError as lost:
+                frame = await self._transport.receive()
+            except TransportLostError as lost:
                 return str(lost)
             self.machine.receive(frame, self._clock.boottime(), self._clock.time())
             self._pass_on()
@@ -188,7 +190,7 @@ class Session:
             self._to_send.clear()
             try:
                 await self._send_outbox()
-            except LinkLostError as lost:
+            except TransportLostError as lost:
                 return str(lost)
 
     async def _keep_time(self) -> str:
@@ -233,7 +235,7 @@ class Session:
 
     async def _send_outbox(self) -> None:
         while self._outbox:
-            await self._link.send(self._outbox.popleft())
+            await self._transport.send(self._outbox.popleft())
 
     async def _wind_down(self, parts: list[asyncio.Task[str]]) -> None:
         for part in parts:
@@ -242,9 +244,9 @@ class Session:
         try:
             async with asyncio.timeout(self._timings.flush_timeout_s):
                 await self._send_outbox()
-        except (LinkLostError, TimeoutError):
+        except (TransportLostError, TimeoutError):
             pass
-        await self._link.close()
+        await self._transport.close()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

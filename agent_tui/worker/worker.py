@@ -17,10 +17,10 @@ from agent_tui.model.errors import ServerError
 from agent_tui.worker import load
 from agent_tui.worker.connection import (
     Connect,
-    Link,
-    LinkFailedError,
-    LinkRefusedError,
+    ConnectFailedError,
     Session,
+    Transport,
+    UpgradeRefusedError,
     websocket_connect,
 )
 from agent_tui.worker.messages import (
@@ -293,22 +293,22 @@ class Worker:
         limit = asyncio.timeout(self._timings.open_timeout_s)
         try:
             async with limit:
-                link = await self._connect(self._url, headers)
-        except LinkRefusedError as refused:
+                transport = await self._connect(self._url, headers)
+        except UpgradeRefusedError as refused:
             skew = skew_s(refused.date, self._clock.time())
             line = explain_refusal(refused.status, refused.body, self._url, self._server.api_key, skew)
             return _Ended(line, refused=refused.status in CREDENTIALS_REFUSED)
-        except LinkFailedError as failed:
+        except ConnectFailedError as failed:
             return _Ended(str(failed), is_local=failed.is_local)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             return _Ended(explain_unreachable(error, self._url))
-        return await self._serve(link)
+        return await self._serve(transport)
 
-    async def _serve(self, link: Link) -> _Ended:
+    async def _serve(self, transport: Transport) -> _Ended:
         machine = WorkerProtocol(self.registration, self._timings)
-        session = self._session = Session(link, machine, self._handle, self._clock, self._timings)
+        session = self._session = Session(transport, machine, self._handle, self._clock, self._timings)
         self._registered_at = None
         try:
             reason = await session.run()

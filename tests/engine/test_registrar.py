@@ -211,8 +211,8 @@ async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
             "a message of the server was passed over: an empty message",
         ]
         assert [each for each in s.events if not isinstance(each, ev.Notice)] == [
-            ev.LinkSuspect(suspect=True),
-            ev.LinkSuspect(suspect=False),
+            ev.ConnectionSuspect(suspect=True),
+            ev.ConnectionSuspect(suspect=False),
             ev.LoadMeasured(0.9, 0.8),
             ev.WorkerDisconnected("gone", 1.0, 1),
             ev.WorkerRefused("the key is wrong"),

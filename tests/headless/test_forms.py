@@ -103,7 +103,7 @@ EVERY: list[ev.Event] = [
     ev.ServerChosen(ev.ServerKind.EMBEDDED, "ws://127.0.0.1:1", "127.0.0.1", remote=False, media=False),
     ev.HttpListening("http://127.0.0.1:1"),
     ev.WorkerRefused("401"),
-    ev.LinkSuspect(suspect=True),
+    ev.ConnectionSuspect(suspect=True),
     ev.OfferAnswered("AJ_a", accepted=False),
     ev.Dispatched("a", "", None, 1),
     ev.ProcessBlocked("p1", 1, None, 1.5, "agent.py:3", "Thread…"),

@@ -54,7 +54,7 @@ def test_registration_and_its_troubles() -> None:
     registered = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
     state = run(registered)
     assert (state.worker.state, state.worker.worker_id, state.worker.reconnects) == ("registered", "AW_1", 0)
-    state = run(ev.LinkSuspect(suspect=True), state=state)
+    state = run(ev.ConnectionSuspect(suspect=True), state=state)
     assert state.worker.state is Registration.SUSPECT
     state = run(ev.WorkerDisconnected("gone", 2.0, 1), state=state)
     assert (state.worker.state, state.worker.reason) == (Registration.BACKING_OFF, "gone")
@@ -72,7 +72,7 @@ def test_registration_and_its_troubles() -> None:
 def test_a_registration_that_takes_over_is_no_reconnect() -> None:
     first = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
     renamed = dataclasses.replace(first, worker_id="AW_2", agent_name="alice")
-    for between in ((), (ev.LinkSuspect(suspect=True),)):
+    for between in ((), (ev.ConnectionSuspect(suspect=True),)):
         worker = run(first, *between, renamed).worker
         assert (worker.state, worker.agent_name, worker.reconnects) == ("registered", "alice", 0)
     lost = ev.WorkerDisconnected("gone", 2.0, 1)

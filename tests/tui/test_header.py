@@ -115,7 +115,7 @@ def test_the_next_attempt_is_counted_down() -> None:
     [
         (ev.WorkerDisconnected("gone", None, 17), "✗ offline"),
         (ev.WorkerRefused("no"), "✗ refused"),
-        (ev.LinkSuspect(suspect=True), "◐ server does not answer"),
+        (ev.ConnectionSuspect(suspect=True), "◐ server does not answer"),
         (ev.Stopping("quit", 1, 60.0), "■ stopping"),
     ],
 )

@@ -3,7 +3,7 @@
 import asyncio
 
 from agent_tui.model.child import AcceptArguments
-from agent_tui.worker.connection import LinkFailedError, LinkRefusedError
+from agent_tui.worker.connection import ConnectFailedError, UpgradeRefusedError
 from agent_tui.worker.worker import WorkerState
 
 from .support import (
@@ -15,10 +15,10 @@ from .support import (
 ME = AcceptArguments(identity="agent-1")
 
 
-DOWN = LinkFailedError("nothing listens")
+DOWN = ConnectFailedError("nothing listens")
 
 
-WRONG_KEY = LinkRefusedError(401, "invalid API key")
+WRONG_KEY = UpgradeRefusedError(401, "invalid API key")
 
 
 def now() -> float:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from livekit.protocol import agent
 
-from agent_tui.worker.connection import Link, LinkLostError
+from agent_tui.worker.connection import Transport, TransportLostError
 from agent_tui.worker.messages import Registration, WorkerEvent
 from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
@@ -87,12 +87,12 @@ class MemoryLink:
         self.send_takes_s = send_takes_s
         self.got: list[agent.WorkerMessage] = []
         self.closed = False
-        self._incoming: asyncio.Queue[bytes | str | LinkLostError] = asyncio.Queue()
+        self._incoming: asyncio.Queue[bytes | str | TransportLostError] = asyncio.Queue()
 
     async def send(self, frame: bytes) -> None:
         assert isinstance(frame, bytes)
         if self.closed:
-            raise LinkLostError("closed")
+            raise TransportLostError("closed")
         message = agent.WorkerMessage.FromString(frame)
         self.got.append(message)
         if message.WhichOneof("message") == "register" and self.registers:
@@ -103,7 +103,7 @@ class MemoryLink:
 
     async def receive(self) -> bytes | str:
         item = await self._incoming.get()
-        if isinstance(item, LinkLostError):
+        if isinstance(item, TransportLostError):
             raise item
         return item
 
@@ -115,7 +115,7 @@ class MemoryLink:
         self._incoming.put_nowait(raw)
 
     def hang_up(self) -> None:
-        self._incoming.put_nowait(LinkLostError("the server hung up"))
+        self._incoming.put_nowait(TransportLostError("the server hung up"))
 
     def kinds(self) -> list[str]:
         return [message.WhichOneof("message") or "" for message in self.got]
@@ -133,7 +133,7 @@ class MemoryServer:
         self.attempts: list[float] = []
         self.requests: list[tuple[str, Mapping[str, str]]] = []
 
-    async def __call__(self, url: str, headers: Mapping[str, str]) -> Link:
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> Transport:
         self.attempts.append(asyncio.get_running_loop().time())
         self.requests.append((url, headers))
         step = self._script.pop(0) if len(self._script) > 1 else self._script[0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from agent_tui.model.errors import ExitCode, ServerError, UserError
-from agent_tui.worker.connection import Link, LinkFailedError, LinkRefusedError
+from agent_tui.worker.connection import ConnectFailedError, Transport, UpgradeRefusedError
 from agent_tui.worker.messages import Disconnected, Refused, Registered
 from agent_tui.worker.protocol import Timings
 from agent_tui.worker.urls import ServerAddress
@@ -46,7 +46,7 @@ def test_without_retries_the_first_failure_raises() -> None:
 
 
 def test_a_want_of_descriptors_is_waited_out_and_counts_as_no_attempt() -> None:
-    none_left = LinkFailedError("no file descriptor is left here", is_local=True)
+    none_left = ConnectFailedError("no file descriptor is left here", is_local=True)
 
     async def scenario() -> None:
         server = MemoryServer(*[none_left] * 20, DOWN, {})
@@ -128,7 +128,7 @@ def test_a_connection_that_never_opens_is_given_up() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
     async def scenario() -> None:
-        server, told = MemoryServer(LinkRefusedError(status, "invalid API key")), Recorder()
+        server, told = MemoryServer(UpgradeRefusedError(status, "invalid API key")), Recorder()
         with pytest.raises(ServerError, match="'devkey'") as raised:
             await make_worker(server, told).run()
         assert told.all(Refused) == [Refused(str(raised.value))]
@@ -139,7 +139,9 @@ def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
 
 def test_another_refusal_is_tried_again() -> None:
     async def scenario() -> None:
-        async with Scene(MemoryServer(LinkRefusedError(404, ""), LinkRefusedError(503, ""), {})) as scene:
+        async with Scene(
+            MemoryServer(UpgradeRefusedError(404, ""), UpgradeRefusedError(503, ""), {})
+        ) as scene:
             await scene.told.until(Registered)
             first, second = (each.reason for each in scene.told.all(Disconnected))
             assert "HTTP 404" in first
@@ -193,7 +195,7 @@ def test_a_retry_cuts_a_pause_short() -> None:
 
 
 def test_a_retry_during_an_attempt_is_not_lost() -> None:
-    async def refuses_slowly(url: str, headers: Mapping[str, str]) -> Link:
+    async def refuses_slowly(url: str, headers: Mapping[str, str]) -> Transport:
         await asyncio.sleep(1)
         return await server(url, headers)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 from . import loading
 
 if TYPE_CHECKING:
-    from .process import Link
+    from .process import HostLink
 
 _log = logging.getLogger("agent-tui")
 
@@ -83,7 +83,7 @@ class LoadedAgent(Protocol):
 class ControlLoop:
     """Answers the host on an event loop in the main thread until it is told to end."""
 
-    def __init__(self, link: Link, agent: LoadedAgent) -> None:
+    def __init__(self, link: HostLink, agent: LoadedAgent) -> None:
         self._link = link
         self._agent = agent
         self._offers: dict[str, Offer] = {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from .channel import own_thread
 
 if TYPE_CHECKING:
-    from .process import Link
+    from .process import HostLink
 
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
@@ -59,7 +59,7 @@ def running_job(value: dict[str, Any]) -> Any:
 class Bridge:
     """Carries messages both ways in two threads until either side ends."""
 
-    def __init__(self, link: Link, http_proxy: str | None, *, acknowledges: bool = True) -> None:
+    def __init__(self, link: HostLink, http_proxy: str | None, *, acknowledges: bool = True) -> None:
         from livekit.agents.ipc import channel, proto
         from livekit.agents.utils.aio import duplex_unix
 
@@ -187,7 +187,7 @@ class QuietHandler(logging.Handler):
         """Nothing: the record went to the host by our handler."""
 
 
-def _say_bare(link: Link, case: str, message: object) -> None:
+def _say_bare(link: HostLink, case: str, message: object) -> None:
     link.say(case)
 
 

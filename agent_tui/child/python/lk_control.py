@@ -19,7 +19,7 @@ from .lk_bridge import running_job
 from .lk_sdk import FUNCTIONS, GUARD, PICKLED, import_sdk, runners, set_mode, set_up_logging
 
 if TYPE_CHECKING:
-    from .process import Link
+    from .process import HostLink
 
 _log = logging.getLogger("agent-tui")
 
@@ -79,7 +79,7 @@ class SdkAgent:
         self._processes[:] = [SimpleNamespace(running_job=running_job(each)) for each in value["active_jobs"]]
 
 
-def run(link: Link) -> None:
+def run(link: HostLink) -> None:
     """Sends `Loading`, then `Manifest` or `Failed`; then serves."""
     try:
         capture = import_sdk(link)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from .lk_sdk import Capture
-    from .process import Link
+    from .process import HostLink
 
 _log = logging.getLogger("agent-tui")
 
@@ -42,7 +42,7 @@ _loaded = False
 """Whether this process is the fork of a template, which has run the file."""
 
 
-def load(link: Link) -> None:
+def load(link: HostLink) -> None:
     """What a template does: becomes a job process and runs the file, for its forks."""
     global _loaded
     _prepare(link).run_file("__mp_main__")
@@ -50,7 +50,7 @@ def load(link: Link) -> None:
     _loaded = True
 
 
-def run(link: Link) -> None:
+def run(link: HostLink) -> None:
     """`Loading`, then the SDK's job main until the job is over."""
     try:
         capture = _prepare(link)
@@ -81,7 +81,7 @@ def run(link: Link) -> None:
     _run_main(link, bridge, main, arguments)
 
 
-def _run_main(link: Link, bridge: Bridge, main: ModuleType, arguments: Any) -> None:
+def _run_main(link: HostLink, bridge: Bridge, main: ModuleType, arguments: Any) -> None:
     bridge.start()
     try:
         main.proc_main(arguments)
@@ -96,7 +96,7 @@ def _run_main(link: Link, bridge: Bridge, main: ModuleType, arguments: Any) -> N
         raise SystemExit(1)
 
 
-def _prepare(link: Link) -> Capture:
+def _prepare(link: HostLink) -> Capture:
     """Makes this what the SDK's fork server makes of a job process, before the file is run (fork.md §2)."""
     global _prepared
     if _prepared is None:
@@ -111,7 +111,7 @@ def _prepare(link: Link) -> Capture:
     return _prepared
 
 
-def _functions(link: Link, capture: Capture) -> dict[str, Any]:
+def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
     """The functions, by the control process's pickles; where that cannot be, by running the guard here."""
     packed = link.spec.functions
     if packed.startswith(PICKLED):
@@ -126,7 +126,7 @@ def _functions(link: Link, capture: Capture) -> dict[str, Any]:
     return {name: getattr(server, attribute, None) for name, attribute in FUNCTIONS.items()}
 
 
-def _tell_of_models(link: Link) -> None:
+def _tell_of_models(link: HostLink) -> None:
     """Tells the host when the job makes its own copy of what a base could hold for all jobs."""
     name = "livekit.agents.inference.eot.transports"
     with contextlib.suppress(ImportError, AttributeError):  # since 1.7
@@ -140,7 +140,9 @@ def _tell_of_models(link: Link) -> None:
         transports._EOT = told
 
 
-def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | None) -> Callable[..., Any]:
+def _watched_prewarm(
+    link: HostLink, bridge: Bridge, prewarm: Callable[..., Any] | None
+) -> Callable[..., Any]:
     def watched(process: Any) -> Any:
         try:
             return None if prewarm is None else prewarm(process)
@@ -153,7 +155,7 @@ def _watched_prewarm(link: Link, bridge: Bridge, prewarm: Callable[..., Any] | N
     return functools.wraps(prewarm)(watched) if prewarm is not None else watched
 
 
-def _watched_entry(link: Link, bridge: Bridge, entry: Callable[..., Any]) -> Callable[..., Any]:
+def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) -> Callable[..., Any]:
     """The entry function, saying when it starts and why it fails; the SDK's own handling goes on."""
 
     @functools.wraps(entry)
@@ -181,7 +183,7 @@ def _watched_entry(link: Link, bridge: Bridge, entry: Callable[..., Any]) -> Cal
     return watched
 
 
-def _watch_connect(link: Link, context: Any) -> None:
+def _watch_connect(link: HostLink, context: Any) -> None:
     """Has the context say once when it has joined its room; sessions join through the same object."""
     join = getattr(context, "connect", None)
     if join is None:
@@ -243,7 +245,7 @@ def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | Non
     return cancel
 
 
-def run_inference(link: Link) -> None:
+def run_inference(link: HostLink) -> None:
     """`Loading`, then the SDK's inference main with the runners that the file's plugins registered."""
     multiprocessing.current_process().name = "agents_inference_process"
     try:

@@ -22,7 +22,7 @@ from . import loading, owned
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .process import Link
+    from .process import HostLink
 
 
 class Captured(BaseException):
@@ -253,7 +253,7 @@ PICKLED, GUARD = "pickle:", "guard:"
 """`Manifest.functions`: either the pickled functions, or why they could not be and the file runs in full."""
 
 
-def import_sdk(link: Link) -> Capture:
+def import_sdk(link: HostLink) -> Capture:
     """Imports the SDK and replaces its ways to start a worker."""
     capture = Capture(link.spec.file)
     importlib.import_module("livekit.agents")
@@ -261,13 +261,13 @@ def import_sdk(link: Link) -> Capture:
     return capture
 
 
-def inherit_mode(link: Link) -> None:
+def inherit_mode(link: HostLink) -> None:
     """The variable that `python agent.py dev` hands down to its children; `start` does not."""
     if not link.spec.production:
         os.environ["LIVEKIT_DEV_MODE"] = "1"
 
 
-def set_mode(link: Link) -> None:
+def set_mode(link: HostLink) -> None:
     """What `python agent.py dev`, or `start` in production, sets before it starts children."""
     inherit_mode(link)
     http_context = importlib.import_module("livekit.agents.utils.http_context")
@@ -275,7 +275,7 @@ def set_mode(link: Link) -> None:
         http_context._set_default_cert_env()
 
 
-def set_up_logging(link: Link) -> None:
+def set_up_logging(link: HostLink) -> None:
     """Levels as the SDK's worker sets them, and our handler if the file's set-up threw it out."""
     from livekit.agents import log, plugin
 

@@ -12,7 +12,7 @@ from . import loading, native, owned
 from .control import ControlLoop, Offer
 
 if TYPE_CHECKING:
-    from .process import Link
+    from .process import HostLink
 
 MODULE = "__mp_main__"
 """A native file is not run as `__main__`: nothing is captured from its guard, which is for its own use."""
@@ -44,7 +44,7 @@ class NativeAgent:
         self.worker.active_jobs = [native.record(each) for each in value["active_jobs"]]
 
 
-def run(link: Link) -> None:
+def run(link: HostLink) -> None:
     """Sends `Loading`, then `Manifest` or `Failed`; then serves."""
     link.say("loading")
     started = time.monotonic()

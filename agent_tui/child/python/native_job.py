@@ -13,7 +13,7 @@ from . import debugging, loading, native
 from .native_control import MODULE
 
 if TYPE_CHECKING:
-    from .process import Link
+    from .process import HostLink
 
 _log = logging.getLogger("agent-tui")
 
@@ -28,7 +28,7 @@ _loaded: native.Agent | None = None
 """What the template loaded that this process is a fork of."""
 
 
-def load(link: Link) -> native.Agent:
+def load(link: HostLink) -> native.Agent:
     """Loads the file, once: in the forks of the process that did, it is there already."""
     global _loaded
     if _loaded is None:
@@ -37,7 +37,7 @@ def load(link: Link) -> native.Agent:
     return _loaded
 
 
-def run(link: Link) -> None:
+def run(link: HostLink) -> None:
     """Loads and prewarms (`Loading`, then `Ready` or `Failed`), then serves until the job is over."""
     loop = link.loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -76,7 +76,7 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class _JobProcess:
-    def __init__(self, link: Link, agent: native.Agent, process: native.Process) -> None:
+    def __init__(self, link: HostLink, agent: native.Agent, process: native.Process) -> None:
         self._link = link
         self._agent = agent
         self._process = process

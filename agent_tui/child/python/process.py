@@ -55,7 +55,7 @@ class ProcessSpec:
     """Whether a descriptor with the generation's modules came with it."""
 
 
-class Link:
+class HostLink:
     """The process as the agent's side sees the host: says things, listens, and notices its loss."""
 
     def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
@@ -167,11 +167,11 @@ def _pass_over(signum: int, frame: object) -> None:
     """The host alone ends children. A handler, unlike SIG_IGN, is not inherited by programs they start."""
 
 
-def _work(runtime: str) -> dict[str, Callable[[Link], object]]:
+def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
     """What processes of that kind of agent file do, by their own kind; a template loads."""
     from . import lk_control, lk_job, native_control, native_job
 
-    kinds: dict[str, dict[str, Callable[[Link], object]]] = {
+    kinds: dict[str, dict[str, Callable[[HostLink], object]]] = {
         "native": {
             "control": native_control.run,
             "template": native_job.load,
@@ -217,7 +217,7 @@ def main(fd: int) -> NoReturn:
         else:
             records = _become_template(channel, spec)
         channel = ForkServer(channel).serve()
-    link = Link(channel, spec, records)
+    link = HostLink(channel, spec, records)
     _set_up(channel, spec, link, loaded=records is not None)
     link.start()
     code = 0
@@ -232,7 +232,7 @@ def main(fd: int) -> NoReturn:
     _exit(code)
 
 
-def _set_up(channel: Channel, spec: ProcessSpec, link: Link, *, loaded: bool = False) -> None:
+def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool = False) -> None:
     """Makes the process what the agent's file expects; in the fork of a template most of it is there."""
     _set_up_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -265,7 +265,7 @@ def _become_base(channel: Channel, unfit: list[str]) -> None:
 
 def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
     """Loads the file; `Failed` and the end if it does not load."""
-    link = Link(channel, spec)
+    link = HostLink(channel, spec)
     _set_up(channel, spec, link)
     open_before, drawn = fitness.descriptors(), list[str]()
     link.say("loading")
