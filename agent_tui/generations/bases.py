@@ -234,9 +234,9 @@ class Bases:
             self._died(f"no base comes up: {error}", most=1 if error.is_codes_fault else MOST_DEATHS)
             return None
         report = base.report
-        if report is not None and report.unfit:
-            process.shutdown(report.unfit)
-            self._exclude(report.module, report.unfit)
+        if report is not None and report.unsafe:
+            process.shutdown(report.unsafe)
+            self._exclude(report.module, report.unsafe)
             return None
         return base
 
@@ -289,7 +289,7 @@ class Bases:
         self._later(self._get(base.environ))
 
     def _exclude(self, module: str, why: str) -> None:
-        """A module that makes a base unfit stays out of it; the SDK cannot."""
+        """A module that makes a base unsafe stays out of it; the SDK cannot."""
         if module and module not in self._sdk:
             self._excluded.add(module)
             self._warm_up = tuple(name for name in self._warm_up if name != module)
@@ -312,9 +312,9 @@ class Bases:
             case ch.Imported() if base is not None:
                 base.asked.update(message.asked)
                 base.prepared.set()
-                if message.unfit:
-                    self._exclude(message.module, message.unfit)
-                    self._replace(base, message.unfit)
+                if message.unsafe:
+                    self._exclude(message.module, message.unsafe)
+                    self._replace(base, message.unsafe)
                 else:
                     asyncio.get_running_loop().call_later(self._tidy_after_s, process.send, ch.Tidy())
             case _:

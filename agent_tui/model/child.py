@@ -273,7 +273,7 @@ class Wants:
 class BaseReport:
     """What a base found out about itself."""
 
-    unfit: str
+    unsafe: str
     """Why it cannot be forked; empty if it can."""
     module: str
     """The module that made it so, if one did."""
@@ -288,7 +288,7 @@ class Imported:
     """Answer to `ImportModules`: those that could be imported, and the rest as in `BaseReport`."""
 
     modules: tuple[str, ...]
-    unfit: str
+    unsafe: str
     module: str
     asked: tuple[str, ...]
 

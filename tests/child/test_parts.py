@@ -317,13 +317,13 @@ import ctypes, os, sys, types
 package = types.ModuleType("child")
 package.__path__ = [sys.argv[1]]
 sys.modules["child"] = package
-from child import fitness
-print(fitness.threads_left(), end=";")
+from child import fork_safety
+print(fork_safety.threads_left(), end=";")
 libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
 libc.pthread_create(ctypes.byref(thread), None, ctypes.cast(libc.pause, ctypes.c_void_p), None)
-print(fitness.threads_left(), end=";")
+print(fork_safety.threads_left(), end=";")
 libc.pthread_setname_np(thread, b"tokio-worker")
-print(fitness.threads_left(), flush=True)
+print(fork_safety.threads_left(), flush=True)
 os._exit(0)
 """
 

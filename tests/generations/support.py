@@ -38,7 +38,7 @@ class Script:
     broken: ch.Failed | None = None
     hangs: bool = False
     prewarm_fails: ch.Failed | None = None
-    unfit: ch.BaseReport = field(default_factory=lambda: ch.BaseReport("", "", (), ()))
+    base: ch.BaseReport = field(default_factory=lambda: ch.BaseReport("", "", (), ()))
     unsafe: str = ""
     imports_at_once: bool = True
     on_load: Callable[[], object] = lambda: None
@@ -49,7 +49,7 @@ class Script:
         child.say(ch.Loading())
         match child.kind:
             case ch.ProcessKind.BASE:
-                child.say(self.unfit, ch.Ready())
+                child.say(self.base, ch.Ready())
                 child.answers = self._base
             case ch.ProcessKind.CONTROL | ch.ProcessKind.TEMPLATE:
                 self._load(child)

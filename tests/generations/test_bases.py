@@ -42,7 +42,7 @@ async def test_a_variable_that_modules_read_makes_it_stale(
     asked: tuple[str, ...], before: dict[str, str], after: dict[str, str], same: bool
 ) -> None:
     async with world() as w:
-        w.script.unfit = ch.BaseReport("", "", asked, ())
+        w.script.base = ch.BaseReport("", "", asked, ())
         first = await w.bases.get(before)
         assert first is not None
         assert bool(w.bases.parents(after)) is same
@@ -75,7 +75,7 @@ async def test_a_plugin_that_is_no_longer_imported_makes_it_anew_without_a_gap()
 
 async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) -> None:
     async with world() as w:
-        w.script.unfit = ch.BaseReport("", "", (), (str(tmp_path),))
+        w.script.base = ch.BaseReport("", "", (), (str(tmp_path),))
         first = await w.bases.get({})
         assert w.bases.packages == (tmp_path,)
         assert w.bases.take_changed_packages() is None
@@ -89,11 +89,11 @@ async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) ->
 async def test_a_module_that_starts_threads_stays_out() -> None:
     async with world() as w:
         w.bases.learn(["ddtrace"])
-        w.script.unfit = ch.BaseReport("ddtrace started 3 threads of _native", "ddtrace", (), ())
+        w.script.base = ch.BaseReport("ddtrace started 3 threads of _native", "ddtrace", (), ())
 
         def fit_without(child: ScriptedChild) -> None:
             w.script.prepare(child)
-            w.script.unfit = ch.BaseReport("", "", (), ())
+            w.script.base = ch.BaseReport("", "", (), ())
 
         w.nursery.prepare = fit_without
         base = await w.bases.get({})
@@ -118,7 +118,7 @@ async def test_a_module_that_turns_out_so_later_makes_it_anew_without_it() -> No
 
 async def test_an_sdk_that_starts_threads_cannot_be_forked() -> None:
     async with world() as w:
-        w.script.unfit = ch.BaseReport("sdk started 1 thread", "sdk", (), ())
+        w.script.base = ch.BaseReport("sdk started 1 thread", "sdk", (), ())
         assert await w.bases.get({}) is None
         assert w.bases.impossible == "sdk started 1 thread"
         assert await w.bases.get({}) is None

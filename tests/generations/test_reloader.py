@@ -252,7 +252,7 @@ async def desktop(
 ) -> AsyncIterator[Desktop]:
     async with world(idle=0) as w:
         if packages is not None:
-            w.script.unfit = ch.BaseReport("", "", (), (str(packages),))
+            w.script.base = ch.BaseReport("", "", (), (str(packages),))
         made = Desktop(w, folder, watch, clock, quiet_s)
         running = asyncio.create_task(made.reloader.run())
         try:

@@ -229,7 +229,7 @@ async def parents_of(run: PythonRuntime, children: list[Child], kind: ProcessKin
     base = await run.launch_base("b1", KINDS[run.name].sdk_modules)
     children.append(base)
     report = await until(base, BaseReport)
-    assert report.unfit == ""
+    assert report.unsafe == ""
     await until(base, Ready)
     if _method.get() is StartMethod.FORK or kind is not ProcessKind.JOB:
         return [base]

@@ -19,7 +19,7 @@ import sys
 import warnings
 from typing import Any, Callable, NoReturn
 
-from . import fitness, preparing, snapshots
+from . import fork_safety, preparing, snapshots
 from .channel import Channel
 
 
@@ -93,7 +93,7 @@ class ForkServer:
         try:
             reported, report = os.pipe()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # threads: `fitness` knows better
+                warnings.simplefilter("ignore", DeprecationWarning)  # threads: `fork_safety` knows better
                 pid = os.fork()
         except OSError as error:
             self._channel.send("fork_failed", fork=value["fork"], error=str(error))
@@ -153,7 +153,7 @@ class ForkServer:
         name = self._imports.popleft()
         if preparing.bring_in(name):
             self._imported.append(name)
-        threads = fitness.threads_left()
+        threads = fork_safety.threads_left()
         if threads:
             self._imports.clear()
         if not self._imports:
@@ -161,7 +161,7 @@ class ForkServer:
             self._channel.send(
                 "imported",
                 modules=self._imported,
-                unfit=f"{name} started {threads}" if threads else "",
+                unsafe=f"{name} started {threads}" if threads else "",
                 module=name if threads else "",
                 asked=preparing.asked(),
             )

@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, fitness, loading, owned, preparing
+from . import debugging, fork_safety, loading, owned, preparing
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -187,10 +187,10 @@ def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
     return kinds[runtime]
 
 
-def _await_spec(channel: Channel, unfit: list[str]) -> ProcessSpec:
+def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
     """The spec; until they come, imports what the host has it prepare.
 
-    What starts threads that a fork would lose is told in `unfit`: the module, and whose threads they are.
+    What starts threads that a fork would lose is told in `unsafe`: the module, and whose threads they are.
     """
     while (message := channel.read_message()) is not None:
         case, value = message
@@ -199,9 +199,9 @@ def _await_spec(channel: Channel, unfit: list[str]) -> ProcessSpec:
             return ProcessSpec(**value)
         for name in value["modules"]:
             preparing.bring_in(name)
-            threads = "" if unfit else fitness.threads_left()
+            threads = "" if unsafe else fork_safety.threads_left()
             if threads:
-                unfit += [name, f"{name} started {threads}"]
+                unsafe += [name, f"{name} started {threads}"]
     os._exit(0)
 
 
@@ -210,10 +210,10 @@ def main(fd: int) -> NoReturn:
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
     records: RecordHandler | None = None
-    unfit: list[str] = []
-    while (spec := _await_spec(channel, unfit)).kind in ("base", "template"):
+    unsafe: list[str] = []
+    while (spec := _await_spec(channel, unsafe)).kind in ("base", "template"):
         if spec.kind == "base":
-            _become_base(channel, unfit)
+            _become_base(channel, unsafe)
         else:
             records = _become_template(channel, spec)
         channel = ForkServer(channel).serve()
@@ -253,12 +253,12 @@ def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool
         owned.separate_shadows(owned.own_roots())
 
 
-def _become_base(channel: Channel, unfit: list[str]) -> None:
+def _become_base(channel: Channel, unsafe: list[str]) -> None:
     preparing.freeze()
     channel.send("loading")
-    module, why = unfit or ("", fitness.native_runtime())
+    module, why = unsafe or ("", fork_safety.native_runtime())
     channel.send(
-        "base_report", unfit=why, module=module, asked=preparing.asked(), packages=owned.package_folders()
+        "base_report", unsafe=why, module=module, asked=preparing.asked(), packages=owned.package_folders()
     )
     channel.send("ready")
 
@@ -267,12 +267,12 @@ def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
     """Loads the file; `Failed` and the end if it does not load."""
     link = HostLink(channel, spec)
     _set_up(channel, spec, link)
-    open_before, drawn = fitness.descriptors(), list[str]()
+    open_before, drawn = fork_safety.descriptors(), list[str]()
     link.say("loading")
     started = time.monotonic()
     gc.disable()
     try:
-        with fitness.random_use(drawn):
+        with fork_safety.random_use(drawn):
             _work(spec.runtime)[spec.kind](link)
     except BaseException as error:
         link.fail(error)
@@ -281,7 +281,7 @@ def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
     took = (time.monotonic() - started) * 1000
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    unsafe = fitness.unsafe(open_before)
+    unsafe = fork_safety.unsafe(open_before)
     gc.freeze()
     link.say("template_report", load_ms=took, unsafe=unsafe, drawn=drawn)
     link.say("ready")
