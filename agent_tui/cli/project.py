@@ -15,7 +15,7 @@ from agent_tui.options.declare import Basis
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Given, environment_layers
 from agent_tui.reading import Pipes, normalized, read_start
-from agent_tui.runtimes import learned
+from agent_tui.runtimes import startup_hints
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 from agent_tui.runtimes.kinds import AGENTS_JS, JAVASCRIPT, KINDS, detect
 from agent_tui.runtimes.node.blanks import blank_command
@@ -195,15 +195,15 @@ class AgentProject:
             text = f"--start-method: '{start_method}' is not for {self.path.name} ({runtime})"
             raise UserError(f"{text}; give one of auto, {', '.join(starts)}", ExitCode.USAGE)
         interpreter = self.interpreter(runtime)
-        place = learned.place(self.environ, interpreter.path, self.path)
-        imports = learned.recall(place).imports if place else ()
+        hints = startup_hints.hints_path(self.environ, interpreter.path, self.path)
+        imports = startup_hints.load_hints(hints).imports if hints else ()
         environ = self.environment.plain
         if isinstance(interpreter, NodeInterpreter):
             head_start = HeadStart(blank_command(interpreter, self.cwd, environ, imports))
         else:
             head_start = HeadStart.of_python(runtime, interpreter.path, self.cwd, environ, imports)
-        if place:
-            learned.forget_unseen(place, time.time())
+        if hints:
+            startup_hints.forget_unseen(hints, time.time())
         return RunConfig(
             agent=self.path,
             cwd=self.cwd,
@@ -213,7 +213,7 @@ class AgentProject:
             interpreter=interpreter,
             head_start=head_start,
             flags=self.flags,
-            learned=place,
+            startup_hints=hints,
             start_method=start_method,
             redactor=REDACTOR,
         )

@@ -27,12 +27,12 @@ from agent_tui.processes.memory import MeasuredProcess
 from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed, StartTrouble
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
-from agent_tui.runtimes.learned import Learned, recall, remember
 from agent_tui.runtimes.node.blanks import Blanks
 from agent_tui.runtimes.node.find import NodeInterpreter
 from agent_tui.runtimes.node.runtime import NodeRuntime
 from agent_tui.runtimes.python import Modules, PythonRuntime
 from agent_tui.runtimes.spawn import system_pidfd_open
+from agent_tui.runtimes.startup_hints import StartupHints, load_hints, save_hints
 from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.settings.settings import available_cores
 from agent_tui.worker.load import CpuLoad
@@ -83,15 +83,15 @@ class AgentCode:
         )
         self._blanks = self._make_blanks(config, settings.environment)
         self._cpu = CpuLoad(clock=self._clock)
-        self._learned = recall(config.learned) if config.learned else Learned()
+        self._hints = load_hints(config.startup_hints) if config.startup_hints else StartupHints()
         self._inference = SharedInference(supervisor)
         kind = KINDS[config.runtime]
         self._bases = Bases(
             supervisor,
             self._launch_base,
             sdk=kind.sdk_modules,
-            warm_up=(*kind.warm_up, *self._learned.wants),
-            imports=self._learned.imports,
+            warm_up=(*kind.warm_up, *self._hints.wants),
+            imports=self._hints.imports,
             impossible=_why_no_forks(config.start_method, is_node=self._blanks is not None),
         )
         self._loader = Loader(
@@ -102,7 +102,7 @@ class AgentCode:
             self._inference,
             supervisor,
             wanted=config.start_method,
-            expect_template=self._learned.template,
+            expect_template=self._hints.template,
         )
         environment = settings.environment
         sources = Sources(
@@ -164,9 +164,7 @@ class AgentCode:
         if self._blanks is not None:
             self._blanks.learn(generation.manifest.imports)
         self._learn(
-            replace(
-                self._learned, imports=generation.manifest.imports, template=generation.is_worth_a_template
-            )
+            replace(self._hints, imports=generation.manifest.imports, template=generation.is_worth_a_template)
         )
 
     # -- the worker -----------------------------------------------------------------------------------
@@ -240,8 +238,8 @@ class AgentCode:
                 self._inference.ask(process, request)
             case Said(message=ch.Wants(name=name)):
                 self._bases.hold(name)
-                if name not in self._learned.wants:
-                    self._learn(replace(self._learned, wants=(*self._learned.wants, name)))
+                if name not in self._hints.wants:
+                    self._learn(replace(self._hints, wants=(*self._hints.wants, name)))
             case Gone():
                 self._release_unused()
             case StartTrouble():
@@ -292,12 +290,12 @@ class AgentCode:
         settings = child_settings(self._settings.current)
         return await self._runtime(environ=environ, settings=settings).launch_base(process_id, modules)
 
-    def _learn(self, learned: Learned) -> None:
+    def _learn(self, hints: StartupHints) -> None:
         """Keep for the next run what this one found out."""
-        path = self._config.learned
-        if path is not None and learned != self._learned:
-            asyncio.get_running_loop().run_in_executor(None, remember, path, learned)
-        self._learned = learned
+        path = self._config.startup_hints
+        if path is not None and hints != self._hints:
+            asyncio.get_running_loop().run_in_executor(None, save_hints, path, hints)
+        self._hints = hints
 
 
 def _why_no_forks(wanted: StartMethod | None, *, is_node: bool) -> str:

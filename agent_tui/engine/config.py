@@ -35,7 +35,7 @@ class RunConfig:
     on_reload: OnReload = OnReload.KEEP
     start_method: StartMethod | None = None
     """None: chosen by looking."""
-    learned: Path | None = None
+    startup_hints: Path | None = None
     """Where what was found out about the agent is kept for the next run."""
     debug_port: int = 0
     """On loopback, where each job waits for a debugger; 0 for none."""

@@ -17,7 +17,7 @@ KEEP_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class StartupHints:
     """Hints only: without them everything is found out again."""
 
     imports: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Learned:
     """Loading took long enough for a template to be worth it."""
 
 
-def place(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | None:
+def hints_path(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | None:
     """Where it is kept: under the user's cache folder; None for a user without one."""
     try:
         cache = user_folder(environ, "XDG_CACHE_HOME", ".cache")
@@ -38,21 +38,21 @@ def place(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | N
     return cache / "agent-tui" / f"{key.hexdigest()[:24]}.json"
 
 
-def recall(path: Path) -> Learned:
+def load_hints(path: Path) -> StartupHints:
     """What is kept there; nothing if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         if not path.is_file():
-            return Learned()  # reading a FIFO would never end
+            return StartupHints()  # reading a FIFO would never end
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Learned(_names(kept["imports"]), _names(kept["wants"]), kept["template"] is True)
-    return Learned()
+        return StartupHints(_names(kept["imports"]), _names(kept["wants"]), kept["template"] is True)
+    return StartupHints()
 
 
-def remember(path: Path, learned: Learned) -> None:
+def save_hints(path: Path, hints: StartupHints) -> None:
     """Keeps it, as a whole or not at all; a place that cannot be written is no trouble to anybody."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(json.dumps(asdict(learned))))
+        replace_file(path, lambda file: file.write(json.dumps(asdict(hints))))
 
 
 def forget_unseen(path: Path, now: float) -> None:
