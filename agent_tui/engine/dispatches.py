@@ -17,11 +17,11 @@ from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
 from agent_tui.engine.registrar import Registrar, WorkerReadiness
 from agent_tui.engine.servers import server_api
 from agent_tui.jobs.record import JobRecord, TestDispatch
+from agent_tui.model.capacity import TARGET_LOAD
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
-from agent_tui.model.gate import TARGET_LOAD
 from agent_tui.worker.messages import PretendedParticipant
 from agent_tui.worker.urls import ServerAddress
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from livekit.protocol.agent import JobType
 
-from agent_tui.model import gate
+from agent_tui.model import capacity
 
 
 def _float32(value: float) -> float:
@@ -17,7 +17,7 @@ def _float32(value: float) -> float:
     return rounded
 
 
-TARGET_LOAD: Final = _float32(gate.TARGET_LOAD)
+TARGET_LOAD: Final = _float32(capacity.TARGET_LOAD)
 """`agents.target_load` of the server; compared in 32 bits, so that a load of 0.7 is not below it."""
 
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import psutil
 
+from agent_tui.model.capacity import is_full
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.gate import is_full
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import WorkerStatus
 

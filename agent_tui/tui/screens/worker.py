@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from agent_tui.model.capacity import TARGET_LOAD, is_full
 from agent_tui.model.events import InterpreterChosen
-from agent_tui.model.gate import TARGET_LOAD, is_full
 from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url

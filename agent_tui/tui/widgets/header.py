@@ -7,9 +7,9 @@ from pathlib import PurePath
 from textual.content import Content
 from textual.widget import Widget
 
+from agent_tui.model.capacity import is_full
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState, ServerChosen
-from agent_tui.model.gate import is_full
 from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
