@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from agent_tui.model import dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.curve import Curve, added
 from agent_tui.model.state import (
     LIVE_PHASES,
     AppState,
@@ -23,6 +22,7 @@ from agent_tui.model.state import (
     WatchingView,
     WorkerView,
 )
+from agent_tui.model.time_series import TimeSeries, append
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -226,7 +226,7 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
         exit_code=event.exit_code,
         signal=event.signal,
         ended_by=event.ended_by,
-        memory=before.memory if before else Curve(),
+        memory=before.memory if before else TimeSeries(),
     )
     processes: Mapping[str, ProcessView] = {**state.processes, event.id: view}
     if event.kind is ProcessKind.BLANK and event.state is ev.ProcessState.ENDED:
@@ -259,7 +259,7 @@ def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> 
         cpu_pct=event.cpu_pct if event.cpu_pct is not None else before.cpu_pct,
         uss_mb=event.uss_mb if event.uss_mb is not None else before.uss_mb,
         pss_mb=event.pss_mb if event.pss_mb is not None else before.pss_mb,
-        memory=before.memory if event.used_mb is None else added(before.memory, ts, event.used_mb),
+        memory=before.memory if event.used_mb is None else append(before.memory, ts, event.used_mb),
     )
     return replace(state, processes={**state.processes, event.id: view})
 
@@ -374,7 +374,7 @@ def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
         exit_code=event.exit_code,
         signal=event.signal,
         traceback=event.traceback,
-        memory=state.memory_of(job) if job is not None else Curve(),
+        memory=state.memory_of(job) if job is not None else TimeSeries(),
     )
 
 

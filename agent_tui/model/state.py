@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.curve import Curve
 from agent_tui.model.events import (
     NO_STEPS,
     EndedBy,
@@ -18,6 +17,7 @@ from agent_tui.model.events import (
     ServerChosen,
 )
 from agent_tui.model.settings import DEFAULTS, SettingsView
+from agent_tui.model.time_series import TimeSeries
 from agent_tui.model.tuning import TuningView
 
 
@@ -164,7 +164,7 @@ class ProcessView:
     exit_code: int | None = None
     signal: int | None = None
     ended_by: EndedBy | None = None
-    memory: Curve = field(default_factory=Curve)
+    memory: TimeSeries = field(default_factory=TimeSeries)
     """MB by the measure that counts."""
 
 
@@ -213,7 +213,7 @@ class JobView:
     exit_code: int | None = None
     signal: int | None = None
     traceback: str = ""
-    memory: Curve = field(default_factory=Curve)
+    memory: TimeSeries = field(default_factory=TimeSeries)
     """Its process's when the job ended; a running job's is in `AppState.processes`."""
 
 
@@ -299,7 +299,7 @@ class AppState:
         registered = self.worker.state is Registration.REGISTERED
         return registered and self.generation.current > 0 and warm
 
-    def memory_of(self, job: JobView) -> Curve:
+    def memory_of(self, job: JobView) -> TimeSeries:
         """The memory of a job's process, of one that is over too."""
         process = self.processes.get(job.process_id) if job.process_id else None
         return process.memory if process is not None and process.memory.points else job.memory

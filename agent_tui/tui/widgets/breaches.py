@@ -8,9 +8,9 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.model.curve import Curve
 from agent_tui.model.events import MemoryWarned, ProcessState
 from agent_tui.model.state import AppState
+from agent_tui.model.time_series import TimeSeries
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
@@ -72,19 +72,19 @@ def breach_memory(breach: Breach, state: AppState, now: float, width: int, heigh
     chosen_ts, warned = breach
     process = state.processes.get(warned.process_id)
     job = state.jobs.get(warned.job_id) if warned.job_id else None
-    curve = process.memory if process is not None else job.memory if job is not None else Curve()
-    if not curve.points:
+    series = process.memory if process is not None else job.memory if job is not None else TimeSeries()
+    if not series.points:
         return ((Span("the memory of this process is not kept any more", Tone.DIM),),)
     if process is None or process.state is ProcessState.ENDED:
-        end = max(curve.points[-1][0], process.since if process else 0.0, chosen_ts)
+        end = max(series.points[-1][0], process.since if process else 0.0, chosen_ts)
     else:
         end = now
     marks = [Mark(ts, Tone.DIM) for ts, each in state.breaches if each.process_id == warned.process_id]
     marks.append(Mark(chosen_ts, Tone.BAD if warned.over_limit else Tone.WARN))
     levels = Levels(warned.warn_mb, warned.limit_mb)
-    start = curve.points[0][0]
+    start = series.points[0][0]
     return memory_lines(
-        curve, start, end, levels, width, height, marks=marks, write_time=lambda at: clock(at, millis=False)
+        series, start, end, levels, width, height, marks=marks, write_time=lambda at: clock(at, millis=False)
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent_tui.model.curve import Curve, Point
+from agent_tui.model.time_series import Point, TimeSeries
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, held, plot, round_up
 from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch
 
@@ -20,7 +20,7 @@ class Levels:
 
 
 def memory_lines(
-    curve: Curve,
+    curve: TimeSeries,
     start: float,
     end: float,
     levels: Levels,

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 POINTS = 120
-"""Points of a curve at most; when there are more, two become one and the steps double."""
+"""Points of a series at most; when there are more, two become one and the steps double."""
 
 Point = tuple[float, float]
 """Unix seconds, and the figure from then on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class TimeSeries:
     """The figure over time, oldest first. But for the last one, points are `step` seconds apart or more."""
 
     points: tuple[Point, ...] = ()
@@ -27,20 +27,20 @@ class Curve:
         return self.points[-1][1] if self.points else None
 
 
-def added(curve: Curve, ts: float, value: float) -> Curve:
-    """The curve with one more point. What it leaves out was between its neighbours or below one of them."""
-    points = curve.points
-    if len(points) > 1 and points[-1][0] - points[-2][0] < curve.step:
+def append(series: TimeSeries, ts: float, value: float) -> TimeSeries:
+    """The series with one more point. What it leaves out was between its neighbours or below one of them."""
+    points = series.points
+    if len(points) > 1 and points[-1][0] - points[-2][0] < series.step:
         points = (*points[:-2], _higher(points[-2], points[-1]))
     points = (*points, (ts, value))
-    return Curve(points, curve.step) if len(points) <= POINTS else _halved(points)
+    return TimeSeries(points, series.step) if len(points) <= POINTS else _halved(points)
 
 
-def _halved(points: tuple[Point, ...]) -> Curve:
+def _halved(points: tuple[Point, ...]) -> TimeSeries:
     """Pairs as their higher figure; the newest point stays as it is."""
     *old, newest = points
     pairs = [_higher(*old[at : at + 2]) for at in range(0, len(old), 2)]
-    return Curve((*pairs, newest), (newest[0] - points[0][0]) / (POINTS / 2))
+    return TimeSeries((*pairs, newest), (newest[0] - points[0][0]) / (POINTS / 2))
 
 
 def _higher(first: Point, *others: Point) -> Point:

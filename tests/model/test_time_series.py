@@ -1,0 +1,47 @@
+"""The bounded history of a figure: how much it keeps, and what it never loses."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_tui.model.time_series import POINTS, TimeSeries, append
+
+STEPS = st.lists(st.tuples(st.floats(0.0, 1e4), st.floats(0.0, 1e6)), min_size=1, max_size=600)
+
+
+def curve_of(*points: tuple[float, float]) -> TimeSeries:
+    series = TimeSeries()
+    for ts, value in points:
+        series = append(series, ts, value)
+    return series
+
+
+@given(STEPS)
+def test_it_stays_small_and_keeps_the_order_the_peak_and_the_newest(steps: list[tuple[float, float]]) -> None:
+    ts, points = 0.0, []
+    for wait, value in steps:
+        ts += wait
+        points.append((ts, value))
+    series = curve_of(*points)
+    assert 0 < len(series.points) <= POINTS
+    assert [at for at, _ in series.points] == sorted(at for at, _ in series.points)
+    assert series.points[0][0] == points[0][0]
+    assert series.points[-1] == points[-1]
+    assert series.peak == max(value for _, value in points)
+
+
+def test_while_it_fits_nothing_is_left_out() -> None:
+    points = [(float(second), float(second % 7)) for second in range(POINTS)]
+    assert curve_of(*points) == TimeSeries(tuple(points))
+
+
+def test_a_long_life_is_covered_evenly() -> None:
+    series = curve_of(*((float(second), 1.0) for second in range(10_000)))
+    gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(series.points[:-1])]
+    assert max(gaps) <= 4 * min(gaps)
+    assert len(series.points) > POINTS / 3
+
+
+def test_nothing_has_no_figures() -> None:
+    assert (TimeSeries().peak, TimeSeries().last) == (None, None)
