@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent_tui.child.python import debugging, lk_job, loading, main, owned, process
+from agent_tui.child.python import debugging, lk_job, loading, main, process, project_files
 from agent_tui.child.python.native import Context, NoEntryError, Process, find_agent, record
 from agent_tui.model.events import StartMethod
 from agent_tui.runtimes.kinds import KINDS
@@ -225,11 +225,11 @@ def test_what_cannot_be_described_keeps_its_type(monkeypatch: pytest.MonkeyPatch
 
 
 def test_own_files_are_neither_installed_nor_pythons_nor_ours() -> None:
-    assert owned.is_own(__file__)
-    assert not owned.is_own(logging.__file__)
-    assert not owned.is_own(pytest.__file__)
-    assert not owned.is_own(loading.__file__)
-    assert not owned.is_own(sysconfig.get_path("stdlib") + "/anything.py")
+    assert project_files.is_project_file(__file__)
+    assert not project_files.is_project_file(logging.__file__)
+    assert not project_files.is_project_file(pytest.__file__)
+    assert not project_files.is_project_file(loading.__file__)
+    assert not project_files.is_project_file(sysconfig.get_path("stdlib") + "/anything.py")
 
 
 # -- debuggers ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def main(fd: int, first: int) -> None:
-    from agent_tui.child.python import loading, owned, snapshots
+    from agent_tui.child.python import loading, project_files, snapshots
 
     out = sys.stdout
     snapshot = snapshots.Snapshot(fd)
@@ -28,7 +28,7 @@ def main(fd: int, first: int) -> None:
             told |= loading.describe(error, path)
         told["handed_over"] = 0
         loading.hand_over_code(lambda _, modules, told=told: told.update(handed_over=len(modules)))
-        assert owned.own_files(path)
+        assert project_files.loaded_files(path)
         out.write(json.dumps(told) + "\n")
         out.flush()
 

@@ -18,7 +18,7 @@ import threading
 import warnings
 from typing import Any, Callable, Iterator
 
-from . import owned
+from . import project_files
 
 TASKS = "/proc/self/task"
 DESCRIPTORS = "/proc/self/fd"
@@ -170,7 +170,7 @@ def _note(lines: list[str]) -> None:
     frame = sys._getframe(2)
     while frame is not None and _draws(frame.f_globals.get("__name__", "")):
         frame = frame.f_back  # type: ignore[assignment]
-    if frame is not None and owned.is_own(frame.f_code.co_filename):
+    if frame is not None and project_files.is_project_file(frame.f_code.co_filename):
         line = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         if line not in lines:
             lines.append(line)

@@ -13,7 +13,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, owned
+from . import loading, project_files
 from .control import AlreadyAnswered, ControlLoop, Offer
 from .lk_bridge import running_job
 from .lk_sdk import FUNCTIONS, GUARD, PICKLED, import_sdk, runners, set_mode, set_up_logging
@@ -85,7 +85,7 @@ def run(link: HostLink) -> None:
         capture = import_sdk(link)
         link.say("loading")
         started = time.monotonic()
-        with owned.ImportsOfOthers() as others:
+        with project_files.ThirdPartyImports() as others:
             server = capture.load_worker()
         request = loading.function(link.spec.request_func)
         load = loading.function(link.spec.load_func)
@@ -95,7 +95,7 @@ def run(link: HostLink) -> None:
     load_ms = (time.monotonic() - started) * 1000
     set_mode(link)
     set_up_logging(link)
-    for name in sorted(owned.shadowing_names(owned.own_roots())):
+    for name in sorted(project_files.shadowing_names(project_files.project_roots())):
         _log.warning(
             "the project has a module named like the standard library's %r: `python %s` gives it to the SDK "
             "and installed packages, which may fail; rename it",
@@ -124,7 +124,7 @@ def run(link: HostLink) -> None:
 
 
 def _is_own(runner: type) -> bool:
-    return owned.is_own(getattr(sys.modules.get(runner.__module__), "__file__", None) or "")
+    return project_files.is_project_file(getattr(sys.modules.get(runner.__module__), "__file__", None) or "")
 
 
 def _pack(server: Any) -> str:

@@ -17,7 +17,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, owned
+from . import loading, project_files
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -191,7 +191,7 @@ class Capture:
     def _caller(self) -> str | None:
         """`agent.py:12` for a call from outside the SDK, None for one of its own."""
         frame: Any = sys._getframe(2)
-        while frame is not None and frame.f_code.co_filename.startswith(owned.HERE):
+        while frame is not None and frame.f_code.co_filename.startswith(project_files.HERE):
             frame = frame.f_back
         if frame is None or os.path.abspath(frame.f_code.co_filename).startswith(self._sdk):
             return None

@@ -11,10 +11,10 @@ import traceback
 import types
 from typing import Any, Callable
 
-from . import owned, snapshots
+from . import project_files, snapshots
 from .channel import MAX_REASON, shortened
-from .owned import HERE as _HERE
-from .owned import is_own
+from .project_files import HERE as _HERE
+from .project_files import is_project_file
 
 _snapshot = snapshots.Snapshot(None)
 
@@ -39,8 +39,8 @@ def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) 
     sys.argv = [file, command]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, folder)
-    owned.uncover(owned.own_roots())
-    owned.mark_loaded()
+    project_files.unshadow(project_files.project_roots())
+    project_files.mark_loaded()
 
 
 def renew(fd: int) -> None:
@@ -79,8 +79,8 @@ def function(name: str) -> Callable[..., Any] | None:
 def facts(file: str) -> dict[str, Any]:
     """What the manifest tells of the project's own code once the file is loaded."""
     return {
-        "files": owned.own_files(file),
-        "roots": owned.own_roots(),
+        "files": project_files.loaded_files(file),
+        "roots": project_files.project_roots(),
         "function_names": _function_names(),
     }
 
@@ -89,7 +89,7 @@ def _function_names() -> list[str]:
     return [
         name
         for name, value in vars(sys.modules["__main__"]).items()
-        if isinstance(value, types.FunctionType) and is_own(value.__code__.co_filename)
+        if isinstance(value, types.FunctionType) and is_project_file(value.__code__.co_filename)
     ]
 
 
@@ -148,10 +148,10 @@ def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
 def _place(
     error: BaseException, shown: traceback.TracebackException, file: str
 ) -> tuple[str | None, int | None]:
-    if isinstance(error, SyntaxError) and error.filename and is_own(error.filename):
+    if isinstance(error, SyntaxError) and error.filename and is_project_file(error.filename):
         return os.path.abspath(error.filename), error.lineno
     real = [frame for frame in reversed(shown.stack) if not frame.filename.startswith(("<", _HERE))]
-    own = [frame for frame in real if is_own(frame.filename)]
+    own = [frame for frame in real if is_project_file(frame.filename)]
     for frame in (*own, *real):
         return frame.filename, frame.lineno
     return (file or None), None

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import loading, native, owned
+from . import loading, native, project_files
 from .control import ControlLoop, Offer
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(link: HostLink) -> None:
     link.say("loading")
     started = time.monotonic()
     try:
-        with owned.ImportsOfOthers() as others:
+        with project_files.ThirdPartyImports() as others:
             module = loading.run_file(link.spec.file, MODULE)
         agent = native.find_agent(module, link.spec.file)
         set_in_code = _functions(agent)

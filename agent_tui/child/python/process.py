@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, fork_safety, loading, owned, preparing
+from . import debugging, fork_safety, loading, preparing, project_files
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -250,7 +250,7 @@ def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool
     command = "start" if spec.production else "dev"
     loading.prepare(spec.file, spec.folder, Snapshot(fds[0] if fds else None), command)
     if spec.runtime == "native":
-        owned.separate_shadows(owned.own_roots())
+        project_files.separate_shadows(project_files.project_roots())
 
 
 def _become_base(channel: Channel, unsafe: list[str]) -> None:
@@ -258,7 +258,11 @@ def _become_base(channel: Channel, unsafe: list[str]) -> None:
     channel.send("loading")
     module, why = unsafe or ("", fork_safety.native_runtime())
     channel.send(
-        "base_report", unsafe=why, module=module, asked=preparing.asked(), packages=owned.package_folders()
+        "base_report",
+        unsafe=why,
+        module=module,
+        asked=preparing.asked(),
+        packages=project_files.package_folders(),
     )
     channel.send("ready")
 

@@ -19,7 +19,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
-from . import owned
+from . import project_files
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -181,7 +181,7 @@ def install(snapshot: Snapshot) -> None:
 
     def own_code(self: Any, fullname: str) -> Any:
         path = self.get_filename(fullname)
-        if path in snapshot or owned.is_own(path):
+        if path in snapshot or project_files.is_project_file(path):
             return compiled(path, self.get_data(path))
         return get_code(self, fullname)
 

@@ -27,13 +27,13 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 @functools.lru_cache(maxsize=None)
-def is_own(path: str) -> bool:
+def is_project_file(path: str) -> bool:
     """True for the project's own source: neither an installed package, nor Python's, nor ours."""
     path = os.path.abspath(path)
-    return path.endswith(".py") and not path.startswith(HERE) and is_own_folder(os.path.dirname(path))
+    return path.endswith(".py") and not path.startswith(HERE) and is_project_folder(os.path.dirname(path))
 
 
-def is_own_folder(path: str) -> bool:
+def is_project_folder(path: str) -> bool:
     """True for a folder that may hold the project's own modules."""
     if not _INSTALLED.isdisjoint(path.split(os.sep)) or path.endswith(".zip"):
         return False
@@ -41,7 +41,7 @@ def is_own_folder(path: str) -> bool:
 
 
 def mark_loaded() -> None:
-    """What is loaded by now is others', for `own_files`.
+    """What is loaded by now is others', for `loaded_files`.
 
     `sys.modules` is in the order of insertion, and this module goes to its end as the mark. A set of the
     names would touch each of them, and so copy megabytes of a base's memory into every fork.
@@ -49,16 +49,16 @@ def mark_loaded() -> None:
     sys.modules[__name__] = sys.modules.pop(__name__)
 
 
-def own_files(file: str) -> list[str]:
+def loaded_files(file: str) -> list[str]:
     """Absolute paths of the project's modules loaded since `mark_loaded`, the agent's file first."""
     new = list(itertools.takewhile(lambda name: name != __name__, reversed(sys.modules)))
     paths = {getattr(sys.modules[name], "__file__", None) for name in new}
-    own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}
+    own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_project_file(path)}
     first = os.path.abspath(file)
     return [first, *sorted(own - {first})]
 
 
-def own_roots() -> list[str]:
+def project_roots() -> list[str]:
     """Where the project's own modules are found: entries of `sys.path`, and what editable installs map."""
     roots = [os.path.abspath(each) for each in sys.path]
     for finder in sys.meta_path:
@@ -66,7 +66,7 @@ def own_roots() -> list[str]:
         if name.startswith("__editable__"):
             mapping = getattr(sys.modules.get(name), "MAPPING", {})
             roots += [os.path.dirname(each) for each in mapping.values()]
-    return [each for each in dict.fromkeys(roots) if os.path.isdir(each) and is_own_folder(each)]
+    return [each for each in dict.fromkeys(roots) if os.path.isdir(each) and is_project_folder(each)]
 
 
 def package_folders() -> list[str]:
@@ -75,13 +75,13 @@ def package_folders() -> list[str]:
     return [each for each in folders if not _INSTALLED.isdisjoint(each.split(os.sep))]
 
 
-class ImportsOfOthers:
+class ThirdPartyImports:
     """While it is entered, notes which modules of others the project's own code imports, in order."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
 
-    def __enter__(self) -> ImportsOfOthers:
+    def __enter__(self) -> ThirdPartyImports:
         self._import = builtins.__import__
         builtins.__import__ = self._note
         return self
@@ -92,7 +92,7 @@ class ImportsOfOthers:
     @property
     def names(self) -> list[str]:
         """Modules with a file of their own that is not the project's."""
-        return [name for name in self._names if _is_foreign(sys.modules.get(name))]
+        return [name for name in self._names if _is_third_party(sys.modules.get(name))]
 
     def _note(
         self,
@@ -103,7 +103,7 @@ class ImportsOfOthers:
         level: int = 0,
     ) -> Any:
         module = self._import(name, globals, locals, fromlist, level)
-        if not level and _is_own_code(globals):
+        if not level and _is_project_code(globals):
             self._names[name] = None
             for each in fromlist or ():
                 if f"{name}.{each}" in sys.modules:
@@ -111,17 +111,17 @@ class ImportsOfOthers:
         return module
 
 
-def _is_own_code(globals: Any) -> bool:
+def _is_project_code(globals: Any) -> bool:
     file = globals.get("__file__") if globals else None
-    return isinstance(file, str) and is_own(file)
+    return isinstance(file, str) and is_project_file(file)
 
 
-def _is_foreign(module: Any) -> bool:
+def _is_third_party(module: Any) -> bool:
     file = getattr(module, "__file__", None)
-    return isinstance(file, str) and not is_own(file)
+    return isinstance(file, str) and not is_project_file(file)
 
 
-def own_names(folders: list[str], among: Container[str]) -> set[str]:
+def modules_named(folders: list[str], among: Container[str]) -> set[str]:
     """Those names for which the folders have a module or a package."""
     found = set()
     for folder in folders:
@@ -137,10 +137,10 @@ def own_names(folders: list[str], among: Container[str]) -> set[str]:
     return found
 
 
-def uncover(folders: list[str]) -> None:
+def unshadow(folders: list[str]) -> None:
     """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
-    for name in own_names(folders, sys.modules) - set(sys.stdlib_module_names):
-        if _is_foreign(sys.modules.get(name)):
+    for name in modules_named(folders, sys.modules) - set(sys.stdlib_module_names):
+        if _is_third_party(sys.modules.get(name)):
             for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[each]
 
@@ -156,7 +156,7 @@ _SHADOWABLE = sys.stdlib_module_names - _EARLY - set(sys.builtin_module_names)
 
 def shadowing_names(folders: list[str]) -> set[str]:
     """The names of the standard library's that are the project's as well."""
-    return own_names(folders, _SHADOWABLE)
+    return modules_named(folders, _SHADOWABLE)
 
 
 def separate_shadows(folders: list[str]) -> None:
@@ -179,7 +179,7 @@ def separate_shadows(folders: list[str]) -> None:
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
     ) -> Any:
         top = name.partition(".")[0]
-        if level or top not in shadowing or not _is_own_code(globals):
+        if level or top not in shadowing or not _is_project_code(globals):
             return original(name, globals, locals, fromlist, level)
         module = original(f"{PROJECT}.{name}", globals, locals, fromlist, 0)
         return module if fromlist else sys.modules[f"{PROJECT}.{top}"]
