@@ -12,12 +12,12 @@ pytestmark = [pytest.mark.real, each_sdk()]
 PRELOAD = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from agent_tui.child.python import preparing
-preparing.bring_in(preparing.PRELOAD)
+from agent_tui.child.python import preloading
+preloading.preload(preloading.PRELOAD)
 from livekit.agents.utils import http_context
 context = getattr(http_context, "_ssl_context_for", None)
 print(context.cache_info().currsize if context else "each session has aiohttp's")
-print(os.environ.get("SSL_CERT_FILE"), *preparing.asked())
+print(os.environ.get("SSL_CERT_FILE"), *preloading.asked())
 """
 
 

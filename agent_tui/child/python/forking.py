@@ -19,7 +19,7 @@ import sys
 import warnings
 from typing import Any, Callable, NoReturn
 
-from . import fork_safety, preparing, snapshots
+from . import fork_safety, preloading, snapshots
 from .channel import Channel
 
 
@@ -35,7 +35,7 @@ class ForkServer:
             "ping": lambda value: channel.send("pong", sent_ms=value["sent_ms"]),
             "keep_code": self._keep_code,
             "import_modules": lambda value: self._imports.extend(value["modules"]),
-            "tidy": lambda value: preparing.give_back_memory(),
+            "tidy": lambda value: preloading.give_back_memory(),
             "shutdown": self._shutdown,
         }
 
@@ -151,19 +151,19 @@ class ForkServer:
     def _import_next(self) -> None:
         """One module, so that a fork waits for one at most."""
         name = self._imports.popleft()
-        if preparing.bring_in(name):
+        if preloading.preload(name):
             self._imported.append(name)
         threads = fork_safety.threads_left()
         if threads:
             self._imports.clear()
         if not self._imports:
-            preparing.freeze()
+            preloading.freeze()
             self._channel.send(
                 "imported",
                 modules=self._imported,
                 unsafe=f"{name} started {threads}" if threads else "",
                 module=name if threads else "",
-                asked=preparing.asked(),
+                asked=preloading.asked(),
             )
             self._imported = []
 

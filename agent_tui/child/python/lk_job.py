@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import debugging, loading, preparing
+from . import debugging, loading, preloading
 from .lk_bridge import Bridge, QuietHandler, only_known
 from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_mode, set_up_logging
 
@@ -107,7 +107,7 @@ def _prepare(link: HostLink) -> Capture:
         if hasattr(os, "fork"):
             multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
         importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
-        preparing.preload()
+        preloading.warm_up_sdk()
     return _prepared
 
 
@@ -134,7 +134,7 @@ def _tell_of_models(link: HostLink) -> None:
         make = transports._EOT
 
         def told(*args: Any, **kwargs: Any) -> Any:
-            link.say("wants", name=preparing.END_OF_TURN)
+            link.say("wants", name=preloading.END_OF_TURN)
             return make(*args, **kwargs)
 
         transports._EOT = told

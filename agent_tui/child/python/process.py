@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
-from . import debugging, fork_safety, loading, preparing, project_files
+from . import debugging, fork_safety, loading, preloading, project_files
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
@@ -198,7 +198,7 @@ def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
             gc.enable()
             return ProcessSpec(**value)
         for name in value["modules"]:
-            preparing.bring_in(name)
+            preloading.preload(name)
             threads = "" if unsafe else fork_safety.threads_left()
             if threads:
                 unsafe += [name, f"{name} started {threads}"]
@@ -254,14 +254,14 @@ def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool
 
 
 def _become_base(channel: Channel, unsafe: list[str]) -> None:
-    preparing.freeze()
+    preloading.freeze()
     channel.send("loading")
     module, why = unsafe or ("", fork_safety.native_runtime())
     channel.send(
         "base_report",
         unsafe=why,
         module=module,
-        asked=preparing.asked(),
+        asked=preloading.asked(),
         packages=project_files.package_folders(),
     )
     channel.send("ready")

@@ -60,7 +60,7 @@ def asked() -> list[str]:
     return sorted(_asked)
 
 
-def bring_in(name: str) -> bool:
+def preload(name: str) -> bool:
     """Imports a module of others; False if that fails, which the agent's file will tell better."""
     gc.disable()
     step = _STEPS.get(name, importlib.import_module)
@@ -78,7 +78,7 @@ def freeze() -> None:
     gc.freeze()
 
 
-def preload(name: str = PRELOAD) -> None:
+def warm_up_sdk(name: str = PRELOAD) -> None:
     """The SDK's warm-up. Voice activity detection is small and always there, unless it is switched off; the
     end-of-turn weights come on demand (`END_OF_TURN`), or with it where the user asks for that.
     """
@@ -130,7 +130,7 @@ def _switched_off(value: str | None) -> bool:
     return value is not None and value.strip().lower() in ("0", "false", "no", "off")
 
 
-_STEPS = {PRELOAD: preload, END_OF_TURN: _end_of_turn}
+_STEPS = {PRELOAD: warm_up_sdk, END_OF_TURN: _end_of_turn}
 
 
 def give_back_memory() -> None:
