@@ -25,7 +25,7 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.tuning import Advice, Load, Phase, Progress, SweepPlan, SweepResult, Target
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.tuning.advice import advise, model_error
 from agent_tui.tuning.grammar import parse_target
@@ -104,7 +104,7 @@ async def hosted(folder: Path, prewarm_s: float) -> AsyncIterator[Place]:
         read_environment=lambda: Environment({}, (), ()),
         runtime="native",
         interpreter=python,
-        flags={"agent": Given(str(agent), "AGENT"), "port": Given("0", "--port")},
+        flags={"agent": SourcedValue(str(agent), "AGENT"), "port": SourcedValue("0", "--port")},
         local=True,
         watch=False,
     )

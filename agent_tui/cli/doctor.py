@@ -55,7 +55,7 @@ def doctor(
         file = AgentProject.find(agent, given, config_file, python, node)
         settings = file.settings()
         settings.resolution  # noqa: B018  what does not resolve is told before anything is started
-        interpreter = file.interpreter(settings.basis.runtime)
+        interpreter = file.interpreter(settings.context.runtime)
     except UserError as error:
         tell(Finding("start", Level.BAD, str(error), "nothing else can be checked before"))
         return ExitCode.JOB_FAILED
@@ -63,7 +63,7 @@ def doctor(
         agent=file.path,
         cwd=file.cwd,
         read_environment=lambda: file.environment,
-        runtime=settings.basis.runtime,
+        runtime=settings.context.runtime,
         interpreter=interpreter,
         flags=file.flags,
         local=local,

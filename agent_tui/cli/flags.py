@@ -11,7 +11,7 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.declare import OPTIONS, Option
-from agent_tui.options.resolve import Given, OptionError, convert
+from agent_tui.options.resolve import OptionError, SourcedValue, convert
 from agent_tui.reading import Pipes, read_pipe_or_file
 
 MOST_SECRET_BYTES = 65_536
@@ -88,12 +88,12 @@ def _flag(option: Option) -> Callable[[F], F]:
     )
 
 
-def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, Given]:
+def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, SourcedValue]:
     """The flags that were typed, by option name, each checked. Raises UserError for a bad one.
 
     A secret written `@FILE` is the file's content.
     """
-    layer: dict[str, Given] = {}
+    layer: dict[str, SourcedValue] = {}
     for option in OPTIONS:
         raw = parameters.get(option.field)
         if raw is None:
@@ -107,12 +107,12 @@ def given_flags(parameters: Mapping[str, str | bool | None]) -> dict[str, Given]
     return layer
 
 
-def _given(option: Option, raw: str | bool) -> Given:
+def _given(option: Option, raw: str | bool) -> SourcedValue:
     if isinstance(raw, bool) or not option.kind.secret or not raw.startswith("@"):
-        return Given(raw, option.flag)
+        return SourcedValue(raw, option.flag)
     try:
         content = read_pipe_or_file(raw[1:], MOST_SECRET_BYTES, Pipes())
-        return Given(content.decode("utf-8").strip(), f"{option.flag} {raw}")
+        return SourcedValue(content.decode("utf-8").strip(), f"{option.flag} {raw}")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{option.flag}: {raw[1:]} cannot be read ({error}); give the value or another file"

@@ -14,7 +14,7 @@ import click
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
 from agent_tui.cli.project import AgentProject
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.options.declare import OPTIONS, Basis
+from agent_tui.options.declare import OPTIONS, DefaultsContext
 from agent_tui.options.document import schema_text
 from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
@@ -54,13 +54,13 @@ def options(
     given = given_flags(flags)
     file = AgentProject.find(agent, given, config_file, python, node)
     environment, settings = file.environment, file.settings()
-    basis, production = settings.basis, settings.options.production
-    interpreter = file.interpreter(basis.runtime)
+    context, production = settings.context, settings.options.production
+    interpreter = file.interpreter(context.runtime)
     code = ExitCode.OK
     try:
         manifest = asyncio.run(
             manifest_of(
-                basis.runtime, interpreter, file.path, file.cwd, environment.plain, production=production
+                context.runtime, interpreter, file.path, file.cwd, environment.plain, production=production
             )
         )
         settings = replace(settings, manifest=manifest)
@@ -69,9 +69,9 @@ def options(
         print(f"agent-tui: {error}; what its code sets is missing here", file=sys.stderr)
         code = ExitCode.JOB_FAILED
     if export_as is not None:
-        sys.stdout.write(FORMATS[export_as](settings.resolution, basis))
+        sys.stdout.write(FORMATS[export_as](settings.resolution, context))
     elif as_json:
-        print(json.dumps(_as_json(settings.resolution, basis)))
+        print(json.dumps(_as_json(settings.resolution, context)))
     else:
         print("\n".join(_as_table(settings.resolution)))
     return code
@@ -93,11 +93,11 @@ def _as_table(resolution: Resolution) -> Iterator[str]:
         yield f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
 
 
-def _as_json(resolution: Resolution, basis: Basis) -> dict[str, Any]:
+def _as_json(resolution: Resolution, context: DefaultsContext) -> dict[str, Any]:
     return {
         option.name: {
             "value": _json(resolution.shown(option.name)),
-            "default": _json(option.default_for(basis)),
+            "default": _json(option.default_for(context)),
             "layer": resolution.sources[option.name][0],
             "source": resolution.sources[option.name][1] or resolution.sources[option.name][0],
             "applies": option.effect.text,

@@ -11,9 +11,9 @@ from agent_tui.cli.output import REDACTOR
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 from agent_tui.options.configfile import read_surroundings
-from agent_tui.options.declare import Basis
+from agent_tui.options.declare import DefaultsContext
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given, environment_layers
+from agent_tui.options.resolve import SourcedValue, environment_layers
 from agent_tui.reading import Pipes, normalized, read_start
 from agent_tui.runtimes import startup_hints
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
@@ -45,14 +45,14 @@ def find_agent(
     environ: Mapping[str, str],
     config: Path | None = None,
     pipes: Pipes | None = None,
-) -> tuple[Path, Given]:
+) -> tuple[Path, SourcedValue]:
     """The agent's file, and where it was named: on the command line, else in this folder's config file or
     environment, else by its usual name. Raises UserError with what to type.
     """
     if agent is not None:
         path = _checked(agent, cwd, "")
         plain = os.path.normpath(agent)
-        return path, Given(plain if cwd / plain == path else agent, BY_NAME["agent"].flag)
+        return path, SourcedValue(plain if cwd / plain == path else agent, BY_NAME["agent"].flag)
     surroundings = read_surroundings(cwd / CANDIDATES[0], cwd, environ, config, pipes)
     given = surroundings.config.get("agent")
     if given is not None and surroundings.config_file is not None:
@@ -63,7 +63,7 @@ def find_agent(
     found = [name for name in CANDIDATES if os.path.isfile(cwd / name)]  # noqa: PTH113  pathlib raises for some
     if found:
         name = next((each for each in found if _may_define_agent(cwd / each)), found[0])
-        return cwd / name, Given(name, "found in this folder")
+        return cwd / name, SourcedValue(name, "found in this folder")
     if surroundings.config_problem:
         raise UserError(surroundings.config_problem)
     names, example = ", ".join(CANDIDATES), "ts" if os.path.isfile(cwd / "package.json") else "py"  # noqa: PTH113
@@ -112,7 +112,7 @@ class AgentProject:
     cwd: Path
     environ: Mapping[str, str]
     """Of this process, as it began."""
-    flags: Mapping[str, Given]
+    flags: Mapping[str, SourcedValue]
     config_file: Path | None
     """Only if one was named."""
     python: str | None
@@ -128,7 +128,7 @@ class AgentProject:
     def find(
         cls,
         agent: str | None,
-        flags: Mapping[str, Given],
+        flags: Mapping[str, SourcedValue],
         config_file: Path | None,
         python: str | None,
         node: str | None = None,
@@ -169,7 +169,9 @@ class AgentProject:
         """The options in force, but for what its code sets. Raises UserError for what is no agent file."""
         from agent_tui.settings.settings import Settings, available_cores
 
-        return Settings(self.environment, self.flags, Basis(detect(self.path), cores=available_cores()))
+        return Settings(
+            self.environment, self.flags, DefaultsContext(detect(self.path), cores=available_cores())
+        )
 
     def interpreter(self, runtime: str) -> Interpreter:
         """Raises UserError when none can run it, or a flag names one of another language."""

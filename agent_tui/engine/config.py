@@ -8,7 +8,7 @@ from agent_tui.logs.redactor import Redactor
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.spawn import HeadStart
 
@@ -27,7 +27,7 @@ class RunConfig:
     """As it was read at the start; None: `read_environment` is asked."""
     head_start: HeadStart | None = None
     """A child that already imports the SDK; the first control process takes it over."""
-    flags: Mapping[str, Given] = field(default_factory=dict)
+    flags: Mapping[str, SourcedValue] = field(default_factory=dict)
     local: bool = False
     watch: bool = True
     watch_globs: tuple[str, ...] = ()

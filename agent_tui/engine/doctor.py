@@ -97,7 +97,7 @@ def _options(settings: Settings) -> list[Finding]:
     read = ", ".join(str(each) for each in files) or "no environment or config file"
     found = [_good("options", f"read from {read}")]
     found += [Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems]
-    plain = Settings(environment, {}, settings.basis)
+    plain = Settings(environment, {}, settings.context)
     for line in overruled(plain, settings):
         found.append(Finding("options", Level.WARNING, line, "leave it out"))
     return found

@@ -30,7 +30,7 @@ from agent_tui.model.errors import OwnError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, Basis, Effect, ServerOptions
+from agent_tui.options.declare import BY_NAME, DefaultsContext, Effect, ServerOptions
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
@@ -69,7 +69,7 @@ class Engine:
             Settings(
                 config.environment or config.read_environment(),
                 config.flags,
-                Basis(config.runtime, cores=available_cores()),
+                DefaultsContext(config.runtime, cores=available_cores()),
             ),
             read_environment=config.read_environment,
             emit=self.publish,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent_tui.model.logs import LogLevel
-from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.declare import DefaultsContext, ServerOptions
 from agent_tui.options.resolve import Resolution, resolve
 
 
@@ -13,7 +13,7 @@ class SettingsView:
     """The options with their sources, and what was edited."""
 
     resolution: Resolution
-    basis: Basis
+    context: DefaultsContext
     edited: tuple[str, ...] = ()
     """Options whose edits are not saved yet."""
     pending: Mapping[str, str] = field(default_factory=dict)
@@ -33,5 +33,5 @@ class SettingsView:
         return LogLevel[self.options.log_level.upper()]
 
 
-DEFAULTS = SettingsView(resolve((), Basis()), Basis())
+DEFAULTS = SettingsView(resolve((), DefaultsContext()), DefaultsContext())
 """Before the start, when nothing is known yet."""

@@ -14,7 +14,7 @@ from agent_tui.files import replace_file
 from agent_tui.options.declare import BY_NAME, Option
 from agent_tui.options.envfiles import Environment, agent_folder, near, project_root, read_environment
 from agent_tui.options.permissions import Permissions, as_mapping
-from agent_tui.options.resolve import Given, OptionError
+from agent_tui.options.resolve import OptionError, SourcedValue
 from agent_tui.reading import Pipes, read_file, read_pipe_or_file
 
 NAME = "agent-tui.toml"
@@ -102,17 +102,17 @@ def _values(
     file: ConfigFile,
     table: Mapping[str, Any],
     lines: Mapping[str, int],
-    environ: Mapping[str, Given],
+    environ: Mapping[str, SourcedValue],
     cwd: Path,
-) -> dict[str, Given]:
-    values: dict[str, Given] = {}
+) -> dict[str, SourcedValue]:
+    values: dict[str, SourcedValue] = {}
     for name, raw in table.items():
         if name == SCREEN:
             continue
         where = f"{near(file.path, cwd)}:{lines.get(name, 1)}"
         if name not in BY_NAME:
             raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
-        values[name] = Given(_expanded(raw, environ, name, where), where)
+        values[name] = SourcedValue(_expanded(raw, environ, name, where), where)
     return values
 
 
@@ -155,7 +155,7 @@ def _names_table(path: Path) -> bool:
         return False  # not ours: whoever reads that file tells what is wrong with it
 
 
-def _expanded(raw: object, environ: Mapping[str, Given], name: str, where: str) -> object:
+def _expanded(raw: object, environ: Mapping[str, SourcedValue], name: str, where: str) -> object:
     if isinstance(raw, dict):
         return {key: _expanded(value, environ, name, where) for key, value in raw.items()}
     if not isinstance(raw, str):
@@ -211,7 +211,7 @@ def reference(option: Option) -> str:
     return (option.variables or option.environment)[0]
 
 
-def keepable(option: Option, value: object, environ: Mapping[str, Given]) -> str:
+def keepable(option: Option, value: object, environ: Mapping[str, SourcedValue]) -> str:
     """Why a secret cannot be kept as a reference; empty if it can, and for what is no secret."""
     name = reference(option)
     given = environ.get(name)

@@ -52,7 +52,7 @@ OptionValue = str | int | float | bool | Permissions
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class DefaultsContext:
     """What defaults depend on."""
 
     runtime: str = "native"
@@ -87,11 +87,11 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option. `default` may depend on the basis."""
+    """One option. `default` may depend on the context."""
 
     name: str
     kind: Kind
-    default: object | Callable[[Basis], object]
+    default: object | Callable[[DefaultsContext], object]
     help: str
     effect: Effect
     variables: tuple[str, ...] = ()
@@ -117,9 +117,9 @@ class Option:
         """Variables that set it; the first that is set wins."""
         return (f"AGENT_TUI_{self.field.upper()}", *self.variables)
 
-    def default_for(self, basis: Basis) -> object:
-        """The default on that basis."""
-        return self.default(basis) if callable(self.default) else self.default
+    def default_for(self, context: DefaultsContext) -> object:
+        """The default on that context."""
+        return self.default(context) if callable(self.default) else self.default
 
 
 def _kebab(name: str) -> str:
@@ -128,12 +128,12 @@ def _kebab(name: str) -> str:
     return "".join(f"-{char.lower()}" if char.isupper() else char for char in name)
 
 
-def _python_or(python: object, other: object) -> Callable[[Basis], object]:
-    return lambda basis: python if basis.runtime == "livekit-agents" else other
+def _python_or(python: object, other: object) -> Callable[[DefaultsContext], object]:
+    return lambda context: python if context.runtime == "livekit-agents" else other
 
 
-def _production_or(production: object, development: object) -> Callable[[Basis], object]:
-    return lambda basis: production if basis.production else development
+def _production_or(production: object, development: object) -> Callable[[DefaultsContext], object]:
+    return lambda context: production if context.production else development
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -233,7 +233,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "numIdleProcesses",
         kinds.whole(0, 256),
-        lambda basis: min(basis.cores, 4) if basis.production else 1,
+        lambda context: min(context.cores, 4) if context.production else 1,
         "Processes kept warm and waiting; 0 starts one when a job comes.",
         Effect.POOL,
     ),

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from agent_tui.options.declare import OPTIONS, Basis, Option
+from agent_tui.options.declare import OPTIONS, DefaultsContext, Option
 from agent_tui.options.permissions import Permissions
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -53,10 +53,10 @@ def table() -> str:
 
 def _defaults(option: Option) -> str:
     """The default, and where it is another one."""
-    usual = _shown(option, Basis(cores=4))
+    usual = _shown(option, DefaultsContext(cores=4))
     others = {
-        "production": _shown(option, Basis(production=True, cores=4)),
-        "livekit-agents": _shown(option, Basis("livekit-agents", cores=4)),
+        "production": _shown(option, DefaultsContext(production=True, cores=4)),
+        "livekit-agents": _shown(option, DefaultsContext("livekit-agents", cores=4)),
     }
     differing = [f"{value} ({where})" for where, value in others.items() if value != usual]
     if option.name == "numIdleProcesses":
@@ -64,8 +64,8 @@ def _defaults(option: Option) -> str:
     return "; ".join([usual, *differing])
 
 
-def _shown(option: Option, basis: Basis) -> str:
-    value = option.default_for(basis)
+def _shown(option: Option, context: DefaultsContext) -> str:
+    value = option.default_for(context)
     if isinstance(value, Permissions):
         return "all, not hidden"
     return option.kind.write(value) or "–"

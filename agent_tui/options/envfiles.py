@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.reading import Pipes, is_pipe, read_file
 
 NAMES = (".env.local", ".env")
@@ -43,10 +43,10 @@ class Environment:
     about files that could not be read or parsed; with a `config_problem` no options can be told.
     """
 
-    variables: Mapping[str, Given]
+    variables: Mapping[str, SourcedValue]
     files: tuple[Path, ...]
     problems: tuple[str, ...]
-    config: Mapping[str, Given] = field(default_factory=dict)
+    config: Mapping[str, SourcedValue] = field(default_factory=dict)
     config_file: Path | None = None
     config_problem: str = ""
     screen: Mapping[str, object] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def read_environment(
 
     Blocks for as long as the file system and `pipes` do.
     """
-    variables = {name: Given(value, f"{name} in the environment") for name, value in environ.items()}
+    variables = {name: SourcedValue(value, f"{name} in the environment") for name, value in environ.items()}
     files: list[Path] = []
     problems: list[str] = []
     secrets: set[str] = set()
@@ -122,7 +122,7 @@ def read_environment(
             if _SAYS_SECRET.fullmatch(name):
                 secrets.update(each for each in (value, environ.get(name)) if each and not _is_words(each))
             if value is not None and name not in variables:
-                variables[name] = Given(value, f"{name} in {near(path, cwd)}:{line}")
+                variables[name] = SourcedValue(value, f"{name} in {near(path, cwd)}:{line}")
     return Environment(variables, tuple(files), tuple(problems), secrets=frozenset(secrets))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option, OptionValue, ServerOptions
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option, OptionValue, ServerOptions
 from agent_tui.options.kinds import MASK
 
 DEFAULT = "default"
@@ -18,7 +18,7 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SourcedValue:
     """A raw value and where it was written: `--port`, `LIVEKIT_URL in .env:3`, `agent.py:12`."""
 
     raw: object
@@ -38,7 +38,7 @@ class Layer:
     """Values of one kind of source, by option name. Later layers beat earlier ones."""
 
     name: str
-    values: Mapping[str, Given] = field(default_factory=dict)
+    values: Mapping[str, SourcedValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Resolution:
 
     options: ServerOptions
     sources: Mapping[str, tuple[str, str]]
-    overruled: Mapping[str, Given] = field(default_factory=dict)
+    overruled: Mapping[str, SourcedValue] = field(default_factory=dict)
     """Load settings that have no effect because of the worker token."""
 
     @property
@@ -72,28 +72,28 @@ class Resolution:
         return str(self.shown(name)) if option.kind.secret else option.kind.write(self.value(option))
 
 
-def resolve(layers: Sequence[Layer], basis: Basis) -> Resolution:
+def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
     """Converts and stacks the layers over the defaults; whether it is production they say themselves.
 
     Raises OptionError for the first value that its option does not take.
     """
-    production, source = _effective(BY_NAME["production"], layers, basis)
-    basis = replace(basis, production=bool(production))
+    production, source = _effective(BY_NAME["production"], layers, context)
+    context = replace(context, production=bool(production))
     values: dict[str, object] = {"production": production}
     sources: dict[str, tuple[str, str]] = {"production": source}
     for option in OPTIONS:
-        values[option.field], sources[option.name] = _effective(option, layers, basis)
-    overruled: dict[str, Given] = {}
+        values[option.field], sources[option.name] = _effective(option, layers, context)
+    overruled: dict[str, SourcedValue] = {}
     if values["worker_token"]:
         for name in LOAD_SETTINGS:
             if sources[name][0] != DEFAULT:
-                overruled[name] = Given(values[BY_NAME[name].field], sources[name][1])
-                values[BY_NAME[name].field] = BY_NAME[name].default_for(basis)
+                overruled[name] = SourcedValue(values[BY_NAME[name].field], sources[name][1])
+                values[BY_NAME[name].field] = BY_NAME[name].default_for(context)
                 sources[name] = (DEFAULT, "default with workerToken")
     return Resolution(ServerOptions(**cast("dict[str, Any]", values)), sources, overruled)
 
 
-def convert(option: Option, given: Given) -> object:
+def convert(option: Option, given: SourcedValue) -> object:
     """One value of one option, or OptionError."""
     try:
         return option.kind.convert(given.raw)
@@ -104,10 +104,10 @@ def convert(option: Option, given: Given) -> object:
         ) from None
 
 
-def environment_layers(environ: Mapping[str, Given]) -> tuple[Layer, Layer]:
+def environment_layers(environ: Mapping[str, SourcedValue]) -> tuple[Layer, Layer]:
     """What the environment sets: the ordinary layer, and the one that beats the agent's own code."""
-    plain: dict[str, Given] = {}
-    forced: dict[str, Given] = {}
+    plain: dict[str, SourcedValue] = {}
+    forced: dict[str, SourcedValue] = {}
     for option in OPTIONS:
         for name in option.environment:
             given = environ.get(name)
@@ -120,16 +120,18 @@ def environment_layers(environ: Mapping[str, Given]) -> tuple[Layer, Layer]:
     return Layer("environment", plain), Layer("environment override", forced)
 
 
-def _effective(option: Option, layers: Sequence[Layer], basis: Basis) -> tuple[object, tuple[str, str]]:
-    value = option.default_for(basis)
-    usual = option.default_for(replace(basis, production=False))
+def _effective(
+    option: Option, layers: Sequence[Layer], context: DefaultsContext
+) -> tuple[object, tuple[str, str]]:
+    value = option.default_for(context)
+    usual = option.default_for(replace(context, production=False))
     source = (DEFAULT, "default in production" if value != usual else "")
     for layer in layers:
         given = layer.values.get(option.name)
         if given is None:
             continue
         if isinstance(given.raw, ByMode):
-            raw = given.raw.production if basis.production else given.raw.development
-            given = Given(raw, given.where)
+            raw = given.raw.production if context.production else given.raw.development
+            given = SourcedValue(raw, given.where)
         value, source = convert(option, given), (layer.name, given.where)
     return value, source

@@ -11,16 +11,16 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.requests import Secrets
 from agent_tui.model.settings import SettingsView
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Effect, OptionValue, ServerOptions
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Effect, OptionValue, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.kinds import MASK
 from agent_tui.options.resolve import (
     DEFAULT,
     ByMode,
-    Given,
     Layer,
     OptionError,
     Resolution,
+    SourcedValue,
     convert,
     environment_layers,
     resolve,
@@ -37,7 +37,7 @@ SWEEP = "sweep"
 
 SECRETS = tuple(option for option in OPTIONS if option.kind.secret)
 
-Edits = Mapping[str, Given]
+Edits = Mapping[str, SourcedValue]
 """By name; those of options that only another start changes wait for it."""
 
 
@@ -50,8 +50,8 @@ class Settings:
     """
 
     environment: Environment
-    flags: Mapping[str, Given]
-    basis: Basis
+    flags: Mapping[str, SourcedValue]
+    context: DefaultsContext
     manifest: Manifest | None = None
     """What the agent's code sets, once it has loaded."""
     edits: Edits = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Settings:
             Layer(SWEEP, self.measuring),
         )
         try:
-            return resolve(layers, self.basis)
+            return resolve(layers, self.context)
         except OptionError as error:
             raise UserError(str(error)) from None
 
@@ -107,7 +107,7 @@ class Settings:
         options = replace(resolution.options, **cast("dict[str, Any]", masked))
         return SettingsView(
             replace(resolution, options=options),
-            self.basis,
+            self.context,
             tuple(self.edits),
             {name: MASK if BY_NAME[name].kind.secret else text for name, text in self._pending.items()},
             self.function_names,
@@ -197,7 +197,7 @@ def _changed(edits: Edits, values: Mapping[str, str | None], where: str) -> Edit
         if value is None:
             changed.pop(name, None)
             continue
-        changed[name] = Given(value, where)
+        changed[name] = SourcedValue(value, where)
         try:
             convert(BY_NAME[name], changed[name])
         except OptionError as error:
@@ -209,9 +209,9 @@ def _waits(name: str) -> bool:
     return BY_NAME[name].effect is Effect.RESTART
 
 
-def _code(manifest: Manifest | None) -> dict[str, Given]:
+def _code(manifest: Manifest | None) -> dict[str, SourcedValue]:
     return {
-        name: Given(_raw(given.value), given.where or "the agent's code")
+        name: SourcedValue(_raw(given.value), given.where or "the agent's code")
         for name, given in (manifest.options if manifest else {}).items()
         if name in BY_NAME
     }

@@ -17,9 +17,9 @@ from agent_tui.logs.redactor import Redactor
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ServerError, UserError
-from agent_tui.options.declare import Basis, Effect, ServerOptions
+from agent_tui.options.declare import DefaultsContext, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import Supervisor
 from agent_tui.runtimes.interpreter import Interpreter
@@ -65,7 +65,7 @@ class Scene:
         self.busy: set[int] = set()
         self.refuses = False
         self.refused: list[str] = []
-        flags = {name: Given(value, f"--{name}") for name, value in given.items()}
+        flags = {name: SourcedValue(value, f"--{name}") for name, value in given.items()}
         config = RunConfig(
             agent=folder / "agent.py",
             cwd=folder,
@@ -76,7 +76,7 @@ class Scene:
         )
         emit, clock = self.events.append, FakeClock()
         self.settings = SettingsManager(
-            Settings(NOTHING, flags, Basis("native")), read_environment=lambda: NOTHING, emit=emit
+            Settings(NOTHING, flags, DefaultsContext("native")), read_environment=lambda: NOTHING, emit=emit
         )
         self.servers = FakeServers(
             self.settings, Redactor(), local=False, clock=clock, emit=emit, on_unassigned=lambda *_: None
@@ -208,7 +208,9 @@ async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path
 
 
 async def test_processes_get_the_environment_of_their_load_and_the_server_in_use(scene: Scene) -> None:
-    environment = Environment({"sessionEndTimeout": Given("no", "x"), "A": Given("1", ".env:1")}, (), ())
+    environment = Environment(
+        {"sessionEndTimeout": SourcedValue("no", "x"), "A": SourcedValue("1", ".env:1")}, (), ()
+    )
     runtime = scene.code.make_runtime(environment, Modules())
     assert runtime.environ["A"] == "1"
     assert runtime.environ["LIVEKIT_URL"] == "ws://old.example"
@@ -217,7 +219,7 @@ async def test_processes_get_the_environment_of_their_load_and_the_server_in_use
 
 
 async def test_an_environment_that_cannot_be_is_refused_by_the_check_and_not_before(scene: Scene) -> None:
-    environment = Environment({"AGENT_TUI_PORT": Given("x", "AGENT_TUI_PORT in .env:1")}, (), ())
+    environment = Environment({"AGENT_TUI_PORT": SourcedValue("x", "AGENT_TUI_PORT in .env:1")}, (), ())
     assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://old.example"
     with pytest.raises(UserError, match="AGENT_TUI_PORT in"):
         scene.settings.check(MANIFEST, environment)

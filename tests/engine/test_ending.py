@@ -24,7 +24,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.commands import Stop
 from agent_tui.model.errors import OwnError
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import Pool
 from agent_tui.runtimes.interpreter import Interpreter
@@ -61,7 +61,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
         read_environment=lambda: Environment({}, (), ()),
         runtime="native",
         interpreter=Interpreter(Path(sys.executable), "3.12", "that of the test", ()),
-        flags={"port": Given("0", "--port")},
+        flags={"port": SourcedValue("0", "--port")},
         local=True,
         watch=False,
     )

@@ -15,7 +15,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import OwnError, ServerError, UserError
-from agent_tui.options.declare import Basis, ServerOptions
+from agent_tui.options.declare import DefaultsContext, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import (
     Assigned,
@@ -42,7 +42,7 @@ SECRET = "long enough for nobody to be warned of it"
 
 
 def options(**changes: Any) -> ServerOptions:
-    return replace(resolve((Layer("none"),), Basis()).options, **changes)
+    return replace(resolve((Layer("none"),), DefaultsContext()).options, **changes)
 
 
 class FakeWorker:

@@ -19,7 +19,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.commands import Dispatch, DispatchBy, MeasureMemory
 from agent_tui.model.state import AppState
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.runtimes.interpreter import Interpreter
 from tests.limits import PATIENCE_S
 
@@ -74,7 +74,7 @@ async def scene_of(folder: Path, **flags: str) -> AsyncIterator[Scene]:
         read_environment=lambda: Environment({}, (), ()),
         runtime="native",
         interpreter=Interpreter(Path(sys.executable), sys.version.split()[0], "that of the test", ()),
-        flags={name: Given(value, f"--{name}") for name, value in given.items()},
+        flags={name: SourcedValue(value, f"--{name}") for name, value in given.items()},
         local=True,
         watch=False,
     )

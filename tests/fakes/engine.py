@@ -15,9 +15,9 @@ from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
 from agent_tui.model.settings import SettingsView
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import Basis
+from agent_tui.options.declare import DefaultsContext
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given, Resolution
+from agent_tui.options.resolve import Resolution, SourcedValue
 from agent_tui.settings.settings import Settings
 from agent_tui.worker.urls import ServerAddress
 from tests.fakes.clock import FakeClock
@@ -39,10 +39,10 @@ class FakeEngine:
         self.obedient = True
         """Whether it ends when it is told to stop."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
-        flags = {name: Given(value, f"--{name}") for name, value in values.items()}
+        flags = {name: SourcedValue(value, f"--{name}") for name, value in values.items()}
         self._handlers: dict[type[object], Handler] = {}
         self._close = list[Callable[[], Awaitable[object]]]()
-        self._settings = Settings(Environment({}, (), ()), flags, Basis("livekit-agents"))
+        self._settings = Settings(Environment({}, (), ()), flags, DefaultsContext("livekit-agents"))
         self.bus.state = replace(self.bus.state, settings=self._view)
 
     @property

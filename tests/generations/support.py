@@ -14,9 +14,9 @@ from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, StartMethod
-from agent_tui.options.declare import Basis, Effect
+from agent_tui.options.declare import DefaultsContext, Effect
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import Supervisor
@@ -131,9 +131,11 @@ class FakeSettings(SettingsManager):
 
     def __init__(self, idle: int, emit: Callable[[Event], None]) -> None:
         environment = Environment({}, (), ())
-        flags = {"numIdleProcesses": Given(idle, "--num-idle-processes")}
+        flags = {"numIdleProcesses": SourcedValue(idle, "--num-idle-processes")}
         super().__init__(
-            Settings(environment, flags, Basis("native")), read_environment=lambda: environment, emit=emit
+            Settings(environment, flags, DefaultsContext("native")),
+            read_environment=lambda: environment,
+            emit=emit,
         )
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
         self.applied: list[ch.Manifest] = []
@@ -167,7 +169,7 @@ class World:
         self.switches: list[int] = []
         self.other_kind = ""
         """What a file that does not load says of its kind."""
-        self.environment = Environment({"A": Given("1", ".env:1")}, (), ())
+        self.environment = Environment({"A": SourcedValue("1", ".env:1")}, (), ())
         self.environment_gives = asyncio.Event()
         """Until it is set, reading the environment takes its time, as that of a FIFO does."""
         self.environment_gives.set()

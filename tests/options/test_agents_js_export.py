@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import Basis
+from agent_tui.options.declare import DefaultsContext
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.settings.settings import Settings
 from tests.nodes import needs_node
 from tests.runtimes.node.support import host_of
 
-BASIS = Basis("agents-js", cores=2)
+BASIS = DefaultsContext("agents-js", cores=2)
 EXPORTED: dict[str, object] = {
     "agentName": 'it\'s the "front desk"',
     "serverType": "publisher",
@@ -37,7 +37,7 @@ EXPORTED: dict[str, object] = {
 
 
 def settings(**flags: object) -> Settings:
-    given = {name: Given(value, name) for name, value in flags.items()}
+    given = {name: SourcedValue(value, name) for name, value in flags.items()}
     return Settings(Environment({}, (), ()), given, BASIS)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.options.configfile import find_config, named_config, read_surroundings
-from agent_tui.options.resolve import Given, OptionError
+from agent_tui.options.resolve import OptionError, SourcedValue
 
 ENVIRON = {"NAME": "bob", "EMPTY": ""}
 
@@ -16,7 +16,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def read(path: Path) -> dict[str, Given]:
+def read(path: Path) -> dict[str, SourcedValue]:
     found = read_surroundings(path.parent / "agent.py", path.parent / "elsewhere", ENVIRON, path)
     if found.config_problem:
         raise OptionError(found.config_problem)
@@ -41,9 +41,9 @@ def test_values_know_file_and_line(tmp_path: Path) -> None:
         "# tuned\nnumIdleProcesses = 2\n\n'agentName' = \"${NAME}-1\"\n[permissions]\nhidden = true\n",
     )
     assert read(path) == {
-        "numIdleProcesses": Given(2, f"{path}:2"),
-        "agentName": Given("bob-1", f"{path}:4"),
-        "permissions": Given({"hidden": True}, f"{path}:5"),
+        "numIdleProcesses": SourcedValue(2, f"{path}:2"),
+        "agentName": SourcedValue("bob-1", f"{path}:4"),
+        "permissions": SourcedValue({"hidden": True}, f"{path}:5"),
     }
 
 
@@ -54,8 +54,8 @@ def test_lines_of_a_table_in_a_pyproject(tmp_path: Path) -> None:
         "[tool.agent-tui]\nport = 3\npermissions.hidden = true\n",
     )
     assert read(path) == {
-        "port": Given(3, f"{path}:6"),
-        "permissions": Given({"hidden": True}, f"{path}:7"),
+        "port": SourcedValue(3, f"{path}:6"),
+        "permissions": SourcedValue({"hidden": True}, f"{path}:7"),
     }
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import env_files, read_environment
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import (
-    Given,
     Layer,
     OptionError,
+    SourcedValue,
     convert,
     environment_layers,
     resolve,
@@ -22,7 +22,7 @@ from tests.fakes.hostile_values import CONTROL
 
 
 def value(name: str, raw: object) -> object:
-    return convert(BY_NAME[name], Given(raw, "test"))
+    return convert(BY_NAME[name], SourcedValue(raw, "test"))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_values_that_are_refused_name_option_value_source_and_remedy(
     name: str, raw: object, says: str
 ) -> None:
     with pytest.raises(OptionError) as raised:
-        convert(BY_NAME[name], Given(raw, "from here"))
+        convert(BY_NAME[name], SourcedValue(raw, "from here"))
     line = str(raised.value)
     assert says in line
     assert line.startswith(f"{name}: {raw!r} (from here)")
@@ -94,11 +94,13 @@ def test_a_bad_secret_is_not_shown() -> None:
 
 def test_later_layers_win_and_each_value_knows_its_source() -> None:
     layers = (
-        Layer("environment", {"port": Given("1", "PORT in .env:3"), "host": Given("a", "HOST")}),
-        Layer("agent's code", {"port": Given(2, "agent.py:9")}),
-        Layer("flag", {"port": Given("3", "--port")}),
+        Layer(
+            "environment", {"port": SourcedValue("1", "PORT in .env:3"), "host": SourcedValue("a", "HOST")}
+        ),
+        Layer("agent's code", {"port": SourcedValue(2, "agent.py:9")}),
+        Layer("flag", {"port": SourcedValue("3", "--port")}),
     )
-    resolution = resolve(layers, Basis())
+    resolution = resolve(layers, DefaultsContext())
     assert (resolution.options.port, resolution.sources["port"]) == (3, ("flag", "--port"))
     assert (resolution.options.host, resolution.sources["host"]) == ("a", ("environment", "HOST"))
     assert resolution.sources["maxRetry"] == ("default", "")
@@ -108,24 +110,26 @@ def test_later_layers_win_and_each_value_knows_its_source() -> None:
     ("runtime", "retries", "shutdown"), [("native", 10, 60_000), ("livekit-agents", 16, 10_000)]
 )
 def test_defaults_follow_the_runtime(runtime: str, retries: int, shutdown: int) -> None:
-    options = resolve((), Basis(runtime)).options
+    options = resolve((), DefaultsContext(runtime)).options
     assert (options.max_retry, options.shutdown_process_timeout) == (retries, shutdown)
     assert options.num_idle_processes == 1
     assert options.host == "127.0.0.1"
 
 
 def test_secrets_are_masked_when_shown() -> None:
-    resolution = resolve((Layer("flag", {"apiSecret": Given("hush", "--api-secret")}),), Basis())
+    resolution = resolve(
+        (Layer("flag", {"apiSecret": SourcedValue("hush", "--api-secret")}),), DefaultsContext()
+    )
     assert resolution.shown("apiSecret") == "•••"
     assert resolution.shown("port") == 0
 
 
 def test_the_environment_gives_an_ordinary_and_a_forcing_layer() -> None:
     environ = {
-        "LIVEKIT_AGENT_NAME": Given("plain", "LIVEKIT_AGENT_NAME in the environment"),
-        "LIVEKIT_AGENT_NAME_OVERRIDE": Given("forced", "…"),
-        "LOG_LEVEL": Given("debug", "…"),
-        "LIVEKIT_URL": Given("", "…"),
+        "LIVEKIT_AGENT_NAME": SourcedValue("plain", "LIVEKIT_AGENT_NAME in the environment"),
+        "LIVEKIT_AGENT_NAME_OVERRIDE": SourcedValue("forced", "…"),
+        "LOG_LEVEL": SourcedValue("debug", "…"),
+        "LIVEKIT_URL": SourcedValue("", "…"),
     }
     plain, forced = environment_layers(environ)
     assert {name: given.raw for name, given in plain.values.items()} == {
@@ -203,7 +207,7 @@ def test_a_text_takes_no_character_that_acts_on_a_terminal(option: Option) -> No
     for char in (*CONTROL, "\t", "\n", "\ud800", "\udcff"):
         raw = f"Xq{char}b"
         with pytest.raises(OptionError) as raised:
-            convert(option, Given(raw, "LIVEKIT_X in .env:3"))
+            convert(option, SourcedValue(raw, "LIVEKIT_X in .env:3"))
         line = str(raised.value)
         assert re.search(
             r" \(LIVEKIT_X in \.env:3\) holds the (control character U\+|byte 0x)[0-9A-F]{2,4}", line

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import LOAD_SETTINGS, Given, Layer, resolve
+from agent_tui.options.resolve import LOAD_SETTINGS, Layer, SourcedValue, resolve
 
 ORDER = ("environment", "agent's code", "environment override", "config file", "flag", "edited", "sweep")
 
@@ -45,9 +45,9 @@ def raw(name: str, choice: int) -> Any:
     return values[choice % len(values)]
 
 
-def reference(name: str, sources: list[dict[str, int]], basis: Basis) -> tuple[object, str]:
+def reference(name: str, sources: list[dict[str, int]], context: DefaultsContext) -> tuple[object, str]:
     """The last source that names the option, else its default."""
-    value, source = BY_NAME[name].default_for(basis), "default"
+    value, source = BY_NAME[name].default_for(context), "default"
     for layer, choices in zip(ORDER, sources, strict=True):
         if name in choices:
             value, source = BY_NAME[name].kind.convert(raw(name, choices[name])), layer
@@ -57,23 +57,25 @@ def reference(name: str, sources: list[dict[str, int]], basis: Basis) -> tuple[o
 @given(layers, st.sampled_from(["native", "livekit-agents"]), st.integers(1, 64))
 def test_it_agrees_with_the_reference(sources: list[dict[str, int]], runtime: str, cores: int) -> None:
     made = [
-        Layer(layer, {name: Given(raw(name, choice), layer) for name, choice in given.items()})
+        Layer(layer, {name: SourcedValue(raw(name, choice), layer) for name, choice in given.items()})
         for layer, given in zip(ORDER, sources, strict=True)
     ]
-    resolution = resolve(made, Basis(runtime, cores=cores))
-    production = reference("production", sources, Basis())[0]
-    basis = Basis(runtime, bool(production), cores)
-    token = reference("workerToken", sources, basis)[0]
+    resolution = resolve(made, DefaultsContext(runtime, cores=cores))
+    production = reference("production", sources, DefaultsContext())[0]
+    context = DefaultsContext(runtime, bool(production), cores)
+    token = reference("workerToken", sources, context)[0]
     for option in OPTIONS:
         names = [{}] * len(ORDER) if token and option.name in LOAD_SETTINGS else sources
-        value, source = reference(option.name, names, basis)
+        value, source = reference(option.name, names, context)
         assert resolution.value(option) == value, option.name
         assert resolution.sources[option.name][0] == source
 
 
 def test_production_says_what_it_changed() -> None:
-    flags = Layer("flag", {"production": Given(True, "--production"), "port": Given("0", "--port")})
-    resolution = resolve((flags,), Basis(cores=8))
+    flags = Layer(
+        "flag", {"production": SourcedValue(True, "--production"), "port": SourcedValue("0", "--port")}
+    )
+    resolution = resolve((flags,), DefaultsContext(cores=8))
     changed = {name for name, (_, where) in resolution.sources.items() if where == "default in production"}
     assert changed == {"numIdleProcesses", "loadThreshold", "host"}
     assert (resolution.options.num_idle_processes, resolution.options.load_threshold) == (4, 0.7)

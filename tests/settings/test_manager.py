@@ -10,9 +10,9 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
-from agent_tui.options.declare import OPTIONS, Basis, Effect, ServerOptions
+from agent_tui.options.declare import OPTIONS, DefaultsContext, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
-from agent_tui.options.resolve import Given
+from agent_tui.options.resolve import SourcedValue
 from agent_tui.settings.manager import LOADS, Edited, SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
 from tests.generations.support import MANIFEST
@@ -46,7 +46,7 @@ class Scene:
         self.pausing: dict[Effect, asyncio.Event] = {}
         self.environment = environment
         self.settings = SettingsManager(
-            Settings(environment, {}, Basis("native")),
+            Settings(environment, {}, DefaultsContext("native")),
             read_environment=lambda: self.environment,
             emit=self.events.append,
             accept_s=0.05,
@@ -225,7 +225,9 @@ async def test_a_load_is_pushed_to_all_owners_but_to_loads() -> None:
 async def test_a_later_load_says_what_it_changed() -> None:
     s = Scene()
     await s.load(numIdleProcesses="3")
-    await s.load(Environment({"AGENT_TUI_PORT": Given("9001", ".env:1")}, (), ()), numIdleProcesses="4")
+    await s.load(
+        Environment({"AGENT_TUI_PORT": SourcedValue("9001", ".env:1")}, (), ()), numIdleProcesses="4"
+    )
     assert s.events[-2:] == [
         SettingsChanged(s.settings.current.view),
         OptionsChanged({"numIdleProcesses": (3, 4), "port": (0, 9001)}),
@@ -235,7 +237,9 @@ async def test_a_later_load_says_what_it_changed() -> None:
 async def test_a_load_says_what_has_no_effect() -> None:
     s = Scene()
     await s.load(
-        Environment({"LIVEKIT_WORKER_TOKEN": Given("t", "x")}, (), ()), color="red", loadThreshold="0.3"
+        Environment({"LIVEKIT_WORKER_TOKEN": SourcedValue("t", "x")}, (), ()),
+        color="red",
+        loadThreshold="0.3",
     )
     assert s.said == [
         "loadThreshold (agent.py:1) has no effect: with workerToken load settings are not ours to make",
@@ -317,7 +321,7 @@ async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
     s = Scene()
     await s.edit(numIdleProcesses="3", apiSecret="s3cret-of-the-test")
     file = tmp_path / "agent-tui.toml"
-    s.environment = Environment({}, (), (), {"numIdleProcesses": Given(3, "agent-tui.toml")}, file)
+    s.environment = Environment({}, (), (), {"numIdleProcesses": SourcedValue(3, "agent-tui.toml")}, file)
     lines = await s.settings.save(tmp_path / "agent.py", clear_secrets=False)
     assert lines[0] == f"numIdleProcesses saved to {file}"
     assert "apiSecret is not saved" in lines[1]
@@ -344,7 +348,7 @@ async def test_an_edit_that_fails_leaves_front_ends_with_the_old_settings() -> N
 
 
 async def test_front_ends_get_plain_data_without_secrets() -> None:
-    environment = Environment({"LIVEKIT_URL": Given("ws://x", "LIVEKIT_URL in .env:3")}, (), ())
+    environment = Environment({"LIVEKIT_URL": SourcedValue("ws://x", "LIVEKIT_URL in .env:3")}, (), ())
     s = Scene()
     await s.load(environment, apiSecret="s3cret-of-the-test", initializeProcessTimeout="9000")
     await s.edit(logLevel="debug", production="true")

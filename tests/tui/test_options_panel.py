@@ -10,15 +10,15 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis
-from agent_tui.options.resolve import Given, Layer, Resolution, resolve
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext
+from agent_tui.options.resolve import Layer, Resolution, SourcedValue, resolve
 from agent_tui.tui.widgets.option_rows import LIVE, NEXT_START, Edit, check, edited, next_start, written
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 
 
 def resolution(layer: str = "flag", **values: str) -> Resolution:
-    given = {name: Given(value, f"--{name}") for name, value in values.items()}
-    return resolve((Layer(layer, given),), Basis("livekit-agents"))
+    given = {name: SourcedValue(value, f"--{name}") for name, value in values.items()}
+    return resolve((Layer(layer, given),), DefaultsContext("livekit-agents"))
 
 
 # -- text ----------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_values_are_written_as_they_are_typed(name: str, value: object, text: st
 @pytest.mark.parametrize("option", [option for option in OPTIONS if not option.kind.secret])
 def test_what_is_written_reads_as_the_same_value(option: object) -> None:
     chosen = next(each for each in OPTIONS if each is option)
-    default = chosen.default_for(Basis("livekit-agents"))
+    default = chosen.default_for(DefaultsContext("livekit-agents"))
     if chosen.name != "permissions":
         assert chosen.kind.convert(written(chosen, default)) == default
     else:

@@ -236,7 +236,7 @@ class ActionHandlers(Handlers):
 
     async def _export(self) -> None:
         settings = self.app.engine.state.settings
-        await self.app.push_screen_wait(ExportPage(settings.resolution, settings.basis))
+        await self.app.push_screen_wait(ExportPage(settings.resolution, settings.context))
 
     async def picture(self) -> None:
         secrets = await self.app.engine.request(ReadSecrets())

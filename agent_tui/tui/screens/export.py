@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Select, Static
 
-from agent_tui.options.declare import Basis
+from agent_tui.options.declare import DefaultsContext
 from agent_tui.options.export import FORMATS, own_format
 from agent_tui.options.resolve import Resolution
 from agent_tui.tui.screens.page import Page
@@ -33,10 +33,10 @@ class ExportPage(Page[None]):
         Binding("c", "copy", "Copy", priority=True),
     ]
 
-    def __init__(self, resolution: Resolution, basis: Basis) -> None:
+    def __init__(self, resolution: Resolution, context: DefaultsContext) -> None:
         """Shows the agent's own language first."""
         super().__init__()
-        self._texts = {name: make(resolution, basis) for name, make in FORMATS.items()}
+        self._texts = {name: make(resolution, context) for name, make in FORMATS.items()}
         self._shown = own_format(resolution.options.agent)
 
     def compose(self) -> ComposeResult:

@@ -7,7 +7,7 @@ from textual.content import Content
 from agent_tui.options.declare import BY_NAME, OPTIONS, Option
 from agent_tui.options.kinds import MASK
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import DEFAULT, Given, OptionError, Resolution, convert
+from agent_tui.options.resolve import DEFAULT, OptionError, Resolution, SourcedValue, convert
 from agent_tui.tui.widgets.text import MUTED, brief, cell
 
 NAME_WIDTH = 25
@@ -72,7 +72,7 @@ def next_start(resolution: Resolution) -> Content:
 def check(option: Option, text: str) -> str:
     """Why the option does not take this text, or nothing when it does."""
     try:
-        convert(option, Given(text, "typed"))
+        convert(option, SourcedValue(text, "typed"))
     except OptionError as error:
         return brief(str(error).removeprefix(f"{option.name}: "))
     return ""

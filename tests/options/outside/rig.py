@@ -142,21 +142,21 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
             yield Rig(run, recorder, port)
 
 
-class Given(NamedTuple):
+class SourcedValue(NamedTuple):
     """What the command gets for an option to have a value."""
 
     words: tuple[str, ...] = ()
     environ: Mapping[str, str] = MappingProxyType({})
 
 
-def give(name: str, value: str, source: str, folder: Path) -> Given:
+def give(name: str, value: str, source: str, folder: Path) -> SourcedValue:
     """Put an option's value into that source, outside the agent's code: a file is written to the folder."""
     option = BY_NAME[name]
     match source:
         case "flag" if option.positional:
-            return Given((value,))
+            return SourcedValue((value,))
         case "flag":
-            return Given(("--production" if name == "production" else f"{option.flag}={value}",))
+            return SourcedValue(("--production" if name == "production" else f"{option.flag}={value}",))
         case "config":
             _add(folder / "agent-tui.toml", f"{name} = {json.dumps(value)}\n")
         case ".env":
@@ -164,8 +164,8 @@ def give(name: str, value: str, source: str, folder: Path) -> Given:
         case "edited" | "code":
             pass
         case variable:
-            return Given(environ={variable: value})
-    return Given()
+            return SourcedValue(environ={variable: value})
+    return SourcedValue()
 
 
 def _add(path: Path, line: str) -> None:

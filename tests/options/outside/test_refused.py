@@ -11,7 +11,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.options.declare import BY_NAME
 from tests.limits import PATIENCE_S
 from tests.options.outside.conftest import Resolve
-from tests.options.outside.rig import Given, give
+from tests.options.outside.rig import SourcedValue, give
 
 BAD = {
     "agent": "nowhere.py",
@@ -43,7 +43,7 @@ SOURCES = ("environment", ".env", "config", "flag")
 EACH = [(name, source) for name in BAD for source in SOURCES if (name, source) != ("production", "flag")]
 
 
-def bad(name: str, source: str, folder: Path) -> tuple[Given, str]:
+def bad(name: str, source: str, folder: Path) -> tuple[SourcedValue, str]:
     """Put the option's bad value into that source; how a refusal names the place."""
     option, value = BY_NAME[name], BAD[name]
     if name != "agent":
@@ -57,7 +57,7 @@ def bad(name: str, source: str, folder: Path) -> tuple[Given, str]:
         "config": "agent-tui.toml:2",
         "flag": option.flag,
     }
-    return Given(words, given.environ), "" if words == (value,) else places[source]
+    return SourcedValue(words, given.environ), "" if words == (value,) else places[source]
 
 
 def check(name: str, where: str, line: str) -> None:
