@@ -17,7 +17,7 @@ from agent_tui.reading import Pipes, read_pipe_or_file
 MOST_SECRET_BYTES = 65_536
 """Of a file that holds one secret."""
 
-TRUTH = kinds.truth().words
+BOOLEAN = kinds.boolean().words
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound=StrEnum)
@@ -75,7 +75,7 @@ def option_flags(command: F) -> F:
 
 
 def _flag(option: Option) -> Callable[[F], F]:
-    if option.kind.words == TRUTH:
+    if option.kind.words == BOOLEAN:
         off = option.flag.replace("--", "--no-", 1)
         return click.option(f"{option.flag}/{off}", option.field, default=None, help=option.help)
     return click.option(

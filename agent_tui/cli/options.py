@@ -89,7 +89,7 @@ def _as_table(resolution: Resolution) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         yield "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]))
-    for name, given in resolution.overruled.items():
+    for name, given in resolution.ignored.items():
         yield f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
 
 

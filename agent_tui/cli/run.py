@@ -52,7 +52,7 @@ TEST_JOB_LENGTH_S = 10.0
 @click.option(
     "--dispatch",
     metavar="N",
-    callback=of_kind(kinds.whole(0, 10_000)),
+    callback=of_kind(kinds.integer(0, 10_000)),
     default="0",
     help="Make N test jobs once ready.",
 )
@@ -89,7 +89,7 @@ TEST_JOB_LENGTH_S = 10.0
     "--debug",
     "debug_port",
     metavar="[PORT]",
-    callback=of_kind(kinds.whole(0, 65_535)),
+    callback=of_kind(kinds.integer(0, 65_535)),
     is_flag=False,
     flag_value="0",
     default=None,

@@ -24,7 +24,7 @@ from agent_tui.options import kinds
 @click.option(
     "--port",
     metavar="N",
-    callback=of_kind(kinds.whole(0, 65_535, " (0 picks a free one)")),
+    callback=of_kind(kinds.integer(0, 65_535, " (0 picks a free one)")),
     default="7880",
     show_default=True,
     help="Port; 0 picks a free one.",

@@ -68,7 +68,7 @@ ENDING_S = 3.0
 @click.option(
     "--jobs",
     metavar="N",
-    callback=of_kind(kinds.whole(1, 100_000)),
+    callback=of_kind(kinds.integer(1, 100_000)),
     default=None,
     help=f"Test jobs a run; {DEFAULT_JOBS}, or what --seconds allows.",
 )
@@ -91,7 +91,7 @@ ENDING_S = 3.0
 @click.option(
     "--repeat",
     metavar="R",
-    callback=of_kind(kinds.whole(1, 1_000)),
+    callback=of_kind(kinds.integer(1, 1_000)),
     default="1",
     show_default=True,
     help="Runs of each count.",
@@ -106,7 +106,7 @@ ENDING_S = 3.0
 @click.option(
     "--seed",
     metavar="N",
-    callback=of_kind(kinds.whole(0, 2**31 - 1)),
+    callback=of_kind(kinds.integer(0, 2**31 - 1)),
     default="1",
     show_default=True,
     help="The same seed, the same load.",

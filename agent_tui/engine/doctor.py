@@ -20,7 +20,7 @@ from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import InterpreterChosen
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.settings.settings import Settings, check_functions, overruled
+from agent_tui.settings.settings import Settings, check_functions, ignored
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
 from agent_tui.worker.urls import ServerAddress, is_loopback
@@ -98,7 +98,7 @@ def _options(settings: Settings) -> list[Finding]:
     found = [_good("options", f"read from {read}")]
     found += [Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems]
     plain = Settings(environment, {}, settings.context)
-    for line in overruled(plain, settings):
+    for line in ignored(plain, settings):
         found.append(Finding("options", Level.WARNING, line, "leave it out"))
     return found
 

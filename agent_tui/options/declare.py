@@ -232,7 +232,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "numIdleProcesses",
-        kinds.whole(0, 256),
+        kinds.integer(0, 256),
         lambda context: min(context.cores, 4) if context.production else 1,
         "Processes kept warm and waiting; 0 starts one when a job comes.",
         Effect.POOL,
@@ -289,14 +289,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "maxRetry",
-        kinds.whole(0, 1_000_000),
+        kinds.integer(0, 1_000_000),
         _python_or(16, 10),
         "How often a failed connection to the server is tried again.",
         Effect.WORKER,
     ),
     Option(
         "production",
-        kinds.truth(),
+        kinds.boolean(),
         False,
         "The defaults of production, and running jobs may finish at a stop.",
         Effect.RESTART,
@@ -310,7 +310,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "port",
-        kinds.whole(0, 65_535, " (0 picks a free one)"),
+        kinds.integer(0, 65_535, " (0 picks a free one)"),
         _production_or(8081, 0),
         "Port for the health endpoint.",
         Effect.LISTENER,

@@ -19,7 +19,7 @@ _UNIT_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
 MAX_MS = 2_147_483_647
 """The longest duration that every runtime can count: JavaScript's timers overflow beyond it."""
 
-TRUTH = {
+BOOLEAN = {
     "true": True,
     "yes": True,
     "on": True,
@@ -104,14 +104,14 @@ def function(expects: str) -> Kind:
     return Kind(expects, convert, word="NAME")
 
 
-def truth(expects: str = "true or false") -> Kind:
+def boolean(expects: str = "true or false") -> Kind:
     """True or false, in the words that people use."""
 
     def convert(raw: object) -> bool:
         if isinstance(raw, bool):
             return raw
-        if isinstance(raw, str) and raw.strip().lower() in TRUTH:
-            return TRUTH[raw.strip().lower()]
+        if isinstance(raw, str) and raw.strip().lower() in BOOLEAN:
+            return BOOLEAN[raw.strip().lower()]
         raise ValueError("is neither true nor false")
 
     return Kind(
@@ -119,7 +119,7 @@ def truth(expects: str = "true or false") -> Kind:
     )
 
 
-def whole(low: int, high: int, note: str = "") -> Kind:
+def integer(low: int, high: int, note: str = "") -> Kind:
     """A whole number in low…high."""
 
     def convert(raw: object) -> int:

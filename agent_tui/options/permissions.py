@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent_tui.options.kinds import TRUTH, Kind
+from agent_tui.options.kinds import BOOLEAN, Kind
 
 SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
 
@@ -104,8 +104,8 @@ def _pair(part: str) -> tuple[str, str]:
 def _flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in TRUTH:
-        return TRUTH[value.lower()]
+    if isinstance(value, str) and value.lower() in BOOLEAN:
+        return BOOLEAN[value.lower()]
     raise ValueError(f"gives {name} the value {value!r}, which is neither true nor false")
 
 

@@ -47,7 +47,7 @@ class Resolution:
 
     options: ServerOptions
     sources: Mapping[str, tuple[str, str]]
-    overruled: Mapping[str, SourcedValue] = field(default_factory=dict)
+    ignored: Mapping[str, SourcedValue] = field(default_factory=dict)
     """Load settings that have no effect because of the worker token."""
 
     @property
@@ -83,14 +83,14 @@ def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
     sources: dict[str, tuple[str, str]] = {"production": source}
     for option in OPTIONS:
         values[option.field], sources[option.name] = _effective(option, layers, context)
-    overruled: dict[str, SourcedValue] = {}
+    ignored: dict[str, SourcedValue] = {}
     if values["worker_token"]:
         for name in LOAD_SETTINGS:
             if sources[name][0] != DEFAULT:
-                overruled[name] = SourcedValue(values[BY_NAME[name].field], sources[name][1])
+                ignored[name] = SourcedValue(values[BY_NAME[name].field], sources[name][1])
                 values[BY_NAME[name].field] = BY_NAME[name].default_for(context)
                 sources[name] = (DEFAULT, "default with workerToken")
-    return Resolution(ServerOptions(**cast("dict[str, Any]", values)), sources, overruled)
+    return Resolution(ServerOptions(**cast("dict[str, Any]", values)), sources, ignored)
 
 
 def convert(option: Option, given: SourcedValue) -> object:

@@ -25,8 +25,8 @@ from agent_tui.settings.settings import (
     Settings,
     changes,
     check_functions,
+    ignored,
     named_functions,
-    overruled,
 )
 from agent_tui.worker.messages import JobType, Registration
 
@@ -254,7 +254,7 @@ class SettingsManager:
             raise UserError(f"the old values stay: {refusal}")
 
     def _report_ignored(self, before: Settings, after: Settings) -> None:
-        for line in overruled(before, after):
+        for line in ignored(before, after):
             self._warn(line)
 
     def _warn(self, text: str) -> None:

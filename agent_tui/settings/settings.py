@@ -160,12 +160,12 @@ def changes(before: Settings, after: Settings) -> Changes:
     }
 
 
-def overruled(before: Settings, after: Settings) -> list[str]:
+def ignored(before: Settings, after: Settings) -> list[str]:
     """Lines for people about values that have no effect any more."""
     return [
         f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
-        for name, given in after.resolution.overruled.items()
-        if before.resolution.overruled.get(name) != given
+        for name, given in after.resolution.ignored.items()
+        if before.resolution.ignored.get(name) != given
     ]
 
 

@@ -17,9 +17,9 @@ PATTERNS = {
     Pattern.POISSON.value: "Poisson: as calls of many people come",
     Pattern.RAMP.value: "ramp: from one rate to another",
 }
-JOBS = kinds.whole(1, 10_000)
-REPEAT = kinds.whole(1, 100)
-SEED = kinds.whole(0, 2**31 - 1)
+JOBS = kinds.integer(1, 10_000)
+REPEAT = kinds.integer(1, 100)
+SEED = kinds.integer(0, 2**31 - 1)
 LENGTH_EXPECTS = "500ms, 2s or 1m"
 RATE_EXPECTS = "2/s, 30/m or, for a ramp, 1-5/s"
 COUNTS_EXPECTS = "0-4 or 0,2"
