@@ -175,7 +175,9 @@ def _server_part(server: ServerChosen) -> Part:
     url, host = one_line(shown_url(server.url)), one_line(server.host)
     if server.remote:
         names = ((8, f"{clip(url, 60)} "), (2, f"{clip(host, 40)} "), (0, ""))
-        return Part(tuple((gives_way, (Span(f" REMOTE {name}", Tone.LOUD),)) for gives_way, name in names))
+        return Part(
+            tuple((drop_priority, (Span(f" REMOTE {name}", Tone.LOUD),)) for drop_priority, name in names)
+        )
     kind = Span(server.kind.value)
     return Part(((8, (Span(f"{clip(url, 60)} ", Tone.DIM), kind)), (1, (kind,))))
 

@@ -212,7 +212,7 @@ class Piece:
 
     name: str
     parts: tuple[tuple[str, Role], ...]
-    goes: int
+    drop_priority: int
 
 
 def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
@@ -234,13 +234,13 @@ def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
         right[0] = Piece("copy", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 3)
     if title.dropped:
         right.insert(0, Piece("", ((f"⚠ {grouped(title.dropped)} dropped", Role.WARN_WORD),), 1))
-    for goes in (6, 5, 4, 3, 2, 1):
+    for priority in (6, 5, 4, 3, 2, 1):
         if _cells(left) + _cells(right) + 1 <= width:
             break
-        if goes == 5 and chips:
+        if priority == 5 and chips:
             left.insert(left.index(chips[0]), short)
-        left = [piece for piece in left if piece.goes != goes]
-        right = [piece for piece in right if piece.goes != goes]
+        left = [piece for piece in left if piece.drop_priority != priority]
+        right = [piece for piece in right if piece.drop_priority != priority]
     return left, right
 
 

@@ -22,11 +22,11 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table. Where there is no room the highest `gives_way` goes first, 0 never."""
+    """One column of the table. Where there is no room the highest `drop_priority` goes first, 0 never."""
 
     heading: str
     width: int
-    gives_way: int
+    drop_priority: int
     write: Callable[[SweepView, Row], str]
     needed: Callable[[SweepView], bool] = lambda _: True
     """Whether it has anything to say."""
@@ -98,10 +98,10 @@ def columns(view: SweepView, width: int) -> tuple[Column, ...]:
     """Those that have something to say and fit, two cells apart."""
     shown = [each for each in COLUMNS if each.needed(view)]
     while sum(each.width + 2 for each in shown) > width:
-        able = [each for each in shown if each.gives_way]
+        able = [each for each in shown if each.drop_priority]
         if not able:
             break
-        shown.remove(max(able, key=lambda each: each.gives_way))
+        shown.remove(max(able, key=lambda each: each.drop_priority))
     return tuple(shown)
 
 

@@ -50,9 +50,9 @@ class Part:
     variants: tuple[tuple[int, Line], ...]
 
 
-def part(gives_way: int, *lines: Line) -> Part:
+def part(drop_priority: int, *lines: Line) -> Part:
     """A part whose variants all give way equally soon."""
-    return Part(tuple((gives_way, line) for line in lines))
+    return Part(tuple((drop_priority, line) for line in lines))
 
 
 def one_line(text: str, limit: int = 1_000) -> str:
