@@ -7,7 +7,7 @@ import pytest
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import ConfigFile, read_surroundings
-from agent_tui.tui import picture
+from agent_tui.tui import screenshot
 from agent_tui.tui.action_handlers import ActionHandlers
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
@@ -90,7 +90,7 @@ def test_the_table_is_no_option_and_reaches_the_screen_as_it_stands(tmp_path: Pa
 
 def test_a_picture_holds_no_secret_however_it_is_spelled() -> None:
     svg = "<text>s3cr&amp;t&#160;word and again s3cr&amp;t word</text>"
-    assert picture.masked(svg, ["s3cr&t word"]) == "<text>••• and again •••</text>"
+    assert screenshot.masked(svg, ["s3cr&t word"]) == "<text>••• and again •••</text>"
 
 
 async def test_f12_saves_what_is_seen_over_a_page_too(
@@ -114,7 +114,7 @@ async def test_f12_saves_what_is_seen_over_a_page_too(
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        picture.save("<svg/>", tmp_path / "nowhere")
+        screenshot.save("<svg/>", tmp_path / "nowhere")
 
 
 def test_every_action_has_one_handler() -> None:

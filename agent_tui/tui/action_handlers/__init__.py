@@ -15,7 +15,6 @@ from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.action_handlers.tuning import TuningActions
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.editor import open_in_editor
-from agent_tui.tui.picture import masked, save
 from agent_tui.tui.screens.breaches import BreachesPage
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.dispatch_form import DispatchForm
@@ -26,6 +25,7 @@ from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import StacksPage
 from agent_tui.tui.screens.worker import WorkerPage
+from agent_tui.tui.screenshot import masked, save
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
