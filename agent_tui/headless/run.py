@@ -52,7 +52,7 @@ class Work(Protocol):
 
 
 @dataclass(slots=True)
-class Verdict:
+class ExitPolicy:
     """Follows the stream and says when to leave, and with which exit code."""
 
     options: HeadlessOptions
@@ -188,7 +188,7 @@ class Headless:
         self._engine = engine
         self._options = options
         self._work = work
-        self._verdict = Verdict(options, tests=work is not None)
+        self._verdict = ExitPolicy(options, tests=work is not None)
         self._loop = asyncio.get_running_loop()
         # JSON is UTF-8 wherever it is read; lines for people follow their terminal.
         encoding = "utf-8" if options.json else sys.stdout.encoding or "utf-8"

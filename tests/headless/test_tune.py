@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agent_tui.headless.run import Headless, HeadlessOptions, Verdict
+from agent_tui.headless.run import ExitPolicy, Headless, HeadlessOptions
 from agent_tui.headless.tune import FEWEST_JOBS, TuneOptions, Tuning, jobs_in_time
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
@@ -31,9 +31,9 @@ def test_a_run_has_a_few_jobs_however_short_the_time() -> None:
 
 def test_the_guard_holds_for_a_sweep_as_for_test_jobs() -> None:
     remote = ev.ServerChosen(ev.ServerKind.CONFIGURED, "wss://x.cloud", "x.cloud", remote=True, media=True)
-    assert Verdict(HeadlessOptions(), tests=True).hear(remote) is ExitCode.USAGE
-    assert Verdict(HeadlessOptions(confirmed_host="x.cloud"), tests=True).hear(remote) is None
-    assert Verdict(HeadlessOptions()).hear(remote) is None
+    assert ExitPolicy(HeadlessOptions(), tests=True).hear(remote) is ExitCode.USAGE
+    assert ExitPolicy(HeadlessOptions(confirmed_host="x.cloud"), tests=True).hear(remote) is None
+    assert ExitPolicy(HeadlessOptions()).hear(remote) is None
 
 
 async def test_an_agent_that_is_not_ready_in_time_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:

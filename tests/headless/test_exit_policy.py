@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agent_tui.headless.run import Headless, HeadlessOptions, Verdict
+from agent_tui.headless.run import ExitPolicy, Headless, HeadlessOptions
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
@@ -34,9 +34,9 @@ def offered(room: str) -> ev.OfferReceived:
 
 
 def decide(options: HeadlessOptions, *events: ev.Event) -> ExitCode | None:
-    verdict = Verdict(options)
+    exit_policy = ExitPolicy(options)
     for event in events:
-        code = verdict.hear(event)
+        code = exit_policy.hear(event)
         if code is not None:
             return code
     return None
@@ -114,10 +114,10 @@ def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     stream: list[ev.Event] = [offered("a"), ended("a", ev.JobStatus.FAILED), offered("b")]
     for seq, event in enumerate(stream, 1):
         state = reduce(state, ev.Stamped(seq, 1.0, event))
-    verdict = Verdict(HeadlessOptions(exit_when_idle=True))
-    assert verdict.catch_up(state) is None
-    assert (verdict.running, verdict.settled, verdict.bad) == ({"AJ_b"}, {1}, True)
-    assert verdict.hear(ended("b")) is ExitCode.JOB_FAILED
+    exit_policy = ExitPolicy(HeadlessOptions(exit_when_idle=True))
+    assert exit_policy.catch_up(state) is None
+    assert (exit_policy.running, exit_policy.settled, exit_policy.bad) == ({"AJ_b"}, {1}, True)
+    assert exit_policy.hear(ended("b")) is ExitCode.JOB_FAILED
 
 
 async def test_test_jobs_are_made_once_ready(capfd: pytest.CaptureFixture[str]) -> None:
