@@ -89,7 +89,7 @@ class Reloader:
         self._paused = False
         self._woken = asyncio.Event()
         """Something may have changed on disk, or was requested."""
-        self._stirred_at = 0.0
+        self._changed_at = 0.0
         """When the watch last saw something, monotonic."""
         self._quiet = asyncio.Event()
         """Of the running load: set while nothing was seen for `quiet_s`."""
@@ -189,7 +189,7 @@ class Reloader:
             try:
                 while True:
                     await watch.next()
-                    self._stirred_at = self._clock.monotonic()
+                    self._changed_at = self._clock.monotonic()
                     self._quiet.clear()
                     self._woken.set()
             except OSError as error:
@@ -286,7 +286,7 @@ class Reloader:
         load = asyncio.create_task(self._loader.load(source, cause, quiet), name="load")
         try:
             while not load.done():
-                quiet_in = self._stirred_at + self._quiet_s - self._clock.monotonic()
+                quiet_in = self._changed_at + self._quiet_s - self._clock.monotonic()
                 if quiet_in <= 0:
                     quiet.set()
                 await self._wait_for_change(load, None if quiet.is_set() else quiet_in)
@@ -406,7 +406,7 @@ class Reloader:
         """Return when the last of them was saved, monotonic."""
         written = [snapshot.written[str(path)] for path in changed if str(path) in snapshot.written]
         age = time.time() - max(written, default=0.0)
-        return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._stirred_at
+        return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._changed_at
 
     def _watch_all(self) -> None:
         if self._watch is not None:
