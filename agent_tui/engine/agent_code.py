@@ -280,7 +280,7 @@ class AgentCode:
             self._emit,
             cores=available_cores(),
             ahead=config.start_method is not StartMethod.SPAWN,
-            first=config.head_start.take() if config.head_start else None,
+            first=config.head_start.claim() if config.head_start else None,
             first_environ=environment.plain,
         )
 

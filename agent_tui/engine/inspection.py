@@ -37,7 +37,7 @@ async def manifest_of(
     settings = ChildSettings(production=production)
     run: PythonRuntime | NodeRuntime
     if isinstance(interpreter, NodeInterpreter):
-        first = head_start.take() if head_start else None
+        first = head_start.claim() if head_start else None
         blanks = Blanks(
             interpreter, file, cwd, intake, clock, _nothing, ahead=False, first=first, first_environ=environ
         )

@@ -326,7 +326,7 @@ class JobManager:
             return
         self._emit(ev.JobAssigned(record.id, record.room))
         record.stage = Stage.LAUNCHING
-        while (process := await self._take(record)) is not None:
+        while (process := await self._claim_process(record)) is not None:
             end = await self._launch(record, process, control)
             if record.restarting is not None and record.told_to_end is None:
                 self._begin_anew(record)
@@ -362,12 +362,12 @@ class JobManager:
             control.outcome(record.id, record.lost)
         return not record.lost
 
-    async def _take(self, record: JobRecord) -> SupervisedProcess | None:
+    async def _claim_process(self, record: JobRecord) -> SupervisedProcess | None:
         """A process for the job; None when the job has to end without one."""
         if record.told_to_end is not None:
             return None
         try:
-            process = await record.lease.take()
+            process = await record.lease.claim()
         except ProcessFailed as error:
             if record.told_to_end is None:
                 record.crash = (f"no process: {error}", error.failure.traceback if error.failure else "")

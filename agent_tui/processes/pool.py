@@ -121,9 +121,9 @@ class Lease:
         self.warm = False
         """Whether an idle process was there when the job asked for it."""
 
-    async def take(self) -> SupervisedProcess:
+    async def claim(self) -> SupervisedProcess:
         """An idle process; waits for one. Raises ProcessFailed when none becomes ready."""
-        return await self._pool._take(self)
+        return await self._pool._claim(self)
 
     def release(self) -> None:
         """Gives the claim up. Safe at any time, also after `take`."""
@@ -464,7 +464,7 @@ class Pool:
 
     # -- leases ---------------------------------------------------------------------------------------
 
-    async def _take(self, lease: Lease) -> SupervisedProcess:
+    async def _claim(self, lease: Lease) -> SupervisedProcess:
         while self._idle:
             process = self._idle.popleft()
             # One may have ended whose `_live` has not resumed to take it out of the queue.

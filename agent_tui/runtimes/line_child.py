@@ -173,12 +173,12 @@ class LineChild:
         except OSError:
             data = b""
         for line in self._lines.feed(data):
-            self._take(line)
+            self._receive_line(line)
         if not data:
             self._close()
         return bool(data)
 
-    def _take(self, line: bytes) -> None:
+    def _receive_line(self, line: bytes) -> None:
         for message in self._dialect.decode(line):
             if isinstance(message, (Forked, ForkFailed, ForkEnded)):
                 self._fork_message(message)

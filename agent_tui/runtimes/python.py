@@ -292,7 +292,7 @@ class PythonRuntime:
         return None
 
     def _spawn(self, process_id: str) -> SpawnedProcess:
-        started = self._head_start.take() if self._head_start else None
+        started = self._head_start.claim() if self._head_start else None
         return adopt(started or start(self._command), process_id, self._sink, system_pidfd_open())
 
     def _dialect(self, process_id: str) -> _Dialect:

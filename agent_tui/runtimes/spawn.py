@@ -269,13 +269,13 @@ class HeadStart:
         modules = (*KINDS[runtime].sdk_modules, *imports)
         return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))
 
-    def take(self) -> Started | None:
+    def claim(self) -> Started | None:
         """The child, once; whoever takes it gives it its spec."""
         started, self._started = self._started, None
         return started
 
     def discard(self) -> None:
         """Ends the child if nobody took it."""
-        started = self.take()
+        started = self.claim()
         if started is not None:
             started.discard()

@@ -304,7 +304,7 @@ async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over(
         assert await load(w)
         w.script.prepare = lambda child: None  # type: ignore[method-assign]
         lease = w.pool.lease()
-        taking = asyncio.create_task(lease.take())
+        taking = asyncio.create_task(lease.claim())
         nursery_prepare, w.nursery.prepare = w.nursery.prepare, lambda child: None
         await until(lambda: w.children(ch.ProcessKind.JOB))
         w.nursery.prepare = nursery_prepare

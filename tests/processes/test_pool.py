@@ -70,7 +70,7 @@ async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> No
     async with pool_of(nursery, 2) as pool:
         await until(lambda: pool.idle == 2)
         lease = pool.lease()
-        process = await lease.take()
+        process = await lease.claim()
         assert lease.warm
         process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.idle == 2)
@@ -92,7 +92,7 @@ async def test_a_refill_lets_the_job_start_first() -> None:
     async with pool_of(nursery, 1, refill_after_s=0.05) as pool:
         await until(lambda: pool.idle == 1)
         at = asyncio.get_running_loop().time()
-        process = await pool.lease().take()
+        process = await pool.lease().claim()
         process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: len(nursery.children) == 2)
         assert asyncio.get_running_loop().time() - at >= 0.05
@@ -104,7 +104,7 @@ async def test_its_loop_ends_when_cancelled_at_whatever_moment_of_a_wake(ticks: 
     nursery = Nursery()
     async with pool_of(nursery, 1, refill_after_s=60) as pool:
         await until(lambda: pool.idle == 1)
-        process = await pool.lease().take()
+        process = await pool.lease().claim()
         process.start_job(start_job(), "AJ_1", lambda _: None)
         await asyncio.sleep(0)
         (running,) = [t for t in asyncio.all_tasks() if t.get_name() == "pool"]
@@ -122,7 +122,7 @@ async def test_what_accepted_jobs_lack_is_started_at_once_however_long_a_refill_
         await until(lambda: pool.idle == 1)
         leases = [pool.lease(), pool.lease()]
         for lease in leases:
-            await lease.take()
+            await lease.claim()
         assert len(nursery.children) == 2
 
 
@@ -132,7 +132,7 @@ async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
         assert pool.processes == ()
         lease = pool.lease()
         await until(lambda: pool.idle == 1)
-        assert (await lease.take()).state is ProcessState.IDLE
+        assert (await lease.claim()).state is ProcessState.IDLE
         lease.release()
 
 
@@ -141,7 +141,7 @@ async def test_it_is_told_whether_a_job_waits_for_a_process_that_is_ready() -> N
     async with pool_of(Nursery(), 1, on_event=told.append) as pool:
         await until(lambda: pool.idle == 1)
         leases = [pool.lease(), pool.lease()]
-        await asyncio.gather(*(lease.take() for lease in leases))
+        await asyncio.gather(*(lease.claim() for lease in leases))
         await until(lambda: pool.idle == 1)
         assert [each.is_awaited for each in told if isinstance(each, Warmed)] == [False, True, False]
 
@@ -149,7 +149,7 @@ async def test_it_is_told_whether_a_job_waits_for_a_process_that_is_ready() -> N
 async def test_on_demand_waits_for_a_process_and_says_that_it_was_cold() -> None:
     async with pool_of(Nursery(), 0) as pool:
         lease = pool.lease()
-        process = await lease.take()
+        process = await lease.claim()
         assert process.state is ProcessState.IDLE
         assert not lease.warm
 
@@ -169,7 +169,7 @@ async def given(
 ) -> "asyncio.Task[SupervisedProcess]":
     """A job waits for a process and gets it; in that same moment something happens. The task is done."""
     lease = pool.lease()
-    taking = asyncio.create_task(lease.take())
+    taking = asyncio.create_task(lease.claim())
     await until(lambda: nursery.children and lease.waiting)
     give = pool._give
 
@@ -219,7 +219,7 @@ async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() 
         await until(lambda: pool.idle == 1)
         nursery.children[0].end(None, 9)
         await until(lambda: len(nursery.children) == 2)
-        process = await pool.lease().take()
+        process = await pool.lease().claim()
         assert process.pid == nursery.children[1].pid
 
 
@@ -273,7 +273,7 @@ async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fai
         pool.set_target(2)
         await until(lambda: len(told) > 4)
         assert not pool.refusing
-        process = await pool.lease().take()
+        process = await pool.lease().claim()
         process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.refusing)
 
@@ -309,10 +309,10 @@ async def test_a_waiting_job_is_failed_with_the_reason_when_the_next_attempt_com
     nursery = prepared(lambda number: False)
     async with pool_of(nursery, 0, at_once=1, patience=StartPatience(job_s=0.0)) as pool:
         with pytest.raises(ProcessFailed, match="OSError: no model"):
-            await pool.lease().take()
+            await pool.lease().claim()
         assert len(nursery.children) == 2
         with pytest.raises(ProcessFailed, match="OSError: no model"):
-            await pool.lease().take()  # the next attempt is known to come too late
+            await pool.lease().claim()  # the next attempt is known to come too late
         assert len(nursery.children) == 2
 
 
@@ -320,7 +320,7 @@ async def test_accepted_jobs_wait_until_starts_succeed_again() -> None:
     nursery = prepared(lambda number: number > 6)
     async with pool_of(nursery, 0, at_once=1) as pool:
         leases = [pool.lease() for _ in range(5)]
-        assert len(await asyncio.gather(*(lease.take() for lease in leases))) == 5
+        assert len(await asyncio.gather(*(lease.claim() for lease in leases))) == 5
 
 
 @pytest.mark.parametrize(
@@ -375,13 +375,13 @@ def test_the_pauses_grow_to_a_minute_with_a_jitter() -> None:
 async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
     old, new = Nursery(), Nursery()
     async with pool_of(old, 1) as pool:
-        process = await pool.lease().take()
+        process = await pool.lease().claim()
         process.start_job(start_job(), "AJ_1", lambda _: None)
         await until(lambda: pool.idle == 1)
         pool.use(Plan(2, new))
         await until(lambda: pool.idle == 1 and old.children[1].exit.done())
         assert not old.children[0].exit.done()
-        assert (await pool.lease().take()).generation == 2
+        assert (await pool.lease().claim()).generation == 2
         old.children.extend(new.children)  # so that the fixture counts them all
         process.kill("test over")
 

@@ -90,14 +90,14 @@ def test_edits_are_counted() -> None:
 
 def test_answers_to_quick_edits_come_one_by_one() -> None:
     edit = Edit(1, [2, 3])
-    assert not edit.take(1)
+    assert not edit.receive(1)
     assert edit.target == 3
-    assert edit.take(2)
+    assert edit.receive(2)
     assert edit.target == 3
-    assert edit.take(3)
+    assert edit.receive(3)
     assert edit.asked == []
     edit = Edit(1, [2])
-    assert edit.take(9)
+    assert edit.receive(9)
     assert edit.target == 9
     edit = Edit(1, [2])
     edit.fail()

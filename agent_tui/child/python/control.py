@@ -105,7 +105,7 @@ class ControlLoop:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         self._loop = self._link.loop = asyncio.get_running_loop()
-        self._link.listen(lambda case, value: self._call_soon(self._take, case, value))
+        self._link.listen(lambda case, value: self._call_soon(self._receive, case, value))
         await self._ended.wait()
 
     def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
@@ -114,7 +114,7 @@ class ControlLoop:
         except RuntimeError:
             return  # the loop has ended, nobody is left to ask
 
-    def _take(self, case: str, value: dict[str, Any]) -> None:
+    def _receive(self, case: str, value: dict[str, Any]) -> None:
         handler = self._handlers.get(case)
         if handler is not None:
             handler(value)

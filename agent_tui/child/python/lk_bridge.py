@@ -115,7 +115,7 @@ class Bridge:
         """Starts the threads and takes the host's messages."""
         self._reader = own_thread(self._read)
         own_thread(self._write)
-        self._link.listen(self._take)
+        self._link.listen(self._receive)
 
     def leave(self, reason: str) -> None:
         """Notes that the job is about to end by itself, for a `Shutdown` that comes before the SDK knows."""
@@ -130,7 +130,7 @@ class Bridge:
         self.theirs.close()
         self._reader.join(FINISH_S)
 
-    def _take(self, case: str, value: dict[str, Any]) -> None:
+    def _receive(self, case: str, value: dict[str, Any]) -> None:
         if case == "shutdown" and not self._acknowledges:
             # The SDK's inference main only says that it exits; for the host all kinds end alike.
             self._link.say("shutdown_ack")

@@ -92,14 +92,14 @@ class _JobProcess:
         self._over = asyncio.Event()
         self._reason: asyncio.Future[str] = loop.create_future()
 
-        def take(case: str, value: dict[str, Any]) -> None:
+        def receive(case: str, value: dict[str, Any]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._take, case, value)
+                loop.call_soon_threadsafe(self._receive, case, value)
 
-        self._link.listen(take)
+        self._link.listen(receive)
         await self._over.wait()
 
-    def _take(self, case: str, value: dict[str, Any]) -> None:
+    def _receive(self, case: str, value: dict[str, Any]) -> None:
         handler = self._handlers.get(case)
         if handler is not None:
             handler(value)

@@ -78,7 +78,7 @@ class HostLink:
         self._debugging = False
 
     def start(self) -> None:
-        self._channel.start(self._take, self._look_around, self._host_went)
+        self._channel.start(self._receive, self._look_around, self._host_went)
 
     def listen(self, listener: Message) -> None:
         """Takes all messages from here on, in the reading thread; earlier ones first."""
@@ -101,7 +101,7 @@ class HostLink:
         if self.host_lost:
             _kill_group()
 
-    def _take(self, case: str, value: dict[str, Any]) -> None:
+    def _receive(self, case: str, value: dict[str, Any]) -> None:
         if case == "dump_stacks":
             self.say("stacks", text=stacks(self.loop))
             return
@@ -124,7 +124,7 @@ class HostLink:
 
     def _host_went(self) -> None:
         self.host_lost = True
-        self._take("shutdown", {"reason": HOST_LOST})
+        self._receive("shutdown", {"reason": HOST_LOST})
         with contextlib.suppress(RuntimeError):  # the agent's loop has ended already
             self.on_host_lost()
         time.sleep(HOST_LOST_GRACE_S)

@@ -160,7 +160,7 @@ class _Lines(LineChild):
         except OSError:
             data = b""
         for line in self._side_lines.feed(data):
-            self._take(line)
+            self._receive_line(line)
         if not data:
             self._close_side()
 

@@ -83,23 +83,23 @@ class LogFilters(Page[None]):
         level = None if event.value == ALL else LogLevel[str(event.value).upper()]
         if level is not self._chosen.level:
             off = f"{LEVEL}{self._chosen.level.label}" if self._chosen.level is not None else ""
-            self._take(toggle(self._chosen, f"{LEVEL}{level.label}" if level is not None else off))
+            self._apply(toggle(self._chosen, f"{LEVEL}{level.label}" if level is not None else off))
 
     @on(OptionList.OptionSelected)
     def _toggled(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         if event.option_id is not None:
-            self._take(toggle(self._chosen, event.option_id))
+            self._apply(toggle(self._chosen, event.option_id))
 
     def action_clear(self) -> None:
         """Shows all lines again."""
-        self._take(Chosen())
+        self._apply(Chosen())
         self.query_one(Select).value = ALL
 
     def action_close(self) -> None:
         self.dismiss(None)
 
-    def _take(self, chosen: Chosen) -> None:
+    def _apply(self, chosen: Chosen) -> None:
         self._chosen = chosen
         self._choose(chosen)
         rows = self.query_one(OptionList)

@@ -81,7 +81,7 @@ class DraftRow(Vertical):
         """Why what was typed is not taken; empty if it is, and without an edit."""
         return check(self.option, self.control.text) if self.edited else ""
 
-    def take(self, settings: SettingsView, secrets: Secrets) -> None:
+    def show_value(self, settings: SettingsView, secrets: Secrets) -> None:
         """Takes the settings in force; what is being edited stays."""
         edited, self._settings = self.edited, settings
         self.before = held(self.option, settings, secrets)
@@ -244,7 +244,7 @@ class OptionsPage(Page[None]):
             secrets = await self._engine.request(ReadSecrets())
             self._settings = self._engine.state.settings
             for row in self._rows.values():
-                row.take(self._settings, secrets)
+                row.show_value(self._settings, secrets)
             self._refresh()
 
     def _say(self, text: str, *, failed: bool = False) -> None:

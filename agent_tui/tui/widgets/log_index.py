@@ -72,20 +72,20 @@ class LogIndex:
         self.matches = array("q")
         self.toggled = set(toggled)
 
-    def take(self, lines: Iterable[LogLine], deadline: float) -> int:
+    def add(self, lines: Iterable[LogLine], deadline: float) -> int:
         """Takes the next lines in, all or none; returns how many of them are shown.
 
         Raises TooSlow if a regular expression is not done by the deadline (`thread_time`).
         """
         rows, matches, upto = len(self.rows), len(self.matches), self.upto
         try:
-            return sum(self._take(line, deadline) for line in lines)
+            return sum(self._add(line, deadline) for line in lines)
         except BaseException:
             del self.rows[rows:], self.matches[matches:]
             self.upto = upto
             raise
 
-    def _take(self, line: LogLine, deadline: float) -> bool:
+    def _add(self, line: LogLine, deadline: float) -> bool:
         shown = self.filter
         self.upto = line.index + 1
         if not shown.lets_through(line):

@@ -82,19 +82,19 @@ class LogRows:
             self._wanted.evict(self.first)
         kept = lines[max(self.first - lines[0].index, 0) :]
         if len(kept) <= AT_ONCE:
-            return Change(gone, self._take(self._index, kept))
+            return Change(gone, self._index_lines(self._index, kept))
         self._index = LogIndex(self._index.filter, self.end - SLICE, self._index.toggled)
         self.request(self.filter)
-        return Change(before, self._take(self._index, kept[-SLICE:]))
+        return Change(before, self._index_lines(self._index, kept[-SLICE:]))
 
-    def _take(self, index: LogIndex, lines: Sequence[LogLine]) -> int:
+    def _index_lines(self, index: LogIndex, lines: Sequence[LogLine]) -> int:
         """Lets an index take lines in; a regular expression that takes too long is given up."""
         try:
-            return index.take(lines, deadline=thread_time() + MATCH_S)
+            return index.add(lines, deadline=thread_time() + MATCH_S)
         except TooSlow:
             self.gave_up = True
             index.filter = replace(index.filter, query=NOTHING, only_matches=False)
-            taken = index.take(lines, deadline=inf)
+            taken = index.add(lines, deadline=inf)
             if index is self._wanted or self._wanted is None:
                 self.request(index.filter)
             return taken
@@ -123,7 +123,7 @@ class LogRows:
             return False
         if wanted.filter.query.expression is not None:
             count //= REGEX_COSTS
-        self._take(wanted, self._ring.between(wanted.upto, wanted.upto + count))
+        self._index_lines(wanted, self._ring.between(wanted.upto, wanted.upto + count))
         return self._wanted is not None and self._wanted.upto == self.end
 
     def swap(self) -> None:

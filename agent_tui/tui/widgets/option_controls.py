@@ -66,9 +66,9 @@ class OptionRow(Vertical):
             yield from self.controls()
         yield self._note
 
-    def take(self, resolution: Resolution) -> None:
+    def show_value(self, resolution: Resolution) -> None:
         """Takes the options in force."""
-        if self.edit.take(effective(self.option, resolution)):
+        if self.edit.receive(effective(self.option, resolution)):
             self._reason = ""
         self._resolution = resolution
         self._usual = note(self.option, resolution, self._fact)
@@ -81,7 +81,7 @@ class OptionRow(Vertical):
             return
         self._fact = fact
         if self._resolution is not None:
-            self.take(self._resolution)
+            self.show_value(self._resolution)
 
     def fail(self, text: str) -> None:
         """What was asked for was not taken: the old value is back, with the reason."""

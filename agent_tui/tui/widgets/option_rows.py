@@ -90,7 +90,7 @@ class Edit:
         """What the value will be if all goes well."""
         return self.asked[-1] if self.asked else self.current
 
-    def take(self, value: object) -> bool:
+    def receive(self, value: object) -> bool:
         """Takes the value in force; tells whether it is another one than before."""
         changed = value != self.current
         if value in self.asked:

@@ -72,7 +72,7 @@ class OptionsPanel(VerticalScroll):
         if not self.is_mounted:
             return
         for row in self._rows.values():
-            row.take(resolution)
+            row.show_value(resolution)
         self._enable()
         count = edited(resolution)
         self.border_title = f"Options · {count} edited" if count else "Options"
