@@ -15,6 +15,7 @@ seen on a terminal. `--storm` saves each 0.5 s and prints what grew.
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import tempfile
@@ -77,7 +78,7 @@ async def saves(
     tell_saves(project.entries(), saved)
     if worker.tells:
         tell_ready(worker.events())
-    tell_lost(place, project)
+    tell_lost(place, project, worker)
     print(f"  before              {before}\n  after               {after}")
 
 
@@ -103,8 +104,18 @@ def lost(place: rig.Place, project: rig.Project) -> set[str]:
     return place.asked.keys() - {entry.room for entry in project.entries()}
 
 
-def tell_lost(place: rig.Place, project: rig.Project) -> None:
-    print(f"  dispatches          {len(place.asked)}, lost {len(lost(place, project))}")
+def tell_lost(place: rig.Place, project: rig.Project, worker: rig.Worker) -> None:
+    rooms = lost(place, project)
+    print(f"  dispatches          {len(place.asked)}, lost {len(rooms)}")
+    last: dict[str, str] = {}
+    jobs: dict[str, str] = {}
+    for event in worker.events():
+        room = event.get("room") or jobs.get(event.get("job_id", ""))
+        if room in rooms:
+            jobs[event.get("job_id", "")] = room
+            last[room] = json.dumps(event)
+    for room in sorted(rooms):
+        print(f"    {room}: {last.get(room, 'no event')}")
 
 
 # -- a storm -------------------------------------------------------------------------------------------------
@@ -122,7 +133,7 @@ async def storm(
         await until_entry(project, options.saves + 1, options.limit)
         await asyncio.sleep(LEAD_S)
         after = rig.cost(worker.process.pid)
-    tell_lost(place, project)
+    tell_lost(place, project, worker)
     events = worker.events()
     tell_ready(events)
     print(f"  on older code       {on_older_code(events)} jobs")
@@ -177,7 +188,7 @@ async def broken(
     served = during & {entry.room for entry in project.entries()}
     print(f"  while broken        {len(during)} dispatches, {len(during - served)} lost")
     print(f"  save -> event       {rig.spread(told, 'ms')}")
-    tell_lost(place, project)
+    tell_lost(place, project, worker)
 
 
 async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
