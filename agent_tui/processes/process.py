@@ -190,10 +190,18 @@ class SupervisedProcess:
             self.child.send(message)
 
     def shutdown(self, reason: str) -> None:
-        """Asks the process to end in good order; later calls change nothing."""
-        if self._end_reason is None:
-            self._end_reason = reason
-            self._note_change()
+        """Ask the process to end gracefully; later calls change nothing.
+
+        One that is not ready is killed before this returns: a Node child that has no file yet is then back
+        in the stock of blanks for what is started next.
+        """
+        if self._end_reason is not None:
+            return
+        self._end_reason = reason
+        if self.child is not None and not self._is_ready and self._failure is None:
+            self._enter(ProcessState.ENDING)
+            self.kill(reason)
+        self._note_change()
 
     def kill(self, reason: str, by: EndedBy = EndedBy.KILLED) -> None:
         """Ends the process group now. The first reason stands."""

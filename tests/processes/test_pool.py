@@ -386,6 +386,17 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
         process.kill("test over")
 
 
+async def test_what_still_starts_for_the_old_generation_ends_before_the_new_one_starts_any() -> None:
+    nursery = Nursery(prepare=lambda child: child.say(ch.Loading()))
+    async with pool_of(nursery, 2) as pool:
+        await until(lambda: len(nursery.children) == 2)
+        old = tuple(nursery.children)
+        pool.use(Plan(2, nursery))
+        assert all(child.killed for child in old)
+        assert len(nursery.children) == 2
+        await until(lambda: len(nursery.children) == 4)
+
+
 @pytest.mark.parametrize("released", [False, True])
 async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(released: bool) -> None:
     nursery = Nursery(prepare=lambda child: None)

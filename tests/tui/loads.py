@@ -14,7 +14,7 @@ DIFF = """generation 2 against 1: 2 files, +2 -2 lines
 @@ -8,3 +8,3 @@
  before
 --- a comment that was removed
-+++ one that was append
++++ one that was added
  after
 --- tools/gone.py
 +++ /dev/null
