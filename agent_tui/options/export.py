@@ -9,7 +9,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from agent_tui.options.configfile import plain, reference
-from agent_tui.options.declare import OPTIONS, SERVER_TYPES, Basis, Option
+from agent_tui.options.declare import OPTIONS, SERVER_TYPES, DefaultsContext, Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.options.resolve import Resolution
 
@@ -27,16 +27,16 @@ _OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc
 _NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_ENVIRONMENT_ONLY)
 
 
-def changed(resolution: Resolution, basis: Basis) -> Iterator[tuple[Option, object]]:
+def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[Option, object]]:
     """Options whose value is not the default of that mode, with it."""
-    basis = replace(basis, production=resolution.options.production)
+    context = replace(context, production=resolution.options.production)
     for option in OPTIONS:
         value = resolution.value(option)
-        if option.name != "agent" and value != option.default_for(basis):
+        if option.name != "agent" and value != option.default_for(context):
             yield option, value
 
 
-def typescript(resolution: Resolution, basis: Basis) -> str:
+def typescript(resolution: Resolution, context: DefaultsContext) -> str:
     """A module beside the agent's file whose default export is the `ServerOptions` of @livekit/agents."""
     file = PurePath(resolution.options.agent)
     name = file.name if file.suffix.lower() in (*_COMPILED, *_COMPILED.values()) else "agent.js"
@@ -49,7 +49,7 @@ def typescript(resolution: Resolution, basis: Basis) -> str:
         *([f"  // its suffix is {compiled} once it is compiled"] if compiled else []),
         f"  agent: fileURLToPath(new URL('./{quote(name)}', import.meta.url)),",
     ]
-    for option, value in changed(resolution, basis):
+    for option, value in changed(resolution, context):
         if option.name in _FUNCTIONS:
             lines.append(f"  // {option.name}: {value}, a function of the agent's file")
         elif option.name in _ENVIRONMENT_ONLY and not option.kind.secret:
@@ -59,12 +59,12 @@ def typescript(resolution: Resolution, basis: Basis) -> str:
     return "\n".join([*lines, "});", ""])
 
 
-def python(resolution: Resolution, basis: Basis) -> str:
+def python(resolution: Resolution, context: DefaultsContext) -> str:
     """A module with `server`, the `AgentServer` of livekit-agents, and its entry function."""
-    arguments, notes = _python_arguments(resolution, basis)
+    arguments, notes = _python_arguments(resolution, context)
     session = [
         f"{_OF_THE_SESSION[option.name]}={_session(option, value)}"
-        for option, value in changed(resolution, basis)
+        for option, value in changed(resolution, context)
         if option.name in ("agentName", "serverType")
     ]
     return "\n".join(
@@ -81,10 +81,10 @@ def python(resolution: Resolution, basis: Basis) -> str:
     )
 
 
-def worker_options(resolution: Resolution, basis: Basis) -> str:
+def worker_options(resolution: Resolution, context: DefaultsContext) -> str:
     """A module with `options`, the `WorkerOptions` of livekit-agents."""
-    arguments, notes = _python_arguments(resolution, basis)
-    for option, value in changed(resolution, basis):
+    arguments, notes = _python_arguments(resolution, context)
+    for option, value in changed(resolution, context):
         if option.name == "agentName":
             arguments.append(f"agent_name={value!r}")
         elif option.name == "serverType":
@@ -103,10 +103,10 @@ def worker_options(resolution: Resolution, basis: Basis) -> str:
     )
 
 
-def env(resolution: Resolution, basis: Basis) -> str:
+def env(resolution: Resolution, context: DefaultsContext) -> str:
     """A `.env` file."""
     lines = []
-    for option, value in changed(resolution, basis):
+    for option, value in changed(resolution, context):
         if option.kind.secret:
             lines.append(f"# {reference(option)} is a secret: set it here yourself")
         else:
@@ -114,7 +114,7 @@ def env(resolution: Resolution, basis: Basis) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def toml(resolution: Resolution, basis: Basis) -> str:
+def toml(resolution: Resolution, context: DefaultsContext) -> str:
     """A new `agent-tui.toml`; secrets are left to the environment.
 
     `configfile.save` changes a file that exists, and keeps its comments.
@@ -122,7 +122,7 @@ def toml(resolution: Resolution, basis: Basis) -> str:
     import tomli_w  # at the first export: it costs the start
 
     lines, values = [], {}
-    for option, value in changed(resolution, basis):
+    for option, value in changed(resolution, context):
         if option.kind.secret:
             lines.append(
                 f"# {option.name} is a secret: set {reference(option)} in the environment or in .env"
@@ -132,10 +132,10 @@ def toml(resolution: Resolution, basis: Basis) -> str:
     return "".join(f"{line}\n" for line in lines) + tomli_w.dumps(values)
 
 
-def flags(resolution: Resolution, basis: Basis) -> str:
+def flags(resolution: Resolution, context: DefaultsContext) -> str:
     """Flags of `agent-tui`; secrets are left to the environment."""
     words = []
-    for option, value in changed(resolution, basis):
+    for option, value in changed(resolution, context):
         if option.kind.secret:
             continue
         words.append(
@@ -144,7 +144,7 @@ def flags(resolution: Resolution, basis: Basis) -> str:
     return " ".join(words) + "\n"
 
 
-FORMATS: dict[str, Callable[[Resolution, Basis], str]] = {
+FORMATS: dict[str, Callable[[Resolution, DefaultsContext], str]] = {
     "typescript": typescript,
     "python": python,
     "worker-options": worker_options,
@@ -177,10 +177,10 @@ def _sources(value: Permissions) -> list[int]:
     return [SOURCES.index(each) + 1 for each in value.can_publish_sources]
 
 
-def _python_arguments(resolution: Resolution, basis: Basis) -> tuple[list[str], list[str]]:
+def _python_arguments(resolution: Resolution, context: DefaultsContext) -> tuple[list[str], list[str]]:
     """Arguments that `AgentServer` and `WorkerOptions` share, and comments about the rest."""
     arguments, notes = [], []
-    for option, value in changed(resolution, basis):
+    for option, value in changed(resolution, context):
         if option.name in _FUNCTIONS:
             name = {"requestFunc": "on_request= or request_fnc=", "loadFunc": "load_fnc="}[option.name]
             notes.append(f"# {name}{value}")

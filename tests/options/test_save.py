@@ -8,11 +8,11 @@ import pytest
 
 from agent_tui.child.python import lk_sdk
 from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_surroundings, save
-from agent_tui.options.declare import BY_NAME, OPTIONS, Basis, Option
+from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import Given, Layer, Resolution, convert, environment_layers, resolve
+from agent_tui.options.resolve import Layer, Resolution, SourcedValue, convert, environment_layers, resolve
 from tests.options.test_reference import raw
 
 VALUES = {
@@ -61,7 +61,7 @@ def test_a_secret_is_a_reference_or_the_file_is_private(tmp_path: Path) -> None:
 
 def test_a_reference_is_only_kept_to_the_same_value() -> None:
     option = BY_NAME["apiSecret"]
-    same = {"LIVEKIT_API_SECRET": Given("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
+    same = {"LIVEKIT_API_SECRET": SourcedValue("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
     assert keepable(option, "hush-hush", same) == ""
     assert "LIVEKIT_API_SECRET in .env:1 holds another value" in keepable(option, "other", same)
     assert "LIVEKIT_API_SECRET is not set" in keepable(option, "other", {})
@@ -83,24 +83,27 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path) -> None:
 
 def tuned(**more: object) -> Resolution:
     values = {**VALUES, **more}
-    return resolve((Layer("flag", {name: Given(value, name) for name, value in values.items()}),), Basis())
+    return resolve(
+        (Layer("flag", {name: SourcedValue(value, name) for name, value in values.items()}),),
+        DefaultsContext(),
+    )
 
 
 def test_the_environment_file_gives_the_same_options(tmp_path: Path) -> None:
     resolution = tuned(jobMemoryLimitMB=512, agentName="it's $HOME")
-    (tmp_path / ".env").write_text(FORMATS["env"](resolution, Basis()))
+    (tmp_path / ".env").write_text(FORMATS["env"](resolution, DefaultsContext()))
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})
     assert environment.problems == ()
-    again = resolve(environment_layers(environment.variables), Basis())
+    again = resolve(environment_layers(environment.variables), DefaultsContext())
     assert again.options == resolution.options
 
 
 def test_the_config_file_gives_the_same_options(tmp_path: Path) -> None:
     resolution = tuned(jobMemoryLimitMB=512.5, agentName='it\'s a "tab"\\t $HOME', **SECRET)
-    (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](resolution, Basis()))
+    (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](resolution, DefaultsContext()))
     found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
     assert found.config_problem == ""
-    again = resolve((Layer("config file", found.config),), Basis())
+    again = resolve((Layer("config file", found.config),), DefaultsContext())
     assert again.options == replace(resolution.options, api_secret=again.options.api_secret)
     assert again.options.api_secret != SECRET["apiSecret"]
 
@@ -110,10 +113,12 @@ def test_the_config_file_gives_the_same_options(tmp_path: Path) -> None:
 )
 def test_each_value_survives_the_config_file(option: Option, tmp_path: Path) -> None:
     for choice in range(3):
-        before = resolve((Layer("flag", {option.name: Given(raw(option.name, choice), "flag")}),), Basis())
-        (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](before, Basis()))
+        before = resolve(
+            (Layer("flag", {option.name: SourcedValue(raw(option.name, choice), "flag")}),), DefaultsContext()
+        )
+        (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](before, DefaultsContext()))
         found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
-        after = resolve((Layer("config file", found.config),), Basis())
+        after = resolve((Layer("config file", found.config),), DefaultsContext())
         assert (found.config_problem, after.options) == ("", before.options)
         assert len(found.config) <= 1
 
@@ -121,14 +126,14 @@ def test_each_value_survives_the_config_file(option: Option, tmp_path: Path) -> 
 def test_no_export_tells_a_secret() -> None:
     resolution = tuned(**SECRET, workerToken="token-token")
     for name, make in FORMATS.items():
-        text = make(resolution, Basis())
+        text = make(resolution, DefaultsContext())
         assert "hush" not in text, name
         assert "token-token" not in text, name
 
 
 def test_nothing_to_tell_is_no_error() -> None:
     for make in FORMATS.values():
-        make(resolve((), Basis()), Basis())
+        make(resolve((), DefaultsContext()), DefaultsContext())
 
 
 def test_what_the_exports_pass_to_an_sdk_it_takes() -> None:
