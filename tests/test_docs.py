@@ -1,4 +1,4 @@
-"""Links between pages lead somewhere: to a file of the repository, and to a heading of it."""
+"""Links between pages lead to a file and a heading; the names in CONTRIBUTING are those of the code."""
 
 import re
 from collections.abc import Iterator
@@ -40,3 +40,18 @@ def _headings(page: Path) -> set[str]:
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_names_in_contributing_are_defined() -> None:
+    spans = re.findall(r"`([^`\n]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for top in ("agent_tui", "tests")
+        for path in (ROOT / top).rglob("*.py")
+    )
+    owners = {name for span in spans for name in re.findall(r"^([A-Z]\w+)(?:\.\w+)?$", span)}
+    members = {name for span in spans for name in re.findall(r"^(?:[A-Z]\w+\.)?(\w+)$", span)}
+    files = {span for span in spans if re.fullmatch(r"[\w/]+/[\w.]+\.\w+", span)}
+    assert [name for name in sorted(owners | members) if not re.search(rf"\b{name}\b", code)] == []
+    homes = [ROOT, ROOT / "agent_tui", ROOT / "tests", ROOT / "tests/options"]
+    assert [name for name in sorted(files) if not any((home / name).exists() for home in homes)] == []
