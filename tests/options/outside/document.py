@@ -60,7 +60,7 @@ read), secrets as a reference to their variable.
 - `permissions.canPublishSources` is sent.
 - `maxRetry` 0 reports why it stopped trying.
 - `drainTimeout` counts in production, where a stop lets running jobs finish, and for `Q` on the screen. 0 waits without limit.
-- `workerToken` is sent in the URL, beside key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a line says so
+- `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a line says so
   once.
 - `jobMemoryLimitMB` first asks the job to end gracefully, and kills what is left after 2 s.
 
