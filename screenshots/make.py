@@ -7,6 +7,7 @@ python screenshots/make.py saves         # the one that moves: livekit-agents, n
 
 import asyncio
 import functools
+import io
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import resvg_py
 from animation import Frame, animated, still, without_repeats
+from rich.console import Console, RenderableType
 from textual.pilot import Pilot
 
 from agent_tui.engine.config import RunConfig
@@ -66,7 +68,7 @@ SIZES = {"": (120, 40), "-80x24": (80, 24)}
 FILM_SIZE = (112, 30)
 FRAME_S = 0.15
 DISPATCH_S = 0.5
-HOLD_S = 4.0
+HOLD_S = 3.0
 FILM_STILLS = 10
 LIMIT_S = 60.0
 SWEEP_S = 180.0
@@ -106,15 +108,19 @@ async def saves(work: Path) -> None:
         return
     (work / "saves").mkdir(exist_ok=True)
     agent = work / "saves/agent.py"
-    code = EXAMPLE_SDK.read_text()
+    # Without media the SDK makes a fake room for each job, which blocks the job's loop for 0.1 s and warns.
+    quiet = 'logging.getLogger("livekit.agents").setLevel(logging.ERROR)'
+    code = EXAMPLE_SDK.read_text().replace("server = AgentServer()", f"server = AgentServer()\n{quiet}")
     agent.write_text(code)
-    frames: list[Frame] = []
+    shots: list[tuple[float, RenderableType, str]] = []
     caption = ""
     over = asyncio.Event()
 
     async def film(app: AgentTuiApp) -> None:
         while not over.is_set():
-            frames.append(Frame(time.monotonic(), app.export_screenshot(), caption))
+            # What `export_screenshot` does first. The rest is slow, and would slow down what is filmed.
+            shot = app.screen._compositor.render_update(full=True, simplify=True)
+            shots.append((time.monotonic(), shot, caption))
             await asyncio.sleep(FRAME_S)
 
     async def dispatch(app: AgentTuiApp) -> None:
@@ -127,36 +133,38 @@ async def saves(work: Path) -> None:
         fresh.write_text(text)
         fresh.replace(agent)
 
+    async def until(happens: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not happens():  # noqa: ASYNC110  the state is read, nothing sets an event
+                await asyncio.sleep(0.05)
+
     async with running(agent, FILM_SIZE, _registered, python=str(SDK_PYTHON)) as (app, pilot):
         app.set_focus(None)
         await pilot.pause(2.0)
         caption = f"a dispatch every {DISPATCH_S:g} s, on agent.py as it is: generation 1"
         filming, dispatching = asyncio.create_task(film(app)), asyncio.create_task(dispatch(app))
-        await pilot.pause(3.0)
+        await pilot.pause(2.5)
         caption = "agent.py saved: new jobs run generation 2, running jobs finish on generation 1"
         save(code.replace("Servus", "Grüß Gott"))
-        await pilot.pause(4.0)
+        await until(lambda: app.state.generation.current == 2)
+        await pilot.pause(3.0)
         caption = "saved with a syntax error: generation 2 goes on, and the screen says what is wrong"
-        save(
-            code.replace(
-                "async def entry(ctx: JobContext) -> None:", "async def entry(ctx: JobContext) -> None"
-            )
-        )
-        await pilot.pause(4.0)
+        save(code.replace("JobContext) -> None:", "JobContext) -> None"))
+        await until(lambda: app.state.generation.failed > 0)
+        await pilot.pause(3.0)
         caption = "fixed and saved: new jobs run the new code"
         save(code.replace("Servus", "Moin"))
-        await pilot.pause(3.0)
+        await until(lambda: app.state.generation.current > 2)
+        await pilot.pause(2.5)
         dispatching.cancel()
-        async with asyncio.timeout(LIMIT_S):
-            while app.state.totals.success < app.state.totals.dispatched:
-                await pilot.pause(0.1)
+        await until(lambda: _all_ended(app.state))
         totals = app.state.totals
         done = f"{totals.dispatched} dispatches, {totals.success} jobs succeeded, {totals.lost} lost"
         caption = f"{done}, never off the server"
         await pilot.pause(0.5)
         over.set()
         await filming
-    frames = without_repeats(frames)
+    frames = without_repeats([Frame(at, _svg_of(shot), caption) for at, shot, caption in shots])
     (HERE / "saves.svg").write_text(animated(frames, HOLD_S), encoding="utf-8")
     for number in range(FILM_STILLS):
         frame = frames[number * (len(frames) - 1) // (FILM_STILLS - 1)]
@@ -210,6 +218,11 @@ def _registered(state: AppState) -> bool:
 
 def _blanks(state: AppState) -> bool:
     return state.totals.started == 3 and any(each.kind is ProcessKind.BLANK for each in state.live_processes)
+
+
+def _all_ended(state: AppState) -> bool:
+    totals = state.totals
+    return totals.dispatched == totals.success + totals.failed + totals.terminated + totals.lost
 
 
 def _busy(state: AppState) -> bool:
@@ -279,6 +292,22 @@ async def running(
         yield app, pilot
         await app.stop("picture taken", kill=False)
         await app.ended()
+
+
+def _svg_of(shot: RenderableType) -> str:
+    width, height = FILM_SIZE
+    console = Console(
+        width=width,
+        height=height,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        record=True,
+        legacy_windows=False,
+        safe_box=False,
+    )
+    console.print(shot)
+    return console.export_svg(title="")
 
 
 def png_of(svg: str) -> bytes:
