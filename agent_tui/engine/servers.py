@@ -52,7 +52,7 @@ JOIN_TOKEN_LIFE_S = 3600
 JOIN_PAGE = "https://meet.livekit.io/custom"
 """LiveKit's own page for any server; the browser connects to the server, the page's host does not."""
 
-GUARD = Path(agent_tui.__file__).parent / "child" / "guard.py"
+GUARD = Path(agent_tui.__file__).parent / "child" / "python" / "guard.py"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 import agent_tui
 from agent_tui.system.descriptors import DESCRIPTORS
 
-SCRIPT = Path(agent_tui.__file__).parent / "child" / "orphans.py"
+SCRIPT = Path(agent_tui.__file__).parent / "child" / "python" / "orphans.py"
 
 GRACE_S = 10.0
 """Seconds that children have once the host is gone: they give themselves 8 (`child/python/process.py`)."""
