@@ -1,4 +1,4 @@
-"""`agent-tui demo`: copies the bundled example into a fresh folder, and runs it on the embedded server."""
+"""`agent-tui demo`: copy the bundled example into a new folder, and host it on the embedded server."""
 
 import copy
 import errno
@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from agent_tui.cli.help import CONTEXT, SectionedCommand
 from agent_tui.cli.run import run
 from agent_tui.model.errors import UserError
 
 SOURCE = "demo_agent.txt"
-"""In this package: a link to examples/native_agent.py in a checkout, a copy of it in a wheel."""
+"""The example's file in this package: a link to examples/native_agent.py in a checkout, a copy in a wheel."""
 
 FOLDER = "agent-tui-demo"
 AGENT = "agent.py"
@@ -23,17 +24,17 @@ CONFIG_TEXT = """\
 # Options of this agent, such as numIdleProcesses = 2 or logLevel = "debug".
 # `agent-tui options` lists them, E on the screen edits them.
 """
-"""Keeps the options of a project around the folder out of the demo, and the demo's out of the project."""
+"""The demo's config file. Without one, the demo would use, and edit, that of a project around its folder."""
 
 
 def _run_demo(folder: Path | None, **flags: Any) -> int:
-    """Run the bundled example, copied into FOLDER, or into a new folder here, for you to edit.
+    """Copy a bundled example into FOLDER or a new folder, and host it.
 
-    Never overwrites a file. Takes all flags of `agent-tui AGENT`. Without them: the embedded server, one test
-    job, and the Python that agent-tui runs on.
+    Never overwrites a file. Accepts all options of `agent-tui AGENT`. By default it uses the embedded server
+    and the Python that runs agent-tui, and makes one test job.
     """
     agent = create(Path(), folder)
-    # To stderr, since stdout is data with --json. On a terminal the line shows again once the screen closes.
+    # On stderr, because stdout is data with --json. A terminal shows the line again after the screen closes.
     line = f"created {agent}; to run it again: agent-tui {agent} --local"
     print(f"agent-tui: {line}", file=sys.stderr, flush=True)
     flags["python"] = flags["python"] or sys.executable
@@ -43,10 +44,10 @@ def _run_demo(folder: Path | None, **flags: Any) -> int:
 
 
 def create(cwd: Path, folder: Path | None) -> Path:
-    """Write the example and a config file without options into a folder; return the path of the example.
+    """Write the example and a config file into a folder, and return the path of the example.
 
-    Without `folder` make a new one in `cwd`. Raise UserError for a file that exists already, and for a folder
-    that cannot be written.
+    Without `folder`, create one in `cwd`. Raises UserError if a file exists already, or the folder cannot be
+    written.
     """
     try:
         if folder is None:
@@ -54,16 +55,16 @@ def create(cwd: Path, folder: Path | None) -> Path:
         else:
             (cwd / folder).mkdir(parents=True, exist_ok=True)
         files = ((AGENT, source()), (CONFIG, CONFIG_TEXT))
-        if there := next((name for name, _ in files if os.path.lexists(cwd / folder / name)), None):
-            raise FileExistsError(errno.EEXIST, "File exists", folder / there)
+        if existing := next((name for name, _ in files if os.path.lexists(cwd / folder / name)), None):
+            raise FileExistsError(errno.EEXIST, "File exists", folder / existing)
         for name, text in files:
             with (cwd / folder / name).open("x", encoding="utf-8") as stream:
                 stream.write(text)
     except OSError as error:
         where, advice = error.filename or folder, "name another folder: agent-tui demo FOLDER"
         if isinstance(error, FileExistsError):
-            raise UserError(f"{where} exists already, and is not overwritten: {advice}") from None
-        raise UserError(f"{where} cannot be written ({error.strerror}): {advice}") from None
+            raise UserError(f"{where} already exists and is not overwritten; {advice}") from None
+        raise UserError(f"cannot write {where} ({error.strerror}); {advice}") from None
     return folder / AGENT
 
 
@@ -85,7 +86,7 @@ def _new_folder(cwd: Path) -> Path:
 
 
 def _parameters() -> list[click.Parameter]:
-    """Return those of `agent-tui AGENT`, with a folder in place of the agent and one test job."""
+    """Return the parameters of `agent-tui AGENT`, with a folder instead of the agent, and one test job."""
     folder = click.Argument(["folder"], required=False, type=click.Path(path_type=Path))
     flags = [copy.copy(each) for each in run.params if each.name != "agent"]
     for each in flags:
@@ -94,9 +95,9 @@ def _parameters() -> list[click.Parameter]:
     return [folder, *flags]
 
 
-demo = click.Command(
+demo = SectionedCommand(
     "demo",
-    context_settings=run.context_settings,
+    context_settings=CONTEXT,
     params=_parameters(),
     callback=_run_demo,
     help=_run_demo.__doc__,

@@ -1,4 +1,4 @@
-"""`agent-tui doctor`: checks everything that a run needs."""
+"""`agent-tui doctor`: check everything that a run needs."""
 
 import asyncio
 import json
@@ -7,16 +7,22 @@ from pathlib import Path
 import click
 
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
+from agent_tui.cli.help import CONTEXT, EXIT_CODES, OUTPUT, SectionedCommand, flag
 from agent_tui.cli.project import AgentProject
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.options.declare import Section
 
 _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    extra={EXIT_CODES: {"0": "nothing prevents a run", "1": "something does"}},
+)
 @click.argument("agent", required=False)
-@click.option("--local", is_flag=True, help="As a run with --local: the embedded server.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@flag(Section.SERVER, "--local", is_flag=True, help="Check for a run with --local, on the embedded server.")
+@flag(OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @source_flags
 @option_flags
 def doctor(
@@ -28,14 +34,14 @@ def doctor(
     node: str | None,
     **flags: str | bool | None,
 ) -> int:
-    """Checks what a run of AGENT needs, and says what to do; exit code 1 if something would stop it."""
+    """Check everything that hosting AGENT needs, and say how to fix what is missing."""
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.doctor import Finding, Level, examine
     from agent_tui.settings.settings import Settings
 
     bad = False
 
-    def tell(finding: Finding) -> None:
+    def show(finding: Finding) -> None:
         nonlocal bad
         bad = bad or finding.level is Level.BAD
         if as_json:
@@ -48,16 +54,16 @@ def doctor(
 
     async def run(config: RunConfig, settings: Settings) -> None:
         async for finding in examine(config, settings):
-            tell(finding)
+            show(finding)
 
     given = given_flags(flags)
     try:
         file = AgentProject.find(agent, given, config_file, python, node)
         settings = file.settings()
-        settings.resolution  # noqa: B018  what does not resolve is told before anything is started
+        settings.resolution  # noqa: B018  reports an unusable option before anything starts
         interpreter = file.interpreter(settings.context.runtime)
     except UserError as error:
-        tell(Finding("start", Level.BAD, str(error), "nothing else can be checked before"))
+        show(Finding("start", Level.BAD, str(error), "fix this first; the other checks need it"))
         return ExitCode.JOB_FAILED
     config = RunConfig(
         agent=file.path,

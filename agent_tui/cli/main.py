@@ -1,4 +1,4 @@
-"""The command: `agent-tui [AGENT] [options]`, and the commands that are called by name."""
+"""The command `agent-tui [AGENT]`, and its subcommands."""
 
 import difflib
 import errno
@@ -10,8 +10,15 @@ from pathlib import Path
 
 from agent_tui.model.errors import ExitCode, UserError
 
-COMMANDS = ("run", "demo", "options", "doctor", "server", "tune")
-"""Each is a module here, with a command of that name."""
+COMMANDS = {
+    "run": "Host AGENT; `agent-tui AGENT` does the same.",
+    "demo": "Host a bundled example, in a new folder.",
+    "options": "Print each option's value and its source.",
+    "doctor": "Check everything that hosting AGENT needs.",
+    "tune": "Measure how many idle processes AGENT needs.",
+    "server": "Run the embedded LiveKit server by itself.",
+}
+"""The commands, and what `--help` says about each. Each is a module here, with a command of that name."""
 
 _WRITE_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EAGAIN, errno.ENXIO}
@@ -19,7 +26,7 @@ _WRITE_ERRORS = frozenset(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The `agent-tui` command; ends the process with the exit code of design's table."""
+    """Run the `agent-tui` command, and end the process with an exit code of docs/headless.md."""
     open_standard_streams()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -30,27 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = ExitCode.OK
     except OSError as error:
         of_stdout = error.filename is None and error.errno in _WRITE_ERRORS
-        _complain(f"stdout cannot be written: {error.strerror}" if of_stdout else str(error))
+        _complain(f"cannot write to stdout: {error.strerror}" if of_stdout else str(error))
         code = ExitCode.JOB_FAILED
     _discard(1)
     sys.exit(code)
 
 
 def _discard(descriptor: int) -> None:
-    """What could not be written now would fail again at the interpreter's exit, and be its exit code."""
+    """Redirect to /dev/null: otherwise the interpreter's last flush would fail and set the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def open_standard_streams() -> None:
     """Open /dev/null in place of each standard stream that the caller closed.
 
-    Otherwise the next socket or pipe would get descriptor 0, 1 or 2, and whatever is printed would go there.
+    Otherwise the next socket or pipe would get descriptor 0, 1, or 2, and receive what is printed.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # POSIX: gets the lowest free descriptor, which is this one
+            os.open(os.devnull, os.O_RDWR)  # POSIX: open uses the lowest free descriptor, which is this one
             os.set_inheritable(descriptor, True)
         if getattr(sys, name) is None:
             stream = open(descriptor, mode, errors="replace", closefd=False)  # noqa: SIM115
@@ -59,7 +66,7 @@ def open_standard_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    # Imported here, so that Ctrl+C finds us ready from the first moment on.
+    # Imported here, so that main already handles Ctrl+C.
     import click
 
     from agent_tui.cli.output import guard_streams
@@ -67,7 +74,7 @@ def _run(arguments: list[str]) -> int:
     guard_streams()
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     if name == "run" and arguments and (meant := misspelled_command(arguments[0])):
-        _complain(f"there is no file or command {arguments[0]}: did you mean agent-tui {meant}?")
+        _complain(f"no such file or command: {arguments[0]}; did you mean agent-tui {meant}?")
         return ExitCode.USAGE
     command: click.Command = getattr(importlib.import_module(f"agent_tui.cli.{name}"), name)
     try:
@@ -88,7 +95,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def misspelled_command(word: str) -> str | None:
-    """Return the command that was probably meant by a word that is neither a command nor a file."""
+    """Return the command that a word probably means; None if it is a file, or like no command."""
     if not word.isalpha() or Path(word).exists():
         return None
     return next(iter(difflib.get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)), None)
@@ -97,5 +104,5 @@ def misspelled_command(word: str) -> str | None:
 def _complain(line: str) -> None:
     try:
         print(f"agent-tui: {line}", file=sys.stderr, flush=True)
-    except OSError:  # a full disk, a closed pipe: the exit code still says it
+    except OSError:  # a full disk or a closed pipe; the exit code still reports the error
         _discard(2)

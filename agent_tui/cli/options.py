@@ -1,4 +1,4 @@
-"""`agent-tui options`: the effective options and where each comes from; or as text for other programs."""
+"""`agent-tui options`: print the effective options and their sources, or export them."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from agent_tui.cli.flags import given_flags, option_flags, source_flags
+from agent_tui.cli.help import CONTEXT, OUTPUT, SectionedCommand, flag
 from agent_tui.cli.project import AgentProject
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.options.declare import OPTIONS, DefaultsContext
@@ -21,16 +22,17 @@ from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Resolution
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=SectionedCommand, context_settings=CONTEXT)
 @click.argument("agent", required=False)
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@click.option("--schema", is_flag=True, help="The JSON schema of agent-tui.toml; needs no agent.")
-@click.option(
+@flag(OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object.")
+@flag(OUTPUT, "--schema", is_flag=True, help="Print the JSON schema of agent-tui.toml. Needs no AGENT.")
+@flag(
+    OUTPUT,
     "--export",
     "export_as",
     type=click.Choice(list(FORMATS)),
     default=None,
-    help="What differs from the defaults, as text for that.",
+    help="Print the options that differ from their defaults, in that format.",
 )
 @source_flags
 @option_flags
@@ -44,7 +46,7 @@ def options(
     node: str | None,
     **flags: str | bool | None,
 ) -> int:
-    """Prints the options in force for AGENT, each with its source."""
+    """Print the options in effect for AGENT, each with its source."""
     if schema:
         sys.stdout.write(schema_text())
         return ExitCode.OK
@@ -66,7 +68,7 @@ def options(
         settings = replace(settings, manifest=manifest)
         check_functions(settings.resolution, manifest)
     except UserError as error:
-        print(f"agent-tui: {error}; what its code sets is missing here", file=sys.stderr)
+        print(f"agent-tui: {error}; the options below are without those that its code sets", file=sys.stderr)
         code = ExitCode.JOB_FAILED
     if export_as is not None:
         sys.stdout.write(FORMATS[export_as](settings.resolution, context))
@@ -78,7 +80,7 @@ def options(
 
 
 def _as_table(resolution: Resolution) -> Iterator[str]:
-    rows = [("option", "value", "source", "a change")]
+    rows = [("option", "value", "source", "applies")]
     for option in OPTIONS:
         layer, where = resolution.sources[option.name]
         value = resolution.value(option)
@@ -90,7 +92,7 @@ def _as_table(resolution: Resolution) -> Iterator[str]:
     for row in rows:
         yield "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]))
     for name, given in resolution.ignored.items():
-        yield f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
+        yield f"{name} ({given.where}) has no effect, because workerToken is set"
 
 
 def _as_json(resolution: Resolution, context: DefaultsContext) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def _as_json(resolution: Resolution, context: DefaultsContext) -> dict[str, Any]
             "layer": "derived",
             "source": "agentName's source",
             "applies": "re-registers",
-            "help": "Whether the agent's name in force came from the environment.",
+            "help": "Whether the agent's name in effect came from the environment.",
         }
     }
 

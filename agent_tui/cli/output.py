@@ -1,4 +1,4 @@
-"""What the command prints: all that goes to stdout and stderr passes here."""
+"""Guards stdout and stderr: everything that the command prints is escaped and masked here."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -8,14 +8,14 @@ from agent_tui.logs.redactor import Redactor
 from agent_tui.options.characters import escaped
 
 REDACTOR = Redactor()
-"""Masks the secrets that this process has read, in what it prints and in all that its engine shows."""
+"""Masks the secrets that this process has read, in its output and in everything that its engine publishes."""
 
 
 def guard_streams() -> None:
-    """Let stdout and stderr write control characters as escape sequences, and secrets masked.
+    """Escape control characters and mask secrets in stdout and stderr.
 
-    Usage errors, tracebacks, warnings and what libraries log go through `sys.stderr` too. Not for the
-    screen, whose driver writes to the terminal itself (`tui.terminal`).
+    This covers usage errors, tracebacks, warnings, and the logs of libraries. It does not cover the screen,
+    whose driver writes to the terminal (`tui.terminal`).
     """
     sys.stdout = _Guarded(sys.stdout, _shown)
     sys.stderr = _Guarded(sys.stderr, _shown)
@@ -26,7 +26,7 @@ def _shown(text: str) -> str:
 
 
 class _Guarded:
-    """A text stream that changes what is written to it."""
+    """A text stream that transforms the text written to it."""
 
     def __init__(self, stream: TextIO, shown: Callable[[str], str]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The agent file that a command is about, with all that its line and its surroundings say of it."""
+"""The agent file of a command, with its options, environment, and interpreter."""
 
 import os
 import time
@@ -11,10 +11,10 @@ from agent_tui.cli.output import REDACTOR
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 from agent_tui.options.configfile import read_surroundings
-from agent_tui.options.declare import DefaultsContext
+from agent_tui.options.declare import BY_NAME, DefaultsContext
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue, environment_layers
-from agent_tui.reading import Pipes, normalized, read_start
+from agent_tui.reading import Pipes, describe, normalized, read_start
 from agent_tui.runtimes import startup_hints
 from agent_tui.runtimes.interpreter import Interpreter, find_interpreter
 from agent_tui.runtimes.kinds import AGENTS_JS, JAVASCRIPT, KINDS, detect
@@ -26,16 +26,13 @@ if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.settings.settings import Settings
 
-from agent_tui.options.declare import BY_NAME
-from agent_tui.reading import describe
-
 CANDIDATES = (
     *("agent.py", "src/agent.py", "main.py", "src/main.py", "app.py"),
     *("agent.ts", "src/agent.ts", "agent.mts", "agent.js", "src/agent.js", "agent.mjs", "src/agent.mjs"),
     *("main.ts", "src/main.ts", "main.js", "src/main.js"),
 )
 
-MOST_SEARCHED = 2**20
+MAX_SEARCHED = 2**20
 """Bytes of a file that are searched for an agent."""
 
 
@@ -46,8 +43,10 @@ def find_agent(
     config: Path | None = None,
     pipes: Pipes | None = None,
 ) -> tuple[Path, SourcedValue]:
-    """The agent's file, and where it was named: on the command line, else in this folder's config file or
-    environment, else by its usual name. Raises UserError with what to type.
+    """Return the agent's file, and where its name comes from.
+
+    The name comes from the command line, this folder's config file, or its environment. Otherwise the usual
+    names are searched in this folder. Raises UserError with what to type.
     """
     if agent is not None:
         path = _checked(agent, cwd, "")
@@ -68,18 +67,16 @@ def find_agent(
         raise UserError(surroundings.config_problem)
     names, example = ", ".join(CANDIDATES), "ts" if os.path.isfile(cwd / "package.json") else "py"  # noqa: PTH113
     raise UserError(
-        f"no agent file here (searched {names}): name it, as in agent-tui path/to/agent.{example}"
+        f"no agent file in this folder (searched {names}); name it, as in agent-tui path/to/agent.{example}"
     )
 
 
 def _may_define_agent(path: Path) -> bool:
-    """Return whether a JavaScript file is more than a part of an agent: main.ts may be the agent's file, and
-    agent.ts a class that it imports.
-    """
+    """Return whether a file may be an agent, and not only code that the agent imports."""
     if path.suffix == ".py":
         return True
     try:
-        text = read_start(path, MOST_SEARCHED)
+        text = read_start(path, MAX_SEARCHED)
     except OSError:
         return False
     return any(word in text for word in (b"defineAgent", b"runApp"))
@@ -88,41 +85,43 @@ def _may_define_agent(path: Path) -> bool:
 def _checked(agent: str, folder: Path, where: str) -> Path:
     path, named = folder / agent, f"{agent} ({where})" if where else agent
     if not agent:
-        raise UserError("the agent's file has an empty name: name it, as in agent-tui path/to/agent.py")
+        raise UserError("the agent file's name is empty; name it, as in agent-tui path/to/agent.py")
     if os.path.isdir(path):  # noqa: PTH112
-        raise UserError(f"{named} is a folder: name the agent's file in it, as in agent-tui {agent}/agent.py")
+        raise UserError(f"{named} is a folder; name the agent file in it, as in agent-tui {agent}/agent.py")
     if what := describe(path):
-        raise UserError(f"{named} is {what}, not a regular file: name the agent's file")
+        raise UserError(f"{named} is {what}, not a regular file; name the agent file")
     if not os.path.isfile(path):  # noqa: PTH113
-        raise UserError(f"there is no file {named}: name the agent's file, as in agent-tui path/to/agent.py")
+        raise UserError(f"no such file: {named}; name the agent file, as in agent-tui path/to/agent.py")
     if path.suffix != ".py" and path.suffix.lower() not in JAVASCRIPT:
-        raise UserError(f"{named} is not an agent's file: its name should end in .py, .js, .ts or the like")
+        raise UserError(
+            f"{named} is not an agent file; its name must end in .py, .js, .ts, or a related suffix"
+        )
     return normalized(path)
 
 
 MASKED = ("apiSecret", "workerToken")
-"""Options whose values are masked whatever names them."""
+"""Options whose values are always masked."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentProject:
-    """One agent file. `flags` are options by name."""
+    """One agent file. `flags` has the options of the command line, by name."""
 
     path: Path
     cwd: Path
     environ: Mapping[str, str]
-    """Of this process, as it began."""
+    """The environment that this process started with."""
     flags: Mapping[str, SourcedValue]
     config_file: Path | None
-    """Only if one was named."""
+    """The config file that `--config` names, or None."""
     python: str | None
     node: str | None
     environment: Environment
-    """Of the agent, as it was at the start."""
+    """The agent's environment at the start."""
     pipes: Pipes
-    """What FIFOs and sockets among its files gave."""
+    """The contents of those environment and config files that are FIFOs or sockets."""
     mask_env: bool
-    """Whether values of environment files whose names say secret are masked wherever they would be shown."""
+    """Whether the values of secret variables of environment files are masked."""
 
     @classmethod
     def find(
@@ -135,11 +134,11 @@ class AgentProject:
         *,
         mask_env: bool = True,
     ) -> "AgentProject":
-        """Raises UserError when there is no such file, or what surrounds it cannot be read."""
+        """Return the agent file and its environment. Raises UserError if there is no such file."""
         try:
             cwd = Path.cwd()
         except OSError as error:
-            raise UserError(f"no working folder ({error.strerror}): change to one that exists") from None
+            raise UserError(f"no working folder ({error.strerror}); change to a folder that exists") from None
         environ, pipes = dict(os.environ), Pipes()
         config_file = normalized(config_file) if config_file else None
         path, named = find_agent(agent, cwd, environ, config_file, pipes)
@@ -150,7 +149,7 @@ class AgentProject:
         return file
 
     def read_environment(self) -> Environment:
-        """Read it for a load. The first one gets what FIFOs gave at the start: they may give it only once."""
+        """Read the environment for a reload. The first call reuses what FIFOs returned at the start."""
         try:
             environment = read_surroundings(self.path, self.cwd, self.environ, self.config_file, self.pipes)
         finally:
@@ -159,14 +158,14 @@ class AgentProject:
         return environment
 
     def _mask(self, environment: Environment) -> None:
-        """Before anything is said of it: what is refused is quoted."""
+        """Mask the environment's secrets, before a message can quote one."""
         ordinary, _ = environment_layers(environment.variables)
         given = (ordinary.values, environment.config, self.flags)
         secrets = [str(values[name].raw) for values in given for name in MASKED if name in values]
         REDACTOR.mask((*secrets, *environment.secrets) if self.mask_env else secrets)
 
     def settings(self) -> "Settings":
-        """The options in force, but for what its code sets. Raises UserError for what is no agent file."""
+        """Return the settings, without those of the code. Raises UserError if it is not an agent file."""
         from agent_tui.settings.settings import Settings, available_cores
 
         return Settings(
@@ -174,27 +173,29 @@ class AgentProject:
         )
 
     def interpreter(self, runtime: str) -> Interpreter:
-        """Raises UserError when none can run it, or a flag names one of another language."""
+        """Return the interpreter that runs the file. Raises UserError without one, or for a wrong flag."""
         is_js = runtime == AGENTS_JS
         if self.python if is_js else self.node:
             flag, needs, use = ("--python", "Node", "--node") if is_js else ("--node", "Python", "--python")
-            text = f"{flag}: {self.path.name} runs on {needs}; leave it out, or name the {needs} with {use}"
+            text = (
+                f"{flag}: {self.path.name} runs on {needs}; leave {flag} out, or name the {needs} with {use}"
+            )
             raise UserError(text, ExitCode.USAGE)
         if is_js:
             return find_node(self.path, self.environment.plain, self.node)
         return find_interpreter(self.path, runtime, self.environment.plain, self.python)
 
     def run_config(self, start_method: StartMethod | None = None) -> "RunConfig":
-        """A usual run of it. Its `head_start` imports the SDK already: discard it at the end.
+        """Return the config of a run. Raises UserError if nothing can run the file.
 
-        Raises UserError for what cannot run it.
+        The caller discards its `head_start`, a child that already imports the SDK.
         """
         from agent_tui.engine.config import RunConfig
 
         runtime = detect(self.path)
         starts = KINDS[runtime].starts
         if start_method is not None and start_method not in starts:
-            text = f"--start-method: '{start_method}' is not for {self.path.name} ({runtime})"
+            text = f"--start-method: '{start_method}' does not work with {self.path.name} ({runtime})"
             raise UserError(f"{text}; give one of auto, {', '.join(starts)}", ExitCode.USAGE)
         interpreter = self.interpreter(runtime)
         hints = startup_hints.hints_path(self.environ, interpreter.path, self.path)

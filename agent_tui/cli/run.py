@@ -1,4 +1,4 @@
-"""`agent-tui [AGENT]`: hosts one agent file."""
+"""`agent-tui [AGENT]`: host one agent file."""
 
 import asyncio
 import gc
@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from agent_tui import __version__
-from agent_tui.cli.flags import given_flags, hosting_flags, of_kind, one_of, seconds_of
+from agent_tui.cli import help
+from agent_tui.cli.flags import choice_flag, given_flags, hosting_flags, of_kind, seconds_of
+from agent_tui.cli.help import CONTEXT, SectionedCommand, flag
+from agent_tui.cli.main import COMMANDS
 from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
+from agent_tui.options.declare import Section
 from agent_tui.runtimes.kinds import AGENTS_JS
 from agent_tui.runtimes.threads import in_thread
 
@@ -29,63 +33,93 @@ if TYPE_CHECKING:
     from agent_tui.options.envfiles import Environment
 
 DEBUG_PORT = 5678
-"""Where editors look for debugpy."""
+"""debugpy's default port, which editors connect to."""
 
 INSPECTOR_PORT = 9229
-"""Where they look for Node."""
+"""The default port of Node's inspector."""
 
 TEST_JOB_LENGTH_S = 10.0
-"""For test jobs that nothing else would end: no media and so no room that closes, and nobody watching."""
+"""With `--exit-when-idle`, how long a test job may run on a server without media, where no room closes."""
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 ended as asked, 1 a job failed or was lost, or the file does not load, 2 usage, "
-    "3 no server or refused credentials, 129, 130, 131 and 143 by signal. `agent-tui options` prints the "
-    "options in force, `agent-tui doctor` checks what a run needs, `agent-tui tune` measures how many idle "
-    "processes are enough, "
-    "`agent-tui server` is the embedded server alone, `agent-tui demo` runs a bundled example.",
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    extra={
+        help.COMMANDS: COMMANDS,
+        help.EXIT_CODES: {
+            "0": "ended as requested",
+            "1": "a job failed or was lost, or the agent file does not load",
+            "2": "usage, such as an unknown flag, an unusable value, or no agent file",
+            "3": "the server cannot be reached, or refused the credentials",
+            "129, 130, 131, 143": "SIGHUP, SIGINT, SIGQUIT, SIGTERM",
+        },
+    },
+    epilog="`agent-tui COMMAND --help` describes a command.",
 )
 @click.argument("agent", required=False)
-@click.option("--headless", is_flag=True, help="Lines instead of the screen; the default without a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout; headless.")
-@click.option(
+@flag(
+    help.OUTPUT,
+    "--headless",
+    is_flag=True,
+    help="Print lines instead of the screen. Default without a terminal.",
+)
+@flag(
+    help.OUTPUT,
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object per line on stdout. Implies --headless.",
+)
+@flag(
+    Section.TEST_JOBS,
     "--dispatch",
     metavar="N",
     callback=of_kind(kinds.integer(0, 10_000)),
     default="0",
-    help="Make N test jobs once ready.",
+    help="Make N test jobs once the agent is ready.",
 )
-@click.option(
-    "--exit-when-idle", is_flag=True, help="Leave when the jobs ended; 1 if one failed or was lost."
+@flag(
+    Section.TEST_JOBS,
+    "--exit-when-idle",
+    is_flag=True,
+    help="Exit when the jobs have ended. Implies --headless and --no-watch.",
 )
-@click.option(
+@flag(
+    Section.TEST_JOBS,
     "--job-length",
     "job_length_s",
     metavar="DURATION",
     callback=seconds_of(kinds.duration(1)),
     default=None,
-    help="End test jobs that go on for longer.",
+    help="End test jobs that run longer than this.",
 )
-@click.option("--no-watch", is_flag=True, help="Do not load saves.")
-@click.option(
-    "--watch", "watch_globs", metavar="GLOB", multiple=True, help="Load saves of these files too; repeatable."
+@flag(Section.RELOAD, "--no-watch", is_flag=True, help="Do not reload on save.")
+@flag(
+    Section.RELOAD,
+    "--watch",
+    "watch_globs",
+    metavar="GLOB",
+    multiple=True,
+    help="Also reload when a file that matches GLOB is saved. Repeatable.",
 )
-@click.option(
+@choice_flag(
+    Section.RELOAD,
     "--on-reload",
-    metavar="KEEP",
-    callback=one_of(OnReload),
+    words=OnReload,
     default=OnReload.KEEP.value,
-    help="Running jobs at a reload: keep (the default; they finish on old code), restart or end.",
+    help="What happens to running jobs in a reload: keep (the default) lets them finish on the old code.",
 )
-@click.option(
+@choice_flag(
+    Section.MEMORY,
     "--memory-measure",
-    metavar="MEASURE",
-    callback=one_of(MemoryMeasure, or_auto=True),
+    words=MemoryMeasure,
+    or_auto=True,
     default="auto",
-    help="What counts against the memory options: rss, pss, uss, or auto (the default; as the SDK counts).",
+    help="Memory figure that the limits apply to. auto (the default): the one that the agent's SDK uses.",
 )
-@click.option(
+@flag(
+    Section.DIAGNOSTICS,
     "--debug",
     "debug_port",
     metavar="[PORT]",
@@ -93,14 +127,19 @@ TEST_JOB_LENGTH_S = 10.0
     is_flag=False,
     flag_value="0",
     default=None,
-    help=f"Each job waits for a debugger on loopback before it begins: debugpy (port {DEBUG_PORT} unless "
-    f"given) or Node's inspector ({INSPECTOR_PORT}).",
+    help="Make each job wait for a debugger on loopback: debugpy "
+    f"(default port {DEBUG_PORT}) or Node's inspector ({INSPECTOR_PORT}).",
 )
-@click.option(
-    "--no-watchdogs", is_flag=True, help="Ends no process for being silent or slow to load, debugged or not."
+@flag(
+    Section.DIAGNOSTICS,
+    "--no-watchdogs",
+    is_flag=True,
+    help="Never end a process because it does not answer or loads slowly.",
 )
 @hosting_flags
-@click.version_option(__version__, prog_name="agent-tui", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, prog_name="agent-tui", message="%(prog)s %(version)s", help="Print the version and exit."
+)
 def run(
     agent: str | None,
     headless: bool,
@@ -123,10 +162,13 @@ def run(
     no_watchdogs: bool,
     **options: str | None,
 ) -> int:
-    """Hosts a LiveKit agent file, Python or JavaScript: AGENT, else agent.py, agent.ts or the like here."""
+    """Host a LiveKit agent file (Python or JavaScript) and reload it on each save.
+
+    Without AGENT: agent.py, agent.ts, or another usual name in this folder.
+    """
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
-    # The interpreter is asked, and its child imports the SDK, while we import the rest of ourselves.
+    # In a thread, so that a child can already import the SDK while this process imports the screen.
     preparing = in_thread(file.run_config, start_method)
     if screen:
         importlib.import_module("agent_tui.tui.app")
@@ -153,14 +195,14 @@ def run(
 
 
 def _debug_port(given: int | None, runtime: str) -> int:
-    """Return the port that was given, the usual one of the language if none was, or 0 without the flag."""
+    """Return the given port, the language's default port if none was given, or 0 without `--debug`."""
     if given is None:
         return 0
     return given or (INSPECTOR_PORT if runtime == AGENTS_JS else DEBUG_PORT)
 
 
 def _has_terminal() -> bool:
-    """Return whether there is a terminal to draw on and to read keys from; stderr does not matter."""
+    """Return whether stdin and stdout are a terminal that can show the screen."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -175,9 +217,9 @@ async def _run_screen(
     preferences = read_preferences(environment.screen, str(environment.config_file), ACTIONS)
 
     async def make_engine() -> "Engine":
-        # After the first frame, and in a thread, so that the screen lives meanwhile.
+        # Imported after the first frame, and in a thread, so that the screen stays responsive.
         tuner = await asyncio.to_thread(importlib.import_module, "agent_tui.tuning.tuner")
-        # What is there by now stays: collections that looked at it would hold the screen up for 0.1 s.
+        # These objects live until the end: collections that traverse them would pause the screen for 0.1 s.
         gc.freeze()
         made: Engine = tuner.make_engine(config)
         return made
@@ -191,12 +233,12 @@ async def _run_screen(
     )
 
     def ignores(number: signal.Signals) -> bool:
-        # Ctrl+C in an editor goes to all programs in the foreground.
+        # The terminal sends Ctrl+C in an editor to agent-tui too.
         return number is signal.SIGINT and is_open(app)
 
     with StopSignals(app.stop, app.leave, ignores=ignores) as signals:
         code = await app.run_async()
-        failed = app.return_code or ExitCode.OK  # of a screen that broke; ending the engine is no excuse
+        failed = app.return_code or ExitCode.OK  # not 0 if the screen failed, even if the engine ends well
         await app.ended()
     if signals.exit_code is not None:
         return signals.exit_code
@@ -210,7 +252,7 @@ async def _run_headless(
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
 
-    engine = Engine(config)  # nothing sends it loads or sweeps: a tuner would only delay the start
+    engine = Engine(config)  # without a tuner: it would delay the start, and headless runs do not use it
     options = HeadlessOptions(
         json=as_json,
         dispatch=dispatch,
@@ -223,7 +265,7 @@ async def _run_headless(
 
     async def stop(reason: str, kill: bool) -> None:
         if not engine.up:
-            running.cancel()  # nothing is there yet that would have to be ended in good order
+            running.cancel()  # nothing has started that would need a graceful end
         await engine.send(Stop(reason, kill))
 
     with StopSignals(stop) as signals:

@@ -1,4 +1,4 @@
-"""`agent-tui server`: the embedded local server alone."""
+"""`agent-tui server`: run the embedded server by itself."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,13 @@ import json
 import click
 
 from agent_tui.cli.flags import of_kind
+from agent_tui.cli.help import CONTEXT
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import UserError
 from agent_tui.options import kinds
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(context_settings=CONTEXT)
 @click.option(
     "--host",
     metavar="TEXT",
@@ -24,30 +25,30 @@ from agent_tui.options import kinds
 @click.option(
     "--port",
     metavar="N",
-    callback=of_kind(kinds.integer(0, 65_535, " (0 picks a free one)")),
+    callback=of_kind(kinds.integer(0, 65_535, " (0 picks a free port)")),
     default="7880",
     show_default=True,
-    help="Port; 0 picks a free one.",
+    help="Port to listen on. 0: any free port.",
 )
 @click.option(
     "--api-key",
     metavar="TEXT",
-    callback=of_kind(kinds.secret("the API key that workers are to use")),
+    callback=of_kind(kinds.secret("the API key for workers")),
     default=None,
-    help="API key; a random one without it.",
+    help="API key for workers. Default: a random one.",
 )
 @click.option(
     "--api-secret",
     metavar="TEXT",
     callback=of_kind(kinds.secret("the API secret that belongs to the key")),
     default=None,
-    help="API secret; a random one without it.",
+    help="API secret that belongs to the key. Default: a random one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line on stdout.")
 def server(host: str, port: int, api_key: str | None, api_secret: str | None, as_json: bool) -> int:
-    """Runs the embedded local server by itself: workers, rooms and dispatches, without media."""
+    """Run the embedded LiveKit server by itself: workers, rooms, and dispatches, without media."""
     if (api_key is None) != (api_secret is None):
-        raise UserError("--api-key and --api-secret go together: give both or neither")
+        raise UserError("--api-key and --api-secret belong together; give both or neither")
     keys = {api_key: api_secret} if api_key and api_secret else None
     return asyncio.run(_serve(host, port, keys, as_json))
 
@@ -64,7 +65,7 @@ async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: boo
 
     def unassigned(job: object, why: object) -> None:
         room, text = job.room.name, why.text  # type: ignore[attr-defined]
-        with contextlib.suppress(OSError):  # nobody reads us any more; workers are served all the same
+        with contextlib.suppress(OSError):  # the reader is gone; the server keeps running
             _say(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
 
     running = LocalServer(host=host, port=port, keys=keys, on_unassigned=unassigned)

@@ -1,21 +1,21 @@
-"""Signals, as requests to end: the first in good order, the second at once, the third whatever hangs."""
+"""Signals that end agent-tui: the first one gracefully, the second one by killing, the third one at once."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-"""Signals without a meaning here; by default each would kill agent-tui and leave the terminal in its mode."""
+"""Ignored signals: by default each would kill agent-tui without restoring the terminal."""
 
 
 class StopSignals:
-    """While entered, the signals of `ENDING` call `stop(reason, kill)` instead of ending the process.
+    """While entered, the signals of `STOPPING` call `stop(reason, kill)` instead of ending the process.
 
-    After a kill that does not come to its end the next one leaves all the same: children end by themselves
-    when their host is gone.
+    The first signal passes False as `kill`, the second one True. If the kill hangs, the third one calls
+    `leave`: the children end by themselves when their host is gone.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class StopSignals:
         leave: Callable[[int], object] = os._exit,
         ignores: Callable[[signal.Signals], bool] = lambda _: False,
     ) -> None:
-        """`ignores(number)` says of a signal, when it arrives, that it is meant for another program."""
+        """`ignores(number)` returns whether a signal that arrives is meant for another program."""
         self._stop = stop
         self._ignores = ignores
         self._leave = leave
@@ -34,29 +34,29 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         loop = asyncio.get_running_loop()
-        for number in ENDING:
+        for number in STOPPING:
             loop.add_signal_handler(number, self._received, number)
-        # A handler and not SIG_IGN, which children would inherit.
+        # A handler, because children would inherit SIG_IGN.
         self._before = {number: signal.signal(number, _nothing) for number in IGNORED}
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in ENDING:
+        for number in STOPPING:
             loop.remove_signal_handler(number)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @property
     def exit_code(self) -> int | None:
-        """128 plus the first signal's number, as a shell would report it; None without one."""
+        """128 plus the number of the first signal, as a shell reports it; None without one."""
         return None if self.first is None else 128 + self.first
 
     def _received(self, number: signal.Signals) -> None:
         if self._ignores(number):
             return
         if number is self.first is signal.SIGHUP:
-            return  # a terminal that goes away often says so twice
+            return  # a terminal that closes often sends it twice
         if self._killed:
             self._leave(128 + number)
         kill = self._killed = self.first is not None

@@ -1,4 +1,4 @@
-"""`agent-tui tune`: how many idle processes an agent needs, found out by measuring."""
+"""`agent-tui tune`: measure how many idle processes an agent needs."""
 
 import asyncio
 import time
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent_tui.cli.flags import given_flags, hosting_flags, of_kind, one_of, seconds_of, taken
+from agent_tui.cli.flags import choice_flag, converted, given_flags, hosting_flags, of_kind, seconds_of
+from agent_tui.cli.help import CONTEXT, EXIT_CODES, MEASUREMENT, OUTPUT, SectionedCommand, flag
 from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
@@ -30,88 +31,111 @@ if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
 
 DEFAULT_JOBS = 50
-ENDING_S = 3.0
-"""Of `--seconds`: for the advice, and for everything to end in good order; at most a fifth of them."""
+SHUTDOWN_S = 3.0
+"""The part of `--seconds` kept for the advice and a graceful end; at most a fifth of it."""
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 a count meets the target, 1 none does, or the file does not load, 2 usage, 3 no "
-    "server or refused credentials. docs/tuning.md says how it measures and what the advice rests on.",
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    extra={
+        EXIT_CODES: {
+            "0": "one of the counts meets the target",
+            "1": "none does, or the agent file does not load",
+            "2": "usage, such as an unknown flag, an unusable value, or no agent file",
+            "3": "the server cannot be reached, or refused the credentials",
+        }
+    },
+    epilog="docs/tuning.md explains how it measures and what the advice is based on.",
 )
 @click.argument("agent", required=False)
-@click.option(
+@flag(
+    MEASUREMENT,
     "--rate",
     metavar="RATE",
-    callback=taken(parse_rate, RATE_EXPECTS),
+    callback=converted(parse_rate, RATE_EXPECTS),
     default="1/s",
     show_default=True,
-    help="Arrivals: 2/s, 30/m, 1-5/s.",
+    help="Arrival rate of test jobs, such as 2/s or 30/m; for a ramp 1-5/s.",
 )
-@click.option(
+@choice_flag(
+    MEASUREMENT,
+    "--pattern",
+    words=Pattern,
+    default=None,
+    help="How test jobs arrive: at random (poisson, the default), evenly (steady), all at once (burst), "
+    "or at a changing rate (ramp, the default for a rate such as 1-5/s).",
+)
+@flag(
+    MEASUREMENT,
     "--target",
     metavar="TARGET",
-    callback=taken(parse_target, TARGET_EXPECTS),
+    callback=converted(parse_target, TARGET_EXPECTS),
     default="p95<50ms",
     show_default=True,
-    help=f"What is enough: {TARGET_EXPECTS}.",
+    help=f"Target that a count must meet: {TARGET_EXPECTS}.",
 )
-@click.option(
+@flag(
+    MEASUREMENT,
     "--idle",
     "counts",
     metavar="COUNTS",
-    callback=taken(parse_counts, COUNTS_EXPECTS),
+    callback=converted(parse_counts, COUNTS_EXPECTS),
     default="0-4",
     show_default=True,
-    help="Counts to try: 0-4, 0,1,2.",
+    help="Counts of idle processes to try, such as 0-4 or 0,1,2.",
 )
-@click.option(
+@flag(
+    MEASUREMENT,
     "--jobs",
     metavar="N",
     callback=of_kind(kinds.integer(1, 100_000)),
     default=None,
-    help=f"Test jobs a run; {DEFAULT_JOBS}, or what --seconds allows.",
+    help=f"Test jobs per run. Default: {DEFAULT_JOBS}, or fewer if --seconds requires it.",
 )
-@click.option(
+@flag(
+    MEASUREMENT,
     "--job-length",
     "length_s",
     metavar="DURATION",
     callback=seconds_of(kinds.duration(1)),
     default="1s",
     show_default=True,
-    help="Ends test jobs after that.",
+    help="End each test job after this time.",
 )
-@click.option(
-    "--pattern",
-    metavar="PATTERN",
-    callback=one_of(Pattern),
-    default=None,
-    help="How they arrive: poisson (the default), steady, burst (all at once) or ramp (with --rate 1-5/s).",
-)
-@click.option(
+@flag(
+    MEASUREMENT,
     "--repeat",
     metavar="R",
     callback=of_kind(kinds.integer(1, 1_000)),
     default="1",
     show_default=True,
-    help="Runs of each count.",
+    help="Runs per count.",
 )
-@click.option(
+@flag(
+    MEASUREMENT,
     "--seconds",
     metavar="S",
     callback=of_kind(kinds.number(1, 86_400, "seconds from 1 to 86400")),
     default=None,
-    help="Bounds all; what is measured by then is told.",
+    help="Time limit for the whole command. It then reports the results so far.",
 )
-@click.option(
+@flag(
+    MEASUREMENT,
     "--seed",
     metavar="N",
     callback=of_kind(kinds.integer(0, 2**31 - 1)),
     default="1",
     show_default=True,
-    help="The same seed, the same load.",
+    help="Seed of the arrival times. The same seed gives the same times.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; the last is tune_result.")
+@flag(
+    OUTPUT,
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object per line on stdout. The last one is tune_result.",
+)
 @hosting_flags
 def tune(
     agent: str | None,
@@ -134,15 +158,15 @@ def tune(
     start_method: StartMethod | None,
     **options: str | None,
 ) -> int:
-    """Runs the same load on AGENT with different counts of idle processes, and says which is enough."""
-    began = time.monotonic()
+    """Run the same test load with different counts of idle processes, and report which count is enough."""
+    started = time.monotonic()
     load = _load(rate, pattern, jobs or DEFAULT_JOBS, length_s, seed)
     plan = SweepPlan(load, counts, repeat, allow_remote)
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     usual = file.run_config(start_method)
-    # Another code halfway would make one figure of two.
+    # Without the watch: a reload in the middle would mix the figures of two versions of the code.
     config = replace(usual, local=local, watch=False)
-    ends = None if seconds is None else began + seconds
+    ends = None if seconds is None else started + seconds
     try:
         return asyncio.run(_run(config, plan, target, ends, fit_jobs=jobs is None, as_json=as_json))
     finally:
@@ -157,8 +181,8 @@ def _load(
     pattern = pattern or (Pattern.POISSON if end is None else Pattern.RAMP)
     if (pattern is Pattern.RAMP) != (end is not None):
         raise UserError(
-            f"--rate: {rate_text(*rate)!r} does not go with --pattern {pattern}; a ramp takes two rates "
-            "such as 1-5/s, the others one",
+            f"--rate: {rate_text(*rate)!r} does not fit --pattern {pattern}; give two rates for a ramp "
+            "(1-5/s), and one rate for any other pattern",
             ExitCode.USAGE,
         )
     return Load(jobs, per_s, pattern, end, length_s, seed)
@@ -167,7 +191,7 @@ def _load(
 async def _run(
     config: "RunConfig", plan: SweepPlan, target: Target, ends: float | None, *, fit_jobs: bool, as_json: bool
 ) -> int:
-    """`ends`: when all is over, on the monotonic clock."""
+    """Run the sweep; `ends` is when everything must have ended, on the monotonic clock."""
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.headless.tune import TuneOptions, Tuning
     from agent_tui.model.commands import Stop, StopTuning
@@ -176,7 +200,7 @@ async def _run(
     within = until = None
     if ends is not None:
         left = ends - time.monotonic()
-        within = left - min(ENDING_S, left / 5)
+        within = left - min(SHUTDOWN_S, left / 5)
         until = time.monotonic() + within
     engine = make_engine(config)
     tuning = Tuning(engine, TuneOptions(plan, target, until, fit_jobs))
@@ -187,7 +211,7 @@ async def _run(
 
     async def stop(reason: str, kill: bool) -> None:
         if engine.state.tuning.sweeping and not kill:
-            await engine.send(StopTuning(reason))  # then all ends gracefully, with what was measured
+            await engine.send(StopTuning(reason))  # the run then ends by itself, and reports what it measured
             return
         if not engine.up:
             running.cancel()
@@ -204,7 +228,7 @@ async def _run(
 
 
 async def _kill_at(ends: float | None, stop: Callable[[str, bool], Awaitable[None]]) -> None:
-    """What has not ended in good order by then is ended."""
+    """Kill what has not ended gracefully at `ends`."""
     if ends is not None:
         await asyncio.sleep(ends - time.monotonic())
-        await stop("--seconds are over", True)
+        await stop("the time limit (--seconds) was reached", True)

@@ -1,4 +1,4 @@
-"""Options kept in a file: `agent-tui.toml`, or the table `[tool.agent-tui]` of a pyproject.toml."""
+"""The config file: `agent-tui.toml`, or the table `[tool.agent-tui]` of a pyproject.toml."""
 
 import difflib
 import errno
@@ -22,15 +22,15 @@ PYPROJECT = "pyproject.toml"
 TABLE = ("tool", "agent-tui")
 
 SCREEN = "screen"
-"""A table of the file that holds no options: how the screen is to be."""
+"""The table of the screen's preferences, which are not options."""
 
-MOST_BYTES = 2**18
+MAX_BYTES = 2**18
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 _LONG_KEY = re.compile(
     r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
 )
-"""The time that `tomllib` takes for a dotted key grows with the square of its parts."""
+"""Such a key is refused, because the time that `tomllib` needs grows with the square of a key's parts."""
 
 _KEY = re.compile(
     r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
@@ -39,16 +39,16 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that options are kept in; they stand below `table` in it."""
+    """A config file, and the table in it that has the options."""
 
     path: Path
     table: tuple[str, ...] = ()
 
 
 def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
-    """The file that counts: of the agent's folder, else the project's root, else the working folder.
+    """Return the config file of the agent's folder, the project's root, or the working folder.
 
-    In each, `agent-tui.toml` is looked for before a pyproject.toml that has the table.
+    The first one found applies. In a folder, `agent-tui.toml` comes before a pyproject.toml with the table.
     """
     for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
         if folder is None:
@@ -61,7 +61,7 @@ def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
 
 
 def named_config(path: Path) -> ConfigFile:
-    """The file that was asked for by name (`--config`)."""
+    """Return the config file that `--config` names."""
     return ConfigFile(path, TABLE if path.name == PYPROJECT else ())
 
 
@@ -72,9 +72,10 @@ def read_surroundings(
     config: Path | None = None,
     pipes: Pipes | None = None,
 ) -> Environment:
-    """Environment files and config file as they are now; `config` is the one that was asked for by name.
+    """Read the environment files and the config file; `config` is the one that `--config` names.
 
-    Blocks for as long as the file system and `pipes` do.
+    `config_problem` says why a config file cannot be used. Blocks while it reads, at most for the time limit
+    of `pipes`.
     """
     pipes = pipes or Pipes()
     environment = read_environment(agent_file, cwd, environ, pipes)
@@ -82,18 +83,18 @@ def read_surroundings(
     if file is None:
         return environment
     try:
-        table, lines = _read_table(file, pipes)
+        table, lines = _read_table(file, pipes, cwd)
         values = _values(file, table, lines, environment.variables, cwd)
         screen = table.get(SCREEN, {})
         if not isinstance(screen, dict):
             at = f"{near(file.path, cwd)}:{lines.get(SCREEN, 1)}"
             raise OptionError(
-                f"{SCREEN} = {screen!r} ({at}) is not a table; write [{SCREEN}], then theme = …"
+                f"{SCREEN} = {screen!r} ({at}) is not a table; write [{SCREEN}], then theme = … below it"
             )
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
-    except Exception as error:  # whatever is wrong with it, it is no reason to end
-        problem = f"{file.path} cannot be used: {type(error).__name__}: {error}"
+    except Exception as error:  # no config file, however broken, may end agent-tui
+        problem = f"cannot use {near(file.path, cwd)}: {type(error).__name__}: {error}"
         return replace(environment, config_file=file.path, config_problem=problem)
     return replace(environment, config=values, config_file=file.path, screen=screen)
 
@@ -116,28 +117,33 @@ def _values(
     return values
 
 
-def _read_table(file: ConfigFile, pipes: Pipes) -> tuple[dict[str, Any], dict[str, int]]:
-    """What the file holds for us, and the line of each key. Raises OptionError."""
+def _read_table(file: ConfigFile, pipes: Pipes, cwd: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the file's table of options, and the line of each key. Raises OptionError."""
+    name = near(file.path, cwd)
     try:
-        content = read_pipe_or_file(file.path, MOST_BYTES, pipes)
+        content = read_pipe_or_file(file.path, MAX_BYTES, pipes)
         text, table = _parsed(content)
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{file.path} cannot be read: {error}; name another with --config") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise OptionError(f"cannot read {name} ({why}); name another file with --config") from None
     except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{file.path} is not TOML: {error}; mend that line") from None
+        raise OptionError(f"{name} is not valid TOML: {error}; fix that line") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise OptionError(f"{file.path} cannot be read: {error}; shorten it") from None
-    for name in file.table:
-        table = table.get(name, {}) if isinstance(table, dict) else {}
+        raise OptionError(f"cannot read {name}: {error}; shorten the file") from None
+    for part in file.table:
+        table = table.get(part, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
         raise OptionError(
-            f"{file.path}: {'.'.join(file.table)} is not a table of options; write name = value"
+            f"{name}: {'.'.join(file.table)} is not a table of options; write lines such as port = 8081"
         )
     return table, dict(_lines(text, file.table))
 
 
 def _parsed(content: bytes) -> tuple[str, Any]:
-    """Raises ValueError (also TOMLDecodeError and UnicodeDecodeError), RecursionError or MemoryError."""
+    """Return the text and its table.
+
+    Raises ValueError (also TOMLDecodeError and UnicodeDecodeError), RecursionError, or MemoryError.
+    """
     text = content.decode("utf-8").replace("\r\n", "\n")
     if match := _LONG_KEY.search(text):
         line = text.count("\n", 0, match.start()) + 1
@@ -147,12 +153,12 @@ def _parsed(content: bytes) -> tuple[str, Any]:
 
 def _names_table(path: Path) -> bool:
     try:
-        content = read_file(path, MOST_BYTES)
+        content = read_file(path, MAX_BYTES)
         if b"agent-tui" not in content:
-            return False  # most are none of ours, and need not be parsed
+            return False  # parsing takes time, and most of these files have no such table
         return isinstance(_parsed(content)[1]["tool"]["agent-tui"], dict)
     except (OSError, ValueError, RecursionError, MemoryError, KeyError, TypeError):
-        return False  # not ours: whoever reads that file tells what is wrong with it
+        return False  # not the config file, so its errors are not reported here
 
 
 def _expanded(raw: object, environ: Mapping[str, SourcedValue], name: str, where: str) -> object:
@@ -165,7 +171,7 @@ def _expanded(raw: object, environ: Mapping[str, SourcedValue], name: str, where
         given = environ.get(match[1])
         if given is None or given.raw == "":
             raise OptionError(
-                f"{name}: {BY_NAME[name].kind.show(raw)} ({where}) names a variable that is not set; "
+                f"{name}: {BY_NAME[name].kind.show(raw)} ({where}) uses a variable that is not set; "
                 f"set {match[1]} in the environment or in .env"
             )
         return str(given.raw)
@@ -176,11 +182,11 @@ def _expanded(raw: object, environ: Mapping[str, SourcedValue], name: str, where
 def _suggestion(name: str) -> str:
     plain = {known.lower(): known for known in BY_NAME}
     near = difflib.get_close_matches(re.sub(r"[-_]", "", name).lower(), plain, n=1)
-    return f"did you mean {plain[near[0]]}?" if near else "`agent-tui options` lists them all"
+    return f"did you mean {plain[near[0]]}?" if near else "`agent-tui options` lists all options"
 
 
 def _lines(text: str, table: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """The line on which each key of that table is first written; tomllib does not tell."""
+    """Yield each key of that table with the line of its first use, which tomllib does not report."""
     seen: set[str] = set()
     header: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -200,41 +206,43 @@ def _path(key: str) -> tuple[str, ...]:
 
 
 def plain(option: Option, value: object) -> Any:
-    """A value as a file holds it."""
+    """Return a value as the config file represents it."""
     if isinstance(value, Permissions):
         return as_mapping(value)
     return option.kind.write(value) if option.kind.word == "DURATION" else value
 
 
 def reference(option: Option) -> str:
-    """The variable that a secret is kept in, in place of the secret itself."""
+    """Return the variable that the config file refers to instead of containing the secret."""
     return (option.variables or option.environment)[0]
 
 
 def keepable(option: Option, value: object, environ: Mapping[str, SourcedValue]) -> str:
-    """Why a secret cannot be kept as a reference; empty if it can, and for what is no secret."""
+    """Return why a secret cannot be saved as a reference; empty if it can, and for any other option."""
     name = reference(option)
     given = environ.get(name)
     if not option.kind.secret or not value or (given is not None and given.raw == value):
         return ""
-    why = f"{given.where} holds another value" if given else f"{name} is not set"
-    return f"{option.name} is not saved ({why}): set {name} in .env, or save it in clear"
+    why = f"{given.where} has another value" if given else f"{name} is not set"
+    return f"{option.name} is not saved ({why}): set {name} in .env, or save it as plain text"
 
 
 def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool = False) -> None:
-    """Sets these options in the file, all at once or none.
+    """Set these options in the file, all of them or none.
 
-    A secret is written as a reference to its variable, unless `clear_secrets`: then the file becomes
-    readable for its owner only. Raises OSError, or ValueError for a file that is not TOML.
+    A secret is written as a reference to its variable. With `clear_secrets` it is written as plain text, and
+    only the owner may then read the file. Raises OSError, or ValueError for a file that is not TOML.
     """
-    import tomlkit  # at the first save: it costs the start
+    import tomlkit  # here, because importing it would delay the start
     from tomlkit.exceptions import TOMLKitError
 
     if file.path.exists() and not file.path.is_file():
-        raise OSError(errno.EINVAL, "not a regular file", str(file.path))  # reading a FIFO would never end
-    there = file.path.exists()
+        raise OSError(
+            errno.EINVAL, "not a regular file", str(file.path)
+        )  # reading a FIFO could block forever
+    exists = file.path.exists()
     try:
-        document = tomlkit.parse(file.path.read_text(encoding="utf-8")) if there else tomlkit.document()
+        document = tomlkit.parse(file.path.read_text(encoding="utf-8")) if exists else tomlkit.document()
         table: Any = document
         for name in file.table:
             table = table.setdefault(name, tomlkit.table())
@@ -252,5 +260,5 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
                 held = inline
             table[name] = held
     except TOMLKitError as error:
-        raise ValueError(f"{file.path} is not TOML: {error}") from None
+        raise ValueError(f"{file.path} is not valid TOML: {error}") from None
     replace_file(file.path, lambda stream: stream.write(tomlkit.dumps(document)), private=secret)

@@ -1,13 +1,13 @@
-"""The options: one declaration each, from which flags, variables, file keys, form, checks and docs come.
+"""The options, each declared once: flags, variables, config keys, form, checks, and docs derive from this.
 
-Names, meaning and defaults are the seed page's (`ServerOptions`); where the SDKs differ the default follows
-the runtime (agents-js.md §2, livekit-agents.md §1.2).
+Names, meanings, and defaults are those of the JavaScript SDK's `ServerOptions`. Where the SDKs differ, the
+default depends on the runtime (agents-js.md §2, livekit-agents.md §1.2).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import Enum
+from enum import Enum, StrEnum
 
 from agent_tui.options import kinds
 from agent_tui.options.kinds import Kind
@@ -19,7 +19,7 @@ SERVER_TYPES = ("room", "publisher", "participant")
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The effective options. Durations are milliseconds, sizes MB."""
+    """The effective options. Durations are in milliseconds, sizes in MB."""
 
     agent: str
     agent_name: str
@@ -48,23 +48,37 @@ class ServerOptions:
 
 
 OptionValue = str | int | float | bool | Permissions
-"""The value of any of them."""
+"""The type of an option's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultsContext:
-    """What defaults depend on."""
+    """What an option's default may depend on."""
 
     runtime: str = "native"
     production: bool = False
     cores: int = 1
 
 
-class Effect(Enum):
-    """How a new value comes into force while the worker runs, and what people read about that.
+class Section(StrEnum):
+    """Sections of `--help`, in the order in which it shows them."""
 
-    READ is read where it is used, and RESTART only by another start. The others are pushed to their owner, in
-    this order: the engine has one function for each (`Engine._pushes`).
+    AGENT = "Agent"
+    TEST_JOBS = "Test jobs"
+    RELOAD = "Reload"
+    SERVER = "Server"
+    JOBS = "Jobs"
+    PROCESSES = "Processes"
+    MEMORY = "Memory"
+    DIAGNOSTICS = "Logs and debugging"
+    HTTP = "HTTP endpoint"
+
+
+class Effect(Enum):
+    """How a new value takes effect while the worker runs, with the text that describes it to users.
+
+    READ: code reads the value where it uses it. RESTART: the next start of agent-tui reads it. Any other is
+    pushed to its owner, in the order below, by its row of `Engine._pushes`.
     """
 
     READ = "read", "live"
@@ -93,32 +107,33 @@ class Option:
     kind: Kind
     default: object | Callable[[DefaultsContext], object]
     help: str
+    section: Section
     effect: Effect
     variables: tuple[str, ...] = ()
-    """The SDKs' own environment variables for it."""
+    """The environment variables that the SDKs read for it."""
     forced_by: str = ""
-    """An environment variable that beats even the agent's own code (`LIVEKIT_AGENT_NAME_OVERRIDE`)."""
+    """An environment variable that overrides the agent's code too (`LIVEKIT_AGENT_NAME_OVERRIDE`)."""
     aliases: tuple[str, ...] = ()
     positional: bool = False
-    """Given on the command line without a flag."""
+    """Whether it is an argument of the command line, not a flag."""
 
     @property
     def field(self) -> str:
-        """The name in `ServerOptions`."""
+        """The name of its field in `ServerOptions`."""
         return _kebab(self.name).replace("-", "_")
 
     @property
     def flag(self) -> str:
-        """The long flag, in kebab case; the word of the usage line for a positional one."""
+        """The long flag, in kebab case; for a positional option, its word in the usage line."""
         return self.name.upper() if self.positional else f"--{_kebab(self.name)}"
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """Variables that set it; the first that is set wins."""
+        """The variables that set it. The first one that is set wins."""
         return (f"AGENT_TUI_{self.field.upper()}", *self.variables)
 
     def default_for(self, context: DefaultsContext) -> object:
-        """The default on that context."""
+        """Return the default in that context."""
         return self.default(context) if callable(self.default) else self.default
 
 
@@ -139,9 +154,10 @@ def _production_or(production: object, development: object) -> Callable[[Default
 OPTIONS: tuple[Option, ...] = (
     Option(
         "agent",
-        kinds.text("the path of the agent's file"),
+        kinds.text("the path of the agent file"),
         "",
-        "The agent's file; by default agent.py, agent.ts or the like here.",
+        "The agent's file. Default: agent.py, agent.ts, or another usual name in this folder.",
+        Section.AGENT,
         Effect.RESTART,
         positional=True,
     ),
@@ -149,7 +165,8 @@ OPTIONS: tuple[Option, ...] = (
         "agentName",
         kinds.text("a name, or nothing for automatic dispatch"),
         "",
-        "Name for explicit dispatch; without one, every new room gets the agent.",
+        "Name for explicit dispatch. Without a name, every new room gets the agent.",
+        Section.JOBS,
         Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_NAME",),
         forced_by="LIVEKIT_AGENT_NAME_OVERRIDE",
@@ -158,7 +175,8 @@ OPTIONS: tuple[Option, ...] = (
         "wsURL",
         kinds.server_url("an address such as ws://localhost:7880"),
         "",
-        "Server to register with; without one a local server is found or started.",
+        "Server to register with. Default: a server on this machine, started if none runs.",
+        Section.SERVER,
         Effect.SERVER,
         variables=("LIVEKIT_URL",),
         aliases=("--url",),
@@ -168,6 +186,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the API key of the server"),
         "",
         "API key of the server.",
+        Section.SERVER,
         Effect.SERVER,
         variables=("LIVEKIT_API_KEY",),
     ),
@@ -176,22 +195,25 @@ OPTIONS: tuple[Option, ...] = (
         kinds.secret("the API secret that belongs to the key"),
         "",
         "API secret that belongs to the key.",
+        Section.SERVER,
         Effect.SERVER,
         variables=("LIVEKIT_API_SECRET",),
     ),
     Option(
         "workerToken",
-        kinds.secret("the token that LiveKit Cloud gave"),
+        kinds.secret("the token from LiveKit Cloud"),
         "",
-        "Worker token of hosted agents; it leaves no load settings of one's own.",
+        "Worker token for agents hosted on LiveKit Cloud. It disables loadFunc and loadThreshold.",
+        Section.SERVER,
         Effect.SERVER,
         variables=("LIVEKIT_WORKER_TOKEN",),
     ),
     Option(
         "deployment",
-        kinds.text("at most 64 characters without _ and spaces", forbidden="_ ", longest=64),
+        kinds.text("at most 64 characters, without _ and spaces", forbidden="_ ", longest=64),
         "",
-        "Deployment: only dispatches that name the same one reach this worker.",
+        "Deployment of this worker. Only dispatches that name the same deployment reach it.",
+        Section.JOBS,
         Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_DEPLOYMENT",),
     ),
@@ -199,91 +221,104 @@ OPTIONS: tuple[Option, ...] = (
         "serverType",
         kinds.choice(*SERVER_TYPES),
         "room",
-        "What gives a job: a room, each publisher, or each participant.",
+        "Job type: one job per room, publisher, or participant.",
+        Section.JOBS,
         Effect.REGISTRATION,
     ),
     Option(
         "permissions",
         permissions(),
         Permissions(),
-        "What the agent may do in the room, such as canPublish=false,hidden=true.",
+        "What the agent may do in the room, for example canPublish=false,hidden=true.",
+        Section.JOBS,
         Effect.REGISTRATION,
     ),
     Option(
         "requestFunc",
-        kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
+        kinds.function("the name of a function in the agent file, or nothing for what its code sets"),
         "",
-        "Function that accepts or rejects each job; without one the agent's own, or all are accepted.",
+        "Function that accepts or rejects each job. Default: the one that the code sets, or accept all.",
+        Section.JOBS,
         Effect.CODE,
     ),
     Option(
         "loadFunc",
-        kinds.function("the name of a function in the agent's file, or nothing for its own choice"),
+        kinds.function("the name of a function in the agent file, or nothing for what its code sets"),
         "",
-        "Function that measures the worker's load; without one the agent's own, or the CPU's share.",
+        "Function that returns the worker's load. Default: the one that the code sets, or the CPU load.",
+        Section.JOBS,
         Effect.CODE,
     ),
     Option(
         "loadThreshold",
-        kinds.number(0, math.inf, "a number from 0 up, usually below 1, or inf"),
+        kinds.number(0, math.inf, "a number of 0 or more, usually below 1, or inf"),
         _production_or(0.7, math.inf),
-        "At or above this load the worker takes no more jobs.",
+        "Load at which the worker stops accepting jobs.",
+        Section.JOBS,
         Effect.WORKER,
     ),
     Option(
         "numIdleProcesses",
         kinds.integer(0, 256),
         lambda context: min(context.cores, 4) if context.production else 1,
-        "Processes kept warm and waiting; 0 starts one when a job comes.",
+        "Number of idle processes to keep warm. With 0, each job starts its own process.",
+        Section.PROCESSES,
         Effect.POOL,
     ),
     Option(
         "initializeProcessTimeout",
         kinds.duration(1),
         10_000,
-        "Time for loading the file and prewarm; a process that needs longer is killed.",
+        "Time limit for loading the file and running prewarm. Slower processes are killed.",
+        Section.PROCESSES,
         Effect.READ,
     ),
     Option(
         "shutdownProcessTimeout",
         kinds.duration(1),
         _python_or(10_000, 60_000),
-        "Time for a process to answer a shutdown request, and again to exit; then it is killed.",
+        "Time limit for a process to answer a shutdown request, and again to exit. Slower ones are killed.",
+        Section.PROCESSES,
         Effect.READ,
     ),
     Option(
         "sessionEndTimeout",
         kinds.duration(0),
         300_000,
-        "Time for the agent's session-end callback.",
+        "Time limit for the agent's session-end callback.",
+        Section.PROCESSES,
         Effect.CODE,
     ),
     Option(
         "drainTimeout",
         kinds.duration(0),
         3_600_000,
-        "In production, time for running jobs to finish at a stop; 0 waits without limit.",
+        "In production, how long running jobs may continue after a stop. 0: no limit.",
+        Section.PROCESSES,
         Effect.READ,
     ),
     Option(
         "jobMemoryWarnMB",
-        kinds.number(0, math.inf, "a number of MB from 0 up, 0 for never"),
+        kinds.number(0, math.inf, "a number of MB, or 0 for no warning"),
         1_000.0,
-        "Warns when a job process uses more memory than this.",
+        "Warn when a job process uses more memory than this, in MB. 0: never.",
+        Section.MEMORY,
         Effect.MEMORY,
     ),
     Option(
         "jobMemoryLimitMB",
-        kinds.number(0, math.inf, "a number of MB from 0 up, 0 for no limit"),
+        kinds.number(0, math.inf, "a number of MB, or 0 for no limit"),
         0.0,
-        "Ends a job process that uses more memory than this.",
+        "End a job process that uses more memory than this, in MB. 0: no limit.",
+        Section.MEMORY,
         Effect.MEMORY,
     ),
     Option(
         "logLevel",
         kinds.choice(*LOG_LEVELS),
         "info",
-        "Lowest level of log lines that are shown.",
+        "Lowest level of log lines to show.",
+        Section.DIAGNOSTICS,
         Effect.READ,
         variables=("LIVEKIT_LOG_LEVEL", "LOG_LEVEL"),
     ),
@@ -291,28 +326,32 @@ OPTIONS: tuple[Option, ...] = (
         "maxRetry",
         kinds.integer(0, 1_000_000),
         _python_or(16, 10),
-        "How often a failed connection to the server is tried again.",
+        "How often to retry a failed connection to the server.",
+        Section.SERVER,
         Effect.WORKER,
     ),
     Option(
         "production",
         kinds.boolean(),
         False,
-        "The defaults of production, and running jobs may finish at a stop.",
+        "Use the defaults for production, and let running jobs finish at a stop.",
+        Section.AGENT,
         Effect.RESTART,
     ),
     Option(
         "host",
         kinds.text("an address of this machine (0.0.0.0 opens it to the network)", empty=False),
         _production_or("0.0.0.0", "127.0.0.1"),
-        "Address for the health endpoint.",
+        "Address of the HTTP endpoint (health, /worker, /metrics).",
+        Section.HTTP,
         Effect.LISTENER,
     ),
     Option(
         "port",
-        kinds.integer(0, 65_535, " (0 picks a free one)"),
+        kinds.integer(0, 65_535, " (0 picks a free port)"),
         _production_or(8081, 0),
-        "Port for the health endpoint.",
+        "Port of the HTTP endpoint. 0: any free port.",
+        Section.HTTP,
         Effect.LISTENER,
     ),
 )

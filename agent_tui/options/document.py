@@ -1,4 +1,4 @@
-"""What is made of the declarations for people: docs/options.md and the schema of the config file."""
+"""Documents made from the declarations: the table of docs/options.md, and the schema of the config file."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from agent_tui.options.permissions import Permissions
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _KEYS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _SCREEN = {
-    "description": "How the screen is to be.",
+    "description": "Preferences of the screen.",
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -21,7 +21,7 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of `agent-tui.toml` and of `[tool.agent-tui]`."""
+    """Return the JSON schema of `agent-tui.toml` and of `[tool.agent-tui]`."""
     return {
         "$schema": SCHEMA,
         "title": "agent-tui.toml",
@@ -36,13 +36,13 @@ def schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """docs/agent-tui.schema.json."""
+    """Return the text of docs/agent-tui.schema.json."""
     return json.dumps(schema(), indent=2) + "\n"
 
 
 def table() -> str:
-    """The options as a table in Markdown."""
-    lines = ["| option | default | flag | variables | applies | |", "|---|---|---|---|---|---|"]
+    """Return the options as a table in Markdown."""
+    lines = ["| option | default | flag | variables | applies | meaning |", "|---|---|---|---|---|---|"]
     for option in OPTIONS:
         flag = option.flag if option.positional else f"`{option.flag}`"
         variables = " ".join(f"`{name}`" for name in (*option.environment, option.forced_by) if name)
@@ -52,7 +52,7 @@ def table() -> str:
 
 
 def _defaults(option: Option) -> str:
-    """The default, and where it is another one."""
+    """Return the default, with those of other modes and runtimes that differ."""
     usual = _shown(option, DefaultsContext(cores=4))
     others = {
         "production": _shown(option, DefaultsContext(production=True, cores=4)),

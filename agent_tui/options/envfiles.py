@@ -1,4 +1,4 @@
-"""Environment files: which are read, in which order, and where each variable came from."""
+"""Environment files: which ones are read, in which order, and where each variable came from."""
 
 import io
 import os
@@ -17,30 +17,30 @@ ROOT_MARKS = ("pyproject.toml", "package.json", ".git")
 
 _SAYS_SECRET = re.compile(r"(?:.*_)?(?:KEY|SECRET|TOKEN|PASSWORD)", re.IGNORECASE)
 _WORDS = re.compile(r"(?:[a-z]+[-_. ]?){1,4}")
-LONGEST_WORDS = 15
-"""Up to so many lower-case letters are taken for words (`SORT_KEY=created_at`), which logs are full of."""
+MAX_WORDS_LENGTH = 15
+"""Shorter values that look like words are not masked (`SORT_KEY=created_at`): logs are full of them."""
 
-MOST_BYTES = 2**18
-"""Of an environment file: all of them must fit into one process's environment, 2 MiB on Linux."""
+MAX_BYTES = 2**18
+"""The largest environment file: all of them must fit into a process's environment, 2 MiB on Linux."""
 
 LONGEST = 128 * 1024 - 1
-"""Bytes of `NAME=value`: the kernel takes no longer one (MAX_ARG_STRLEN)."""
+"""The most bytes of `NAME=value` that the kernel accepts (MAX_ARG_STRLEN)."""
 
-MOST_BLANKS = 1000
-"""In a row. The parser's time grows with their square."""
+MAX_BLANKS = 1000
+"""The most blanks in a row: the time that the parser needs grows with the square of their number."""
 
-MOST_PROBLEMS = 10
-"""Of one file; then their number is enough."""
+MAX_PROBLEMS = 10
+"""The most problems that are listed for one file; the rest are counted."""
 
 _BLANKS = re.compile(r"[^\S\r\n]++")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What files and the process's environment set, with their sources.
+    """What the environment, its files, and the config file set, with the sources.
 
-    Children get the variables; options are read from variables and `config`. `problems` are lines for people
-    about files that could not be read or parsed; with a `config_problem` no options can be told.
+    Child processes get the variables. Options come from the variables and from `config`. `problems` are
+    messages about files that cannot be read or parsed. With a `config_problem` the options are unknown.
     """
 
     variables: Mapping[str, SourcedValue]
@@ -50,19 +50,19 @@ class Environment:
     config_file: Path | None = None
     config_problem: str = ""
     screen: Mapping[str, object] = field(default_factory=dict)
-    """The config file's table `[screen]`, as it stands there: only the screen knows what may be in it."""
+    """The config file's table `[screen]`, unchecked: the screen checks it."""
     secrets: frozenset[str] = frozenset()
-    """Values of variables that the files set and whose names say secret; also what the process's environment
-    gives them instead."""
+    """Values of secret variables (by their names) that the files set, also those that the process's
+    environment sets instead."""
 
     @property
     def plain(self) -> dict[str, str]:
-        """As a process's environment."""
+        """The variables as a process's environment."""
         return {name: str(given.raw) for name, given in self.variables.items()}
 
 
 def project_root(agent_file: Path) -> Path | None:
-    """The nearest folder at or above the file that is marked as a project's root."""
+    """Return the nearest folder at or above the file that looks like a project's root; None without one."""
     for folder in (agent_folder(agent_file), *agent_folder(agent_file).parents):
         if any(os.path.exists(folder / mark) for mark in ROOT_MARKS):  # noqa: PTH110  it raises for some
             return folder
@@ -70,19 +70,20 @@ def project_root(agent_file: Path) -> Path | None:
 
 
 def agent_folder(agent_file: Path) -> Path:
-    """The folder from which the file imports: that of the file itself, not of a link to it."""
+    """Return the folder that the file imports from: that of the file itself, not of a link to it."""
     return Path(os.path.realpath(agent_file)).parent
 
 
 def near(path: Path, cwd: Path) -> Path:
-    """The path as somebody in the working folder would write it."""
+    """Return the path relative to the working folder, or unchanged if it is not below that."""
     return path.relative_to(cwd) if path.is_relative_to(cwd) else path
 
 
 def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
-    """The files in falling precedence: the agent's folder, the project's root, the working folder.
+    """Yield the environment files, the most important first.
 
-    Whatever is there under their names, but for folders: virtual environments have that name, too.
+    They are searched in the agent's folder, the project's root, and the working folder. Folders are skipped,
+    because virtual environments are named `.env` too.
     """
     seen: set[Path] = set()
     for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
@@ -98,9 +99,10 @@ def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
 def read_environment(
     agent_file: Path, cwd: Path, environ: Mapping[str, str], pipes: Pipes | None = None
 ) -> Environment:
-    """The process's environment with the files' variables below it; the first file to name one wins.
+    """Return the process's environment, with the variables of the files that it does not set.
 
-    Blocks for as long as the file system and `pipes` do.
+    If several files set a variable, the first one wins. Blocks while it reads, at most for the time limit of
+    `pipes`.
     """
     variables = {name: SourcedValue(value, f"{name} in the environment") for name, value in environ.items()}
     files: list[Path] = []
@@ -110,13 +112,14 @@ def read_environment(
     for path in env_files(agent_file, cwd):
         found: list[str] = []
         try:
-            values = _read(path, environ, pipes, found)
-        except Exception as error:  # whatever is wrong with it, it is no reason to end
-            problems.append(f"{path} cannot be read: {error}; its variables are not set")
+            values = _read(path, near(path, cwd), environ, pipes, found)
+        except Exception as error:  # no environment file, however broken, may end agent-tui
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            problems.append(f"cannot read {near(path, cwd)}: {why}; its variables are not set")
             continue
-        problems += found[:MOST_PROBLEMS]
-        if len(found) > MOST_PROBLEMS:
-            problems.append(f"{path} has {len(found) - MOST_PROBLEMS} more lines like these")
+        problems += found[:MAX_PROBLEMS]
+        if len(found) > MAX_PROBLEMS:
+            problems.append(f"{near(path, cwd)}: {len(found) - MAX_PROBLEMS} more problems like these")
         files.append(path)
         for name, (value, line) in values.items():
             if _SAYS_SECRET.fullmatch(name):
@@ -127,33 +130,33 @@ def read_environment(
 
 
 def _is_words(value: str) -> bool:
-    return len(value) <= LONGEST_WORDS and _WORDS.fullmatch(value) is not None
+    return len(value) <= MAX_WORDS_LENGTH and _WORDS.fullmatch(value) is not None
 
 
 def _read(
-    path: Path, environ: Mapping[str, str], pipes: Pipes, problems: list[str]
+    path: Path, shown: Path, environ: Mapping[str, str], pipes: Pipes, problems: list[str]
 ) -> dict[str, tuple[str | None, int]]:
-    """Values and lines by name, as `load_dotenv()` finds them. Raises OSError or ValueError."""
+    """Return each variable's value and line, as `load_dotenv()` reads them. Raises OSError or ValueError."""
     if is_pipe(path):
-        content, notice = pipes.read(path, MOST_BYTES)
+        content, notice = pipes.read(path, MAX_BYTES)
         problems.append(notice)
     else:
-        content = read_file(path, MOST_BYTES)
-    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()  # any line ending is one
-    if any(len(match[0]) > MOST_BLANKS for match in _BLANKS.finditer(text)):
-        raise ValueError(f"it has more than {MOST_BLANKS} blanks in a row")
+        content = read_file(path, MAX_BYTES)
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()  # accepts any line ending
+    if any(len(match[0]) > MAX_BLANKS for match in _BLANKS.finditer(text)):
+        raise ValueError(f"more than {MAX_BLANKS} blanks in a row")
     values: dict[str, tuple[str | None, int]] = {}
     plain: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line
         if binding.error:
-            problems.append(f"{path}:{line} is not NAME=value; the line is ignored")
+            problems.append(f"{shown}:{line} is not NAME=value; the line is ignored")
         elif binding.key is not None:
             string = binding.original.string
             line += len(string) - len(string.lstrip("\n"))
             problem, value = _usable(binding.key, binding.value, environ, plain)
             if problem:
-                problems.append(f"{path}:{line}: {problem}; the variable is not set")
+                problems.append(f"{shown}:{line}: {problem}; the variable is not set")
                 continue
             plain[binding.key] = value
             values[binding.key] = value, line
@@ -163,24 +166,24 @@ def _read(
 def _usable(
     name: str, value: str | None, environ: Mapping[str, str], before: Mapping[str, str | None]
 ) -> tuple[str, str | None]:
-    """Why a variable cannot be set, else empty, and its value with `${NAME}` replaced."""
+    """Return why the variable cannot be set (empty if it can), and its value with `${NAME}` replaced."""
     value = None if value is None else _expanded(value, environ, before)
     if "\0" in name or (value is not None and "\0" in value):
         shown = name.replace("\0", "\u2400")
-        return f"{shown} contains a NUL character, which no environment variable can; remove it", None
+        return f"{shown} contains a NUL character; remove it", None
     if value is not None and len(f"{name}={value}".encode()) > LONGEST:
-        return f"{name} is longer than {LONGEST} bytes, the most that an environment variable can hold", None
+        return f"{name} is longer than {LONGEST} bytes, the limit of an environment variable", None
     return "", value
 
 
 def _expanded(text: str, environ: Mapping[str, str], before: Mapping[str, str | None]) -> str:
-    """The text with `${NAME}` and `${NAME:-default}` replaced; the environment's values come first.
+    """Return the text with `${NAME}` and `${NAME:-default}` replaced; the environment's values come first.
 
-    Stops beyond `LONGEST`: each of 40 lines may double the one before it.
+    Stops after `LONGEST` bytes, because each of 40 lines could double the one before it.
     """
     out: list[str] = []
     at = length = 0
-    end = colon = -1  # each is searched on from where it was, so that all of it takes one pass
+    end = colon = -1  # each search continues where it ended, so that one pass is enough
     while (start := text.find("${", at)) >= 0 and length <= LONGEST:
         end = text.find("}", start) if end < start else end
         if end < 0:

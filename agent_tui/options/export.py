@@ -1,4 +1,4 @@
-"""The options in force as text for other programs. Only what differs from the defaults; never a secret."""
+"""Exports the options in effect that differ from their defaults, in several formats, without secrets."""
 
 import json
 import math
@@ -15,20 +15,20 @@ from agent_tui.options.resolve import Resolution
 
 _FUNCTIONS = ("requestFunc", "loadFunc")
 _ENVIRONMENT_ONLY = ("deployment", "workerToken")
-"""What neither SDK takes as an argument (agents-js.md §1, livekit-agents.md §1.2)."""
+"""Options that neither SDK accepts as an argument (agents-js.md §1, livekit-agents.md §1.2)."""
 
 _COMPILED = {".ts": ".js", ".mts": ".mjs", ".cts": ".cjs"}
-"""What the compiler makes of TypeScript files, by suffix."""
+"""The suffixes of TypeScript files, and of what the compiler writes for them."""
 
 _SECONDS = "DURATION"
 _OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc": "on_request"}
-"""What Python's `AgentServer` takes at its decorator."""
+"""Options that Python's `AgentServer` accepts in its decorator."""
 
 _NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_ENVIRONMENT_ONLY)
 
 
 def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[Option, object]]:
-    """Options whose value is not the default of that mode, with it."""
+    """Yield each option whose value is not its default, with the value."""
     context = replace(context, production=resolution.options.production)
     for option in OPTIONS:
         value = resolution.value(option)
@@ -37,7 +37,7 @@ def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[
 
 
 def typescript(resolution: Resolution, context: DefaultsContext) -> str:
-    """A module beside the agent's file whose default export is the `ServerOptions` of @livekit/agents."""
+    """Return a module for the agent's folder that exports the `ServerOptions` of @livekit/agents."""
     file = PurePath(resolution.options.agent)
     name = file.name if file.suffix.lower() in (*_COMPILED, *_COMPILED.values()) else "agent.js"
     compiled = _COMPILED.get(PurePath(name).suffix.lower(), "")
@@ -46,12 +46,12 @@ def typescript(resolution: Resolution, context: DefaultsContext) -> str:
         "import { fileURLToPath } from 'node:url';",
         "",
         "export default new ServerOptions({",
-        *([f"  // its suffix is {compiled} once it is compiled"] if compiled else []),
+        *([f"  // {compiled} after compiling"] if compiled else []),
         f"  agent: fileURLToPath(new URL('./{quote(name)}', import.meta.url)),",
     ]
     for option, value in changed(resolution, context):
         if option.name in _FUNCTIONS:
-            lines.append(f"  // {option.name}: {value}, a function of the agent's file")
+            lines.append(f"  // {option.name}: {value} (a function in the agent file)")
         elif option.name in _ENVIRONMENT_ONLY and not option.kind.secret:
             lines.append(f"  // {reference(option)}={value} in the environment")
         else:
@@ -60,7 +60,7 @@ def typescript(resolution: Resolution, context: DefaultsContext) -> str:
 
 
 def python(resolution: Resolution, context: DefaultsContext) -> str:
-    """A module with `server`, the `AgentServer` of livekit-agents, and its entry function."""
+    """Return a module with `server`, the `AgentServer` of livekit-agents, and its entry function."""
     arguments, notes = _python_arguments(resolution, context)
     session = [
         f"{_OF_THE_SESSION[option.name]}={_session(option, value)}"
@@ -82,7 +82,7 @@ def python(resolution: Resolution, context: DefaultsContext) -> str:
 
 
 def worker_options(resolution: Resolution, context: DefaultsContext) -> str:
-    """A module with `options`, the `WorkerOptions` of livekit-agents."""
+    """Return a module with `options`, the `WorkerOptions` of livekit-agents."""
     arguments, notes = _python_arguments(resolution, context)
     for option, value in changed(resolution, context):
         if option.name == "agentName":
@@ -104,28 +104,28 @@ def worker_options(resolution: Resolution, context: DefaultsContext) -> str:
 
 
 def env(resolution: Resolution, context: DefaultsContext) -> str:
-    """A `.env` file."""
+    """Return a `.env` file."""
     lines = []
     for option, value in changed(resolution, context):
         if option.kind.secret:
-            lines.append(f"# {reference(option)} is a secret: set it here yourself")
+            lines.append(f"# {reference(option)}: not exported, because it is a secret")
         else:
             lines.append(f"{reference(option)}={_quoted(option.kind.write(value))}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def toml(resolution: Resolution, context: DefaultsContext) -> str:
-    """A new `agent-tui.toml`; secrets are left to the environment.
+    """Return a new `agent-tui.toml`, without secrets.
 
-    `configfile.save` changes a file that exists, and keeps its comments.
+    To change an existing file and keep its comments, use `configfile.save`.
     """
-    import tomli_w  # at the first export: it costs the start
+    import tomli_w  # here, because importing it would delay the start
 
     lines, values = [], {}
     for option, value in changed(resolution, context):
         if option.kind.secret:
             lines.append(
-                f"# {option.name} is a secret: set {reference(option)} in the environment or in .env"
+                f"# {option.name}: not exported, because it is a secret; set {reference(option)} in .env"
             )
         else:
             values[option.name] = plain(option, value)
@@ -133,7 +133,7 @@ def toml(resolution: Resolution, context: DefaultsContext) -> str:
 
 
 def flags(resolution: Resolution, context: DefaultsContext) -> str:
-    """Flags of `agent-tui`; secrets are left to the environment."""
+    """Return flags of `agent-tui`, without secrets."""
     words = []
     for option, value in changed(resolution, context):
         if option.kind.secret:
@@ -154,7 +154,7 @@ FORMATS: dict[str, Callable[[Resolution, DefaultsContext], str]] = {
 }
 
 
-def own_format(agent: str) -> str:
+def default_format(agent: str) -> str:
     """Return the format of the language that an agent file is written in."""
     return "typescript" if agent.lower().endswith(("js", "ts")) else "python"
 
@@ -173,12 +173,12 @@ def _script(option: Option, value: object) -> str:
 
 
 def _sources(value: Permissions) -> list[int]:
-    """As `TrackSource` numbers them, from 1."""
+    """Return the sources as numbers of `TrackSource`, which start at 1."""
     return [SOURCES.index(each) + 1 for each in value.can_publish_sources]
 
 
 def _python_arguments(resolution: Resolution, context: DefaultsContext) -> tuple[list[str], list[str]]:
-    """Arguments that `AgentServer` and `WorkerOptions` share, and comments about the rest."""
+    """Return the arguments that `AgentServer` and `WorkerOptions` share, and comments about the others."""
     arguments, notes = [], []
     for option, value in changed(resolution, context):
         if option.name in _FUNCTIONS:
@@ -209,7 +209,7 @@ def _session(option: Option, value: object) -> str:
     if option.name != "serverType":
         return repr(value)
     if value == "participant":
-        return "WorkerType.ROOM"  # the SDK has no other word for it (livekit-agents.md §1.2)
+        return "WorkerType.ROOM"  # the SDK has no type for participants (livekit-agents.md §1.2)
     return f"WorkerType.{str(value).upper()}"
 
 
@@ -225,7 +225,7 @@ def _wrapped(arguments: list[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As `.env` readers take it."""
+    """Return a value as it is written in a `.env` file."""
     if text and all(char.isalnum() or char in "._:/+,=-@%" for char in text):
         return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,6 +1,6 @@
-"""Kinds of option value: each turns what a person or a program wrote into a value, or says why not.
+"""Kinds of option values: each converts text or a typed value, or says why it cannot.
 
-Values come as text (flag, environment, screen) or typed (agent's code, file); one `convert` serves both.
+Text comes from flags, the environment, and the screen; typed values from the code and the config file.
 """
 
 import math
@@ -12,12 +12,12 @@ from agent_tui.options.characters import refused_character
 from agent_tui.options.urls import parse_server_url, shown_url
 
 MASK = "•••"
-"""In place of a secret."""
+"""Shown instead of a secret."""
 
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?\s*")
 _UNIT_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
 MAX_MS = 2_147_483_647
-"""The longest duration that every runtime can count: JavaScript's timers overflow beyond it."""
+"""The longest duration: timers in JavaScript overflow beyond it."""
 
 BOOLEAN = {
     "true": True,
@@ -37,32 +37,32 @@ class Kind:
 
     expects: str
     convert: Callable[[object], object]
-    """Raises ValueError with what is wrong ("is below 0")."""
+    """Return the value. Raises ValueError with what is wrong, such as "is below 0"."""
     schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
-    """What a file may hold, as JSON schema."""
+    """JSON schema of the values that the config file may hold."""
     secret: bool = False
     show: Callable[[object], str] = repr
-    """What somebody wrote, for a line about it."""
+    """Quotes a raw value in a message."""
     write: Callable[[object], str] = str
-    """A value as text that `convert` takes back."""
+    """Return a value as text that `convert` accepts."""
     word: str = "TEXT"
-    """What stands for the value in a usage line."""
+    """The placeholder for the value in `--help`."""
     words: tuple[str, ...] = ()
-    """All values, where they are few."""
+    """All values, if there are few."""
 
 
 def text(
-    expects: str = "a text", *, forbidden: str = "", empty: bool = True, longest: int | None = None
+    expects: str = "text", *, forbidden: str = "", empty: bool = True, longest: int | None = None
 ) -> Kind:
-    """Any text without control characters; surrounding white space is dropped."""
+    """Return the kind of text without control characters. Surrounding white space is removed."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str):
-            raise ValueError("is not a text")
+            raise ValueError("is not text")
         if what := refused_character(raw):
-            raise ValueError(f"holds {what}")
+            raise ValueError(f"contains {what}")
         if found := next((char for char in raw if char in forbidden), ""):
-            raise ValueError(f"holds {found!r}, which is not allowed")
+            raise ValueError(f"contains {found!r}, which is not allowed")
         if not empty and not raw.strip():
             raise ValueError("is empty")
         if longest is not None and len(raw.strip()) > longest:
@@ -73,12 +73,12 @@ def text(
 
 
 def secret(expects: str) -> Kind:
-    """A text that is masked wherever it could be seen."""
+    """Return the kind of text that is masked wherever it is shown."""
     return Kind(expects, text().convert, secret=True, show=lambda raw: MASK)
 
 
 def server_url(expects: str) -> Kind:
-    """The address of a LiveKit server, or nothing."""
+    """Return the kind of a LiveKit server's URL; it may be empty."""
     plain = text().convert
 
     def convert(raw: object) -> str:
@@ -94,18 +94,18 @@ def server_url(expects: str) -> Kind:
 
 
 def function(expects: str) -> Kind:
-    """The name of a function in the agent's file, or nothing."""
+    """Return the kind of a function's name in the agent file; it may be empty."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str) or not (raw.strip() == "" or raw.strip().isidentifier()):
-            raise ValueError("is not a function's name")
+            raise ValueError("is not the name of a function")
         return raw.strip()
 
     return Kind(expects, convert, word="NAME")
 
 
 def boolean(expects: str = "true or false") -> Kind:
-    """True or false, in the words that people use."""
+    """Return the kind of true or false, also written as yes, no, on, off, 1, or 0."""
 
     def convert(raw: object) -> bool:
         if isinstance(raw, bool):
@@ -120,7 +120,7 @@ def boolean(expects: str = "true or false") -> Kind:
 
 
 def integer(low: int, high: int, note: str = "") -> Kind:
-    """A whole number in low…high."""
+    """Return the kind of whole number from `low` to `high`."""
 
     def convert(raw: object) -> int:
         number = _number(raw)
@@ -133,7 +133,7 @@ def integer(low: int, high: int, note: str = "") -> Kind:
 
 
 def number(low: float, high: float, expects: str) -> Kind:
-    """A number in low…high; `inf` where high is infinite."""
+    """Return the kind of number from `low` to `high`; `inf` is a number if `high` is infinite."""
 
     def convert(raw: object) -> float:
         return _within(_number(raw), low, high)
@@ -143,7 +143,7 @@ def number(low: float, high: float, expects: str) -> Kind:
 
 
 def duration(low_ms: int = 0) -> Kind:
-    """A duration, kept in milliseconds: `10s`, `500ms`, `2m`, or a plain number of milliseconds."""
+    """Return the kind of duration, in ms, written as `10s`, `500ms`, `2m`, or a number of milliseconds."""
 
     def convert(raw: object) -> int:
         if isinstance(raw, str):
@@ -162,7 +162,7 @@ def duration(low_ms: int = 0) -> Kind:
         ]
     }
     return Kind(
-        f"a duration such as 10s, 500ms or 10000 (milliseconds), from {low_ms} ms to 24 days",
+        f"a duration such as 10s, 500ms, or 10000 (milliseconds), from {low_ms} ms to 24 days",
         convert,
         schema,
         write=_duration,
@@ -171,11 +171,11 @@ def duration(low_ms: int = 0) -> Kind:
 
 
 def choice(*words: str) -> Kind:
-    """One of a few words, in any case."""
+    """Return the kind of one of these words, in upper or lower case."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str) or raw.strip().lower() not in words:
-            raise ValueError("is not one of them")
+            raise ValueError("is not a valid choice")
         return raw.strip().lower()
 
     return Kind(
@@ -209,7 +209,7 @@ def _number(raw: object) -> float:
 
 def _within(value: float, low: float, high: float, unit: str = "") -> float:
     if value < low:
-        raise ValueError(f"is below {low:g}{unit and ' ' + unit}")
+        raise ValueError(f"is below {low:.10g}{unit and ' ' + unit}")
     if value > high:
-        raise ValueError(f"is above {high:g}{unit and ' ' + unit}")
+        raise ValueError(f"is above {high:.10g}{unit and ' ' + unit}")
     return value

@@ -18,7 +18,7 @@ class Permissions:
     can_publish_data: bool = True
     can_update_metadata: bool = True
     can_publish_sources: tuple[str, ...] = ()
-    """Empty: all of them."""
+    """Empty: all sources."""
     hidden: bool = False
 
 
@@ -29,13 +29,13 @@ FLAGS = {
     "canUpdateMetadata": "can_update_metadata",
     "hidden": "hidden",
 }
-"""Permissions that are true or false: the seed's name → the field's."""
+"""Permissions that are true or false: the option's name → the name of its field."""
 
 _SOURCES = "canPublishSources"
 
 
 def permissions() -> Kind:
-    """Permissions: `canPublish=false,hidden=true`, or a mapping with those names; nothing for the usual."""
+    """Return the kind of permissions: `canPublish=false,hidden=true`, or a mapping of these names."""
     names = ", ".join((*FLAGS, _SOURCES))
     schema = {
         "type": ["object", "string"],
@@ -46,7 +46,7 @@ def permissions() -> Kind:
         },
     }
     return Kind(
-        f"name=true or name=false, separated by commas, of {names}",
+        f"name=true or name=false, separated by commas; the names are {names}",
         _convert,
         schema,
         write=_write,
@@ -55,12 +55,12 @@ def permissions() -> Kind:
 
 
 def as_mapping(value: Permissions) -> dict[str, Any]:
-    """Those that differ from the usual, by the seed's names."""
-    usual = Permissions()
+    """Return the permissions that differ from their defaults, by name."""
+    defaults = Permissions()
     changed: dict[str, Any] = {
         name: getattr(value, field)
         for name, field in FLAGS.items()
-        if getattr(value, field) != getattr(usual, field)
+        if getattr(value, field) != getattr(defaults, field)
     }
     if value.can_publish_sources:
         changed[_SOURCES] = list(value.can_publish_sources)
@@ -90,14 +90,14 @@ def _convert(raw: object) -> Permissions:
         elif name in FLAGS:
             fields[FLAGS[name]] = _flag(name, value)
         else:
-            raise ValueError(f"names an unknown permission {name!r}")
+            raise ValueError(f"contains the unknown permission {name!r}")
     return Permissions(**fields)
 
 
 def _pair(part: str) -> tuple[str, str]:
     name, equals, value = part.partition("=")
     if not equals:
-        raise ValueError(f"has {part.strip()!r} without a value")
+        raise ValueError(f"contains {part.strip()!r} without a value")
     return name.strip(), value.strip()
 
 
@@ -106,11 +106,11 @@ def _flag(name: str, value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in BOOLEAN:
         return BOOLEAN[value.lower()]
-    raise ValueError(f"gives {name} the value {value!r}, which is neither true nor false")
+    raise ValueError(f"sets {name} to {value!r}, which is neither true nor false")
 
 
 def _sources(value: object) -> tuple[str, ...]:
     words = [each for each in value.split("+") if each] if isinstance(value, str) else value
     if not isinstance(words, (list, tuple)) or any(word not in SOURCES for word in words):
-        raise ValueError(f"gives {_SOURCES} other sources than {'+'.join(SOURCES)}")
+        raise ValueError(f"sets {_SOURCES} to sources other than {'+'.join(SOURCES)}")
     return tuple(dict.fromkeys(words))

@@ -1,4 +1,4 @@
-"""From layers of raw values to the effective options, each knowing where it came from. Pure."""
+"""Resolves layers of raw values to the effective options, each with its source. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,11 @@ from agent_tui.options.kinds import MASK
 DEFAULT = "default"
 
 LOAD_SETTINGS = ("loadFunc", "loadThreshold")
-"""What a worker token leaves no choice of (agents-js.md §2, workerToken)."""
+"""Options that have no effect with a worker token (agents-js.md §2, workerToken)."""
 
 
 class OptionError(ValueError):
-    """A value that cannot be used: one line with the option, the value, its source and what to give."""
+    """A value cannot be used: one line with the option, the value, its source, and what to give instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SourcedValue:
 
 @dataclass(frozen=True, slots=True)
 class ByMode:
-    """A raw value that the agent's code passed for development and another for production."""
+    """The raw values that the agent's code passed for development and for production."""
 
     development: object
     production: object
@@ -35,7 +35,7 @@ class ByMode:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values of one kind of source, by option name. Later layers beat earlier ones."""
+    """The values from one kind of source, by option name. Later layers override earlier ones."""
 
     name: str
     values: Mapping[str, SourcedValue] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The effective options and, by option name, the layer and place that each came from."""
+    """The effective options; `sources` has the layer and the place of each one, by option name."""
 
     options: ServerOptions
     sources: Mapping[str, tuple[str, str]]
@@ -52,30 +52,31 @@ class Resolution:
 
     @property
     def agent_name_is_env(self) -> bool:
-        """The seed's `agentNameIsEnv`: whether the name in force came from the environment."""
+        """Whether the effective agent name came from the environment (`agentNameIsEnv` of `/worker`)."""
         return self.sources["agentName"][0].startswith("environment")
 
     def value(self, option: Option) -> OptionValue:
-        """The value in force."""
+        """Return the effective value."""
         value: OptionValue = getattr(self.options, option.field)
         return value
 
     def shown(self, name: str) -> OptionValue:
-        """The value for people: secrets masked."""
+        """Return the effective value, masked if it is secret."""
         option = BY_NAME[name]
         value = self.value(option)
         return MASK if option.kind.secret and value else value
 
     def written(self, name: str) -> str:
-        """The value as one would type it; secrets masked."""
+        """Return the effective value as it would be typed, masked if it is secret."""
         option = BY_NAME[name]
         return str(self.shown(name)) if option.kind.secret else option.kind.write(self.value(option))
 
 
 def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
-    """Converts and stacks the layers over the defaults; whether it is production they say themselves.
+    """Convert the values of the layers, and put them over the defaults.
 
-    Raises OptionError for the first value that its option does not take.
+    The layers also decide whether the defaults are those for production. Raises OptionError for the first
+    value that its option does not accept.
     """
     production, source = _effective(BY_NAME["production"], layers, context)
     context = replace(context, production=bool(production))
@@ -94,7 +95,7 @@ def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
 
 
 def convert(option: Option, given: SourcedValue) -> object:
-    """One value of one option, or OptionError."""
+    """Return one option's converted value. Raises OptionError if it cannot be used."""
     try:
         return option.kind.convert(given.raw)
     except ValueError as error:
@@ -105,7 +106,7 @@ def convert(option: Option, given: SourcedValue) -> object:
 
 
 def environment_layers(environ: Mapping[str, SourcedValue]) -> tuple[Layer, Layer]:
-    """What the environment sets: the ordinary layer, and the one that beats the agent's own code."""
+    """Return what the environment sets: the ordinary layer, and the one that overrides the agent's code."""
     plain: dict[str, SourcedValue] = {}
     forced: dict[str, SourcedValue] = {}
     for option in OPTIONS:

@@ -1,4 +1,4 @@
-"""What a server's URL must be like."""
+"""Checks and shows a server's URL."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -10,35 +10,35 @@ _AUTHORITY = re.compile(r"(?:[\w.-]*|\[[^\[\]]*\])(?::\d{0,5})?")
 _BARE_ADDRESS = re.compile(
     r"|localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:\.[a-z]{2,24}|:\d{1,5}|(?:\.\d{1,3}){3})"
 )
-"""Without a scheme, what is surely a host: a secret has no domain and no port."""
+"""Text without a scheme that is surely a host: a secret has no domain and no port."""
 
 
 def parse_server_url(url: str) -> SplitResult:
-    """The URL's parts. Raises ValueError with why it cannot be used; never quotes a part of it."""
+    """Return the URL's parts. Raises ValueError with the reason it cannot be used, never quoting the URL."""
     if _UNSEEN.search(url):
-        raise ValueError("it holds blanks or control characters")
+        raise ValueError("it contains blanks or control characters")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError:  # which quotes what it does not understand: in `wss://key:secret` that is the secret
-        raise ValueError("it names no usable host and port") from None
+    except ValueError:  # its text quotes what it cannot parse: in `wss://key:secret` the secret
+        raise ValueError("it has no usable host and port") from None
     if parts.scheme not in SCHEMES:
-        raise ValueError("it must begin with ws://, wss://, http:// or https://")
+        raise ValueError("it must start with ws://, wss://, http://, or https://")
     if "@" in parts.netloc:
-        raise ValueError("it must not hold a user name or password; give the API key and secret instead")
+        raise ValueError("it must not contain a user name or password; set apiKey and apiSecret instead")
     if not host or not _is_host(host):
-        raise ValueError("it names no usable host")
+        raise ValueError("it has no usable host")
     if port == 0:
-        raise ValueError("port 0 cannot be connected to")
+        raise ValueError("its port is 0")
     if parts.fragment:
-        raise ValueError("a part after # means nothing here")
+        raise ValueError("it must not have a part after #")
     return parts
 
 
 def shown_url(url: str) -> str:
-    """Return a URL for people: without user, password and query, and masked where it is not like an address.
+    """Return a URL to show: without user, password, and query, and masked unless it looks like an address.
 
-    A key or secret that was pasted in its place is like none.
+    A key or secret that was pasted by mistake does not look like one.
     """
     scheme, separator, rest = url.partition("?")[0].rpartition("://")
     _, at, place = rest.rpartition("@")
@@ -50,7 +50,7 @@ def shown_url(url: str) -> str:
 
 def _is_host(host: str) -> bool:
     if ":" in host:
-        return True  # urlsplit has checked what stands in brackets
+        return True  # urlsplit has checked the address in brackets
     try:
         host.encode("idna")
     except UnicodeError:

@@ -163,7 +163,7 @@ def changes(before: Settings, after: Settings) -> Changes:
 def ignored(before: Settings, after: Settings) -> list[str]:
     """Lines for people about values that have no effect any more."""
     return [
-        f"{name} ({given.where}) has no effect: with workerToken load settings are not ours to make"
+        f"{name} ({given.where}) has no effect, because workerToken is set"
         for name, given in after.resolution.ignored.items()
         if before.resolution.ignored.get(name) != given
     ]

@@ -1,10 +1,17 @@
-"""Which command a line means."""
+"""Which command a line means, and what `--help` lists."""
 
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from agent_tui.cli.demo import demo
+from agent_tui.cli.doctor import doctor
 from agent_tui.cli.main import COMMANDS, main, misspelled_command
+from agent_tui.cli.options import options
+from agent_tui.cli.run import run
+from agent_tui.cli.tune import tune
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,7 @@ def test_a_file_or_folder_of_that_name_is_no_misspelling(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["docter", "agent.py"], "there is no file or command docter: did you mean agent-tui doctor?"),
+        (["docter", "agent.py"], "no such file or command: docter; did you mean agent-tui doctor?"),
         (["--headles"], "No such option '--headles'. (Did you mean one of: '--headless', '--help'?)"),
     ],
 )
@@ -55,3 +62,22 @@ def test_the_line_says_what_was_meant(
 
 def test_no_command_is_taken_for_another() -> None:
     assert all(misspelled_command(name) == name for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [run, demo, options, doctor, tune])
+def test_help_lists_every_option_in_a_section(command: click.Command) -> None:
+    text = CliRunner().invoke(command, ["--help"], terminal_width=80).output
+    assert "Options:" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    *_, other = text.partition("\nOther:\n")
+    listed = [line.split()[0] for line in other.splitlines() if line.startswith("  -")]
+    assert set(listed) <= {"--version", "-h,"}
+
+
+def test_help_lists_the_commands_first() -> None:
+    text = CliRunner().invoke(run, ["--help"], terminal_width=80).output
+    first, *_ = text.partition("\nOutput:\n")
+    assert [line.split()[0] for line in first.splitlines() if line.startswith("  ")][-len(COMMANDS) :] == [
+        *COMMANDS
+    ]
+    assert "--on-reload [keep|restart|end]" in text

@@ -40,7 +40,7 @@ def test_a_named_folder_is_made_or_filled(tmp_path: Path) -> None:
 def test_no_file_is_overwritten(name: str, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text("kept")
-    with pytest.raises(UserError, match=rf"{name} exists already.*name another folder"):
+    with pytest.raises(UserError, match=rf"{name} already exists.*name another folder"):
         create(tmp_path, Path("mine"))
     assert (tmp_path / "mine" / name).read_text() == "kept"
     assert os.listdir(tmp_path / "mine") == [name]  # noqa: PTH208
@@ -49,16 +49,16 @@ def test_no_file_is_overwritten(name: str, tmp_path: Path) -> None:
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/agent.py").symlink_to(tmp_path / "elsewhere.py")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         create(tmp_path, Path("mine"))
     assert not (tmp_path / "elsewhere.py").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written \(Not a directory\): name another folder"):
+    with pytest.raises(UserError, match=r"cannot write .* \(Not a directory\); name another folder"):
         create(tmp_path, Path("file/below"))
-    with pytest.raises(UserError, match="file exists already"):
+    with pytest.raises(UserError, match="file already exists"):
         create(tmp_path, Path("file"))
 
 

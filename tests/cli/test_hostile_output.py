@@ -96,7 +96,7 @@ def test_no_variable_reaches_the_terminal_as_it_is(
     monkeypatch.setenv(variable, TEXTS[text])
     assert _run(["options", "agent.py"]) == 2
     said = check()
-    assert f"({variable} in the environment) holds the " in said
+    assert f"({variable} in the environment) contains the " in said
     assert "; give " in said
     assert said.count("\n") == 1
 

@@ -199,4 +199,4 @@ async def test_a_doctor_without_a_file(tmp_path: Path) -> None:
     code, out, _ = await command("doctor", cwd=tmp_path)
     assert code == 1
     assert "✗ start" in out
-    assert "no agent file here" in out
+    assert "no agent file in this folder" in out

@@ -13,10 +13,10 @@ from agent_tui.model.events import StartMethod
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("agent.tsx", "is not an agent's file: its name should end in .py, .js, .ts or the like"),
+        ("agent.tsx", "is not an agent file; its name must end in .py, .js, .ts, or a related suffix"),
         ("agent.CTS", "needs @livekit/agents, which is not installed: run npm install @livekit/agents in"),
-        ("agent.txt", "its name should end in .py"),
-        ("Agent.PY", "its name should end in .py"),
+        ("agent.txt", "its name must end in .py"),
+        ("Agent.PY", "its name must end in .py"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(name: str, line: str, tmp_path: Path) -> None:
@@ -31,12 +31,16 @@ def test_a_file_of_another_kind_is_refused_in_one_line(name: str, line: str, tmp
 @pytest.mark.parametrize(
     ("file", "flags", "line"),
     [
-        ("agent.mjs", {"python": "python3"}, "--python: agent.mjs runs on Node; leave it out, or name the"),
-        ("agent.py", {"node": "node"}, "--node: agent.py runs on Python; leave it out, or name the"),
+        (
+            "agent.mjs",
+            {"python": "python3"},
+            "--python: agent.mjs runs on Node; leave --python out, or name the",
+        ),
+        ("agent.py", {"node": "node"}, "--node: agent.py runs on Python; leave --node out, or name the"),
         (
             "agent.mjs",
             {"start": StartMethod.FORK},
-            "'fork' is not for agent.mjs (agents-js); give one of auto",
+            "'fork' does not work with agent.mjs (agents-js); give one of auto",
         ),
         ("agent.mjs", {"start": StartMethod.TEMPLATE}, "give one of auto, blank, spawn"),
         ("agent.py", {"start": StartMethod.BLANK}, "give one of auto, fork, template, spawn"),

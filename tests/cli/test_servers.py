@@ -178,13 +178,13 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environ", "says"),
     [
-        (("nowhere.py",), {}, "there is no file nowhere.py"),
+        (("nowhere.py",), {}, "no such file: nowhere.py"),
         ((AGENTS,), {}, "is a folder"),
         ((EXAMPLES / "native_agent.py", "--port", "99999"), {}, "'99999' (--port) is above 65535"),
         ((EXAMPLES / "native_agent.py", "--log-level", "loud"), {}, "give one of trace"),
         ((EXAMPLES / "native_agent.py", "--dispatch", "-1"), {}, "--dispatch: '-1' is below 0"),
         ((EXAMPLES / "native_agent.py", "--unheard-of"), {}, "No such option '--unheard-of'"),
-        ((EXAMPLES / "native_agent.py", "--api-secret", "@/nonexistent"), {}, "/nonexistent cannot be read"),
+        ((EXAMPLES / "native_agent.py", "--api-secret", "@/nonexistent"), {}, "cannot read /nonexistent"),
         ((EXAMPLES / "native_agent.py",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
         (
             (EXAMPLES / "native_agent.py",),
@@ -194,9 +194,9 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
         (
             (EXAMPLES / "native_agent.py", "--ws-url", "ws://[::1"),
             {},
-            "it names no usable host and port; give an address",
+            "it has no usable host and port; give an address",
         ),
-        ((EXAMPLES / "native_agent.py", "--ws-url", "foo"), {}, "must begin with ws://"),
+        ((EXAMPLES / "native_agent.py", "--ws-url", "foo"), {}, "must start with ws://"),
         ((EXAMPLES / "livekit_agent.py", "--python", "/usr/bin/env"), {}, "livekit"),
     ],
 )

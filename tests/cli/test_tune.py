@@ -30,10 +30,10 @@ BURST = ("--local", "--pattern", "burst", "--jobs", 3, "--idle", "0,3", "--job-l
         (["--job-length", "soon"], "--job-length: 'soon' is not a duration"),
         (
             ["--pattern", "wild"],
-            "--pattern: 'wild' is not one of them; give one of poisson, steady, burst, ramp",
+            "--pattern: 'wild' is not a valid choice; give one of poisson, steady, burst, ramp",
         ),
-        (["--pattern", "ramp"], "--rate: '1/s' does not go with --pattern ramp"),
-        (["--rate", "1-5/s", "--pattern", "steady"], "--rate: '1-5/s' does not go with --pattern steady"),
+        (["--pattern", "ramp"], "--rate: '1/s' does not fit --pattern ramp"),
+        (["--rate", "1-5/s", "--pattern", "steady"], "--rate: '1-5/s' does not fit --pattern steady"),
         (["--num-idle-processes", "x"], "numIdleProcesses"),
     ],
 )

@@ -62,11 +62,11 @@ def test_lines_of_a_table_in_a_pyproject(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("port = ", "is not TOML"),
+        ("port = ", "is not valid TOML"),
         ("prot = 1", "prot ({path}:1) is not an option; did you mean port?"),
         ("num_idle_processes = 1", "did you mean numIdleProcesses?"),
-        ("zzz = 1", "`agent-tui options` lists them all"),
-        ("port = 1\nagentName = '${NO}'", "agentName: '${NO}' ({path}:2) names a variable that is not set"),
+        ("zzz = 1", "`agent-tui options` lists all options"),
+        ("port = 1\nagentName = '${NO}'", "agentName: '${NO}' ({path}:2) uses a variable that is not set"),
         ("agentName = '${EMPTY}'", "set EMPTY in the environment or in .env"),
     ],
 )
@@ -85,6 +85,6 @@ def test_surroundings_carry_the_values_or_the_problem(tmp_path: Path) -> None:
     found = read_surroundings(agent, tmp_path, {})
     assert (found.config["agentName"].raw, found.config_file, found.config_problem) == ("me", path, "")
     write(path, "agentName = ")
-    assert "is not TOML" in read_surroundings(agent, tmp_path, {}).config_problem
+    assert "is not valid TOML" in read_surroundings(agent, tmp_path, {}).config_problem
     named = write(tmp_path / "other.toml", "port = 1\n")
     assert read_surroundings(agent, tmp_path, {}, named).config["port"].raw == 1

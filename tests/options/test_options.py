@@ -57,7 +57,7 @@ def test_values_that_are_taken(name: str, raw: object, expected: object) -> None
         ("initializeProcessTimeout", "0", "below 1 ms"),
         ("initializeProcessTimeout", "inf", "not a duration"),
         ("initializeProcessTimeout", "30 days", "not a duration"),
-        ("initializeProcessTimeout", math.inf, "above 2.14748e+09 ms"),
+        ("initializeProcessTimeout", math.inf, "above 2147483647 ms"),
         ("initializeProcessTimeout", math.nan, "not a number"),
         ("numIdleProcesses", "-1", "below 0"),
         ("numIdleProcesses", "1.5", "not a whole number"),
@@ -66,7 +66,7 @@ def test_values_that_are_taken(name: str, raw: object, expected: object) -> None
         ("port", "65536", "above 65535"),
         ("port", "http", "not a number"),
         ("loadThreshold", "nan", "not a number"),
-        ("logLevel", "loud", "not one of them"),
+        ("logLevel", "loud", "not a valid choice"),
         ("agentName", "a\x1b[31mb", "not allowed"),
         ("deployment", "a_b", "not allowed"),
         ("permissions", "canFly=true", "unknown permission 'canFly'"),
@@ -183,7 +183,7 @@ def test_a_line_that_is_no_assignment_is_told(tmp_path: Path) -> None:
     write(tmp_path / ".env", "A=1\nnot an assignment at all = =\n'\nB=2\n")
     environment = read_environment(agent, tmp_path, {})
     assert environment.plain["A"] == "1"
-    assert any(f"{tmp_path}/.env:" in problem for problem in environment.problems)
+    assert any(problem.startswith(".env:") for problem in environment.problems)
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path)
     write(tmp_path / ".env", "A=1\n")
     environment = read_environment(agent, tmp_path, {})
     assert environment.plain == {"A": "1"}
-    assert ".env.local cannot be read" in environment.problems[0]
+    assert "cannot read .env.local: " in environment.problems[0]
 
 
 TEXTS = [
@@ -210,7 +210,7 @@ def test_a_text_takes_no_character_that_acts_on_a_terminal(option: Option) -> No
             convert(option, SourcedValue(raw, "LIVEKIT_X in .env:3"))
         line = str(raised.value)
         assert re.search(
-            r" \(LIVEKIT_X in \.env:3\) holds the (control character U\+|byte 0x)[0-9A-F]{2,4}", line
+            r" \(LIVEKIT_X in \.env:3\) contains the (control character U\+|byte 0x)[0-9A-F]{2,4}", line
         )
         assert line.isprintable()
         assert ("Xq" in line) is (option.name not in ("apiKey", "apiSecret", "workerToken", "wsURL"))

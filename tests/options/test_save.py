@@ -63,7 +63,7 @@ def test_a_reference_is_only_kept_to_the_same_value() -> None:
     option = BY_NAME["apiSecret"]
     same = {"LIVEKIT_API_SECRET": SourcedValue("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
     assert keepable(option, "hush-hush", same) == ""
-    assert "LIVEKIT_API_SECRET in .env:1 holds another value" in keepable(option, "other", same)
+    assert "LIVEKIT_API_SECRET in .env:1 has another value" in keepable(option, "other", same)
     assert "LIVEKIT_API_SECRET is not set" in keepable(option, "other", {})
     assert keepable(BY_NAME["port"], 1, {}) == ""
 
@@ -71,7 +71,7 @@ def test_a_reference_is_only_kept_to_the_same_value() -> None:
 def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "agent-tui.toml"
     path.write_text("port = ")
-    with pytest.raises(ValueError, match="is not TOML"):
+    with pytest.raises(ValueError, match="is not valid TOML"):
         save(named_config(path), {"port": 2})
     assert path.read_text() == "port = "
     with pytest.raises(OSError, match="No such file"):

@@ -109,9 +109,7 @@ async def test_owners_get_one_edit_in_the_order_of_the_effects() -> None:
 async def test_an_edit_says_what_it_leaves_without_effect() -> None:
     s = Scene()
     await s.edit(loadThreshold="0.5", workerToken="t")
-    assert s.said == [
-        "loadThreshold (edited) has no effect: with workerToken load settings are not ours to make"
-    ]
+    assert s.said == ["loadThreshold (edited) has no effect, because workerToken is set"]
 
 
 async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> None:
@@ -242,7 +240,7 @@ async def test_a_load_says_what_has_no_effect() -> None:
         loadThreshold="0.3",
     )
     assert s.said == [
-        "loadThreshold (agent.py:1) has no effect: with workerToken load settings are not ours to make",
+        "loadThreshold (agent.py:1) has no effect, because workerToken is set",
         "color, set in the agent's code, has no effect here",
     ]
 

@@ -78,7 +78,7 @@ def test_what_is_written_reads_as_the_same_value(option: object) -> None:
 def test_a_bad_value_is_told_with_what_to_give() -> None:
     assert check(BY_NAME["jobMemoryWarnMB"], "200") == ""
     assert check(BY_NAME["jobMemoryWarnMB"], "-1").endswith(
-        "is below 0; give a number of MB from 0 up, 0 for never"
+        "is below 0; give a number of MB, or 0 for no warning"
     )
     assert "\x1b" not in check(BY_NAME["jobMemoryWarnMB"], "\x1b[31m")
 

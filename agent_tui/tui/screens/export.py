@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Select, Static
 
 from agent_tui.options.declare import DefaultsContext
-from agent_tui.options.export import FORMATS, own_format
+from agent_tui.options.export import FORMATS, default_format
 from agent_tui.options.resolve import Resolution
 from agent_tui.tui.screens.page import Page
 
@@ -37,7 +37,7 @@ class ExportPage(Page[None]):
         """Shows the agent's own language first."""
         super().__init__()
         self._texts = {name: make(resolution, context) for name, make in FORMATS.items()}
-        self._shown = own_format(resolution.options.agent)
+        self._shown = default_format(resolution.options.agent)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
