@@ -39,7 +39,7 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
     with suppress(KeyError):
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    raise FileNotFoundError(errno.ENOENT, "this user has no home folder; set HOME")
+    raise FileNotFoundError(errno.ENOENT, "no home folder found; set HOME")
 
 
 def create_file(path: Path, write: Write) -> None:

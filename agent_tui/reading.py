@@ -113,9 +113,7 @@ class Pipes:
         except OSError as error:
             if isinstance(error, TimeoutError) and not was_silent:
                 self._silent_at[name] = time.monotonic()
-            return (
-                str(error) if before is None else f"{path} cannot be read: {error}; its last content is used"
-            )
+            return str(error) if before is None else f"{path} cannot be read: {error}; using its last content"
 
     def renew(self) -> None:
         """Have the next `read` of each path read it again."""
@@ -170,7 +168,7 @@ def _read_to_end(descriptor: int, most_bytes: int, deadline: float, limit_s: flo
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0 or not poll.poll(left_s * 1000):
-            came = "was not written to the end" if content else "gave nothing"
+            came = "was not written to its end" if content else "sent nothing"
             raise TimeoutError(f"it {came} within {limit_s:g} s")
         chunk = os.read(descriptor, _CHUNK)
         if not chunk:

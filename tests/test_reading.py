@@ -60,14 +60,14 @@ def test_each_load_reads_a_pipe_once(tmp_path: Path, kind: str) -> None:
 def test_what_a_pipe_gave_last_is_used_where_it_gives_nothing(tmp_path: Path) -> None:
     pipes = Pipes(0.05)
     os.mkfifo(tmp_path / "x")
-    with pytest.raises(OSError, match=r"it gave nothing within 0\.05 s"):
+    with pytest.raises(OSError, match=r"it sent nothing within 0\.05 s"):
         pipes.read(tmp_path / "x")
     writer = os.open(tmp_path / "x", os.O_RDWR)
     os.write(writer, b"half of a sec")
-    with pytest.raises(OSError, match="it gave nothing"):
+    with pytest.raises(OSError, match="it sent nothing"):
         pipes.read(tmp_path / "x")  # once per load, also what failed
     pipes.renew()
-    with pytest.raises(OSError, match=r"was not written to the end within 0\.05 s"):
+    with pytest.raises(OSError, match=r"was not written to its end within 0\.05 s"):
         pipes.read(tmp_path / "x")
     os.close(writer)
     (tmp_path / "x").unlink()
@@ -77,7 +77,7 @@ def test_what_a_pipe_gave_last_is_used_where_it_gives_nothing(tmp_path: Path) ->
     pipes.renew()
     content, notice = pipes.read(tmp_path / "x")
     assert content == b"one"
-    assert notice.endswith("its last content is used")
+    assert notice.endswith("using its last content")
 
 
 def test_a_silent_pipe_takes_its_whole_limit_once_a_minute(
@@ -89,17 +89,17 @@ def test_a_silent_pipe_takes_its_whole_limit_once_a_minute(
 
     def silence() -> str:
         pipes.renew()
-        with pytest.raises(OSError, match="it gave nothing") as raised:
+        with pytest.raises(OSError, match="it sent nothing") as raised:
             pipes.read(tmp_path / "x")
         return str(raised.value)
 
     assert [silence() for _ in range(3)] == [
-        "it gave nothing within 0.05 s",
-        "it gave nothing within 0.01 s",
-        "it gave nothing within 0.01 s",
+        "it sent nothing within 0.05 s",
+        "it sent nothing within 0.01 s",
+        "it sent nothing within 0.01 s",
     ]
     monkeypatch.setattr(reading, "SILENT_FOR_S", 0.0)
-    assert silence() == "it gave nothing within 0.05 s"
+    assert silence() == "it sent nothing within 0.05 s"
 
 
 def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
@@ -107,7 +107,7 @@ def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
 ) -> None:
     os.mkfifo(tmp_path / "x")
     pipes = Pipes(0.05)
-    with pytest.raises(OSError, match="it gave nothing"):
+    with pytest.raises(OSError, match="it sent nothing"):
         pipes.read(tmp_path / "x")
     monkeypatch.setattr(reading, "SILENT_PIPE_S", 5.0)
     pipes._limit_s = 5.0
@@ -118,7 +118,7 @@ def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
     monkeypatch.setattr(reading, "SILENT_PIPE_S", 0.01)
     pipes._limit_s = 0.05
     pipes.renew()
-    assert "it gave nothing within 0.05 s" in pipes.read(tmp_path / "x")[1]
+    assert "it sent nothing within 0.05 s" in pipes.read(tmp_path / "x")[1]
 
 
 def test_a_pipe_without_end_has_one(tmp_path: Path) -> None:

@@ -37,11 +37,11 @@ from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.settings.settings import available_cores
 from agent_tui.worker.load import CpuLoad
 
-BROKEN = "its processes do not become ready"
+BROKEN = "its processes fail to start"
 FAILS_AFTER = 3
 """Failed starts in a row after which the generation is reported as failed, if its code is to blame."""
 
-NO_FORKS = "processes are forked on Linux only"
+NO_FORKS = "forking works on Linux only"
 NODE_CANNOT_FORK = "Node cannot fork; blank processes have imported the SDK already"
 
 
@@ -257,9 +257,7 @@ class AgentCode:
     def _report_start_trouble(self, trouble: StartTrouble) -> None:
         """Report starts that fail; offers are refused while none can succeed soon enough for a job."""
         number, error = trouble.generation, trouble.error
-        refusing = (
-            f"processes of generation {number} do not become ready: {error}" if trouble.refusing else ""
-        )
+        refusing = f"processes of generation {number} fail to start: {error}" if trouble.refusing else ""
         self._registrar.set_full(refusing)
         if trouble.failures == FAILS_AFTER and error.is_codes_fault:
             self._emit(failure_event(number, BROKEN, None, error))

@@ -54,7 +54,7 @@ class Subscription:
                 await self._news.wait()
                 self._news.clear()
                 if self._lagged:
-                    raise LaggedError(f"more than {self.limit} events waited")
+                    raise LaggedError(f"more than {self.limit} unread events")
                 batch, self._waiting = self._waiting, []
                 self.state = self.bus.state  # each event was reduced before it was offered
                 if batch:

@@ -59,14 +59,14 @@ class CommandHandler:
                 return await self._dispatch(command)
             case cmd.EndJob(job_id, reason):
                 found = self._jobs.end(job_id, ev.JobStatus.TERMINATED, reason)
-                return Result(found, reason if found else f"no job {job_id} runs here")
+                return Result(found, reason if found else f"no job {job_id} is running")
             case cmd.RestartJob(job_id, reason):
                 problem = self._jobs.restart(job_id, reason)
                 return Result(problem is None, problem or reason)
             case cmd.DescribeJob(job_id):
                 text = self._jobs.describe(job_id)
                 if text is None:
-                    return Result(False, f"no job {job_id} is known here")
+                    return Result(False, f"job {job_id} is unknown")
                 return Result(True, self._redactor.clean(text, DESCRIPTION))
             case cmd.SetOptions(values):
                 change = Settings.measured_with if command.measuring else Settings.edited
@@ -77,7 +77,8 @@ class CommandHandler:
                 saved = await self._settings.save(self._config.agent, clear_secrets=command.clear_secrets)
                 return Result(True, "; ".join(saved))
             case cmd.MeasureMemory():
-                return Result(True, f"{self._sampler.measure_all()} processes measured")
+                count = self._sampler.measure_all()
+                return Result(True, f"{count} process{'' if count == 1 else 'es'} measured")
             case cmd.DumpStacks(process_id):
                 return await self._dump_stacks(process_id)
             case cmd.Reload():
@@ -91,11 +92,13 @@ class CommandHandler:
                 return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
             case cmd.PauseWatching(paused):
                 if not self._config.watch:
-                    return Result(False, "saves are not watched (--no-watch): press r to load one")
+                    return Result(False, "file watching is off (--no-watch): press r to reload")
                 self._code.reloader.pause(paused)
-                return Result(True, "saves are passed over" if paused else "saves are loaded again")
+                return Result(True, "reload paused" if paused else "reload resumed")
             case cmd.StartLoad() | cmd.StartSweep() | cmd.StopTuning():
-                raise UserError("nothing is tuned in this run")  # `Engine.carry_out_by` names the tuner
+                raise UserError(
+                    "tuning is not available in this run"
+                )  # `Engine.carry_out_by` names the tuner
             case cmd.Stop():
                 raise TypeError(command)  # the engine's own: it ends this handler too
 
@@ -119,25 +122,26 @@ class CommandHandler:
         edited = await self._settings.edit(change)
         said = [f"{name} = {new}" for name, (_, new) in edited.changed.items()]
         if edited.waiting:
-            said.append(f"{', '.join(edited.waiting)}: at the next start, once saved")
+            said.append(f"{', '.join(edited.waiting)}: save to apply at the next start")
         return Result(True, ", ".join(said) or "nothing changed")
 
     async def _dump_stacks(self, process_id: str) -> Result:
         for process in self._code.processes():
             if process.id == process_id:
                 text = self._redactor.clean(await process.stacks())
-                return Result(bool(text), text or f"process {process_id} does not tell its stacks")
-        return Result(False, f"there is no process {process_id} any more")
+                return Result(bool(text), text or f"process {process_id} reported no stacks")
+        return Result(False, f"process {process_id} has ended")
 
     async def _roll_back(self, number: int) -> Result:
         if not await self._code.reloader.roll_back(number):
             why = self._bus.state.generation.error
-            return Result(False, f"generation {number} does not load any more: {why}")
+            return Result(False, f"generation {number} failed to load: {why}")
         view = self._bus.state.generation
         if not view.rolled_back_to:
-            return Result(True, f"generation {number} runs again, as {view.current}")
-        until = "the next save or r loads" if self._config.watch else "r loads"
-        return Result(True, f"rolled back to {number}, as generation {view.current}: {until} what is on disk")
+            return Result(True, f"generation {number} serves again, as generation {view.current}")
+        after = "the next save or r" if self._config.watch else "r"
+        text = f"rolled back to generation {number} (now generation {view.current})"
+        return Result(True, f"{text}; {after} loads the files on disk")
 
 
 def _room_names(command: cmd.Dispatch) -> list[str]:

@@ -131,7 +131,7 @@ class Dispatches:
             if not simulated:
                 dispatch.made_id = await _ask_to_dispatch(to, room, command)
             elif not self._registrar.simulate_job(room, pretended(command)):
-                raise UserError("a simulated job needs a registered worker: this one is not registered now")
+                raise UserError("a simulated job needs a registered worker, and this one is not registered")
         except BaseException:
             self._end(dispatch)
             raise
@@ -273,8 +273,8 @@ def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
             if worker and worker not in ready.ids:
                 name = f"as {ready.agent_name!r}" if ready.agent_name else "without a name"
                 return (
-                    f"another worker took it: {worker} is registered {name} too; "
-                    "end that one, or give this one a name of its own with --agent-name"
+                    f"another worker took the job: {worker} is also registered {name}; "
+                    "stop it, or give this worker another name with --agent-name"
                 )
     return ""
 
@@ -287,12 +287,12 @@ def never_offered(ready: WorkerReadiness, within_s: float) -> str:
     if ready.server_type != "room":
         return (
             f"{said}: serverType is {ready.server_type}, "
-            f"so a job comes when somebody {_WHEN[ready.server_type]} the room (c copies a link into it)"
+            f"so a job starts when a participant {_WHEN[ready.server_type]} the room (c copies a join link)"
         )
     if ready.load >= TARGET_LOAD:
         return (
-            f"{said}: this worker tells a load of {ready.load:.2f}, and servers pass over those at "
-            f"{TARGET_LOAD:g} or more; raise loadThreshold or free the machine"
+            f"{said}: this worker reports a load of {ready.load:.2f}, and servers skip workers at "
+            f"{TARGET_LOAD:g} or more; raise loadThreshold or free the CPU"
         )
     return said
 
@@ -309,8 +309,7 @@ def pretended(command: Dispatch) -> PretendedParticipant | None:
         return PretendedParticipant(command.identity, command.metadata, command.attributes)
     if command.metadata or command.attributes:
         raise UserError(
-            "a simulated job carries no metadata or attributes of its own: give an identity, "
-            "and they are that participant's"
+            "a simulated job carries metadata and attributes only for a participant: give an identity too"
         )
     return None
 

@@ -70,7 +70,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         sdk = f"{config.runtime} {manifest.sdk_version or ''}".rstrip()
         yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")
     except UserError as error:
-        yield Finding("agent", Level.BAD, str(error), "fix the file; agent-tui waits for its save")
+        yield Finding("agent", Level.BAD, str(error), "fix the file; a running agent-tui reloads it on save")
     for finding in _options(settings):
         yield finding
     async for finding in _server(config, settings):
@@ -94,28 +94,28 @@ def _runs_on(chosen: InterpreterChosen) -> list[Finding]:
 def _options(settings: Settings) -> list[Finding]:
     environment = settings.environment
     files = [*environment.files, *([environment.config_file] if environment.config_file else [])]
-    read = ", ".join(str(each) for each in files) or "no environment or config file"
-    found = [_good("options", f"read from {read}")]
+    read = ", ".join(str(each) for each in files)
+    found = [_good("options", f"read from {read}" if read else "no environment or config file found")]
     found += [Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems]
     plain = Settings(environment, {}, settings.context)
     for line in ignored(plain, settings):
-        found.append(Finding("options", Level.WARNING, line, "leave it out"))
+        found.append(Finding("options", Level.WARNING, line, "remove it"))
     return found
 
 
 async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
     options = settings.options
     if config.local:
-        yield _good("server", "the embedded one (--local); it has no media")
+        yield _good("server", "embedded (--local), without media")
         return
     if not options.ws_url:
         here = await found_here(options)
         if here is None:
-            text = "none is configured, and none answers at " + DEV_URL
+            text = "no server is configured, and none answers at " + DEV_URL
             yield Finding(
                 "server",
                 Level.WARNING,
-                f"{text}: one is started, or the embedded one is used, without media",
+                f"{text}: agent-tui starts livekit-server from PATH, or the embedded server without media",
                 "for real rooms set LIVEKIT_URL, or start livekit-server --dev",
             )
             return
@@ -124,15 +124,20 @@ async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         try:
             require_credentials(options)
         except UserError as error:
-            yield Finding("credentials", Level.BAD, str(error), "get them from the server's owner")
+            yield Finding(
+                "credentials",
+                Level.BAD,
+                str(error),
+                "get them from the server's operator, or from your LiveKit Cloud project",
+            )
             return
         address = configured(options)
     if not is_loopback(address.url) and urlsplit(address.url).scheme in ("ws", "http"):
         yield Finding(
             "server",
             Level.WARNING,
-            f"{shown_url(address.url)} is not encrypted: tokens go over the network in clear",
-            "use wss:// if the server has it",
+            f"{shown_url(address.url)} is not encrypted: tokens cross the network in plain text",
+            "use wss:// if the server supports it",
         )
     registration = await _registration(address)
     yield registration
@@ -173,11 +178,13 @@ async def _registration(address: ServerAddress) -> Finding:
     where = shown_url(address.url)
     if isinstance(answer, Registered):
         return _good(
-            "server", f"{where} takes the credentials; LiveKit {answer.server_version or '(no version)'}"
+            "server", f"{where} accepts the credentials; LiveKit {answer.server_version or '(no version)'}"
         )
     if isinstance(ended, ServerError):
         why = str(ended)
-    return Finding("server", Level.BAD, f"{where}: {why}", "check LIVEKIT_URL, the key and the secret")
+    return Finding(
+        "server", Level.BAD, f"{where}: {why}", "check LIVEKIT_URL, LIVEKIT_API_KEY, and LIVEKIT_API_SECRET"
+    )
 
 
 async def _clock(address: ServerAddress) -> Finding:
@@ -192,19 +199,24 @@ async def _clock(address: ServerAddress) -> Finding:
             date = response.headers.get("Date", "")
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         return Finding(
-            "clock", Level.WARNING, f"the server's time is not known: {error}", "nothing, if it works"
+            "clock",
+            Level.WARNING,
+            f"cannot read the server's time: {error}",
+            "ignore this if the worker registers",
         )
     skew = skew_s(date, time.time())
     if skew is None:
-        return Finding("clock", Level.WARNING, "the server does not tell its time", "nothing, if it works")
+        return Finding(
+            "clock", Level.WARNING, "the server sends no Date header", "ignore this if the worker registers"
+        )
     if abs(skew) > SKEW_S:
         return Finding(
             "clock",
             Level.BAD,
             describe_skew(skew),
-            "set it right (timedatectl set-ntp true): tokens are refused",
+            "set the clock (timedatectl set-ntp true): the server refuses tokens with a wrong time",
         )
-    return _good("clock", f"agrees with the server's within {max(abs(skew), 1):.0f} s")
+    return _good("clock", f"within {max(abs(skew), 1):.0f} s of the server's clock")
 
 
 async def _port(options: ServerOptions) -> Finding:
@@ -213,10 +225,10 @@ async def _port(options: ServerOptions) -> Finding:
     try:
         await server.start()
     except UserError as error:
-        return Finding("port", Level.BAD, str(error), "give another --port")
+        return Finding("port", Level.BAD, str(error), "choose another --port")
     await server.close()
-    free = f"port {options.port} of {options.host} is free"
-    return _good("port", free if options.port else f"a free port of {options.host} will be picked")
+    free = f"port {options.port} on {options.host} is free"
+    return _good("port", free if options.port else f"a free port on {options.host} will be picked")
 
 
 def _dispatch(settings: Settings) -> Finding:
@@ -225,8 +237,8 @@ def _dispatch(settings: Settings) -> Finding:
     if options.agent_name:
         return _good(
             "dispatch",
-            f"explicit: jobs come only for the name {options.agent_name!r} ({where or layer}), "
-            "by CreateDispatch or a token's room configuration",
+            f"explicit: jobs only for agent name {options.agent_name!r} ({where or layer}), "
+            "through CreateDispatch or a token's room configuration",
         )
     each = {"room": "every new room", "publisher": "every publisher", "participant": "every participant"}
     return _good("dispatch", f"automatic: {each[options.server_type]} gets the agent (no agentName)")
@@ -234,12 +246,11 @@ def _dispatch(settings: Settings) -> Finding:
 
 def _watched(config: RunConfig, settings: Settings, manifest: Manifest | None) -> Finding:
     if not config.watch:
-        return Finding("saves", Level.WARNING, "are not watched (--no-watch)", "press r after a save")
+        return Finding("saves", Level.WARNING, "not watched (--no-watch)", "press r after a save")
     sources = Sources(config.agent, cwd=config.cwd, globs=config.watch_globs)
     if manifest is not None:
         sources.learn(manifest.roots, manifest.files)
     snapshot = sources.read()
     modules, others = len(snapshot.modules), len(snapshot.others)
-    return _good(
-        "saves", f"{modules} {'module' if modules == 1 else 'modules'} and {others} other files watched"
-    )
+    counted = f"{modules} module{'' if modules == 1 else 's'}"
+    return _good("saves", f"{counted} and {others} other file{'' if others == 1 else 's'} watched")

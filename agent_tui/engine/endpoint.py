@@ -172,7 +172,7 @@ def _refuse_other_names(own: str) -> Middleware:
         name = _host(request.headers.get("Host", "localhost"))
         if name in ("localhost", own.lower()) or name.endswith(".localhost") or _is_address(name):
             return await handler(request)
-        return web.Response(status=403, text="ask for localhost or an address")
+        return web.Response(status=403, text="host name not allowed: use localhost or an IP address")
 
     return refuse
 

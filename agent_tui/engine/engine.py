@@ -26,7 +26,7 @@ from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.errors import OwnError, UserError
+from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
 from agent_tui.model.state import AppState
@@ -45,8 +45,8 @@ from agent_tui.worker.worker import Worker
 MEMORY_GRACE_S = 2.0
 """For a job over its memory limit to leave its room; it goes on growing meanwhile."""
 
-KILLED = "killed: agent-tui was told to end at once"
-KILLED_AFTER_FAULT = "killed: agent-tui could not end it in good order"
+KILLED = "killed: agent-tui was forced to stop"
+KILLED_AFTER_FAULT = "killed: agent-tui failed to end it gracefully"
 KILL_S = 2.0
 """For what was killed to be reaped."""
 
@@ -118,7 +118,7 @@ class Engine:
                 answer = self._settings.current.secrets
             case JoinRoom(room):
                 if not self.up:
-                    raise UserError("no server is in use yet")
+                    raise UserError("no server yet: agent-tui is starting")
                 server = self._servers.current
                 answer = join_link(server.chosen, server.address, room, self._settings.options.agent_name)
             case _:
@@ -128,7 +128,7 @@ class Engine:
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         """Carry out a command; its result says in one line what became of it."""
         if not self.up:
-            return cmd.CommandResult(False, "agent-tui is not up")
+            return cmd.CommandResult(False, "agent-tui is not running")
         try:
             if isinstance(command, cmd.Stop):
                 await self._stop(command.reason, kill=command.kill, drain=command.drain)
@@ -175,8 +175,8 @@ class Engine:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
-        """Ends everything. Raises OwnError if a part of the engine failed, unless the body raised already."""
-        await self._stop("agent-tui ends", kill=False)
+        """End everything. Raise InternalError if a part of the engine failed, unless the body raised."""
+        await self._stop("agent-tui is stopping", kill=False)
         if self._errors.first is not None and error is None:
             raise self._errors.first
 
@@ -192,8 +192,8 @@ class Engine:
             if BY_NAME[name].kind.secret and given.where == BY_NAME[name].flag
         ]
         if clear:
-            what = f"{', '.join(clear)} in clear on the command line can be read by all users of this machine"
-            self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}: give @FILE, or use the environment"))
+            what = f"{', '.join(clear)} on the command line: all users of this machine can read it"
+            self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}; use @FILE or an environment variable"))
         for problem in self._settings.environment.problems:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
@@ -272,7 +272,7 @@ class Engine:
     async def _reload(self, _: ServerOptions) -> None:
         if not await self._code.reloader.reload():
             error = self._bus.state.generation.error or "the file does not load"
-            raise UserError(f"the old values stay: {error}")
+            raise UserError(f"{error}; the old values stay in force")
 
     def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Everything that the server says and that becomes of the connections, in order."""
@@ -433,5 +433,5 @@ class Engine:
                 each.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _end_after_failure(self, error: OwnError) -> None:
+    def _end_after_failure(self, error: InternalError) -> None:
         self._ending = asyncio.create_task(self._stop(str(error), kill=False), name="end after a failure")

@@ -65,9 +65,9 @@ async def manifest_of(
                     if isinstance(message, ch.Failed):
                         raise UserError(f"{_place(message, file)} does not load: {message.error}")
                     if message is None:
-                        raise UserError(f"{file} does not load: its process ended while it was loading")
+                        raise UserError(f"{file} does not load: its process exited while loading")
         except TimeoutError:
-            raise UserError(f"{file} does not load: it took more than {limit_s:g} s") from None
+            raise UserError(f"{file} does not load: loading took longer than {limit_s:g} s") from None
         finally:
             child.kill()
             await child.wait()

@@ -37,9 +37,9 @@ class _Once(Collector):
 def _families(state: AppState, target: int) -> Iterable[Metric]:
     worker, totals = state.worker, state.totals
     yield _gauge("registered", "1 while registered with the server", worker.state is Registration.REGISTERED)
-    yield _gauge("measured_load", "load as measured", worker.measured_load)
-    yield _gauge("reported_load", "load as reported to the server", worker.reported_load)
-    yield _gauge("jobs_active", "jobs that are not over", len(state.live_jobs))
+    yield _gauge("measured_load", "measured load", worker.measured_load)
+    yield _gauge("reported_load", "load reported to the server", worker.reported_load)
+    yield _gauge("jobs_active", "active jobs", len(state.live_jobs))
     yield _gauge("idle_processes_target", "numIdleProcesses", target)
     yield _gauge("generation", "the current generation of the agent's code", state.generation.current)
 
@@ -69,14 +69,16 @@ def _families(state: AppState, target: int) -> Iterable[Metric]:
     started.add_metric(("warm",), totals.warm)
     started.add_metric(("cold",), totals.started - totals.warm)
     yield started
-    ended = CounterMetricFamily("agent_tui_jobs_ended", "jobs that are over", labels=("status",))
+    ended = CounterMetricFamily("agent_tui_jobs_ended", "ended jobs", labels=("status",))
     for status in ("success", "failed", "terminated", "lost"):
         ended.add_metric((status,), getattr(totals, status))
     yield ended
     yield CounterMetricFamily(
         "agent_tui_reconnects", "connections to the server lost", value=worker.reconnects
     )
-    yield CounterMetricFamily("agent_tui_memory_breaches", "warnings and limits", value=len(state.breaches))
+    yield CounterMetricFamily(
+        "agent_tui_memory_breaches", "memory warnings and limit breaches", value=len(state.breaches)
+    )
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import OwnError, ServerError
+from agent_tui.model.errors import InternalError, ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
@@ -119,10 +119,10 @@ class Registrar:
         self.reconfigure(options)
         if standing is not None:
             if standing is self._current:
-                self._drop_next("it was given up")
+                self._drop_next("a later change replaced it")
             standing.retry()
             return
-        self._drop_next("it was given up")
+        self._drop_next("a later change replaced it")
         self._running[worker] = asyncio.create_task(self._keep(worker), name="worker")
         if self._current is not None and self._current.worker_id is not None:
             self._next = worker
@@ -203,7 +203,7 @@ class Registrar:
             case Registered():
                 self._registered(worker, event)
             case Undecodable(reason=reason):
-                self._notice(f"a message of the server was passed over: {reason}")
+                self._notice(f"ignored a message from the server: {reason}")
             case LoadFailed(problem=problem):
                 self._notice(problem)
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt) if worker is self._next:
@@ -253,7 +253,7 @@ class Registrar:
 
     def _broke(self, worker: Worker, error: Exception) -> float | None:
         """An internal error took it off the server. Return after how many s to restart it, if at all."""
-        line, pause_s = str(OwnError("worker", error)), self._failed("worker", error)
+        line, pause_s = str(InternalError("worker", error)), self._failed("worker", error)
         if worker is self._current:
             self._emit(ev.WorkerDisconnected(line, pause_s))
         elif worker is self._next and pause_s is None:
@@ -298,7 +298,7 @@ class Registrar:
         assert self._current is not None
         name = self._current.registration.agent_name
         self._notice(
-            f"the changed registration is not accepted ({why}); still registered "
+            f"the server did not accept the changed registration ({why}); still registered "
             f"{f'as {name}' if name else 'without a name'} at {shown_url(self._current.server.url)}"
         )
 

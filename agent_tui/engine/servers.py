@@ -41,8 +41,8 @@ DEV_SECRET = "secret"
 """What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
 
 NO_MEDIA = (
-    "no media here: jobs get a room with a stand-in participant (both SDKs), or an error from "
-    "ctx.connect() (native); install livekit-server to join real rooms"
+    "embedded server: no audio or video; SDK jobs get a mock room, ctx.connect() fails in native jobs; "
+    "install livekit-server for real rooms"
 )
 
 PROBE_S = 0.5
@@ -185,7 +185,7 @@ def require_credentials(options: ServerOptions) -> None:
         if not value:
             variable = f"LIVEKIT_{name.upper().replace(' ', '_')}"
             raise ServerError(
-                f"no {name} for {options.ws_url}: set {variable} or give {flag}, "
+                f"no {name} for {options.ws_url}: set {variable} or {flag}, "
                 "or use --local for the embedded server"
             )
 
@@ -262,7 +262,7 @@ async def _started(binary: str) -> Server:
         if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
             await close()
             raise UserError(
-                f"{binary} --dev does not come up on {DEV_URL}: try it by hand, or use --local",
+                f"{binary} --dev did not start on {DEV_URL}: run it by hand to see why, or use --local",
                 ExitCode.SERVER,
             )
         await asyncio.sleep(0.05)
@@ -299,8 +299,8 @@ def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_nam
     """
     if not server.media:
         raise UserError(
-            "nobody can join a room here: the embedded server has no media; put livekit-server on PATH "
-            "or start `livekit-server --dev`, then start agent-tui again"
+            "the embedded server has no media, so no one can join: put livekit-server on PATH or start "
+            "`livekit-server --dev`, then restart agent-tui"
         )
     claims = {
         "iss": address.api_key,

@@ -14,7 +14,7 @@ from typing import Any
 
 import agent_tui
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import OwnError
+from agent_tui.model.errors import InternalError
 from agent_tui.model.events import Event, Notice
 from agent_tui.model.logs import LogLevel
 
@@ -26,12 +26,12 @@ class InternalErrors:
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
-        self.first: OwnError | None = None
+        self.first: InternalError | None = None
         """What the run ends with."""
 
-    def note(self, part: str, error: BaseException) -> OwnError:
+    def note(self, part: str, error: BaseException) -> InternalError:
         """Report that a part failed."""
-        own = OwnError(part, error)
+        own = InternalError(part, error)
         self.first = self.first or own
         with contextlib.suppress(Exception):  # if even that fails, the exit still reports the first one
             self._emit(Notice(LogLevel.ERROR, str(own)))
@@ -74,7 +74,7 @@ class Supervision:
         self,
         errors: InternalErrors,
         *,
-        give_up: Callable[[OwnError], None],
+        give_up: Callable[[InternalError], None],
         clock: Clock,
         emit: Callable[[Event], None],
         patience: Patience = Patience(),
@@ -114,7 +114,7 @@ class Supervision:
             return None
         pause_s = patience.pause_s(count)
         counted = f"failure {count} of {patience.failures} within {patience.window_s:g} s"
-        self._say(f"{OwnError(part, error)}{_place(error)}; restarting it in {pause_s:g} s ({counted})")
+        self._say(f"{InternalError(part, error)}{_place(error)}; restarting it in {pause_s:g} s ({counted})")
         return pause_s
 
     async def _keep(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

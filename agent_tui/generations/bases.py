@@ -231,7 +231,9 @@ class Bases:
         try:
             await asyncio.shield(process.ready)
         except ProcessFailed as error:
-            self._died(f"no base comes up: {error}", most=1 if error.is_codes_fault else MOST_DEATHS)
+            self._died(
+                f"the base process failed to start: {error}", most=1 if error.is_codes_fault else MOST_DEATHS
+            )
             return None
         report = base.report
         if report is not None and report.unsafe:
@@ -251,7 +253,7 @@ class Bases:
                 self._current = None
                 if self._clock.monotonic() - started_at >= DEATHS_WINDOW_S:
                     self._pauses = 0
-                self._died(f"the base keeps ending: {base.process.ended.result().reason}")
+                self._died(f"the base process keeps exiting: {base.process.ended.result().reason}")
                 self._later(self._get(base.environ))
 
     def _died(self, why: str, most: int = MOST_DEATHS) -> None:
@@ -264,7 +266,7 @@ class Bases:
         self._pauses += 1
         pause = self._back_off.after(self._pauses + 1)
         if self._pauses == 1:
-            then = f"processes start as fresh interpreters, forking is retried in {pause:.0f} s"
+            then = f"starting fresh interpreters, retrying forks in {pause:.0f} s"
             self._emit(Notice(LogLevel.WARN, f"{why}: {then}"))
         self._paused = why
         self._later(self._resume(pause))
@@ -274,12 +276,12 @@ class Bases:
         await asyncio.sleep(pause_s)
         before, self._paused = self._paused, ""
         if await self._get(self._environ) is not None:
-            self._emit(Notice(LogLevel.INFO, f"processes are forked again (before: {before})"))
+            self._emit(Notice(LogLevel.INFO, f"forking works again (was: {before})"))
 
     def _take_over(self, base: Base) -> None:
         before, self._current = self._current, base
         if before is not None:
-            before.process.shutdown("another base took over")
+            before.process.shutdown("another base replaced it")
         self._bring_in(base, self._warm_up)
         if not self._warm_up:
             base.prepared.set()

@@ -55,15 +55,15 @@ def difference(
     lines = list(_all(before.snapshot, after.snapshot, folder, lambda: now() > deadline))
     added, removed = _count(lines)
     files = len(differing(before.snapshot, after.snapshot))
-    head = f"generation {after.number} against {before.number}"
+    head = f"generation {after.number} compared with {before.number}"
     if not before.good:
         head += ", which did not load"
     if not files:
-        return f"{head}: no file of the agent differs"
+        return f"{head}: no file changed"
     head = f"{head}: {files} file{'' if files == 1 else 's'}, +{added} -{removed} lines"
     more = len(lines) - most_lines
     if more > 0:
-        lines = [*lines[:most_lines], f"… {more} more lines are not shown"]
+        lines = [*lines[:most_lines], f"… {more} more line{'' if more == 1 else 's'}"]
     return "\n".join([head, *lines])
 
 
@@ -73,17 +73,18 @@ def _all(before: Snapshot, after: Snapshot, folder: str, is_late: Callable[[], b
         name = os.path.relpath(path, folder) if path.startswith(folder + os.sep) else path
         name = name.replace("\n", "\u2424").translate(_VISIBLE)
         if path in before.others or path in after.others:
-            yield f"=== {name} {_what(path, before, after)}: its content is not kept"
+            yield f"=== {name} {_what(path, before, after)}: content not kept"
         else:
             yield from _file(name, before.modules.get(path), after.modules.get(path), is_late)
     if len(paths) > MOST_FILES:
-        yield f"=== {len(paths) - MOST_FILES} more files differ"
+        more = len(paths) - MOST_FILES
+        yield f"=== {more} more file{'' if more == 1 else 's'} changed"
 
 
 def _what(path: str, before: Snapshot, after: Snapshot) -> str:
     if path not in after.others and path not in after.modules:
-        return "is gone"
-    return "changed" if path in before.others or path in before.modules else "is new"
+        return "deleted"
+    return "changed" if path in before.others or path in before.modules else "added"
 
 
 def _file(name: str, old: bytes | None, new: bytes | None, is_late: Callable[[], bool]) -> Iterator[str]:
@@ -93,20 +94,20 @@ def _file(name: str, old: bytes | None, new: bytes | None, is_late: Callable[[],
         return
     before, after = _lines(old), _lines(new)
     if before is None or after is None:
-        yield f"=== {name}: no UTF-8 text, {sizes}"
+        yield f"=== {name}: not UTF-8 text, {sizes}"
         return
     names = (NOWHERE if old is None else name), (NOWHERE if new is None else name)
     try:
         lines = list(_hunks(before, after, is_late))
     except _TooMuchError:
-        yield f"=== {name}: takes too long to compare, {sizes}"
+        yield f"=== {name}: too slow to compare, {sizes}"
         return
     if lines:
         yield from (f"--- {names[0]}", f"+++ {names[1]}", *lines)
     elif old is None or new is None:
-        yield f"=== {name} {'is new' if old is None else 'is gone'}, and empty"
+        yield f"=== {name} {'added' if old is None else 'deleted'}, empty"
     else:
-        yield f"=== {name}: only how its lines end"
+        yield f"=== {name}: only line endings changed"
 
 
 class _TooMuchError(Exception):

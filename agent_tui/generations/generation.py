@@ -185,7 +185,7 @@ class Generation:
             self.runtime.unforked,
         )
         if choice.method is not StartMethod.TEMPLATE:
-            self._end_template("it is not needed")
+            self._end_template("not needed")
         self._choice.set_result(choice)
         return choice
 
@@ -221,7 +221,7 @@ class Generation:
             choice = await asyncio.shield(self._choice)
         except asyncio.CancelledError:
             if self._choice.cancelled():
-                raise OSError("its generation is not used") from None
+                raise OSError("its generation was abandoned") from None
             raise
         parents = self._bases.parents(self.runtime.environ)
         template = self._template.child if self._template is not None else None
@@ -298,18 +298,20 @@ def choose(
     if not worth_a_template(wanted, load_ms):
         return Choice(StartMethod.FORK, took)
     if template is None:
-        return Choice(StartMethod.FORK, f"the template did not load: each process loads by itself; {took}")
+        return Choice(
+            StartMethod.FORK, f"the template failed to load, so each process loads the file; {took}"
+        )
     if wanted is StartMethod.TEMPLATE:
-        spite = f", although loading it leaves {template.unsafe}" if template.unsafe else ""
+        spite = f", although loading leaves {template.unsafe}" if template.unsafe else ""
         return Choice(StartMethod.TEMPLATE, f"--start-method template{spite}")
     if template.unsafe:
         return Choice(
-            StartMethod.FORK, f"loading leaves {template.unsafe}: each process loads by itself; {took}"
+            StartMethod.FORK, f"loading leaves {template.unsafe}, so each process loads the file; {took}"
         )
     drawn = (
         f"; random values of {', '.join(template.drawn)} are the same in all jobs" if template.drawn else ""
     )
-    return Choice(StartMethod.TEMPLATE, f"{took}, which is done once{drawn}")
+    return Choice(StartMethod.TEMPLATE, f"{took} and is done once{drawn}")
 
 
 def _duration(ms: float) -> str:

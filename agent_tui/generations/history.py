@@ -60,7 +60,7 @@ class History:
         """A good load, to be loaded again. Raises UserError if it is not kept or did not load."""
         kept = self._find(number)
         if not kept.good:
-            raise UserError(f"generation {number} did not load: there is nothing to roll back to")
+            raise UserError(f"generation {number} failed to load: there is nothing to roll back to")
         return kept
 
     def pair(self, number: int, against: int | None = None) -> tuple[Loaded, Loaded]:
@@ -70,7 +70,7 @@ class History:
             return self._find(against), kept
         before = [each for each in self._kept if each.number < number and each.counts]
         if not before:
-            first = "was the first" if number == 1 else "is the oldest that is kept"
+            first = "was the first" if number == 1 else "is the oldest one kept"
             raise UserError(f"generation {number} {first}: there is nothing to compare it with")
         return before[-1], kept
 
@@ -94,8 +94,8 @@ class History:
             raise UserError(f"there is no generation {number}")
         oldest = self._kept[0].number
         if number < oldest:
-            raise UserError(f"generation {number} is not kept any more: {oldest} is the oldest that is")
-        raise UserError(f"generation {number} never was: a later save overtook it")
+            raise UserError(f"generation {number} is no longer kept: the oldest is {oldest}")
+        raise UserError(f"generation {number} never loaded: a later save overtook it")
 
 
 def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:

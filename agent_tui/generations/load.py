@@ -12,7 +12,7 @@ from agent_tui.generations.bases import Bases
 from agent_tui.generations.generation import Cause, Choice, Generation, Runtime, Source
 from agent_tui.generations.history import History, Loaded
 from agent_tui.generations.sources import Appeared
-from agent_tui.model.errors import OwnError, UserError
+from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.events import (
     NO_STEPS,
     EndedBy,
@@ -32,7 +32,7 @@ from agent_tui.runtimes.threads import off_loop
 from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
 
-ENDS = "agent-tui ends"
+ENDS = "agent-tui is stopping"
 
 
 class Project(Protocol):
@@ -99,7 +99,7 @@ class Loader:
             except Appeared:
                 raise
             except Exception as error:
-                self._abandon(generation, "its generation did not load")
+                self._abandon(generation, "its generation failed to load")
                 # A file that was read half written fails, too; then the rest of its save overtakes this load.
                 await quiet.wait()
                 return await self._fail(generation, error)
@@ -174,7 +174,7 @@ class Loader:
     async def _fail(self, generation: Generation, error: Exception) -> Loaded:
         source, cause = generation.source, generation.cause
         if not isinstance(error, (ProcessFailed, UserError)):
-            error = OwnError("loading", error)
+            error = InternalError("loading", error)
         elif not cause.back_to:
             # A file that has become one of another kind fails in strange ways.
             said = error.failure if isinstance(error, ProcessFailed) else None

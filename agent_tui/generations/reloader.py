@@ -39,8 +39,8 @@ PATIENCE_S = 5.0
 """How long saves may keep a load from being finished by starting it over."""
 
 OVERTAKEN = "a later save overtook it"
-OVER = "agent-tui ends: nothing is loaded any more"
-FAILED = "loading failed by an internal error; try again"
+OVER = "agent-tui is stopping: nothing is loaded any more"
+FAILED = "internal error while loading; try again"
 
 AGAIN_S = 1.0
 LONGEST_AGAIN_S = 60.0
@@ -140,7 +140,7 @@ class Reloader:
         kept = self._history.to_load(number)
         current = self._loader.current
         if current is not None and current.number == number:
-            raise UserError(f"generation {number} is the one that serves")
+            raise UserError(f"generation {number} is already current")
         return await self._request(kept)
 
     async def diff(self, number: int, against: int | None) -> str:
@@ -196,7 +196,7 @@ class Reloader:
                 now = self._clock.monotonic()
                 if now - failed_at > 2 * LONGEST_AGAIN_S:  # and not the same trouble still
                     pause_s = AGAIN_S
-                    text = f"saves cannot be seen ({error}): press r after a save until they are seen again"
+                    text = f"file watching failed ({error}): press r after a save until it works again"
                     self._emit(Notice(LogLevel.WARN, text))
                 failed_at = now
             await asyncio.sleep(pause_s)
@@ -385,9 +385,7 @@ class Reloader:
     def _report_flapping(self, flapping: Iterable[Path]) -> None:
         if flapping:
             names = ", ".join(str(each) for each in sorted(flapping))
-            text = (
-                f"{names} changes each time the agent is loaded: its saves are passed over until you reload"
-            )
+            text = f"loading the agent rewrites {names}: its saves are ignored until you reload"
             self._emit(Notice(LogLevel.WARN, text))
             self._report_watching()
 

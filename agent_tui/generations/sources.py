@@ -135,7 +135,7 @@ class Sources:
         }
         imported = late.intersection(files)
         if imported and not accept_new:
-            raise Appeared(f"{min(imported)} appeared while the agent's file was loaded")
+            raise Appeared(f"{min(imported)} appeared while the agent's file was loading")
         # What was saved since and is not loaded yet belongs to the next generation, and never to this one.
         found = {path: content for path, content in now.modules.items() if path not in late - imported}
         modules = {**found, **snapshot.modules}
@@ -316,7 +316,7 @@ class _Pattern:
     def __init__(self, pattern: str, cwd: Path) -> None:
         """Raises UserError for one that names nothing."""
         if not pattern.strip() or "\0" in pattern:
-            raise UserError(f"--watch: {pattern!r} names no files; give a pattern such as 'prompts/**/*.md'")
+            raise UserError(f"--watch: {pattern!r} is not a file pattern; use one such as 'prompts/**/*.md'")
         parts = os.path.join(cwd, os.path.expanduser(pattern)).split(os.sep)
         fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
         self._start = str(normalized(os.sep.join(fixed) or os.sep))

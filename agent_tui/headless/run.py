@@ -16,7 +16,7 @@ from agent_tui.headless.writer import Writer
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.dispatches import remote_refusal
-from agent_tui.model.errors import ExitCode, OwnError, UserError
+from agent_tui.model.errors import ExitCode, InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
@@ -200,7 +200,7 @@ class Headless:
     async def run(self) -> ExitCode:
         """Starts the engine, stays until it is time to leave or it was stopped, and ends it.
 
-        Raises UserError when the engine cannot start, or OwnError when a part of it failed.
+        Raises UserError when the engine cannot start, or InternalError when a part of it failed.
         """
         # Subscribed before the start, so that nothing is missed.
         printing = asyncio.create_task(self._print(self._engine.subscribe()), name="headless")
@@ -214,7 +214,7 @@ class Headless:
             await printing
             if self._work is not None:
                 self._printer.last(self._work)
-        except OwnError:
+        except InternalError:
             await printing  # all has ended nevertheless, and what was told is printed
             raise
         finally:

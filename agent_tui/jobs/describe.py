@@ -66,7 +66,7 @@ def describe_token(token: str) -> str:
     try:
         header, claims = (_decoded(part) for part in token.split(".")[:2])
     except ValueError:  # not base64, not UTF-8, not JSON, not two parts
-        return "not a JSON web token; it is not shown"
+        return "not shown: not a JSON Web Token"
     said = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
     said += [f"{name:<9}  {_moment(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
     return "\n".join([*said, "claims", *_indented(_pretty(_masked(claims)))])
@@ -89,7 +89,7 @@ def _moment(at: object) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(at))))
     except (ValueError, OverflowError, OSError):
-        return "no time"
+        return "invalid time"
 
 
 def _masked(value: Any) -> Any:

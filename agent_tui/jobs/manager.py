@@ -13,7 +13,7 @@ from agent_tui.jobs.record import JobRecord, Stage, TestDispatch, ended_by, shor
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import OwnError
+from agent_tui.model.errors import InternalError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.processes.pool import Pool
@@ -21,7 +21,7 @@ from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, Proce
 from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
 from agent_tui.worker.worker import Worker
 
-TOO_LATE = "the offer was too old for an answer: agent-tui, its machine or the connection had stood still"
+TOO_LATE = "the offer was too old to answer: agent-tui, the machine, or the connection had stalled"
 
 ASSIGNMENT_S = 7.5
 """The assignment may never come (worker-protocol §6.3); the SDKs wait as long."""
@@ -104,7 +104,7 @@ class JobManager:
         elif self.draining:
             self._turn_away(record, "agent-tui is stopping")
         elif control is None:
-            self._turn_away(record, "the agent's file has not loaded, or its processes do not become ready")
+            self._turn_away(record, "the agent's file has not loaded, or its processes fail to start")
         else:
             self._records[record.id] = record
             task = asyncio.create_task(self._handle(record, control), name=f"job {record.id}")
@@ -170,13 +170,13 @@ class JobManager:
         """
         record = self._records.get(job_id)
         if record is None:
-            return f"no job {job_id} runs here"
+            return f"no job {job_id} is running"
         if record.restarting is not None:
             return None
         if record.stage is not Stage.RUNNING or record.process is None:
             return f"job {job_id} has not started yet: it will start on the current code"
         if record.told_to_end is not None or record.exiting is not None or record.crash is not None:
-            return f"job {job_id} is ending already"
+            return f"job {job_id} is already ending"
         record.restarting = reason
         record.farewell_due = not self._settings().fake_job
         self._emit(ev.JobRestarting(record.id, record.room, record.process.generation, reason))
@@ -238,11 +238,11 @@ class JobManager:
     def _handled(self, job_id: str, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(job_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._emit(ev.Notice(LogLevel.ERROR, str(OwnError(f"handling of job {job_id}", error))))
+            self._emit(ev.Notice(LogLevel.ERROR, str(InternalError(f"handling job {job_id}", error))))
 
     def _broke(self, record: JobRecord, control: Control, error: Exception) -> None:
         """An internal error ends the job, and is reported as its end. Whatever failed may fail again here."""
-        why = str(OwnError("handling of the job", error))
+        why = str(InternalError("handling the job", error))
         if record.stage is Stage.ASKING:
             record.declined = why
             self._emit(ev.OfferAnswered(record.id, accepted=False, error=why))
@@ -296,7 +296,7 @@ class JobManager:
             if not told:
                 del self._assignments[record.id]
                 record.lease.release()
-        return None if told else "the connection was lost before it was answered"
+        return None if told else "the connection was lost before the answer was sent"
 
     def _turn_away(self, record: JobRecord, why: str) -> None:
         """Declines without asking the agent."""
@@ -335,7 +335,7 @@ class JobManager:
             record.lease.release()
             record.lease = self._pool.lease()
         if not record.launched_at:
-            control.outcome(record.id, "the job could not be launched")
+            control.outcome(record.id, "the job failed to launch")
         self._finish(record)
 
     def _begin_anew(self, record: JobRecord) -> None:
@@ -355,7 +355,7 @@ class JobManager:
                 limit = f"{self._assignment_s:g} s"
                 record.lost = f"accepted, but the server did not assign it within {limit}"
             elif not waiting.result():
-                record.lost = record.told_to_end[1] if record.told_to_end else "given up"
+                record.lost = record.told_to_end[1] if record.told_to_end else "cancelled"
         finally:
             del self._assignments[record.id]
         if record.lost:

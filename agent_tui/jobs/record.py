@@ -9,7 +9,7 @@ from livekit.protocol import agent as proto
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.processes.pool import Lease
-from agent_tui.processes.process import ProcessEnd, SupervisedProcess
+from agent_tui.processes.process import ProcessEnd, SupervisedProcess, signal_name
 from agent_tui.worker.worker import Worker
 
 MAX_TRACEBACK = 12_000
@@ -160,4 +160,6 @@ def _how(end: ProcessEnd | None) -> str:
     """Return how a process ended that did not end gracefully by itself."""
     if end is None:
         return ""
-    return f"killed: {end.reason}" if end.killed else f"its process was ended by signal {end.signal}"
+    if end.killed or end.signal is None:
+        return f"killed: {end.reason}"
+    return f"its process was killed by {signal_name(end.signal)}"

@@ -225,7 +225,7 @@ def _not_offered(key: PoolKey, workers: Iterable[Candidate], everybody: Iterable
             f"{worker_id} is full" if load == float("inf") else f"{worker_id} at {load:.2f}"
             for worker_id, load in loads.items()
         )
-        text = f"no worker {key.describe()} is below the load gate of {TARGET_LOAD:.1f}: {shown}"
+        text = f"no worker {key.describe()} has a load below {TARGET_LOAD:.1f}: {shown}"
         return Unassigned(Reason.OVER_LOAD_GATE, text, loads)
     others = sorted({worker.key.describe() for worker in everybody})
     registered = ", ".join(others) if others else "none at all"
@@ -237,5 +237,5 @@ def _unassigned(
     reason: Reason, key: PoolKey, workers: Iterable[Candidate], asked: Mapping[str, str]
 ) -> Unassigned:
     outcomes = ", ".join(f"{worker_id} {outcome}" for worker_id, outcome in asked.items())
-    text = f"no worker {key.describe()} took the job: {outcomes}"
+    text = f"no worker {key.describe()} accepted the job: {outcomes}"
     return Unassigned(reason, text, _loads(workers))

@@ -113,7 +113,7 @@ class LocalServer:
         except PortBusyError:
             where = f"{self._host}:{self._port}"
             raise PortBusyError(
-                f"{where} is in use: choose another port with --port, or 0 for any free one"
+                f"{where} is in use: choose another port with --port, or 0 to pick a free port"
             ) from None
         self._server = HttpServer(app, shutdown_timeout_s=0, most_waiting=_MOST_WAITING, share=_SHARE)
         await self._server.start(sockets)

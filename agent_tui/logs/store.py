@@ -101,7 +101,7 @@ class LogStore:
         with self._lock:
             self._dropped += count
         notice = LogSource(source.process_id, LogStream.HOST)
-        self.add(notice, LogLevel.WARN, f"{count} lines of {source.stream} dropped: more than can be shown")
+        self.add(notice, LogLevel.WARN, f"{count} lines of {source.stream} dropped: too many to show")
 
     def pull(self, first: int, end: int) -> tuple[LogLine, ...]:
         """The kept lines with first ≤ index < end, in order."""

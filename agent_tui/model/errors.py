@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 class PortBusyError(UserError):
-    """An address to listen on is taken."""
+    """An address to listen on is in use."""
 
 
 class ServerError(UserError):
@@ -36,9 +36,9 @@ class ServerError(UserError):
         super().__init__(line, ExitCode.SERVER)
 
 
-class OwnError(UserError):
-    """A part of agent-tui failed by a fault of its own, which the user can only tell us of."""
+class InternalError(UserError):
+    """A part of agent-tui failed. The user can only report it."""
 
     def __init__(self, part: str, error: BaseException) -> None:
-        line = f"agent-tui's own {part} failed: {type(error).__name__}: {error}"
+        line = f"internal error ({part}): {type(error).__name__}: {error}"
         super().__init__(line, ExitCode.JOB_FAILED)

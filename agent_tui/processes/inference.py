@@ -144,7 +144,7 @@ class SharedInference:
             use.inference.plan = use.plan
             used.add(use.inference)
         for inference in self._lives.keys() - used:
-            inference.close("no job needs it any more")
+            inference.close("no job needs it")
 
     def release(self, used: Container[int] = ()) -> None:
         """Reports that only these generations are in use; none is when everything ends."""

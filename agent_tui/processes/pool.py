@@ -229,7 +229,7 @@ class Pool:
         """Ends the processes of a generation that will not be used."""
         if self._warming is not None and self._warming.plan is plan:
             self._warming = None
-        self._end_idle(lambda process: process.generation == plan.generation, "its generation is not used")
+        self._end_idle(lambda process: process.generation == plan.generation, "its generation was abandoned")
 
     def use(self, plan: Plan) -> None:
         """New jobs run on this generation from now on; idle processes of others end."""
@@ -366,7 +366,7 @@ class Pool:
             warming = self._warming
             if process.died_idle and warming is not None and process in warming.ready:
                 codes_fault = not came_from_outside(process.ended.result())
-                died = "it died while it waited for its first job"
+                died = "it died while idle"
                 self._warmed(warming, process, ProcessFailed(died, is_codes_fault=codes_fault))
             self._forget(process)
             self._processes.pop(process.id, None)
@@ -503,7 +503,7 @@ class Pool:
             self._waiting.remove(lease)
         waiting = lease.waiting
         if waiting is not None and not waiting.done():
-            waiting.set_exception(ProcessFailed("the claim was given up"))
+            waiting.set_exception(ProcessFailed("the claim was cancelled"))
             waiting.exception()  # marks it as retrieved: without a caller asyncio would log it
         elif waiting is not None and not lease.taken and not waiting.exception():
             # A process was assigned, but the job was cancelled before its task resumed.

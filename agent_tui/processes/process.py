@@ -175,7 +175,7 @@ class SupervisedProcess:
     def start_job(self, start: ch.StartJob, job_id: str, on_signal: Callable[[JobSignal], None]) -> None:
         """Runs a job in this idle process; from here on `on_signal` gets what it says of it."""
         if self.state is not ProcessState.IDLE or self.child is None:
-            raise RuntimeError(f"process {self.id} is {self.state}, it can take no job")
+            raise RuntimeError(f"process {self.id} is {self.state} and cannot run a job")
         self._on_signal = on_signal
         self.job_id = job_id
         self.had_job = True
@@ -248,7 +248,7 @@ class SupervisedProcess:
         except Exception as error:
             # Whatever it is, `ready` and `ended` must be resolved: callers wait for them without a limit.
             what = f"{error}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            reason = f"cannot start: {what}"
+            reason = f"failed to start: {what}"
             self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
             return
         self._enter(ProcessState.STARTING)
@@ -282,7 +282,7 @@ class SupervisedProcess:
         if self.child.traits.reports_loading:
             limit = self._timings().import_s
             if not await self._until(lambda: self._loading or self._started_or_over(), limit):
-                self.kill(f"the SDK was not imported within {limit:g} s", EndedBy.INIT_TIMEOUT)
+                self.kill(f"importing the SDK took longer than {limit:g} s", EndedBy.INIT_TIMEOUT)
         limit = self._timings().initialize_s
         if not await self._until(self._started_or_over, limit):
             await self._give_up_loading(limit)
@@ -296,7 +296,7 @@ class SupervisedProcess:
         why = f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)"
         if (found := innermost(stacks)) is not None:
             file, line, _ = found
-            why = f"{why}; it is at {place(stacks)}"
+            why = f"{why}; it was at {place(stacks)}"
             self._failure = ch.Failed(why, stacks, file, line)
         self.kill(why, EndedBy.INIT_TIMEOUT)
 
@@ -327,7 +327,7 @@ class SupervisedProcess:
         ladder.append((lambda: False, self._timings().shutdown_s, "exit"))
         for reached, limit, what in ladder:
             if not await self._until(reached, limit):
-                why = f"did not {what} within {limit:g} s of being asked to end"
+                why = f"did not {what} within {limit:g} s of the request to end"
                 self.kill(why, EndedBy.UNRESPONSIVE)
             if self._killed_for is not None:
                 return
@@ -378,7 +378,7 @@ class SupervisedProcess:
                 self._note_change()
         except Exception as error:
             # A child whose messages nobody reads any more would look healthy and never end: it goes.
-            why = f"what it said could not be handled: {type(error).__name__}: {error}"
+            why = f"internal error while handling its message: {type(error).__name__}: {error}"
             self.kill(why, EndedBy.UNRESPONSIVE)
         finally:
             self._channel_closed = True
@@ -484,9 +484,9 @@ class SupervisedProcess:
             by = EndedBy.ORDER if exit.signal is None else EndedBy.SIGNAL
             reason = self._exiting or self._end_reason or ""
         elif exit.signal is not None:
-            by, reason = EndedBy.SIGNAL, f"ended by signal {exit.signal}"
+            by, reason = EndedBy.SIGNAL, f"killed by {signal_name(exit.signal)}"
         else:
-            by, reason = EndedBy.EXIT, f"ended by itself with exit code {exit.exit_code}"
+            by, reason = EndedBy.EXIT, f"exited with code {exit.exit_code}"
         killed = self._killed_for is not None
         return ProcessEnd(reason, exit.exit_code, exit.signal, killed, by, unasked=not (killed or answered))
 
@@ -569,6 +569,14 @@ class RespawningProcess:
         self._closing.set()
         if self.process is not None:
             self.process.kill(reason)
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name ("SIGSEGV"), or "signal 99" for a number without one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def came_from_outside(end: ProcessEnd) -> bool:

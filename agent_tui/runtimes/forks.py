@@ -45,7 +45,7 @@ class ForkServer(LineChild):
     async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
         """A fork, waiting for its spec. Raises OSError when it cannot be made."""
         if self.gone:
-            raise OSError("the process to fork from is gone")
+            raise OSError("the base process has ended")
         ends = Ends.make()
         forked: asyncio.Future[tuple[int, int]] = self._loop.create_future()
         self._forking[process_id] = forked
@@ -88,7 +88,7 @@ class ForkServer(LineChild):
     def _close(self) -> None:
         super()._close()
         for waiting in self._forking.values():
-            _fail(waiting, OSError("the process to fork from ended"))
+            _fail(waiting, OSError("the base process ended"))
         self._forking.clear()
         # Forks outlive the process that they were forked from. Only their parent learns exit codes, so from
         # here on each `ForkedProcess` has to reap its own, which is the host's child now (subreaper).

@@ -150,7 +150,7 @@ def ask_python(
     """Starts a Python once and asks for its version and which names it lacks."""
     answer = answer_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
     if not isinstance(answer, dict):
-        raise ValueError("is not a Python")
+        raise ValueError("is not Python")
     return answer
 
 
@@ -170,15 +170,15 @@ def answer_of(command: Sequence[str], environ: Mapping[str, str], folder: Path |
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"gave no answer within {ASK_LIMIT_S:g} s") from None
+        raise ValueError(f"did not answer within {ASK_LIMIT_S:g} s") from None
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ValueError(f"ended with code {done.returncode}" + (f": {last[-1]}" if last else ""))
+        raise ValueError(f"exited with code {done.returncode}" + (f": {last[-1]}" if last else ""))
     lines = done.stdout.splitlines()
     try:
         answer: object = json.loads(lines[-1] if lines else b"")
     except ValueError:
-        raise ValueError("gave no answer that can be read") from None
+        raise ValueError("printed no JSON") from None
     return answer
 
 
@@ -190,10 +190,10 @@ def _try(
         version = tuple(int(each) for each in answer["version"])  # type: ignore[attr-defined]
         missing = tuple(str(each) for each in answer["missing"])  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        return Miss(path, how, f"cannot be asked: {error}")
+        return Miss(path, how, f"failed to run: {error}")
     shown = ".".join(map(str, version))
     if version[:2] < OLDEST:
-        return Miss(path, how, f"is Python {shown}, needed is 3.10 or later")
+        return Miss(path, how, f"is Python {shown}, but 3.10 or later is needed")
     if missing:
         return Miss(path, how, f"lacks {', '.join(missing)}", missing, shown)
     executable = Path(str(answer.get("executable") or path))
@@ -212,9 +212,7 @@ def named(program: str, given: str, environ: Mapping[str, str]) -> Path:
         return normalized(path)
     found = shutil.which(given, path=environ.get("PATH", ""))
     if found is None:
-        raise UserError(
-            f"--{program} {given}: there is no such file, nor such a command on PATH; give a path"
-        )
+        raise UserError(f"--{program} {given}: no such file, and no such command on PATH; use a path")
     return Path(found)
 
 
@@ -234,6 +232,6 @@ def _none_line(file: Path, runtime: str, wanted: tuple[str, ...], misses: Sequen
     kind = KINDS[runtime]
     install = " ".join(kind.package if name == kind.sdk else name for name in fewest)
     advice = (
-        f"install {install} into one of them, or give another with --python" if install else "use --python"
+        f"install {install} into one of them, or choose another with --python" if install else "use --python"
     )
     return f"no Python can run {file} ({runtime}): {tried}; {advice}"

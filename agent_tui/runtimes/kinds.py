@@ -67,14 +67,14 @@ def detect(file: Path) -> str:
     imports that SDK, else `native`. Raises UserError for any other file.
     """
     if os.path.isdir(file):
-        raise UserError(f"{file} is a folder; give the agent file in it ({file / 'agent.py'})")
+        raise UserError(f"{file} is a folder; use the agent file in it ({file / 'agent.py'})")
     if not os.path.exists(file):
-        raise UserError(f"there is no file {file}; give the path of an agent file (agent.py)")
+        raise UserError(f"no such file: {file}; use the path of an agent file (agent.py)")
     if file.suffix.lower() in JAVASCRIPT:
         return AGENTS_JS
     if file.suffix.lower() != ".py":
         raise UserError(
-            f"{file} is no agent file; give one that ends in .py, .js, .mjs, .cjs, .ts, .mts or .cts"
+            f"{file} is not an agent file; use one that ends in .py, .js, .mjs, .cjs, .ts, .mts, or .cts"
         )
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
 
@@ -103,8 +103,8 @@ def changed_kind(file: Path, before: str) -> str:
         return ""
     if now == before:
         return ""
-    was = f"was a {before} one when agent-tui started"
-    return f"{file.name} is a {now} file now, and {was}: start agent-tui again"
+    was = f"was a {before} file when agent-tui started"
+    return f"{file.name} is a {now} file now, but {was}: restart agent-tui"
 
 
 def _is_sdk(each: Import) -> bool:

@@ -189,10 +189,10 @@ class LineChild:
         self._inbox.put_nowait(message)
 
     def _oversize(self, size: int) -> None:
-        self._dialect.complain(f"a message of {size / 2**20:.0f} MB was ignored: it is too long")
+        self._dialect.complain(f"ignored a message of {size / 2**20:.0f} MB: too long")
 
     def _fork_message(self, message: ForkMessage) -> None:
-        self._dialect.complain(f"what is no base or template tells of a fork: {message}")
+        self._dialect.complain(f"ignored a fork message from a process that does not fork: {message}")
 
     def _drain(self) -> None:
         """The process has ended: what it sent is all there is."""

@@ -279,7 +279,7 @@ class PythonRuntime:
 
     def _raise_if_over(self) -> None:
         if self._over:
-            raise OSError("its generation is over")
+            raise OSError("its generation has ended")
 
     async def _fork(
         self, kind: ProcessKind, process_id: str, parents: Sequence[Child]

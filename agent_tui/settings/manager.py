@@ -204,7 +204,7 @@ class SettingsManager:
         async with self._lock:
             settings = self.current
             if not settings.edits:
-                raise UserError("nothing was edited that could be saved")
+                raise UserError("there are no edits to save")
             path = settings.environment.config_file
             file = named_config(path) if path else ConfigFile(agent.parent / NAME)
             values = {name: convert(BY_NAME[name], given) for name, given in settings.edits.items()}
@@ -242,7 +242,7 @@ class SettingsManager:
                 await self._push({effect} & set(effects))
             except UserError as error:
                 if effect not in LOADS:  # a load reports its own failure
-                    self._warn(f"the old options are not all in force again: {error}")
+                    self._warn(f"some old options could not be restored: {error}")
 
     async def _accepted(self) -> None:
         try:
@@ -251,7 +251,7 @@ class SettingsManager:
         except TimeoutError:
             refusal = f"the server did not accept them within {self._accept_s:g} s"
         if refusal:
-            raise UserError(f"the old values stay: {refusal}")
+            raise UserError(f"{refusal}; the old values stay in force")
 
     def _report_ignored(self, before: Settings, after: Settings) -> None:
         for line in ignored(before, after):

@@ -141,7 +141,7 @@ class Settings:
     def undone(self) -> "Settings":
         """Without the last edits. Raises UserError when there are none."""
         if not self.history:
-            raise UserError("nothing was edited that could be undone")
+            raise UserError("there is no edit to undo")
         return replace(self, edits=self.history[-1], history=self.history[:-1])
 
     def saved(self, environment: Environment, unsaved: Collection[str]) -> "Settings":
@@ -182,10 +182,10 @@ def check_functions(resolution: Resolution, manifest: Manifest) -> None:
     """Raises UserError for a function that the agent's file does not have."""
     for option, name in named_functions(resolution).items():
         if name not in manifest.function_names:
-            there = ", ".join(manifest.function_names) or "it has none"
+            there = ", ".join(manifest.function_names) or "none"
             raise UserError(
-                f"{option}: {name!r} ({resolution.sources[option][1]}) is no function of the agent's file; "
-                f"give one of its own ({there})"
+                f"{option}: {name!r} ({resolution.sources[option][1]}) is not a function of the "
+                f"agent's file, which has: {there}"
             )
 
 
@@ -193,7 +193,7 @@ def _changed(edits: Edits, values: Mapping[str, str | None], where: str) -> Edit
     changed = dict(edits)
     for name, value in values.items():
         if name not in BY_NAME:
-            raise UserError(f"{name} cannot be changed: there is no such option")
+            raise UserError(f"there is no option {name}")
         if value is None:
             changed.pop(name, None)
             continue

@@ -161,7 +161,7 @@ class HttpServer:
             raise
         except Exception as error:
             asyncio.get_running_loop().call_exception_handler(
-                {"message": f"the answer to {request.method} {request.path} failed", "exception": error}
+                {"message": f"answering {request.method} {request.path} failed", "exception": error}
             )
             return web.Response(status=500, text="internal error")
         finally:
@@ -180,7 +180,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     Raises PortBusyError, or UserError for an address that cannot be listened on.
     """
     if not 0 <= port <= MAX_PORT:
-        raise UserError(f"port {port} does not exist: use --port with 0 (any free one) to {MAX_PORT}")
+        raise UserError(f"port {port} is out of range: use --port 1 to {MAX_PORT}, or 0 to pick a free port")
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -207,7 +207,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 def busy(host: str, port: int, who: str) -> str:
     """Return the line for a port that `who` listens on."""
     at = f"{host or '*'}:{port}"
-    return f"{at} is in use by {who}: choose another with --port, or --port 0 for any free one"
+    return f"{at} is in use by {who}: choose another with --port, or --port 0 to pick a free port"
 
 
 def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:

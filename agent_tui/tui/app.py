@@ -23,7 +23,7 @@ from textual.widget import Widget
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
-from agent_tui.model.errors import ExitCode, OwnError, UserError
+from agent_tui.model.errors import ExitCode, InternalError, UserError
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
@@ -178,7 +178,7 @@ class AgentTuiApp(App[int]):
             self.exit(ExitCode.OK)
         except Exception as error:
             # Without an engine that is followed no key would do anything any more.
-            told = error if isinstance(error, UserError) else OwnError("screen", error)
+            told = error if isinstance(error, UserError) else InternalError("screen", error)
             self.exit(told.exit_code, return_code=told.exit_code, message=Text(f"agent-tui: {told}"))
 
     async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:

@@ -13,7 +13,7 @@ from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.errors import OwnError, UserError
+from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.tuning import (
     Advice,
@@ -207,6 +207,6 @@ class Tuner:
 
     def _report(self, error: Exception) -> str:
         """The engine goes on without what was tuned."""
-        text = str(OwnError("tuner", error))
+        text = str(InternalError("tuner", error))
         self._emit(ev.Notice(LogLevel.ERROR, text))
         return text

@@ -128,10 +128,10 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
 def _describe(closed: ConnectionClosed) -> str:
     """How a connection ended. LiveKit gives no reason: it just hangs up (worker-protocol §1.2)."""
     if closed.sent is not None and not closed.rcvd_then_sent:
-        return f"the connection was closed by this side: {closed.sent.code} {closed.sent.reason}".rstrip()
+        return f"agent-tui closed the connection: {closed.sent.code} {closed.sent.reason}".rstrip()
     if closed.rcvd is not None:
         return f"the server closed the connection: {closed.rcvd.code} {closed.rcvd.reason}".rstrip()
-    return "the server hung up"
+    return "the server dropped the connection"
 
 
 class Session:

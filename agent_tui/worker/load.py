@@ -187,11 +187,11 @@ def judge(before: Measured, value: float) -> Measured:
     so the load before it stays. All three are a problem of the load function and named as one.
     """
     if math.isnan(value):
-        return Measured(before.load, "the load function returned NaN; the last load is kept")
+        return Measured(before.load, "the load function returned NaN; keeping the last load")
     if value < 0:
-        return Measured(0.0, f"the load function returned {value}; a load is at least 0, so 0 is used")
+        return Measured(0.0, f"the load function returned {value}; a load is at least 0, so using 0")
     if math.isinf(value):
-        return Measured(FULL_LOAD, "the load function returned infinity; 1 is used")
+        return Measured(FULL_LOAD, "the load function returned infinity; using 1")
     return Measured(value)
 
 
@@ -215,7 +215,7 @@ class LoadGauge:
         done, _ = await asyncio.wait({self._pending}, timeout=self._timeout_s)
         if not done:
             self._pending.cancel()
-            return self._keep(TimeoutError(f"it gave no answer within {self._timeout_s:g} s"))
+            return self._keep(TimeoutError(f"no answer within {self._timeout_s:g} s"))
         finished, self._pending = self._pending, None
         if finished.cancelled():
             return self._keep(RuntimeError("it was cancelled"))
@@ -242,5 +242,5 @@ class LoadGauge:
 
     def _keep(self, error: Exception) -> Measured:
         said = str(error) or type(error).__name__
-        self.last = Measured(self.last.load, f"the load function failed: {said}; the last load is kept")
+        self.last = Measured(self.last.load, f"the load function failed: {said}; keeping the last load")
         return self.last

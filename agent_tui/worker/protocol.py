@@ -137,7 +137,7 @@ class WorkerProtocol:
     def register(self, now: float) -> None:
         """Sends the registration. It must be the first frame and the only registration (§4)."""
         if self._phase is not _Phase.NEW:
-            raise ValueError("a connection takes one registration; connect anew for another")
+            raise ValueError("a connection carries one registration; open another connection")
         wanted, may = self._registration, self._registration.permissions
         request = agent.RegisterWorkerRequest(
             type=f"JT_{wanted.job_type.name}",
@@ -163,7 +163,7 @@ class WorkerProtocol:
         self._require_registered("an answer")
         if job_id not in self._open_offers:
             raise ValueError(
-                f"{job_id} has no open offer on this connection: answered already, or never made"
+                f"{job_id} has no open offer on this connection: already answered, or never made"
             )
         match answer:
             case Reject():
@@ -226,7 +226,7 @@ class WorkerProtocol:
         try:
             message.ParseFromString(frame)
         except DecodeError:
-            self._undecodable(f"{len(frame)} bytes that are not a message of LiveKit's")
+            self._undecodable(f"{len(frame)} bytes that are not a LiveKit message")
             return
         member = message.WhichOneof("message")
         if member is None:
@@ -244,7 +244,7 @@ class WorkerProtocol:
         elif member == "termination":
             self._events.append(Terminated(message.termination.job_id))
         else:
-            self._undecodable(f"{member}, which this worker does not know")
+            self._undecodable(f"unknown message {member}")
 
     def tick(self, now: float) -> None:
         """Lets time pass: pings that are due are sent, silence is judged."""
@@ -287,7 +287,7 @@ class WorkerProtocol:
 
     def _on_register(self, reply: agent.RegisterWorkerResponse, now: float) -> None:
         if self._phase is not _Phase.REGISTERING:
-            self._undecodable("an answer to a registration that was not open")
+            self._undecodable("an answer without an open registration")
             return
         self._phase = _Phase.REGISTERED
         self._register_by = None

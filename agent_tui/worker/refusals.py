@@ -24,20 +24,19 @@ _CREDENTIALS: tuple[tuple[str, str], ...] = (
     (r"invalid api key", "does not know the API key {key}: " + _KEY + ", or " + _URL),
     (
         r"expired|\(exp\)|not valid yet|\(nbf\)|used before issued|\(iat\)|clock",
-        "finds the token out of date: its clock and this machine's differ, set the one that is wrong",
+        "rejects the token's time: its clock and this machine's differ, fix the wrong one",
     ),
     (
         r"signature|cryptographic primitive",
-        "finds the token wrongly signed: the API secret does not belong to the API key {key}, " + _SECRET,
+        "rejects the token's signature: the API secret does not belong to the API key {key}, " + _SECRET,
     ),
     (
         r"no permissions",
-        "saw no token with the right to be a worker: something on the way drops the Authorization header, "
-        + _URL,
+        "received no worker token: a proxy may drop the Authorization header, " + _URL,
     ),
     (
         r"invalid authorization header",
-        "could not read the token's header: something on the way changes it, " + _URL,
+        "could not read the Authorization header: a proxy may change it, " + _URL,
     ),
     (r"invalid (authorization )?token", "does not accept the token: " + _SECRET + " for the API key {key}"),
 )
@@ -46,8 +45,8 @@ _STATUS: dict[int, str] = {
     404: "has no worker endpoint at this path: "
     + _URL
     + ", it is the server's base URL without /agent or /rtc",
-    407: "was not reached: a proxy on the way wants a password, see HTTPS_PROXY and NO_PROXY",
-    429: "says that there were too many attempts",
+    407: "cannot be reached: the proxy asks for a password, see HTTPS_PROXY and NO_PROXY",
+    429: "refuses: too many attempts",
 }
 
 
@@ -66,10 +65,10 @@ def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float 
         if skew is not None and abs(skew) > SKEW_S:
             why = f"{why}; {describe_skew(skew)}"
     elif status >= 500:
-        why = "is in trouble or its proxy cannot reach it"
+        why = "reports an error, or its proxy cannot reach it"
     elif why is None:
         why = "does not answer like a LiveKit server: " + _URL
-    quoted = f", it said {said!r}" if said else ""
+    quoted = f", {said!r}" if said else ""
     return f"{shown_url(url)} {why.format(key=repr(_short(api_key)))} (HTTP {status}{quoted})"
 
 
@@ -83,7 +82,7 @@ def explain_unreachable(error: BaseException, url: str) -> str:
         case ssl.SSLError():
             return f"{shown} does not speak TLS on {at}: {_URL} (ws:// for wss://, or the port)"
         case socket.gaierror():
-            return f"{shown} cannot be reached: the host name {parts.hostname!r} is not known; {_URL} (host)"
+            return f"{shown} cannot be reached: unknown host name {parts.hostname!r}; {_URL} (host)"
         case TimeoutError():
             return f"{shown} did not answer in time: {_URL} (host and port), or a firewall"
         case OSError():
@@ -118,13 +117,13 @@ def _numbers(error: OSError) -> set[int | None]:
 
 def _explain_os_error(error: OSError, shown: str, at: str) -> str:
     if lacks_descriptors(error):
-        return f"{shown} cannot be reached: no file descriptor is left here (see ulimit -n)"
+        return f"{shown} cannot be reached: agent-tui is out of file descriptors (see ulimit -n)"
     if errno.ECONNREFUSED in _numbers(error):
         return (
             f"{shown} cannot be reached: nothing listens on {at}; start the server, or {_URL} (host and port)"
         )
     if isinstance(error, ConnectionError):
-        return f"{shown} hung up before answering: {_URL} (ws:// or wss://, and the port)"
+        return f"{shown} closed the connection before it answered: {_URL} (ws:// or wss://, and the port)"
     return f"{shown} cannot be reached: {_one_line(str(error))}; {_URL} (host and port)"
 
 

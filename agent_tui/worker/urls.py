@@ -44,9 +44,7 @@ def worker_token(server: ServerAddress, now: float) -> str:
     """
     for value, name in ((server.api_key, "key"), (server.api_secret, "secret")):
         if not value:
-            raise UserError(
-                f"no API {name} for {server.url}: give --api-{name} or LIVEKIT_API_{name.upper()}"
-            )
+            raise UserError(f"no API {name} for {server.url}: set LIVEKIT_API_{name.upper()} or --api-{name}")
     claims = {"iss": server.api_key, "exp": int(now) + TOKEN_LIFE_S, "video": {"agent": True}}
     return sign(claims, server.api_secret)
 

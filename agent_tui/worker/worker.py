@@ -147,7 +147,7 @@ class Worker:
         """Why this worker gets no jobs, for a health check; None while it is registered."""
         if self._state in (WorkerState.REGISTERED, WorkerState.SUSPECT):
             return None
-        return f"not connected to livekit: {self._state}"
+        return f"not connected to LiveKit: {self._state}"
 
     async def run(self) -> None:
         """Connects, and again, until it is closed. After an internal error it can be run again.
@@ -333,7 +333,7 @@ class Worker:
         if counted and failures > self._options.max_retry:
             self._on_event(self, Disconnected(reason, None, failures))
             attempts = "1 attempt" if failures == 1 else f"{failures} attempts"
-            raise ServerError(f"gave up after {attempts}: {reason}")
+            raise ServerError(f"no connection after {attempts}: {reason}")
         pause = pause_s(max(failures, 1), self._timings, self._rng)
         self._state = WorkerState.BACKING_OFF
         self._on_event(self, Disconnected(reason, pause, failures))

@@ -156,7 +156,7 @@ export default defineAgent({
         )
         assert "-export const word: string = 'one';" in diff
         said = await d.command(roll_back=1)
-        assert said.startswith("command done: rolled back to 1, as generation 3")
+        assert said.startswith("command done: rolled back to generation 1 (now generation 3)")
         await d.session.printed("entered on one", 2)
         assert not d.run.all("job_ended")
 
@@ -190,7 +190,7 @@ async def test_functions_of_the_file_decide_on_offers(tmp_path: Path) -> None:
         (
             "agent.mjs",
             {"node_modules/@livekit/agents/package.json": '{"version": "1.4.11"}'},
-            "is too old, needed is 1.5 or later: run npm install @livekit/agents@latest in",
+            "is too old, 1.5 or later is needed: run npm install @livekit/agents@latest in",
         ),
     ],
 )

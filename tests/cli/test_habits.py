@@ -110,7 +110,7 @@ async def test_a_thread_started_at_import_runs_in_each_job(
     async with serving(write(tmp_path, NATIVE, habit, does)) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "fork"
-        assert ready["start_reason"].startswith(f"loading leaves {leaves}: each process loads by itself; ")
+        assert ready["start_reason"].startswith(f"loading leaves {leaves}, so each process loads the file; ")
         assert set((await said_by_jobs(s)).values()) == {"ok"}
 
 
@@ -138,7 +138,7 @@ async def test_a_connection_made_at_import_is_not_shared_between_jobs(tmp_path: 
         async with serving(file) as s:
             ready = await s.ready(1)
             assert ready["start_method"] == "fork"
-            assert ready["start_reason"].startswith("loading leaves an open socket: ")
+            assert ready["start_reason"].startswith("loading leaves an open socket, ")
             assert all(room == answer for room, answer in (await said_by_jobs(s)).items())
 
 
@@ -185,7 +185,7 @@ async def test_a_clean_file_draws_nothing(tmp_path: Path) -> None:
     async with serving(write(tmp_path, NATIVE, "import random, uuid, tempfile, ssl", "random.random()")) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "template"
-        assert ready["start_reason"].endswith(", which is done once")
+        assert ready["start_reason"].endswith(" and is done once")
         assert len(set((await said_by_jobs(s)).values())) == JOBS
 
 
@@ -212,7 +212,7 @@ async def test_a_second_of_imports_is_spent_once_for_a_generation_not_for_each_j
         ready = await s.ready(1)
         assert (ready["start_method"], ready["start_reason"]) == (
             "template",
-            "loading takes 1.1 s, which is done once",
+            "loading takes 1.1 s and is done once",
         )
         assert set((await said_by_jobs(s)).values()) == {"ran"}
         assert len(loads.read_text().split()) == 2  # the control process and the template

@@ -390,13 +390,13 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
 @each_sdk()
 async def test_a_save_that_makes_it_another_kind_of_file_says_so(tmp_path: Path, sdk_python: Path) -> None:
     agent = tmp_path / "agent.py"
-    now_sdk = "agent.py is a livekit-agents file now, and was a native one when agent-tui started"
+    now_sdk = "agent.py is a livekit-agents file now, but was a native file when agent-tui started"
     agent.write_text(NATIVE)
     async with serving(agent, "--python", str(sdk_python)) as s:
         for count, text in enumerate((SDK, SDK.replace("entry", "joined")), 1):
             save(agent, text)
             failed = await s.run.until("generation_failed", count)
-            assert failed["error"] == f"{now_sdk}: start agent-tui again"
+            assert failed["error"] == f"{now_sdk}: restart agent-tui"
         save(agent, "def broken(:\n")
         assert "SyntaxError" in (await s.run.until("generation_failed", 3))["error"]
         assert (await s.job("meanwhile"))["generation"] == 1
@@ -404,7 +404,7 @@ async def test_a_save_that_makes_it_another_kind_of_file_says_so(tmp_path: Path,
     async with serving(agent, "--python", str(sdk_python)) as s:
         save(agent, NATIVE)
         failed = await s.run.until("generation_failed")
-        assert failed["error"].startswith("agent.py is a native file now, and was a livekit-agents one")
+        assert failed["error"].startswith("agent.py is a native file now, but was a livekit-agents file")
 
 
 async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:

@@ -59,7 +59,8 @@ async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, me
         before = agent.stat()
         said = await d.command(roll_back=1)
         assert said == (
-            "command done: rolled back to 1, as generation 3: the next save or r loads what is on disk"
+            "command done: rolled back to generation 1 (now generation 3); "
+            "the next save or r loads the files on disk"
         )
         ready = await d.session.ready(3)
         assert (ready["cause"], ready["rolled_back_to"]) == ("roll back to 1", 1)
@@ -144,7 +145,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
         await d.session.ready(2)
         needed.unlink()
         said = await d.command(roll_back=1)
-        assert said.startswith("command refused: generation 1 does not load any more: FileNotFoundError")
+        assert said.startswith("command refused: generation 1 failed to load: FileNotFoundError")
         failed = await d.run.until("generation_failed")
         assert (failed["generation"], failed["cause"], failed["line"]) == (3, "roll back to 1", 1)
         assert (await d.session.job("on"))["generation"] == 2
@@ -158,7 +159,7 @@ async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, "broken =\n")
         await d.run.until("generation_failed")
-        assert await d.command(roll_back=1) == "command refused: generation 1 is the one that serves"
+        assert await d.command(roll_back=1) == "command refused: generation 1 is already current"
         assert "generation 2 did not load" in await d.command(roll_back=2)
         assert await d.command(roll_back=9) == "command refused: there is no generation 9"
         assert await d.command(diff=[9]) == "command refused: there is no generation 9"
@@ -172,7 +173,7 @@ async def test_to_what_is_on_disk_is_no_difference_to_the_disk(agent: Path) -> N
         await d.session.ready(2)
         save(agent, NATIVE)
         await d.session.ready(3)
-        assert await d.command(roll_back=1) == "command done: generation 1 runs again, as 4"
+        assert await d.command(roll_back=1) == "command done: generation 1 serves again, as generation 4"
         assert (await d.session.ready(4))["rolled_back_to"] is None
 
 
@@ -199,5 +200,5 @@ async def test_a_diff_tells_no_secret(agent: Path) -> None:
         last = d.run.all("generation_ready")[-1]["generation"]
         diff = await d.command(diff=[last, 1])
         assert '+KEY = "•••"' in diff
-        assert "=== .env is new: its content is not kept" in diff
+        assert "=== .env added: content not kept" in diff
         assert "hush" not in diff

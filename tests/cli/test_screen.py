@@ -203,7 +203,7 @@ async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_noth
         await until(lambda: running.shows(b"AW_"))
         running.press(b"q")
         await until(running.ended)
-        assert running.shows(b"agent-tui: agent-tui's own job_manager failed: RuntimeError: a part broke")
+        assert running.shows(b"agent-tui: internal error (job_manager): RuntimeError: a part broke")
         assert running.process.returncode == 1
         await assert_clean(running)
 

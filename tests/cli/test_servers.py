@@ -156,7 +156,7 @@ async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> No
         await run.until("job_started")
         run.process.send_signal(signal.SIGINT)
         assert await run.end() == 1
-        assert run.stderr == "agent-tui: agent-tui's own registrar failed: RuntimeError: a part broke\n"
+        assert run.stderr == "agent-tui: internal error (registrar): RuntimeError: a part broke\n"
         assert run.all("job_ended")[0]["status"] == "terminated"
         assert run.names[-1] == "stopped"
 
@@ -170,7 +170,7 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
         await run.until("registered", 2)
         run.process.send_signal(signal.SIGINT)
         assert await run.end() == 130
-    why = "agent-tui's own worker failed: RuntimeError: a part broke"
+    why = "internal error (worker): RuntimeError: a part broke"
     assert run.all("disconnected")[0]["reason"] == why
     assert run.stderr == ""
 

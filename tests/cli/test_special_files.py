@@ -33,7 +33,7 @@ async def test_an_agent_among_special_files(tmp_path: Path) -> None:
     async with agent_tui("./x/../agent.py", "--local", "--json", "--port", 0, cwd=tmp_path) as run:
         assert (await run.until("starting"))["agent"] == str(tmp_path / "agent.py")
         await run.until("generation_ready")
-        assert any("cannot read .env: it gave nothing" in each["text"] for each in run.all("log"))
+        assert any("cannot read .env: it sent nothing" in each["text"] for each in run.all("log"))
         (tmp_path / ".env").unlink()
         await run.until("generation_ready", 2)
 

@@ -263,17 +263,17 @@ async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker()
             await until(bench.lost)
         await bench.dispatches.close()
         (lost,) = bench.lost()
-        assert "another worker took it: AW_" in lost.why
+        assert "another worker took the job: AW_" in lost.why
         assert "--agent-name" in lost.why
 
 
 @pytest.mark.parametrize(
     ("trouble", "server_type", "load", "said"),
     [
-        ("not connected to livekit: backing off", "room", 0.0, "not connected to livekit"),
-        (None, "publisher", 0.0, "when somebody publishes in the room"),
-        (None, "participant", 0.0, "when somebody joins the room"),
-        (None, "room", 0.8, "tells a load of 0.80"),
+        ("not connected to LiveKit: backing off", "room", 0.0, "not connected to LiveKit"),
+        (None, "publisher", 0.0, "when a participant publishes in the room"),
+        (None, "participant", 0.0, "when a participant joins the room"),
+        (None, "room", 0.8, "reports a load of 0.80"),
         (None, "room", 0.0, "offered no job within 0.2 s"),
     ],
 )

@@ -22,7 +22,7 @@ from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogAnnouncer
 from agent_tui.model import events as ev
 from agent_tui.model.commands import Stop
-from agent_tui.model.errors import OwnError
+from agent_tui.model.errors import InternalError
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue
 from agent_tui.processes.memory import MemorySampler
@@ -98,7 +98,7 @@ async def test_a_step_that_fails_keeps_no_other_from_being_done(
         error = RuntimeError("it broke") if (owner, name) == broken else None
         monkeypatch.setattr(owner, name, breaks(owner, name, done, error))
     stream = engine.subscribe()
-    with pytest.raises(OwnError, match="failed: RuntimeError: it broke"):
+    with pytest.raises(InternalError, match=": RuntimeError: it broke"):
         async with engine:
             assert (await engine.send(Stop("enough"))).ok
     assert set(done) == {f"{owner.__name__}.{name}" for owner, name in STEPS}
@@ -125,7 +125,7 @@ async def test_a_part_that_fails_once_is_restarted_and_ends_nothing(
         await until(lambda: len(started) == 2)
         assert started[0] is started[1]
     told = [stamped.event async for batch in stream.batches() for stamped in batch]
-    assert any("own memory failed: OSError" in each.text for each in told if isinstance(each, ev.Notice))
+    assert any("(memory): OSError" in each.text for each in told if isinstance(each, ev.Notice))
 
 
 async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
@@ -137,7 +137,7 @@ async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
     monkeypatch.setattr(Pool, "run", dies)
     monkeypatch.setattr(Patience, "pause_s", lambda *_: 0.0)
     stream = engine.subscribe()
-    with pytest.raises(OwnError, match="own pool failed: RuntimeError: no pool") as caught:
+    with pytest.raises(InternalError, match=r"\(pool\): RuntimeError: no pool") as caught:
         async with engine:
             told = [stamped.event async for batch in stream.batches() for stamped in batch]
     assert caught.value.exit_code == 1
@@ -164,12 +164,12 @@ async def test_internal_errors_keep_the_first_and_report_all() -> None:
     await errors.gather(good=good(), bad=bad())
     with errors.caught("other"):
         raise KeyError("two")
-    assert str(errors.first) == "agent-tui's own bad failed: ValueError: one"
+    assert str(errors.first) == "internal error (bad): ValueError: one"
     engine.bus.close()
     told = [stamped.event async for batch in stream.batches() for stamped in batch]
     assert [event.text for event in told if isinstance(event, ev.Notice)] == [
-        "agent-tui's own bad failed: ValueError: one",
-        "agent-tui's own other failed: KeyError: 'two'",
+        "internal error (bad): ValueError: one",
+        "internal error (other): KeyError: 'two'",
     ]
 
 

@@ -14,7 +14,7 @@ from agent_tui.local_server.server import LocalServer
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.errors import OwnError, ServerError, UserError
+from agent_tui.model.errors import InternalError, ServerError, UserError
 from agent_tui.options.declare import DefaultsContext, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import (
@@ -123,7 +123,7 @@ class Scene:
         await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1", measured)
 
     def failed(self, part: str, error: Exception) -> float | None:
-        self.failures.append(str(OwnError(part, error)))
+        self.failures.append(str(InternalError(part, error)))
         return self.pause_s
 
     def told(self, kind: type[Any]) -> list[Any]:
@@ -208,7 +208,7 @@ async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
         notices = [each.text for each in s.told(ev.Notice)]
         assert notices == [
             "the load function failed: x",
-            "a message of the server was passed over: an empty message",
+            "ignored a message from the server: an empty message",
         ]
         assert [each for each in s.events if not isinstance(each, ev.Notice)] == [
             ev.ConnectionSuspect(suspect=True),
@@ -294,7 +294,7 @@ async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> 
         await s.present(agent_name="a")
         s.workers[0].accepted("AW_1")
         s.registrar.drain()
-        s.registrar.set_full("its processes do not become ready")
+        s.registrar.set_full("its processes fail to start")
         s.registrar.set_full("")  # a generation took over
         assert s.workers[0].draining
         await s.present(agent_name="b")  # which has another name
@@ -307,7 +307,7 @@ async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> 
     async with scene() as s:
         await s.present(agent_name="a")
         s.workers[0].accepted("AW_1")
-        s.registrar.set_full("its processes do not become ready")
+        s.registrar.set_full("its processes fail to start")
         await s.present(agent_name="b")
         assert [worker.draining for worker in s.workers] == [True, True]
         s.workers[1].accepted("AW_2")
@@ -348,7 +348,7 @@ async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> 
         assert len(s.told(ev.WorkerRefused)) == 1
 
 
-BUG = "agent-tui's own worker failed: KeyError: 'no such thing'"
+BUG = "internal error (worker): KeyError: 'no such thing'"
 
 
 async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:

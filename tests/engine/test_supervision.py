@@ -13,7 +13,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import until
 
 if TYPE_CHECKING:
-    from agent_tui.model.errors import OwnError
+    from agent_tui.model.errors import InternalError
 
 
 class Scene:
@@ -22,7 +22,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.events: list[Any] = []
-        self.ended: list[OwnError] = []
+        self.ended: list[InternalError] = []
         self.pauses: list[float] = []
         self.errors = InternalErrors(self.events.append)
         self.supervision = Supervision(
@@ -63,8 +63,8 @@ async def test_an_owner_that_fails_is_restarted_with_its_state_and_a_message() -
     await until(lambda: owner.started == 3)
     assert scene.pauses == [1.0, 2.0]
     assert scene.said == [
-        "agent-tui's own memory failed: KeyError: 'a bug'; restarting it in 1 s (failure 1 of 3 within 60 s)",
-        "agent-tui's own memory failed: KeyError: 'a bug'; restarting it in 2 s (failure 2 of 3 within 60 s)",
+        "internal error (memory): KeyError: 'a bug'; restarting it in 1 s (failure 1 of 3 within 60 s)",
+        "internal error (memory): KeyError: 'a bug'; restarting it in 2 s (failure 2 of 3 within 60 s)",
     ]
     assert scene.errors.first is None
     assert scene.ended == []
@@ -76,7 +76,7 @@ async def test_one_that_fails_again_and_again_ends_the_run_with_its_error() -> N
     scene.supervision.start("pool", owner.run)
     await until(lambda: bool(scene.ended))
     assert owner.started == 3
-    assert str(scene.ended[0]) == "agent-tui's own pool failed: KeyError: 'a bug'"
+    assert str(scene.ended[0]) == "internal error (pool): KeyError: 'a bug'"
     assert scene.errors.first is scene.ended[0]
     await scene.supervision.close()
 

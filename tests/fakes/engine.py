@@ -83,7 +83,7 @@ class FakeEngine:
                 address = ServerAddress(self.bus.state.server.url, "devkey", "secret")
                 answer = join_link(self.bus.state.server, address, room, "")
             case _:
-                raise UserError("no server is in use yet")
+                raise UserError("no server yet: agent-tui is starting")
         return cast("A", answer)
 
     def carry_out_by(

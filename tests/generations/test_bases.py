@@ -138,11 +138,11 @@ async def test_bases_that_die_again_and_again_pause_forking_and_it_is_reported()
         await w.bases.get({})
         await kill_bases(w, MOST_DEATHS)
         await until(lambda: w.bases.impossible)
-        assert w.bases.impossible == "the base keeps ending: ended by signal 9"
+        assert w.bases.impossible == "the base process keeps exiting: killed by SIGKILL"
         assert len(w.children(BASE)) == MOST_DEATHS
         (notice,) = w.told(Notice)
         assert isinstance(notice, Notice)
-        assert notice.text.startswith("the base keeps ending: ended by signal 9: processes start as fresh")
+        assert notice.text.startswith("the base process keeps exiting: killed by SIGKILL: starting fresh")
         assert await w.bases.get({}) is None
 
 
@@ -178,7 +178,7 @@ async def test_a_base_that_does_not_come_up_is_tried_again_after_a_pause() -> No
         prepare = w.nursery.prepare
         w.nursery.prepare = lambda child: child.end(1) if len(w.children(BASE)) < 3 else prepare(child)
         assert await w.bases.get({}) is None
-        assert w.bases.impossible == "no base comes up: ended by itself with exit code 1"
+        assert w.bases.impossible == "the base process failed to start: exited with code 1"
         await until(lambda: w.bases.parents({}))
         assert len(w.children(BASE)) == 3
 

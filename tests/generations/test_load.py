@@ -320,7 +320,7 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         await until(lambda: w.pool.idle == 1)
         assert w.parents == {"c1": ("b1",), "t1": ("b1",), "p1": ("t1", "b1")}
         assert ready(w)[0].start_method is StartMethod.TEMPLATE
-        assert ready(w)[0].start_reason == "loading takes 1.0 s, which is done once"
+        assert ready(w)[0].start_reason == "loading takes 1.0 s and is done once"
         # The next one does not wait for the manifest to know that it wants one.
         loading = begin(w)
         await until(lambda: "t2" in w.parents)
@@ -371,14 +371,14 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
     ("wanted", "impossible", "load_ms", "template", "method", "reason"),
     [
         (None, "", 9.2, None, "fork", "loading takes 9 ms"),
-        (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s, which is done once"),
+        (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s and is done once"),
         (
             None,
             "",
             80.0,
             replace(TEMPLATE, drawn=("agent.py:4",)),
             "template",
-            "loading takes 80 ms, which is done once; random values of agent.py:4 are the same in all jobs",
+            "loading takes 80 ms and is done once; random values of agent.py:4 are the same in all jobs",
         ),
         (
             None,
@@ -386,16 +386,23 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
             80.0,
             UNSAFE,
             "fork",
-            "loading leaves an open socket: each process loads by itself; loading ",
+            "loading leaves an open socket, so each process loads the file; loading ",
         ),
-        (None, "", 80.0, None, "fork", "the template did not load: each process loads by itself; loading"),
+        (
+            None,
+            "",
+            80.0,
+            None,
+            "fork",
+            "the template failed to load, so each process loads the file; loading",
+        ),
         (
             StartMethod.TEMPLATE,
             "",
             1.0,
             None,
             "fork",
-            "the template did not load: each process loads by itself; loading takes 1 ms",
+            "the template failed to load, so each process loads the file; loading takes 1 ms",
         ),
         (None, "no Linux", 80.0, None, "spawn", "no Linux"),
         (StartMethod.SPAWN, "--start-method spawn", 80.0, None, "spawn", "--start-method spawn"),
@@ -407,7 +414,7 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
             1.0,
             UNSAFE,
             "template",
-            "--start-method template, although loading it leaves",
+            "--start-method template, although loading leaves",
         ),
         (StartMethod.FORK, "no Linux", 1.0, None, "spawn", "no Linux"),
     ],

@@ -106,7 +106,7 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
         w.script.broken = None
         await d.load("mended")
         assert w.switches == [1, 3]
-        assert (await d.reloader.diff(2, None)).startswith("generation 2 against 1")
+        assert (await d.reloader.diff(2, None)).startswith("generation 2 compared with 1")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -448,7 +448,7 @@ async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Pat
         running.cancel()
         async with asyncio.timeout(PATIENCE_S):
             for each in (*asked, d.reloader.reload()):
-                with pytest.raises(UserError, match="agent-tui ends"):
+                with pytest.raises(UserError, match="agent-tui is stopping"):
                     await each
         await asyncio.gather(running, return_exceptions=True)
 
@@ -535,12 +535,12 @@ async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: 
         assert current.number == 2
         await d.nothing_is_loaded()
         await d.load("four")
-        assert (await d.reloader.diff(4, None)).startswith("generation 4 against 2")
+        assert (await d.reloader.diff(4, None)).startswith("generation 4 compared with 2")
 
 
 async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
-        with pytest.raises(UserError, match="generation 1 is the one that serves"):
+        with pytest.raises(UserError, match="generation 1 is already current"):
             await d.reloader.roll_back(1)
         with pytest.raises(UserError, match="there is no generation 2"):
             await d.reloader.roll_back(2)
@@ -553,7 +553,7 @@ async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: P
     async with desktop(tmp_path) as d:
         await d.load("two")
         assert (await d.reloader.diff(2, None)).split("\n") == [
-            "generation 2 against 1: 1 file, +1 -1 lines",
+            "generation 2 compared with 1: 1 file, +1 -1 lines",
             "--- agent.py",
             "+++ agent.py",
             "@@ -1 +1 @@",
@@ -649,8 +649,8 @@ async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
         await d.load("two")
         assert watch.followed > followed
         said = [event.text for event in w.events if isinstance(event, Notice)]
-        assert [text for text in said if "cannot be seen" in text] == [
-            f"saves cannot be seen ({NONE_LEFT}): press r after a save until they are seen again"
+        assert [text for text in said if "file watching failed" in text] == [
+            f"file watching failed ({NONE_LEFT}): press r after a save until it works again"
         ]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -676,7 +676,7 @@ async def test_a_load_whose_process_cannot_be_started_is_tried_again(
         running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded)
         errors = [event.error for event in w.events if isinstance(event, GenerationFailed)]
-        assert errors == [f"cannot start: {NONE_LEFT}"] * 2
+        assert errors == [f"failed to start: {NONE_LEFT}"] * 2
         await d.nothing_is_loaded()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -694,7 +694,7 @@ async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path)
         await until(lambda: d.world.told(GenerationFailed))
         (failed,) = d.world.told(GenerationFailed)
         assert isinstance(failed, GenerationFailed)
-        assert failed.error == "agent-tui's own loading failed: KeyError: 'a bug'"
+        assert failed.error == "internal error (loading): KeyError: 'a bug'"
         assert d.world.loader.current is not None
         d.world.settings.refuse = refuse
         await d.load("three")

@@ -132,7 +132,7 @@ async def test_a_connection_lost_before_the_answer_costs_nothing() -> None:
         bench.connected = False
         bench.offer()
         await until(lambda: bench.over_records)
-        why = "the connection was lost before it was answered"
+        why = "the connection was lost before the answer was sent"
         assert bench.over_records[0].declined == why
         assert bench.outcomes == [("AJ_1", why)]  # or the request function would wait for a minute
         await until(lambda: bench.pool.idle == 1)
@@ -198,7 +198,7 @@ async def test_a_crash_is_failed_with_its_last_line_although_the_process_exits_w
 
 @pytest.mark.parametrize(
     ("code", "signal", "reason"),
-    [(0, None, "ended by itself with exit code 0"), (3, None, "exit code 3"), (None, 11, "signal 11")],
+    [(0, None, "exited with code 0"), (3, None, "exited with code 3"), (None, 11, "SIGSEGV")],
 )
 async def test_a_process_that_goes_without_a_word_is_a_failed_job(
     code: int | None, signal: int | None, reason: str
@@ -304,7 +304,7 @@ async def test_no_process_to_be_had_fails_the_job_with_the_reason() -> None:
         end = await bench.ended()
         assert (end.status, end.reason) == ("failed", "no process: OSError: no model")
         assert bench.updates == [("AJ_1", JobProgress.FAILED, "no process: OSError: no model")]
-        assert bench.outcomes == [("AJ_1", "the job could not be launched")]
+        assert bench.outcomes == [("AJ_1", "the job failed to launch")]
 
 
 async def test_a_process_that_was_dead_already_costs_the_job_nothing() -> None:
@@ -356,7 +356,7 @@ async def test_a_fault_of_our_own_ends_the_job_with_its_reason(
         bench.assign()
         await until(lambda: bench.over_records)
         *_, end = bench.told(FAULTS[broken])
-        said = "agent-tui's own handling of the job failed: KeyError: 'no such thing'"
+        said = "internal error (handling the job): KeyError: 'no such thing'"
         (record,) = bench.over_records
         match end:
             case ev.OfferAnswered() if broken == "the assignment":
@@ -384,9 +384,7 @@ async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(bench, "changed", fails)
         bench.offer()
         await until(lambda: bench.told(ev.Notice))
-        assert bench.told(ev.Notice)[0].text.startswith(
-            "agent-tui's own handling of job AJ_1 failed: KeyError"
-        )
+        assert bench.told(ev.Notice)[0].text.startswith("internal error (handling job AJ_1): KeyError")
 
 
 async def test_the_number_of_its_dispatch_goes_with_every_word_of_a_job() -> None:

@@ -187,7 +187,7 @@ async def test_what_cannot_be_restarted_says_why() -> None:
         await until(lambda: starts(bench))
         starts(bench)[0].answers = reluctant
         bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
-        assert "is ending already" in (bench.manager.restart("AJ_1", "x") or "")
+        assert "is already ending" in (bench.manager.restart("AJ_1", "x") or "")
         starts(bench)[0].end()
         await bench.ended()
 

@@ -260,7 +260,7 @@ async def test_all_above_the_gate(world: World) -> None:
         assert why.reason is Reason.OVER_LOAD_GATE
         assert why.loads == {first: 0.75, second: float("inf")}
         assert why.text == (
-            f"no worker 'x' (JT_ROOM) is below the load gate of 0.7: {first} at 0.75, {second} is full"
+            f"no worker 'x' (JT_ROOM) has a load below 0.7: {first} at 0.75, {second} is full"
         )
 
 
@@ -272,7 +272,7 @@ async def test_all_rejected(world: World) -> None:
         why = await world.why()
         (worker,) = world.server.workers
         assert why.reason is Reason.REJECTED
-        assert why.text == f"no worker 'x' (JT_ROOM) took the job: {worker.worker_id} rejected"
+        assert why.text == f"no worker 'x' (JT_ROOM) accepted the job: {worker.worker_id} rejected"
 
 
 async def test_no_answer_in_time(world: World) -> None:

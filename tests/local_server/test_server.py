@@ -35,7 +35,7 @@ async def test_a_busy_port() -> None:
         with pytest.raises(PortBusyError) as busy:
             await LocalServer(port=one.port).start()
         assert str(busy.value) == (
-            f"127.0.0.1:{one.port} is in use: choose another port with --port, or 0 for any free one"
+            f"127.0.0.1:{one.port} is in use: choose another port with --port, or 0 to pick a free port"
         )
 
 

@@ -105,7 +105,7 @@ async def test_more_than_the_allowance_is_dropped_with_a_count() -> None:
         await until(all_is_read)
         assert store.dropped == 490
         assert texts(store)[:10] == ["x"] * 10
-        assert texts(store)[-1] == "490 lines of stdout dropped: more than can be shown"
+        assert texts(store)[-1] == "490 lines of stdout dropped: too many to show"
 
 
 async def test_the_rest_of_a_line_that_is_too_long_is_no_line_of_its_own() -> None:

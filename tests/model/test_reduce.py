@@ -105,7 +105,7 @@ def test_the_first_generation_may_be_told_of_after_a_save_that_it_serves_beside(
     state = run(
         ev.GenerationLoading(3, "agent.py"), ev.GenerationFailed(1, "KeyError", None, None, ""), state=state
     )
-    assert (state.generation.failed, state.generation.loading) == (1, 3)  # its processes do not become ready
+    assert (state.generation.failed, state.generation.loading) == (1, 3)  # its processes fail to start
 
 
 def test_a_roll_back_is_so_until_the_next_good_load() -> None:
@@ -217,7 +217,7 @@ def test_an_ended_job_keeps_how_it_ended_and_its_memory_after_its_process_is_for
             42,
             1,
             ev.JobStatus.FAILED,
-            "ended by signal 11",
+            "killed by SIGSEGV",
             1.0,
             ev.EndedBy.SIGNAL,
             None,

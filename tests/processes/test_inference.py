@@ -56,7 +56,7 @@ async def test_when_it_dies_requests_fail_and_it_is_made_anew() -> None:
         inference.ask(REQUEST, answers.append)
         nursery.children[0].end(None, 9)
         await until(lambda: answers)
-        assert answers[0].error == "the inference process ended: ended by signal 9"
+        assert answers[0].error == "the inference process ended: killed by SIGKILL"
         await until(lambda: len(nursery.children) == 2)
 
 

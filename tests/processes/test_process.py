@@ -106,7 +106,7 @@ async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked:
 async def test_a_process_that_is_not_idle_takes_no_job() -> None:
     run = Run(Nursery(prepare=lambda child: None), timings=ProcessTimings())
     await until(lambda: run.nursery.children)
-    with pytest.raises(RuntimeError, match="can take no job"):
+    with pytest.raises(RuntimeError, match="cannot run a job"):
         run.process.start_job(start_job(), "AJ_1", lambda _: None)
     run.process.kill("test over")
     await run.end()
@@ -115,7 +115,7 @@ async def test_a_process_that_is_not_idle_takes_no_job() -> None:
 async def test_the_sdk_import_and_the_initialisation_have_limits_of_their_own() -> None:
     importing = Run(Nursery(prepare=lambda child: None))
     prewarming = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
-    assert "SDK was not imported" in (await importing.end()).reason
+    assert "importing the SDK" in (await importing.end()).reason
     end = await prewarming.end()
     assert "initializeProcessTimeout" in end.reason
     assert end.killed
@@ -184,9 +184,9 @@ async def test_a_launch_that_fails_is_an_end_with_a_reason(error: Exception, why
 
     run = Run(Broken())
     end = await run.end()
-    assert (end.reason, end.by) == (f"cannot start: {why}", EndedBy.NO_PROCESS)
+    assert (end.reason, end.by) == (f"failed to start: {why}", EndedBy.NO_PROCESS)
     assert run.states == ["ended"]
-    with pytest.raises(ProcessFailed, match="cannot start"):
+    with pytest.raises(ProcessFailed, match="failed to start"):
         await run.process.ready
 
 
@@ -238,10 +238,10 @@ async def test_a_process_that_dies_by_itself_says_how() -> None:
     await run.process.ready
     run.child.end(None, 11)
     end = await run.end()
-    assert end == ProcessEnd("ended by signal 11", None, 11, killed=False, by=EndedBy.SIGNAL, unasked=True)
+    assert end == ProcessEnd("killed by SIGSEGV", None, 11, killed=False, by=EndedBy.SIGNAL, unasked=True)
 
 
-@pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "ended by signal 9")])
+@pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "killed by SIGKILL")])
 async def test_a_kill_by_the_kernel_is_told_apart(happened: bool, says: str) -> None:
     run = Run(Nursery())
     run.process._out_of_memory = lambda: happened
@@ -278,7 +278,7 @@ async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> N
     run.child.say(ch.EntryStarted(5.0))
     end = await run.end()
     assert end.killed
-    assert "could not be handled: UnicodeEncodeError" in end.reason
+    assert "while handling its message: UnicodeEncodeError" in end.reason
 
 
 async def test_a_kill_gets_through_while_something_is_waited_for() -> None:

@@ -59,7 +59,7 @@ async def test_a_prewarm_that_hangs_fails_with_its_place() -> None:
         child.answers = answers
 
     run = Run(Nursery(prepare))
-    with pytest.raises(ProcessFailed, match=r"it is at agent.py:12 in entry") as raised:
+    with pytest.raises(ProcessFailed, match=r"it was at agent.py:12 in entry") as raised:
         await run.process.ready
     failure = raised.value.failure
     assert failure is not None

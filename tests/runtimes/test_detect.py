@@ -121,10 +121,10 @@ def test_the_sample_agents(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("agent.ts", "there is no file"),
-        ("agent.mjs", "there is no file"),
-        ("gone.py", "there is no file"),
-        ("notes.txt", "is no agent file"),
+        ("agent.ts", "no such file"),
+        ("agent.mjs", "no such file"),
+        ("gone.py", "no such file"),
+        ("notes.txt", "is not an agent file"),
         ("folder", "is a folder"),
     ],
 )
@@ -143,13 +143,13 @@ def test_a_file_that_became_one_of_another_kind(tmp_path: Path) -> None:
     file.write_text("async def entry(ctx): ...\n")
     assert changed_kind(file, "native") == ""
     assert changed_kind(file, "livekit-agents") == (
-        "agent.py is a native file now, and was a livekit-agents one when agent-tui started: "
-        "start agent-tui again"
+        "agent.py is a native file now, but was a livekit-agents file when agent-tui started: "
+        "restart agent-tui"
     )
     file.write_text("from livekit.agents import AgentServer\n")
     assert changed_kind(file, "livekit-agents") == ""
     assert changed_kind(file, "native").startswith(
-        "agent.py is a livekit-agents file now, and was a native one"
+        "agent.py is a livekit-agents file now, but was a native file"
     )
 
 

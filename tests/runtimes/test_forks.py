@@ -145,7 +145,7 @@ async def test_a_base_killed_before_it_reports_a_fork_leaves_no_process(tmp_path
         base = await runtime.launch_base("b1", ["lossy"])
         while not isinstance(await base.receive(), Ready):
             pass
-        with pytest.raises(OSError, match="the process to fork from ended"):
+        with pytest.raises(OSError, match="the base process ended"):
             await base.fork(ProcessKind.JOB, "p1", Sink())
         assert (await base.wait()).signal == signal.SIGKILL
     left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]

@@ -101,7 +101,7 @@ def test_one_that_lacks_something_is_a_miss_with_its_reason(pythons: Pythons) ->
     assert (found.path, found.version) == (good, "3.12.1")
     assert [(miss.how, miss.reason) for miss in found.misses] == [
         ("VIRTUAL_ENV", "lacks wanted"),
-        (f".venv in {pythons.root / 'repo'}", "is Python 3.9.2, needed is 3.10 or later"),
+        (f".venv in {pythons.root / 'repo'}", "is Python 3.9.2, but 3.10 or later is needed"),
     ]
     assert found.misses[1].path == old
     assert len(pythons.asked) == len(set(pythons.asked))
@@ -129,7 +129,7 @@ def test_none_that_will_do_is_one_line_naming_all(pythons: Pythons) -> None:
 
 
 def test_python_that_is_not_there_is_told(pythons: Pythons) -> None:
-    with pytest.raises(UserError, match="--python python9: there is no such file"):
+    with pytest.raises(UserError, match="--python python9: no such file"):
         find(pythons, agent(pythons), "python9")
     with pytest.raises(UserError, match="does not exist"):
         find(pythons, agent(pythons), "/nowhere/python")
@@ -177,8 +177,8 @@ def test_a_project_with_modules_named_like_the_standard_librarys_is_asked_about(
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("exit 3", "ended with code 3"),
-        ("echo hello", "cannot be asked: gave no answer that can be read"),
+        ("exit 3", "exited with code 3"),
+        ("echo hello", "failed to run: printed no JSON"),
         ("echo no >&2; exit 1", "code 1: no"),
     ],
 )

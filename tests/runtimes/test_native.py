@@ -375,7 +375,7 @@ async def test_request_functions(sink: Sink) -> None:
         child.send(AcceptOutcome("AJ_salon"))
         await poll(lambda: sink.printed() == ["accepted AJ_salon"])
         child.send(AcceptOutcome("AJ_twice"))
-        await poll(lambda: sink.logged("was answered already"))
+        await poll(lambda: sink.logged("was already answered"))
         child.send(Ping(9))
         assert await child.receive() == Pong(9)  # and no second answer came before it
 

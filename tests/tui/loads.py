@@ -8,7 +8,7 @@ from agent_tui.tui.widgets.text import Line
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 
-DIFF = """generation 2 against 1: 2 files, +2 -2 lines
+DIFF = """generation 2 compared with 1: 2 files, +2 -2 lines
 --- agent.py
 +++ agent.py
 @@ -8,3 +8,3 @@
@@ -20,7 +20,7 @@ DIFF = """generation 2 against 1: 2 files, +2 -2 lines
 +++ /dev/null
 @@ -1 +0,0 @@
 -x
-=== .env changed: its content is not kept"""
+=== .env changed: content not kept"""
 
 
 HOSTILE = "\x1b[2J\r[bold]x[/]\x1b]0;title\x07\u202e[red"

@@ -257,7 +257,7 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
         await until(lambda: app.return_code is not None)
         assert app.return_code == 1
         assert [str(line) for line in app._exit_renderables] == [
-            "agent-tui: agent-tui's own screen failed: RuntimeError: it [/broke]"
+            "agent-tui: internal error (screen): RuntimeError: it [/broke]"
         ]
 
 

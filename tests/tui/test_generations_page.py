@@ -130,7 +130,7 @@ async def test_a_roll_back_is_confirmed_first_and_then_seen() -> None:
         assert "rolled back to 1: the next save or r" in str(page.query_one("#loads-box").border_title)
 
 
-@pytest.mark.parametrize(("presses", "why"), [(0, "did load"), (1, "generation 2 is the one that serves")])
+@pytest.mark.parametrize(("presses", "why"), [(0, "did load"), (1, "generation 2 is already current")])
 async def test_what_cannot_be_rolled_back_to_is_not_asked_about(presses: int, why: str) -> None:
     engine = FakeEngine()
     histories.stale(engine)

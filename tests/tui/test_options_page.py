@@ -97,7 +97,7 @@ async def test_a_bad_value_is_told_as_it_is_typed_and_not_sent() -> None:
 
 async def test_a_refused_step_keeps_what_was_typed() -> None:
     async with page() as (engine, pilot, shown):
-        engine.refuse = "the old values stay: no server there"
+        engine.refuse = "no server there; the old values stay in force"
         row(shown, "wsURL").query_one(Input).value = "ws://nowhere"
         await pilot.pause()
         await pilot.press("ctrl+s")

@@ -255,7 +255,7 @@ async def test_an_internal_error_is_reported_and_the_engine_goes_on(
     stream = engine.subscribe()
     assert (await engine.send(command)).ok
     await finished(engine)
-    text = "agent-tui's own tuner failed: LookupError: no such figure"
+    text = "internal error (tuner): LookupError: no such figure"
     assert ended(engine.state) == text
     assert (await engine.send(command)).ok  # it takes the next one
     await finished(engine)

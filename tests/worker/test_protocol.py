@@ -280,13 +280,13 @@ def test_a_job_update_carries_status_and_error() -> None:
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
-        (b"\xff\xff\xff", "not a message"),
+        (b"\xff\xff\xff", "not a LiveKit message"),
         (b"", "empty message"),
         (b"\x7a\x02hi", "field 15"),
         (agent.ServerMessage(go_away={}).SerializeToString(), "go_away"),
         (agent.ServerMessage(availability={}).SerializeToString(), "job id"),
         (agent.ServerMessage(assignment={}).SerializeToString(), "job id"),
-        (registered("AW_9").SerializeToString(), "not open"),
+        (registered("AW_9").SerializeToString(), "without an open registration"),
     ],
 )
 def test_a_frame_that_cannot_be_used_is_reported_and_survived(frame: bytes, said: str) -> None:

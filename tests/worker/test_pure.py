@@ -183,7 +183,7 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJkZXZrZXkifQ.RUBdwNP9lhxJg
         (403, "<html>forbidden", "--api-secret"),
         (404, "404 page not found\n", "path"),
         (407, "", "proxy"),
-        (502, "Bad Gateway", "trouble"),
+        (502, "Bad Gateway", "reports an error"),
         (200, "<html>hello", "--ws-url"),
     ],
 )
@@ -219,7 +219,7 @@ def test_a_refusals_body_cannot_reach_the_terminal_raw() -> None:
             "nothing listens on h:7880",
         ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
-        (ConnectionResetError(errno.ECONNRESET, "reset"), "hung up"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "closed the connection"),
         (socket.gaierror(-2, "Name or service not known"), "host name 'h'"),
         (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "TLS"),
         (TimeoutError(), "in time"),
@@ -306,6 +306,4 @@ def test_the_clock_of_a_server_is_read_from_its_answer() -> None:
 )
 def test_a_want_of_descriptors_is_not_put_down_to_the_server(error: OSError) -> None:
     assert lacks_descriptors(error)
-    assert explain_unreachable(error, "ws://h:1/agent").endswith(
-        "no file descriptor is left here (see ulimit -n)"
-    )
+    assert explain_unreachable(error, "ws://h:1/agent").endswith("out of file descriptors (see ulimit -n)")

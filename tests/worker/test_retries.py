@@ -26,7 +26,7 @@ def test_pauses_between_attempts_grow_and_the_last_failure_raises() -> None:
     async def scenario() -> None:
         server, told = MemoryServer(DOWN), Recorder()
         worker = make_worker(server, told, max_retry=6, timings=Timings(backoff_jitter=0.0))
-        with pytest.raises(ServerError, match="gave up after 7 attempts: nothing listens") as raised:
+        with pytest.raises(ServerError, match="no connection after 7 attempts: nothing listens") as raised:
             await worker.run()
         assert raised.value.exit_code is ExitCode.SERVER
         assert server.attempts == [0.0, 2.0, 6.0, 12.0, 20.0, 30.0, 40.0]
@@ -46,7 +46,7 @@ def test_without_retries_the_first_failure_raises() -> None:
 
 
 def test_a_want_of_descriptors_is_waited_out_and_counts_as_no_attempt() -> None:
-    none_left = ConnectFailedError("no file descriptor is left here", is_local=True)
+    none_left = ConnectFailedError("out of file descriptors", is_local=True)
 
     async def scenario() -> None:
         server = MemoryServer(*[none_left] * 20, DOWN, {})
@@ -79,7 +79,7 @@ def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
         for round_ in range(1, 5):
             await told.until(Registered, round_)
             server.link.hang_up()
-        with pytest.raises(ServerError, match="gave up after 4 attempts"):
+        with pytest.raises(ServerError, match="no connection after 4 attempts"):
             await running
 
     run_virtual(scenario)
@@ -185,7 +185,7 @@ def test_a_retry_with_a_bad_server_changes_nothing() -> None:
 def test_a_retry_cuts_a_pause_short() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, {})) as scene:
-            assert scene.worker.trouble == "not connected to livekit: backing off"
+            assert scene.worker.trouble == "not connected to LiveKit: backing off"
             scene.worker.retry()
             await settle()
             assert scene.worker.state is WorkerState.REGISTERED

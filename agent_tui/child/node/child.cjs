@@ -112,7 +112,7 @@ class Child {
 
   /** Runs the job's wind-down, as if the host had asked for it; agent-tui's guard ends what takes too long. */
   hostLost() {
-    if (!process.emit('message', { case: 'shutdownRequest', value: { reason: 'agent-tui is gone' } })) {
+    if (!process.emit('message', { case: 'shutdownRequest', value: { reason: 'agent-tui exited' } })) {
       process.exit(0);
     }
   }

@@ -15,7 +15,7 @@ const OPTIONS = [
   'production', 'requestFunc', 'serverType', 'sessionEndTimeout', 'shutdownProcessTimeout', 'workerToken', 'wsURL',
 ];
 const FLAGS = ['canPublish', 'canSubscribe', 'canPublishData', 'canUpdateMetadata', 'hidden'];
-const NEVER_CAME = 'the outcome never came';
+const NEVER_CAME = 'agent-tui did not report whether the job was assigned';
 
 /** Replaces the SDK's ways to start a worker: keeps what the file passed, and starts nothing. */
 class Capture {
@@ -196,7 +196,7 @@ function serve(child, request, load) {
     };
     // As in the SDK, `accept` does not wait for the job.
     const accept = async ({ name, identity, metadata, attributes }) => {
-      if (offer.answered) throw new Error(`the offer of job ${value.job_id} was answered already`);
+      if (offer.answered) throw new Error(`the offer of job ${value.job_id} was already answered`);
       const plain = Object.fromEntries(Object.entries(attributes ?? {}).map(([key, each]) => [key, String(each)]));
       const named = { ...plain, 'lk.agent.name': value.job.agentName ?? '' };
       answer({

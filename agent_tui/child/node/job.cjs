@@ -84,7 +84,7 @@ function watched(child, definition, acknowledges) {
 async function waitForDebugger(child, port, isEnding) {
   if (!inspector.url()) inspector.open(port, '127.0.0.1', false);
   if (!inspector.url()) {
-    console.error(`port ${port} is not free: the job goes on without a debugger`);
+    console.error(`--debug: port ${port} is not available; the job runs without a debugger`);
     return;
   }
   console.error(`waiting for a debugger on 127.0.0.1:${port} (pid ${process.pid})`);

@@ -210,7 +210,7 @@ class Channel:
 
     def _tell_dropped(self, place: int) -> None:
         count, self._dropped = self._dropped, 0
-        text = f"{count} log records dropped: they came faster than they could be shown"
+        text = f"{count} log records dropped: they came too fast to show"
         line = encode(
             "log", {"level": 30, "logger": "agent-tui", "ts": time.time(), "text": text, "fields": {}}
         )

@@ -22,7 +22,7 @@ OUTCOME_LIMIT_S = 60.0
 """How long `await req.accept()` waits to hear what became of the offer, should the host never say."""
 
 
-NEVER_CAME = "the outcome never came"
+NEVER_CAME = "agent-tui did not report whether the job was assigned"
 
 
 class AlreadyAnswered(RuntimeError):
@@ -60,7 +60,7 @@ class Offer:
     ) -> None:
         """Sends the answer; raises AlreadyAnswered for a second one."""
         if self.answered:
-            raise AlreadyAnswered(f"the offer of job {self.job_id} was answered already")
+            raise AlreadyAnswered(f"the offer of job {self.job_id} was already answered")
         self.answered = True
         self._say("request_answer", job_id=self.job_id, accept=accept, terminate=terminate, error=error)
 

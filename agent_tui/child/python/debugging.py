@@ -54,7 +54,7 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
         return sys.__breakpointhook__(*args, **kwargs)
     caller = sys._getframe(1)
     _log.warning(
-        "breakpoint() at %s:%d passed over: no debugger is attached to pid %d",
+        "breakpoint() at %s:%d ignored: no debugger is attached to pid %d",
         caller.f_code.co_filename,
         caller.f_lineno,
         os.getpid(),
@@ -73,12 +73,14 @@ async def wait_for_client(port: int) -> None:
     try:
         debugpy: Any = importlib.import_module("debugpy")
     except ImportError:
-        _log.warning("--debug: the agent's environment has no debugpy; the job goes on (pip install debugpy)")
+        _log.warning(
+            "--debug: debugpy is not installed for the agent (pip install debugpy); the job runs without it"
+        )
         return
     try:
         debugpy.listen(("127.0.0.1", port))
     except Exception as error:
-        _log.warning("--debug: port %d cannot be had (%s); the job goes on without a debugger", port, error)
+        _log.warning("--debug: port %d is not available (%s); the job runs without a debugger", port, error)
         return
     _log.warning("waiting for a debugger on 127.0.0.1:%d (pid %d)", port, os.getpid())
     came = asyncio.Event()

@@ -66,7 +66,7 @@ class SdkAgent:
 
         async def reject(terminate: bool = False) -> None:
             if offer.answered:
-                _log.warning("job %s was rejected after it had been answered", message.id)
+                _log.warning("job %s was rejected after it was answered", message.id)
             else:
                 offer.answer(terminate=bool(terminate))
 

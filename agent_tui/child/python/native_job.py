@@ -114,7 +114,7 @@ class _JobProcess:
 
     def _start(self, value: dict[str, Any]) -> None:
         if self._job is not None:
-            _log.error("a second job came to this process; it was not started")
+            _log.error("ignored a second job: this process runs one")
             return
         context = native.Context(value, self._process, self._end, self._joined)
         fields = {"job_id": context.job.id, "room": context.job.room.name}
@@ -166,7 +166,7 @@ class _JobProcess:
             entry.cancel()
             done, _ = await asyncio.wait([entry], timeout=CANCEL_LIMIT_S)
             if not done:
-                _log.warning("the entry function goes on although it was cancelled")
+                _log.warning("the entry function is still running although it was cancelled")
 
 
 async def _call_back(callback: Callable[..., Any], reason: str) -> None:

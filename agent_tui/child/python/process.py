@@ -29,7 +29,7 @@ HOST_LOST_GRACE_S = 8.0
 """How long a job may take to leave its room after the host has gone; then the group is killed."""
 
 FLUSH_S = 2.0
-HOST_LOST = "agent-tui is gone"
+HOST_LOST = "agent-tui exited"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class HostLink:
         try:
             self._listener(case, value)
         except Exception:
-            logging.getLogger("agent-tui").exception("message %s could not be handled", case)
+            logging.getLogger("agent-tui").exception("failed to handle message %s", case)
 
     def _look_around(self) -> None:
         now = debugging.attached()

@@ -168,7 +168,7 @@ def _hook(snapshot: Snapshot) -> Any:
 
     def hook(path: str) -> Any:
         if path not in snapshot.served:
-            raise ImportError(f"{path} is not the project's")
+            raise ImportError(f"{path} is not a file of the project")
         return finder(path, *loaders)
 
     return hook

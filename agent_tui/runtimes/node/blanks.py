@@ -44,8 +44,8 @@ MOST_DEATHS = 3
 IMPORT_LIMIT_S = 60.0
 """As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
 
-BY_ITSELF = "it ended by itself"
-NOT_IMPORTED = f"the SDK was not imported within {IMPORT_LIMIT_S:g} s"
+BY_ITSELF = "it exited unexpectedly"
+NOT_IMPORTED = f"importing the SDK took longer than {IMPORT_LIMIT_S:g} s"
 _ENDED_BY = {BY_ITSELF: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
 
 COMPILE_CACHE_SINCE = 22
@@ -203,7 +203,7 @@ class Blanks:
         """Take a blank back that was claimed and got no spec."""
         self._stock.insert(0, blank)
         if self._closing:
-            self._end(blank, "agent-tui ends")
+            self._end(blank, "agent-tui is stopping")
         elif not blank.ready.done() and self._clock.monotonic() - blank.since >= IMPORT_LIMIT_S:
             self._preload = ()
             self._end(blank, NOT_IMPORTED)

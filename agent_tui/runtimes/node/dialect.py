@@ -71,7 +71,7 @@ class NodeDialect:
         try:
             return self._sdk_message(line)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self.complain(f"not a message of a child: {line[:200]!r} ({error})")
+            self.complain(f"ignored an invalid message: {line[:200]!r} ({error})")
             return []
 
     def complain(self, text: str) -> None:

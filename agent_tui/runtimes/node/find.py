@@ -82,15 +82,15 @@ def find_node(
             version, executable = (ask or ask_node)(path, environ)
             numbers = tuple(int(each) for each in version.split(".")[:2])
         except (OSError, ValueError, TypeError) as error:
-            misses.append(Miss(path, how, f"cannot be asked: {error}"))
+            misses.append(Miss(path, how, f"failed to run: {error}"))
             continue
         if numbers[0] < OLDEST_NODE:
-            reason = f"is Node {version}, needed is {OLDEST_NODE} or later"
+            reason = f"is Node {version}, but {OLDEST_NODE} or later is needed"
             misses.append(Miss(path, how, reason))
             continue
         return with_packages(NodeInterpreter(executable, version, how, tuple(misses)), real)
     tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Node was found"
-    advice = f"install Node {OLDEST_NODE} or later, or give one with --node"
+    advice = f"install Node {OLDEST_NODE} or later, or choose one with --node"
     raise UserError(f"no Node can run {file}: {tried}; {advice}")
 
 
@@ -189,7 +189,7 @@ def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
     answer = answer_of([str(path), "-e", _QUESTION], plain)
     if not isinstance(answer, list) or len(answer) != 2:
-        raise ValueError("is not a Node")
+        raise ValueError("is not Node")
     version, executable = answer
     return str(version), Path(str(executable))
 
@@ -215,7 +215,7 @@ def find_package(file: Path) -> tuple[Path, str]:
     if numbers < OLDEST_SDK:
         oldest = ".".join(map(str, OLDEST_SDK))
         raise UserError(
-            f"{PACKAGE} {version} in {folder} is too old, needed is {oldest} or later: "
+            f"{PACKAGE} {version} in {folder} is too old, {oldest} or later is needed: "
             f"run npm install {PACKAGE}@latest in {_home(file)}"
         )
     return folder, version
@@ -233,8 +233,8 @@ def find_typescript(file: Path, node: tuple[int, ...], version: str) -> tuple[Pa
         flags = ["--experimental-transform-types", "--disable-warning=ExperimentalWarning"]
         return None, tuple(flags)
     raise UserError(
-        f"{file} is TypeScript, which Node {version} does not read: run npm install --save-dev tsx in "
-        f"{_home(file)}, or give Node 22.7 or later with --node"
+        f"{file} is TypeScript, which Node {version} cannot run: run npm install --save-dev tsx in "
+        f"{_home(file)}, or choose Node 22.7 or later with --node"
     )
 
 

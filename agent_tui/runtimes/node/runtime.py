@@ -68,7 +68,7 @@ class NodeRuntime:
     ) -> NodeChild:
         """Start a child of that kind. `functions` is the manifest's. Raise OSError."""
         if self._over:
-            raise OSError("its generation is over")
+            raise OSError("its generation has ended")
         found = json.loads(functions) if functions else {}
         dialect = NodeDialect(kind, process_id, self._sink, self._clock, self.environ)
         initialize = b"" if kind is ProcessKind.CONTROL else self._initialize()

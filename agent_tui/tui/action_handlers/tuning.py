@@ -59,7 +59,7 @@ class TuningActions(Handlers):
         """Whether so many test jobs may be made on this server; asks where that is not clear."""
         server = self.app.state.server
         if server is None:
-            raise UserError("no server is in use yet")
+            raise UserError("no server yet: agent-tui is starting")
         confirmed = not server.remote or server.host == self.app.confirmed_host
         return confirmed or await self.app.host_typed(what)
 

@@ -213,7 +213,7 @@ class GenerationsPage(Follower, Page[None]):
         if entry is None or entry.record is None or not entry.record.good:
             self._tell("only a generation that did load can be rolled back to", failed=True)
         elif entry.number == self._state.generation.current:
-            self._tell(f"generation {entry.number} is the one that serves", failed=True)
+            self._tell(f"generation {entry.number} is already current", failed=True)
         else:
             self.run_worker(self._roll_back(entry.number), group="load")
 

@@ -204,7 +204,7 @@ async def test_one_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
         first = blanks.stock[0]
         await ready(first)
         first.process.kill()
-        await poll(lambda: states(events, first.id)[-1] == (ProcessState.ENDED, "it ended by itself"))
+        await poll(lambda: states(events, first.id)[-1] == (ProcessState.ENDED, "it exited unexpectedly"))
         await poll(lambda: len(blanks.stock) == STOCK)
         assert first not in blanks.stock
 
@@ -215,7 +215,7 @@ async def test_one_that_dies_while_it_imports_makes_the_next_ones_import_only_th
         Stock.code = "raise SystemExit(0)"
         blanks.discard("they import no package")
         await poll(lambda: [] in Stock.preloads[STOCK:])
-        why = "it ended by itself"  # the event follows when it is reaped
+        why = "it exited unexpectedly"  # the event follows when it is reaped
         await poll(lambda: why in [each.reason for each in events if isinstance(each, ProcessChanged)])
 
 
@@ -229,7 +229,7 @@ async def test_one_that_never_imports_the_sdk_does_not_come_back(tmp_path: Path)
         blanks.clock.advance(IMPORT_LIMIT_S)
         blanks.give_back(hung)
         assert hung not in blanks.stock
-        why = (ProcessState.ENDED, "the SDK was not imported within 60 s")
+        why = (ProcessState.ENDED, "importing the SDK took longer than 60 s")
         await poll(lambda: states(events, hung.id)[-1] == why)
         assert not alive(hung.pid)
 

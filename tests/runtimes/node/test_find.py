@@ -49,9 +49,9 @@ def test_the_order_and_the_misses(tmp_path: Path) -> None:
     node = find_node(tmp_path / "agent.mjs", environ, ask=ask)
     assert (node.path, node.how) == (tmp_path / "bin/node", "node on PATH")
     assert [(each.how, each.reason) for each in node.misses] == [
-        ("nvm, default", "is Node 18.20.1, needed is 20 or later"),
-        ("volta", "cannot be asked: no such program"),
-        ("fnm, default", "is Node 19.0.0, needed is 20 or later"),
+        ("nvm, default", "is Node 18.20.1, but 20 or later is needed"),
+        ("volta", "failed to run: no such program"),
+        ("fnm, default", "is Node 19.0.0, but 20 or later is needed"),
     ]
     assert ask.asked[0].endswith("v20.11.1/bin/node")
 
@@ -78,15 +78,15 @@ def test_no_node(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         find_node(tmp_path / "agent.mjs", {"PATH": str(tmp_path / "bin")}, ask=Nodes({"bin/node": "18.1.0"}))
     assert str(error.value) == (
-        f"no Node can run {tmp_path}/agent.mjs: {tmp_path}/bin/node (node on PATH) is Node 18.1.0, needed is "
-        "20 or later; install Node 20 or later, or give one with --node"
+        f"no Node can run {tmp_path}/agent.mjs: {tmp_path}/bin/node (node on PATH) is Node 18.1.0, but "
+        "20 or later is needed; install Node 20 or later, or choose one with --node"
     )
 
 
 @pytest.mark.parametrize(
     ("version", "says"),
     [
-        ("1.4.11", "@livekit/agents 1.4.11 in {folder}/node_modules/@livekit/agents is too old, needed is 1.5 or later"),
+        ("1.4.11", "@livekit/agents 1.4.11 in {folder}/node_modules/@livekit/agents is too old, 1.5 or later is needed"),
         ("0.7.9", "is too old"),
         ("1.5.0", ""),
         ("2.0.0-rc.1", ""),
@@ -126,8 +126,8 @@ def test_what_reads_typescript(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         find_node(tmp_path / "agent.ts", environ, ask=Nodes({"bin/node": "20.11.0"}))
     assert str(error.value) == (
-        f"{tmp_path}/agent.ts is TypeScript, which Node 20.11.0 does not read: run npm install --save-dev tsx "
-        f"in {tmp_path}, or give Node 22.7 or later with --node"
+        f"{tmp_path}/agent.ts is TypeScript, which Node 20.11.0 cannot run: run npm install --save-dev tsx "
+        f"in {tmp_path}, or choose Node 22.7 or later with --node"
     )
     node = find_node(tmp_path / "agent.ts", environ, ask=Nodes({"bin/node": "22.18.0"}))
     assert (node.typescript, node.tsx) == ("strip", None)
