@@ -22,7 +22,7 @@ def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(
-        ev.WorkerDisconnected("the server hung up", 1.0, 1),
+        ev.WorkerDisconnected("the server dropped the connection", 1.0, 1),
         ev.WorkerDisconnected("nothing listens", 2.0, 2),
         ev.WorkerRegistered("AW_2", "ws://x", ev.ServerKind.FOUND, "1.13.5", "", "eu", "ND_1"),
     )
@@ -33,7 +33,7 @@ def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
         "local 1.13.5",
         "eu, node ND_1",
         "1, last lost at",
-        "the server hung up",
+        "the server dropped the connection",
     ):
         assert wanted in shown
     assert "nothing listens" not in shown

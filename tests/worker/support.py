@@ -115,7 +115,7 @@ class MemoryLink:
         self._incoming.put_nowait(raw)
 
     def hang_up(self) -> None:
-        self._incoming.put_nowait(TransportLostError("the server hung up"))
+        self._incoming.put_nowait(TransportLostError("the server dropped the connection"))
 
     def kinds(self) -> list[str]:
         return [message.WhichOneof("message") or "" for message in self.got]

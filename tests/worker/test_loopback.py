@@ -196,7 +196,7 @@ async def test_a_server_that_registers_and_hangs_up_is_given_up() -> None:
 
     told = Recorder()
     async with scripted(handler) as (_, url):
-        with pytest.raises(ServerError, match="after 4 attempts: the server hung up"):
+        with pytest.raises(ServerError, match="after 4 attempts: the server dropped the connection"):
             await quick_worker(url, told, max_retry=3).run()
     assert len(told.all(Registered)) == 4
 
@@ -280,7 +280,7 @@ async def bare(answer: bytes | None) -> AsyncIterator[str]:
     [
         ("wss", b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak TLS"),
         ("ws", b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak websocket"),
-        ("ws", b"", "does not speak websocket|hung up before answering"),
+        ("ws", b"", "does not speak websocket|closed the connection before it answered"),
         ("ws", None, "did not answer in time"),
     ],
 )

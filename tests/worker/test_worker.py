@@ -59,7 +59,7 @@ def test_trap_02_a_lost_connection_says_what_was_sent_last() -> None:
             await settle()
             scene.server.link.hang_up()
             reason = (await scene.told.until(Disconnected)).reason
-            assert reason == "the server hung up, last sent: update_job"
+            assert reason == "the server dropped the connection, last sent: update_job"
 
     run_virtual(scenario)
 
