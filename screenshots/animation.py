@@ -66,12 +66,13 @@ def _document(frames: Sequence[Frame], starts: Sequence[float], length_s: float)
     patterns: dict[tuple[int, ...], list[Mark]] = defaultdict(list)
     for mark, numbers in seen.items():
         patterns[tuple(numbers)].append(mark)
-    rules, layers = [], ([], [])  # type: tuple[list[str], tuple[list[str], list[str]]]
-    for index, (numbers, marks) in enumerate(sorted(patterns.items())):
-        always = len(numbers) == len(frames)
+    rules: list[str] = []
+    layers: tuple[list[str], list[str]] = ([], [])
+    for index, (when, marks) in enumerate(sorted(patterns.items())):
+        always = len(when) == len(frames)
         if not always:
-            rules.append(f"@keyframes k{index}{{{_steps(numbers, starts)}}}")
-            shown = "visible" if numbers[-1] == len(frames) - 1 else "hidden"
+            rules.append(f"@keyframes k{index}{{{_steps(when, starts)}}}")
+            shown = "visible" if when[-1] == len(frames) - 1 else "hidden"
             rules.append(f".p{index}{{visibility:{shown};animation-name:k{index}}}")
         for layer, group in enumerate(layers):
             inner = "".join(mark.markup for mark in marks if mark.layer == layer)

@@ -120,12 +120,13 @@ async def saves(work: Path) -> None:
         while not over.is_set():
             # What `export_screenshot` does first. The rest is slow, and would slow down what is filmed.
             shot = app.screen._compositor.render_update(full=True, simplify=True)
+            assert shot is not None
             shots.append((time.monotonic(), shot, caption))
             await asyncio.sleep(FRAME_S)
 
     async def dispatch(app: AgentTuiApp) -> None:
         for number in count(1):
-            await app.handle.send(cmd.Dispatch(room=f"demo-{number}"))
+            await app.engine.send(cmd.Dispatch(room=f"demo-{number}"))
             await asyncio.sleep(DISPATCH_S)
 
     def save(text: str) -> None:
@@ -156,6 +157,8 @@ async def saves(work: Path) -> None:
         save(code.replace("Servus", "Moin"))
         await until(lambda: app.state.generation.current > 2)
         await pilot.pause(2.5)
+        if dispatching.done():
+            dispatching.result()
         dispatching.cancel()
         await until(lambda: _all_ended(app.state))
         totals = app.state.totals
@@ -204,9 +207,9 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
     """A real one: it takes a minute."""
     load = Load(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
-    await app.handle.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
+    await app.engine.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
     async with asyncio.timeout(SWEEP_S):
-        while app.handle.state.tuning.sweeping:
+        while app.engine.state.tuning.sweeping:
             await pilot.pause(0.2)
     await pilot.press("T")
     await pilot.pause(1.0)
