@@ -1,6 +1,6 @@
 // The loader hooks of one process, in Node's thread for them: the project's modules come from the snapshot.
 import { fileURLToPath } from 'node:url';
-import { stem } from './paths.cjs';
+import { checkRegular, stem } from './paths.cjs';
 import { answer } from './stacks.mjs';
 
 const OURS = new URL('.', import.meta.url).href;
@@ -38,11 +38,14 @@ export async function resolve(specifier, context, nextResolve) {
   if (!isProjects(context.parentURL)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
     try {
-      return withoutLater(await withTypeScript(specifier, context, nextResolve), specifier, context.parentURL);
+      const found = await withTypeScript(specifier, context, nextResolve);
+      if (isProjects(found.url) && snapshot.has(pathOf(found.url))) return found;
+      // What the snapshot has under this name may be something else on disk by now, such as a link elsewhere.
+      return fromSnapshot(specifier, context) ?? withoutLater(found, specifier, context.parentURL);
     } catch (error) {
-      const url = ofSnapshot(specifier, context.parentURL);
-      if (!url) throw error;
-      return { url, format: formatOf(url), shortCircuit: true, importAttributes: context.importAttributes };
+      const found = fromSnapshot(specifier, context);
+      if (!found) throw error;
+      return found;
     }
   }
   const found = await nextResolve(specifier, context);
@@ -52,22 +55,27 @@ export async function resolve(specifier, context, nextResolve) {
 }
 
 /** A relative import of a file that the snapshot has and the disk may not have any more. */
-function ofSnapshot(specifier, parentURL) {
+function fromSnapshot(specifier, { parentURL, importAttributes }) {
+  let url;
   try {
     const { href } = new URL(specifier, parentURL);
     const suffix = /\.[cm]?jsx?$/.exec(href)?.[0] ?? '';
     const others = (TYPESCRIPT[suffix] ?? []).map((each) => href.slice(0, -suffix.length) + each);
-    return [href, ...others].find((each) => snapshot.has(fileURLToPath(each)));
+    url = [href, ...others].find((each) => snapshot.has(fileURLToPath(each)));
   } catch {
     return undefined;
   }
+  return url && { url, format: formatOf(url), shortCircuit: true, importAttributes };
+}
+
+function pathOf(url) {
+  return fileURLToPath(url.split('?')[0]);
 }
 
 /** What was found, unless the generation does not have it: then it was saved since. */
 function withoutLater(found, specifier, parentURL) {
   if (missing.size === 0 || !isProjects(found.url)) return found;
-  const file = fileURLToPath(found.url.split('?')[0]);
-  if (snapshot.has(file) || !missing.has(stem(file))) return found;
+  if (!missing.has(stem(pathOf(found.url)))) return found;
   const text = `Cannot find module '${specifier}' imported from ${fileURLToPath(parentURL)}: it was not there when this code was loaded`;
   throw Object.assign(new Error(text), { code: 'ERR_MODULE_NOT_FOUND', url: found.url });
 }
@@ -101,10 +109,18 @@ async function withTypeScript(specifier, context, nextResolve) {
 export async function load(url, context, nextLoad) {
   if (url === SHIM) return { format: 'module', source: shimSource(), shortCircuit: true };
   if (!isProjects(url)) return nextLoad(url, context);
-  const file = fileURLToPath(url.split('?')[0]);
+  const file = pathOf(url);
   files.add(file);
   const source = snapshot.get(file);
-  if (source === undefined) return nextLoad(url, context);
+  if (source === undefined) {
+    checkRegular(file);
+    return nextLoad(url, context);
+  }
+  // The disk is not asked where the format is known: by now the name may be a device that never ends.
+  // Node reads a CommonJS module itself; modules.cjs gives it the source.
+  if (context.format && !context.format.startsWith('commonjs')) {
+    return { format: context.format, source, shortCircuit: true };
+  }
   let loaded;
   try {
     loaded = await nextLoad(url, context);
@@ -112,7 +128,6 @@ export async function load(url, context, nextLoad) {
     if (error.code !== 'ENOENT' || !context.format) throw error;
     loaded = { format: context.format, source: '' }; // it was deleted since
   }
-  // Node reads a CommonJS module itself; modules.cjs gives it the source.
   if (loaded.source === null || loaded.source === undefined) return loaded;
   return { ...loaded, source, shortCircuit: true };
 }

@@ -8,7 +8,7 @@ const Module = require('node:module');
 const path = require('node:path');
 const { MessageChannel } = require('node:worker_threads');
 const { fileURLToPath, pathToFileURL } = require('node:url');
-const { EXTENSIONS, stem } = require('./paths.cjs');
+const { EXTENSIONS, checkRegular, stem } = require('./paths.cjs');
 
 const OURS = __dirname + path.sep;
 const PACKAGES = `${path.sep}node_modules${path.sep}`;
@@ -136,19 +136,22 @@ class Modules {
       Module._extensions[extension] = (module, filename) => {
         if (isProjects(filename)) this.#required.set(filename, true);
         const source = this.#snapshot.get(filename);
-        return source === undefined ? load(module, filename) : reading(filename, source, () => load(module, filename));
+        if (source !== undefined) return reading(filename, source, () => load(module, filename));
+        if (isProjects(filename)) checkRegular(filename);
+        return load(module, filename);
       };
     }
     const resolve = Module._resolveFilename;
     const bare = this.#bare;
+    const isKept = (file) => this.#snapshot.has(file);
     // A file that the snapshot has and the disk may not have any more.
     const ofSnapshot = (request, importer) => {
       if (!/^\.{1,2}\/|^\//.test(request)) return undefined;
       const base = path.resolve(path.dirname(importer), request);
       const names = [base, base.replace(/\.([cm]?)js$/, '.$1ts'), ...EXTENSIONS.map((each) => base + each)];
-      return [...names, `${base}/index.js`, `${base}/index.ts`].find((each) => this.#snapshot.has(each));
+      return [...names, `${base}/index.js`, `${base}/index.ts`].find(isKept);
     };
-    const isLater = (file) => !this.#snapshot.has(file) && isProjects(file) && this.#missing.has(stem(file));
+    const isLater = (file) => !isKept(file) && isProjects(file) && this.#missing.has(stem(file));
     Module._resolveFilename = function (request, parent, ...rest) {
       let found;
       try {
@@ -156,6 +159,9 @@ class Modules {
       } catch (error) {
         found = parent?.filename && isProjects(parent.filename) && ofSnapshot(request, parent.filename);
         if (!found) throw error;
+      }
+      if (isProjects(found) && !isKept(found) && parent?.filename && isProjects(parent.filename)) {
+        found = ofSnapshot(request, parent.filename) ?? found; // the name may be a link elsewhere by now
       }
       if (isLater(found)) {
         throw Object.assign(new Error(`Cannot find module '${request}': it was not there when this code was loaded`), {

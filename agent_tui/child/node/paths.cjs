@@ -1,5 +1,6 @@
-// What files of modules are called.
+// The files of modules: what they are called, and whether they can be read.
 'use strict';
+const fs = require('node:fs');
 
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.json', '.ts', '.cts', '.mts', '.jsx', '.tsx'];
 
@@ -11,4 +12,10 @@ function stem(file) {
   return base.endsWith('/index') ? base.slice(0, -'/index'.length) : base;
 }
 
-module.exports = { EXTENSIONS, stem };
+/** Throw for a device, a pipe or a socket: reading one may never end. */
+function checkRegular(file) {
+  const found = fs.statSync(file, { throwIfNoEntry: false });
+  if (found && !found.isFile() && !found.isDirectory()) throw new Error(`${file} is not a regular file`);
+}
+
+module.exports = { EXTENSIONS, checkRegular, stem };

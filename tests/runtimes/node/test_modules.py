@@ -53,11 +53,13 @@ async def test_imports_that_run_late_still_get_the_old_code(tmp_path: Path) -> N
         assert host.sink.printed() == [f"1 1 1 new ERR_MODULE_NOT_FOUND {host.file.as_uri()}"]
 
 
-async def test_a_module_that_was_deleted_meanwhile_is_still_there(tmp_path: Path) -> None:
+async def test_a_module_that_was_deleted_or_replaced_meanwhile_is_still_there(tmp_path: Path) -> None:
     files = {"agent.mjs": LAZY, "first.mjs": "export const first = 1;\n"}
     files |= {"second.mjs": "export const second = 1;\n", "data.json": '{"third": 1}', "note.txt": "n"}
     async with host_of(tmp_path, "agent.mjs", files) as host:
         code = {str(tmp_path / name): text for name, text in files.items()}
+        (tmp_path / "first.mjs").unlink()
+        (tmp_path / "first.mjs").symlink_to("/dev/zero")
         child = await host.launch(modules=code)
         await until(child, ch.Ready)
         (tmp_path / "second.mjs").unlink()
@@ -99,11 +101,23 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
         (tmp_path / "second.cjs").write_text("exports.second = 2;\n")
         (tmp_path / "data.json").write_text('{"third": 2}')
         (tmp_path / "gone.cjs").unlink()
+        (tmp_path / "gone.cjs").symlink_to("/dev/zero")
         child.send(start_job())
         await rest(child)
         await ended(child)
         host.sink.join()
         assert host.sink.printed() == [f"1 1 1 MODULE_NOT_FOUND {tmp_path} exports.second = 2;"]
+
+
+@pytest.mark.parametrize("suffix", ["mjs", "cjs"])
+async def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
+    load = "import './endless.mjs';" if suffix == "mjs" else "require('./endless.cjs');"
+    async with host_of(tmp_path, f"agent.{suffix}", {f"agent.{suffix}": load}) as host:
+        (tmp_path / f"endless.{suffix}").symlink_to("/dev/zero")
+        child = await host.launch(ch.ProcessKind.CONTROL)
+        failed = await until(child, ch.Failed)
+        assert "/dev/zero is not a regular file" in failed.error
+        await ended(child)
 
 
 TYPESCRIPT = """
