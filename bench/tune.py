@@ -23,13 +23,13 @@ from agent_tui.engine.engine import Engine
 from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
-from agent_tui.model.tuning import Advice, Load, Phase, Progress, SweepPlan, SweepResult, Target
+from agent_tui.model.tuning import Advice, Phase, Progress, SweepPlan, SweepResult, Target, TestLoad
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.tuning.advice import advise, model_error
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.loads import offsets
 from agent_tui.tuning.report import table
 from agent_tui.tuning.results import rows
 from agent_tui.tuning.sweep import Sweep
@@ -129,7 +129,7 @@ async def settle(place: Place, count: int) -> None:
     await asyncio.sleep(0.3)
 
 
-async def attained(place: Place, count: int, load: Load, target: Target) -> tuple[int, int]:
+async def attained(place: Place, count: int, load: TestLoad, target: Target) -> tuple[int, int]:
     """A new run, without anything of the sweep's: how many jobs hit the target, by the agent's clock."""
     await settle(place, count)
     asked: dict[str, float] = {}
@@ -171,7 +171,7 @@ def tell_sweep(place: Place, result: SweepResult, advice: Advice) -> None:
 
 async def check(options: argparse.Namespace, prewarm_s: float) -> None:
     target = parse_target(options.target)
-    load = Load(options.jobs, RATES[prewarm_s], job_length_s=JOB_LENGTH_S)
+    load = TestLoad(options.jobs, RATES[prewarm_s], job_length_s=JOB_LENGTH_S)
     print(f"prewarm {prewarm_s:g} s, {load.rate:g}/s, {load.jobs} jobs, {target.text}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         async with hosted(Path(folder), prewarm_s) as place:

@@ -15,7 +15,7 @@ from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
-from agent_tui.model.tuning import Load, Pattern, SweepPlan, Target
+from agent_tui.model.tuning import Pattern, SweepPlan, Target, TestLoad
 from agent_tui.options import kinds
 from agent_tui.tuning.grammar import (
     COUNTS_EXPECTS,
@@ -176,7 +176,7 @@ def tune(
 
 def _load(
     rate: tuple[float, float | None], pattern: Pattern | None, jobs: int, length_s: float, seed: int
-) -> Load:
+) -> TestLoad:
     per_s, end = rate
     pattern = pattern or (Pattern.POISSON if end is None else Pattern.RAMP)
     if (pattern is Pattern.RAMP) != (end is not None):
@@ -185,7 +185,7 @@ def _load(
             "(1-5/s), and one rate for any other pattern",
             ExitCode.USAGE,
         )
-    return Load(jobs, per_s, pattern, end, length_s, seed)
+    return TestLoad(jobs, per_s, pattern, end, length_s, seed)
 
 
 async def _run(

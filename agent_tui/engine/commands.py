@@ -95,7 +95,7 @@ class CommandHandler:
                     return Result(False, "file watching is off (--no-watch): press r to reload")
                 self._code.reloader.pause(paused)
                 return Result(True, "reload paused" if paused else "reload resumed")
-            case cmd.StartLoad() | cmd.StartSweep() | cmd.StopTuning():
+            case cmd.StartTestLoad() | cmd.StartSweep() | cmd.StopTuning():
                 raise UserError(
                     "tuning is not available in this run"
                 )  # `Engine.carry_out_by` names the tuner

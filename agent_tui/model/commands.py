@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent_tui.model.tuning import Load, SweepPlan, Target
+from agent_tui.model.tuning import SweepPlan, Target, TestLoad
 
 
 class DispatchBy(StrEnum):
@@ -125,10 +125,10 @@ class PauseWatching:
 
 
 @dataclass(frozen=True, slots=True)
-class StartLoad:
+class StartTestLoad:
     """Makes the test jobs of a load, each at its time, and measures them. One load or sweep at a time."""
 
-    load: Load
+    load: TestLoad
     confirmed_host: str = ""
     """As in `Dispatch`."""
 
@@ -171,7 +171,7 @@ Command = (
     | RollBack
     | DiffGeneration
     | PauseWatching
-    | StartLoad
+    | StartTestLoad
     | StartSweep
     | StopTuning
     | Stop

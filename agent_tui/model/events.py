@@ -9,7 +9,7 @@ from enum import StrEnum
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.settings import SettingsView
-from agent_tui.model.tuning import LoadView, Progress, SweepOutcome, SweepView
+from agent_tui.model.tuning import Progress, SweepOutcome, SweepView, TestLoadView
 from agent_tui.options.declare import OptionValue
 
 
@@ -500,7 +500,7 @@ class SettingsChanged:
 class TestLoadChanged:
     """A load of test jobs as it stands: at its start and end, and a few times a second between."""
 
-    load: LoadView
+    load: TestLoadView
 
 
 @dataclass(frozen=True, slots=True)

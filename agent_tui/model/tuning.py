@@ -15,7 +15,7 @@ class Pattern(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class TestLoad:
     """`jobs` test jobs at `rate` a second, each ended after `job_length_s` unless it ends before.
 
     A burst is all at once, whatever the rate; a ramp goes evenly from `rate` to `end_rate`. Raises
@@ -55,7 +55,7 @@ class Load:
         """Seconds from the start to the last arrival, on average."""
         return self.jobs / self.mean_rate
 
-    def reseeded(self, seed: int) -> "Load":
+    def reseeded(self, seed: int) -> "TestLoad":
         """The same load with other luck."""
         return replace(self, seed=seed)
 
@@ -64,7 +64,7 @@ class Load:
 class SweepPlan:
     """What to measure: the load at each of `counts`, `repeat` times with a seed each."""
 
-    load: Load
+    load: TestLoad
     counts: tuple[int, ...]
     repeat: int = 1
     confirmed_host: str = ""
@@ -143,7 +143,7 @@ class RunMeasure:
 
     num_idle_processes: int
     repeat: int
-    load: Load
+    load: TestLoad
     jobs: tuple[JobMeasure, ...] = ()
     warm_ups_s: tuple[float, ...] = ()
     """From a process's start until it was ready, for each that was started meanwhile."""
@@ -170,7 +170,7 @@ class SweepResult:
     agent_name: str
     started: float
     """Unix seconds."""
-    load: Load
+    load: TestLoad
     counts: tuple[int, ...]
     repeat: int
     runs: tuple[RunMeasure, ...] = ()
@@ -283,7 +283,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadView:
+class TestLoadView:
     """A load as it stands. `counts` are the values of numIdleProcesses, from which second on each."""
 
     measure: RunMeasure
@@ -349,7 +349,7 @@ class SweepView:
 class TuningView:
     """The last load and the last sweep; one of them may be running."""
 
-    load: LoadView | None = None
+    load: TestLoadView | None = None
     sweep: SweepView | None = None
 
     @property

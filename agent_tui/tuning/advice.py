@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from agent_tui.model.tuning import Advice, Candidate, Load, RunMeasure, SweepResult, Target
+from agent_tui.model.tuning import Advice, Candidate, RunMeasure, SweepResult, Target, TestLoad
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
 from agent_tui.tuning.model import PoolRule, this_machines_rule
 from agent_tui.tuning.results import jobs_of
@@ -131,7 +131,7 @@ def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[Cand
     return notes
 
 
-def _starts_line(load: Load, fitted: Fitted | None) -> list[str]:
+def _starts_line(load: TestLoad, fitted: Fitted | None) -> list[str]:
     """Where jobs come about as fast as processes can be made ready, or faster, idle ones only delay it."""
     rate = load.mean_rate
     if fitted is None or math.isinf(rate):

@@ -6,8 +6,8 @@ import contextlib
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch
-from agent_tui.model.tuning import Load
-from agent_tui.tuning.loads import offsets
+from agent_tui.model.tuning import TestLoad
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.recorder import Recorder
 
 
@@ -29,7 +29,12 @@ async def dispatch_one(engine: EngineAPI, job: Dispatch, recorder: Recorder, clo
 
 
 async def dispatch_all(
-    engine: EngineAPI, job: Dispatch, load: Load, recorder: Recorder, clock: Clock, stopping: asyncio.Event
+    engine: EngineAPI,
+    job: Dispatch,
+    load: TestLoad,
+    recorder: Recorder,
+    clock: Clock,
+    stopping: asyncio.Event,
 ) -> str:
     """Each job of the load at its time, however long the dispatches before it take; none once `stopping`.
 

@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_tui.model.tuning import Load, RunMeasure, SweepResult, Target
-from agent_tui.tuning.loads import offsets
+from agent_tui.model.tuning import RunMeasure, SweepResult, Target, TestLoad
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.model import PoolRule, simulate
 from agent_tui.tuning.results import jobs_of
 
@@ -73,7 +73,7 @@ def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int
     return warm / (jobs * times) * (1 - fitted.lost_share)
 
 
-def predict(fitted: Fitted, count: int, load: Load, target: Target, seed: int = 1) -> Prediction:
+def predict(fitted: Fitted, count: int, load: TestLoad, target: Target, seed: int = 1) -> Prediction:
     """New runs of that load: other arrivals, warm-up times and latencies drawn from those measured.
 
     Each new run draws from a resample of what was measured, so that few measurements mean wide intervals.
@@ -90,7 +90,7 @@ def predict(fitted: Fitted, count: int, load: Load, target: Target, seed: int = 
     )
 
 
-def _hits(fitted: Fitted, count: int, load: Load, target: Target, rng: random.Random) -> int:
+def _hits(fitted: Fitted, count: int, load: TestLoad, target: Target, rng: random.Random) -> int:
     warm_ups, warm, cold = (
         rng.choices(values, k=len(values))
         for values in (fitted.warm_ups_s, fitted.other_warm_ms, fitted.other_cold_ms)

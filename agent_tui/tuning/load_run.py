@@ -6,7 +6,7 @@ from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
-from agent_tui.model.tuning import Load, LoadView
+from agent_tui.model.tuning import TestLoad, TestLoadView
 from agent_tui.tuning.dispatching import dispatch_all
 from agent_tui.tuning.recorder import Recorder, idle_processes
 from agent_tui.tuning.watching import Watcher
@@ -15,10 +15,10 @@ TAIL_S = 60.0
 """For the last jobs to be over, on top of their length."""
 
 
-class LoadRun:
+class TestLoadRun:
     """Runs once. numIdleProcesses may change meanwhile: that is what one watches it for."""
 
-    def __init__(self, engine: EngineAPI, load: Load, clock: Clock, confirmed_host: str = "") -> None:
+    def __init__(self, engine: EngineAPI, load: TestLoad, clock: Clock, confirmed_host: str = "") -> None:
         self._engine = engine
         self._load = load
         self._clock = clock
@@ -35,12 +35,14 @@ class LoadRun:
         self._stopping = asyncio.Event()
 
     @property
-    def view(self) -> LoadView:
+    def view(self) -> TestLoadView:
         """As of now, or of its end."""
         running = self._over_at is None
         now = self._clock.time() if self._over_at is None else self._over_at
         measure = self._recorder.measure((), complete=not running and not self._stop)
-        return LoadView(measure, tuple(self._counts), now - self._started, running, self._stop, self._started)
+        return TestLoadView(
+            measure, tuple(self._counts), now - self._started, running, self._stop, self._started
+        )
 
     def stop(self, reason: str) -> None:
         """No more jobs are dispatched; those that run end by themselves."""

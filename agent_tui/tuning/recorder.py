@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
-from agent_tui.model.tuning import IdleMemory, JobMeasure, Load, RunMeasure
+from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, TestLoad
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Recorder:
     `idle` are the processes that wait at the start; times of events are Unix seconds.
     """
 
-    def __init__(self, count: int, repeat: int, load: Load, started: float, idle: Iterable[str]) -> None:
+    def __init__(self, count: int, repeat: int, load: TestLoad, started: float, idle: Iterable[str]) -> None:
         self._count = count
         self._repeat = repeat
         self._load = load

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from agent_tui.files import home_folder, replace_file, user_folder
-from agent_tui.model.tuning import Advice, IdleMemory, JobMeasure, Load, Pattern, Row, RunMeasure, SweepResult
+from agent_tui.model.tuning import (
+    Advice,
+    IdleMemory,
+    JobMeasure,
+    Pattern,
+    Row,
+    RunMeasure,
+    SweepResult,
+    TestLoad,
+)
 from agent_tui.tuning.report import advice_form
 from agent_tui.tuning.results import Change, rows
 
@@ -99,8 +108,8 @@ def from_form(form: Mapping[str, Any]) -> SweepResult:
     )
 
 
-def _load(form: Mapping[str, Any]) -> Load:
-    return Load(**{**form, "pattern": Pattern(form["pattern"])})
+def _load(form: Mapping[str, Any]) -> TestLoad:
+    return TestLoad(**{**form, "pattern": Pattern(form["pattern"])})
 
 
 def _run(form: Mapping[str, Any]) -> RunMeasure:
@@ -141,10 +150,10 @@ def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[Change, ...]:
     )
 
 
-def comparable(load: Load, sweeps: Sequence[SweepResult]) -> SweepResult | None:
+def comparable(load: TestLoad, sweeps: Sequence[SweepResult]) -> SweepResult | None:
     """The newest of these sweeps that had the same load but for its seed and length; None without one."""
     return next((each for each in sweeps if _kind(each.load) == _kind(load)), None)
 
 
-def _kind(load: Load) -> tuple[object, ...]:
+def _kind(load: TestLoad) -> tuple[object, ...]:
     return load.pattern, load.rate, load.end_rate, load.job_length_s

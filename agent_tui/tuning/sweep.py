@@ -14,8 +14,8 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.tuning import IdleMemory, Phase, Progress, RunMeasure, SweepPlan, SweepResult
+from agent_tui.tuning.arrivals import seed_of_repeat
 from agent_tui.tuning.dispatching import dispatch_all, dispatch_one
-from agent_tui.tuning.loads import seed_of_repeat
 from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
 from agent_tui.tuning.watching import Watcher
 

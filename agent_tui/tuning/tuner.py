@@ -18,16 +18,16 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.model.tuning import (
     Advice,
     EarlierSweep,
-    Load,
     Progress,
     SweepOutcome,
     SweepResult,
     SweepView,
     Target,
+    TestLoad,
 )
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import advise
-from agent_tui.tuning.load_run import LoadRun
+from agent_tui.tuning.load_run import TestLoadRun
 from agent_tui.tuning.results import rows
 from agent_tui.tuning.sweep import Sweep, SweepError, SweepTimings
 
@@ -68,13 +68,13 @@ class Tuner:
         self._environ = environ
         self._timings = timings
         self._starting = asyncio.Lock()
-        self._current: LoadRun | Sweep | None = None
+        self._current: TestLoadRun | Sweep | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._published: Progress | None = None
         """The newest published progress of the sweep."""
         self.handlers: dict[type[object], Callable[[Any], Coroutine[Any, Any, cmd.CommandResult]]] = {
-            cmd.StartLoad: self._start_load,
+            cmd.StartTestLoad: self._start_load,
             cmd.StartSweep: self._start_sweep,
             cmd.StopTuning: self._stop,
         }
@@ -87,7 +87,7 @@ class Tuner:
         match self._current:
             case Sweep() as sweep:
                 sweep.stop(LEAVING, leaving=True)
-            case LoadRun() as load:
+            case TestLoadRun() as load:
                 load.stop(LEAVING)
         if self._task is not None:
             # A server that does not answer a dispatch holds it up.
@@ -97,10 +97,10 @@ class Tuner:
 
     # -- commands --------------------------------------------------------------------------------------
 
-    async def _start_load(self, command: cmd.StartLoad) -> cmd.CommandResult:
+    async def _start_load(self, command: cmd.StartTestLoad) -> cmd.CommandResult:
         async with self._starting:
             self._check_free()
-            load = LoadRun(self._engine, command.load, self._clock, command.confirmed_host)
+            load = TestLoadRun(self._engine, command.load, self._clock, command.confirmed_host)
             self._emit(ev.TestLoadChanged(load.view))
             self._current = load
             self._task = asyncio.create_task(self._load(load), name="test load")
@@ -130,7 +130,7 @@ class Tuner:
 
     # -- a load ----------------------------------------------------------------------------------------
 
-    async def _load(self, load: LoadRun) -> None:
+    async def _load(self, load: TestLoadRun) -> None:
         publishing = asyncio.create_task(self._publish_load(load), name="test load's figures")
         try:
             await load.run()
@@ -141,7 +141,7 @@ class Tuner:
             self._current = None
             self._emit(ev.TestLoadChanged(load.view))
 
-    async def _publish_load(self, load: LoadRun) -> None:
+    async def _publish_load(self, load: TestLoadRun) -> None:
         pause_s = PUBLISH_S
         while True:
             await asyncio.sleep(pause_s)
@@ -188,7 +188,7 @@ class Tuner:
                 self._published = sweep.progress
                 self._emit(ev.SweepProgressed(sweep.progress))
 
-    def _earlier(self, agent: str, load: Load) -> EarlierSweep | None:
+    def _earlier(self, agent: str, load: TestLoad) -> EarlierSweep | None:
         with suppress(OSError):
             kept = store.earlier(store.folder(self._environ, agent), self._clock.time())
             if before := store.comparable(load, kept):

@@ -15,8 +15,6 @@ from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.model.reduce import _HANDLERS
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.tuning import (
-    Load,
-    LoadView,
     Phase,
     Progress,
     RunMeasure,
@@ -25,13 +23,15 @@ from agent_tui.model.tuning import (
     SweepResult,
     SweepView,
     Target,
+    TestLoad,
+    TestLoadView,
 )
 
 DOCS = Path(__file__).parents[2] / "docs/headless.md"
 READY = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
 
 
-LOAD = Load(4)
+LOAD = TestLoad(4)
 SWEEP = SweepView(
     SweepPlan(LOAD, (0, 1)),
     Target(0.95, 50.0),
@@ -67,7 +67,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.ProcessMeasured("p1", 30.0),
     ev.ProcessPinged("p1", 0.5),
     ev.SettingsChanged(DEFAULTS),
-    ev.TestLoadChanged(LoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)),
+    ev.TestLoadChanged(TestLoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)),
     ev.SweepStarted(SWEEP),
     ev.SweepProgressed(SWEEP.progress),
     ev.SweepProgressed(dataclasses.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),

@@ -8,12 +8,12 @@ from agent_tui.headless.run import ExitPolicy, Headless, HeadlessOptions
 from agent_tui.headless.tune import FEWEST_JOBS, TuneOptions, Tuning, jobs_in_time
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
-from agent_tui.model.tuning import Load, SweepPlan
+from agent_tui.model.tuning import SweepPlan, TestLoad
 from agent_tui.tuning.grammar import parse_target
 from tests.fakes.engine import FakeEngine
 from tests.limits import PATIENCE_S
 
-PLAN = SweepPlan(Load(50, 2.0), (0, 1, 2))
+PLAN = SweepPlan(TestLoad(50, 2.0), (0, 1, 2))
 
 
 @pytest.mark.parametrize("warm_up_s", [0.0, 0.3, 2.0])

@@ -27,7 +27,7 @@ from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import Page, StacksPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
-from agent_tui.tui.screens.tuning_forms import LoadForm, SweepForm
+from agent_tui.tui.screens.tuning_forms import SweepForm, TestLoadForm
 from agent_tui.tui.screens.worker import WorkerPage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -102,7 +102,7 @@ def test_trouble_has_room_on_a_small_terminal(snap_compare: Compare, state: str)
 PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "help": ("busy", ["question_mark"], Help),
     "dispatch form": ("busy", ["D"], DispatchForm),
-    "burst form": ("busy", ["b"], LoadForm),
+    "burst form": ("busy", ["b"], TestLoadForm),
     "sweep form": ("busy", ["w"], SweepForm),
     "tuning": ("busy", ["T"], TuningPage),
     "find": ("busy", ["slash"], Screen),

@@ -13,8 +13,6 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.tuning import (
     Advice,
-    Load,
-    LoadView,
     Pattern,
     Phase,
     Progress,
@@ -22,17 +20,19 @@ from agent_tui.model.tuning import (
     SweepOutcome,
     SweepPlan,
     SweepView,
+    TestLoad,
+    TestLoadView,
 )
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import (
-    FIRST_LOAD,
     FIRST_SWEEP,
-    LoadForm,
+    FIRST_TEST_LOAD,
     SweepForm,
     SweepWish,
+    TestLoadForm,
     counts_text,
 )
 from agent_tui.tui.widgets.header import tuning_parts
@@ -48,8 +48,8 @@ from tests.tui.test_modals import UNANSWERED, Host, answer
 from tests.tuning.support import sweep_of
 from tests.tuning.test_tuner import tuned
 
-BURST = Load(4, pattern=Pattern.BURST)
-ENDLESS = Load(1000, 0.001, Pattern.STEADY)
+BURST = TestLoad(4, pattern=Pattern.BURST)
+ENDLESS = TestLoad(1000, 0.001, Pattern.STEADY)
 TARGET = parse_target("p95<50ms")
 
 
@@ -57,10 +57,10 @@ TARGET = parse_target("p95<50ms")
 
 
 async def test_the_forms_begin_with_the_last_values() -> None:
-    ramp = Load(7, 1.0, Pattern.RAMP, 5.0, 0.5, 3)
+    ramp = TestLoad(7, 1.0, Pattern.RAMP, 5.0, 0.5, 3)
     wish = SweepWish(SweepPlan(ramp, (0, 2, 3, 4), 2), parse_target("warm>99%"))
-    assert await answer(LoadForm(FIRST_LOAD), "enter") == FIRST_LOAD
-    assert await answer(LoadForm(ramp), "enter") == ramp
+    assert await answer(TestLoadForm(FIRST_TEST_LOAD), "enter") == FIRST_TEST_LOAD
+    assert await answer(TestLoadForm(ramp), "enter") == ramp
     assert await answer(SweepForm(FIRST_SWEEP), "enter") == FIRST_SWEEP
     assert await answer(SweepForm(wish), "enter") == wish
 
@@ -81,7 +81,7 @@ def test_counts_are_written_as_they_are_read(text: str) -> None:
     ],
 )
 async def test_bad_input_is_told_in_one_line_at_its_field(keys: list[str], field: str) -> None:
-    app = Host(LoadForm(FIRST_LOAD))  # type: ignore[arg-type]
+    app = Host(TestLoadForm(FIRST_TEST_LOAD))  # type: ignore[arg-type]
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*keys, "enter")
         await pilot.pause()
@@ -102,8 +102,10 @@ async def test_a_bad_sweep_is_not_begun() -> None:
 # -- the page ----------------------------------------------------------------------------------------------
 
 
-LOAD = LoadView(RunMeasure(1, 0, BURST, arrivals_s=(0.0,) * 3), ((0.0, 1),), 0.5, running=True, started=10.0)
-RESULT = sweep_of(Load(4, 2.0), counts=(0, 1, 4))
+LOAD = TestLoadView(
+    RunMeasure(1, 0, BURST, arrivals_s=(0.0,) * 3), ((0.0, 1),), 0.5, running=True, started=10.0
+)
+RESULT = sweep_of(TestLoad(4, 2.0), counts=(0, 1, 4))
 PLAN = SweepPlan(RESULT.load, RESULT.counts)
 ADVICE = Advice(TARGET, 4, (), ("advice: 4 idle for p95<50ms",))
 SWEEP = SweepView(PLAN, TARGET, Progress(Phase.RUNNING, 3, 4, 1, count=1, jobs=2), replace(RESULT, runs=()))
@@ -146,10 +148,10 @@ async def test_the_form_starts_a_load_and_the_page_shows_it_until_the_next_one_s
     engine = fake()
     async with screen(engine) as (app, pilot):
         await pilot.press("b")
-        await until(lambda: isinstance(app.screen, LoadForm))
+        await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("4", "enter")
         await until(lambda: isinstance(app.screen, TuningPage))
-        assert engine.commands == [cmd.StartLoad(replace(FIRST_LOAD, jobs=4))]
+        assert engine.commands == [cmd.StartTestLoad(replace(FIRST_TEST_LOAD, jobs=4))]
         engine.publish(ev.TestLoadChanged(LOAD))
         await until(lambda: "3/4 dispatched" in said(app))
         engine.publish(ev.TestLoadChanged(replace(LOAD, running=False)))
@@ -231,7 +233,7 @@ async def test_what_the_engine_refuses_is_told() -> None:
     engine.refuse = "sweep 0/5 is still under way"
     async with screen(engine) as (app, pilot):
         await pilot.press("b")
-        await until(lambda: isinstance(app.screen, LoadForm))
+        await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
         await until(lambda: any("still under way" in each.message for each in app._notifications))
         assert len(app.screen_stack) == 1
@@ -241,19 +243,19 @@ async def test_a_remote_server_has_to_be_named_before_a_load() -> None:
     engine = fake(histories.REMOTE)
     async with screen(engine) as (app, pilot):
         await pilot.press("b")
-        await until(lambda: isinstance(app.screen, LoadForm))
+        await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, RemoteGuard))
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
         assert engine.commands == []
         await pilot.press("b")
-        await until(lambda: isinstance(app.screen, LoadForm))
+        await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, RemoteGuard))
         await pilot.press(*"my.livekit.cloud", "enter")
         await until(lambda: isinstance(app.screen, TuningPage))
-        assert engine.commands == [cmd.StartLoad(FIRST_LOAD, "my.livekit.cloud")]
+        assert engine.commands == [cmd.StartTestLoad(FIRST_TEST_LOAD, "my.livekit.cloud")]
 
 
 async def test_the_dashboard_shows_that_it_runs_and_tells_when_it_is_over() -> None:
@@ -299,7 +301,7 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
         assert app.state == engine.state
         app.action_handlers.tuning.last_load = ENDLESS
         await pilot.press("b")
-        await until(lambda: isinstance(app.screen, LoadForm))
+        await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, TuningPage) and "1/1000 dispatched" in said(app))
         await pilot.press("escape")

@@ -9,8 +9,6 @@ from agent_tui.model.tuning import (
     Advice,
     EarlierSweep,
     JobMeasure,
-    Load,
-    LoadView,
     Pattern,
     Phase,
     Progress,
@@ -19,6 +17,8 @@ from agent_tui.model.tuning import (
     SweepPlan,
     SweepView,
     Target,
+    TestLoad,
+    TestLoadView,
 )
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, width_of
@@ -28,7 +28,7 @@ from agent_tui.tuning.results import rows
 from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 
-LOAD = Load(40, 2.0)
+LOAD = TestLoad(40, 2.0)
 TARGET = parse_target("p95<50ms")
 
 
@@ -46,7 +46,7 @@ def entered(at_s: float, ms: float, *, warm: bool = True) -> JobMeasure:
     return JobMeasure("room", at_s, ms, 1.0, ms - 1.0, 0.0, warm, "p1")
 
 
-def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended: str = "") -> LoadView:
+def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended: str = "") -> TestLoadView:
     """Before the change all jobs were cold, after it warm; one was lost and one still waits."""
     jobs = (
         entered(1.0, 300.0, warm=False),
@@ -56,8 +56,10 @@ def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended:
         entered(7.0, 6.0),
     )
     arrivals = (1.0, 2.0, 4.0, 6.0, 7.0, 8.0)
-    measure = RunMeasure(1, 0, Load(10, 1.0), jobs, idle=((0.0, 1), (1.0, 0), (5.5, 3)), arrivals_s=arrivals)
-    return LoadView(measure, counts, 9.0, running=not ended, ended=ended)
+    measure = RunMeasure(
+        1, 0, TestLoad(10, 1.0), jobs, idle=((0.0, 1), (1.0, 0), (5.5, 3)), arrivals_s=arrivals
+    )
+    return TestLoadView(measure, counts, 9.0, running=not ended, ended=ended)
 
 
 # -- a load ----------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def test_the_newest_columns_stay_where_there_is_little_room() -> None:
 
 
 def test_nothing_measured_yet_is_no_figure() -> None:
-    view = LoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)
+    view = TestLoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)
     lines = live_rows.lines(view, 80, 24)
     assert row_of(lines, "p99 to entry") == ["–"]
     assert "0/40 dispatched" in text(lines)
@@ -265,5 +267,5 @@ def test_text_from_outside_is_one_line_of_text() -> None:
 
 
 def test_a_load_reads_as_one_says_it() -> None:
-    assert live_rows.load_text(Load(10, pattern=Pattern.BURST)) == "10 jobs at once, each 1 s"
-    assert live_rows.load_text(Load(10, 1.0, Pattern.RAMP, 5.0)) == "10 jobs, ramp 1-5/s, each 1 s"
+    assert live_rows.load_text(TestLoad(10, pattern=Pattern.BURST)) == "10 jobs at once, each 1 s"
+    assert live_rows.load_text(TestLoad(10, 1.0, Pattern.RAMP, 5.0)) == "10 jobs, ramp 1-5/s, each 1 s"

@@ -2,14 +2,16 @@
 
 import random
 
-from agent_tui.model.tuning import IdleMemory, JobMeasure, Load, RunMeasure, SweepResult
-from agent_tui.tuning.loads import offsets
+from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, SweepResult, TestLoad
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.model import PoolRule, simulate
 
 RULE = PoolRule(starts_at_once=2)
 
 
-def run_of(count: int, load: Load, warm_up_s: float, *, base_ms: float = 5.0, repeat: int = 0) -> RunMeasure:
+def run_of(
+    count: int, load: TestLoad, warm_up_s: float, *, base_ms: float = 5.0, repeat: int = 0
+) -> RunMeasure:
     """A run in a world that is as the model says: warm jobs take `base_ms`, others wait on top of it."""
     arrivals = offsets(load)
     waits = simulate(arrivals, count, (warm_up_s,), RULE, random.Random(load.seed))
@@ -41,7 +43,7 @@ def run_of(count: int, load: Load, warm_up_s: float, *, base_ms: float = 5.0, re
 
 
 def sweep_of(
-    load: Load, warm_up_s: float = 0.3, counts: tuple[int, ...] = (0, 1, 2, 3, 4), *, base_ms: float = 5.0
+    load: TestLoad, warm_up_s: float = 0.3, counts: tuple[int, ...] = (0, 1, 2, 3, 4), *, base_ms: float = 5.0
 ) -> SweepResult:
     """A whole sweep of that world."""
     runs = tuple(run_of(count, load, warm_up_s, base_ms=base_ms) for count in counts)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from agent_tui.model.tuning import Candidate, JobMeasure, Load, Pattern, SweepResult
+from agent_tui.model.tuning import Candidate, JobMeasure, Pattern, SweepResult, TestLoad
 from agent_tui.tuning.advice import advise, choose, confidence, model_error
 from agent_tui.tuning.fit import Prediction
 from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.results import rows
 from tests.tuning.support import RULE, run_of, sweep_of
 
-LOAD = Load(100, 1.5, seed=3)
+LOAD = TestLoad(100, 1.5, seed=3)
 P95 = parse_target("p95<50ms")
 
 
@@ -79,7 +79,7 @@ def test_jobs_faster_than_processes_can_start_are_told() -> None:
 
 
 def test_a_burst_needs_as_many_as_come() -> None:
-    load = Load(6, pattern=Pattern.BURST)
+    load = TestLoad(6, pattern=Pattern.BURST)
     advice = advise(sweep_of(load, counts=(0, 4, 5, 6)), parse_target("warm>=100%"), RULE)
     assert advice.count == 6
 

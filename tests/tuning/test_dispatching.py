@@ -3,7 +3,7 @@
 import asyncio
 
 from agent_tui.model import commands as cmd
-from agent_tui.model.tuning import Load, Pattern
+from agent_tui.model.tuning import Pattern, TestLoad
 from agent_tui.tuning.dispatching import dispatch_all
 from agent_tui.tuning.recorder import Recorder
 from tests.fakes.engine import FakeEngine
@@ -29,12 +29,12 @@ class SlowEngine(FakeEngine):
         return result
 
 
-def recorder_of(engine: FakeEngine, load: Load) -> Recorder:
+def recorder_of(engine: FakeEngine, load: TestLoad) -> Recorder:
     return Recorder(0, 0, load, engine.clock.time(), ())
 
 
 async def test_a_refusal_ends_the_others_at_once() -> None:
-    engine, load = SlowEngine(), Load(3, pattern=Pattern.BURST)
+    engine, load = SlowEngine(), TestLoad(3, pattern=Pattern.BURST)
     ok, refused = cmd.CommandResult(True, ""), cmd.CommandResult(False, "needs its name", refused=True)
     engine.results = [ok, refused]
     async with asyncio.timeout(PATIENCE_S):
@@ -44,7 +44,7 @@ async def test_a_refusal_ends_the_others_at_once() -> None:
 
 
 async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> None:
-    engine, load = FakeEngine(), Load(3, pattern=Pattern.BURST)
+    engine, load = FakeEngine(), TestLoad(3, pattern=Pattern.BURST)
     made = [cmd.CommandResult(True, "", dispatches={number: "a"}) for number in (1, 2)]
     engine.results = [cmd.CommandResult(False, "no answer"), *made]
     recorder = recorder_of(engine, load)
@@ -54,7 +54,7 @@ async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> Non
 
 
 async def test_once_stopping_no_more_are_made() -> None:
-    engine, load, stopping = FakeEngine(), Load(3, 0.01, Pattern.STEADY), asyncio.Event()
+    engine, load, stopping = FakeEngine(), TestLoad(3, 0.01, Pattern.STEADY), asyncio.Event()
     stopping.set()
     async with asyncio.timeout(PATIENCE_S):
         why = await dispatch_all(engine, JOB, load, recorder_of(engine, load), engine.clock, stopping)

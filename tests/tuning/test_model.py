@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from agent_tui.model.tuning import Load, Pattern
-from agent_tui.tuning.loads import offsets
+from agent_tui.model.tuning import Pattern, TestLoad
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.model import PoolModel, PoolRule, simulate
 
 MANY = PoolRule(starts_at_once=10_000, refill_after_s=0.0)
@@ -35,7 +35,7 @@ def test_poisson_arrivals_and_unlimited_starts_are_as_the_formula_says(
 ) -> None:
     rng = random.Random(11)
     draw = LEADS[lead]
-    arrivals = offsets(Load(20_000, rate, seed=2))
+    arrivals = offsets(TestLoad(20_000, rate, seed=2))
     waits = PoolModel(count, lambda: draw(rng), MANY).run(arrivals)
     warm = sum(wait is None for wait in waits) / len(waits)
     assert warm == pytest.approx(warm_share(rate, count, 0.5), abs=0.015)
@@ -67,7 +67,7 @@ def test_a_process_goes_to_the_job_that_waits_for_longest() -> None:
 
 @pytest.mark.parametrize("pattern", [Pattern.STEADY, Pattern.BURST, Pattern.RAMP, Pattern.POISSON])
 def test_more_idle_processes_never_make_a_job_wait_longer(pattern: Pattern) -> None:
-    arrivals = offsets(Load(60, 4, pattern, 8))
+    arrivals = offsets(TestLoad(60, 4, pattern, 8))
 
     def waits(count: int) -> list[float]:
         return [wait or 0.0 for wait in simulate(arrivals, count, (0.4,), PoolRule(2), random.Random(1))]

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from agent_tui.model.tuning import Load, SweepPlan
+from agent_tui.model.tuning import SweepPlan, TestLoad
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
 from agent_tui.tuning.results import rows
@@ -36,7 +36,7 @@ async def test_a_new_run_at_the_advised_count_meets_the_target_within_the_stated
 ) -> None:
     # Enough for every warm job, however busy the machine; a cold one waits for twice as long.
     target = parse_target("p90<150ms")
-    load = Load(20, 4.0, job_length_s=0.2, seed=5)
+    load = TestLoad(20, 4.0, job_length_s=0.2, seed=5)
     async with bench.hosted(tmp_path, 0.3) as place:
         result = await Sweep(place.engine, SweepPlan(load, (0, 1, 6)), place.note_kernel).run()
         advice = advise(result, target)

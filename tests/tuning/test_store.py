@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.model.tuning import JobMeasure, Load, Row
+from agent_tui.model.tuning import JobMeasure, Row, TestLoad
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
@@ -18,7 +18,7 @@ from agent_tui.tuning.report import comparison, table
 from agent_tui.tuning.results import rows
 from tests.tuning.support import RULE, sweep_of
 
-RESULT = sweep_of(Load(20, 2.0), counts=(0, 2))
+RESULT = sweep_of(TestLoad(20, 2.0), counts=(0, 2))
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -66,8 +66,8 @@ def test_a_place_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path
 
 
 def test_a_sweep_is_compared_with_the_last_one_of_its_kind() -> None:
-    other_seed = sweep_of(Load(30, 2.0, seed=9), counts=(2, 4))
-    other_rate = sweep_of(Load(20, 3.0))
+    other_seed = sweep_of(TestLoad(30, 2.0, seed=9), counts=(2, 4))
+    other_rate = sweep_of(TestLoad(20, 3.0))
     assert store.comparable(RESULT.load, [other_rate, other_seed]) is other_seed
     assert store.comparable(RESULT.load, [other_rate]) is None
     (change,) = store.compare(rows(RESULT), rows(other_seed))

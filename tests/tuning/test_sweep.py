@@ -8,14 +8,14 @@ import pytest
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.tuning import Load, Pattern, Phase, Progress, SweepPlan, SweepResult
+from agent_tui.model.tuning import Pattern, Phase, Progress, SweepPlan, SweepResult, TestLoad
 from agent_tui.tuning.recorder import Recorder
 from agent_tui.tuning.results import rows
 from agent_tui.tuning.sweep import OPTION, Sweep, SweepError, SweepTimings
 from tests.fakes.engine import FakeEngine
 from tests.limits import PATIENCE_S
 
-LOAD = Load(4, pattern=Pattern.BURST)
+LOAD = TestLoad(4, pattern=Pattern.BURST)
 QUICK = SweepTimings(settle_s=5.0, quiet_s=0.0, read_s=5.0, tail_s=5.0)
 JOB, IDLE, STARTING, ENDED = (
     ev.ProcessState.JOB,
@@ -181,7 +181,9 @@ async def test_stopped_within_a_run_it_keeps_the_jobs_that_were_entered() -> Non
         if progress.phase is Phase.RUNNING and progress.jobs == 1:
             made.stop("enough")
 
-    made = Sweep(engine, SweepPlan(Load(30, 20.0, Pattern.STEADY), (2,)), stop_halfway, engine.clock, QUICK)
+    made = Sweep(
+        engine, SweepPlan(TestLoad(30, 20.0, Pattern.STEADY), (2,)), stop_halfway, engine.clock, QUICK
+    )
     (run_,) = (await run(made)).runs
     assert 1 <= len(run_.jobs) < 30
     assert not run_.complete
@@ -221,7 +223,7 @@ async def test_a_refusal_in_the_middle_of_a_load_ends_it_at_once_with_its_reason
         if progress.phase is Phase.RUNNING and progress.jobs == 1:
             engine.refuse_after = engine.dispatches
 
-    plan = SweepPlan(Load(30, 20.0, Pattern.STEADY), (4, 0))
+    plan = SweepPlan(TestLoad(30, 20.0, Pattern.STEADY), (4, 0))
     result = await run(Sweep(engine, plan, refuse_from_the_second_job_on, engine.clock, QUICK))
     (run_,) = result.runs
     assert 1 <= len(run_.jobs) < 30

@@ -10,11 +10,20 @@ import pytest
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.codec import DATA
-from agent_tui.model.tuning import Advice, Load, LoadView, Pattern, SweepPlan, SweepResult, SweepView, Target
+from agent_tui.model.tuning import (
+    Advice,
+    Pattern,
+    SweepPlan,
+    SweepResult,
+    SweepView,
+    Target,
+    TestLoad,
+    TestLoadView,
+)
 from agent_tui.tuning import load_run
 from agent_tui.tuning import tuner as module
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.load_run import LoadRun
+from agent_tui.tuning.load_run import TestLoadRun
 from agent_tui.tuning.store import earlier, folder
 from agent_tui.tuning.sweep import OPTION
 from agent_tui.tuning.tuner import LEAVING, Tuner
@@ -23,8 +32,8 @@ from tests.fakes.scripted_child import until
 from tests.limits import PATIENCE_S
 from tests.tuning.test_sweep import QUICK, PoolEngine
 
-BURST = Load(4, pattern=Pattern.BURST)
-ENDLESS = Load(1000, 0.001, Pattern.STEADY)
+BURST = TestLoad(4, pattern=Pattern.BURST)
+ENDLESS = TestLoad(1000, 0.001, Pattern.STEADY)
 TARGET = parse_target("p95<50ms")
 
 
@@ -58,7 +67,7 @@ def sweep_of(engine: FakeEngine) -> SweepView:
     return sweep
 
 
-def load_of(engine: FakeEngine) -> LoadView:
+def load_of(engine: FakeEngine) -> TestLoadView:
     load = engine.state.tuning.load
     assert load is not None
     return load
@@ -111,11 +120,11 @@ async def test_one_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     plan = SweepPlan(ENDLESS, (0,))
     started = await asyncio.gather(*(engine.send(cmd.StartSweep(plan, TARGET)) for _ in range(2)))
     assert [each.ok for each in started] == [True, False]
-    refused = await engine.send(cmd.StartLoad(ENDLESS))
+    refused = await engine.send(cmd.StartTestLoad(ENDLESS))
     assert refused.text == "sweep 0/1 is still under way: T shows it, and Esc there ends it"
     await engine.send(cmd.StopTuning("enough"))
     await finished(engine)
-    assert (await engine.send(cmd.StartLoad(ENDLESS))).ok
+    assert (await engine.send(cmd.StartTestLoad(ENDLESS))).ok
     await until(lambda: load_of(engine).progress == "load 1/1000")
     assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith("load 1/1000 is still under way")
     await engine.send(cmd.Stop("quit"))
@@ -126,7 +135,7 @@ async def test_a_load_counts_its_jobs_and_sees_the_count_change(
 ) -> None:
     monkeypatch.setattr(module, "PUBLISH_S", 0.01)
     engine = tuned(tmp_path)
-    await engine.send(cmd.StartLoad(ENDLESS))
+    await engine.send(cmd.StartTestLoad(ENDLESS))
     await until(lambda: len(load_of(engine).measure.jobs) == 1)
     await engine.send(cmd.SetOptions({OPTION: "3"}))
     await until(lambda: [count for _, count in load_of(engine).counts] == [1, 3])
@@ -142,7 +151,7 @@ async def test_a_load_counts_its_jobs_and_sees_the_count_change(
 async def test_a_load_that_the_guard_refuses_ends_with_its_reason(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
-    await engine.send(cmd.StartLoad(Load(3, 50.0, Pattern.STEADY)))
+    await engine.send(cmd.StartTestLoad(TestLoad(3, 50.0, Pattern.STEADY)))
     await finished(engine)
     assert load_of(engine).ended == "needs its name"
     assert engine.dispatches == 0
@@ -154,7 +163,7 @@ async def test_a_refusal_within_a_burst_ends_it_with_the_reason() -> None:
         cmd.CommandResult(True, "", dispatches={1: "a"}),
         cmd.CommandResult(False, "needs its name", refused=True),
     ]
-    load = LoadRun(engine, Load(2, pattern=Pattern.BURST), engine.clock)
+    load = TestLoadRun(engine, TestLoad(2, pattern=Pattern.BURST), engine.clock)
     async with asyncio.timeout(PATIENCE_S):
         await load.run()
     assert (load.view.ended, load.view.running) == ("needs its name", False)
@@ -205,12 +214,12 @@ async def test_when_the_engine_stops_what_runs_ends_first_and_nothing_starts_any
     assert sweep.advice is None
     assert len(sweep.outcome.files) == 2
     assert engine.counts_set == ["3"]  # a pool that ends is given no new target
-    assert (await engine.send(cmd.StartLoad(BURST))).text == LEAVING
+    assert (await engine.send(cmd.StartTestLoad(BURST))).text == LEAVING
 
 
 async def test_a_load_ends_with_the_engine(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
-    await engine.send(cmd.StartLoad(ENDLESS))
+    await engine.send(cmd.StartTestLoad(ENDLESS))
     await engine.send(cmd.Stop("quit"))
     assert load_of(engine).ended == LEAVING
 
@@ -239,7 +248,7 @@ def fails(*_: object) -> None:
     ("command", "ended"),
     [
         (cmd.StartSweep(SweepPlan(BURST, (0,)), TARGET), lambda state: state.tuning.sweep.outcome.ended),
-        (cmd.StartLoad(BURST), lambda state: state.tuning.load.ended),
+        (cmd.StartTestLoad(BURST), lambda state: state.tuning.load.ended),
     ],
     ids=["sweep", "load"],
 )

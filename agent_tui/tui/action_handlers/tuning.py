@@ -8,7 +8,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.screens.tuning import TuningPage
-from agent_tui.tui.screens.tuning_forms import FIRST_LOAD, FIRST_SWEEP, LoadForm, SweepForm
+from agent_tui.tui.screens.tuning_forms import FIRST_SWEEP, FIRST_TEST_LOAD, SweepForm, TestLoadForm
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -23,16 +23,16 @@ class TuningActions(Handlers):
         super().__init__(app)
         self._counting = asyncio.Lock()
 
-    last_load = FIRST_LOAD
+    last_load = FIRST_TEST_LOAD
     last_sweep = FIRST_SWEEP
 
     async def load(self) -> None:
         self._check_free()
-        load = await self.app.push_screen_wait(LoadForm(self.last_load))
+        load = await self.app.push_screen_wait(TestLoadForm(self.last_load))
         if load is not None:
             self.last_load = load
             if await self._may(f"{load.jobs} test jobs"):
-                await self._start(cmd.StartLoad(load, self.app.confirmed_host))
+                await self._start(cmd.StartTestLoad(load, self.app.confirmed_host))
 
     async def sweep(self) -> None:
         self._check_free()
@@ -49,7 +49,7 @@ class TuningActions(Handlers):
         if busy := self.app.state.tuning.busy:
             raise UserError(busy)
 
-    async def _start(self, command: cmd.StartLoad | cmd.StartSweep) -> None:
+    async def _start(self, command: cmd.StartTestLoad | cmd.StartSweep) -> None:
         result = await self.app.engine.send(command)
         if not result.ok:
             raise UserError(result.text)

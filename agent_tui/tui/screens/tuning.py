@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.state import AppState
-from agent_tui.model.tuning import LoadView, SweepResult, SweepView
+from agent_tui.model.tuning import SweepResult, SweepView, TestLoadView
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Follower, Page
 from agent_tui.tui.widgets import live_rows, sweep_rows
@@ -190,12 +190,12 @@ class TuningPage(Page[None], Follower):
             await self._send(cmd.StopTuning(CANCELLED))
 
 
-def _runs(load: LoadView | None) -> bool:
+def _runs(load: TestLoadView | None) -> bool:
     return load is not None and load.running
 
 
-def _started(view: LoadView | SweepView | None) -> float | None:
+def _started(view: TestLoadView | SweepView | None) -> float | None:
     match view:
-        case LoadView(started=started) | SweepView(result=SweepResult(started=started)):
+        case TestLoadView(started=started) | SweepView(result=SweepResult(started=started)):
             return started
     return None

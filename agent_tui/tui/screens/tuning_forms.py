@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent_tui.model.tuning import Load, Pattern, SweepPlan, Target
+from agent_tui.model.tuning import Pattern, SweepPlan, Target, TestLoad
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
 from agent_tui.tui.widgets.text import duration
@@ -35,8 +35,8 @@ class SweepWish:
     target: Target
 
 
-FIRST_LOAD = Load(10, 2.0, Pattern.BURST, job_length_s=2.0)
-FIRST_SWEEP = SweepWish(SweepPlan(Load(50, 2.0), (0, 1, 2, 3, 4)), parse_target("p95<50ms"))
+FIRST_TEST_LOAD = TestLoad(10, 2.0, Pattern.BURST, job_length_s=2.0)
+FIRST_SWEEP = SweepWish(SweepPlan(TestLoad(50, 2.0), (0, 1, 2, 3, 4)), parse_target("p95<50ms"))
 
 
 def counts_text(counts: Sequence[int]) -> str:
@@ -65,7 +65,7 @@ def rate_note(text: str, pattern: Pattern) -> Note:
     return Note("jobs per time: 2/s, 30/m, 0.5/s" if end is None else "from the first rate to the second")
 
 
-def load_fields(load: Load) -> tuple[Field, ...]:
+def load_fields(load: TestLoad) -> tuple[Field, ...]:
     """The fields that say what a load is."""
     return (
         Field("jobs", "Jobs", str(load.jobs)),
@@ -87,11 +87,11 @@ def load_notes(values: Values) -> dict[str, Note]:
     }
 
 
-def read_load(values: Values) -> Load:
+def read_load(values: Values) -> TestLoad:
     """The load of values that no note finds wrong."""
     rate, end = parse_rate(values["rate"])
     pattern = Pattern(values["pattern"])
-    return Load(
+    return TestLoad(
         _whole(JOBS, values["jobs"]),
         rate,
         pattern,
@@ -108,10 +108,10 @@ def _whole(kind: kinds.Kind, text: str) -> int:
     return value
 
 
-class LoadForm(FieldForm[Load]):
+class TestLoadForm(FieldForm[TestLoad]):
     """Begins with `last`."""
 
-    def __init__(self, last: Load) -> None:
+    def __init__(self, last: TestLoad) -> None:
         super().__init__("A load of test jobs", load_fields(last), "Start")
 
     def notes(self, values: Values) -> Mapping[str, Note]:
@@ -122,7 +122,7 @@ class LoadForm(FieldForm[Load]):
             notes["jobs"] = Note(f"test jobs, {span}")
         return notes
 
-    def read(self, values: Values) -> Load:
+    def read(self, values: Values) -> TestLoad:
         return read_load(values)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_tui.model.tuning import JobMeasure, Load, LoadView, Pattern
+from agent_tui.model.tuning import JobMeasure, Pattern, TestLoad, TestLoadView
 from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, beside, held, plot, round_up
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, clip, milliseconds, one_line, pad, stopwatch
 from agent_tui.tuning.grammar import rate_text
@@ -44,7 +44,7 @@ class Part:
         return tuple(job for job in self.jobs if not job.lost)
 
 
-def parts(view: LoadView) -> tuple[Part, ...]:
+def parts(view: TestLoadView) -> tuple[Part, ...]:
     """One for each value, in order."""
     ends = [*(at for at, _ in view.counts[1:]), math.inf]
     starts = [-math.inf, *ends[:-1]]
@@ -56,13 +56,13 @@ def parts(view: LoadView) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def whole(view: LoadView) -> Part:
+def whole(view: TestLoadView) -> Part:
     """All jobs of the load."""
     made = len(view.measure.arrivals_s) + sum(not job.room for job in view.measure.jobs)
     return Part(view.counts[-1][1], 0.0, made, view.measure.jobs)
 
 
-def load_text(load: Load) -> str:
+def load_text(load: TestLoad) -> str:
     """A load in words."""
     if load.pattern is Pattern.BURST:
         return f"{load.jobs} jobs at once, each {load.job_length_s:g} s"
@@ -70,13 +70,13 @@ def load_text(load: Load) -> str:
     return f"{load.jobs} jobs, {load.pattern} {rate}, each {load.job_length_s:g} s"
 
 
-def lines(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
+def lines(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """All of it; the pictures take what `height` leaves, but never less than is readable."""
     top = (*_head(view), (), *figures(view, width), ())
     return (*top, *pictures(view, width, min(max(height - len(top) - 1, 8), 18)))
 
 
-def _head(view: LoadView) -> tuple[Line, ...]:
+def _head(view: TestLoadView) -> tuple[Line, ...]:
     made, of = whole(view).dispatched, view.measure.load.jobs
     if view.running:
         state = Span(f"◌ {stopwatch(view.elapsed_s)} ", Tone.WARN)
@@ -90,7 +90,7 @@ def _head(view: LoadView) -> tuple[Line, ...]:
     return (first, (Span(one_line(view.ended), Tone.WARN),)) if view.ended else (first,)
 
 
-def figures(view: LoadView, width: int) -> tuple[Line, ...]:
+def figures(view: TestLoadView, width: int) -> tuple[Line, ...]:
     """A column for each value of numIdleProcesses, the newest last; the first ones give way to the room."""
     columns = parts(view)
     room = max((width - LABEL) // COLUMN - 1, 1)
@@ -137,7 +137,7 @@ def _ms(value: float | None) -> str:
     return milliseconds(value) if math.isfinite(value) else "lost"
 
 
-def pictures(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
+def pictures(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """Idle processes against arrivals, and beside it or below each job's latency."""
     if width < WIDE:
         return (*pool_picture(view, width, height), *latency_picture(view, width, height))
@@ -145,7 +145,7 @@ def pictures(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
     return beside(pool_picture(view, half, height), latency_picture(view, half, height), half, 3)
 
 
-def pool_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
+def pool_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """How many processes wait idle, and how many jobs arrive."""
     x = _time_axis(view)
     idle = held(view.measure.idle, view.elapsed_s)
@@ -168,7 +168,7 @@ def pool_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
     return (cut(legend, width), *drawn)
 
 
-def arrivals(view: LoadView) -> tuple[float, tuple[Point, ...]]:
+def arrivals(view: TestLoadView) -> tuple[float, tuple[Point, ...]]:
     """Seconds of a piece of time, and how many jobs arrived in each as a curve of steps."""
     size = max(math.ceil(view.elapsed_s / BUCKETS), 1.0)
     counts = [0] * (int(view.elapsed_s / size) + 1)
@@ -178,7 +178,7 @@ def arrivals(view: LoadView) -> tuple[float, tuple[Point, ...]]:
     return size, held(steps, view.elapsed_s)
 
 
-def latency_picture(view: LoadView, width: int, height: int) -> tuple[Line, ...]:
+def latency_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """When each job was dispatched, and how long after that it entered."""
     entered = [job for job in view.measure.jobs if not job.lost]
     warm = [(job.at_s, job.latency_ms) for job in entered if job.warm]
@@ -212,7 +212,7 @@ def plain(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _time_axis(view: LoadView) -> Axis:
+def _time_axis(view: TestLoadView) -> Axis:
     return Axis(0.0, max(view.elapsed_s, 1.0), lambda seconds: f"{seconds:.0f} s")
 
 

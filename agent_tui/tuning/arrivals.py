@@ -3,10 +3,10 @@
 import math
 import random
 
-from agent_tui.model.tuning import Load, Pattern
+from agent_tui.model.tuning import Pattern, TestLoad
 
 
-def offsets(load: Load) -> tuple[float, ...]:
+def offsets(load: TestLoad) -> tuple[float, ...]:
     """Seconds after the start at which each job is dispatched, in order."""
     match load.pattern:
         case Pattern.BURST:
@@ -19,7 +19,7 @@ def offsets(load: Load) -> tuple[float, ...]:
             return _ramp(load)
 
 
-def _poisson(load: Load) -> tuple[float, ...]:
+def _poisson(load: TestLoad) -> tuple[float, ...]:
     rng = random.Random(load.seed)
     at, found = 0.0, []
     for _ in range(load.jobs):
@@ -28,7 +28,7 @@ def _poisson(load: Load) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _ramp(load: Load) -> tuple[float, ...]:
+def _ramp(load: TestLoad) -> tuple[float, ...]:
     """Job i comes when the integral of the rate, a·t + g·t²/2 with a slope of g, reaches i."""
     assert load.end_rate is not None
     slope = (load.end_rate - load.rate) / load.span_s

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.model.tuning import Load, Pattern
-from agent_tui.tuning.loads import offsets, seed_of_repeat
+from agent_tui.model.tuning import Pattern, TestLoad
+from agent_tui.tuning.arrivals import offsets, seed_of_repeat
 
 RATES = st.floats(0.01, 1000)
 LOADS = st.builds(
-    Load,
+    TestLoad,
     jobs=st.integers(1, 200),
     rate=RATES,
     pattern=st.sampled_from(Pattern),
@@ -22,7 +22,7 @@ LOADS = st.builds(
 
 
 @given(LOADS)
-def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(load: Load) -> None:
+def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(load: TestLoad) -> None:
     found = offsets(load)
     assert len(found) == load.jobs
     assert list(found) == sorted(found)
@@ -31,12 +31,12 @@ def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(loa
 
 
 def test_a_burst_is_all_at_once_and_a_steady_load_is_even() -> None:
-    assert offsets(Load(3, pattern=Pattern.BURST)) == (0, 0, 0)
-    assert offsets(Load(4, 2, Pattern.STEADY)) == (0, 0.5, 1, 1.5)
+    assert offsets(TestLoad(3, pattern=Pattern.BURST)) == (0, 0, 0)
+    assert offsets(TestLoad(4, 2, Pattern.STEADY)) == (0, 0.5, 1, 1.5)
 
 
 def test_poisson_arrivals_have_exponential_gaps_of_the_rate_and_other_seeds_have_others() -> None:
-    load = Load(20_000, 5, seed=3)
+    load = TestLoad(20_000, 5, seed=3)
     found = offsets(load)
     gaps = [after - before for before, after in itertools.pairwise(found)]
     assert statistics.mean(gaps) == pytest.approx(0.2, rel=0.03)
@@ -47,7 +47,7 @@ def test_poisson_arrivals_have_exponential_gaps_of_the_rate_and_other_seeds_have
 
 @pytest.mark.parametrize(("rate", "end"), [(1.0, 9.0), (9.0, 1.0), (4.0, 4.0)])
 def test_a_ramp_goes_from_one_rate_to_the_other(rate: float, end: float) -> None:
-    load = Load(100_000, rate, Pattern.RAMP, end)
+    load = TestLoad(100_000, rate, Pattern.RAMP, end)
     found = offsets(load)
     assert 9 / (found[9] - found[0]) == pytest.approx(rate, rel=0.06)
     assert 9 / (found[-1] - found[-10]) == pytest.approx(end, rel=0.06)
@@ -67,4 +67,4 @@ def test_a_ramp_goes_from_one_rate_to_the_other(rate: float, end: float) -> None
 )
 def test_what_is_no_load_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Load(**bad)  # type: ignore[arg-type]
+        TestLoad(**bad)  # type: ignore[arg-type]
