@@ -1,4 +1,4 @@
-"""Events as JSON lines: a stable, public form. One table says what each event's line holds."""
+"""Formats events as JSON lines, a public format. One table has the fields of each event."""
 
 import json
 import math
@@ -14,13 +14,13 @@ from agent_tui.tuning.results import rows
 
 
 def event(event: ev.Event) -> dict[str, Any] | None:
-    """What the event's line holds; None for events that are not part of the public form."""
+    """Return the fields of an event; None for events that are not public."""
     form = _FORMS.get(type(event))
     return None if form is None else form(event)
 
 
 def log_line(log: LogLine) -> dict[str, Any]:
-    """A log line as an event; its `ts` is the line's own."""
+    """Return the fields of a log line, as an event. Its `ts` is the time of the line."""
     body: dict[str, Any] = {
         "event": "log",
         "level": log.level.label,
@@ -36,9 +36,9 @@ def log_line(log: LogLine) -> dict[str, Any]:
 
 
 def line(body: dict[str, Any], ts: float, seq: int) -> str:
-    """One object on one line, numbered without gaps; numbers that JSON cannot write become null."""
-    whole = {"event": body["event"], "ts": round(ts, 6), "seq": seq} | body
-    return json.dumps({name: _writable(value) for name, value in whole.items()}, ensure_ascii=False)
+    """Return an event as one line of JSON. Numbers that JSON does not have (NaN, infinity) become null."""
+    fields = {"event": body["event"], "ts": round(ts, 6), "seq": seq} | body
+    return json.dumps({name: _writable(value) for name, value in fields.items()}, ensure_ascii=False)
 
 
 def _writable(value: Any) -> Any:
@@ -60,7 +60,7 @@ def _mb(value: float | None) -> float | None:
 
 
 def _steps(steps: ev.LoadSteps) -> dict[str, float]:
-    """Milliseconds by step, in order; a step that there was not is missing."""
+    """Return ms by step, in order, without steps that did not happen."""
     return {name: round(ms, 2) for name, ms in steps.taken}
 
 
@@ -278,7 +278,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
 
 
 def tune_result(result: SweepResult, advice: Advice, files: Sequence[str]) -> dict[str, Any]:
-    """What a sweep came to: the last line of `agent-tui tune --json`."""
+    """Return the result of a sweep: the last line of `agent-tui tune --json`."""
     load = result.load
     return {
         "event": "tune_result",

@@ -1,4 +1,4 @@
-"""Events as lines for people: a time, what it is about, and one sentence."""
+"""Formats events as lines for people: a time, a sign, and one sentence."""
 
 import signal
 import time
@@ -8,12 +8,13 @@ from typing import Any
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.wording import counted, duration_text
 
 
 def to_line(stamped: ev.Stamped) -> str | None:
-    """Return the line of one event; None for events that would only be noise here.
+    """Return the line of an event; None for events without one.
 
-    What follows on further lines is indented, so that no text of an event looks like the next event.
+    Further lines of its text are indented, so that none of them looks like another event.
     """
     form = _FORMS.get(type(stamped.event))
     text = None if form is None else form(stamped.event)
@@ -21,7 +22,7 @@ def to_line(stamped: ev.Stamped) -> str | None:
 
 
 def log_to_line(log: LogLine) -> str:
-    """A log line; further lines of a record (a traceback) are indented."""
+    """Return a log line. Further lines of a record, such as a traceback, are indented."""
     owner = log.job_id or log.source.process_id
     first, newline, rest = log.text.partition("\n")
     logger = f"{log.logger}: " if log.logger else ""
@@ -31,7 +32,7 @@ def log_to_line(log: LogLine) -> str:
 
 
 _KNOWN = frozenset({"job_id", "jobID", "room", "room_id", "pid", "process_id"})
-"""Fields that the SDKs add to every record and that the line has already."""
+"""Fields that the SDKs add to every record, and that the line already shows."""
 
 
 def _clock(ts: float) -> str:
@@ -50,45 +51,45 @@ def _interpreter(e: ev.InterpreterChosen) -> str:
 
 def _registered(e: ev.WorkerRegistered) -> str:
     name = f"as {e.agent_name!r}" if e.agent_name else "for every new room (no agent name)"
-    return f"● registered {name} as worker {e.worker_id} at {e.url} ({e.server}, LiveKit {e.server_version})"
+    return f"● registered {name} at {e.url} ({e.server}, LiveKit {e.server_version}), worker {e.worker_id}"
 
 
 def _disconnected(e: ev.WorkerDisconnected) -> str:
-    then = "not tried again" if e.retry_in_s is None else f"next try in {e.retry_in_s:.1f} s"
+    then = "no retry" if e.retry_in_s is None else f"retrying in {duration_text(e.retry_in_s)}"
     return f"○ not registered: {e.reason}; {then}"
 
 
 def _generation_ready(e: ev.GenerationReady) -> str:
     sdk = f" {e.sdk_version}" if e.sdk_version else ""
-    took = f", {e.seconds * 1000:.0f} ms after the save" if e.seconds is not None else ""
+    took = f" {duration_text(e.seconds)} after the save" if e.seconds is not None else ""
     why = f" ({e.start_reason})" if e.start_reason else ""
     back = f"; rolled back to {e.rolled_back_to}, until the next save" if e.rolled_back_to else ""
-    return f"✓ generation {e.generation} is ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}{back}"
+    return f"✓ generation {e.generation} ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}{back}"
 
 
 def _generation_failed(e: ev.GenerationFailed) -> str:
-    place = f" at {e.file}" + (f":{e.line}" if e.line else "") if e.file else ""
+    place = f" ({e.file}" + (f":{e.line})" if e.line else ")") if e.file else ""
     trace = f"\n{e.traceback.rstrip()}" if e.traceback else ""
-    return f"✗ generation {e.generation} does not load{place}: {e.error}{trace}"
+    return f"✗ generation {e.generation} failed to load: {e.error}{place}{trace}"
 
 
 def _starts_failing(e: ev.StartsFailing) -> str:
-    jobs = "accepted jobs wait" if e.accepting else "no offers are accepted"
+    jobs = "accepted jobs wait" if e.accepting else "offers are refused"
     return (
-        f"⚠ no process of generation {e.generation} becomes ready: {e.error}; "
-        f"{jobs}; attempt {e.failures + 1} in {e.retry_in_s:.1f} s"
+        f"⚠ processes of generation {e.generation} fail to start: {e.error}; {jobs}; "
+        f"retrying in {duration_text(e.retry_in_s)} (attempt {e.failures + 1})"
     )
 
 
 def _watching(e: ev.WatchingChanged) -> str:
-    over = f"; passed over: {', '.join(e.passed_over)}" if e.passed_over else ""
-    return f"  saves are {'passed over' if e.paused else 'loaded'}{over}"
+    files = f"; ignored, because loading rewrites them: {', '.join(e.passed_over)}" if e.passed_over else ""
+    return f"  reload {'paused' if e.paused else 'on'}{files}"
 
 
 def _process(e: ev.ProcessChanged) -> str | None:
-    """Only what one would want to know: warm processes, and ends that were not graceful.
+    """Return a line for warm processes, and for those that did not end gracefully.
 
-    Blanks come and go as the stock needs them.
+    Blanks have none: they start and end as the stock needs them.
     """
     if e.kind is ProcessKind.BLANK and e.ended_by in (None, ev.EndedBy.ORDER):
         return None
@@ -97,16 +98,16 @@ def _process(e: ev.ProcessChanged) -> str | None:
     if e.state is not ev.ProcessState.ENDED or e.exit_code == 0:
         return None
     what = "process" if e.kind is ProcessKind.JOB else f"{e.kind} process"
-    return f"  {what} {e.id} (pid {e.pid}) ended with {_how(e)}: {e.reason}"
+    return f"  {what} {e.id} (pid {e.pid}) {_how(e)}: {e.reason}"
 
 
 def _how(e: ev.ProcessChanged) -> str:
     if e.signal is None:
-        return f"exit code {e.exit_code}"
+        return f"exited with code {e.exit_code}"
     try:
-        return signal.Signals(e.signal).name
+        return f"was killed by {signal.Signals(e.signal).name}"
     except ValueError:
-        return f"signal {e.signal}"
+        return f"was killed by signal {e.signal}"
 
 
 def _offer_answered(e: ev.OfferAnswered) -> str | None:
@@ -120,27 +121,27 @@ def _job_started(e: ev.JobStarted) -> str:
         else f"{e.dispatch_to_entry_ms:.0f} ms after its dispatch"
     )
     if e.restarts:
-        since = f"{e.offer_to_entry_ms:.0f} ms after its old process"
-    began = "started anew" if e.restarts else "started"
+        since = f"{e.offer_to_entry_ms:.0f} ms after its old process ended"
+    verb = "restarted" if e.restarts else "started"
     temperature = "warm" if e.warm else "cold"
     where = f"in {e.room}, generation {e.generation}, pid {e.pid}"
-    return f"▶ job {e.job_id} {began} {where}, {temperature}, {since}"
+    return f"▶ job {e.job_id} {verb} {where}, {temperature}, {since}"
 
 
 def _blocked(e: ev.ProcessBlocked) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
-    where = f"; it is at {e.where}" if e.where else ""
-    return f"⚠ pid {e.pid}{job}: its event loop has not answered for {e.seconds:.1f} s{where}"
+    where = f" at {e.where}" if e.where else ""
+    return f"⚠ event loop blocked for {duration_text(e.seconds)}{where}: pid {e.pid}{job}"
 
 
 def _memory(e: ev.MemoryWarned) -> str:
     job = f", job {e.job_id}" if e.job_id else ""
     over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
-    started = f", {e.children_mb:.0f} MB of it in what it has started" if e.children_mb >= 1 else ""
-    what = "; it is ended" if e.over_limit else "" if e.limit_mb else "; without jobMemoryLimitMB it goes on"
+    children = f", {e.children_mb:.0f} MB of it in child processes" if e.children_mb >= 1 else ""
+    what = "; ending it" if e.over_limit else "" if e.limit_mb else "; no jobMemoryLimitMB is set"
     used = f"{e.used_mb:.0f} MB ({e.measure.upper()})"
     return (
-        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {used}{started}, "
+        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {used}{children}, "
         f"more than {over}; {e.used_mb - e.baseline_mb:+.0f} MB since its start{what}"
     )
 
@@ -148,15 +149,21 @@ def _memory(e: ev.MemoryWarned) -> str:
 def _stopping(e: ev.Stopping) -> str:
     if not e.jobs:
         return f"  stopping: {e.reason}"
-    jobs = f"{e.jobs} {'job' if e.jobs == 1 else 'jobs'}"
     if e.drain_s is None:
-        time = f"may take up to {e.deadline_s:.0f} s"
+        time = f"may take up to {duration_text(e.deadline_s)} to end"
+    elif e.drain_s:
+        time = f"may continue for {duration_text(e.drain_s)} (drainTimeout)"
     else:
-        time = f"may go on for {e.drain_s:.0f} s (drainTimeout)" if e.drain_s else "may go on without limit"
-    return f"  stopping: {e.reason}; {jobs} {time}, Ctrl+C again ends everything at once"
+        time = "may continue without limit"
+    return f"  stopping: {e.reason}; {counted(e.jobs, 'job')} {time}; Ctrl+C again kills everything"
 
 
 _MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
+_ENDS = {
+    ev.JobStatus.SUCCESS: "succeeded",
+    ev.JobStatus.FAILED: "failed",
+    ev.JobStatus.TERMINATED: "was terminated",
+}
 
 BRIEF = (
     ev.Starting,
@@ -173,28 +180,26 @@ BRIEF = (
     ev.Notice,
     ev.Stopping,
 )
-"""What is told where the run's own lines count: not each process and job."""
+"""The events that `tune` prints beside its results: not each process and job."""
 
 
 _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
     ev.InterpreterChosen: _interpreter,
     ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
-    ev.HttpListening: lambda e: f"  health and /worker at {e.url}",
+    ev.HttpListening: lambda e: f"  health, /worker, and /metrics at {e.url}",
     ev.WorkerRegistered: _registered,
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: lambda e: f"✗ {e.reason}",
     ev.ConnectionSuspect: lambda e: (
-        "○ the server does not answer" if e.suspect else "● the server answers again"
+        "○ the server does not answer pings" if e.suspect else "● the server answers pings again"
     ),
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
     ev.StartsFailing: _starts_failing,
-    ev.StartsRecovered: lambda e: "✓ processes become ready again",
+    ev.StartsRecovered: lambda e: "✓ processes start again",
     ev.WatchingChanged: _watching,
-    ev.JobRestarting: lambda e: (
-        f"↻ job {e.job_id} leaves generation {e.generation} to start anew: {e.reason}"
-    ),
+    ev.JobRestarting: lambda e: f"↻ job {e.job_id} restarts, leaving generation {e.generation}: {e.reason}",
     ev.ProcessChanged: _process,
     ev.ProcessBlocked: _blocked,
     ev.MemoryWarned: _memory,
@@ -204,7 +209,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
         f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry"
     ),
     ev.JobEnded: lambda e: (
-        f"{_MARKS[e.status]} job {e.job_id} {e.status} after {e.seconds:.1f} s: {e.reason}"
+        f"{_MARKS[e.status]} job {e.job_id} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"
     ),
     ev.JobLost: lambda e: f"✗ no job for {e.room}: {e.why}",
     ev.Dispatched: lambda e: f"  dispatched into {e.room}",

@@ -1,4 +1,4 @@
-"""The front end without a screen: prints the stream, makes the test jobs, decides the exit code."""
+"""The front end without a screen: prints events, makes test jobs, and decides the exit code."""
 
 import asyncio
 import contextlib
@@ -20,11 +20,12 @@ from agent_tui.model.errors import ExitCode, InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
+from agent_tui.model.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
 class HeadlessOptions:
-    """What only this front end knows: the form of the output, test jobs, and when to leave."""
+    """Options of a headless run: the output format, the test jobs, and when to exit."""
 
     json: bool = False
     dispatch: int = 0
@@ -32,36 +33,36 @@ class HeadlessOptions:
     watch: bool = True
     confirmed_host: str = ""
     ready_within_s: float | None = None
-    """Leaves with an error when the agent is not ready by then."""
+    """Exit with an error if the agent is not ready within this time."""
 
 
 class Work(Protocol):
-    """What is done once the agent is ready, in place of single test jobs; then it is time to leave."""
+    """What a run does once the agent is ready, instead of single test jobs. The run then ends."""
 
     async def run(self, say: Callable[[str], None]) -> ExitCode:
-        """`say` prints a line for people; it prints nothing in a run that speaks JSON."""
+        """Do the work, and return the exit code. `say` prints a line, except with `--json`."""
         ...
 
     def last_lines(self) -> Sequence[str]:
-        """For people, once everything has ended."""
+        """Return lines to print at the end, except with `--json`."""
         ...
 
     def last_event(self) -> dict[str, Any] | None:
-        """The last line of a run that speaks JSON."""
+        """Return the last event to print with `--json`."""
         ...
 
 
 @dataclass(slots=True)
 class ExitPolicy:
-    """Follows the stream and says when to leave, and with which exit code."""
+    """Follows the events, and decides when to exit, and with which code."""
 
     options: HeadlessOptions
     tests: bool = False
-    """Whether test jobs will be made, by whatever means."""
+    """Whether test jobs are made without `options.dispatch`."""
     made: set[int] = field(default_factory=set)
     """Numbers of the test dispatches."""
     settled: set[int] = field(default_factory=set)
-    """Those of which the outcome is known; 0 stands for jobs that somebody else dispatched."""
+    """Numbers of the test dispatches whose job ended or was lost; 0 for jobs dispatched elsewhere."""
     bad: bool = False
     loaded: bool = False
     running: set[str] = field(default_factory=set)
@@ -69,8 +70,8 @@ class ExitPolicy:
     refusal: str | None = None
     load_error: str | None = None
 
-    def hear(self, event: ev.Event) -> ExitCode | None:
-        """The exit code once it is time to leave."""
+    def observe(self, event: ev.Event) -> ExitCode | None:
+        """Return the exit code if it is time to exit, else None."""
         match event:
             case ev.ServerChosen() if self.options.dispatch or self.tests:
                 self.refusal = remote_refusal(event, self.options.confirmed_host, "a test dispatch")
@@ -84,7 +85,7 @@ class ExitPolicy:
                 self.options.exit_when_idle or not self.options.watch
             ):
                 place = f"{file}:{line}" if line else file
-                self.load_error = f"{place} does not load: {error}" if place else error
+                self.load_error = f"failed to load: {error} ({place})" if place else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
                 self.server_lost = reason
@@ -109,7 +110,7 @@ class ExitPolicy:
         return self._when_idle()
 
     def catch_up(self, state: AppState) -> ExitCode | None:
-        """Takes from a snapshot what was missed of the stream."""
+        """Apply the state after missed events. Return the exit code if it is time to exit, else None."""
         for job in state.jobs.values():
             if job.phase in LIVE_PHASES:
                 self.running.add(job.id)
@@ -131,7 +132,7 @@ class ExitPolicy:
 
 
 class Printer:
-    """Gives events, and the log lines that they announce, their form; `brief` leaves most lines out."""
+    """Prints events, and the log lines that they announce. With `brief` it skips most of them."""
 
     def __init__(
         self, engine: EngineAPI, write: Callable[[str], None], *, json: bool, brief: bool = False
@@ -143,7 +144,7 @@ class Printer:
         self._seq = itertools.count(1)
 
     async def print(self, stamped: ev.Stamped) -> None:
-        """One event."""
+        """Print one event."""
         if isinstance(stamped.event, ev.LogsAdded):
             answer = await self._engine.request(ReadLogs(stamped.event.first, stamped.event.end))
             least = self._engine.state.settings.log_level
@@ -158,17 +159,17 @@ class Printer:
         self._out(jsonl.event(stamped.event) if self._json else lines.to_line(stamped), stamped.ts)
 
     async def notice(self, text: str) -> None:
-        """One line of the printer's own."""
+        """Print a warning as an event."""
         now = time.time()
         await self.print(ev.Stamped(0, now, ev.Notice(LogLevel.WARN, text)))
 
     def say(self, text: str) -> None:
-        """One line for people; nothing where programs read."""
+        """Print a line, except with `--json`."""
         if not self._json:
             self._write(text)
 
     def last(self, work: Work) -> None:
-        """What comes of the work, after everything else."""
+        """Print the result of the work, after everything else."""
         if (event := work.last_event()) is not None and self._json:
             self._out(event, time.time())
         for line in work.last_lines():
@@ -188,9 +189,9 @@ class Headless:
         self._engine = engine
         self._options = options
         self._work = work
-        self._verdict = ExitPolicy(options, tests=work is not None)
+        self._policy = ExitPolicy(options, tests=work is not None)
         self._loop = asyncio.get_running_loop()
-        # JSON is UTF-8 wherever it is read; lines for people follow their terminal.
+        # JSON is always UTF-8; lines for people use the encoding of the terminal.
         encoding = "utf-8" if options.json else sys.stdout.encoding or "utf-8"
         self._writer = Writer(sys.stdout.fileno(), encoding, self._cannot_write)
         self._printer = Printer(engine, self._writer.write, json=options.json, brief=work is not None)
@@ -198,16 +199,16 @@ class Headless:
         self._dispatching: asyncio.Task[None] | None = None
 
     async def run(self) -> ExitCode:
-        """Starts the engine, stays until it is time to leave or it was stopped, and ends it.
+        """Run the engine until it is time to exit, or it is stopped. Return the exit code.
 
-        Raises UserError when the engine cannot start, or InternalError when a part of it failed.
+        Raises UserError if the engine cannot start, and InternalError if a part of it failed.
         """
         # Subscribed before the start, so that nothing is missed.
         printing = asyncio.create_task(self._print(self._engine.subscribe()), name="headless")
         try:
             async with self._engine:
                 if self._options.ready_within_s is not None:
-                    self._loop.call_later(self._options.ready_within_s, self._give_up)
+                    self._loop.call_later(self._options.ready_within_s, self._exit_unless_ready)
                 futures: set[asyncio.Future[Any]] = {printing, self._decided}
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
                 await self._end_work()
@@ -215,14 +216,16 @@ class Headless:
             if self._work is not None:
                 self._printer.last(self._work)
         except InternalError:
-            await printing  # all has ended nevertheless, and what was told is printed
+            await printing  # the engine has ended; print the remaining events
             raise
         finally:
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
             if unread := await asyncio.to_thread(self._writer.close):
-                print(f"agent-tui: {unread} lines were not printed: nothing reads stdout", file=sys.stderr)
-        for line in (self._verdict.refusal, self._verdict.server_lost, self._verdict.load_error):
+                print(
+                    f"agent-tui: {counted(unread, 'line')} not printed: nothing reads stdout", file=sys.stderr
+                )
+        for line in (self._policy.refusal, self._policy.server_lost, self._policy.load_error):
             if line is not None and self._decided.done() and self._decided.result():
                 print(f"agent-tui: {line}", file=sys.stderr)
         return self._decided.result() if self._decided.done() else ExitCode.OK
@@ -233,24 +236,24 @@ class Headless:
                 async for batch in stream.batches():
                     for stamped in batch:
                         await self._printer.print(stamped)
-                        self._decide(self._verdict.hear(stamped.event))
+                        self._decide(self._policy.observe(stamped.event))
                     self._dispatch_when_ready(stream.state)
                     if dropped := self._writer.take_dropped():
                         await self._printer.notice(
-                            f"{dropped} lines were not printed: whoever reads them is too slow"
+                            f"{counted(dropped, 'line')} not printed: the reader of stdout is too slow"
                         )
                 return
             except LaggedError as lag:
                 stream = self._engine.subscribe()
                 await self._printer.notice(f"some events were not printed: {lag}")
-                self._decide(self._verdict.catch_up(stream.state))
+                self._decide(self._policy.catch_up(stream.state))
 
     def _cannot_write(self, error: OSError) -> None:
-        """In the writing thread. A reader that has gone (`| head`) is no error; a full disk is one."""
-        gone = isinstance(error, BrokenPipeError)
-        if not gone:
-            print(f"agent-tui: stdout cannot be written: {error.strerror}", file=sys.stderr)
-        code = ExitCode.OK if gone else ExitCode.JOB_FAILED
+        """Exit, with an error unless the reader has gone (`| head`). Called in the writing thread."""
+        closed = isinstance(error, BrokenPipeError)
+        if not closed:
+            print(f"agent-tui: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        code = ExitCode.OK if closed else ExitCode.JOB_FAILED
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._decide, code)
 
@@ -271,7 +274,7 @@ class Headless:
         try:
             self._decide(await work.run(self._printer.say))
         except UserError as error:
-            self._verdict.refusal = str(error)
+            self._policy.refusal = str(error)
             self._decide(error.exit_code)
 
     async def _end_work(self) -> None:
@@ -279,9 +282,9 @@ class Headless:
             self._dispatching.cancel()
             await asyncio.gather(self._dispatching, return_exceptions=True)
 
-    def _give_up(self) -> None:
+    def _exit_unless_ready(self) -> None:
         if self._dispatching is None and not self._decided.done():
-            self._verdict.load_error = f"not ready within {self._options.ready_within_s:g} s"
+            self._policy.load_error = f"the agent was not ready within {self._options.ready_within_s:g} s"
             self._decide(ExitCode.JOB_FAILED)
 
     async def _dispatch(self) -> None:

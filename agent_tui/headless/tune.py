@@ -1,10 +1,12 @@
-"""`agent-tui tune` once the agent is ready: a sweep, its table and advice."""
+"""`agent-tui tune` once the agent is ready: runs a sweep, and prints its table and advice."""
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from agent_tui.engine.bus import LaggedError
@@ -14,30 +16,31 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.tuning import RunMeasure, SweepPlan, SweepView, Target
+from agent_tui.model.wording import counted
 from agent_tui.tuning import report, store
 from agent_tui.tuning.model import this_machines_rule
 from agent_tui.tuning.results import row, rows
 
-RUN_COSTS_S = 1.5
-"""What a run takes besides its load and the warming of its processes, about."""
+RUN_OVERHEAD_S = 1.5
+"""About how long a run takes besides its test load and the start of its processes."""
 
-FEWEST_JOBS = 5
-"""A load is not made shorter than that to fit into the time there is."""
+MIN_JOBS = 5
+"""The fewest jobs that a test load is shortened to."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
-    """What is measured, for which target. `until`: when the sweep has to be over, on the monotonic clock."""
+    """The plan and the target. `until`: when the sweep must have ended, on the monotonic clock."""
 
     plan: SweepPlan
     target: Target
     until: float | None = None
     fit_jobs: bool = False
-    """Whether the load may be made shorter, so that every count is measured in time."""
+    """Whether the test load may be shortened, so that every count is measured in time."""
 
 
 class Tuning:
-    """The work of a headless run that tunes; see `headless.run.Work`."""
+    """The work of `agent-tui tune`; see `headless.run.Work`."""
 
     def __init__(self, engine: EngineAPI, options: TuneOptions) -> None:
         self._engine = engine
@@ -45,7 +48,7 @@ class Tuning:
         self._done: SweepView | None = None
 
     async def run(self, say: Callable[[str], None]) -> ExitCode:
-        """Raises UserError when not even the first job comes."""
+        """Run the sweep. Raises UserError if it cannot start, or its first job is lost."""
         plan = self._plan(say)
         started = await self._engine.send(cmd.StartSweep(plan, self._options.target))
         if not started.ok:
@@ -62,7 +65,7 @@ class Tuning:
         return ExitCode.OK if advised else ExitCode.JOB_FAILED
 
     def last_lines(self) -> Sequence[str]:
-        """The table, what is advised, how it was before, and where it is kept."""
+        """Return the table, the advice, a comparison with the last sweep, and where this one is saved."""
         sweep = self._done
         if sweep is None or sweep.outcome is None or sweep.advice is None:
             return ()
@@ -75,20 +78,20 @@ class Tuning:
             changes = store.compare(table, sweep.before.rows)
             lines += ["", *report.comparison(changes, sweep.before.started)]
         if sweep.outcome.files:
-            lines.append(f"kept in {sweep.outcome.files[0]} and .csv")
+            lines.append(f"saved as {store.shown(Path(sweep.outcome.files[0]), os.environ)} and .csv")
         elif sweep.outcome.not_kept:
-            lines.append(f"not kept: {sweep.outcome.not_kept}")
+            lines.append(f"not saved: {sweep.outcome.not_kept}")
         return lines
 
     def last_event(self) -> dict[str, Any] | None:
-        """`tune_result`."""
+        """Return the event `tune_result`."""
         sweep = self._done
         if sweep is None or sweep.outcome is None or sweep.advice is None:
             return None
         return jsonl.tune_result(sweep.result, sweep.advice, sweep.outcome.files)
 
     async def _follow(self, plan: SweepPlan, say: Callable[[str], None]) -> SweepView:
-        """Say a line for each run that is finished; return the sweep as it is in the end."""
+        """Print a line for each finished run, and return the finished sweep."""
         batches, said = self._engine.subscribe().batches(), 0
         while True:
             sweep = self._engine.state.tuning.sweep
@@ -100,27 +103,27 @@ class Tuning:
                 return sweep
             try:
                 await anext(batches)
-            except LaggedError:  # the state has all runs
+            except LaggedError:  # events were missed, but the state has all runs
                 batches = self._engine.subscribe().batches()
 
     async def _stop_in_time(self) -> None:
         if self._options.until is not None:
             await asyncio.sleep(self._options.until - time.monotonic())
-            await self._engine.send(cmd.StopTuning("--seconds are over"))
+            await self._engine.send(cmd.StopTuning("the time limit (--seconds) was reached"))
 
     def _plan(self, say: Callable[[str], None]) -> SweepPlan:
-        """As asked for, with fewer jobs where that is allowed and the time asks for it."""
+        """Return the plan, with fewer jobs if the time requires it and that is allowed."""
         plan, options = self._options.plan, self._options
         if options.until is None or not options.fit_jobs or math.isinf(plan.load.mean_rate):
             return plan
         fitting = jobs_in_time(plan, options.until - time.monotonic(), self._warm_up_s())
         if fitting >= plan.load.jobs:
             return plan
-        say(f"{fitting} jobs a run, so that all counts are measured in time (--jobs sets another number)")
+        say(f"{fitting} jobs per run, to measure all counts in time (--jobs sets another number)")
         return replace(plan, load=replace(plan.load, jobs=fitting))
 
     def _warm_up_s(self) -> float:
-        """What the processes took that are idle already; half a second where there are none."""
+        """Return the longest warm-up time of the idle processes, in seconds; 0.5 without any."""
         took = [
             each.since - each.started
             for each in self._engine.state.live_processes
@@ -130,14 +133,14 @@ class Tuning:
 
 
 def jobs_in_time(plan: SweepPlan, seconds: float, warm_up_s: float) -> int:
-    """How many jobs a run may have for all runs to take that long together."""
+    """Return how many jobs per run fit into that time."""
     at_once = this_machines_rule().starts_at_once
     rest = sum(
-        RUN_COSTS_S + plan.load.job_length_s + warm_up_s * (1 + math.ceil(count / at_once))
+        RUN_OVERHEAD_S + plan.load.job_length_s + warm_up_s * (1 + math.ceil(count / at_once))
         for count in plan.counts
     )
     runs = len(plan.counts) * plan.repeat
-    return max(int((seconds - rest * plan.repeat) / runs * plan.load.mean_rate), FEWEST_JOBS)
+    return max(int((seconds - rest * plan.repeat) / runs * plan.load.mean_rate), MIN_JOBS)
 
 
 def _run_line(run: RunMeasure, plan: SweepPlan) -> str:
@@ -145,6 +148,6 @@ def _run_line(run: RunMeasure, plan: SweepPlan) -> str:
     measured = row(run.num_idle_processes, [run])
     p95 = "–" if measured.p95_ms is None else f"{measured.p95_ms:.1f} ms"
     return (
-        f"  {run.num_idle_processes} idle{of}: {measured.jobs} jobs, p95 {p95}, "
+        f"  {run.num_idle_processes} idle{of}: {counted(measured.jobs, 'job')}, p95 {p95}, "
         f"{measured.warm_hit_rate:.0%} warm" + (f", {measured.lost} lost" if measured.lost else "")
     )

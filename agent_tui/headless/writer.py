@@ -1,4 +1,4 @@
-"""Writing to stdout in a thread: whoever reads us slowly, or not at all, holds nothing up."""
+"""Writes to stdout in a thread, so that a slow reader delays nothing."""
 
 import errno
 import fcntl
@@ -12,32 +12,34 @@ from collections.abc import Callable, Iterable, Iterator
 
 from agent_tui.options.characters import escaped
 
-MOST = 100_000
-"""Lines that wait for a slow reader; what comes beyond them is counted and dropped."""
+MAX_WAITING = 100_000
+"""The most lines that wait for a slow reader; more are dropped and counted."""
 
-LOOK_S = 1.0
-"""How often it is looked whether anybody still reads, while there is nothing to write."""
+CHECK_READER_S = 1.0
+"""How often to check that the reader still exists, while there is nothing to write."""
 
 PIECE = 4_096
-"""Bytes of one write: as many as a pipe takes at once, whole or not at all (PIPE_BUF on Linux)."""
+"""Bytes of one write: the most that a pipe accepts completely or not at all (PIPE_BUF on Linux)."""
 
-TURN_S = 0.1
-"""How often it is looked whether to stop, while nothing can be written."""
+CHECK_STOP_S = 0.1
+"""How often to check whether to stop, while stdout accepts nothing."""
 
 PATIENCE_S = 1.0
-"""At the end, how long the reader may take nothing before the lines that are left are dropped."""
+"""At the end, how long the reader may accept nothing before the remaining lines are dropped."""
 
 LINE_PATIENCE_S = 5.0
-"""The same for the rest of a line that was written in part: half a line of JSON breaks its reader."""
+"""The same for the rest of a partly written line, because half a line of JSON breaks its reader."""
 
 
 class Writer:
-    """Lines in, bytes out, in order, with control characters escaped.
+    """Writes lines to a descriptor in order, with control characters escaped.
 
-    `failed` is called once, in the thread, when nothing can be written.
+    When writing fails, it calls `failed` once, in its thread.
     """
 
-    def __init__(self, fd: int, encoding: str, failed: Callable[[OSError], None], most: int = MOST) -> None:
+    def __init__(
+        self, fd: int, encoding: str, failed: Callable[[OSError], None], most: int = MAX_WAITING
+    ) -> None:
         self._fd = fd
         self._encoding = encoding
         self._failed = failed
@@ -54,7 +56,7 @@ class Writer:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Queues a line; never waits."""
+        """Queue a line, without waiting."""
         with self._news:
             if len(self._waiting) >= self._most:
                 self._dropped += 1
@@ -63,13 +65,13 @@ class Writer:
             self._news.notify()
 
     def take_dropped(self) -> int:
-        """Lines dropped since the last call."""
+        """Return the number of lines dropped since the last call."""
         with self._news:
             dropped, self._dropped = self._dropped, 0
         return dropped
 
     def close(self) -> int:
-        """Wait until all is written, or nothing has been read for a while; return the lines that were not."""
+        """Wait until everything is written, or the reader is too slow. Return how many lines are left."""
         with self._news:
             self._closing = True
             self._news.notify()
@@ -99,7 +101,7 @@ class Writer:
         return (escaped(line) + "\n").encode(self._encoding, "backslashreplace")
 
     def _put(self, data: bytes) -> bool:
-        """Write whole lines; False if it is time to stop and none of them is begun."""
+        """Write these lines. Return False if it is time to stop, and none of them is partly written."""
         written = 0
         while written < len(data):
             while not _is_ready(self._fd):
@@ -110,16 +112,16 @@ class Writer:
         return True
 
     def _next(self) -> list[str]:
-        """The next lines; none at the end. Raises BrokenPipeError when nobody is left to read them."""
+        """Return the next lines, none at the end. Raises BrokenPipeError if the reader has gone."""
         with self._news:
             while not self._waiting and not self._closing:
-                if not self._news.wait(LOOK_S) and _reader_has_gone(self._fd):
+                if not self._news.wait(CHECK_READER_S) and _reader_has_gone(self._fd):
                     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), 256))]
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Bytes to write at once, and the number of lines in them: as many as fit, or one that is longer."""
+    """Yield bytes to write at once, and their number of lines: as many as fit, or one longer line."""
     piece, count = b"", 0
     for line in lines:
         if piece and len(piece) + len(line) > PIECE:
@@ -132,14 +134,14 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def _is_ready(fd: int) -> bool:
-    """Whether a write would not wait, or would fail; a pipe is ready when it takes a piece."""
+    """Return whether a write would not block; a pipe is ready when it accepts a piece."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(TURN_S * 1000))
+    return bool(poll.poll(CHECK_STOP_S * 1000))
 
 
 def _unread(fd: int) -> int:
-    """Bytes that a pipe holds for its reader; 0 where that is not known."""
+    """Return the number of unread bytes in a pipe; 0 if that is unknown."""
     try:
         return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
     except OSError:
@@ -147,7 +149,7 @@ def _unread(fd: int) -> int:
 
 
 def _reader_has_gone(fd: int) -> bool:
-    """Whether a write would fail for want of a reader; seen without one, as there may be no news for long."""
+    """Return whether the reader has gone. Checked without a write, because there may be none for long."""
     poll = select.poll()
     poll.register(fd, 0)
     return any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0))

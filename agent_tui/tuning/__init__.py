@@ -1,6 +1,6 @@
-"""Tuning by measuring: loads, sweeps over idle-process counts, a model of the pool, and advice.
+"""Tuning by measuring: test loads, sweeps over counts of idle processes, a model of the pool, and advice.
 
-Front ends send `StartTestLoad`, `StartSweep`, and `StopTuning`, and show `AppState.tuning`; `tuner.Tuner` carries
-them out beside the engine. What is measured is frozen data (`model/tuning.py`). `report` has the cells of the
-table, `stats.histogram` the bins, `RunMeasure.idle` and `.arrivals_s` the curves.
+Front ends send `StartTestLoad`, `StartSweep`, and `StopTuning`, which `tuner.Tuner` carries out beside the
+engine, and show `AppState.tuning`. Measurements are frozen data (`model/tuning.py`). `report` formats the
+table, `stats.histogram` computes the bins, and `RunMeasure.idle` and `.arrivals_s` are the curves.
 """

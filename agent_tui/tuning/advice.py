@@ -1,38 +1,39 @@
-"""Advice: the smallest count of idle processes that meets a target, how sure that is, and why."""
+"""Advises the smallest count of idle processes that meets a target, and says how sure that is."""
 
 import math
 from collections.abc import Sequence
 
 from agent_tui.model.tuning import Advice, Candidate, RunMeasure, SweepResult, Target, TestLoad
+from agent_tui.model.wording import counted
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
 from agent_tui.tuning.model import PoolRule, this_machines_rule
 from agent_tui.tuning.results import jobs_of
 from agent_tui.tuning.stats import mean, next_hits, wilson
 
 SURE = 0.9
-"""A count is good enough if so many new runs would meet the target …"""
+"""A count is good enough if this share of new runs would meet the target …"""
 
 AS_GOOD = 0.05
-"""… or no larger count would do better by more than this."""
-
-FAITHFUL = 0.05
-"""So far apart predicted and measured warm-hit rates may be without a word."""
-
-NEARLY_ALL = 0.9
-"""From this share of what the pool can start a load is too fast to speak of a steady state."""
+"""… or if no larger count would do better by more than this."""
 
 LIKELY = 0.5
-"""But nothing is advised that would miss it more often than not."""
+"""The least share of new runs that must meet the target: a count that would rather miss it is not advised."""
+
+MAX_MODEL_ERROR = 0.05
+"""The difference between predicted and measured warm-hit rates above which the advice mentions it."""
+
+NEARLY_ALL = 0.9
+"""The share of the pool's start rate from which on a test load is too fast for a steady state."""
 
 
 def model_error(candidates: Sequence[Candidate]) -> float | None:
-    """By how much predicted and measured warm-hit rates differ at most; None without a prediction."""
+    """Return the largest error of the predicted warm-hit rates; None without a prediction."""
     predicted = [each for each in candidates if each.warm_predicted is not None]
     return max((abs(each.warm_measured - (each.warm_predicted or 0.0)) for each in predicted), default=None)
 
 
 def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) -> Advice:
-    """The smallest measured count that meets the target; takes up to some seconds of computing."""
+    """Return the advice for a sweep. Simulates many runs, which can take some seconds."""
     fitted = fit(result, rule or this_machines_rule())
     candidates = tuple(
         _candidate(result, target, fitted, count, result.runs_of(count)) for count in result.measured
@@ -43,7 +44,7 @@ def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) ->
 
 
 def choose(candidates: Sequence[Candidate]) -> int | None:
-    """The smallest count whose own jobs met the target and whose new runs would, surely enough."""
+    """Return the smallest count that met the target, and whose new runs would meet it often enough."""
     able = [each for each in candidates if each.met and _sure(each) >= LIKELY]
     if not able:
         return None
@@ -52,7 +53,7 @@ def choose(candidates: Sequence[Candidate]) -> int | None:
 
 
 def _sure(candidate: Candidate) -> float:
-    """Without a model what was measured has to do."""
+    """Return the share of new runs that meet the target; without a model, 1 or 0 as measured."""
     return (1.0 if candidate.met else 0.0) if candidate.sure is None else candidate.sure
 
 
@@ -77,10 +78,10 @@ def _candidate(
 
 
 def confidence(hits: int, jobs: int, of: int, prediction: Prediction | None) -> tuple[float, float]:
-    """Where the share of a new run of `of` jobs lies: where its own jobs or the model put it.
+    """Return the interval of the share of hits in a new run of `of` jobs.
 
-    The first knows only this count's jobs but whatever happened to them, the second all jobs but only what
-    is modelled; the interval spans both.
+    It spans two intervals: the one that follows from this count's jobs, which include effects that are not
+    modeled, and the model's, which is based on the jobs of all counts.
     """
     low, high = (each / of for each in next_hits(hits, jobs, of))
     if prediction is None:
@@ -91,12 +92,12 @@ def confidence(hits: int, jobs: int, of: int, prediction: Prediction | None) -> 
 def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) -> list[str]:
     wanted = target.text or str(target)
     if not candidates:
-        return [f"{wanted}: nothing was measured"]
+        return [f"no advice for {wanted}: nothing was measured"]
     if chosen is None:
         best = max(candidates, key=lambda each: (each.met, _sure(each), each.measured, each.warm_measured))
-        share = "" if best.sure is None else f"; a new run would meet it in {_percent(best.sure)} of cases"
+        share = "" if best.sure is None else f"; {_percent(best.sure)} of new runs would meet it"
         return [
-            f"no count that was measured meets {wanted}: the best is {_idle(best)} with "
+            f"no measured count meets {wanted}: the best is {_idle(best)} with "
             f"{_percent(best.measured)} of {best.jobs} jobs{share}"
         ]
     index = next(n for n, each in enumerate(candidates) if each.num_idle_processes == chosen)
@@ -106,11 +107,11 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
         f"advice: {_idle(best)} for {wanted}",
         f"  measured {_percent(best.measured)} of {best.jobs} jobs"
         + ("" if best.predicted is None else f", predicted {_percent(best.predicted)}")
-        + f"; a new run: {_percent(low)} to {_percent(high)}"
-        + ("" if best.sure is None else f", and it meets the target in {_percent(best.sure)} of cases"),
+        + f"; expected in a new run: {_percent(low)} to {_percent(high)}"
+        + ("" if best.sure is None else f"; {_percent(best.sure)} of new runs would meet the target"),
     ]
     lines += [
-        f"  {_idle(smaller)} met it too this time, but would do so in {_percent(smaller.sure)} of cases only"
+        f"  {_idle(smaller)} also met it this time, but would in only {_percent(smaller.sure)} of new runs"
         for smaller in candidates[:index]
         if smaller.met and smaller.sure is not None
     ]
@@ -118,21 +119,21 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
 
 
 def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[Candidate]) -> list[str]:
-    """What takes something from the advice's worth."""
+    """Return notes about what makes the advice less reliable."""
     notes = _starts_line(result.load, fitted)
     error = model_error(candidates)
-    if error is not None and error > FAITHFUL:
+    if error is not None and error > MAX_MODEL_ERROR:
         notes.append(
-            f"  note: predicted and measured warm-hit rates differ by up to {error * 100:.0f} points: "
-            "something else happens here than the model knows; more jobs or --repeat may tell"
+            f"  note: predicted and measured warm-hit rates differ by up to {error * 100:.0f} points, so the "
+            "model misses something on this machine; measure with more --jobs or --repeat"
         )
     if others := sum(run.others for run in result.runs):
-        notes.append(f"  note: {others} other jobs came meanwhile and took processes")
+        notes.append(f"  note: {counted(others, 'other job')} arrived during the sweep and used processes")
     return notes
 
 
 def _starts_line(load: TestLoad, fitted: Fitted | None) -> list[str]:
-    """Where jobs come about as fast as processes can be made ready, or faster, idle ones only delay it."""
+    """Return a note if jobs arrive about as fast as processes can become ready, or faster."""
     rate = load.mean_rate
     if fitted is None or math.isinf(rate):
         return []
@@ -140,8 +141,8 @@ def _starts_line(load: TestLoad, fitted: Fitted | None) -> list[str]:
     if each_s <= 0 or rate < NEARLY_ALL * at_once / each_s:
         return []
     return [
-        f"  note: jobs come at {rate:g}/s, and processes become ready at {at_once / each_s:.2g}/s at most "
-        f"({at_once} start at once, {each_s:.2g} s each): however many are idle, in the long run they run out"
+        f"  note: jobs arrive at {rate:g}/s, but processes become ready at {at_once / each_s:.2g}/s at most "
+        f"({at_once} start at once, {each_s:.2g} s each): in the long run, any number of idle ones runs out"
     ]
 
 
@@ -150,7 +151,7 @@ def _idle(candidate: Candidate) -> str:
 
 
 def _percent(share: float) -> str:
-    """Never rounded up to all or down to none."""
+    """Return the share in percent, with 100 % only for all."""
     text = f"{share * 100:.1f}"
     if text == "100.0" and share < 1:
         text = "99.9"

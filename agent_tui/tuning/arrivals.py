@@ -1,4 +1,4 @@
-"""When the test jobs of a load are dispatched. Pure, and the same for the same seed."""
+"""Computes when the jobs of a test load are dispatched. Pure; the same seed gives the same times."""
 
 import math
 import random
@@ -7,7 +7,7 @@ from agent_tui.model.tuning import Pattern, TestLoad
 
 
 def offsets(load: TestLoad) -> tuple[float, ...]:
-    """Seconds after the start at which each job is dispatched, in order."""
+    """Return the time of each dispatch, in seconds after the start, in order."""
     match load.pattern:
         case Pattern.BURST:
             return (0.0,) * load.jobs
@@ -29,16 +29,16 @@ def _poisson(load: TestLoad) -> tuple[float, ...]:
 
 
 def _ramp(load: TestLoad) -> tuple[float, ...]:
-    """Job i comes when the integral of the rate, a·t + g·t²/2 with a slope of g, reaches i."""
+    """Job i is dispatched when the integral of the rate, a·t + g·t²/2 with the slope g, reaches i."""
     assert load.end_rate is not None
     slope = (load.end_rate - load.rate) / load.span_s
     if abs(slope) < 1e-12:
         return tuple(number / load.rate for number in range(load.jobs))
-    # max: at the very end of a falling ramp the root may lie a rounding error below zero.
+    # max: at the end of a falling ramp, the radicand may be a rounding error below zero.
     roots = (math.sqrt(max(load.rate**2 + 2 * slope * n, 0.0)) for n in range(load.jobs))
     return tuple((root - load.rate) / slope for root in roots)
 
 
 def seed_of_repeat(seed: int, repeat: int) -> int:
-    """The seed of a sweep's repeat, from 0: every count sees the same loads, each repeat another one."""
+    """Return the seed of a repeat, from 0: all counts get the same arrivals, each repeat different ones."""
     return seed + repeat * 7919

@@ -1,4 +1,4 @@
-"""Makes the test jobs of a load, each at its time."""
+"""Dispatches the jobs of a test load, each at its time."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from agent_tui.tuning.recorder import Recorder
 
 
 class _Refused(Exception):
-    """How one dispatch ends the others."""
+    """Cancels the other dispatches, because one was refused."""
 
 
 async def dispatch_one(engine: EngineAPI, job: Dispatch, recorder: Recorder, clock: Clock) -> str:
-    """One test job, which the recorder is told of; why it was refused, empty if it was not."""
+    """Dispatch one test job and record it. Return why it was refused; empty if it was not."""
     at = clock.time()
     result = await engine.send(job)
     if result.refused:
@@ -36,9 +36,10 @@ async def dispatch_all(
     clock: Clock,
     stopping: asyncio.Event,
 ) -> str:
-    """Each job of the load at its time, however long the dispatches before it take; none once `stopping`.
+    """Dispatch each job of the test load at its time, even if earlier dispatches are still unanswered.
 
-    Returns when all are answered, or at once with why one was refused: so would those after it be.
+    Stops when `stopping` is set. Returns when all dispatches are answered, or as soon as one is refused, with
+    the reason: the others would be refused too.
     """
 
     async def send() -> None:
@@ -54,7 +55,7 @@ async def dispatch_all(
                         await stopping.wait()
                 if stopping.is_set():
                     break
-                sends.create_task(send(), name="a load's dispatch")
+                sends.create_task(send(), name="test dispatch")
     except* _Refused as refusals:
         why = str(refusals.exceptions[0])
     return why

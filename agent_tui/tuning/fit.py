@@ -1,4 +1,4 @@
-"""The model with a sweep's own figures, and what it predicts: for the runs measured, and for new ones."""
+"""Fits the model to a sweep, and predicts the measured runs and new ones."""
 
 import random
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from agent_tui.tuning.model import PoolRule, simulate
 from agent_tui.tuning.results import jobs_of
 
 REPLICATES = 400
-"""New runs that are simulated for each count …"""
+"""The number of new runs that are simulated for each count …"""
 
 JOBS_SIMULATED = 20_000
-"""… or as many as have this many jobs together, but not fewer than 100."""
+"""… or fewer, so that they have this many jobs in total, but at least 100."""
 
 ARRIVALS_REPEATED = 10_000
-"""How many jobs are simulated for the warm-hit rate of the arrivals that were measured."""
+"""The number of jobs that are simulated for the warm-hit rate of the measured arrivals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the model takes from a sweep. `other_ms` is the latency without the wait for a process."""
+    """The model's input from a sweep. `other_…_ms` are latencies without the wait for a process."""
 
     warm_ups_s: tuple[float, ...]
     other_warm_ms: tuple[float, ...]
@@ -32,9 +32,9 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """For a new run of the load with other luck, at one count.
+    """What new runs of the test load, with other seeds, would reach at one count.
 
-    `attained` is the mean share of jobs that hit the target, `low`…`high` holds it in 95 of 100 runs, and
+    `attained` is the mean share of jobs that hit the target. In 95 of 100 runs the share is in `low`…`high`.
     `met` is the share of runs that meet the target.
     """
 
@@ -45,7 +45,7 @@ class Prediction:
 
 
 def fit(result: SweepResult, rule: PoolRule) -> Fitted | None:
-    """What the sweep tells the model; None when no process was started or no job entered."""
+    """Return the model's input from a sweep; None if no process became ready, or no job was entered."""
     jobs = jobs_of(result.runs)
     warm_ups = tuple(each for run in result.runs for each in run.warm_ups_s)
     warm = tuple(job.latency_ms for job in jobs if not job.lost and job.warm)
@@ -57,7 +57,10 @@ def fit(result: SweepResult, rule: PoolRule) -> Fitted | None:
 
 
 def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int = 1) -> float | None:
-    """The share of jobs that find a process warm, predicted for these very arrivals; None without any."""
+    """Return the predicted share of jobs that find a warm process, for the arrivals of these runs.
+
+    None without arrivals.
+    """
     rng = random.Random(seed)
     arrivals = [run.arrivals_s for run in runs if run.arrivals_s]
     jobs = sum(map(len, arrivals))
@@ -74,9 +77,9 @@ def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int
 
 
 def predict(fitted: Fitted, count: int, load: TestLoad, target: Target, seed: int = 1) -> Prediction:
-    """New runs of that load: other arrivals, warm-up times and latencies drawn from those measured.
+    """Simulate new runs of the test load, with other arrivals, and warm-up times and latencies as measured.
 
-    Each new run draws from a resample of what was measured, so that few measurements mean wide intervals.
+    Each run draws from a resample of the measurements, so that few measurements give wide intervals.
     """
     rng = random.Random(seed)
     times = max(min(REPLICATES, JOBS_SIMULATED // load.jobs), 100)

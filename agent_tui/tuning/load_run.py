@@ -1,4 +1,4 @@
-"""One load of test jobs: each dispatched at its time, and what became of it."""
+"""One test load: dispatches its jobs, and measures them."""
 
 import asyncio
 
@@ -12,11 +12,11 @@ from agent_tui.tuning.recorder import Recorder, idle_processes
 from agent_tui.tuning.watching import Watcher
 
 TAIL_S = 60.0
-"""For the last jobs to be over, on top of their length."""
+"""Time limit for the last jobs to end, in addition to their length."""
 
 
 class TestLoadRun:
-    """Runs once. numIdleProcesses may change meanwhile: that is what one watches it for."""
+    """Runs one test load. Users may change numIdleProcesses during it, to compare the counts."""
 
     def __init__(self, engine: EngineAPI, load: TestLoad, clock: Clock, confirmed_host: str = "") -> None:
         self._engine = engine
@@ -24,9 +24,9 @@ class TestLoadRun:
         self._clock = clock
         self._host = confirmed_host
         self._watcher = Watcher(engine)
-        self._watcher.hear = self._hear
+        self._watcher.on_event = self._on_event
         self._started = clock.time()
-        self._over_at: float | None = None
+        self._ended_at: float | None = None
         count = self._wanted
         idle = idle_processes(self._watcher.state)
         self._recorder = Recorder(count, 0, load, self._started, idle)
@@ -36,23 +36,23 @@ class TestLoadRun:
 
     @property
     def view(self) -> TestLoadView:
-        """As of now, or of its end."""
-        running = self._over_at is None
-        now = self._clock.time() if self._over_at is None else self._over_at
+        """The current measurements, or the final ones."""
+        running = self._ended_at is None
+        now = self._clock.time() if self._ended_at is None else self._ended_at
         measure = self._recorder.measure((), complete=not running and not self._stop)
         return TestLoadView(
             measure, tuple(self._counts), now - self._started, running, self._stop, self._started
         )
 
     def stop(self, reason: str) -> None:
-        """No more jobs are dispatched; those that run end by themselves."""
+        """Dispatch no more jobs. The running jobs end by themselves."""
         self._stop = self._stop or reason
         self._stopping.set()
         self._watcher.wake()
 
     async def run(self) -> None:
-        """Dispatches everything and waits until all jobs are over."""
-        watching = asyncio.create_task(self._watcher.run(), name="load's events")
+        """Dispatch all jobs, and wait until they have ended."""
+        watching = asyncio.create_task(self._watcher.run(), name="test load's events")
         recorder = self._recorder
         try:
             job = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s)
@@ -64,9 +64,9 @@ class TestLoadRun:
                 lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
             )
             if not done:
-                self._stop = self._stop or self._watcher.trouble or "the last jobs are not over"
+                self._stop = self._stop or self._watcher.trouble or "the last jobs did not end"
         finally:
-            self._over_at = self._clock.time()
+            self._ended_at = self._clock.time()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
@@ -74,7 +74,7 @@ class TestLoadRun:
     def _wanted(self) -> int:
         return self._engine.state.settings.options.num_idle_processes
 
-    def _hear(self, stamped: ev.Stamped) -> None:
-        self._recorder.hear(stamped)
+    def _on_event(self, stamped: ev.Stamped) -> None:
+        self._recorder.record(stamped)
         if self._wanted != self._counts[-1][1]:
             self._counts.append((max(stamped.ts - self._started, 0.0), self._wanted))

@@ -1,8 +1,8 @@
-"""A model of the pool, simulated: which jobs find a process warm, and how long the others wait.
+"""Simulates the pool: which jobs find a warm process, and how long the others wait.
 
-The mechanism is that of `processes/pool.py` (docs/tuning.md says it in full): `count` processes are kept
-idle; each job takes one, and another is started in its place once no offer was accepted for a moment;
-only so many start at once; what became ready goes to the job that waits for longest.
+The mechanism is that of `processes/pool.py`; docs/tuning.md describes it. The pool keeps `count` processes
+idle. Each job takes one, and the pool starts another once no offer has been accepted for a moment. The number
+of concurrent starts is limited. A process that becomes ready goes to the job that has waited longest.
 """
 
 import heapq
@@ -18,19 +18,19 @@ from agent_tui.settings.settings import starting_at_once
 
 @dataclass(frozen=True, slots=True)
 class PoolRule:
-    """What of the pool's rule decides about waiting."""
+    """The parameters of the pool that decide how long jobs wait."""
 
     starts_at_once: int
     refill_after_s: float = REFILL_AFTER_S
 
 
 def this_machines_rule() -> PoolRule:
-    """The rule as the pool follows it here."""
+    """Return the parameters of the pool on this machine."""
     return PoolRule(starting_at_once())
 
 
 class PoolModel:
-    """`count` idle processes at first; `arrive` and `ready` as time goes on."""
+    """A pool that starts with `count` idle processes."""
 
     def __init__(self, count: int, warm_up: Callable[[], float], rule: PoolRule) -> None:
         self._count = count
@@ -38,12 +38,12 @@ class PoolModel:
         self._rule = rule
         self._idle = count
         self._starting: list[float] = []
-        """When each becomes ready; a heap."""
+        """When each starting process becomes ready; a heap."""
         self._waiting: deque[tuple[int, float]] = deque()
         self._refill_at = -math.inf
 
     def run(self, arrivals: Sequence[float]) -> list[float | None]:
-        """Seconds that each job waits for a process; None for one that finds it warm."""
+        """Return how long each job waits for a process, in seconds; None for a job that finds a warm one."""
         waits: list[float | None] = [None] * len(arrivals)
         for number, at in enumerate(arrivals):
             self._advance(at, waits)
@@ -57,7 +57,7 @@ class PoolModel:
         return waits
 
     def _advance(self, until: float, waits: list[float | None]) -> None:
-        """Everything that happens before that time, in order."""
+        """Simulate everything up to that time, in order."""
         while True:
             ready = self._starting[0] if self._starting else math.inf
             refill = self._refill_at if self._held_back() else math.inf
@@ -77,7 +77,7 @@ class PoolModel:
                 self._start(now)
 
     def _held_back(self) -> bool:
-        """Whether something would be started if the moment after the last accepted job were over."""
+        """Return whether a start waits only for the moment after the last accepted job to pass."""
         return (
             self._refill_at > -math.inf
             and self._short() > 0
@@ -98,6 +98,6 @@ class PoolModel:
 def simulate(
     arrivals: Sequence[float], count: int, warm_ups: Sequence[float], rule: PoolRule, rng: random.Random
 ) -> list[float | None]:
-    """What each job waits for, with warm-up times drawn from those; None for a job that finds it warm."""
+    """Return how long each job waits, as `PoolModel.run`, with warm-up times drawn from `warm_ups`."""
     drawn, many = rng.random, len(warm_ups)
     return PoolModel(count, lambda: warm_ups[int(drawn() * many)], rule).run(arrivals)

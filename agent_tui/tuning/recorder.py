@@ -1,4 +1,4 @@
-"""Reads one run's measures out of the stream of events: a fold, without time of its own."""
+"""Computes one run's measurements from the stream of events."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
 from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, TestLoad
+from agent_tui.model.wording import counted
 
 
 @dataclass(slots=True)
@@ -15,14 +16,15 @@ class _Job:
     accepted: float | None = None
     given: float | None = None
     started: ev.JobStarted | None = None
-    over: str | None = None
-    """How it ended, or why it was lost."""
+    end: str | None = None
+    """How it ended, or why it was lost; None until then."""
 
 
 class Recorder:
-    """Hears every event of a run from its start on. Which dispatches are its own is known once they are made.
+    """Records the events of one run, from its start on.
 
-    `idle` are the processes that wait at the start; times of events are Unix seconds.
+    Other jobs may run too: `dispatched` says which test dispatches belong to the run. `idle` are the
+    processes that are idle at the start. `started`, and the times of events, are in Unix seconds.
     """
 
     def __init__(self, count: int, repeat: int, load: TestLoad, started: float, idle: Iterable[str]) -> None:
@@ -41,22 +43,22 @@ class Recorder:
         self._jobs: dict[str, _Job] = {}
         self._lost: dict[int, str] = {}
         self._dispatched: dict[int, tuple[str, float]] = {}
-        """Room and time of its own dispatches, by their number."""
+        """Room and time of the run's dispatches, by their number."""
         self._never_made: list[tuple[float, str]] = []
 
-    # -- what it hears --------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------------
 
     def dispatched(self, dispatches: Mapping[int, str], at: float) -> None:
-        """These test dispatches were made (number → room), at that time."""
+        """Record test dispatches of the run (number → room), and their time."""
         for number, room in dispatches.items():
             self._dispatched[number] = (room, at)
 
     def not_dispatched(self, at: float, why: str) -> None:
-        """A dispatch failed: a job lost."""
+        """Record a failed dispatch, which counts as a lost job."""
         self._never_made.append((at, why))
 
-    def hear(self, stamped: ev.Stamped) -> None:
-        """One event, in order."""
+    def record(self, stamped: ev.Stamped) -> None:
+        """Record one event. Events must come in order."""
         match stamped.event:
             case ev.ProcessChanged(kind=ProcessKind.JOB) as changed:
                 self._process(changed, stamped.ts)
@@ -70,11 +72,11 @@ class Recorder:
             case ev.JobStarted(job_id=job_id) as started if job_id in self._jobs:
                 self._jobs[job_id].started = started
             case ev.JobEnded(job_id=job_id, reason=reason) if job_id in self._jobs:
-                self._jobs[job_id].over = reason or "ended"
+                self._jobs[job_id].end = reason or "ended"
             case ev.JobLost(test_dispatch=number, why=why, job_id=lost):
                 self._lost[number] = why
                 if lost in self._jobs:
-                    self._jobs[lost].over = why
+                    self._jobs[lost].end = why
             case _:
                 pass
 
@@ -82,10 +84,10 @@ class Recorder:
         if event.state is ev.ProcessState.STARTING:
             self._starting[event.id] = ts
             return
-        began = self._starting.pop(event.id, None)
+        started = self._starting.pop(event.id, None)
         if event.state is ev.ProcessState.IDLE:
-            if began is not None:
-                self._warm_ups.append(max(ts - began, 0.0))
+            if started is not None:
+                self._warm_ups.append(max(ts - started, 0.0))
                 self._unmeasured.add(event.id)
             self._idle.add(event.id)
         else:
@@ -105,21 +107,21 @@ class Recorder:
             self._refills.append(ts - self._missing_since)
             self._missing_since = None
 
-    # -- what it knows --------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------
 
     @property
     def made(self) -> int:
-        """Jobs that were dispatched, or could not be."""
+        """The number of dispatches, failed ones included."""
         return len(self._dispatched) + len(self._never_made)
 
     @property
     def settled(self) -> int:
-        """Of these, how many are over."""
-        over = {job.test_dispatch for job in self._jobs.values() if job.over is not None} | self._lost.keys()
-        return len(over & self._dispatched.keys()) + len(self._never_made)
+        """The number of these whose job ended or was lost."""
+        ended = {job.test_dispatch for job in self._jobs.values() if job.end is not None} | self._lost.keys()
+        return len(ended & self._dispatched.keys()) + len(self._never_made)
 
     def measure(self, memory: tuple[IdleMemory, ...], *, complete: bool) -> RunMeasure:
-        """The run as far as it has come. Jobs that were neither entered nor lost yet are left out."""
+        """Return the measurements so far, without jobs that are neither entered nor lost yet."""
         by_number = {job.test_dispatch: job for job in self._jobs.values()}
         jobs = [self._job(number, by_number.get(number)) for number in self._dispatched]
         jobs += [JobMeasure("", at - self._started, lost=why) for at, why in self._never_made]
@@ -142,7 +144,7 @@ class Recorder:
         room, at = self._dispatched[number]
         at_s = at - self._started
         if job is None or job.started is None:
-            why = self._lost.get(number) or (job.over if job is not None else None)
+            why = self._lost.get(number) or (job.end if job is not None else None)
             return None if why is None else JobMeasure(room, at_s, lost=why)
         started, dispatch_ms = job.started, job.started.dispatch_to_entry_ms
         if dispatch_ms is None:
@@ -163,7 +165,7 @@ class Recorder:
 
 
 def idle_processes(state: AppState) -> list[str]:
-    """Ids of the processes that wait for a job."""
+    """Return the ids of the idle job processes."""
     return [
         each.id
         for each in state.live_processes
@@ -172,7 +174,7 @@ def idle_processes(state: AppState) -> list[str]:
 
 
 def idle_memory(state: AppState) -> tuple[IdleMemory, ...]:
-    """What was last read of each process that waits for a job."""
+    """Return the last known memory of each idle job process."""
     return tuple(
         IdleMemory(view.pid, view.rss_mb, view.uss_mb, view.pss_mb)
         for view in (state.processes[name] for name in idle_processes(state))
@@ -181,11 +183,11 @@ def idle_memory(state: AppState) -> tuple[IdleMemory, ...]:
 
 
 def unsettled(state: AppState, count: int) -> str:
-    """What keeps the pool from having `count` idle processes and nothing else to do; empty if nothing."""
+    """Return what the pool is still doing before only `count` idle processes remain; empty if nothing."""
     if state.generation.is_broken:
-        return f"the newest code does not work: {state.generation.error}"
+        return f"the newest code does not load: {state.generation.error}"
     if jobs := len(state.live_jobs):
-        return f"{jobs} jobs are not over"
+        return f"{counted(jobs, 'job')} still running"
     states = [each.state for each in state.live_processes if each.kind is ProcessKind.JOB]
     idle = states.count(ev.ProcessState.IDLE)
     if idle != count or len(states) != count:

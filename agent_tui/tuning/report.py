@@ -1,4 +1,4 @@
-"""The table of a sweep, for people and for programs. Pure."""
+"""Formats a sweep's table and advice, as text and for `tune_result`. Pure."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -21,28 +21,28 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("USS MB", "idle_uss_mb", ".1f"),
     ("PSS MB", "idle_pss_mb", ".1f"),
 )
-"""Heading, field of `Row`, format. The memory is that of all idle processes together."""
+"""Heading, field of `Row`, format. The memory is the sum over all idle processes."""
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One row as text, in the order of `headings`."""
+    """Return the cells of a row, in the order of `headings`."""
     return tuple(_cell(getattr(row, name), form) for _, name, form in _COLUMNS)
 
 
 def headings() -> tuple[str, ...]:
-    """What stands above the columns."""
+    """Return the headings of the columns."""
     return tuple(heading for heading, _, _ in _COLUMNS)
 
 
 def table(rows: Iterable[Row]) -> list[str]:
-    """Lines for people, aligned."""
+    """Return the table as aligned lines."""
     lines: list[Sequence[str]] = [headings(), *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
     return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
 def advice_form(advice: Advice) -> dict[str, Any]:
-    """The advice as it stands in `tune_result`; without one that can be given its figures are null."""
+    """Return the advice of `tune_result`; its figures are null if no count meets the target."""
     chosen = advice.chosen
     return {
         "num_idle_processes": advice.count,
@@ -56,7 +56,7 @@ def advice_form(advice: Advice) -> dict[str, Any]:
 
 
 def row_form(row: Row, advice: Advice) -> dict[str, Any]:
-    """A row as it stands in `tune_result`, with what the model predicted for it."""
+    """Return a row of `tune_result`, with the model's predictions."""
     form: dict[str, Any] = {each.name: _round(getattr(row, each.name)) for each in fields(Row)}
     candidate = next(
         (each for each in advice.candidates if each.num_idle_processes == row.num_idle_processes), None
@@ -82,12 +82,12 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def comparison(changes: Sequence[Change], since: float) -> list[str]:
-    """How this sweep differs from an earlier one, which began at `since` (Unix seconds)."""
+    """Return lines that compare this sweep with an earlier one, which started at `since` (Unix seconds)."""
     if not changes:
         return []
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
     return [
-        f"compared with {day}, the same load:",
+        f"compared with the same test load on {day}:",
         *(
             f"  {each.num_idle_processes} idle: "
             f"p95 {_from_to(each.before.p95_ms, each.now.p95_ms, '.1f')} ms, "

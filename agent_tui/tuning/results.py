@@ -1,4 +1,4 @@
-"""What a sweep has measured, as frozen data, and the table made of it. Pure."""
+"""Computes the table of a sweep from its runs. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from agent_tui.tuning.stats import mean, percentile
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One count in two sweeps of an agent."""
+    """One count's rows in two sweeps of an agent."""
 
     num_idle_processes: int
     before: Row
@@ -18,17 +18,17 @@ class Change:
 
 
 def jobs_of(runs: Sequence[RunMeasure]) -> list[JobMeasure]:
-    """All jobs of these runs."""
+    """Return all jobs of these runs."""
     return [job for run in runs for job in run.jobs]
 
 
 def rows(result: SweepResult) -> tuple[Row, ...]:
-    """The table: one row for each count that was measured, the smallest first."""
+    """Return one row for each measured count, the smallest first."""
     return tuple(row(count, result.runs_of(count)) for count in result.measured)
 
 
 def row(count: int, runs: Sequence[RunMeasure]) -> Row:
-    """What runs at one count add up to; with no job everything is missing."""
+    """Return the row of all runs at one count. Figures without a job are None."""
     jobs = jobs_of(runs)
     latencies = [job.latency_ms for job in jobs]
     memory = [each for run in runs for each in run.memory]

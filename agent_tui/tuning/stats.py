@@ -1,4 +1,4 @@
-"""Percentiles, intervals and histograms. Pure."""
+"""Percentiles, intervals, and histograms. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ Z95 = 1.959963984540054
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that at least `percent` % of the values do not exceed (nearest rank); None of none.
+    """Return the smallest value that at least `percent` % of the values do not exceed (nearest rank).
 
-    So p95 is under a limit exactly when at least 95 % of the values are.
+    So p95 is below a limit exactly when at least 95 % of the values are. None without values.
     """
     if not values:
         return None
@@ -19,31 +19,32 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 
 def rank(count: int, share: float) -> int:
-    """How many of `count` are at least that share of them; at least one."""
+    """Return the smallest number, at least 1, that is at least that share of `count`."""
     return max(math.ceil(share * count - 1e-9), 1)
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The arithmetic mean; None of none."""
+    """Return the arithmetic mean; None without values."""
     return math.fsum(values) / len(values) if values else None
 
 
 def wilson(hits: int, count: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's interval for the share behind `hits` of `count`; 0…1 without any."""
+    """Return Wilson's interval for the share behind `hits` of `count`; 0…1 if `count` is 0."""
     if not count:
         return 0.0, 1.0
     share, spread = hits / count, z * z / count
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    # Exact at the ends, where rounding would leave a hair.
+    # Exact at the ends, where rounding would leave a small difference.
     low = 0.0 if hits == 0 else max(middle - half, 0.0)
     return low, 1.0 if hits == count else min(middle + half, 1.0)
 
 
 def next_hits(hits: int, count: int, of: int, tail: float = 0.025) -> tuple[int, int]:
-    """Of `of` further trials, between how many will hit, after `hits` of `count`; but for `tail` at each end.
+    """Return the interval of the hits in `of` further trials, after `hits` in `count`.
 
-    The beta-binomial distribution with Jeffreys' prior.
+    The hits are outside with a probability of `tail` at each end, by the beta-binomial distribution with
+    Jeffreys' prior.
     """
     a, b = hits + 0.5, count - hits + 0.5
     weights = [
@@ -70,7 +71,7 @@ def _log_choose(n: int, k: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """How many values lie in low ≤ value < high; the last bin holds its upper end too."""
+    """The number of values with low ≤ value < high; the last bin includes its upper end."""
 
     low: float
     high: float
@@ -78,7 +79,7 @@ class Bin:
 
 
 def histogram(values: Sequence[float], bins: int = 20) -> tuple[Bin, ...]:
-    """Bins of equal width over all finite values; one where all are the same, none of none."""
+    """Return bins of equal width over all finite values: one if all are equal, none without values."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ()

@@ -1,4 +1,4 @@
-"""Sweeps on disk: everything as JSON, the table as CSV, and how a sweep compares with the one before it."""
+"""Saves sweeps as JSON, and their tables as CSV, and compares a sweep with an earlier one."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ VERSION = 1
 
 
 def folder(environ: Mapping[str, str], agent: str) -> Path:
-    """Where an agent file's sweeps are kept: under the user's state folder. Raises OSError without one."""
+    """Return the folder of an agent's sweeps, in the user's state folder. Raises OSError without one."""
     state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     file = Path(agent).resolve()
     key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
@@ -37,19 +37,19 @@ def folder(environ: Mapping[str, str], agent: str) -> Path:
 
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:
-    """A path as people write it: below their home with a tilde."""
+    """Return a path to show: with `~` if it is in the home folder."""
     with suppress(OSError, ValueError):
         return f"~/{path.relative_to(home_folder(environ))}"
     return str(path)
 
 
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:
-    """Writes both files and returns their names. Raises OSError."""
+    """Write the JSON and the CSV file, and return their paths. Raises OSError."""
     place.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(result.started))
     base = place / stamp
     number = 1
-    while base.with_suffix(".json").exists():  # two within a second
+    while base.with_suffix(".json").exists():  # another sweep started in the same second
         number += 1
         base = place / f"{stamp}-{number}"
     names = base.with_suffix(".json"), base.with_suffix(".csv")
@@ -59,20 +59,20 @@ def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tupl
 
 
 def why_not_kept(error: OSError) -> str:
-    """Return why a sweep could not be written, in a few words."""
+    """Return why a sweep was not saved, in a few words."""
     cause = error.strerror or str(error)
-    return f"{error.filename} cannot be written ({cause})" if error.filename else cause
+    return f"cannot write {error.filename} ({cause})" if error.filename else cause
 
 
 def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
-    """The sweeps that are kept there, newest first; files that are none are passed over.
+    """Return the sweeps saved in a folder, the newest first. Other files are ignored.
 
-    `before`: only those that started before that time.
+    With `before`, return only sweeps that started before that time (Unix seconds).
     """
     found = []
     for path in place.glob("*.json") if place.is_dir() else ():
         if not path.is_file():
-            continue  # reading a FIFO would never end
+            continue  # reading a FIFO could block forever
         try:
             found.append(from_form(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -85,7 +85,7 @@ def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
 
 
 def to_form(result: SweepResult, advice: Advice | None = None) -> dict[str, Any]:
-    """All of a sweep, as JSON can hold it."""
+    """Return a sweep as data for JSON."""
     form = {"version": VERSION, **asdict(result), "rows": [asdict(each) for each in rows(result)]}
     if advice is not None:
         form["advice"] = advice_form(advice)
@@ -93,9 +93,9 @@ def to_form(result: SweepResult, advice: Advice | None = None) -> dict[str, Any]
 
 
 def from_form(form: Mapping[str, Any]) -> SweepResult:
-    """Takes `to_form`'s form back. Raises ValueError, TypeError or KeyError for another one."""
+    """Return the sweep of `to_form`'s data. Raises ValueError, TypeError, or KeyError for other data."""
     if form["version"] != VERSION:
-        raise ValueError(f"version {form['version']} is not known here")
+        raise ValueError(f"unknown version {form['version']}")
     return SweepResult(
         form["agent"],
         form["agent_name"],
@@ -128,7 +128,7 @@ def _run(form: Mapping[str, Any]) -> RunMeasure:
 
 
 def rows_to_csv(table: Iterable[Row]) -> str:
-    """A heading and a line for each row; what is not known is empty."""
+    """Return the rows as CSV, with a heading. Unknown values are empty."""
     text = io.StringIO()
     names = [each.name for each in fields(Row)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -141,7 +141,7 @@ def rows_to_csv(table: Iterable[Row]) -> str:
 
 
 def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[Change, ...]:
-    """The counts that both tables have."""
+    """Return the rows of the counts that both tables have."""
     old = {each.num_idle_processes: each for each in before}
     return tuple(
         Change(each.num_idle_processes, old[each.num_idle_processes], each)
@@ -151,7 +151,7 @@ def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[Change, ...]:
 
 
 def comparable(load: TestLoad, sweeps: Sequence[SweepResult]) -> SweepResult | None:
-    """The newest of these sweeps that had the same load but for its seed and length; None without one."""
+    """Return the newest sweep whose test load differs only in seed or number of jobs; None without one."""
     return next((each for each in sweeps if _kind(each.load) == _kind(load)), None)
 
 

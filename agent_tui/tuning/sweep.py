@@ -1,7 +1,7 @@
-"""The sweep: the same load at several counts of idle processes, each from a steady state.
+"""Runs a sweep: the same test load at several counts of idle processes, each from a steady state.
 
-It needs of the engine what front ends have of it, `EngineAPI`, and changes one option while it lasts:
-numIdleProcesses, which afterwards is what it was.
+A sweep uses the engine as front ends do, through `EngineAPI`. It sets numIdleProcesses, and restores its
+value at the end.
 """
 
 import asyncio
@@ -20,34 +20,34 @@ from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, uns
 from agent_tui.tuning.watching import Watcher
 
 OPTION = "numIdleProcesses"
-RELOADED = "the code was loaded anew meanwhile: what was measured is the old code's"
+RELOADED = "the code was reloaded during the sweep; the results are for the old code"
 
 
 class SweepError(Exception):
-    """Why a sweep cannot go on, in one line. What was measured before is in the sweep's `result`."""
+    """The sweep cannot continue; its text is one line. The results so far are in the sweep's `result`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepTimings:
-    """Seconds."""
+    """Time limits, in seconds."""
 
     settle_s: float = 90.0
-    """For the pool to come to rest at a count, jobs of others included."""
+    """For the pool to become idle at a count; jobs that are not the sweep's may have to end first."""
     quiet_s: float = 0.2
-    """At rest, before the load begins."""
+    """How long the pool must be idle before the test load starts; not a limit."""
     read_s: float = 2.0
-    """For the memory of the idle processes to be read."""
+    """For reading the memory of the idle processes."""
     tail_s: float = 60.0
-    """For the last jobs to be over, on top of their length."""
+    """For the last jobs to end, in addition to their length."""
 
 
 @dataclass
 class Sweep:
-    """One sweep; `run` once. `tell` hears of every step, in the loop's own thread."""
+    """One sweep. Call `run` once. It calls `on_progress` for every step."""
 
     engine: EngineAPI
     plan: SweepPlan
-    tell: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[Progress], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
     timings: SweepTimings = field(default_factory=SweepTimings)
 
@@ -61,19 +61,19 @@ class Sweep:
         self._generation = state.generation.current
         name = state.settings.options.agent_name
         self.result = SweepResult(state.agent, name, self.clock.time(), plan.load, plan.counts, plan.repeat)
-        """What was measured so far."""
+        """The results so far."""
         runs = len(plan.counts) * plan.repeat
         self.progress = Progress(Phase.FIRST_JOB, runs, plan.load.jobs)
 
     def stop(self, reason: str, *, leaving: bool = False) -> None:
-        """End the sweep. What was measured is kept, and numIdleProcesses restored, unless agent-tui ends."""
+        """End the sweep, and keep its results. With `leaving`, agent-tui ends, and no option is restored."""
         self._stop = self._stop or reason
         self._leaving = leaving
         self._stopping.set()
         self._watcher.wake()
 
     async def run(self) -> SweepResult:
-        """Measures everything, or as much as it comes to. Raises SweepError when it could not even begin."""
+        """Measure everything, or as much as possible. Raises SweepError if nothing was measured."""
         watching = asyncio.create_task(self._watcher.run(), name="sweep's events")
         try:
             await self._measure_all()
@@ -82,16 +82,16 @@ class Sweep:
                 raise
             self._stop = self._stop or str(error)
         finally:
-            self._say(Phase.RESTORING)
+            self._report(Phase.RESTORING)
             await self._restore()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self.result = replace(self.result, ended=self._stop)
-        self._say(Phase.DONE)
+        self._report(Phase.DONE)
         return self.result
 
     async def _measure_all(self) -> None:
-        """Counts change fastest, so that what changes on the machine meanwhile meets all of them."""
+        """Measure each count once per repeat, so that slow changes of the machine affect all counts."""
         await self._first_job()
         for repeat in range(self.plan.repeat):
             for count in self.plan.counts:
@@ -105,11 +105,11 @@ class Sweep:
     # -- the parts ------------------------------------------------------------------------------------
 
     async def _first_job(self) -> None:
-        """One job that is not measured: it shows that jobs come, and loads what only the first one needs."""
-        self._say(Phase.FIRST_JOB, waits_for="the first job")
+        """Run one unmeasured job: it shows that jobs arrive, and imports what only the first job needs."""
+        self._report(Phase.FIRST_JOB, waits_for="the first job")
         load = self.plan.load
         recorder = Recorder(0, 0, load, self.clock.time(), ())
-        self._watcher.hear = recorder.hear
+        self._watcher.on_event = recorder.record
         if refused := await dispatch_one(self.engine, self._job, recorder, self.clock):
             raise SweepError(refused)
         await self._await_jobs(recorder)
@@ -118,15 +118,15 @@ class Sweep:
             raise SweepError(f"the first job was lost: {lost[0]}")
 
     async def _settle(self, count: int) -> None:
-        """Waits until `count` processes are idle and nothing else goes on, and measures them."""
-        self._say(Phase.SETTLING, count=count)
+        """Set the count, and wait until that many processes are idle and nothing else happens."""
+        self._report(Phase.SETTLING, count=count)
         await self._set(str(count))
         watcher = self._watcher
 
         def settled() -> bool:
             waits_for = unsettled(watcher.state, count)
             if waits_for and waits_for != self.progress.waits_for:
-                self._say(Phase.SETTLING, count=count, waits_for=waits_for)
+                self._report(Phase.SETTLING, count=count, waits_for=waits_for)
             return bool(self._stop) or not waits_for or watcher.state.generation.is_broken
 
         await watcher.until(settled, self.timings.settle_s)
@@ -135,7 +135,7 @@ class Sweep:
                 await self._stopping.wait()
         why = watcher.trouble or unsettled(watcher.state, count)
         if why and not self._stop:
-            raise SweepError(f"with {count} idle processes the pool did not come to rest: {why}")
+            raise SweepError(f"the pool did not become idle with numIdleProcesses {count}: {why}")
         if watcher.state.generation.current != self._generation and self.result.runs:
             raise SweepError(RELOADED)
         self._generation = watcher.state.generation.current
@@ -144,41 +144,41 @@ class Sweep:
         memory = await self._idle_memory()
         load = self.plan.load.reseeded(seed_of_repeat(self.plan.load.seed, repeat))
         recorder = Recorder(count, repeat, load, self.clock.time(), idle_processes(self._watcher.state))
-        told = -1
+        reported = -1
 
-        def hear(stamped: ev.Stamped) -> None:
-            nonlocal told
-            recorder.hear(stamped)
-            if recorder.settled != told:
-                told = recorder.settled
-                self._say(Phase.RUNNING, count=count, repeat=repeat, jobs=told)
+        def record(stamped: ev.Stamped) -> None:
+            nonlocal reported
+            recorder.record(stamped)
+            if recorder.settled != reported:
+                reported = recorder.settled
+                self._report(Phase.RUNNING, count=count, repeat=repeat, jobs=reported)
 
-        self._watcher.hear = hear
-        self._say(Phase.RUNNING, count=count, repeat=repeat)
+        self._watcher.on_event = record
+        self._report(Phase.RUNNING, count=count, repeat=repeat)
         refused = await dispatch_all(self.engine, self._job, load, recorder, self.clock, self._stopping)
         if not refused:
             await self._await_jobs(recorder)
-        self._watcher.hear = None
+        self._watcher.on_event = None
         if self._watcher.state.generation.current != self._generation:
             raise SweepError(RELOADED)
         complete = not self._stop and not refused and recorder.settled >= load.jobs
         run = recorder.measure(memory, complete=complete)
         if run.jobs:
             self.result = replace(self.result, runs=(*self.result.runs, run))
-            self._say(Phase.RUNNING, count=count, repeat=repeat, jobs=len(run.jobs), finished=run)
+            self._report(Phase.RUNNING, count=count, repeat=repeat, jobs=len(run.jobs), finished=run)
         if refused or self._watcher.trouble:
             raise SweepError(refused or self._watcher.trouble)
 
     async def _idle_memory(self) -> tuple[IdleMemory, ...]:
-        """As it is now: what was told before may be seconds old."""
+        """Measure the memory now: the last measurement may be seconds old."""
         read: set[str] = set()
         watcher = self._watcher
 
-        def hear(stamped: ev.Stamped) -> None:
+        def note(stamped: ev.Stamped) -> None:
             if isinstance(stamped.event, ev.ProcessMeasured):
                 read.add(stamped.event.id)
 
-        watcher.hear = hear
+        watcher.on_event = note
         await self.engine.send(cmd.MeasureMemory())
         await watcher.until(
             lambda: bool(self._stop) or read.issuperset(idle_processes(watcher.state)), self.timings.read_s
@@ -192,17 +192,17 @@ class Sweep:
     async def _set(self, value: str | None) -> None:
         result = await self.engine.send(cmd.SetOptions({OPTION: value}, measuring=True))
         if not result.ok:
-            raise SweepError(f"{OPTION} could not be set to {value}: {result.text}")
+            raise SweepError(f"cannot set {OPTION} to {value}: {result.text}")
 
     async def _restore(self) -> None:
-        """Whatever happened. A pool that is about to close should start no more processes."""
-        self._watcher.hear = None
+        """Restore the option, unless agent-tui ends: the pool would start processes that are not needed."""
+        self._watcher.on_event = None
         if self._leaving:
             return
         with contextlib.suppress(SweepError):
             await self._set(None)
 
-    def _say(
+    def _report(
         self,
         phase: Phase,
         *,
@@ -223,4 +223,4 @@ class Sweep:
             waits_for,
             finished,
         )
-        self.tell(self.progress)
+        self.on_progress(self.progress)

@@ -1,4 +1,4 @@
-"""The load or sweep that runs beside the engine: started and stopped by commands, reported as events."""
+"""Runs a test load or a sweep beside the engine: commands start and stop it, and events report it."""
 
 import asyncio
 import os
@@ -25,6 +25,7 @@ from agent_tui.model.tuning import (
     Target,
     TestLoad,
 )
+from agent_tui.model.wording import counted
 from agent_tui.tuning import store
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.load_run import TestLoadRun
@@ -34,17 +35,17 @@ from agent_tui.tuning.sweep import Sweep, SweepError, SweepTimings
 LEAVING = "agent-tui is ending"
 
 PUBLISH_S = 0.25
-"""How often the jobs of a load or of a sweep's run are published."""
+"""How often the progress of a test load, or of a run of a sweep, is published."""
 
 LARGEST_SHARE = 0.05
-"""Of the time that may go into publishing a load: what has thousands of jobs is published less often."""
+"""The share of time that publishing may take: a test load with thousands of jobs is published less often."""
 
 CLOSE_S = 5.0
-"""For what runs to end when agent-tui does."""
+"""Time limit for a test load or sweep to end when agent-tui ends."""
 
 
 def make_engine(config: RunConfig) -> Engine:
-    """Return an engine with a tuner beside it. Raises UserError for an option that cannot be used."""
+    """Return an engine with a tuner. Raises UserError for an option that cannot be used."""
     engine = Engine(config)
     tuner = Tuner(engine, engine.publish)
     engine.carry_out_by(tuner.handlers, tuner.close)
@@ -52,7 +53,7 @@ def make_engine(config: RunConfig) -> Engine:
 
 
 class Tuner:
-    """One load or sweep at a time."""
+    """Runs one test load or sweep at a time."""
 
     def __init__(
         self,
@@ -72,16 +73,16 @@ class Tuner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._published: Progress | None = None
-        """The newest published progress of the sweep."""
+        """The last published progress of the sweep."""
         self.handlers: dict[type[object], Callable[[Any], Coroutine[Any, Any, cmd.CommandResult]]] = {
             cmd.StartTestLoad: self._start_load,
             cmd.StartSweep: self._start_sweep,
             cmd.StopTuning: self._stop,
         }
-        """The commands that it carries out."""
+        """The handlers of its commands, by command class."""
 
     async def close(self) -> None:
-        """End what runs, without the advice that would come too late to be read."""
+        """End the running test load or sweep, without computing advice."""
         async with self._starting:
             self._closing = True
         match self._current:
@@ -90,7 +91,7 @@ class Tuner:
             case TestLoadRun() as load:
                 load.stop(LEAVING)
         if self._task is not None:
-            # A server that does not answer a dispatch holds it up.
+            # With a limit, because a server may not answer a dispatch.
             await asyncio.wait({self._task}, timeout=CLOSE_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -104,11 +105,11 @@ class Tuner:
             self._emit(ev.TestLoadChanged(load.view))
             self._current = load
             self._task = asyncio.create_task(self._load(load), name="test load")
-        return cmd.CommandResult(True, f"{command.load.jobs} test jobs")
+        return cmd.CommandResult(True, counted(command.load.jobs, "test job"))
 
     async def _start_sweep(self, command: cmd.StartSweep) -> cmd.CommandResult:
         plan, target = command.plan, command.target
-        # Earlier sweeps are read in a thread: the lock keeps another command from starting in that moment.
+        # Earlier sweeps are read in a thread. Until then, the lock prevents other commands from starting one.
         async with self._starting:
             self._check_free()
             before = await asyncio.to_thread(self._earlier, self._engine.state.agent, plan.load)
@@ -117,7 +118,8 @@ class Tuner:
             self._emit(ev.SweepStarted(SweepView(plan, target, sweep.progress, sweep.result, before)))
             self._current = sweep
             self._task = asyncio.create_task(self._sweep(sweep, target), name="sweep")
-        return cmd.CommandResult(True, f"{len(plan.counts) * plan.repeat} runs of {plan.load.jobs} test jobs")
+        runs = counted(len(plan.counts) * plan.repeat, "run")
+        return cmd.CommandResult(True, f"{runs} of {counted(plan.load.jobs, 'test job')}")
 
     async def _stop(self, command: cmd.StopTuning) -> cmd.CommandResult:
         if self._current is not None:
@@ -128,7 +130,7 @@ class Tuner:
         if why := LEAVING if self._closing else self._engine.state.tuning.busy:
             raise UserError(why)
 
-    # -- a load ----------------------------------------------------------------------------------------
+    # -- test loads ------------------------------------------------------------------------------------
 
     async def _load(self, load: TestLoadRun) -> None:
         publishing = asyncio.create_task(self._publish_load(load), name="test load's figures")
@@ -145,11 +147,11 @@ class Tuner:
         pause_s = PUBLISH_S
         while True:
             await asyncio.sleep(pause_s)
-            began = self._clock.monotonic()
+            started = self._clock.monotonic()
             self._emit(ev.TestLoadChanged(load.view))
-            pause_s = max(PUBLISH_S, (self._clock.monotonic() - began) / LARGEST_SHARE)
+            pause_s = max(PUBLISH_S, (self._clock.monotonic() - started) / LARGEST_SHARE)
 
-    # -- a sweep ---------------------------------------------------------------------------------------
+    # -- sweeps ----------------------------------------------------------------------------------------
 
     async def _sweep(self, sweep: Sweep, target: Target) -> None:
         outcome = SweepOutcome()
@@ -161,7 +163,7 @@ class Tuner:
         except Exception as error:
             outcome = SweepOutcome(ended=self._report(error))
         except asyncio.CancelledError:
-            # Whatever held it up, the runs that are finished are worth keeping.
+            # Keep the finished runs, even if a run hangs.
             outcome = self._kept(sweep.result, None)
             raise
         finally:
@@ -170,13 +172,13 @@ class Tuner:
             self._emit(ev.SweepEnded(outcome))
 
     async def _measure(self, sweep: Sweep, target: Target) -> SweepOutcome:
-        """Measure, advise and keep. Raises SweepError."""
+        """Run the sweep, compute the advice, and save both. Raises SweepError."""
         result = await sweep.run()
         advice = None if self._closing else await asyncio.to_thread(advise, result, target)
         return await asyncio.to_thread(self._kept, result, advice)
 
     def _progressed(self, progress: Progress) -> None:
-        """Publish each step of the sweep at once; the jobs of a run may be many a second."""
+        """Publish the progress at once, unless only the number of jobs changed, which can be often."""
         if self._published is None or progress != replace(self._published, jobs=progress.jobs):
             self._published = progress
             self._emit(ev.SweepProgressed(progress))
@@ -206,7 +208,7 @@ class Tuner:
         return replace(outcome, files=tuple(map(str, names)))
 
     def _report(self, error: Exception) -> str:
-        """The engine goes on without what was tuned."""
+        """Publish an internal error, and return its text. The engine continues."""
         text = str(InternalError("tuner", error))
         self._emit(ev.Notice(LogLevel.ERROR, text))
         return text

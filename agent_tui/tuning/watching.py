@@ -1,4 +1,4 @@
-"""Follows the engine's stream: the state as it is now, and waiting until it is as one wants it."""
+"""Follows the engine's stream of events, and waits for a state."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """The state as of the last event that `run` has read. `hear`, where set, gets every event."""
+    """Holds the state after the last event that `run` has read. Calls `on_event`, if set, with each event."""
 
     def __init__(self, engine: EngineAPI) -> None:
         self._subscription = engine.subscribe()
-        self.hear: Callable[[Stamped], None] | None = None
+        self.on_event: Callable[[Stamped], None] | None = None
         self.trouble = ""
-        """Why nothing more will come; empty while something may."""
+        """Why no more events will arrive; empty until then."""
         self._news = asyncio.Event()
 
     @property
@@ -27,25 +27,25 @@ class Watcher:
         return self._subscription.state
 
     async def run(self) -> None:
-        """Reads until the stream ends."""
+        """Read events until the stream ends."""
         try:
             async for batch in self._subscription.batches():
-                if self.hear is not None:
+                if self.on_event is not None:
                     for stamped in batch:
-                        self.hear(stamped)
+                        self.on_event(stamped)
                 self._news.set()
             self.trouble = "agent-tui is ending"
         except LaggedError as lag:
-            self.trouble = f"the events came faster than they could be read: {lag}"
+            self.trouble = f"events arrived faster than they could be read: {lag}"
         finally:
             self._news.set()
 
     def wake(self) -> None:
-        """Whoever waits looks again."""
+        """Make `until` check its condition now."""
         self._news.set()
 
     async def until(self, holds: Callable[[], bool], limit_s: float) -> bool:
-        """Waits until that holds; False when it does not within the limit, or nothing more will come."""
+        """Wait until `holds` returns True. Return False after `limit_s`, or if no more events will arrive."""
         try:
             async with asyncio.timeout(limit_s):
                 while not holds():

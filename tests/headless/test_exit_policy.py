@@ -36,7 +36,7 @@ def offered(room: str) -> ev.OfferReceived:
 def decide(options: HeadlessOptions, *events: ev.Event) -> ExitCode | None:
     exit_policy = ExitPolicy(options)
     for event in events:
-        code = exit_policy.hear(event)
+        code = exit_policy.observe(event)
         if code is not None:
             return code
     return None
@@ -117,7 +117,7 @@ def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     exit_policy = ExitPolicy(HeadlessOptions(exit_when_idle=True))
     assert exit_policy.catch_up(state) is None
     assert (exit_policy.running, exit_policy.settled, exit_policy.bad) == ({"AJ_b"}, {1}, True)
-    assert exit_policy.hear(ended("b")) is ExitCode.JOB_FAILED
+    assert exit_policy.observe(ended("b")) is ExitCode.JOB_FAILED
 
 
 async def test_test_jobs_are_made_once_ready(capfd: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def test_a_reader_that_does_not_read_holds_nothing_up_and_costs_only_lines(
 
 def test_no_line_is_cut_at_the_end_for_a_reader_that_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_tui.headless.writer.PATIENCE_S", 0.02)
-    monkeypatch.setattr("agent_tui.headless.writer.TURN_S", 0.01)
+    monkeypatch.setattr("agent_tui.headless.writer.CHECK_STOP_S", 0.01)
     read, write = os.pipe()
     out: list[bytes] = []
     writer = Writer(write, "utf-8", lambda error: None)
@@ -96,7 +96,7 @@ def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
 
 
 def test_a_reader_that_goes_is_noticed_without_a_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent_tui.headless.writer.LOOK_S", 0.001)
+    monkeypatch.setattr("agent_tui.headless.writer.CHECK_READER_S", 0.001)
     told: queue.Queue[OSError] = queue.Queue()
     read, write = os.pipe()
     writer = Writer(write, "utf-8", told.put)

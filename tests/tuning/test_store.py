@@ -1,4 +1,4 @@
-"""Sweeps on disk: what is written is read back, and what is no sweep is passed over."""
+"""Saved sweeps are read back, and other files are ignored."""
 
 import csv
 import io

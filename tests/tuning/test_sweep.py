@@ -111,9 +111,12 @@ class PoolEngine(FakeEngine):
 
 
 def sweep(
-    engine: PoolEngine, *counts: int, repeat: int = 1, tell: Callable[[Progress], None] = lambda _: None
+    engine: PoolEngine,
+    *counts: int,
+    repeat: int = 1,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Sweep:
-    return Sweep(engine, SweepPlan(LOAD, counts, repeat), tell, engine.clock, QUICK)
+    return Sweep(engine, SweepPlan(LOAD, counts, repeat), on_progress, engine.clock, QUICK)
 
 
 async def run(made: Sweep) -> SweepResult:
@@ -123,7 +126,7 @@ async def run(made: Sweep) -> SweepResult:
 
 async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_comes_back() -> None:
     engine, seen = PoolEngine(), list[Progress]()
-    result = await run(sweep(engine, 0, 4, repeat=2, tell=seen.append))
+    result = await run(sweep(engine, 0, 4, repeat=2, on_progress=seen.append))
     assert engine.counts_set == ["0", "4", "0", "4", None]
     assert engine.resolution.options.num_idle_processes == 1
     assert engine.settings.history == ()  # a sweep is nothing to undo
@@ -168,7 +171,7 @@ async def test_stopped_it_keeps_what_was_measured() -> None:
         if progress.finished is not None:
             made.stop("enough")
 
-    made = sweep(engine, 0, 1, 2, tell=stop_after_the_first)
+    made = sweep(engine, 0, 1, 2, on_progress=stop_after_the_first)
     result = await run(made)
     assert (result.measured, result.ended) == ((0,), "enough")
     assert engine.resolution.options.num_idle_processes == 1
@@ -237,7 +240,7 @@ async def test_a_pool_that_does_not_come_to_rest_ends_it_with_the_reason() -> No
     engine.publish(ev.ProcessChanged("p77", 77, ProcessKind.JOB, STARTING, 1))
     made = sweep(engine, 1)
     made.timings = SweepTimings(settle_s=0.05, quiet_s=0.0)
-    with pytest.raises(SweepError, match="with 1 idle processes the pool did not come to rest: 1 of 1"):
+    with pytest.raises(SweepError, match="the pool did not become idle with numIdleProcesses 1: 1 of 1"):
         await run(made)
 
 
@@ -255,9 +258,9 @@ async def test_new_code_ends_it_for_two_codes_are_not_one_figure() -> None:
         if progress.finished is not None and progress.run == 1:
             engine.publish(ev.GenerationReady(2, 0.1, "agent.py", "native", None, ev.StartMethod.FORK))
 
-    result = await run(sweep(engine, 0, 1, tell=reload_after_the_first))
+    result = await run(sweep(engine, 0, 1, on_progress=reload_after_the_first))
     assert result.measured == (0,)
-    assert "loaded anew" in result.ended
+    assert "the code was reloaded" in result.ended
 
 
 async def test_when_the_engine_ends_so_does_the_sweep() -> None:
@@ -267,7 +270,7 @@ async def test_when_the_engine_ends_so_does_the_sweep() -> None:
         if progress.finished is not None:
             engine.bus.close()
 
-    result = await run(sweep(engine, 0, 1, tell=end_after_the_first))
+    result = await run(sweep(engine, 0, 1, on_progress=end_after_the_first))
     assert result.measured == (0,)
     assert "ending" in result.ended
 
@@ -283,7 +286,7 @@ def test_the_pool_over_time_and_how_long_it_takes_to_refill() -> None:
         (101.7, ev.ProcessChanged("c1", 3, ProcessKind.CONTROL, STARTING, 1)),
     ]
     for number, (ts, event) in enumerate(events):
-        recorder.hear(ev.Stamped(number, ts, event))
+        recorder.record(ev.Stamped(number, ts, event))
     recorder.dispatched({3: "mine"}, 100.4)
     run_ = recorder.measure((), complete=True)
     assert [count for _, count in run_.idle] == [1, 0, 1]

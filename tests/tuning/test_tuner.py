@@ -183,7 +183,7 @@ async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     sweep = await swept(engine, SweepPlan(BURST, (4,)))
     assert sweep.outcome is not None
-    assert "cannot be written" in sweep.outcome.not_kept
+    assert "cannot write " in sweep.outcome.not_kept
     assert sweep.outcome.files == ()
     assert sweep.advice is not None
 
