@@ -98,16 +98,18 @@ def _process(e: ev.ProcessChanged) -> str | None:
     if e.state is not ev.ProcessState.ENDED or e.exit_code == 0:
         return None
     what = "process" if e.kind is ProcessKind.JOB else f"{e.kind} process"
-    return f"  {what} {e.id} (pid {e.pid}) {_how(e)}: {e.reason}"
+    reason, status = e.reason or "", _status(e)
+    shown = reason if status in reason else f"{reason} ({status})"
+    return f"  {what} {e.id} (pid {e.pid}) ended: {shown}"
 
 
-def _how(e: ev.ProcessChanged) -> str:
+def _status(e: ev.ProcessChanged) -> str:
     if e.signal is None:
         return f"exited with code {e.exit_code}"
     try:
-        return f"was killed by {signal.Signals(e.signal).name}"
+        return f"killed by {signal.Signals(e.signal).name}"
     except ValueError:
-        return f"was killed by signal {e.signal}"
+        return f"killed by signal {e.signal}"
 
 
 def _offer_answered(e: ev.OfferAnswered) -> str | None:
