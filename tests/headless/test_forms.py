@@ -183,11 +183,11 @@ def test_only_a_blank_that_ended_by_itself_has_a_line() -> None:
     became = ev.ProcessChanged(
         "k1", 7, ProcessKind.BLANK, ev.ProcessState.ENDED, 0, None, "became p1", ended_by=ev.EndedBy.ORDER
     )
-    died = dataclasses.replace(became, reason="it exited unexpectedly", exit_code=1, ended_by=ev.EndedBy.EXIT)
+    died = dataclasses.replace(became, reason="exited with code 1", exit_code=1, ended_by=ev.EndedBy.EXIT)
     ready = dataclasses.replace(became, state=ev.ProcessState.IDLE, reason=None, ended_by=None)
     shown = [lines.to_line(ev.Stamped(1, 0.0, each)) for each in (became, ready, died)]
     assert shown[:2] == [None, None]
-    assert str(shown[2]).endswith("blank process k1 (pid 7) ended: it exited unexpectedly (exited with code 1)")
+    assert str(shown[2]).endswith("blank process k1 (pid 7) ended: exited with code 1")
 
 
 def test_an_agents_js_file_names_its_node_sdk_and_typescript() -> None:
