@@ -26,7 +26,7 @@ from agent_tui.engine.engine import Engine
 from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
-from agent_tui.model.tuning import Load, Pattern, SweepPlan
+from agent_tui.model.tuning import Pattern, SweepPlan, TestLoad
 from agent_tui.options.configfile import read_surroundings
 from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.interpreter import find_interpreter
@@ -206,7 +206,7 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
     """A real one: it takes a minute."""
-    load = Load(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
+    load = TestLoad(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
     await app.engine.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
     async with asyncio.timeout(SWEEP_S):
         while app.engine.state.tuning.sweeping:
