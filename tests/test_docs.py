@@ -1,12 +1,51 @@
 """Links between pages lead to a file and a heading; the names in CONTRIBUTING are those of the code."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.test_words import SOURCES, texts
+
 ROOT = Path(__file__).parents[1]
+MESSAGES = (
+    "no Python can run",
+    "no Node can run",
+    "is in use by",
+    "is TypeScript, which Node",
+    "which is not installed",
+    "is not a number",
+    "nothing listens on",
+    "does not know the API key",
+    "rejects the token's signature",
+    "rejects the token's time",
+    "this machine's clock is",
+    "does not speak TLS",
+    "has no worker endpoint at this path",
+    "the proxy asks for a password",
+    "another worker took it",
+    "the server offered no job within",
+    "serverType is",
+    "the offer was declined",
+    "accepted, but the server did not assign it",
+    "the offer was too old to answer",
+    "is registered; registered:",
+    "has a load below",
+    "accepted the job",
+    "loading the agent rewrites",
+    "starting fresh interpreters, retrying forks in",
+    "✗ crashed",
+    "✗ not ready",
+    "✗ time-out",
+    "✗ hung",
+    "✗ OOM kill",
+    "✗ limit",
+    "✗ no start",
+)
+"""What docs/troubleshooting.md quotes of the program's messages, so that a search for them finds the page."""
+
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
 
@@ -21,6 +60,18 @@ def test_the_index_lists_every_page() -> None:
         index,
         *((index.parent / link).resolve() for link in _links(index)),
     } - {ROOT / "docs/agent-tui.schema.json"}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_troubleshooting_quotes_messages_as_they_are(message: str) -> None:
+    assert message in " ".join((ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8").split())
+    assert message in _messages()
+
+
+@functools.cache
+def _messages() -> str:
+    """Every string of the package, one per line."""
+    return "\n".join(" ".join(text.split()) for path in SOURCES for _, text in texts(path))
 
 
 def _links(page: Path) -> Iterator[str]:

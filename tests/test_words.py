@@ -182,12 +182,13 @@ SOURCES = sorted(
 
 def hits(path: Path) -> Iterator[tuple[int, str]]:
     """The line and the text of each phrase in a file that people read."""
-    for line, text in _texts(path):
+    for line, text in texts(path):
         for found in _FIND.finditer(text):
             yield line + text.count("\n", 0, found.start()), " ".join(found.group().split())
 
 
-def _texts(path: Path) -> Iterator[tuple[int, str]]:
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The strings of a file of code, each with its first line; a page as a whole."""
     content = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         yield from _strings(ast.parse(content))
