@@ -9,7 +9,7 @@ TESTS ?= tests
 
 .PHONY: help run test check wheel format lock clean
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' Makefile
 
 run: $(VENV)/.done ## set up, then open the screen: the example agent, the embedded server, one test job
@@ -18,7 +18,7 @@ run: $(VENV)/.done ## set up, then open the screen: the example agent, the embed
 test: $(VENV)/.done sdks ## set up, then run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
-check: ## all that CI runs
+check: ## run everything that CI runs
 	$(MAKE) --jobs 2 --output-sync lint sdks
 	$(MAKE) test
 
@@ -26,7 +26,7 @@ check: ## all that CI runs
 sdks: $(SDKS)
 
 .PHONY: lint
-lint: $(VENV)/.done ## formatting, linters, types, layers
+lint: $(VENV)/.done ## check formatting, lint rules, types, and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,7 +37,7 @@ wheel: $(VENV)/.done ## build dist/lk_agent_tui-….whl, to install with uv, pip
 	$(BIN)/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-format: $(VENV)/.done ## format, and apply what the linters can fix
+format: $(VENV)/.done ## format, and apply the automatic fixes of the linters
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
@@ -57,11 +57,11 @@ lock: $(VENV)/.done ## pin the newest allowed dependencies, with hashes and with
 		(cd $$folder && npm install --package-lock-only --omit-lockfile-registry-resolved --silent) || exit 1; \
 	done
 
-clean: ## remove what the targets set up
+clean: ## remove the virtual environments
 	rm -rf $(VENV) .venvs
 
 $(VENV)/.done: requirements/dev.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "agent-tui needs Python 3.11 or newer: install it, or name it: make PYTHON=…"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "agent-tui needs Python 3.11 or newer: install it, or name it with make PYTHON=…"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
 	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
@@ -78,7 +78,7 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 	.venvs/node-$*/bin/python $(PIP) install --require-hashes -r $<
 	touch $@
 
-# Without Node the tests that need it skip and say so.
+# Without Node, tests that need it are skipped, with the reason.
 .venvs/js/.done: tests/node/package-lock.json
 	mkdir -p .venvs/js
 	if command -v npm >/dev/null; then \

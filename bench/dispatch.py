@@ -1,7 +1,7 @@
-"""From an offer to the first line of the entry function, and what it costs to be ready for it.
+"""Measures the time from an offer to the entry function, and what it costs to be ready.
 
-One dispatch at a time with a warm process and with none, and bursts. The offer's time is when the embedded
-server made it, the entry's is noted by the agent itself, so that each worker is measured in the same way.
+Dispatches one job at a time, with a warm process and without one, and bursts. The embedded server records the
+time of the offer, and the agent that of its entry, so that all workers are measured in the same way.
 
     python bench/dispatch.py [--kinds native sdk] [--methods fork] [--peers dev] [--runs 50] [--burst 30]
     python bench/dispatch.py --kinds js --runs 0 --burst-idle 2 --peers start
@@ -22,7 +22,7 @@ LIMIT_S = 60.0
 
 
 async def entered(place: rig.Place, project: rig.Project, rooms: set[str]) -> list[rig.Entry]:
-    """The entries of these rooms; SystemExit when one is missing for long."""
+    """Return the entries of these rooms. Raises TimeoutError if one is missing for long."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             found = [entry for entry in project.entries() if entry.room in rooms]
@@ -42,7 +42,7 @@ async def one_by_one(place: rig.Place, project: rig.Project, runs: int) -> list[
 async def bursts(
     place: rig.Place, project: rig.Project, worker: rig.Worker, options: argparse.Namespace
 ) -> None:
-    """`--bursts` times `--burst` dispatches at once."""
+    """Measure `--bursts` bursts of `--burst` dispatches."""
     last, each = [], []
     cpu, lines = rig.cpu_s(worker.process.pid), len(worker.lines)
     for _ in range(options.bursts):
@@ -56,14 +56,14 @@ async def bursts(
     print(f"  burst of {options.burst}, each from its offer              {rig.spread(each)}")
     await asyncio.sleep(SETTLE_S)
     cpu = rig.cpu_s(worker.process.pid) - cpu
-    print(f"  CPU for each job                            {cpu / len(each):.2f} s", end="")
-    if worker.tells:
-        print(f"; starting at once: at most {most_starting(worker.events(lines))}", end="")
+    print(f"  CPU per job                                 {cpu / len(each):.2f} s", end="")
+    if worker.prints_events:
+        print(f"; concurrent starts: at most {most_starting(worker.events(lines))}", end="")
     print(flush=True)
 
 
 def most_starting(events: list[dict[str, Any]]) -> int:
-    """How many processes were starting at once, at most: blanks that import the SDK, too."""
+    """Return the largest number of concurrent starts, blanks that import the SDK included."""
     starting, most = set[str](), 0
     for each in events:
         if each["event"] != "process":
@@ -99,8 +99,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk"])
     parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
-    parser.add_argument("--peers", nargs="*", default=[], help="dev, start: the SDK's own worker")
-    parser.add_argument("--runs", type=int, default=50, help="0: only the bursts")
+    parser.add_argument("--peers", nargs="*", default=[], help="dev, start: the SDK's worker")
+    parser.add_argument("--runs", type=int, default=50, help="single dispatches; 0: only bursts")
     parser.add_argument("--burst", type=int, default=30)
     parser.add_argument("--bursts", type=int, default=5)
     parser.add_argument("--burst-idle", type=int, default=4)

@@ -1,10 +1,9 @@
-"""The log pane under a flood: key to paint on a real terminal, what is lost, and what it costs.
+"""Measures the log pane under a flood of lines: key to paint on a terminal, dropped lines, and cost.
 
-Runs a native agent on a pseudo terminal of 120×40; its job prints so many lines a second for some seconds.
-Meanwhile keys are pressed, each with something on the screen that only this key can bring, and the time to
-it is taken: leaving the end and going back to it, opening the find field and closing it, the help page.
-At the end the pane tells how many lines it has and how many were dropped; afterwards a text is looked for
-in all lines that are kept.
+Runs a native agent on a pseudo terminal of 120×40. Its job prints `--rate` lines a second. The bench presses
+keys and measures the time until the text appears that only this key brings: leaving and following the end,
+the find field, and a page. It then prints how many lines the pane has and how many were dropped, and searches
+for a text in all lines.
 
     python bench/logs.py [--rate 10000] [--seconds 10] [--pause-ms 60]
 """
@@ -42,14 +41,14 @@ KEYS = (
     ("f: follow again", b"f", "● follow", b""),
     ("/: the find field", b"/", "in the lines shown, or", b"\x1b"),
 )
-"""What is pressed, what only that brings, and what takes it away again."""
+"""Name, key, the text that only this key brings, and the key that removes it again."""
 
 PAGES = (("F: a page opens over all", b"F", "Log lines shown", b"\x1b"),)
-"""The same for what paints the whole screen anew."""
+"""The same for keys that repaint the whole screen."""
 
 WARM_UP_S = 1.0
 CLOSING_S = 0.8
-"""An Esc within 0.1 s before a key would be Alt, and what closes is painted before the next key is taken."""
+"""Wait after Esc: with a key within 0.1 s it would be Alt, and the screen repaints before the next key."""
 
 
 def main() -> None:
@@ -73,7 +72,7 @@ def measure(terminal: Terminal, rate: int, seconds: int, pause_s: float) -> None
     terminal.until(b"AW_")
     time.sleep(2.0)
     host = psutil.Process(terminal.process.pid)
-    for key in (b"/", b"x", b"\r", b"\x1b", b"f"):  # so that the lines have the keys
+    for key in (b"/", b"x", b"\r", b"\x1b", b"f"):  # move the focus to the lines
         terminal.press(key)
         time.sleep(0.3)
     mark = terminal.mark()
@@ -92,7 +91,7 @@ def measure(terminal: Terminal, rate: int, seconds: int, pause_s: float) -> None
     ):
         values = re.findall(found, terminal.text_after(mark))
         print(f"{what:34} {values[-1].strip() if values else 0}")
-    print("afterwards, with nothing to do:")
+    print("after the flood:")
     report(press_all(terminal, time.perf_counter() + 4.0, pause_s))
     search(terminal, "word flood")
     search(terminal, "re:flood .*wordy")
@@ -100,7 +99,7 @@ def measure(terminal: Terminal, rate: int, seconds: int, pause_s: float) -> None
 
 
 def press_all(terminal: Terminal, until: float, pause_s: float) -> dict[str, list[float]]:
-    """Presses all keys in turn; milliseconds from each to what it brings."""
+    """Press all keys in turn. Return the times from each key to its text, in ms."""
     taken: dict[str, list[float]] = {}
     while time.perf_counter() < until:
         for name, key, shown, back in (*KEYS, *KEYS, *KEYS, *PAGES):
@@ -121,15 +120,15 @@ def report(taken: dict[str, list[float]]) -> None:
         print(f"  {name:32} p50 {p50:.0f} ms, p95 {p95:.0f} ms, worst {max(values):.0f} ms (n={len(values)})")
 
 
-def search(terminal: Terminal, typed: str, told: bytes = b"not found") -> None:
-    """Looks for what is in no line; seconds from the last key until it is told."""
+def search(terminal: Terminal, typed: str, result: bytes = b"not found") -> None:
+    """Search for a text that is in no line, and print the seconds from the last key to the result."""
     terminal.press(b"/")
     time.sleep(0.3)
     terminal.press(typed[:-1].encode())
     time.sleep(3.0)
     mark, begin = terminal.mark(), time.perf_counter()
     terminal.press(typed[-1].encode())
-    print(f"{'search for ' + typed:34} {terminal.shown_after(mark, told) - begin:.2f} s")
+    print(f"{'search for ' + typed:34} {terminal.shown_after(mark, result) - begin:.2f} s")
     terminal.press(b"\x1b")
     time.sleep(0.5)
 

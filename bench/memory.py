@@ -1,9 +1,9 @@
-"""What being ready costs: PSS of all processes with idle ones waiting, screen included, and of live calls.
+"""Measures the memory (PSS) of all processes with idle ones, screen included, and of live calls.
 
-An agent without an AgentSession, one with an ordinary AgentSession, whose local end-of-turn weights are
-210 MB, and an agents-js one; beside the SDK's own worker (which has no screen). agent-tui is run once before,
-because it remembers what jobs made copies of. Live calls need a real server (`--url`, started with --dev):
-one call at a time is added and what that adds is printed.
+Measures an agent without an AgentSession, one with an AgentSession, whose local end-of-turn weights take 210
+MB, and an agents-js one, and compares them with the SDK's worker, which has no screen. agent-tui runs once
+before, because its startup hints change the second run. Live calls need a real server (`--url`, started with
+--dev): the bench adds one call at a time, and prints what it adds.
 
     python bench/memory.py [--idle 4] [--peers dev] [--url ws://127.0.0.1:7880 --calls 2]
 """
@@ -22,7 +22,7 @@ import rig
 from terminal import Terminal
 
 SETTLE_S = 20.0
-"""Longer than it takes until a base that only waits is tidied up."""
+"""Longer than the time after which an unused base frees memory."""
 CALL_S = 8.0
 
 _PLAIN = """
@@ -60,7 +60,7 @@ SCENARIOS = {"no AgentSession": _PLAIN, "an AgentSession": _SESSION, "agents-js"
 
 @asynccontextmanager
 async def ours(command: list[str], environ: Mapping[str, str], idle: int) -> AsyncIterator[int]:
-    """agent-tui with its screen; the pid."""
+    """Run agent-tui with its screen. Yields its pid."""
     terminal = Terminal(command, environ)
     try:
         await asyncio.to_thread(terminal.until, f"{idle}/{idle}".encode(), 60.0)
@@ -68,20 +68,20 @@ async def ours(command: list[str], environ: Mapping[str, str], idle: int) -> Asy
     finally:
         terminal.press(b"q")
         await asyncio.sleep(0.5)
-        terminal.press(b"q")  # calls may take long; this is the second q, which kills
+        terminal.press(b"q")  # the second q kills: calls may take long
         await asyncio.to_thread(terminal.process.wait)
 
 
 @asynccontextmanager
 async def theirs(command: list[str], environ: Mapping[str, str], idle: int) -> AsyncIterator[int]:
-    """The SDK's own worker; the pid. Its idle processes come one after the other."""
+    """Run the SDK's worker. Yields its pid. Its idle processes start one after the other."""
     async with rig.worker(command, "registered worker", environ) as worker:
         await asyncio.sleep(2.0 * idle)
         yield worker.process.pid
 
 
 class Scenario:
-    """One agent file in a folder of its own, with a cache of its own."""
+    """One agent file, with its own folder and cache."""
 
     def __init__(self, folder: Path, text: str, options: argparse.Namespace) -> None:
         self.started = folder / "started.txt"
@@ -99,7 +99,7 @@ class Scenario:
         return [*rig.HOST, str(self.agent), *flags]
 
     async def cost(self, place: rig.Place, worker: str, calls: int, settle_s: float) -> list[rig.Cost]:
-        """At rest, then with one call more each time."""
+        """Return the costs at rest, and with each further call."""
         environ = {**place.environ, "XDG_CACHE_HOME": str(self._folder / "cache")}
         start = theirs if worker == "dev" else ours
         self.started.unlink(missing_ok=True)
@@ -131,12 +131,12 @@ async def measure(options: argparse.Namespace) -> None:
                 scenario = Scenario(Path(folder), text, options)
                 async with rig.place(options.url) as place:
                     if worker == "agent-tui" and calls:
-                        await scenario.cost(place, worker, 1, 0.0)  # what jobs want is remembered
+                        await scenario.cost(place, worker, 1, 0.0)  # writes the startup hints
                     costs = await scenario.cost(place, worker, calls, SETTLE_S)
             at_rest[worker] = costs[0].pss_mb
             print(f"{name}: {worker}, {options.idle} idle: {costs[0]}")
             for before, after in itertools.pairwise(costs):
-                print(f"  one call more adds {after.pss_mb - before.pss_mb:.1f} MB")
+                print(f"  one more call adds {after.pss_mb - before.pss_mb:.1f} MB")
         for peer in options.peers:
             print(f"{name}: ratio to {peer} {at_rest['agent-tui'] / at_rest[peer]:.2f}", flush=True)
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--idle", type=int, default=4)
     parser.add_argument("--calls", type=int, default=2)
-    parser.add_argument("--peers", nargs="*", default=["dev"], help="dev: the SDK's own worker")
+    parser.add_argument("--peers", nargs="*", default=["dev"], help="dev: the SDK's worker")
     parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--python", default=str(rig.SDK_PYTHON))
     parser.add_argument("--node", default="node")

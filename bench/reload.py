@@ -1,10 +1,10 @@
-"""What a save costs: rooms are made every 100 ms while the agent file is saved again and again.
+"""Measures what a save costs: it creates a room every 100 ms, and saves the agent file again and again.
 
-Each save comes at least 2 s after the one before, every second one by atomic rename. Printed for each
-worker, from outside: the last entry on old code and the first on new one after the save was on disk,
-entries on old code after the first on new one, dispatches that came to no entry, memory. `--broken` saves
-files that do not load instead: what is served meanwhile and how soon it is told, `--screen` how soon it is
-seen on a terminal. `--storm` saves each 0.5 s and prints what grew.
+Saves are at least 2 s apart; every second one is an atomic rename. For each worker it prints, measured from
+outside: the last entry on old code and the first one on new code after the save was on disk, entries on old
+code after that, dispatches without an entry, and memory. `--broken` saves files that do not load, and prints
+the lost dispatches and the time to the event; `--screen`, the time until a terminal shows it. `--storm` saves
+every 0.5 s, and prints the memory before and after.
 
     python bench/reload.py [--saves 50] [--kinds native sdk sdk-20] [--methods fork template spawn]
     python bench/reload.py --broken --saves 20 --screen
@@ -29,7 +29,7 @@ import rig
 from terminal import Terminal
 
 LEAD_S = 2.0
-"""Dispatches go on for this long before each save."""
+"""How long dispatches run before each save."""
 FOLLOW_S = 0.5
 STORM_EVERY_S = 0.5
 
@@ -38,7 +38,7 @@ STORM_EVERY_S = 0.5
 async def dispatching(
     place: rig.Place, project: rig.Project, options: argparse.Namespace
 ) -> AsyncIterator[None]:
-    """Dispatches meanwhile, and then waits for their entries: what comes to none within the limit is lost."""
+    """Dispatch during the block, and then wait for the entries. Those missing after the limit are lost."""
     task = asyncio.create_task(place.dispatch_every(options.every))
     try:
         yield
@@ -47,12 +47,12 @@ async def dispatching(
         with suppress(asyncio.CancelledError):
             await task
         deadline = time.monotonic() + options.limit
-        while lost(place, project) and time.monotonic() < deadline:  # noqa: ASYNC110  it notes them in a file
+        while lost(place, project) and time.monotonic() < deadline:  # noqa: ASYNC110  the entries are in a file
             await asyncio.sleep(0.1)
 
 
 async def until_entry(project: rig.Project, version: int, limit_s: float) -> None:
-    """Returns when a job runs that version, or gives up."""
+    """Wait until a job runs that version, or for `limit_s`."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if any(entry.version >= version for entry in project.entries()[-20:]):
@@ -75,14 +75,14 @@ async def saves(
             await until_entry(project, version, options.limit)
             await asyncio.sleep(FOLLOW_S)
         after = rig.cost(worker.process.pid)
-    tell_saves(project.entries(), saved)
-    if worker.tells:
-        tell_ready(worker.events())
-    tell_lost(place, project, worker)
+    print_saves(project.entries(), saved)
+    if worker.prints_events:
+        print_ready(worker.events())
+    print_lost(place, project, worker)
     print(f"  before              {before}\n  after               {after}")
 
 
-def tell_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
+def print_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
     last_old, first_new, behind, never = [], [], 0, 0
     for version, at in saved.items():
         until = saved.get(version + 1, float("inf"))
@@ -96,15 +96,15 @@ def tell_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
         behind += sum(old > news[0] for old in olds)
     print(f"  last entry on old   {rig.spread(last_old)}")
     print(f"  first entry on new  {rig.spread(first_new)}")
-    print(f"  old after new       {behind} jobs; saves that no job ever ran: {never}")
+    print(f"  old after new       {behind} jobs; saves that no job ran: {never}")
 
 
 def lost(place: rig.Place, project: rig.Project) -> set[str]:
-    """Rooms without an entry."""
+    """Return the rooms without an entry."""
     return place.asked.keys() - {entry.room for entry in project.entries()}
 
 
-def tell_lost(place: rig.Place, project: rig.Project, worker: rig.Worker) -> None:
+def print_lost(place: rig.Place, project: rig.Project, worker: rig.Worker) -> None:
     rooms = lost(place, project)
     print(f"  dispatches          {len(place.asked)}, lost {len(rooms)}")
     last: dict[str, str] = {}
@@ -133,17 +133,17 @@ async def storm(
         await until_entry(project, options.saves + 1, options.limit)
         await asyncio.sleep(LEAD_S)
         after = rig.cost(worker.process.pid)
-    tell_lost(place, project, worker)
+    print_lost(place, project, worker)
     events = worker.events()
-    tell_ready(events)
+    print_ready(events)
     print(f"  on older code       {on_older_code(events)} jobs")
     ids = {event["worker_id"] for event in events if event["event"] == "registered"}
-    print(f"  worker ids          {len(ids)}; told lost: {count(events, 'job_lost')}", end="; ")
+    print(f"  worker ids          {len(ids)}; job_lost events: {count(events, 'job_lost')}", end="; ")
     print(f"loads failed: {count(events, 'generation_failed')}")
     print(f"  before              {before}\n  after               {after}")
 
 
-def tell_ready(events: list[dict[str, Any]]) -> None:
+def print_ready(events: list[dict[str, Any]]) -> None:
     ready = [event["seconds"] for event in events if event["event"] == "generation_ready" if event["seconds"]]
     print(f"  save -> ready       {rig.spread(ready, 'ms')}")
 
@@ -153,7 +153,7 @@ def count(events: list[dict[str, Any]], name: str) -> int:
 
 
 def on_older_code(events: list[dict[str, Any]]) -> int:
-    """Jobs that ran on a generation older than the one that was ready when their offer came."""
+    """Return the number of jobs that ran on an older generation than the one ready at their offer."""
     ready, at_offer, older = 0, dict[object, int](), 0
     for event in events:
         generation = event.get("generation")
@@ -172,14 +172,14 @@ def on_older_code(events: list[dict[str, Any]]) -> int:
 async def broken(
     place: rig.Place, worker: rig.Worker, project: rig.Project, options: argparse.Namespace
 ) -> None:
-    told: list[float] = []
+    reported: list[float] = []
     windows: list[tuple[float, float]] = []
     async with dispatching(place, project, options):
         for number in range(options.saves):
             await asyncio.sleep(LEAD_S)
             at = project.save(2 * number + 2, rename=number % 2 == 0, broken=True)
-            if worker.tells:
-                told.append(await worker.until('"generation_failed"', number + 1) - at)
+            if worker.prints_events:
+                reported.append(await worker.until('"generation_failed"', number + 1) - at)
             await asyncio.sleep(LEAD_S)
             windows.append((at, time.time()))
             project.save(2 * number + 3, rename=number % 2 == 1)
@@ -187,12 +187,12 @@ async def broken(
     during = {room for room, at in place.asked.items() for begin, end in windows if begin < at < end}
     served = during & {entry.room for entry in project.entries()}
     print(f"  while broken        {len(during)} dispatches, {len(during - served)} lost")
-    print(f"  save -> event       {rig.spread(told, 'ms')}")
-    tell_lost(place, project, worker)
+    print(f"  save -> event       {rig.spread(reported, 'ms')}")
+    print_lost(place, project, worker)
 
 
 async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
-    """How soon the screen shows that a save did not load: the terminal gets the broken line's text."""
+    """Measure how soon the screen shows the text of a line that does not load."""
     flags = rig.interpreter(options.python, options.node, is_node=project.kind.is_node)
     command = [*rig.HOST, str(project.agent), *flags]
     terminal = Terminal(command, place.environ)
@@ -236,10 +236,12 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=50)
     parser.add_argument("--kinds", nargs="*", choices=rig.KINDS, default=["native", "sdk", "sdk-20"])
     parser.add_argument("--methods", nargs="*", default=["fork"], help="fork template spawn")
-    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's own worker; lk: lk agent dev")
+    parser.add_argument("--peers", nargs="*", default=[], help="dev: the SDK's worker; lk: lk agent dev")
     parser.add_argument("--lk", default="lk", help="the lk command")
     parser.add_argument("--every", type=float, default=0.1, help="seconds between dispatches")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds until a save or dispatch is lost")
+    parser.add_argument(
+        "--limit", type=float, default=20.0, help="seconds after which a save or dispatch counts as lost"
+    )
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--storm", action="store_true")
     parser.add_argument("--screen", action="store_true")

@@ -1,7 +1,7 @@
-"""What the benches share: a server, agents that note their entries, workers of any make, dispatches.
+"""What the benches share: a server, agents that log their entries, workers, and dispatches.
 
-An agent's entry function appends one line (Unix nanoseconds, its code's version, the room) to a file, so
-that each worker is measured from outside and in the same way.
+An agent's entry function appends one line (Unix nanoseconds, the version of its code, the room) to a file, so
+that all workers are measured from outside and in the same way.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ HOST = [sys.executable, "-m", "agent_tui"]
 SDK_PYTHON = ROOT / ".venvs/sdk-new/bin/python"
 NODE_MODULES = ROOT / ".venvs/js/node_modules"
 KEY, SECRET = "devkey", "secret"
-"""Those of `livekit-server --dev`."""
+"""The credentials of `livekit-server --dev`."""
 
 _NOTE = """
 import os, time
@@ -74,12 +74,12 @@ export default defineAgent({{
 cli.runApp(new ServerOptions({{ agent: fileURLToPath(import.meta.url), numIdleProcesses: {idle} }}));
 """
 BROKEN = "def broken_{version}(:\n"
-"""No language takes it for code."""
+"""A syntax error in each language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an agent is made of: whose functions, how many more files, seconds its own import takes."""
+    """An agent to measure: its language and SDK, its number of other files, and its import time in s."""
 
     suffix: str = ".py"
     native: bool = False
@@ -107,7 +107,7 @@ KINDS = {
 
 
 def ways(kind: str, methods: Sequence[str], peers: Sequence[str]) -> tuple[str, ...]:
-    """What is measured with a kind: start methods, and peers where it needs an SDK. Node has one method."""
+    """Return what to measure with a kind: start methods (Node has one), and peers if it needs an SDK."""
     if KINDS[kind].is_node:
         return ("blank", *peers)
     return (*methods, *(() if KINDS[kind].native else peers))
@@ -115,7 +115,7 @@ def ways(kind: str, methods: Sequence[str], peers: Sequence[str]) -> tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job's entry function began: Unix seconds, the version of its code, its room."""
+    """A call of a job's entry function: its time in Unix seconds, the version of the code, and the room."""
 
     at: float
     version: int
@@ -123,7 +123,7 @@ class Entry:
 
 
 class Project:
-    """An agent in a folder of its own; saved again it has another version. More files import each other."""
+    """An agent in its own folder. Each save has another version. Its other files import each other."""
 
     def __init__(self, folder: Path, kind: Kind, idle: int = 1) -> None:
         self.agent = folder / f"agent{kind.suffix}"
@@ -135,7 +135,7 @@ class Project:
             (folder / "package.json").write_text('{"type": "module"}\n')
             imported = "export {{ VERSION }} from './part_{}" + kind.suffix.replace("t", "j") + "';\n"
         else:
-            (folder / "requirements.txt").touch()  # lk looks for a project file
+            (folder / "requirements.txt").touch()  # lk requires a project file
             imported = "from part_{} import VERSION\n"
         for number in range(1, kind.files):
             (folder / f"part_{number}{kind.suffix}").write_text(imported.format(number + 1))
@@ -144,7 +144,7 @@ class Project:
         self.save(1)
 
     def save(self, version: int, *, rename: bool = False, broken: bool = False) -> float:
-        """Writes that version, in place or by atomic rename; Unix seconds when it was on disk."""
+        """Write that version, in place or by atomic rename. Return when it was on disk, in Unix seconds."""
         text = f"VERSION = {version}\n"
         if self.kind.is_node:
             text = f"{'export ' if self.kind.files else ''}const {text}"
@@ -163,7 +163,7 @@ class Project:
         return time.time()
 
     def entries(self) -> list[Entry]:
-        """All entries so far, the oldest first."""
+        """Return all entries so far, the oldest first."""
         if not self._entries.exists():
             return []
         fields = [line.split() for line in self._entries.read_text().splitlines()]
@@ -186,7 +186,7 @@ class Project:
 
 
 PEERS = ("dev", "start")
-"""Commands of the SDK's own worker."""
+"""Commands of the SDK's worker."""
 
 
 def interpreter(python: str, node: str, *, is_node: bool) -> list[str]:
@@ -197,8 +197,10 @@ def interpreter(python: str, node: str, *, is_node: bool) -> list[str]:
 def command(
     project: Project, method: str, python: str, idle: int = 1, *, lk: str = "lk", node: str = "node"
 ) -> tuple[list[str], str]:
-    """What serves the project, and the mark of the line that says so. `method` is a start method of
-    agent-tui, or a peer: "dev" or "start" for the SDK's own worker, "lk" for `lk agent dev`.
+    """Return the command that serves the project, and a part of the line that it prints when it is ready.
+
+    `method` is a start method of agent-tui, or a peer: "dev" or "start" for the SDK's worker, "lk" for
+    `lk agent dev`.
     """
     agent = str(project.agent)
     flags = interpreter(python, node, is_node=project.kind.is_node)
@@ -214,14 +216,14 @@ def command(
 
 @dataclass
 class Place:
-    """A server under way: where workers find it, how to dispatch to them, when it made each offer."""
+    """A running server: its URL, dispatches, and the time of each offer."""
 
     url: str
     client: api.LiveKitAPI
     offered: dict[str, float] = field(default_factory=dict)
-    """Room -> Unix seconds when its offer was made; only the embedded server tells."""
+    """Room -> Unix seconds of its offer; known for the embedded server only."""
     asked: dict[str, float] = field(default_factory=dict)
-    """Room -> Unix seconds when its dispatch was asked for."""
+    """Room -> Unix seconds of its dispatch."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -233,14 +235,14 @@ class Place:
         }
 
     async def dispatch(self) -> str:
-        """A new room, which is a dispatch to an agent without a name; the room."""
+        """Create a room, which dispatches an agent without a name. Return the room."""
         room = f"room-{len(self.asked)}-{time.time_ns()}"
         self.asked[room] = time.time()
         await self.client.room.create_room(api.CreateRoomRequest(name=room))
         return room
 
     async def dispatch_every(self, seconds: float) -> None:
-        """Dispatches until cancelled; a slow answer does not hold the next one up."""
+        """Dispatch until cancelled, without waiting for answers."""
         async with asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self.dispatch())
@@ -249,7 +251,7 @@ class Place:
 
 @asynccontextmanager
 async def place(url: str | None = None) -> AsyncIterator[Place]:
-    """The embedded server in this process, or the one at that URL with the keys of `livekit-server --dev`."""
+    """Start the embedded server in this process, or use `livekit-server --dev` at that URL."""
     server = None if url else LocalServer(keys={KEY: SECRET})
     if server is not None:
         await server.start()
@@ -274,29 +276,31 @@ async def place(url: str | None = None) -> AsyncIterator[Place]:
 
 
 class Worker:
-    """A worker's process under way; its lines with the Unix seconds of their arrival."""
+    """A running worker process, with its lines and the Unix seconds of their arrival."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.tells = False
-        """Whether it tells its events as lines of JSON."""
+        self.prints_events = False
+        """Whether it prints its events as lines of JSON."""
         self.lines: list[tuple[float, str]] = []
         self._news = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
     async def until(self, mark: str, count: int = 1, limit_s: float = 120.0) -> float:
-        """When the `count`-th line with that mark came."""
+        """Wait for the `count`-th line that contains the mark. Return its time, in Unix seconds."""
         async with asyncio.timeout(limit_s), self._news:
             while len(found := [at for at, line in self.lines if mark in line]) < count:
                 if self._reading.done():
                     tail = "\n".join(line for _, line in self.lines[-20:])
-                    raise SystemExit(f"ended without {mark!r}:\n{tail}")
+                    raise SystemExit(f"the worker ended without {mark!r}:\n{tail}")
                 await self._news.wait()
         return found[count - 1]
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        """Its events from that line on; none if it does not tell them."""
-        return [json.loads(line) for _, line in self.lines[since:] if self.tells and line.startswith("{")]
+        """Return its events from that line on; none if it does not print them."""
+        return [
+            json.loads(line) for _, line in self.lines[since:] if self.prints_events and line.startswith("{")
+        ]
 
     async def end(self) -> None:
         """In good order, then by force; the whole process group."""
@@ -323,7 +327,7 @@ class Worker:
 async def worker(
     command: Sequence[str], mark: str, environ: Mapping[str, str], cwd: Path | None = None
 ) -> AsyncIterator[Worker]:
-    """Starts the command and waits for a line with that mark."""
+    """Start the command, and wait for a line that contains the mark."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environ,
@@ -335,7 +339,7 @@ async def worker(
         limit=2**24,
     )
     running = Worker(process)
-    running.tells = "--json" in command
+    running.prints_events = "--json" in command
     try:
         await running.until(mark)
         yield running
@@ -345,7 +349,7 @@ async def worker(
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a worker's process tree takes: processes, descriptors of its first process, PSS in MB."""
+    """The cost of a worker's process tree: processes, descriptors of its first process, PSS in MB."""
 
     processes: int
     fds: int
@@ -366,7 +370,7 @@ def cost(pid: int) -> Cost:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a worker's process tree so far; of processes that ended once they are reaped."""
+    """Return the CPU seconds of a worker's process tree so far, including reaped processes."""
     host = psutil.Process(pid)
     total = 0.0
     for process in [host, *host.children(recursive=True)]:
@@ -377,7 +381,7 @@ def cpu_s(pid: int) -> float:
 
 
 def spread(seconds: Sequence[float], unit: str = "s") -> str:
-    """Median, p95 and worst, in seconds or milliseconds."""
+    """Return median, p95, and maximum, in seconds or milliseconds."""
     if not seconds:
         return "–"
     ordered, scale = sorted(seconds), 1000 if unit == "ms" else 1

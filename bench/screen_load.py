@@ -1,6 +1,7 @@
-"""The screen over made-up events, on whatever terminal it is started on: its CPU and the length of its ticks.
+"""Measures the screen with simulated events on the current terminal: its CPU, and the time per tick.
 
-50 job processes whose memory, CPU and pings change each second; `ui.py` runs it on a pseudo terminal.
+Simulates 50 job processes whose memory, CPU, and pings change each second. `ui.py` runs it on a pseudo
+terminal.
 
     python bench/screen_load.py RESULT.json [--processes 50] [--seconds 10]
 """
@@ -24,7 +25,7 @@ from tests.tui import histories
 
 
 def timed(app: AgentTuiApp) -> list[float]:
-    """From here on the CPU time that each of its ticks took, in milliseconds."""
+    """Return a list that gets the CPU time of each further tick, in ms."""
     ticks: list[float] = []
     paint = app._paint
 
@@ -38,7 +39,7 @@ def timed(app: AgentTuiApp) -> list[float]:
 
 
 def fill(engine: FakeEngine, processes: int) -> None:
-    """That many running jobs."""
+    """Simulate that many running jobs."""
     histories.idle(engine)
     for number in range(processes):
         job, name = f"AJ_{number:012}", f"j{number}"
@@ -49,8 +50,8 @@ def fill(engine: FakeEngine, processes: int) -> None:
         )
 
 
-async def stir(engine: FakeEngine, processes: int, rng: random.Random) -> None:
-    """Each process changes once a second, at a moment of its own."""
+async def change(engine: FakeEngine, processes: int, rng: random.Random) -> None:
+    """Change each process once a second, one after the other."""
     while True:
         for number in range(processes):
             rss = 300 + rng.random() * 50
@@ -66,13 +67,13 @@ async def measure(app: AgentTuiApp, engine: FakeEngine, processes: int, seconds:
     running = asyncio.create_task(app.run_async())
     while app.state is not engine.state:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
-    stirring = asyncio.create_task(stir(engine, processes, random.Random(7)))
+    changing = asyncio.create_task(change(engine, processes, random.Random(7)))
     await asyncio.sleep(2)
     ticks.clear()
     cpu, begin = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     share = (time.process_time() - cpu) / (time.perf_counter() - begin)
-    stirring.cancel()
+    changing.cancel()
     painted = sorted(ticks)
     app.exit(0)
     await running

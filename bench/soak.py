@@ -1,8 +1,8 @@
-"""Whether agent-tui's own memory grows with the jobs that it has run.
+"""Measures whether agent-tui's memory grows with the number of jobs.
 
-Two ways: its desk, pool and state over scripted processes (no process is started, so that many jobs take
-little time), and the whole command with real forks of a native agent on a server. Printed: memory after the
-first tenth of the jobs and at the end, and their ratio.
+It measures two setups: the job manager, the pool, and the state over scripted processes (no process is
+started, so that many jobs take little time), and the whole command with forks of a native agent on a server.
+It prints the memory after the first tenth of the jobs and at the end, and their ratio.
 
     python bench/soak.py [--scripted 100000] [--forked 2000]
 """
@@ -36,7 +36,7 @@ AGENT = "async def entry(ctx):\n    ctx.shutdown('done')\n"
 
 
 class Forgetful:
-    """Makes children that run each job to its end at once; keeps none of them."""
+    """Creates children that finish each job at once, and keeps none of them."""
 
     def __init__(self) -> None:
         self.children: list[ScriptedChild] = []
@@ -61,17 +61,17 @@ class Forgetful:
 
 
 class Engine(Bench):
-    """The job manager and what it works with, with the state that a screen is painted from."""
+    """The job manager and its collaborators, with the state that a screen shows."""
 
     def __init__(self) -> None:
         super().__init__(Forgetful(), target=2)  # type: ignore[arg-type]
         self.bus = Bus(SystemClock())
         self.finished = 0
-        # The lists of the tests' bench keep everything.
-        self.manager._emit = self._tell
-        self.pool._supervisor = replace(self.pool._supervisor, emit=self._tell)
+        # The base class keeps all events in lists.
+        self.manager._emit = self._record
+        self.pool._supervisor = replace(self.pool._supervisor, emit=self._record)
 
-    def _tell(self, event: ev.Event) -> None:
+    def _record(self, event: ev.Event) -> None:
         self.bus.publish(event)
         self.finished += isinstance(event, ev.JobEnded)
 
@@ -88,14 +88,14 @@ class Engine(Bench):
 
 
 async def scripted(count: int) -> tuple[float, float]:
-    """Memory of this process, in MB, after a tenth of the jobs and after all."""
+    """Return the memory of this process after a tenth of the jobs and after all of them, in MB."""
     engine = Engine()
     running = asyncio.create_task(engine.pool.run())
     engine.pool.use(Plan(1, engine.nursery))
     early = 0.0
     for number in range(count):
         engine.offer(f"AJ_{number}")
-        while number - engine.finished >= AT_ONCE:  # noqa: ASYNC110  it is done within a few turns
+        while number - engine.finished >= AT_ONCE:  # noqa: ASYNC110  a few iterations of the loop
             await asyncio.sleep(0)
         if number == count // 10:
             early = own_mb()
@@ -114,7 +114,7 @@ def own_mb() -> float:
 
 
 async def forked(count: int) -> tuple[float, float]:
-    """Memory of the command's own process, in MB, after a tenth of the jobs and after all."""
+    """Return the memory of the command's process after a tenth of the jobs and after all of them, in MB."""
     from livekit import api
 
     from agent_tui.local_server.server import LocalServer
@@ -157,7 +157,7 @@ async def forked(count: int) -> tuple[float, float]:
             return early, late
 
 
-def tell(what: str, count: int, figures: tuple[float, float], seconds: float) -> None:
+def report(what: str, count: int, figures: tuple[float, float], seconds: float) -> None:
     early, late = figures
     took = f"{what:<10} {count:>7} jobs in {seconds:6.1f} s"
     print(f"{took}: {early:6.1f} MB → {late:6.1f} MB, ×{late / early:.3f}")
@@ -173,9 +173,9 @@ def main() -> None:
         ("forked", forked, arguments.forked),
     ):
         if count:
-            began = time.monotonic()
+            started = time.monotonic()
             figures = asyncio.run(run(count))
-            tell(what, count, figures, time.monotonic() - began)
+            report(what, count, figures, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Start to registered, side by side: `agent-tui AGENT --headless` and the SDK's own `python AGENT dev`.
+"""Compares the time from start to registered of `agent-tui AGENT --headless` and `python AGENT dev`.
 
-Both register with one server started here (`agent-tui server`); runs alternate, so that a machine whose
-speed drifts favours neither. Prints seconds (median, min–max) and the ratio of the medians.
+Both register with the same server (`agent-tui server`). Their runs alternate, so that changes of the
+machine's speed affect both. Prints seconds (median, min–max), and the ratio of the medians.
 
     python bench/start.py --python .venvs/sdk-new/bin/python [--runs 7] [AGENT]
 """
@@ -40,7 +40,7 @@ def main() -> None:
         for run in range(options.runs + 1):
             for name, (command, mark) in commands.items():
                 took = until_line(command, mark, environ)
-                if run:  # the first of each fills the caches
+                if run:  # the first run fills the caches
                     seconds[name].append(took)
     for name, values in seconds.items():
         spread = f"{min(values):.3f}–{max(values):.3f}, n={len(values)}"
@@ -51,7 +51,7 @@ def main() -> None:
 
 @contextmanager
 def server() -> Iterator[dict[str, str]]:
-    """The embedded server in a process of its own; yields the environment for its workers."""
+    """Run the embedded server in its own process. Yields the environment for workers."""
     process = subprocess.Popen([*HOST, "server", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())
@@ -69,7 +69,7 @@ def server() -> Iterator[dict[str, str]]:
 
 
 def until_line(command: list[str], mark: str, environ: dict[str, str]) -> float:
-    """Seconds from exec until a line with the mark; then the command is ended and waited for."""
+    """Return the seconds from exec to a line that contains the mark. Ends the command."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         command,

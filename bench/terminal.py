@@ -1,4 +1,4 @@
-"""A command on a pseudo terminal of 120×40, and when it showed what."""
+"""Runs a command on a pseudo terminal of 120×40, and waits for its texts."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class Terminal:
-    """A command on a pseudo terminal; remembers when what it wrote first held a text."""
+    """A command on a pseudo terminal, with everything that it has written."""
 
     def __init__(self, command: list[str], environ: Mapping[str, str] = os.environ) -> None:
         self._host, client = pty.openpty()
@@ -36,7 +36,7 @@ class Terminal:
         threading.Thread(target=self._read, daemon=True).start()
 
     def until(self, text: bytes, limit_s: float = 20.0) -> float:
-        """Seconds from exec until the text was written; raises SystemExit when it never is."""
+        """Return the seconds from exec to the text. Raises SystemExit if it is not written in time."""
         deadline = time.monotonic() + limit_s
         with self._news:
             while text not in self._written:
@@ -47,12 +47,12 @@ class Terminal:
             return time.perf_counter() - self.begin
 
     def mark(self) -> int:
-        """Where what is written from now on begins."""
+        """Return the current end of the output."""
         with self._news:
             return len(self._written)
 
     def shown_after(self, mark: int, text: bytes, limit_s: float = 20.0) -> float:
-        """`time.perf_counter()` when the text was written after that mark; raises SystemExit if it is not."""
+        """Wait for the text after that mark; return `time.perf_counter()`. Raises SystemExit without it."""
         deadline = time.monotonic() + limit_s
         with self._news:
             while self._written.find(text, mark) < 0:
@@ -61,7 +61,7 @@ class Terminal:
             return time.perf_counter()
 
     def text_after(self, mark: int) -> str:
-        """What was written after that mark, without escape sequences."""
+        """Return the output after that mark, without escape sequences."""
         with self._news:
             text = self._written[mark:].decode(errors="replace")
         return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)

@@ -1,8 +1,9 @@
-"""Whether the advice of a sweep holds: a sweep, its advice, then new runs with other seeds at that count.
+"""Checks whether the advice of a sweep holds, with new runs at the advised count and other seeds.
 
-The new runs are measured by the agent's own clock: its entry function notes when it began, this script when
-it dispatched. Told are the attained share of each new run, whether it meets the target and lies in the stated
-interval, predicted against measured warm-hit rates, and idle memory against the kernel's smaps_rollup.
+New runs are measured by the agent's clock: its entry function logs when it is called, and this script when it
+dispatched. It prints the share that each new run attains, whether that meets the target and is in the
+predicted interval, predicted and measured warm-hit rates, and idle memory compared with the kernel's
+smaps_rollup.
 
     python bench/tune.py [--prewarms 0 0.3 2] [--seeds 10] [--jobs 40] [--target 'p95<50ms']
 """
@@ -48,7 +49,7 @@ async def entry(ctx):
     await asyncio.sleep(3600)
 """
 RATES = {0.0: 3.0, 0.3: 2.0, 2.0: 0.4}
-"""Arrivals a second for each prewarm time: what two starts at once can keep up with."""
+"""Arrivals per second for each prewarm time: as many as two concurrent starts can handle."""
 
 COUNTS = {0.0: (0, 1, 2, 3), 0.3: (0, 1, 2, 3, 4), 2.0: (0, 1, 2, 3, 4, 5)}
 JOB_LENGTH_S = 0.3
@@ -57,7 +58,7 @@ SETTLE_S = 90.0
 
 @dataclass
 class Place:
-    """An agent that an engine of this process hosts, and the times that it notes."""
+    """An agent that an engine in this process hosts, and the times that the agent logs."""
 
     engine: Engine
     entries: Path
@@ -65,12 +66,12 @@ class Place:
     """Pid -> USS and PSS in MB by smaps_rollup, right after the sweep has read them."""
 
     def entered(self) -> dict[str, float]:
-        """Room -> Unix seconds of its entry."""
+        """Return the time of each room's entry, in Unix seconds."""
         lines = self.entries.read_text().splitlines() if self.entries.exists() else []
         return {room: float(at) for room, at in (line.split() for line in lines)}
 
     def note_kernel(self, progress: Progress) -> None:
-        """At the start of each run, which is when the sweep has just read the memory."""
+        """Read the kernel's figures at the start of each run, just after the sweep has read the memory."""
         if progress.phase is Phase.RUNNING and not progress.jobs and progress.finished is None:
             for pid in self.idle_pids():
                 self.kernel[pid] = smaps(pid)
@@ -84,7 +85,7 @@ class Place:
 
 
 def smaps(pid: int) -> tuple[float, float]:
-    """USS and PSS of a process in MB, by the kernel."""
+    """Return USS and PSS of a process from the kernel, in MB."""
     found: dict[str, int] = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, value = line.partition(":")
@@ -94,10 +95,10 @@ def smaps(pid: int) -> tuple[float, float]:
 
 @contextlib.asynccontextmanager
 async def hosted(folder: Path, prewarm_s: float) -> AsyncIterator[Place]:
-    """An engine with such an agent on the embedded server, once it is registered."""
+    """Run an engine with such an agent on the embedded server. Yields once it is registered."""
     entries, agent = folder / "entries.txt", folder / "agent.py"
     agent.write_text(AGENT.format(prewarm=prewarm_s, entries=str(entries)))
-    python = Interpreter(Path(sys.executable), sys.version.split()[0], "that of the bench", ())
+    python = Interpreter(Path(sys.executable), sys.version.split()[0], "the Python of the bench", ())
     config = RunConfig(
         agent=agent,
         cwd=folder,
@@ -118,7 +119,7 @@ async def hosted(folder: Path, prewarm_s: float) -> AsyncIterator[Place]:
 
 
 async def settle(place: Place, count: int) -> None:
-    """That many idle processes and no others."""
+    """Set numIdleProcesses, and wait until there are that many idle processes and no others."""
     await place.engine.send(cmd.SetOptions({"numIdleProcesses": str(count)}))
     async with asyncio.timeout(SETTLE_S):
         while True:
@@ -130,7 +131,7 @@ async def settle(place: Place, count: int) -> None:
 
 
 async def attained(place: Place, count: int, load: TestLoad, target: Target) -> tuple[int, int]:
-    """A new run, without anything of the sweep's: how many jobs hit the target, by the agent's clock."""
+    """Measure a new run independently of the sweep. Return the jobs that hit the target, and all jobs."""
     await settle(place, count)
     asked: dict[str, float] = {}
 
@@ -145,19 +146,19 @@ async def attained(place: Place, count: int, load: TestLoad, target: Target) -> 
             await asyncio.sleep(max(start + offset - time.monotonic(), 0))
             group.create_task(dispatch())
     async with asyncio.timeout(SETTLE_S):
-        while not asked.keys() <= (entered := place.entered()).keys():  # noqa: ASYNC110  it is a file
+        while not asked.keys() <= (entered := place.entered()).keys():  # noqa: ASYNC110  the entries are in a file
             await asyncio.sleep(0.05)
     return sum(target.hit((entered[room] - at) * 1000, True) for room, at in asked.items()), len(asked)
 
 
-def tell_sweep(place: Place, result: SweepResult, advice: Advice) -> None:
+def print_sweep(place: Place, result: SweepResult, advice: Advice) -> None:
     print("\n".join(f"  {line}" for line in (*table(rows(result)), *advice.lines)))
     for each in advice.candidates:
         print(
             f"  {each.num_idle_processes} idle: warm-hit rate measured {each.warm_measured:.3f}, "
             f"predicted {each.warm_predicted:.3f}"
         )
-    print(f"  largest difference {(model_error(advice.candidates) or 0) * 100:.1f} points")
+    print(f"  largest difference: {(model_error(advice.candidates) or 0) * 100:.1f} points")
     off = [
         max(abs(memory.uss_mb / kernel[0] - 1), abs(memory.pss_mb / kernel[1] - 1))
         for run in result.runs
@@ -166,7 +167,7 @@ def tell_sweep(place: Place, result: SweepResult, advice: Advice) -> None:
         and memory.uss_mb is not None
         and memory.pss_mb is not None
     ]
-    print(f"  idle memory against smaps_rollup: off by {max(off, default=0):.2%} at most (n={len(off)})")
+    print(f"  idle memory differs from smaps_rollup by at most {max(off, default=0):.2%} (n={len(off)})")
 
 
 async def check(options: argparse.Namespace, prewarm_s: float) -> None:
@@ -177,7 +178,7 @@ async def check(options: argparse.Namespace, prewarm_s: float) -> None:
         async with hosted(Path(folder), prewarm_s) as place:
             result = await Sweep(place.engine, SweepPlan(load, COUNTS[prewarm_s]), place.note_kernel).run()
             advice = advise(result, target)
-            tell_sweep(place, result, advice)
+            print_sweep(place, result, advice)
             if advice.chosen is None:
                 return
             low, high = advice.chosen.confidence
@@ -191,7 +192,7 @@ async def check(options: argparse.Namespace, prewarm_s: float) -> None:
                 print(f"  new run {number + 1}: {hits} of {jobs} ({hits / jobs:.1%})", flush=True)
             print(
                 f"  {met} of {options.seeds} new runs meet the target, "
-                f"{inside} lie in [{low:.3f}, {high:.3f}]",
+                f"{inside} are in [{low:.3f}, {high:.3f}]",
                 flush=True,
             )
 

@@ -1,7 +1,7 @@
-"""The screen on a real terminal: exec to first frame, time to quit, and what it costs at rest.
+"""Measures the screen on a terminal: exec to first frame, time to quit, and its cost at rest.
 
-Runs `agent-tui examples/native_agent.py --local` on a pseudo terminal of 120×40, several times. The first
-frame is the first full picture that the terminal gets: the header's text is in it.
+Runs `agent-tui examples/native_agent.py --local` several times on a pseudo terminal of 120×40. The first
+frame is the first output that contains the header's text.
 
     python bench/ui.py [--runs 7] [--idle-s 5]
 """
@@ -27,7 +27,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--idle-s", type=float, default=10.0)
-    parser.add_argument("--settle-s", type=float, default=65.0, help="seconds count in the first minute only")
+    parser.add_argument(
+        "--settle-s",
+        type=float,
+        default=65.0,
+        help="wait before measuring at rest: for a minute, times on the screen change each second",
+    )
     options = parser.parse_args()
     first: list[float] = []
     registered: list[float] = []
@@ -46,7 +51,7 @@ def main() -> None:
         bare_frame = plain.until(b"\x1b[?1049h")
         plain.process.send_signal(signal.SIGTERM)
         plain.process.wait()
-        if run:  # the first fills the caches
+        if run:  # the first run fills the caches
             for values, value in ((first, frame), (registered, up), (quits, quit_s), (bare, bare_frame)):
                 values.append(value)
     show("exec → first frame", first)
@@ -64,7 +69,7 @@ def show(name: str, values: list[float]) -> None:
 
 
 def under_change(seconds: float) -> None:
-    """50 job processes that change each second, as `screen_load.py` makes them up."""
+    """Measure the screen with 50 job processes that change each second, simulated by `screen_load.py`."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [
@@ -84,7 +89,7 @@ def under_change(seconds: float) -> None:
 
 
 def at_rest(what: str, command: list[str], settle: float, seconds: float) -> None:
-    """CPU and memory of the host process with nothing to do."""
+    """Measure CPU and memory of the host process while nothing happens."""
     terminal = Terminal(command)
     terminal.until(b"AW_")
     host = psutil.Process(terminal.process.pid)

@@ -1,8 +1,8 @@
 """Makes the pictures of this folder from a running app: real engine, embedded server, example agent.
 
-python screenshots/make.py               # SVG and PNG, needs the dev dependencies and a monospace font
-python screenshots/make.py agents-js     # only the pictures of that name
-python screenshots/make.py saves         # the one that moves: livekit-agents, needs `make sdks`
+python screenshots/make.py               # all, as SVG and PNG; needs the dev dependencies and a monospace font
+python screenshots/make.py agents-js     # only the picture of that name
+python screenshots/make.py saves         # the animated one; needs `make sdks`
 """
 
 import asyncio
@@ -41,7 +41,7 @@ EXAMPLE = HERE.parent / "examples/native_agent.py"
 EXAMPLE_SDK = HERE.parent / "examples/livekit_agent.py"
 SDK_PYTHON = HERE.parent / ".venvs/sdk-new/bin/python"
 EXAMPLE_JS = HERE.parent / "examples/agent.ts"
-"""Needs `npm ci` in its folder."""
+"""An agents-js example. It needs `npm ci` in its folder."""
 
 BROKEN = '''"""An agent with a colon missing."""
 
@@ -108,7 +108,7 @@ async def saves(work: Path) -> None:
         return
     (work / "saves").mkdir(exist_ok=True)
     agent = work / "saves/agent.py"
-    # Without media the SDK makes a fake room for each job, which blocks the job's loop for 0.1 s and warns.
+    # Without media, the SDK creates a fake room per job, which blocks its loop for 0.1 s and logs a warning.
     quiet = 'logging.getLogger("livekit.agents").setLevel(logging.ERROR)'
     code = EXAMPLE_SDK.read_text().replace("server = AgentServer()", f"server = AgentServer()\n{quiet}")
     agent.write_text(code)
@@ -118,7 +118,7 @@ async def saves(work: Path) -> None:
 
     async def film(app: AgentTuiApp) -> None:
         while not over.is_set():
-            # What `export_screenshot` does first. The rest is slow, and would slow down what is filmed.
+            # The first step of `export_screenshot`. The other steps are slow, and would slow down the app.
             shot = app.screen._compositor.render_update(full=True, simplify=True)
             assert shot is not None
             shots.append((time.monotonic(), shot, caption))
@@ -136,7 +136,7 @@ async def saves(work: Path) -> None:
 
     async def until(happens: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):
-            while not happens():  # noqa: ASYNC110  the state is read, nothing sets an event
+            while not happens():  # noqa: ASYNC110  there is no event to wait for
                 await asyncio.sleep(0.05)
 
     async with running(agent, FILM_SIZE, _registered, python=str(SDK_PYTHON)) as (app, pilot):
@@ -176,7 +176,7 @@ async def saves(work: Path) -> None:
 
 
 async def pages(work: Path) -> None:
-    """What opens over the dashboard, each with something in it."""
+    """Take pictures of pages, each with content."""
     crashing = work / "crashing.py"
     crashing.write_text(CRASHING)
     await picture("job", crashing, (120, 40), lambda state: state.totals.failed > 0, dispatch=1, act=_job)
@@ -205,7 +205,7 @@ async def _save(file: Path, app: AgentTuiApp, pilot: Pilot[int]) -> None:
 
 
 async def _sweep(app: AgentTuiApp, pilot: Pilot[int]) -> None:
-    """A real one: it takes a minute."""
+    """Run a real sweep, which takes a minute, and open its page."""
     load = TestLoad(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
     await app.engine.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
     async with asyncio.timeout(SWEEP_S):
@@ -243,7 +243,7 @@ async def picture(
     press: str = "",
     act: Act | None = None,
 ) -> None:
-    """Run the app until its state is as wanted, press or do something, and save what it shows."""
+    """Run the app until `when` holds, press keys or run `act`, and save the screen as SVG and PNG."""
     if not _is_asked_for(name):
         return
     async with running(agent, size, when, dispatch=dispatch, theme=theme) as (app, pilot):
@@ -269,7 +269,7 @@ async def running(
     theme: str = "textual-dark",
     python: str = sys.executable,
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    """Run the app, without a terminal, from the moment when its state is as wanted."""
+    """Run the app without a terminal. Yields once `when` holds."""
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     runtime = detect(agent)
     is_js = runtime == AGENTS_JS
