@@ -1,6 +1,6 @@
-"""Makes the pictures of this folder from a running app: real engine, embedded server, example agent.
+"""Take the pictures of this folder from a running app: real engine, embedded server, example agents.
 
-python screenshots/make.py               # all, as SVG and PNG; needs the dev dependencies and a monospace font
+python screenshots/make.py               # all, as SVG and PNG; needs a monospace font
 python screenshots/make.py agents-js     # only the picture of that name
 python screenshots/make.py saves         # the animated one; needs `make sdks`
 """
