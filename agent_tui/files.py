@@ -1,4 +1,4 @@
-"""Where a user's files live, and how files are written: whole, or not at all."""
+"""Where a user's files live, and writing files completely or not at all."""
 
 import errno
 import io
@@ -14,8 +14,9 @@ from typing import TextIO
 PRIVATE = 0o600
 
 _NOT_REPLACEABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
-"""Of a file that may be written where none can be put in its place: its folder is read-only, its owner is
-another user, or it is itself a mount point, as single files in containers are."""
+"""Errors of a file that can be written but not replaced: its folder is read-only, it belongs to another user,
+or it is a mount point, as single files in containers are.
+"""
 
 Write = Callable[[TextIO], object]
 
@@ -23,15 +24,15 @@ Write = Callable[[TextIO], object]
 def user_folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
     """Return a base directory of the user: `variable`, or `default` below the home folder.
 
-    A relative path in the variable is ignored (XDG Base Directory Specification, "Basics"). Raises OSError
-    for a user without a home folder.
+    A relative path in the variable is ignored (XDG Base Directory Specification, "Basics"). Raise OSError for
+    a user without a home folder.
     """
     given = Path(environ.get(variable) or "")
     return given if given.is_absolute() else home_folder(environ) / default
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
-    """Return the user's home folder. Raises OSError if there is none."""
+    """Return the user's home folder. Raise OSError if there is none."""
     given = Path(environ.get("HOME") or "")
     if given.is_absolute():
         return given
@@ -43,9 +44,9 @@ def home_folder(environ: Mapping[str, str]) -> Path:
 
 
 def create_file(path: Path, write: Write) -> None:
-    """Write a text file that does not exist yet. An error leaves none.
+    """Write a text file that does not exist yet. An error leaves no file.
 
-    Raises OSError, FileExistsError among them, and whatever `write` raises.
+    Raise OSError (also FileExistsError), and whatever `write` raises.
     """
     with path.open("x", encoding="utf-8") as file:
         try:
@@ -60,8 +61,8 @@ def create_file(path: Path, write: Write) -> None:
 def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
     """Write a text file, new or not. An error leaves the old content; readers see the old or the new one.
 
-    An existing file keeps its mode, owner and extended attributes, and its symbolic and hard links. With
-    `private` only its owner can read it afterwards. `write` may be called twice. Raises OSError,
+    An existing file keeps its mode, owner, extended attributes, and its symbolic and hard links. With
+    `private`, only its owner can read it afterwards. `write` may be called twice. Raise OSError,
     PermissionError for a read-only file, and whatever `write` raises.
     """
     target = Path(os.path.realpath(path))
@@ -71,7 +72,7 @@ def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
         old = None
     if old is not None and not stat.S_ISREG(old.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    # Root may write whatever the mode says, but a mode without write bits still says what is wanted.
+    # Root may write whatever the mode says, but a mode without write bits still states an intention.
     if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
         raise PermissionError(errno.EACCES, "the file is read-only", str(path))
     if old is not None and old.st_nlink > 1:
@@ -86,7 +87,7 @@ def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
 
 
 def _swap(target: Path, old: os.stat_result | None, write: Write, *, private: bool) -> None:
-    """Write beside the target, then put it in the target's place."""
+    """Write a file beside the target, then replace the target with it."""
     beside = target.with_name(f".agent-tui.{secrets.token_hex(6)}")
 
     def write_all(file: TextIO) -> None:
@@ -110,7 +111,7 @@ def _swap(target: Path, old: os.stat_result | None, write: Write, *, private: bo
 
 
 def _overwrite(target: Path, write: Write, *, private: bool) -> None:
-    """Write into the file itself; what cannot be written is taken back."""
+    """Write into the file itself; restore the old content on an error."""
     text = io.StringIO()
     write(text)
     content = text.getvalue().encode()

@@ -1,7 +1,7 @@
-"""Reading files that come from outside: with a limit, and never for longer than a reader can wait.
+"""Reads files that come from outside: with a size limit, and without blocking for too long.
 
 Only regular files are read like files. A FIFO or socket, as which secret managers mount `.env`, gives its
-content to one reader once; `Pipes` reads each once per load and remembers what came.
+content to one reader once; `Pipes` reads each once per load and remembers the content.
 """
 
 import math
@@ -14,11 +14,13 @@ from pathlib import Path
 
 MOST_BYTES = 8 * 2**20
 PIPE_S = 5.0
-"""How long a FIFO or socket may take for its whole content: its writer may ask the user first."""
+"""How long a FIFO or socket may take for its whole content, in s: its writer may ask the user first."""
 
 SILENT_PIPE_S = 0.25
 SILENT_FOR_S = 60.0
-"""A FIFO or socket that used up `PIPE_S` may take this long in the next minute: it may have no writer."""
+"""A FIFO or socket that used up `PIPE_S` gets `SILENT_PIPE_S` for this many seconds: it may have no
+writer.
+"""
 
 _CHUNK = 65_536
 
@@ -32,7 +34,7 @@ _KINDS = {
 
 
 def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Return a regular file's content. Raises OSError for anything else, and for a larger file."""
+    """Return a regular file's content. Raise OSError for anything else, and for a larger file."""
     status = _regular(path)
     content = b"" if status.st_size > most_bytes else _read_regular(path, most_bytes + 1)
     if max(len(content), status.st_size) > most_bytes:
@@ -41,19 +43,19 @@ def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def read_start(path: str | Path, most_bytes: int) -> bytes:
-    """Return a regular file's content up to that size. Raises OSError for anything else."""
+    """Return a regular file's content up to that size. Raise OSError for anything else."""
     _regular(path)
     return _read_regular(path, most_bytes)
 
 
 def is_pipe(path: str | Path) -> bool:
-    """Whether it is a FIFO or a socket. Raises OSError if that cannot be found out."""
+    """Return whether it is a FIFO or a socket. Raise OSError if that is unknown."""
     mode = _status(path).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def describe(path: str | Path) -> str:
-    """What is there that is no regular file ("a FIFO"); empty for a regular file, and for nothing."""
+    """Return what the path is ("a FIFO"); empty for a regular file and for a missing one."""
     try:
         status = _status(path)
     except OSError:
@@ -62,7 +64,7 @@ def describe(path: str | Path) -> str:
 
 
 def normalized(path: str | Path) -> Path:
-    """Return the absolute path without `.` and `..`, unless it then means another file (behind a link)."""
+    """Return the absolute path without `.` and `..`, unless that would be another file (behind a link)."""
     plain = os.path.abspath(path)
     try:
         same = os.path.samestat(os.stat(plain), os.stat(path))
@@ -78,18 +80,18 @@ class Pipes:
         self._limit_s = limit_s
         self._contents: dict[str, bytes] = {}
         self._notices: dict[str, str] = {}
-        """Of those read since the last `renew`."""
+        """Notices about the paths read since the last `renew`."""
         self._silent_at: dict[str, float] = {}
-        """When a whole limit had passed in vain; monotonic."""
+        """When a path last used up its whole limit, monotonic."""
 
     def read(self, path: str | Path, most_bytes: int = MOST_BYTES) -> tuple[bytes, str]:
-        """Return the content, and a notice about where it is from. Blocks for up to `limit_s`.
+        """Return the content, and a notice about its origin. Blocks for up to `limit_s`.
 
-        One that used up its limit has only `SILENT_PIPE_S` for the next minute (`SILENT_FOR_S`), unless it
-        gives its content within that.
+        A path that used up its limit gets only `SILENT_PIPE_S` for the next minute (`SILENT_FOR_S`), unless
+        it sends its content within that.
 
-        Reads each path once until `renew` is called, whether or not anything comes. What came last is used
-        where nothing comes. Raises OSError if nothing ever came.
+        Each path is read once until `renew` is called, successfully or not. Without new content, the last one
+        is returned. Raise OSError if there never was any.
         """
         name = str(path)
         if name not in self._notices:
@@ -116,17 +118,17 @@ class Pipes:
             return str(error) if before is None else f"{path} cannot be read: {error}; using its last content"
 
     def renew(self) -> None:
-        """Have the next `read` of each path read it again."""
+        """Let the next `read` of each path read it again."""
         self._notices.clear()
 
 
 def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:
-    """Return the content of a regular file, FIFO or socket. Raises OSError."""
+    """Return the content of a regular file, FIFO, or socket. Raise OSError."""
     return pipes.read(path, most_bytes)[0] if is_pipe(path) else read_file(path, most_bytes)
 
 
 def _regular(path: str | Path) -> os.stat_result:
-    """Look before it is opened: opening a device or a FIFO already does something."""
+    """Return the status of a regular file. Check before opening: opening a device or a FIFO has effects."""
     status = _status(path)
     _check_regular(status)
     return status
@@ -139,7 +141,7 @@ def _read_regular(path: str | Path, most_bytes: int) -> bytes:
         status = os.fstat(descriptor)
         _check_regular(status)
         content = file.read(min(status.st_size + 1, most_bytes))
-        if len(content) > status.st_size:  # it grew, or is one of those in /proc, whose size is 0
+        if len(content) > status.st_size:  # it grew, or is a file of /proc, whose size is 0
             content += file.read(most_bytes - len(content))
         return content
 
@@ -150,7 +152,7 @@ def _read_pipe(path: str | Path, most_bytes: int, deadline: float, limit_s: floa
             connection.settimeout(limit_s)
             connection.connect(str(path))
             return _read_to_end(connection.fileno(), most_bytes, deadline, limit_s)
-    # Without O_NONBLOCK opening would wait for a writer, and nothing would end that wait.
+    # Without O_NONBLOCK, opening would wait for a writer without a limit.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""The agent's code as the engine runs it: what is loaded, what runs on it, and its functions, asked."""
+"""The agent's code as the engine runs it: loading, the processes on it, and calls of its functions."""
 
 import asyncio
 import glob
@@ -39,16 +39,16 @@ from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes fail to start"
 FAILS_AFTER = 3
-"""Failed starts in a row after which the generation is reported as failed, if its code is to blame."""
+"""Failed starts in a row after which the generation is reported as failed, if its code is the cause."""
 
 NO_FORKS = "forking works on Linux only"
 NODE_CANNOT_FORK = "Node cannot fork; blank processes have imported the SDK already"
 
 
 class AgentCode:
-    """Loads the agent's file, keeps the processes that run it, and asks its functions.
+    """Loads the agent's file, owns the processes that run it, and calls its functions.
 
-    It is the `Project` of its loads.
+    Implements `Project` for its loads.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class AgentCode:
         return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
 
     def measured(self) -> tuple[MeasuredProcess, ...]:
-        """Return all running processes whose memory counts: also those that have no file yet."""
+        """Return all running processes whose memory counts, including those without a file yet."""
         return (*self.processes(), *(self._blanks.stock if self._blanks is not None else ()))
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
@@ -139,7 +139,7 @@ class AgentCode:
         settings = replace(self._settings.current, environment=environment)
         try:
             options, for_children = settings.options, child_settings(settings)
-        except UserError:  # which the check says, once the file is loaded
+        except UserError:  # `SettingsManager.check` reports it once the file has loaded
             options, for_children = self._settings.options, child_settings(self._settings.current)
         environ = {**environment.plain, **self._servers.variables(options)}
         if self._blanks is not None:
@@ -170,12 +170,12 @@ class AgentCode:
     # -- the worker -----------------------------------------------------------------------------------
 
     async def register(self, options: ServerOptions) -> None:
-        """Register under these options, where that is not what stands. Raise UserError, with all as it was.
+        """Register under these options, unless that registration exists. Raise UserError and change nothing.
 
-        Missing credentials are no fault of the code: until there is a registration they count as refused.
+        Missing credentials are not an error of the code: without a registration they count as refused.
         """
         async with self._servers.moving(options) as server:
-            options = self._settings.options  # as edited while the server was being found
+            options = self._settings.options  # edits may have come while the server was being found
             try:
                 if not self._config.local:
                     require_credentials(options)
@@ -188,20 +188,20 @@ class AgentCode:
             )
 
     async def measure_load(self) -> float:
-        """Return what the agent's own load function says, or the CPU's load without one."""
+        """Return what the agent's load function returns, or the CPU load if it has none."""
         generation = self.current
-        own = not self._settings.options.worker_token  # with one load is not ours to define
+        own = not self._settings.options.worker_token  # with a worker token, the server defines the load
         if own and generation is not None and generation.manifest.has_load_func:
             return await generation.control.ask_load()
         return await self._cpu()
 
     def tell_live(self) -> None:
-        """Keep what the agent's functions see of the worker up to date."""
+        """Send the current worker data to the agent's functions."""
         if self.current is None:
             return
         manifest = self.current.manifest
         if not (manifest.has_request_func or manifest.has_load_func):
-            return  # nothing would see it, and it lists every running job
+            return  # no function would see it, and it lists every running job
         jobs = tuple(
             ch.ActiveJob(
                 record.job.SerializeToString(), record.accept, record.url, record.token, record.worker_id
@@ -215,14 +215,14 @@ class AgentCode:
     # -- the end --------------------------------------------------------------------------------------
 
     def kill(self, reason: str) -> None:
-        """End all processes but job processes now; `close()` waits for it."""
+        """Kill all processes except job processes; `close()` waits for them."""
         self._loader.kill(reason)
         self._inference.kill(reason)
         if self._blanks is not None:
             self._blanks.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """End all processes but job processes; nothing is loaded any more."""
+        """End all processes except job processes, and load nothing any more."""
         self._inference.release()
         await self._loader.close(reason)
         await self._inference.close(reason)
@@ -232,7 +232,7 @@ class AgentCode:
     # -- processes ------------------------------------------------------------------------------------
 
     def on_pool_event(self, event: PoolEvent) -> None:
-        """Take what job processes need beside their job, and what becomes of them."""
+        """Handle what job processes send besides job messages, and their ends."""
         match event:
             case Said(process, ch.InferenceRequest() as request):
                 self._inference.ask(process, request)
@@ -249,13 +249,13 @@ class AgentCode:
                 self._emit(StartsRecovered())
 
     def _release_unused(self) -> None:
-        """End inference processes that only the generation of an ended job process needed."""
+        """End inference processes that only the generation of an ended job process used."""
         used = {process.generation for process in self._pool.processes}
         current = self.current.number if self.current else 0
         self._inference.keep(lambda generation: generation in used or generation >= current)
 
     def _report_start_trouble(self, trouble: StartTrouble) -> None:
-        """Report starts that fail; offers are refused while none can succeed soon enough for a job."""
+        """Report failed starts, and refuse offers while no start is expected to succeed in time for a job."""
         number, error = trouble.generation, trouble.error
         refusing = f"processes of generation {number} fail to start: {error}" if trouble.refusing else ""
         self._registrar.set_full(refusing)
@@ -266,7 +266,7 @@ class AgentCode:
         )
 
     def _make_blanks(self, config: RunConfig, environment: Environment) -> Blanks | None:
-        """Return the stock of an agents-js file."""
+        """Return the stock of blanks for an agents-js file; None for Python."""
         if not isinstance(config.interpreter, NodeInterpreter):
             return None
         return Blanks(
@@ -289,7 +289,7 @@ class AgentCode:
         return await self._runtime(environ=environ, settings=settings).launch_base(process_id, modules)
 
     def _learn(self, hints: StartupHints) -> None:
-        """Keep for the next run what this one found out."""
+        """Save for the next run what this one learned."""
         path = self._config.startup_hints
         if path is not None and hints != self._hints:
             asyncio.get_running_loop().run_in_executor(None, save_hints, path, hints)

@@ -1,4 +1,4 @@
-"""The event stream: a snapshot and everything after it, for any number of readers; none can block it."""
+"""The event stream: a snapshot and everything after it, for any number of readers. No reader can block it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,13 +13,13 @@ LIMIT = 10_000
 
 
 class LaggedError(Exception):
-    """A reader fell too far behind: subscribe again, from a new snapshot."""
+    """A reader fell too far behind. Subscribe again to get a new snapshot."""
 
 
 @dataclass(eq=False)
 class Subscription:
-    """One reader's place in the stream. `state` is the one after the last batch that was read; at first the
-    one before any.
+    """One reader's place in the stream. `state` is the state after the last batch that was read, and before
+    the first batch the one at the subscription.
     """
 
     bus: "Bus"
@@ -42,13 +42,13 @@ class Subscription:
             self._news.set()
 
     def close(self) -> None:
-        """Ends the stream after what was already taken in."""
+        """End the stream after the events that are already queued."""
         self._closed = True
         self.bus.forget(self)
         self._news.set()
 
     async def batches(self) -> AsyncIterator[list[Stamped]]:
-        """Events in order, as many at a time as have come. Raises LaggedError after an overflow."""
+        """Yield all events that have come, in order. Raise LaggedError after an overflow."""
         try:
             while True:
                 await self._news.wait()
@@ -56,7 +56,7 @@ class Subscription:
                 if self._lagged:
                     raise LaggedError(f"more than {self.limit} unread events")
                 batch, self._waiting = self._waiting, []
-                self.state = self.bus.state  # each event was reduced before it was offered
+                self.state = self.bus.state  # each event was reduced before it was queued
                 if batch:
                     yield batch
                 if self._closed and not self._waiting:
@@ -66,20 +66,20 @@ class Subscription:
 
 
 class Bus:
-    """Stamps events, keeps the state they add up to, and hands them to every subscription."""
+    """Stamps events, keeps the state that they reduce to, and queues them for every subscription."""
 
     def __init__(self, clock: Clock, clean: Callable[[Event], Event] = lambda event: event) -> None:
-        """`clean` makes every text in an event fit to be shown, wherever it came from."""
+        """`clean` makes all texts of an event safe to show."""
         self._clock = clock
         self._clean = clean
         self._seq = 0
         self._subscriptions: set[Subscription] = set()
         self._closed = asyncio.Event()
         self.state = AppState()
-        """After all events so far: events are reduced here, and nowhere else in this process."""
+        """The state after all events so far. Events are reduced here and nowhere else in this process."""
 
     def publish(self, event: Event) -> None:
-        """Adds an event to the stream."""
+        """Add an event to the stream."""
         self._seq += 1
         stamped = Stamped(self._seq, self._clock.time(), self._clean(event))
         self.state = reduce(self.state, stamped)
@@ -87,7 +87,9 @@ class Bus:
             subscription.offer(stamped)
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        """Return the state and the stream after it; nothing lies between, for nothing is awaited between."""
+        """Return the state and the stream after it. No event is lost between them, since nothing is
+        awaited.
+        """
         subscription = Subscription(self, self.state, limit)
         self._subscriptions.add(subscription)
         return subscription
@@ -96,11 +98,11 @@ class Bus:
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """Ends every subscription's stream after the last event."""
+        """End every subscription's stream after the last event."""
         self._closed.set()
         for subscription in tuple(self._subscriptions):
             subscription.close()
 
     async def closed(self) -> None:
-        """Wait until no more events come."""
+        """Wait until the stream has ended."""
         await self._closed.wait()

@@ -21,7 +21,7 @@ from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 
 DESCRIPTION = 64 * 1024
-"""Characters of the description of one job: its metadata may be long."""
+"""Most characters of one job's description: its metadata may be long."""
 
 Result = cmd.CommandResult
 
@@ -53,7 +53,7 @@ class CommandHandler:
         self._dispatches = dispatches
 
     async def handle(self, command: cmd.Command) -> Result:
-        """Carry out a command. Raise UserError for what cannot be done."""
+        """Carry out a command. Raise UserError if that is not possible."""
         match command:
             case cmd.Dispatch():
                 return await self._dispatch(command)
@@ -88,7 +88,7 @@ class CommandHandler:
                 return await self._roll_back(number)
             case cmd.DiffGeneration(number, against):
                 diff = await self._code.reloader.diff(number, against)
-                # line by line, so that no escape sequence takes the lines after it away
+                # Line by line, so that an escape sequence cannot swallow the lines after it.
                 return Result(True, "\n".join(map(self._redactor.clean, diff.split("\n"))))
             case cmd.PauseWatching(paused):
                 if not self._config.watch:
@@ -98,9 +98,9 @@ class CommandHandler:
             case cmd.StartTestLoad() | cmd.StartSweep() | cmd.StopTuning():
                 raise UserError(
                     "tuning is not available in this run"
-                )  # `Engine.carry_out_by` names the tuner
+                )  # with a tuner, `Engine.carry_out_by` handles these
             case cmd.Stop():
-                raise TypeError(command)  # the engine's own: it ends this handler too
+                raise TypeError(command)  # the engine handles it, since it ends this handler too
 
     async def _dispatch(self, command: cmd.Dispatch) -> Result:
         server, options = self._servers.current, self._settings.options
@@ -145,7 +145,7 @@ class CommandHandler:
 
 
 def _room_names(command: cmd.Dispatch) -> list[str]:
-    """One name per dispatch: the given one, numbered if it serves several; empty for one to be made up."""
+    """Return one name per dispatch: the given one, numbered if there are several; empty to generate one."""
     if not command.room or command.count == 1:
         return [command.room] * command.count
     return [f"{command.room}-{number}" for number in range(1, command.count + 1)]

@@ -1,4 +1,4 @@
-"""What a run was asked to be: everything that does not change while it lasts."""
+"""The configuration of a run: everything that does not change while it lasts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,32 +20,32 @@ class RunConfig:
     agent: Path
     cwd: Path
     read_environment: Callable[[], Environment]
-    """Reads environment files and config file again, for each load."""
+    """Reads environment files and the config file again, for each load."""
     runtime: str
     interpreter: Interpreter
     environment: Environment | None = None
-    """As it was read at the start; None: `read_environment` is asked."""
+    """The environment read at the start; None to call `read_environment`."""
     head_start: HeadStart | None = None
-    """A child that already imports the SDK; the first control process takes it over."""
+    """A child that is already importing the SDK; the first control process uses it."""
     flags: Mapping[str, SourcedValue] = field(default_factory=dict)
     local: bool = False
     watch: bool = True
     watch_globs: tuple[str, ...] = ()
-    """Further files whose saves load the agent anew."""
+    """More files whose saves reload the agent."""
     on_reload: OnReload = OnReload.KEEP
     start_method: StartMethod | None = None
-    """None: chosen by looking."""
+    """None to choose by what loading shows."""
     startup_hints: Path | None = None
-    """Where what was found out about the agent is kept for the next run."""
+    """The file that stores, for the next run, what was learned about the agent."""
     debug_port: int = 0
-    """On loopback, where each job waits for a debugger; 0 for none."""
+    """The loopback port on which each job waits for a debugger; 0 for none."""
     watchdogs: bool = True
-    """Whether processes are ended that are silent or load for too long."""
+    """Whether to end processes that stop responding or load for too long."""
     memory_measure: MemoryMeasure | None = None
-    """What counts as memory used; None: as the SDK of the agent's file counts."""
+    """Which figure counts as memory used; None for the one that the agent's SDK uses."""
     job_length_s: float | None = None
-    """Ends test jobs that go on for longer."""
+    """Ends test jobs that run longer, in seconds."""
     unattended_job_length_s: float | None = None
-    """The same where nothing else would ever end them: on a server without media no room closes."""
+    """The same for test jobs that nothing else would end: on a server without media no room closes."""
     redactor: Redactor = field(default_factory=Redactor)
-    """Masks the secrets that are known so far; the engine adds those of the server."""
+    """Masks the secrets known so far; the engine adds those of the server."""

@@ -1,4 +1,4 @@
-"""Test dispatches made from here: how each is made, which job it became, or why it became none."""
+"""Test dispatches made here: how each is made, and which job it became or why it was lost."""
 
 import asyncio
 import contextlib
@@ -27,25 +27,27 @@ from agent_tui.worker.urls import ServerAddress
 
 API_S = 10.0
 TOLD = 1000
-"""Lost jobs that are remembered, since the agent's answer and the server both tell of them."""
+"""Lost jobs to remember, since both the agent's answer and the server report a loss."""
 
 ROOM_TIMEOUT_S = 60
-"""An empty test room goes by itself, should we not come to delete it."""
+"""The server deletes an empty test room after this time, should agent-tui fail to."""
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchTimings:
-    """Seconds until a dispatch without an offer counts as lost: it is kept nowhere (worker-protocol §6.5)."""
+    """Seconds until a dispatch without an offer counts as lost; the server stores none (worker-protocol
+    §6.5).
+    """
 
     offer_s: float = 10.0
     look_s: float = 1.5
-    """When it is first looked at whether another worker took it."""
+    """When to check for the first time whether another worker took the job."""
     clean_up_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where test dispatches go, and for which agent: as the options have it."""
+    """Where test dispatches go and for which agent, from the options."""
 
     address: ServerAddress
     agent_name: str
@@ -54,31 +56,31 @@ class Destination:
 
 @dataclass(slots=True, eq=False)
 class _Dispatch:
-    """One test dispatch, from when it was made until its outcome was reported."""
+    """One test dispatch, until its outcome is reported."""
 
     test: TestDispatch
     address: ServerAddress
     simulated: bool
     made_id: str = ""
-    """The API's answer, which may come after the offer."""
+    """The id in the API's answer, which may come after the offer."""
     job: Job | None = None
-    """What it was offered as."""
+    """The job that was offered for it."""
     declined: str = ""
-    """Why we did not take that."""
+    """Why this worker declined the offer."""
     watch: "asyncio.Task[None] | None" = None
 
     @property
     def dispatch_id(self) -> str:
-        """Of a new room's dispatch only its job tells it."""
+        """The dispatch's id. For a new room only the job carries it."""
         return self.made_id or (self.job.dispatch_id if self.job else "")
 
     @property
     def is_served(self) -> bool:
-        """Its job was offered, and not declined at once."""
+        """Whether its job was offered and not declined at once."""
         return self.job is not None and not self.declined
 
     def may_become(self, job: Job) -> bool:
-        """Whether it waits for a job like this one: in its room, and with a dispatch's id or simulated."""
+        """Return whether it waits for a job like this one: same room, and a dispatch id or simulated."""
         waits = self.job is None and self.test.room == job.room.name
         # A dispatch whose id is known has a job with that id; a simulated job has none.
         return waits and not self.made_id and self.simulated == (not job.dispatch_id)
@@ -101,24 +103,24 @@ class Dispatches:
         self._timings = timings or DispatchTimings()
         self._numbers = itertools.count(1)
         self._dispatches: dict[int, _Dispatch] = {}
-        """Those without an outcome, by their numbers, oldest first."""
+        """Dispatches without an outcome by number, oldest first."""
         self._rooms: dict[str, ServerAddress] = {}
-        """Made up here, and so ours to delete."""
+        """Rooms created here, which agent-tui deletes."""
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._told: deque[str] = deque(maxlen=TOLD)
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
-        """One dispatch: CreateDispatch for a name, a new room without one, or a simulated job.
+        """Make one dispatch: CreateDispatch for a name, a new room without one, or a simulated job.
 
-        The room's name is made up for an empty `room`. Raises UserError for what cannot be simulated, and
-        what livekit-api and aiohttp raise.
+        An empty `room` gets a generated name. Raise UserError for what cannot be simulated, and the errors of
+        livekit-api and aiohttp.
         """
         name = room or f"test-{secrets.token_hex(4)}"
         if not room:
             self._rooms[name] = to.address
-        # The offer may come before the API's answer, which brings the id. So that it is clear whose offer it
-        # is, dispatches into one room are made one after the other.
+        # The offer may come before the API's answer, which brings the id. To know whose offer it is,
+        # dispatches into one room are made one after the other.
         async with self._asking.setdefault(name, asyncio.Lock()):
             return await self._make(to, name, command)
 
@@ -138,12 +140,12 @@ class Dispatches:
         self._emit(Dispatched(room, to.agent_name, dispatch.made_id or None, test.number))
         return test
 
-    # -- which job is whose, and what became of it ----------------------------------------------------
+    # -- which dispatch a job belongs to, and its outcome --------------------------------------------------
 
     def claim(self, job: Job) -> TestDispatch | None:
-        """Decide which dispatch an offered job comes from; None for one that was not made here.
+        """Return the dispatch that an offered job comes from; None if it was not made here.
 
-        This happens once for each offer: from here on the job's record and its events carry the answer.
+        Decided once per offer: afterwards the job's record and its events carry the answer.
         """
         dispatch = self._of(job)
         if dispatch is None:
@@ -152,8 +154,9 @@ class Dispatches:
         return dispatch.test
 
     def _of(self, job: Job) -> _Dispatch | None:
-        """The dispatch of the job's dispatch id, else the one that had this very job before (a declined job
-        is offered again), else the first that waits for such a job."""
+        """Return the dispatch with the job's dispatch id, else the one that had this job before (a declined
+        job is offered again), else the first that waits for such a job.
+        """
         known = tuple(self._dispatches.values())
         by_id = (each for each in known if job.dispatch_id and each.dispatch_id == job.dispatch_id)
         by_job = (each for each in known if each.job is not None and each.job.id == job.id)
@@ -161,7 +164,7 @@ class Dispatches:
         return next(itertools.chain(by_id, by_job, waiting), None)
 
     def over(self, record: JobRecord) -> None:
-        """The offer or the job is over: report what is not reported yet, and forget its dispatch.
+        """Report how an offer or job ended, unless that was reported, and forget its dispatch.
 
         Another worker may take a job that was turned away here: its dispatch gets the time of a new one.
         """
@@ -181,7 +184,7 @@ class Dispatches:
             self._delete_load_room(dispatch)
 
     def lost(self, job: Job, why: str) -> None:
-        """No worker took the job, as the embedded server says."""
+        """Report that no worker accepted the job, as the embedded server says."""
         dispatch = self._of(job)
         if dispatch is not None:
             why = f"{why} ({dispatch.declined})" if dispatch.declined else why
@@ -189,7 +192,7 @@ class Dispatches:
         self._report_lost(job.room.name, why, job.id, dispatch.test.number if dispatch else 0)
 
     def _report_lost(self, room: str, why: str, job_id: str | None, number: int) -> None:
-        """Once for each job: both the agent's answer and the server's say that it is lost."""
+        """Report a lost job once: both the agent's answer and the server's report it."""
         if job_id is not None:
             if job_id in self._told:
                 return
@@ -197,7 +200,9 @@ class Dispatches:
         self._emit(JobLost(room, why, job_id, number))
 
     def _delete_load_room(self, dispatch: _Dispatch) -> None:
-        """A room of a load goes with its job; those of other test jobs stay for a look until the end."""
+        """Delete a load's room with its job. Rooms of other test jobs stay until the end, so that you can
+        look.
+        """
         length, room = dispatch.test.length_s, dispatch.test.room
         address = self._rooms.pop(room, None) if length is not None else None
         if address is not None:
@@ -206,7 +211,7 @@ class Dispatches:
             task.add_done_callback(self._deleting.discard)
 
     async def close(self) -> None:
-        """Stops watching and deletes the rooms that were made up here, within a short while."""
+        """Stop watching, and delete the rooms created here, within a short time."""
         for dispatch in tuple(self._dispatches.values()):
             self._end(dispatch)
         rooms, self._rooms = self._rooms, {}
@@ -214,7 +219,7 @@ class Dispatches:
         await asyncio.gather(*last, *self._deleting)
 
     async def _delete_quietly(self, room: str, address: ServerAddress) -> None:
-        with contextlib.suppress(Exception):  # the server may be gone, and with it the room
+        with contextlib.suppress(Exception):  # the server may have ended, and the room with it
             async with asyncio.timeout(self._timings.clean_up_s):
                 async with server_api(address, room, self._timings.clean_up_s) as api:
                     await api.room.delete_room(DeleteRoomRequest(room=room))
@@ -227,7 +232,7 @@ class Dispatches:
         )
 
     async def _watch(self, dispatch: _Dispatch) -> None:
-        """Reports the dispatch lost, unless it has a job by then."""
+        """Report the dispatch lost if no job came in time."""
         first = min(self._timings.look_s, self._timings.offer_s)
         why = ""
         for pause in (first, self._timings.offer_s - first):
@@ -248,7 +253,7 @@ class Dispatches:
         return never_offered(self._registrar.readiness, self._timings.offer_s)
 
     async def _taken_elsewhere(self, dispatch: _Dispatch) -> str:
-        with contextlib.suppress(Exception):  # that a server does not answer is reported elsewhere
+        with contextlib.suppress(Exception):  # a server that does not answer is reported elsewhere
             async with server_api(dispatch.address, dispatch.test.room, self._timings.clean_up_s) as api:
                 listed = await api.agent_dispatch.list_dispatch(dispatch.test.room)
             return taken_elsewhere(
@@ -262,11 +267,13 @@ class Dispatches:
         self._dispatches.pop(dispatch.test.number, None)
 
 
-# -- why a dispatch became no job, as far as that can be seen from here, and what to do ---------------------
+# -- why a dispatch became no job, as far as this side can tell, and what to do ------------------------
 
 
 def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
-    """Which worker took the job instead of us, by its own list (worker-protocol §11.2); empty: none."""
+    """Return which other worker accepted the job, from the server's list (worker-protocol §11.2); empty if
+    none.
+    """
     for dispatch in dispatches:
         for job in dispatch.state.jobs:
             worker = job.state.worker_id
@@ -280,7 +287,7 @@ def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
 
 
 def never_offered(ready: WorkerReadiness, within_s: float) -> str:
-    """Why the server may have offered nothing."""
+    """Return why the server may have offered no job."""
     said = f"the server offered no job within {within_s:g} s"
     if ready.trouble is not None:
         return f"{said}: {ready.trouble}"
@@ -304,7 +311,7 @@ _WHEN = {"publisher": "publishes in", "participant": "joins"}
 
 
 def pretended(command: Dispatch) -> PretendedParticipant | None:
-    """Whom a simulated job is about. Raises UserError for what such a job cannot carry."""
+    """Return the participant of a simulated job. Raise UserError for values that such a job cannot carry."""
     if command.identity:
         return PretendedParticipant(command.identity, command.metadata, command.attributes)
     if command.metadata or command.attributes:
@@ -315,7 +322,7 @@ def pretended(command: Dispatch) -> PretendedParticipant | None:
 
 
 async def _ask_to_dispatch(to: Destination, room: str, command: Dispatch) -> str:
-    """The dispatch's id; empty for a new room."""
+    """Create the dispatch and return its id; empty for a new room."""
     async with server_api(to.address, room, API_S) as api:
         if not to.agent_name:
             await api.room.create_room(_room_for_anyone(to, room, command))
@@ -333,7 +340,7 @@ async def _ask_to_dispatch(to: Destination, room: str, command: Dispatch) -> str
 
 
 def _room_for_anyone(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:
-    """A new room: it asks for the agents without a name by itself (worker-protocol §11.1)."""
+    """Return the request for a new room, which dispatches agents without a name (worker-protocol §11.1)."""
     request = CreateRoomRequest(name=room, empty_timeout=ROOM_TIMEOUT_S, departure_timeout=ROOM_TIMEOUT_S)
     if command.metadata or command.attributes or to.deployment:
         request.agents.append(

@@ -1,4 +1,4 @@
-"""Checks of everything that a run needs, each with what to do where it does not hold."""
+"""Checks of everything that a run needs, each with what to do if it fails."""
 
 import asyncio
 import time
@@ -28,11 +28,11 @@ from agent_tui.worker.worker import Worker, WorkerOptions
 
 PATIENCE_S = 12.0
 NAME = "agent-tui-doctor"
-"""Under a name no room gives it a job."""
+"""An agent name that no room dispatches to."""
 
 
 class Level(StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -41,7 +41,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found, and what to do about it where it is not good."""
+    """What a check found, and what to do if it is not good."""
 
     check: str
     level: Level
@@ -50,7 +50,7 @@ class Finding:
 
 
 async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
-    """All checks, in the order in which a start would stumble."""
+    """Yield all checks, in the order in which a start would fail."""
     for finding in _runs_on(config.interpreter.chosen()):
         yield finding
     manifest: Manifest | None = None
@@ -146,7 +146,7 @@ async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
 
 
 async def _registration(address: ServerAddress) -> Finding:
-    """Registers for a moment, under a name to which nobody dispatches."""
+    """Register for a moment, under a name that nothing dispatches to."""
     first: asyncio.Future[Registered | Disconnected | Refused] = asyncio.get_running_loop().create_future()
 
     def on_event(_: Worker, event: WorkerEvent) -> None:

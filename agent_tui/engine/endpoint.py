@@ -1,4 +1,4 @@
-"""Health, worker information and metrics over HTTP, at the paths of the SDKs (agents-js.md §10)."""
+"""Health, worker information, and metrics over HTTP, at the SDKs' paths (agents-js.md §10)."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What `/worker` answers, under the names of the SDKs. `worker_type` is like `JT_ROOM`."""
+    """The answer to `/worker`, with the SDKs' field names. `worker_type` is like `JT_ROOM`."""
 
     agent_name: str
     worker_type: str
@@ -39,9 +39,9 @@ class WorkerInfo:
 
 
 class InfoServer:
-    """Serves `GET /` (200 `OK`, or 503 and a reason), `GET /worker` (JSON) and `GET /metrics` (Prometheus).
+    """Serves `GET /` (200 `OK`, or 503 and a reason), `GET /worker` (JSON), and `GET /metrics` (Prometheus).
 
-    `health` returns None while all is well, else what is wrong; all three are asked at every request.
+    `health` returns None if all is well, else the reason. All three are called at every request.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class InfoServer:
 
     @property
     def port(self) -> int:
-        """The port; once started, the one really used in place of 0."""
+        """The port; after `start`, the actual one in place of 0."""
         return self._port
 
     async def start(self) -> None:
-        """Listens. Raises `PortBusyError`, or `UserError` for an address that cannot be listened on."""
+        """Start to listen. Raise `PortBusyError`, or `UserError` for an unusable address."""
         try:
             sockets = await listen(self._host, self._port)
         except PortBusyError as taken:
@@ -80,7 +80,7 @@ class InfoServer:
         self._port = sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stops listening and ends open connections. Can be called again, and before `start`."""
+        """Stop listening and end open connections. Can be called again, and before `start`."""
         server, self._server = self._server, None
         if server is not None:
             await server.close()
@@ -94,7 +94,7 @@ class InfoServer:
     async def _answer_worker(self, _request: web.Request) -> web.Response:
         answer = asdict(self._info())
         if not math.isfinite(answer["worker_load"]):
-            answer["worker_load"] = None  # JSON has no word for it
+            answer["worker_load"] = None  # JSON has no NaN or infinity
         return web.json_response(answer)
 
     async def _answer_metrics(self, _request: web.Request) -> web.Response:
@@ -103,7 +103,7 @@ class InfoServer:
 
 
 class Endpoint:
-    """Listens at host and port of the options it was last given."""
+    """Listens on host and port of the latest options."""
 
     def __init__(
         self,
@@ -122,9 +122,9 @@ class Endpoint:
         self._one = asyncio.Lock()
 
     async def listen(self, options: ServerOptions) -> None:
-        """Listens there, if it does not yet. Raises UserError, and listens where it did.
+        """Listen on these options' address. Raise UserError, and keep listening where it did.
 
-        Of calls that come together the last one has the last word: an edit, and a file that is loaded.
+        Calls run one after the other (an edit, and a load): the last one wins.
         """
         async with self._one:
             await self._listen(options)
@@ -137,7 +137,7 @@ class Endpoint:
         server = InfoServer(
             host=options.host, port=options.port, health=self._health, info=self._info, metrics=self._metrics
         )
-        # Another address with the same port may be in our own way.
+        # The old server may hold the same port on another address.
         first = old is not None and old.port == options.port
         if old is not None and first:
             await old.close()
@@ -153,19 +153,21 @@ class Endpoint:
         self.tell()
 
     def tell(self) -> None:
-        """Says where it listens."""
+        """Report the address that it listens on."""
         if self._server is not None and self._wanted is not None:
             host = f"[{self._wanted[0]}]" if ":" in self._wanted[0] else self._wanted[0]
             self._emit(ev.HttpListening(f"http://{host}:{self._server.port}"))
 
     async def close(self) -> None:
-        """Stops listening. Can be called again."""
+        """Stop listening. Can be called again."""
         if self._server is not None:
             await self._server.close()
 
 
 def _refuse_other_names(own: str) -> Middleware:
-    """A page in a browser must not reach us under a name of its own that it lets point here."""
+    """Return a middleware that refuses unknown host names (DNS rebinding: a web page whose name points
+    here).
+    """
 
     @web.middleware
     async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -193,7 +195,7 @@ def _is_address(name: str) -> bool:
 
 
 async def _who_listens(port: int) -> str:
-    """What answers there, if it is a worker too."""
+    """Return what listens on the port: another worker, or another program."""
     limit = aiohttp.ClientTimeout(total=PROBE_S)
     with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError, AttributeError):
         async with (

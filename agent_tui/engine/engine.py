@@ -1,4 +1,4 @@
-"""The engine: wires the parts, takes commands, and ends everything in order."""
+"""The engine: wires the parts, accepts commands, and shuts everything down in order."""
 
 import asyncio
 import contextlib
@@ -43,26 +43,26 @@ from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
 from agent_tui.worker.worker import Worker
 
 MEMORY_GRACE_S = 2.0
-"""For a job over its memory limit to leave its room; it goes on growing meanwhile."""
+"""Time for a job over its memory limit to leave its room, while it keeps growing."""
 
 KILLED = "killed: agent-tui was forced to stop"
 KILLED_AFTER_FAULT = "killed: agent-tui failed to end it gracefully"
 KILL_S = 2.0
-"""For what was killed to be reaped."""
+"""Time for killed processes to be reaped."""
 
 Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
 """Carries out the commands of one class. Raises UserError."""
 
 
 class Engine:
-    """One run of one agent file. `async with` starts it and, however the body ends, ends all of it."""
+    """One run of one agent file. `async with` starts it, and ends all of it however the body ends."""
 
     def __init__(self, config: RunConfig, clock: Clock | None = None) -> None:
-        """Raises UserError for an option that cannot be used."""
+        """Raise UserError for an option that cannot be used."""
         self._config = config
         self._clock = clock or SystemClock()
         self.up = False
-        """Whether everything is started, so that commands are taken."""
+        """Whether everything has started, so that commands are accepted."""
         self._redactor = config.redactor
         self._bus = Bus(self._clock, self._redactor.clean_value)
         self._settings = SettingsManager(
@@ -89,23 +89,23 @@ class Engine:
     def carry_out_by(
         self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
     ) -> None:
-        """Give these commands to a part that works beside the engine, and is closed before all else."""
+        """Let a part beside the engine handle these commands; it is closed before everything else."""
         self._handlers |= handlers
         self._close_first.append(close)
 
-    # -- what a front end may do ------------------------------------------------------------------
+    # -- for front ends ----------------------------------------------------------------------------
 
     @property
     def state(self) -> AppState:
-        """What a front end draws itself from, as of now."""
+        """The current state, from which a front end draws itself."""
         return self._bus.state
 
     async def closed(self) -> None:
-        """Wait until all has ended, and the state is the last one."""
+        """Wait until everything has ended and the state is final."""
         await self._bus.closed()
 
     def subscribe(self, limit: int = LIMIT) -> Subscription:
-        """The state and the events after it."""
+        """Subscribe to the state and the events after it."""
         return self._bus.subscribe(limit)
 
     async def request(self, request: Asks[A]) -> A:
@@ -126,7 +126,7 @@ class Engine:
         return cast("A", answer)
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
-        """Carry out a command; its result says in one line what became of it."""
+        """Carry out a command; the result is one line for people."""
         if not self.up:
             return cmd.CommandResult(False, "agent-tui is not running")
         try:
@@ -136,12 +136,12 @@ class Engine:
             result = await self._handlers.get(type(command), self._commands.handle)(command)
         except UserError as error:
             result = cmd.CommandResult(False, str(error))
-        return self._redactor.clean_value(result, limit=sys.maxsize)  # cut already
+        return self._redactor.clean_value(result, limit=sys.maxsize)  # already shortened
 
     # -- start -------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Brings everything up. Raises UserError when that cannot be; then nothing is left."""
+        """Start everything. Raise UserError if that fails, with everything ended."""
         options = self._settings.options
         become_subreaper()
         DESCRIPTORS.raise_limit()
@@ -198,7 +198,7 @@ class Engine:
             self._bus.publish(ev.Notice(LogLevel.WARN, problem))
 
     def _make_owners(self) -> None:
-        """Bottom-up: calls go down, what happens comes up as events."""
+        """Create the parts bottom-up: calls go down, events come up."""
         config, settings, clock, emit = self._config, self._settings, self._clock, self.publish
         self._registrar = Registrar(
             on_event=self._on_worker_event,
@@ -256,7 +256,7 @@ class Engine:
         )
 
     def _pushes(self) -> dict[Effect, Push]:
-        """What brings an option into force that is not read where it is used."""
+        """Return how to apply each option that is not read where it is used."""
         return {
             Effect.LISTENER: self._http.listen,
             Effect.SERVER: self._reload,
@@ -275,7 +275,7 @@ class Engine:
             raise UserError(f"{error}; the old values stay in force")
 
     def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
-        """Everything that the server says and that becomes of the connections, in order."""
+        """Handle all messages of the server and changes of the connection, in order."""
         match event:
             case Offer():
                 self._jobs.offer(event, worker, self._dispatches.claim(event.job))
@@ -293,7 +293,9 @@ class Engine:
             self._code.on_pool_event(event)
 
     def _job_settings(self) -> JobSettings:
-        """Without media a job gets the SDK's fake room, and nobody who leaves it ends a test job."""
+        """Return the settings for a new job. Without media a job gets the SDK's mock room, and no one leaves
+        it to end a test job.
+        """
         server, config = self._servers.current, self._config
         length = config.job_length_s
         if length is None and not server.chosen.media:
@@ -308,11 +310,11 @@ class Engine:
         self._tell_live()
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
-        """The embedded server found no worker for a job."""
+        """Report a job for which the embedded server found no worker."""
         self._dispatches.lost(job, why.text)
 
     def _over_memory_limit(self, process: SupervisedProcess, why: str) -> None:
-        """The job leaves its room if it can; what is left after a moment is killed."""
+        """Ask the job to leave its room, and kill the process if it is still there after a moment."""
         job_id, by = process.job_id, ev.EndedBy.MEMORY_LIMIT
         if job_id is None or not self._jobs.end(job_id, ev.JobStatus.FAILED, why, by):
             process.kill(why, by)
@@ -350,7 +352,7 @@ class Engine:
         )
 
     def _metrics(self) -> bytes:
-        from agent_tui.engine.metrics import metrics  # few ask for it, and it costs the start
+        from agent_tui.engine.metrics import metrics  # rarely requested, and slow to import
 
         return metrics(self._bus.state, self._settings.options.num_idle_processes)
 
@@ -366,9 +368,9 @@ class Engine:
         await asyncio.shield(self._stopping)
 
     async def _stop_all(self, reason: str, *, drain: bool) -> None:
-        """Jobs leave their rooms first, then the worker the server, then everything else goes.
+        """End jobs first, then the registration, then everything else.
 
-        Each step is done, whatever went wrong in those before it.
+        Every step runs, even if one before it failed.
         """
         errors = self._errors
         try:
@@ -393,14 +395,14 @@ class Engine:
             self._bus.close()
 
     async def _hold_offers(self, reason: str, *, drain: bool) -> None:
-        """Takes no more jobs, and lets those that run finish where that is wanted."""
+        """Stop accepting jobs, and let running ones finish if that is requested."""
         jobs = len(self._jobs.running)
         timings, options = self._settings.process_timings(), self._settings.options
         deadline = timings.wind_down_s + 2 * timings.shutdown_s if jobs else timings.shutdown_s
         drain_s = options.drain_timeout / 1000 if (drain or options.production) and jobs else None
         self._bus.publish(ev.Stopping(reason, jobs, deadline + (drain_s or 0.0), drain_s))
         with self._errors.caught("job_manager"):
-            self._jobs.drain()  # first: the registrar then reports it to the agent's functions
+            self._jobs.drain()  # first, so that the registrar reports it to the agent's functions
         with self._errors.caught("registrar"):
             self._registrar.drain()
         for close in self._close_first:
@@ -417,14 +419,16 @@ class Engine:
             self._code.kill(reason)
 
     async def _kill_what_is_left(self) -> None:
-        """A part that failed may not have ended its processes."""
+        """Kill what a failed part may have left running."""
         self._kill_all(KILLED_AFTER_FAULT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_S):
                 await self._pool.gone()
 
     async def _let_jobs_finish(self, limit_s: float) -> None:
-        """Waits for the running jobs; 0 is no limit (agents-js.md §2, drainTimeout)."""
+        """Wait for the running jobs, at most `limit_s` seconds; 0 is no limit (agents-js.md §2,
+        drainTimeout).
+        """
         waits = [asyncio.create_task(each) for each in (self._jobs.finished(), self._drain_over.wait())]
         try:
             await asyncio.wait(waits, timeout=limit_s or None, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""All that a front end may use of the engine: its state, commands and requests, as data."""
+"""All that a front end may use of the engine: its state, commands, and requests, as data."""
 
 from typing import Protocol
 
@@ -9,29 +9,29 @@ from agent_tui.model.state import AppState
 
 
 class EngineAPI(Protocol):
-    """The engine as front ends see it; tests give them another one."""
+    """The engine as front ends see it; tests replace it."""
 
     @property
     def up(self) -> bool:
-        """Whether commands are taken."""
+        """Whether commands are accepted."""
         ...
 
     @property
     def state(self) -> AppState:
-        """What a front end draws itself from, as of now."""
+        """The current state, from which a front end draws itself."""
         ...
 
     async def closed(self) -> None:
-        """Wait until all has ended, and the state is the last one."""
+        """Wait until everything has ended and the state is final."""
         ...
 
     def subscribe(self, limit: int = ...) -> Subscription:
-        """The state and the events after it."""
+        """Subscribe to the state and the events after it."""
         ...
 
     async def send(self, command: Command) -> CommandResult: ...
     async def request(self, request: Asks[A]) -> A:
-        """Return what is not in the state, as frozen data. Raise UserError."""
+        """Return data that is not in the state, frozen. Raise UserError."""
         ...
 
     async def __aenter__(self) -> object: ...

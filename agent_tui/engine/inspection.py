@@ -1,4 +1,4 @@
-"""Loading an agent's file once, only to see what it says of itself."""
+"""Loads an agent's file once, only to read its manifest."""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ async def manifest_of(
     head_start: HeadStart | None = None,
     limit_s: float = LIMIT_S,
 ) -> ch.Manifest:
-    """What loading the file in a process of its own finds. Raises UserError when it does not load."""
+    """Load the file in a separate process and return its manifest. Raise UserError if it does not load."""
     clock = SystemClock()
     intake = LogIntake(LogStore(clock), clock)
     settings = ChildSettings(production=production)
@@ -79,7 +79,7 @@ async def manifest_of(
 
 
 def _nothing(event: Event) -> None:
-    """Nobody looks."""
+    """Ignore the event."""
 
 
 def _place(failed: ch.Failed, file: Path) -> str:

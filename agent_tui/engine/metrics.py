@@ -1,4 +1,4 @@
-"""What `/metrics` tells, in Prometheus' text format."""
+"""The text of `/metrics`, in Prometheus' format."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ MB = 1024 * 1024
 
 
 def metrics(state: AppState, target: int) -> bytes:
-    """The state as text; `target` is how many idle processes there are to be."""
+    """Return the state in Prometheus' format; `target` is how many idle processes there should be."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once(_families(state, target)))
     return generate_latest(registry)
 
 
 class _Once(Collector):
-    """Gives families that were made before."""
+    """Yields metric families that were made before."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = tuple(families)

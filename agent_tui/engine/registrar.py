@@ -1,7 +1,7 @@
-"""The registrations with the server: one that is up, a changed one while it takes over, and retiring ones.
+"""The registrations with the server: the current one, a changed one that is being made, and retiring ones.
 
-A changed registration comes up beside the one that stands and takes over once the server has accepted it; the
-old one takes no more offers then and lives as long as its jobs (design §5.7).
+A changed registration is made beside the current one and replaces it once the server has accepted it. The old
+one then takes no more offers and lives until its jobs have ended (design §5.7).
 """
 
 import asyncio
@@ -37,18 +37,20 @@ MeasureLoad = Callable[[], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class WorkerReadiness:
-    """How the worker stands with its server. `ids` are those of all its registrations, retiring ones too."""
+    """The worker's standing with its server. `ids` includes those of retiring registrations."""
 
     ids: frozenset[str]
     trouble: str | None
     agent_name: str
     server_type: str
     load: float
-    """As it was last reported to the server."""
+    """The load last reported to the server."""
 
 
 class Registrar:
-    """Keeps one registration up, another while it takes over, and old ones until their jobs are over."""
+    """Keeps one registration up, a changed one while it is being made, and old ones until their jobs have
+    ended.
+    """
 
     def __init__(
         self,
@@ -60,9 +62,9 @@ class Registrar:
         failed: Callable[[str, Exception], float | None],
         make_worker: Callable[..., Worker] = Worker,
     ) -> None:
-        """`on_event` gets all that happens to the workers; those that are not about jobs are to come back to
-        `handle`. `changed` is called when another worker id is in use. `failed` reports an internal error; it
-        returns after how many s to restart (`Supervision`).
+        """`on_event` gets all events of the workers, and passes those that are not about jobs to `handle`.
+        `changed` is called when the worker id changes. `failed` reports an internal error and returns the
+        pause before the restart, in s (`Supervision`).
         """
         self._on_event = on_event
         self._changed = changed
@@ -73,18 +75,20 @@ class Registrar:
         self._current: Worker | None = None
         self._next: Worker | None = None
         self._accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Of the next one: done when the server has accepted it (empty), or it was given up (why)."""
+        """Of the changed registration: the result is empty once the server has accepted it, else why it was
+        abandoned.
+        """
         self._running: dict[Worker, asyncio.Task[None]] = {}
-        """All of them, retiring ones too."""
+        """All workers, retiring ones included."""
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stopping = False
         self._full = ""
-        """Why no offers are taken for now."""
+        """Why no offers are accepted for now."""
         self._refused = ""
-        """Why nothing could be registered yet."""
+        """Why nothing is registered yet."""
         self._options: ServerOptions | None = None
-        """The latest of `reconfigure`."""
+        """The latest options given to `reconfigure`."""
         self._kind = ev.ServerKind.CONFIGURED
         self._reported_load = 0.0
 
@@ -96,16 +100,16 @@ class Registrar:
         version: str,
         measure_load: MeasureLoad,
     ) -> None:
-        """Registers under these options, if that is not what already stands; does not wait for the server.
+        """Register under these options unless they are registered already; do not wait for the server.
 
-        Raises UserError, with everything as it was.
+        Raise UserError and change nothing.
         """
         registration = registration_for(options, version)
         if self._closed:
             return
         both = (self._current, self._next)
         standing = next((each for each in both if self._is(each, registration, address)), None)
-        # Made before anything is changed: it raises for a server that cannot work.
+        # Created before anything changes: it raises for an unusable server.
         worker = standing or self._make_worker(
             registration=registration,
             server=address,
@@ -134,20 +138,22 @@ class Registrar:
         worker.set_draining(self._takes_none)
 
     def refuse(self, error: ServerError) -> None:
-        """Register nowhere, as if the server had refused it. Raises the error where a registration stands."""
+        """Treat the credentials as refused by the server. Raise the error if there is a registration."""
         if self._current is not None:
             raise error
         self._refused = str(error)
         self._emit(ev.WorkerRefused(self._refused))
 
     def reconfigure(self, options: ServerOptions) -> None:
-        """Applies what needs no new registration."""
+        """Apply what needs no new registration."""
         self._options = options
         for worker in self._running:
             worker.reconfigure(_worker_options(options))
 
     async def taken_over(self) -> str:
-        """Waits until no changed registration is coming up; why the last one was given up, empty if not."""
+        """Wait until no changed registration is pending; return why the last one was abandoned, or
+        nothing.
+        """
         return await asyncio.shield(self._accepted) if self._next is not None else ""
 
     @property
@@ -163,7 +169,7 @@ class Registrar:
 
     @property
     def readiness(self) -> WorkerReadiness:
-        """What explains that no job comes."""
+        """The facts that explain why no job comes."""
         return WorkerReadiness(
             frozenset(each.worker_id for each in self._running if each.worker_id),
             self.trouble,
@@ -173,23 +179,23 @@ class Registrar:
         )
 
     def simulate_job(self, room: str, participant: PretendedParticipant | None) -> bool:
-        """Asks the server to offer a job to the registration that stands. False: there is none."""
+        """Ask the server to offer a job to the current registration; return False if there is none."""
         return self._current is not None and self._current.simulate_job(room, participant)
 
     def set_full(self, reason: str) -> None:
-        """Reports full, for that reason; no longer with an empty one."""
+        """Report the worker as full for this reason; empty means no longer full."""
         changed, self._full = bool(reason) != bool(self._full), reason
         if changed:
             self._hold_back()
 
     def drain(self) -> None:
-        """Reports full from now on, whatever comes."""
+        """Report the worker as full from now on."""
         self._stopping = True
         self._drop_next("agent-tui is stopping")
         self._hold_back()
 
     async def close(self) -> None:
-        """Ends all connections for good."""
+        """End all connections."""
         self._closed = True
         for worker in tuple(self._running):
             self._end(worker)
@@ -198,7 +204,7 @@ class Registrar:
             await asyncio.gather(*self._ending)
 
     def handle(self, worker: Worker, event: WorkerEvent) -> None:
-        """Takes what happens to a registration. Of one that retires nothing is reported but its messages."""
+        """Handle a worker's event. Retiring workers only report warnings."""
         match event:
             case Registered():
                 self._registered(worker, event)
@@ -230,19 +236,19 @@ class Registrar:
     # -- parts ----------------------------------------------------------------------------------------
 
     def _is(self, worker: Worker | None, registration: Registration, address: ServerAddress) -> bool:
-        """Whether it is up, or coming up, as that."""
+        """Return whether the worker is, or is becoming, this registration."""
         if worker is None or self._running[worker].done():
             return False
         return (worker.registration, worker.server) == (registration, address)
 
     async def _keep(self, worker: Worker) -> None:
-        """Runs it until it closes, or its server does not want it; again after an internal error."""
+        """Run a worker until it closes or its server refuses it; restart it after internal errors."""
         while True:
             try:
                 await worker.run()
                 break
             except ServerError:
-                break  # its last event said why
+                break  # its last event gave the reason
             except Exception as error:
                 pause_s = self._broke(worker, error)
             if pause_s is None:
@@ -252,7 +258,9 @@ class Registrar:
             self._running.pop(worker, None)
 
     def _broke(self, worker: Worker, error: Exception) -> float | None:
-        """An internal error took it off the server. Return after how many s to restart it, if at all."""
+        """Report an internal error of a worker; return the pause before the restart, in s, or None to
+        stop.
+        """
         line, pause_s = str(InternalError("worker", error)), self._failed("worker", error)
         if worker is self._current:
             self._emit(ev.WorkerDisconnected(line, pause_s))
@@ -290,7 +298,7 @@ class Registrar:
             worker.set_draining(self._takes_none)
 
     def _keep_old(self, why: str) -> None:
-        """The changed registration is given up for that reason."""
+        """Abandon the changed registration."""
         self._notice_kept(why)
         self._drop_next(why)
 
@@ -321,7 +329,7 @@ class Registrar:
     @staticmethod
     async def _close(worker: Worker, running: asyncio.Task[None]) -> None:
         await worker.close()
-        running.cancel()  # it may wait to restart after an internal error
+        running.cancel()  # it may be waiting to restart after an internal error
         await asyncio.gather(running, return_exceptions=True)
 
 

@@ -1,4 +1,4 @@
-"""Which server to register with (configured, local or embedded), its API, and the link into its rooms."""
+"""Which server to register with (configured, local, or embedded), its API, and links into its rooms."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 DEV_URL = "ws://localhost:7880"
 DEV_KEY = "devkey"
 DEV_SECRET = "secret"
-"""What `livekit-server --dev` listens on and takes (worker-protocol §12)."""
+"""The address and keys of `livekit-server --dev` (worker-protocol §12)."""
 
 NO_MEDIA = (
     "embedded server: no audio or video; SDK jobs get a mock room, ctx.connect() fails in native jobs; "
@@ -50,7 +50,7 @@ START_S = 10.0
 API_TOKEN_LIFE_S = 600
 JOIN_TOKEN_LIFE_S = 3600
 JOIN_PAGE = "https://meet.livekit.io/custom"
-"""LiveKit's own page for any server; the browser connects to the server, the page's host does not."""
+"""LiveKit's page for any server; the browser connects to the server itself."""
 
 GUARD = Path(agent_tui.__file__).parent / "child" / "python" / "guard.py"
 
@@ -65,7 +65,7 @@ class Server:
 
 
 class ServerManager:
-    """Keeps the server in use, and finds another one when the options name it."""
+    """Keeps the server in use, and changes it when the options name another one."""
 
     current: Server
 
@@ -79,7 +79,7 @@ class ServerManager:
         emit: Callable[[Event], None],
         on_unassigned: Callable[[Any, Unassigned], None],
     ) -> None:
-        """`on_unassigned` is called for a job that the embedded server found no worker for."""
+        """`on_unassigned` is called for each job for which the embedded server found no worker."""
         self._settings = settings
         self._redactor = redactor
         self._local = local
@@ -88,13 +88,13 @@ class ServerManager:
         self._on_unassigned = on_unassigned
 
     async def start(self) -> None:
-        """Find the first server. Raise UserError."""
+        """Find or start the first server. Raise UserError."""
         options = self._settings.options
         self.current, self._found_for = await self._find(options), _server_fields(options)
 
     @contextlib.asynccontextmanager
     async def moving(self, options: ServerOptions) -> AsyncIterator[Server]:
-        """Use the server that these options name; if the body raises, stay with the old one.
+        """Switch to the server that these options name; if the body raises, stay with the old one.
 
         Raise UserError.
         """
@@ -111,10 +111,12 @@ class ServerManager:
             self._emit(old.chosen)
             raise
         self._found_for = fields
-        await old.close()  # not before the new one is in use: until then it may be needed again
+        await old.close()  # the old one may be needed until the new one is in use
 
     def variables(self, options: ServerOptions) -> dict[str, str]:
-        """Return where the agent's code is to connect: the server in use, or what these options name."""
+        """Return the variables with which the agent's code connects: the server in use, or what these options
+        name.
+        """
         fields = _server_fields(options)
         values = fields[:3]
         if self._local or fields == self._found_for or not all(values):
@@ -123,7 +125,7 @@ class ServerManager:
         return dict(zip(("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), values, strict=True))
 
     async def _find(self, options: ServerOptions) -> Server:
-        """Find or start the server; its secrets are masked in every log line from here on."""
+        """Find or start the server, and mask its secrets in every log line."""
         self._redactor.mask((options.api_secret, options.worker_token))
         server = await self._choose(options)
         self._redactor.mask((server.address.api_secret, server.address.worker_token or ""))
@@ -133,7 +135,9 @@ class ServerManager:
         return server
 
     async def _choose(self, options: ServerOptions) -> Server:
-        """Credentials may still be missing: the agent's own code can bring them (`require_credentials`)."""
+        """Choose the server. Credentials may still be missing: the agent's code can set them
+        (`require_credentials`).
+        """
         if not self._local and options.ws_url:
             address = configured(options)
             return Server(_chosen(ServerKind.CONFIGURED, address.url, media=True), address, _nothing)
@@ -158,16 +162,16 @@ async def _nothing() -> None:
 
 
 def configured(options: ServerOptions) -> ServerAddress:
-    """The server that the options name. Raises UserError for a URL that cannot be used."""
-    worker_url(options.ws_url)  # says what is wrong with it, before anything else looks at it
+    """Return the server that the options name. Raise UserError for an unusable URL."""
+    worker_url(options.ws_url)  # reports what is wrong with the URL
     key, secret = _credentials(options)
     return ServerAddress(options.ws_url, key, secret, options.worker_token or None)
 
 
 def _credentials(options: ServerOptions) -> tuple[str, str]:
-    """Key and secret; on this machine those of a development server where none are given.
+    """Return key and secret; for a server on this machine, the development keys if none are set.
 
-    A worker token takes nothing off them: it goes on the URL, and the SDKs sign their token beside it as ever
+    A worker token does not replace them: it goes on the URL, and the SDKs still sign their token
     (agents-js.md §2, workerToken; livekit-agents.md §1.2).
     """
     if options.api_key or options.api_secret or not is_loopback(options.ws_url):
@@ -176,7 +180,7 @@ def _credentials(options: ServerOptions) -> tuple[str, str]:
 
 
 def require_credentials(options: ServerOptions) -> None:
-    """Raises ServerError when a server is configured without what opens it, UserError for an unusable URL."""
+    """Raise ServerError if a configured server lacks credentials, UserError if its URL is unusable."""
     if not options.ws_url:
         return
     worker_url(options.ws_url)
@@ -195,7 +199,7 @@ def _chosen(kind: ServerKind, url: str, *, media: bool) -> ServerChosen:
 
 
 async def found_here(options: ServerOptions) -> ServerAddress | None:
-    """The server on the development port, if it answers there and takes the given or its usual keys."""
+    """Return the server on the development port if it accepts the configured or the default keys."""
     given = [(options.api_key, options.api_secret)] if options.api_key and options.api_secret else []
     for key, secret in (*given, (DEV_KEY, DEV_SECRET)):
         if await takes_keys(DEV_URL, key, secret, PROBE_S):
@@ -204,7 +208,7 @@ async def found_here(options: ServerOptions) -> ServerAddress | None:
 
 
 async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
-    """Whether a LiveKit server answers there and accepts an API call with these keys."""
+    """Return whether a LiveKit server answers there and accepts an API call with these keys."""
     address = urlsplit(url)
     try:
         async with asyncio.timeout(limit_s):
@@ -216,7 +220,7 @@ async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
     try:
         async with server_api(ServerAddress(url, key, secret), room, limit_s * 4) as client:
             await client.room.list_rooms(ListRoomsRequest(names=[room]))
-    except Exception:  # whatever answers there, it is no server for us
+    except Exception:  # not a usable LiveKit server
         return False
     return True
 
@@ -228,7 +232,7 @@ def _port_taken() -> bool:
 
 
 async def _started(binary: str) -> Server:
-    """Starts `livekit-server --dev`; it ends with us, however we end."""
+    """Start `livekit-server --dev`; it ends with this process, however this one ends."""
     lifeline_read, lifeline = os.pipe()
     os.set_inheritable(lifeline_read, True)
     try:
@@ -272,11 +276,11 @@ async def _started(binary: str) -> Server:
 
 @contextlib.asynccontextmanager
 async def server_api(address: ServerAddress, room: str, limit_s: float) -> "AsyncIterator[LiveKitAPI]":
-    """Return a client that may create, list and delete rooms, and dispatch into that one.
+    """Return a client that may create, list, and delete rooms, and dispatch into this one.
 
-    The token is made here: livekit-api warns about a development server's short secret.
+    Signs its own token, since livekit-api warns about a development server's short secret.
     """
-    from livekit import api  # loads all services: half a second that a start without test jobs can save
+    from livekit import api  # loads all services, which takes 0.5 s
 
     video = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": room}
     claims = {"iss": address.api_key, "exp": int(time.time()) + API_TOKEN_LIFE_S, "video": video}
@@ -293,9 +297,10 @@ async def server_api(address: ServerAddress, room: str, limit_s: float) -> "Asyn
 
 
 def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_name: str) -> JoinLink:
-    """Return a link for one new participant, valid for an hour; a room made by joining gets the agent too.
+    """Return a link for one new participant, valid for an hour. If joining creates the room, it gets the
+    agent.
 
-    Raises UserError on a server without media: nobody can join there.
+    Raise UserError on a server without media.
     """
     if not server.media:
         raise UserError(

@@ -1,6 +1,6 @@
-"""Internal errors: an owner that fails is restarted, with a message; if it keeps failing, the run ends.
+"""Internal errors: a part that fails is restarted, with a message; if it keeps failing, the run ends.
 
-An owner's state is in its object: what is restarted is the coroutine that works on it.
+A part's state is in its object: only the coroutine that works on it is restarted.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ PACKAGE = Path(agent_tui.__file__).parent
 
 
 class InternalErrors:
-    """Internal errors: reported, kept for the exit, and kept from ending the other parts."""
+    """Reports internal errors, keeps the first for the exit, and isolates the other parts from them."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
         self.first: InternalError | None = None
-        """What the run ends with."""
+        """The error that the run ends with."""
 
     def note(self, part: str, error: BaseException) -> InternalError:
         """Report that a part failed."""
         own = InternalError(part, error)
         self.first = self.first or own
-        with contextlib.suppress(Exception):  # if even that fails, the exit still reports the first one
+        with contextlib.suppress(Exception):  # the exit still reports the first error
             self._emit(Notice(LogLevel.ERROR, str(own)))
         return own
 
     @contextlib.contextmanager
     def caught(self, part: str) -> Iterator[None]:
-        """Note what the body raises, and continue after it."""
+        """Report what the body raises, and continue."""
         try:
             yield
         except Exception as error:
             self.note(part, error)
 
     async def gather(self, **works: Awaitable[object]) -> None:
-        """Wait for all of these parts, each under its name, and note those that fail."""
+        """Wait for all of these parts, by name, and report those that fail."""
         results = await asyncio.gather(*works.values(), return_exceptions=True)
         for part, result in zip(works, results, strict=True):
             if isinstance(result, Exception):
@@ -55,7 +55,7 @@ class InternalErrors:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often one part may fail within the window, and the pauses before it is restarted, in s."""
+    """How often one part may fail within the window, and the pauses before restarts, in s."""
 
     failures: int = 5
     window_s: float = 60.0
@@ -63,12 +63,14 @@ class Patience:
     longest_pause_s: float = 8.0
 
     def pause_s(self, failures: int) -> float:
-        """Return the pause after so many failures, from 1; each is twice as long as the one before."""
+        """Return the pause after that many failures (from 1), in s. Each is twice as long as the one
+        before.
+        """
         return min(self.first_pause_s * 2.0 ** (failures - 1), self.longest_pause_s)
 
 
 class Supervision:
-    """Runs the loops of the owners."""
+    """Runs the parts' loops and restarts those that fail."""
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class Supervision:
         patience: Patience = Patience(),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`give_up` is called with the last error of a part that fails again and again; it ends the run."""
+        """`give_up` is called with the last error of a part that keeps failing; it ends the run."""
         self._errors = errors
         self._give_up = give_up
         self._clock = clock
@@ -92,7 +94,7 @@ class Supervision:
         self._reported: dict[str, float] = {}
 
     def start(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run an owner's loop until `close()`."""
+        """Run a part's loop until `close()`."""
         self._tasks.append(asyncio.create_task(self._keep(part, work), name=part))
 
     async def close(self) -> None:
@@ -102,7 +104,7 @@ class Supervision:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def failed(self, part: str, error: Exception) -> float | None:
-        """Report a failure; return after how many seconds to restart the part, None not to: the run ends."""
+        """Report a failure; return the pause before the restart, in s, or None if the run ends."""
         now, patience = self._clock.monotonic(), self._patience
         failed_at = self._failed_at.setdefault(part, deque())
         failed_at.append(now)
@@ -129,9 +131,9 @@ class Supervision:
             await self._sleep(pause_s)
 
     def report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report in one line what a callback or an abandoned task raised; a repetition once per window.
+        """Report in one line what a callback or an abandoned task raised; repetitions once per window.
 
-        An event loop's exception handler. asyncio's own prints a traceback each time.
+        Replaces asyncio's exception handler, which prints a traceback each time.
         """
         error = context.get("exception")
         text = f"agent-tui: internal error: {context.get('message', '')}"
@@ -151,8 +153,8 @@ class Supervision:
 
 
 def _place(error: BaseException) -> str:
-    """Return the innermost line of agent-tui itself that the error passed."""
+    """Return the innermost line of agent-tui in the error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
-    own = [frame for frame in own if frame.filename != __file__]  # this file calls the work
+    own = [frame for frame in own if frame.filename != __file__]  # this file only calls the part
     return f" ({Path(own[-1].filename).relative_to(PACKAGE)}:{own[-1].lineno})" if own else ""

@@ -1,9 +1,8 @@
-"""The base that an agent's processes are forked from: what it holds, and when it has to be made anew.
+"""The base process that an agent's processes are forked from: what it imports, and when it is replaced.
 
-A base has imported what others wrote and nothing of the project's own (design §5.2). Another one comes up
-beside it, and takes over once it is ready, when installed packages changed, when a variable changed that a
-module read while it was imported, or when a plugin is no longer wanted; what is only missing is imported into
-the one that is there.
+A base has imported installed packages and no code of the project (design §5.2). Another base starts beside it
+and replaces it once ready when installed packages change, when a variable changes that an imported module has
+read, or when a plugin is no longer imported. Missing modules are imported into the running base.
 """
 
 import asyncio
@@ -37,22 +36,22 @@ READ_BY_NATIVE_CODE = [
     "CUDA_",
     "NVIDIA_",
 ]
-"""Prefixes of variables whose readers Python does not see (fork.md §4)."""
+"""Prefixes of variables that native code reads unseen by Python (fork.md §4)."""
 
 PLUGINS = "livekit.plugins."
-"""An imported plugin registers itself for good."""
+"""Prefix of the plugins. An imported plugin registers itself permanently."""
 
 TIDY_AFTER_S = 5.0
-"""Giving memory back takes the base up to a second, which forks at the start would wait for."""
+"""Delay before a base frees memory, which takes it up to a second in which it cannot fork."""
 
 MOST_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
-"""So many bases that died within this time pause forking; processes are fresh interpreters then."""
+"""This many bases that die within this time pause forking: processes then start as fresh interpreters."""
 
 
 @dataclass(slots=True, eq=False)
 class Base:
-    """One base and what is known of it."""
+    """One base process and what is known about it."""
 
     process: SupervisedProcess
     environ: Mapping[str, str]
@@ -61,19 +60,19 @@ class Base:
     packages: dict[Path, int] = field(default_factory=dict)
     report: ch.BaseReport | None = None
     prepared: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it holds what every job process needs; control processes need not wait for that."""
+    """Set once it holds what job processes need; control processes do not wait for that."""
     outdated: str = ""
-    """Why it is to be replaced."""
+    """Why it must be replaced; empty if it need not."""
 
     @property
     def child(self) -> ch.Child | None:
-        """What to fork from, while it is there."""
+        """The process to fork from, while it runs."""
         ready = self.process.ready
         up = ready.done() and not ready.exception() and not self.process.ended.done()
         return self.process.child if up else None
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Whether its modules would have read the same from this environment."""
+        """Return whether its modules would have read the same values from this environment."""
         return not any(
             self.environ.get(key) != environ.get(key)
             for key in {*self.environ, *environ}
@@ -82,7 +81,7 @@ class Base:
 
 
 class Bases:
-    """Owns the bases: one in use, another while it takes over."""
+    """Owns the base processes: the current one, and another while it starts."""
 
     def __init__(
         self,
@@ -96,17 +95,17 @@ class Bases:
         tidy_after_s: float = TIDY_AFTER_S,
         back_off: BackOff | None = None,
     ) -> None:
-        """`sdk` is imported in any case, `imports` too if they can be, `warm_up` later, before the first job
-        process. `impossible` says why nothing is to be forked here.
+        """`sdk` is always imported, `imports` where possible, `warm_up` later, before the first job process.
+        `impossible` says why nothing is forked.
         """
         self._impossible = impossible
         self._paused = ""
-        """Why nothing is forked until the next attempt to start a base."""
+        """Why forking is paused; empty if it is not."""
         self._pauses = 0
-        """Pauses without a base in between that lasted."""
+        """Pauses in a row without a base that lasted between them."""
         self._back_off = back_off or BackOff(first_s=10.0)
         self._environ: Mapping[str, str] = {}
-        """Of the last load."""
+        """The environment of the last load."""
         self._launch = launch
         self._sdk = tuple(sdk)
         self._warm_up = tuple(warm_up)
@@ -131,16 +130,18 @@ class Bases:
 
     @property
     def impossible(self) -> str:
-        """Why nothing is forked now; empty where it is."""
+        """Why nothing is forked now; empty if forks work."""
         return self._impossible or self._paused
 
     @property
     def packages(self) -> tuple[Path, ...]:
-        """Folders of installed packages, to be watched."""
+        """Folders of installed packages, to watch."""
         return tuple(self._current.packages) if self._current else ()
 
     async def get(self, environ: Mapping[str, str]) -> Base | None:
-        """A base that fits; waits for a new one if there is none. None where nothing can be forked."""
+        """Return a base that fits this environment; start one if there is none. None if forking is
+        impossible.
+        """
         self._environ = environ
         return await self._get(environ)
 
@@ -156,13 +157,13 @@ class Bases:
             return None
 
     def parents(self, environ: Mapping[str, str]) -> tuple[ch.Child, ...]:
-        """What to fork from now, if anything fits."""
+        """Return the processes to fork from now; empty if none fits."""
         base = self._current
         child = base.child if base is not None and base.fits(environ) else None
         return (child,) if child is not None else ()
 
     def learn(self, imports: Sequence[str]) -> None:
-        """Takes what the project's code imports of others: what the base lacks it imports meanwhile."""
+        """Learn what the project imports of installed packages, and import in the base what it lacks."""
         self._imports = tuple(imports)
         base = self._current
         if base is None:
@@ -174,20 +175,20 @@ class Bases:
         self._bring_in(base, missing)
 
     def hold(self, name: str) -> None:
-        """Has this base, and those after it, hold something large for all."""
+        """Import something large into this base and the later ones, for all processes to share."""
         if name not in self._warm_up:
             self._warm_up += (name,)
             if self._current is not None:
                 self._bring_in(self._current, [name])
 
     def keep_code(self, modules: Sequence[Mapping[str, str]]) -> None:
-        """Passes on what a child compiled."""
+        """Pass code that a child compiled to the base."""
         if self._current is not None:
             self._current.process.send(ch.KeepCode(tuple(modules)))
 
     def take_changed_packages(self) -> Path | None:
-        """A folder of packages in which something was installed or removed since the base came up, once: the
-        base is outdated from then on.
+        """Return a folder of packages that changed since the base started, once; the base is outdated from
+        then on.
         """
         base = self._current
         if base is None or base.outdated:
@@ -198,13 +199,13 @@ class Bases:
         return changed
 
     def kill(self, reason: str) -> None:
-        """Ends all bases now."""
+        """End all bases now."""
         self._closing = True
         for base in self._all:
             base.process.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """Ends all bases; what was forked from them goes on without them."""
+        """End all bases; processes forked from them continue."""
         self._closing = True
         for task in self._background:
             task.cancel()
@@ -215,7 +216,9 @@ class Bases:
     # -- one base -------------------------------------------------------------------------------------
 
     async def _start(self, environ: Mapping[str, str]) -> Base | None:
-        """A new base that is up; None if this one cannot be used, then it is known why."""
+        """Start a base and return it once it is ready; None if it failed or is unsafe, with the reason
+        recorded.
+        """
         modules = [*self._sdk, *(name for name in self._imports if name not in self._excluded)]
         self._number += 1
         process = SupervisedProcess(
@@ -257,7 +260,7 @@ class Bases:
                 self._later(self._get(base.environ))
 
     def _died(self, why: str, most: int = MOST_DEATHS) -> None:
-        """Counts the death of a base, or of one that did not come up; many in a short time pause forking."""
+        """Count a base that died or failed to start; too many in a short time pause forking."""
         now = self._clock.monotonic()
         self._deaths = [*(each for each in self._deaths if now - each < DEATHS_WINDOW_S), now]
         if len(self._deaths) < most or self._closing:
@@ -272,7 +275,7 @@ class Bases:
         self._later(self._resume(pause))
 
     async def _resume(self, pause_s: float) -> None:
-        """Tries to start a base again; `_died` schedules the next attempt if it does not come up."""
+        """Try to start a base again; if it fails, `_died` schedules the next attempt."""
         await asyncio.sleep(pause_s)
         before, self._paused = self._paused, ""
         if await self._get(self._environ) is not None:
@@ -291,7 +294,7 @@ class Bases:
         self._later(self._get(base.environ))
 
     def _exclude(self, module: str, why: str) -> None:
-        """A module that makes a base unsafe stays out of it; the SDK cannot."""
+        """Keep a module out of bases because it makes them unsafe to fork; if it is the SDK, never fork."""
         if module and module not in self._sdk:
             self._excluded.add(module)
             self._warm_up = tuple(name for name in self._warm_up if name != module)

@@ -1,6 +1,6 @@
-"""The control process of one generation: runs the agent's request and load functions, within limits.
+"""The control process of a generation, which runs the agent's request and load functions within limits.
 
-User code may block or die here without harm: the process is ended and made anew.
+User code may block or crash there: the process is ended and another one started.
 """
 
 import asyncio
@@ -24,22 +24,24 @@ T = TypeVar("T")
 BLOCKED = "the agent's code blocked its event loop"
 
 MOST_ASKED = 2
-"""Processes that are asked about one offer: the question itself may be what ends them."""
+"""Processes that are asked about one offer: the question itself may crash them."""
 
 MOST_RESTARTS = 3
-"""While the file loads, of a process that ends by no fault of the code."""
+"""Restarts, while the file loads, of a process that ended through no fault of the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlTimings:
-    """Limits for the agent's own functions, in seconds (worker-protocol §6.3: 2.5 s is the server's)."""
+    """Limits for the agent's functions, in seconds. The server's own limit is 2.5 s (worker-protocol
+    §6.3).
+    """
 
     request_s: float = 2.0
     load_s: float = 1.0
     outcome_s: float = 60.0
     """How long the request function may wait for the outcome of an acceptance (`child/python/control.py`)."""
     blocked_s: float = 0.3
-    """For an answer to a ping after a limit passed; without one the loop is blocked."""
+    """How long to wait for an answer to a ping once a limit has passed; without one the loop is blocked."""
 
 
 @dataclass(slots=True)
@@ -52,10 +54,9 @@ class _Question:
 
 
 class Control:
-    """Keeps one control process alive. `start()` gives the manifest; `close()` ends it for good.
+    """Keeps one control process alive. `start()` returns the manifest; `close()` ends it for good.
 
-    An offer is answered by the generation that got it, also when another one takes over meanwhile or its
-    process dies.
+    The generation that got an offer answers it, even if another generation takes over or its process dies.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Control:
         limits: ControlTimings | None = None,
         hear: Callable[[ch.FromChild], None] = lambda message: None,
     ) -> None:
-        """`hear` gets what is neither an answer nor the supervision's."""
+        """`hear` gets messages that are neither answers nor part of the supervision."""
         self.generation = generation
         self._hear_else = hear
         self._launch = launch
@@ -83,20 +84,20 @@ class Control:
         self._questions: dict[str, _Question] = {}
         self._loads: dict[int, asyncio.Future[ch.LoadAnswer]] = {}
         self._open: set[str | int] = set()
-        """Questions without an answer, and acceptances of which the function does not know what became."""
+        """Questions without an answer, and acceptances whose outcome was not reported yet."""
         self._late: set[str] = set()
         """Offers whose function did not answer in time, and may still do so."""
         self._none_open = asyncio.Event()
         self._none_open.set()
         self._busy_until = 0.0
-        """Until when a request function may still be at work; monotonic."""
+        """Until when a request function may still be running, monotonic."""
         self._closing = False
         self._live: ch.WorkerLive | None = None
         self._passed: ch.WorkerLive | None = None
-        """What the process has of it."""
+        """The worker data that the process has."""
 
     async def start(self) -> ch.Manifest:
-        """Loads the agent's file. Raises ProcessFailed when it does not load."""
+        """Load the agent's file. Raise ProcessFailed if it does not load."""
         self._keeper = asyncio.create_task(self._kept.run(), name=f"control {self.generation}")
         return await asyncio.shield(self._manifest)
 
@@ -105,9 +106,9 @@ class Control:
         return self._kept.process
 
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
-        """The request function's decision; a rejection with the reason when it gives none in time.
+        """Return the request function's decision; a rejection with the reason if it did not answer in time.
 
-        An agent without one accepts, with the SDKs' own default identity.
+        An agent without a request function accepts, with the SDKs' default identity.
         """
         if self._manifest.done() and not self._manifest.result().has_request_func:
             return ch.RequestAnswer(job_id, ch.AcceptArguments(f"agent-{job_id}"))
@@ -132,7 +133,9 @@ class Control:
                 self._end(job_id)
 
     async def ask_load(self) -> float:
-        """The load function's value. Raises TimeoutError past its limit, ValueError with what it raised."""
+        """Return the load function's value. Raise TimeoutError after its limit, ValueError with what it
+        raised.
+        """
         if not self._up.is_set():
             raise TimeoutError("the control process is starting")
         request_id = next(self._numbers)
@@ -155,7 +158,7 @@ class Control:
         return answer.load
 
     def outcome(self, job_id: str, error: str | None) -> None:
-        """Tells the agent's request function what became of its acceptance, once; it may come late."""
+        """Report the outcome of an acceptance to the request function, once; it may come late."""
         if job_id in self._open:
             self._send(ch.AcceptOutcome(job_id, error))
             self._busy_until = self._clock.monotonic() + self._limits.request_s
@@ -165,17 +168,17 @@ class Control:
             self._send(ch.AcceptOutcome(job_id, error))
 
     def live(self, live: ch.WorkerLive) -> None:
-        """Keep the worker's data for the agent's functions, which can see it only while they are asked.
+        """Keep the worker's data for the agent's functions, which see it only while they are asked.
 
-        It lists every running job: sent at each change it would grow with the square of their number, and
-        wait in this process's memory for a control process that reads slower than jobs start.
+        It lists every running job. Sent at each change, the data would grow with the square of their number
+        and pile up here for a control process that reads more slowly than jobs start.
         """
         self._live = live
         if self._open:
             self._pass_live()
 
     async def close(self, reason: str) -> None:
-        """Lets it answer what it was asked, ends the process and waits until it is gone."""
+        """Wait for open answers, then end the process and wait until it has ended."""
         self._closing = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.outcome_s):
@@ -183,8 +186,8 @@ class Control:
         self._kept.close(reason)
         process = self._kept.process
         if process is not None:
-            # A request function may have something to do after its answer. But it holds no room: what is
-            # blocked, or goes on for ever, need not be waited for.
+            # A request function may have work to do after its answer. But it holds no room, so there is no
+            # need to wait for code that is blocked or never returns.
             at_work = self._busy_until - self._clock.monotonic()
             await asyncio.wait({process.ended}, timeout=max(at_work, self._limits.blocked_s))
             self.kill(reason)
@@ -192,11 +195,11 @@ class Control:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     def release(self, reason: str) -> None:
-        """End the process gracefully, after its manifest: the agent's file has no functions for it."""
+        """End the process gracefully after its manifest: the agent's file has no functions for it."""
         self._kept.close(reason)
 
     def kill(self, reason: str) -> None:
-        """Ends the process now, whatever it was asked."""
+        """Kill the process now, with its open questions."""
         self._kept.kill(reason)
         self._open.clear()
         self._none_open.set()
@@ -213,7 +216,7 @@ class Control:
             self._none_open.set()
 
     def _pass_live(self) -> None:
-        """Send the worker's data, if the process does not have it yet."""
+        """Send the worker's data, unless the process has it."""
         if self._live is not None and self._live != self._passed and self._up.is_set():
             self._send(self._live)
             self._passed = self._live
@@ -241,7 +244,7 @@ class Control:
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
         self._up.clear()
         self._late.clear()
-        # A generation that was replaced while it decides on an offer still gets a process to answer it.
+        # A generation that is replaced while it decides on an offer still gets a process to answer it.
         closing = self._kept.closing or (self._closing and not self._questions)
         loaded = self._manifest.done()
         self._fail_pending(f"the control process ended: {end.reason}", successor=loaded and not closing)
@@ -265,7 +268,7 @@ class Control:
                 self._passed = None
                 self._pass_live()
                 for question in self._questions.values():
-                    if question.asked:  # its process has died; the others are asked by those who wait
+                    if question.asked:  # its process died; the other questions are sent by their callers
                         self._ask(question)
             case ch.RequestAnswer(job_id=job_id):
                 asked = self._questions.get(job_id)
@@ -283,14 +286,14 @@ class Control:
             process.kill(BLOCKED)
 
     def _fail_pending(self, why: str, *, successor: bool) -> None:
-        """Ends the questions that the next process is not asked: each has its own limit for an answer."""
+        """Fail the questions that the next process is not asked; each has its own limit for an answer."""
         for job_id, question in self._questions.items():
             if not successor or question.asked >= MOST_ASKED:
                 _resolve(question.answer, ch.RequestAnswer(job_id, None, error=why))
         for request_id, load in self._loads.items():
             _resolve(load, ch.LoadAnswer(request_id, None, why))
         for accepted in self._open - self._questions.keys() - self._loads.keys():
-            self._end(accepted)  # the function that would hear of it is gone
+            self._end(accepted)  # the function that waited for the outcome is gone
 
 
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:

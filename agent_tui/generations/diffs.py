@@ -1,4 +1,4 @@
-"""What changed from one load to another, as a unified diff for people."""
+"""The changes between two loads, as a unified diff."""
 
 import difflib
 import os
@@ -11,17 +11,19 @@ from agent_tui.generations.sources import Snapshot, differing
 
 CONTEXT = 3
 MOST_LINES = 2000
-"""Lines of a diff that are told; how many more there are is said."""
+"""Lines of a diff that are shown; the rest is counted."""
 
 MOST_FILES = 200
 LARGEST = 512 * 1024
 """Bytes of a file above which its lines are not compared."""
 
 PATIENCE_S = 5.0
-"""For all files together. Files of many equal lines take a time that grows with the cube of their number."""
+"""Limit for all files together, in s. The time for files with many equal lines grows with the cube of their
+number.
+"""
 
 MOST_PAIRS = 500_000
-"""Of equal lines in two files: what one step of the search looks at."""
+"""Pairs of equal lines in two files that one step of the search may compare."""
 
 NOWHERE = "/dev/null"
 
@@ -35,7 +37,7 @@ _VISIBLE |= {
     )
     for code in range(first, last + 1)
 }
-"""Characters that would hide something from whoever reads a diff, as what can be seen of them."""
+"""Characters that would hide something in a diff, and their visible replacements."""
 
 
 def difference(
@@ -46,9 +48,9 @@ def difference(
     most_lines: int = MOST_LINES,
     now: Callable[[], float] = time.monotonic,
 ) -> str:
-    """A line that sums it up, then the diff; files below `folder` are named from there.
+    """Return a summary line and the diff; files below `folder` are named relative to it.
 
-    Lines are split as Python splits them; a file that is no UTF-8 text, or whose content is not kept
+    Lines are split as Python splits them. A file that is not UTF-8 text, or whose content is not kept
     (environment files), is only named.
     """
     deadline = now() + PATIENCE_S
@@ -115,7 +117,7 @@ class _TooMuchError(Exception):
 
 
 class _Matcher(difflib.SequenceMatcher[str]):
-    """Stops when it is late."""
+    """Stops when the time is up."""
 
     def __init__(self, before: Sequence[str], after: Sequence[str], is_late: Callable[[], bool]) -> None:
         super().__init__(None, before, after)
@@ -130,9 +132,9 @@ class _Matcher(difflib.SequenceMatcher[str]):
 
 
 def _hunks(before: list[str], after: list[str], is_late: Callable[[], bool]) -> Iterator[str]:
-    """As `difflib.unified_diff` has them. Raises _TooMuchError."""
+    """Yield the lines of `difflib.unified_diff`. Raise _TooMuchError."""
     counts = Counter(after)
-    popular = len(after) // 100 + 1 if len(after) >= 200 else len(after)  # beyond it difflib ignores a line
+    popular = len(after) // 100 + 1 if len(after) >= 200 else len(after)  # difflib ignores more frequent ones
     if sum(counts[line] for line in before if counts[line] <= popular) > MOST_PAIRS:
         raise _TooMuchError
     matcher = _Matcher(before, after, is_late)
@@ -148,13 +150,13 @@ def _hunks(before: list[str], after: list[str], is_late: Callable[[], bool]) -> 
 
 
 def _range(start: int, end: int) -> str:
-    """Lines as a hunk's heading has them, counted from 1."""
+    """Return a line range in a hunk header's format, counted from 1."""
     length = end - start
     return f"{start + 1}" if length == 1 else f"{start + bool(length)},{length}"
 
 
 def _lines(content: bytes | None) -> list[str] | None:
-    """A file's lines, none for one that is not there; None for one that is no text."""
+    """Return a file's lines, empty for a missing file; None if it is not text."""
     try:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError:
@@ -166,7 +168,7 @@ def _lines(content: bytes | None) -> list[str] | None:
 
 
 def _count(lines: list[str]) -> tuple[int, int]:
-    """Lines added and removed; a file's two heading lines are neither."""
+    """Return the numbers of added and removed lines, without the two header lines of each file."""
     heads = sum(
         line.startswith("--- ") and after.startswith("+++ ") and hunk.startswith("@@ ")
         for line, after, hunk in zip(lines, lines[1:], lines[2:], strict=False)

@@ -21,7 +21,9 @@ from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Superv
 from agent_tui.runtimes.python import ChildSettings, Modules
 
 TEMPLATE_FROM_MS = 50.0
-"""Below this a template saves nothing that could be measured, and each process has its own module state."""
+"""Loading time in ms below which a template saves nothing measurable, while without one each process has its
+own module state.
+"""
 
 
 class Runtime(Protocol):
@@ -45,34 +47,35 @@ class Runtime(Protocol):
 
     @property
     def keeps_control(self) -> bool:
-        """Whether a control process stays that no function of the file needs: one that costs little."""
+        """Whether to keep a control process that no function of the file needs, because it costs little."""
         ...
 
     def configure(self, settings: ChildSettings) -> None:
-        """Give children that are launched from here on these settings."""
+        """Set the settings of children launched from now on."""
         ...
 
     def serve(self, modules: Modules) -> None:
-        """Give children that are launched from here on these modules of the project."""
+        """Set the project's modules for children launched from now on."""
         ...
 
     def other_kind(self, said: ch.Manifest | ch.Failed | None) -> Awaitable[str]:
-        """Return what to do about a file that has become one of another kind; empty if it has not.
+        """Return what to do about a file that has changed its kind (runtime); empty if it has not.
 
-        `said` is what its load said.
+        `said` is the result of its load.
         """
         ...
 
     def close(self) -> None:
-        """Release what children are started with. Running ones keep theirs."""
+        """Release what children are started with. Running children keep theirs."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is loaded: the file that was saved (or "start", "reload"), when, and all that differs.
+    """Why something is loaded: the file that was saved (or "start", "reload"), when, and all files that
+    differ.
 
-    `saved_at` and `seen_at`, when the save was seen, are monotonic.
+    `saved_at` and `seen_at` (when the save was seen) are monotonic.
     """
 
     text: str
@@ -80,36 +83,36 @@ class Cause:
     changed: tuple[str, ...] = ()
     seen_at: float | None = None
     back_to: int = 0
-    """The generation whose code it is, if that is not what is on disk."""
+    """The generation whose code it is, if that differs from the disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is loaded: files as they were read, and the environment that they get."""
+    """What is loaded: the files as they were read, and their environment."""
 
     snapshot: Snapshot
     environment: Environment
     found_in: Sources | None = None
-    """Where the modules are that only loading shows; None if all of them are known, from an earlier load."""
+    """Where to find modules that only loading shows; None if all are known from an earlier load."""
     accept_new: bool = False
-    """Whether modules may appear while it is loaded: after a load that was repeated for that reason."""
+    """Whether modules may appear while it loads: after a load that was repeated for that reason."""
     back_to: int = 0
-    """The generation whose modules these are, if they were loaded before."""
+    """The generation that these modules were loaded for before; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A start method and why, for people."""
+    """A start method and its reason."""
 
     method: StartMethod
     reason: str
 
 
 class Generation:
-    """A version of the agent's code, from the start of its load until nothing of it runs but jobs."""
+    """A version of the agent's code, from the start of its load until only jobs run on it."""
 
     manifest: ch.Manifest
-    """What its file is; set by `load_file`."""
+    """What loading the file found; set by `load_file`."""
 
     def __init__(
         self,
@@ -121,12 +124,12 @@ class Generation:
         supervisor: Supervisor,
         wanted: StartMethod | None,
     ) -> None:
-        """`wanted` is what `--start-method` says."""
+        """`wanted` is the value of `--start-method`."""
         self.number = number
         self.source = source
         self.cause = cause
         self.snapshot = source.snapshot
-        """What its processes are given: with all that belongs to it once loading has shown that."""
+        """The files that its processes get; complete once loading has shown them all."""
         self.steps = _steps_so_far(cause, supervisor.clock)
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
@@ -142,7 +145,7 @@ class Generation:
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """The running processes that are not job processes."""
+        """Its running processes, except job processes."""
         both = (self.control.process, self._template)
         return tuple(each for each in both if each is not None and not each.ended.done())
 
@@ -151,9 +154,9 @@ class Generation:
         return worth_a_template(self._wanted, self.manifest.load_ms)
 
     async def load_file(self, *, expect_template: bool) -> ch.Manifest:
-        """Load the agent's file in the control process. Raise ProcessFailed when it does not load.
+        """Load the agent's file in the control process. Raise ProcessFailed if it does not load.
 
-        `expect_template`: load it in a template at the same time, since it will probably be worth it.
+        `expect_template` also loads it in a template at the same time.
         """
         self._base = await self._bases.get(self.runtime.environ)
         if expect_template and self._base is not None:
@@ -164,12 +167,12 @@ class Generation:
         return manifest
 
     def serve(self, snapshot: Snapshot) -> None:
-        """Give children these modules from here on."""
+        """Set the project's modules for children launched from now on."""
         self.snapshot = snapshot
         self.runtime.serve(Modules(snapshot.modules, snapshot.missing))
 
     async def choose_start_method(self) -> Choice:
-        """Choose how its job processes start. Until then launches wait."""
+        """Choose how its job processes start. Launches wait until then."""
         base = self._base
         if base is not None:
             if self._template is None and self.is_worth_a_template:
@@ -195,13 +198,13 @@ class Generation:
             self._choice.cancel()
 
     def kill(self, reason: str) -> None:
-        """End its processes now, but for jobs; `end` waits for them."""
+        """Kill its processes now, except jobs; `end` waits for them."""
         self.control.kill(reason)
         if self._template is not None:
             self._template.kill(reason)
 
     async def end(self, reason: str, released: Awaitable[None]) -> None:
-        """End what is not a job process, once it has answered what it was asked. Jobs go on.
+        """End its processes, except jobs, once open questions are answered.
 
         `released` is done when nothing is launched from its plan any more.
         """
@@ -230,7 +233,7 @@ class Generation:
         return await self.runtime.launch(kind, process_id, self.manifest.functions, parents)
 
     async def _launch_to_load(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
-        """Start a process that is to find out which functions the file has."""
+        """Start a process that finds out which functions the file has."""
         return await self.runtime.launch(kind, process_id, "", self._bases.parents(self.runtime.environ))
 
     # -- the template ---------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ class Generation:
         try:
             await asyncio.shield(template.ready)
         except ProcessFailed:
-            self._report = None  # the job processes load the file themselves, and say what is wrong
+            self._report = None  # job processes load the file themselves and report what is wrong
 
     def _end_template(self, reason: str) -> None:
         if self._template is not None:
@@ -286,9 +289,9 @@ def choose(
 ) -> Choice:
     """Return the start method and its reason.
 
-    `wanted` is what `--start-method` says, `impossible` why nothing can be forked, `template` what a template
-    that loaded the file found out; None if it was not worth it or did not load. `unforked` is how processes
-    start where they are not forked.
+    `wanted` is the value of `--start-method`, `impossible` why nothing can be forked, `template` the report
+    of a template that loaded the file (None if it was not worth it or failed). `unforked` is how processes
+    start that are not forked.
     """
     took = f"loading takes {_duration(load_ms)}"
     if impossible:
@@ -319,10 +322,10 @@ def _duration(ms: float) -> str:
 
 
 class StepTimes:
-    """Takes the steps of one load as they end, each from the end of the one before."""
+    """Measures the steps of a load, each from the end of the one before."""
 
     def __init__(self, clock: Clock, since: float | None = None) -> None:
-        """`since` is monotonic: the save, if one caused it."""
+        """`since` is when the save was made, monotonic, if there was one."""
         self._clock = clock
         self._last = clock.monotonic() if since is None else since
         self._took: dict[str, float] = {}
@@ -332,13 +335,13 @@ class StepTimes:
         step: Literal["seen", "read", "control", "load", "warm", "quiet", "switch"],
         at: float | None = None,
     ) -> None:
-        """End a step, now or at that monotonic time."""
+        """End a step, now or at the given monotonic time."""
         at = max(self._clock.monotonic() if at is None else at, self._last)
         self._took[step] = (at - self._last) * 1000
         self._last = at
 
     def end_loading(self, process: SupervisedProcess | None) -> None:
-        """End the steps of a control process that has loaded the file, or could not."""
+        """End the steps of a control process that loaded the file or failed to."""
         if process is None or process.loading_at is None:
             self.end("control")
         else:
@@ -347,12 +350,12 @@ class StepTimes:
 
     @property
     def taken(self) -> LoadSteps:
-        """Those that have ended."""
+        """The steps that have ended."""
         return LoadSteps(**self._took)
 
 
 def _steps_so_far(cause: Cause, clock: Clock) -> StepTimes:
-    """Return the steps before a load: the save was seen, and the files were read."""
+    """Return the steps before a load: seeing the save, and reading the files."""
     if cause.seen_at is None:
         return StepTimes(clock)
     steps = StepTimes(clock, cause.seen_at if cause.saved_at is None else cause.saved_at)

@@ -1,4 +1,4 @@
-"""The modules of the last loads, kept so that they can be compared and loaded again."""
+"""The modules of the last loads, kept to be compared and loaded again."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -8,42 +8,42 @@ from agent_tui.model.errors import UserError
 
 MOST_GOOD = 20
 MOST_KEPT = 40
-"""With those that did not load: they are compared, never loaded again."""
+"""Including loads that failed, which are compared but never loaded again."""
 
 MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load was made of, and what became of it."""
+    """What one load consisted of, and its outcome."""
 
     number: int
     snapshot: Snapshot
     good: bool
     back_to: int = 0
-    """The generation whose modules these are, if it was rolled back to."""
+    """The generation that it rolled back to; 0 for none."""
     at: float = 0.0
-    """When it ended, in Unix time: before that was reported."""
+    """When the load ended, in Unix time."""
     could_not_start: bool = False
-    """It failed because no process could be started, which says nothing about the code."""
+    """It failed because no process could start, which says nothing about the code."""
 
     @property
     def counts(self) -> bool:
-        """Whether later loads are compared with it: a roll back that failed never was anybody's code."""
+        """Whether later loads are compared with it. A roll-back that failed never became current code."""
         return self.good or not self.back_to
 
 
 class History:
-    """Remembers loads, oldest first. Content that did not change from one to the next is held once."""
+    """The last loads, oldest first. Content that did not change between two loads is stored once."""
 
     def __init__(self, *, most_good: int = MOST_GOOD, most_bytes: int = MOST_BYTES) -> None:
-        """The last one is kept however large it is."""
+        """The last load is always kept, whatever its size."""
         self._most_good = most_good
         self._most_bytes = most_bytes
         self._kept: list[Loaded] = []
 
     def keep(self, kept: Loaded) -> Loaded:
-        """Takes a load that is over, and gives up the oldest where there is too much; returns it as held."""
+        """Store a finished load, dropping the oldest ones if there is too much; return it as stored."""
         if self._kept:
             kept = replace(kept, snapshot=_sharing(kept.snapshot, self._kept[-1].snapshot))
         self._kept.append(kept)
@@ -53,18 +53,20 @@ class History:
 
     @property
     def newest(self) -> Loaded | None:
-        """The last load; but not a roll back that failed."""
+        """The last load, except a roll-back that failed."""
         return next((each for each in reversed(self._kept) if each.counts), None)
 
     def to_load(self, number: int) -> Loaded:
-        """A good load, to be loaded again. Raises UserError if it is not kept or did not load."""
+        """Return a good load, to load it again. Raise UserError if it is not kept or did not load."""
         kept = self._find(number)
         if not kept.good:
             raise UserError(f"generation {number} failed to load: there is nothing to roll back to")
         return kept
 
     def pair(self, number: int, against: int | None = None) -> tuple[Loaded, Loaded]:
-        """A load and the one to compare it with: `against`, or the one before it. Raises UserError."""
+        """Return a load, preceded by the one to compare it with: `against`, or the load before it. Raise
+        UserError.
+        """
         kept = self._find(number)
         if against is not None:
             return self._find(against), kept
@@ -76,7 +78,7 @@ class History:
 
     @property
     def held_bytes(self) -> int:
-        """Size of all that is kept, what follows one another and is the same counted once."""
+        """The size of all kept content; content shared by successive loads counts once."""
         if not self._kept:
             return 0
         whole = sum(map(len, self._kept[0].snapshot.modules.values()))
@@ -99,7 +101,7 @@ class History:
 
 
 def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
-    """The same, with the objects of the one before where the content is equal."""
+    """Return the snapshot with the earlier one's objects where the content is equal."""
     old = before.modules
     modules = {
         path: old[path] if old.get(path) == content else content for path, content in snapshot.modules.items()

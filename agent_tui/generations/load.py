@@ -1,7 +1,7 @@
-"""One load of the agent's code: from its control process to the switch, as one coroutine.
+"""One load of the agent's code, from its control process to the switch, as one coroutine.
 
-A load runs beside the generation that serves, and changes nothing until its switch. A later save cancels its
-task. Save, roll back, reload and retry are the same load of another source.
+A load runs beside the current generation and changes nothing until its switch. A later save cancels its task.
+Save, roll-back, reload, and retry are the same load of another source.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ ENDS = "agent-tui is stopping"
 
 
 class Project(Protocol):
-    """What a load needs of the engine: what starts processes, and the switch of all else."""
+    """What a load needs from the engine: something to start processes, and the switch of everything else."""
 
     def make_runtime(self, environment: Environment, modules: Modules) -> Runtime:
-        """Return what starts the processes of a load."""
+        """Return the runtime that starts a load's processes."""
         ...
 
     def switch(self, generation: Generation) -> None:
@@ -48,7 +48,7 @@ class Project(Protocol):
 
 
 class Loader:
-    """Loads generations, one at a time, and knows which is current."""
+    """Loads generations, one at a time, and knows the current one."""
 
     def __init__(
         self,
@@ -62,10 +62,12 @@ class Loader:
         wanted: StartMethod | None = None,
         expect_template: bool = False,
     ) -> None:
-        """`wanted` is what `--start-method` says. `expect_template`: an earlier run found it worth it."""
+        """`wanted` is the value of `--start-method`. `expect_template` says that a template was worth it in
+        an earlier run.
+        """
         self.current: Generation | None = None
         self.is_switching = False
-        """Past the point at which a load can be overtaken."""
+        """Whether the load has passed the point at which a save can overtake it."""
         self.history = History()
         self._project = project
         self._settings = settings
@@ -85,10 +87,10 @@ class Loader:
     # -- the load -------------------------------------------------------------------------------------
 
     async def load(self, source: Source, cause: Cause, quiet: asyncio.Event) -> Loaded:
-        """Load a source as the next generation. A failure is reported, and leaves the current one as it is.
+        """Load a source as the next generation. A failure is reported and leaves the current one as it is.
 
-        `quiet` is set while no save has been seen for a moment. Raise CancelledError, with all undone, when
-        cancelled (its message is why), and Appeared if the source should be read and loaded again.
+        `quiet` is set while no save has come for a moment. Raise CancelledError, with everything undone, when
+        cancelled (its message is the reason), and Appeared if the source should be read and loaded again.
         """
         self._number += 1
         self._emit(GenerationLoading(self._number, cause.text))
@@ -100,7 +102,7 @@ class Loader:
                 raise
             except Exception as error:
                 self._abandon(generation, "its generation failed to load")
-                # A file that was read half written fails, too; then the rest of its save overtakes this load.
+                # A half-written file fails too; then the rest of its save overtakes this load.
                 await quiet.wait()
                 return await self._fail(generation, error)
         except (asyncio.CancelledError, Appeared) as overtaken:
@@ -128,8 +130,8 @@ class Loader:
         generation.runtime.configure(child_settings(settings))
 
         if self.current is None:
-            # Nothing serves yet: offers are better taken now than once processes are warm. How those start
-            # is known later; a save is loaded meanwhile.
+            # Nothing serves yet, so offers are accepted now rather than once processes are warm. How they
+            # start is decided later, beside later loads.
             await self._switch(generation, settings)
             self._reporting_first = asyncio.create_task(self._report_first(generation), name="first report")
             return self._keep(generation, good=True)
@@ -137,10 +139,10 @@ class Loader:
         choice = await generation.choose_start_method()
 
         try:
-            self._inference.use(generation.plan, manifest)  # prewarm may ask it already
+            self._inference.use(generation.plan, manifest)  # prewarm may use it already
             count = settings.options.num_idle_processes
-            # The stock has a blank for the first one. The others would have the switch wait while they import
-            # the SDK: the pool starts them after it.
+            # The stock has a blank for the first one. The switch should not wait while others import the SDK:
+            # the pool starts them after it.
             await self._pool.warm(
                 generation.plan, min(count, 1) if choice.method is StartMethod.BLANK else count
             )
@@ -151,7 +153,7 @@ class Loader:
         steps.end("quiet")
 
         if self._reporting_first is not None:
-            await asyncio.wait({self._reporting_first})  # in order
+            await asyncio.wait({self._reporting_first})  # keeps the events in order
 
         await self._switch(generation, settings)
         loaded = self._keep(generation, good=True)
@@ -176,12 +178,12 @@ class Loader:
         if not isinstance(error, (ProcessFailed, UserError)):
             error = InternalError("loading", error)
         elif not cause.back_to:
-            # A file that has become one of another kind fails in strange ways.
+            # A file that has become another kind fails in misleading ways.
             said = error.failure if isinstance(error, ProcessFailed) else None
             if other_kind := await generation.runtime.other_kind(said):
                 error = UserError(other_kind)
         if generation.snapshot is source.snapshot and source.found_in is not None:
-            # It is not known what belongs to it: what is on disk now counts as loaded, too.
+            # Which files belong to it is unknown, so all that are on disk now count as loaded.
             now = await off_loop(source.found_in.read)
             generation.snapshot = replace(source.snapshot, modules={**now.modules, **source.snapshot.modules})
         could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
@@ -192,7 +194,7 @@ class Loader:
         return loaded
 
     def _keep(self, generation: Generation, *, good: bool, could_not_start: bool = False) -> Loaded:
-        """Keep what was loaded: before the event, after which it can be compared and rolled back to."""
+        """Store what was loaded, before the event: after it, it can be compared and rolled back to."""
         number, snapshot, back_to = generation.number, generation.snapshot, generation.source.back_to
         return self.history.keep(Loaded(number, snapshot, good, back_to, self._clock.time(), could_not_start))
 
@@ -216,14 +218,14 @@ class Loader:
                 cause.back_to,
             )
         )
-        # Not before: what the base lacks it imports now, and forks that are asked of it meanwhile wait.
+        # Not earlier: the base imports what it lacks now, and forks requested of it wait.
         self._bases.learn(manifest.imports)
 
     # -- generations ----------------------------------------------------------------------------------
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """Running control processes, templates and bases."""
+        """The running control, template, and base processes."""
         own = (process for generation in self._alive.values() for process in generation.processes)
         return (*self._bases.processes, *own)
 
@@ -235,14 +237,14 @@ class Loader:
             self.current.leave_unchosen()
 
     def kill(self, reason: str) -> None:
-        """End everything but job and inference processes now."""
+        """Kill everything except job and inference processes now."""
         self.stop()
         for generation in self._alive.values():
             generation.kill(reason)
         self._bases.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """End everything but job and inference processes, also of a generation that was abandoned."""
+        """End everything except job and inference processes, abandoned generations included."""
         self.stop()
         for generation in tuple(self._alive.values()):
             self._end(generation, reason)
@@ -251,7 +253,7 @@ class Loader:
         await self._bases.close(reason)
 
     def _make(self, source: Source, cause: Cause) -> Generation:
-        # What is missing on disk may still appear while it loads (`Sources.complete`).
+        # A file missing on disk may still appear while it loads (`Sources.complete`).
         missing = frozenset[str]() if source.found_in else source.snapshot.missing
         runtime = self._project.make_runtime(source.environment, Modules(source.snapshot.modules, missing))
         generation = Generation(
@@ -266,7 +268,7 @@ class Loader:
         self._end(generation, reason)
 
     def _end(self, generation: Generation, reason: str) -> None:
-        """End its processes, but for jobs, in the background."""
+        """End its processes, except jobs, in the background."""
         released = self._inference.released(generation.number)
         task = asyncio.create_task(generation.end(reason, released), name=f"end {generation.number}")
         self._ending.add(task)

@@ -1,11 +1,11 @@
-"""When a generation is loaded: at the start, at each save that matters, and when asked.
+"""Decides when to load a generation: at the start, at each relevant save, and on request.
 
-A load begins with the first sign of a save and switches once it has been quiet for a moment; a later save
-cancels it and starts the next one. Only content counts: what is the same again, or belongs to nothing that
-runs, does nothing.
+A load starts at the first event of a save and switches once no event has come for a moment; a later save
+cancels it and starts the next one. Only content counts: a save that changes nothing, or only files that the
+agent does not use, has no effect.
 
-A roll back loads what was kept of an earlier load and reads no file: what counts as a save after it is still
-what differs from the disk as it was last loaded.
+A roll-back loads the kept modules of an earlier load and reads no file. Saves after it are still compared
+with the disk as it was last loaded.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from agent_tui.processes.process import Emit
 from agent_tui.runtimes.threads import off_loop
 
 QUIET_S = 0.03
-"""A save is often several events (truncate, write, rename): what follows within this time belongs to it."""
+"""A save is often several events (truncate, write, rename): events within this time belong to one save."""
 
 PATIENCE_S = 5.0
-"""How long saves may keep a load from being finished by starting it over."""
+"""How long saves may keep restarting a load before it is finished anyway."""
 
 OVERTAKEN = "a later save overtook it"
 OVER = "agent-tui is stopping: nothing is loaded any more"
@@ -44,22 +44,22 @@ FAILED = "internal error while loading; try again"
 
 AGAIN_S = 1.0
 LONGEST_AGAIN_S = 60.0
-"""Pauses before a load whose processes could not start, or a watch that ended, is retried."""
+"""Pauses before a load whose processes failed to start, or a watch that ended, is retried."""
 
 FRESH_S = 2.0
-"""A file's own time says when it was saved, if it is not older than this."""
+"""A file's modification time counts as the time of the save if it is no older than this, in s."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A caller that waits for a load: of what is on disk, or of what was kept."""
+    """A caller waiting for a load: of the files on disk, or of a kept load."""
 
     done: "asyncio.Future[bool]"
     kept: Loaded | None = None
 
 
 class Reloader:
-    """Runs one load at a time; `run()` goes on until it is cancelled."""
+    """Runs one load at a time; `run()` continues until it is cancelled."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class Reloader:
         emit: Emit,
         quiet_s: float = QUIET_S,
     ) -> None:
-        """Without `watch` only `reload()` loads again.
+        """Without `watch`, only `reload()` loads again.
 
-        `read_environment` returns what environment files and config file say now. It may take seconds.
+        `read_environment` returns the current environment files and config file. It may take seconds.
         """
         self._loader = loader
         self._sources = sources
@@ -88,26 +88,26 @@ class Reloader:
         self._flaps = FlapDetector()
         self._paused = False
         self._woken = asyncio.Event()
-        """Something may have changed on disk, or was requested."""
+        """Set when something may have changed on disk, or was requested."""
         self._changed_at = 0.0
-        """When the watch last saw something, monotonic."""
+        """When the watch last reported something, monotonic."""
         self._quiet = asyncio.Event()
-        """Of the running load: set while nothing was seen for `quiet_s`."""
+        """Of the running load: set while nothing was reported for `quiet_s`."""
         self._requests: list[_Request] = []
         self._over = self._retry = False
         self._retry_s = AGAIN_S
         self._last: Snapshot | None = None
-        """What was on disk at the last load of it, whether or not it went well."""
+        """The files on disk at the last load from disk, successful or not."""
         self._history = loader.history
         self._back: Loaded | None = None
-        """What runs after a roll back, while that is not what is on disk."""
+        """The load that is current after a roll-back, while it differs from the disk."""
 
-    # -- what the engine asks -------------------------------------------------------------------------
+    # -- for the engine -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Load, and stay to load again. Callers that still wait for a load when it ends get a UserError.
+        """Load, then wait for reasons to load again. Callers still waiting at the end get a UserError.
 
-        It can be run again after an error: what is loaded stays so.
+        Can be run again after an error, and keeps what is loaded.
         """
         try:
             await self._run()
@@ -122,9 +122,9 @@ class Reloader:
             self._requests.clear()
 
     async def reload(self) -> bool:
-        """Load now, whether or not anything changed; return False when it does not load.
+        """Load now, changed or not; return False if it does not load.
 
-        Raise UserError when nothing is loaded any more.
+        Raise UserError if nothing is loaded any more.
         """
         if self._flaps.ignored:
             self._flaps.forget()
@@ -132,10 +132,9 @@ class Reloader:
         return await self._request(None)
 
     async def roll_back(self, number: int) -> bool:
-        """Load what was kept of a generation as the next one; return False when it does not load any more.
+        """Load a kept generation's code as the next generation; return False if it does not load any more.
 
-        Raise UserError if it is not kept, did not load, or is the one that serves; also when nothing is
-        loaded any more.
+        Raise UserError if it is not kept, did not load, or is current, or if nothing is loaded any more.
         """
         kept = self._history.to_load(number)
         current = self._loader.current
@@ -144,12 +143,12 @@ class Reloader:
         return await self._request(kept)
 
     async def diff(self, number: int, against: int | None) -> str:
-        """Return what changed from the load before, or from another. Raise UserError if one is not kept."""
+        """Return the diff from the load before, or from another one. Raise UserError if one is not kept."""
         before, after = self._history.pair(number, against)
         return await off_loop(difference, before, after, self._sources.folder)
 
     def pause(self, paused: bool) -> None:
-        """Ignore saves until it is called with False; then load what changed meanwhile."""
+        """Ignore saves until called with False; then load what changed in between."""
         self._paused = paused
         self._report_watching()
         self._woken.set()
@@ -194,7 +193,7 @@ class Reloader:
                     self._woken.set()
             except OSError as error:
                 now = self._clock.monotonic()
-                if now - failed_at > 2 * LONGEST_AGAIN_S:  # and not the same trouble still
+                if now - failed_at > 2 * LONGEST_AGAIN_S:  # and it is not the same failure continuing
                     pause_s = AGAIN_S
                     text = f"file watching failed ({error}): press r after a save until it works again"
                     self._emit(Notice(LogLevel.WARN, text))
@@ -204,7 +203,7 @@ class Reloader:
             self._watch_all()
 
     async def _answer(self) -> None:
-        """Load what was requested first, for all that requested the same before anything else was."""
+        """Serve the first request, and those after it that ask for the same load."""
         wanted = self._requests[0].kept
         requests = list(itertools.takewhile(lambda each: each.kept is wanted, self._requests))
         del self._requests[: len(requests)]
@@ -219,12 +218,12 @@ class Reloader:
             if not each.done.done():
                 each.done.set_result(loaded)
 
-    # -- a load of what is on disk --------------------------------------------------------------------
+    # -- loading from disk ----------------------------------------------------------------------------
 
     async def _load_disk(self, forced: str = "") -> bool:
-        """Load what is on disk, again as long as saves overtake it; return False when that failed.
+        """Load the files on disk, again while saves overtake it; return False if it failed.
 
-        `forced` is the cause of a load that does not depend on a change.
+        `forced` is the cause of a load that does not need a change.
         """
         began, accept_new = self._clock.monotonic(), False
         while True:
@@ -234,7 +233,7 @@ class Reloader:
             if (pause_s := self._flaps.pause_s(changed, snapshot.written)) and not forced:
                 await self._pause_for(pause_s)
                 if self._requests or self._paused:
-                    self._woken.set()  # a request, or nothing at all, comes first
+                    self._woken.set()  # a request, or a pause, comes first
                     return True
                 snapshot = await self._read()
                 changed = self._changed(snapshot)
@@ -244,14 +243,14 @@ class Reloader:
             if self._back is not None and not (forced or changed):
                 return await self._load_kept(self._back, str(packages))
 
-            # The environment is read before the load begins, and to its end: a FIFO gives its content once,
-            # so a load that is overtaken must not have taken it.
+            # The environment is read completely before the load starts: a FIFO yields its content once, and a
+            # load that is overtaken must not consume it.
             reading_since = self._clock.monotonic()
             environment = await self._read_environment()
             began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
             if self._woken.is_set() and not self._paused:
-                # Load the modules as they are now, not as they were before a FIFO gave its content. The other
-                # files stay as they were: one that was saved meanwhile may have been read before that.
+                # Load the modules as they are now, not as they were before a FIFO yielded its content. The
+                # other files stay as they were: one that was saved since may have been read before that.
                 snapshot = replace(await self._read(), others=snapshot.others)
                 changed = self._changed(snapshot)
                 if not (forced or changed or packages):
@@ -278,7 +277,7 @@ class Reloader:
             return loaded.good
 
     async def _load_unless_overtaken(self, source: Source, cause: Cause, began: float) -> Loaded | None:
-        """Return what became of the load; None if a later save made it worthless, so that it was cancelled.
+        """Run a load and return its result; None if a later save overtook and cancelled it.
 
         Raise Appeared as the load does.
         """
@@ -294,7 +293,7 @@ class Reloader:
                     continue
                 impatient = self._clock.monotonic() - began > PATIENCE_S
                 if self._requests or impatient or self._loader.is_switching:
-                    # What came now gets its own round: this load is finished first, without further waiting.
+                    # What comes now gets its own round: finish this load first, without waiting longer.
                     self._quiet = asyncio.Event()
                     quiet.set()
                     await asyncio.wait({load})
@@ -318,7 +317,9 @@ class Reloader:
             woken.cancel()
 
     def _retry_later(self, loaded: Loaded) -> None:
-        """After a load that says nothing about the code: its processes could not be started."""
+        """Schedule another load if this one's processes could not start, which says nothing about the
+        code.
+        """
         if not loaded.could_not_start:
             self._retry_s = AGAIN_S
             return
@@ -330,14 +331,14 @@ class Reloader:
         asyncio.get_running_loop().call_later(self._retry_s, retry)
         self._retry_s = min(2 * self._retry_s, LONGEST_AGAIN_S)
 
-    # -- a load of what was kept ----------------------------------------------------------------------
+    # -- loading a kept load --------------------------------------------------------------------------
 
     async def _load_kept(self, kept: Loaded, text: str = "") -> bool:
-        """Load what was kept. It cannot be overtaken: saves that come meanwhile are the next round's."""
+        """Load a kept load. Saves cannot overtake it: the next round handles them."""
         before = self._history.newest
         assert self._last is not None
         assert before is not None
-        # Its modules, but the environment of now.
+        # Its modules, with the current environment.
         snapshot = replace(self._last, modules=kept.snapshot.modules, missing=kept.snapshot.missing)
         number = kept.back_to or kept.number
         is_on_disk = snapshot.modules.items() <= (await self._read()).modules.items()
@@ -354,7 +355,7 @@ class Reloader:
         self._flaps.load_ended(loaded.at)
         if loaded.good:
             self._back = None if is_on_disk else loaded
-        self._woken.set()  # a save from before it, or from meanwhile, was not examined
+        self._woken.set()  # a save before or during it was not examined
         return loaded.good
 
     # -- what changed ---------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ class Reloader:
         return snapshot
 
     def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
-        """Return the files that differ from what was last loaded, and are not ignored."""
+        """Return the files that differ from the last load and are not ignored."""
         return self._counted(differing(self._last, snapshot)) if self._last is not None else ()
 
     async def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
@@ -375,7 +376,7 @@ class Reloader:
         return tuple(sorted(each for each in paths if each not in self._flaps.ignored))
 
     async def _pause_for(self, pause_s: float) -> None:
-        """Wait, unless something is requested meanwhile or reloads are paused."""
+        """Wait, unless something is requested or reloads are paused."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 while not (self._requests or self._paused):
@@ -392,7 +393,7 @@ class Reloader:
     def _cause(
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
-        before = self._history.newest  # what was rolled back to, too
+        before = self._history.newest  # may be what was rolled back to
         differ = self._counted(differing(before.snapshot, snapshot)) if before is not None else ()
         names = tuple(map(str, differ))
         if forced:
@@ -401,7 +402,7 @@ class Reloader:
         return Cause(str(changed[0] if changed else packages), saved_at, names)
 
     def _saved_at(self, changed: tuple[Path, ...], snapshot: Snapshot) -> float:
-        """Return when the last of them was saved, monotonic."""
+        """Return when the last of these files was saved, monotonic."""
         written = [snapshot.written[str(path)] for path in changed if str(path) in snapshot.written]
         age = time.time() - max(written, default=0.0)
         return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._changed_at
@@ -416,20 +417,20 @@ class Reloader:
 
 
 class FlapDetector:
-    """Finds files that loading itself rewrites: each load would cause the next one, for ever.
+    """Finds files that loading itself rewrites, so that each load would cause the next one.
 
     The rule: a file that was rewritten during each of the last `most_loads` loads, and never between two of
-    them, is flapping and gets ignored. How often it changes does not tell: where a load takes a second, who
-    saves each half second by hand changes the file during each load, too. So from `suspect_after` loads on,
-    the next one waits for twice as long as the last change took to come. A person's next save falls into
-    that pause; what loading writes cannot.
+    them, is flapping and is ignored. Its rate of change proves nothing: if a load takes a second, a person
+    who saves every half second changes the file during each load too. So from `suspect_after` loads on, the
+    next load waits for twice the time that the last change took to come. A person's next save falls into that
+    pause; a write by the load cannot.
     """
 
     DYING_S = 0.1
-    """For the processes of a load that was cancelled to be gone."""
+    """How long the processes of a cancelled load may still run, in s."""
 
     TICK_S = 0.01
-    """The time of a file may be this much behind."""
+    """How far a file's time may be behind, in s."""
 
     MOST_PAUSE_S = 5.0
 
@@ -440,20 +441,20 @@ class FlapDetector:
         suspect_after: int = 4,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`now` is in Unix time, as files have it."""
+        """`now` returns Unix time, the time of files."""
         self.ignored: frozenset[Path] = frozenset()
         self._most_loads = most_loads
         self._suspect_after = suspect_after
         self._now = now
         self._began_at = self._ended_at = 0.0
-        """Of the last load."""
+        """Of the last load, in Unix time."""
         self._rows: dict[Path, int] = {}
         """By file, how many loads in a row rewrote it before the last one."""
 
     def load_began(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
-        """Note what this load is for; return the files whose later changes are ignored from here on.
+        """Note what a load starts for; return the files that are ignored from now on.
 
-        `written` is when they were last written, in Unix time.
+        `written` is when files were last written, in Unix time.
         """
         self._rows = self._in_last_load(changed, written)
         self._began_at, self._ended_at = self._now(), math.inf
@@ -468,7 +469,7 @@ class FlapDetector:
         self._ended_at = self._now() + self.DYING_S
 
     def pause_s(self, changed: Iterable[Path], written: Mapping[str, float]) -> float:
-        """Return how long the next load should wait, to see whether these files change without one.
+        """Return how long the next load should wait, in s, to see whether these files change without a load.
 
         0 unless all of them are suspect.
         """
@@ -479,14 +480,14 @@ class FlapDetector:
         return min(2 * (took_s + self.DYING_S), self.MOST_PAUSE_S)
 
     def forget(self) -> None:
-        """Ignore nothing any more."""
+        """Stop ignoring files."""
         self.ignored = frozenset()
         self._rows = {}
 
     def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
-        """Return the rows of those that were last written during the last load, this load included.
+        """Return the counts of files that were last written during the last load, that load included.
 
-        A file that is gone counts as such: nobody deletes one during each of seven loads.
+        A deleted file counts as written then: no one deletes a file during each of seven loads.
         """
         first, last = self._began_at - self.TICK_S, self._ended_at
         return {
@@ -497,6 +498,6 @@ class FlapDetector:
 
 
 async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    if not task.cancelling():  # a second time would take the reason of the first one away
+    if not task.cancelling():  # a second cancel would drop the reason of the first
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)

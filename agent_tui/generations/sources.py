@@ -1,10 +1,10 @@
-"""Which files a generation is made of, what is in them now, and seeing that one may have changed.
+"""The files of a generation: which ones, their content now, and a watch for changes.
 
-Modules are followed from the agent's file over all that is imported anywhere in it, functions included, so
-that a file nobody imports does nothing when it is saved. What only running shows, the manifest tells.
+Modules are found by following all imports from the agent's file, those inside functions too, so that saving
+an unrelated file has no effect. What only running shows comes from the manifest.
 
-Files are somebody's work in progress: what cannot be read or scanned is left out, and the agent's interpreter
-finds it on disk, or says what is wrong with it.
+Files may be half written: what cannot be read or scanned is left out. The agent's interpreter then finds it
+on disk, or reports what is wrong.
 """
 
 import asyncio
@@ -34,42 +34,48 @@ from agent_tui.runtimes.node.imports import stem as node_stem
 
 MOST_MODULES = 5000
 MOST_BYTES = 64 * 2**20
-"""Of all modules together; those beyond it are loaded from disk, as are single ones beyond `LARGEST`."""
+"""Bytes of all modules together. Those beyond it are loaded from disk, as are single ones above `LARGEST`."""
 
 LARGEST = 8 * 2**20
 MOST_FOLDERS = 2000
 
 RACY_S = 2.0
-"""A file this young may change again without a new time; it is read each time, as git does it."""
+"""Age in seconds below which a file may change again without a new time; it is read each time, as git
+does.
+"""
 
 MOST_DIGESTED = LARGEST
-"""Bytes of a watched file beyond which its time and size stand for its content: reading it would be felt."""
+"""Bytes of a watched file above which its time and size stand for its content, because reading it takes too
+long.
+"""
 
 STEP_MS = 10
-"""A burst of events is reported after this long without another one."""
+"""Milliseconds without another event after which a burst of events is reported."""
 
 MOST_MS = 30
 LOOK_MS = 1000
-"""Some file systems (network, containers) report nothing: all files are read this often anyway."""
+"""Milliseconds between two checks of all files: some file systems (network, containers) report no events."""
 
 _Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Content by absolute path: `modules` as the import system spells them, `others` as digests."""
+    """File contents by absolute path: `modules` in full, with paths as the import system spells them,
+    `others` as digests.
+    """
 
     modules: Mapping[str, bytes]
     others: Mapping[str, bytes]
     missing: frozenset[str] = frozenset()
-    """Modules, without suffix, that something imports and that were not there."""
+    """Modules, without suffix, that are imported and did not exist."""
     written: Mapping[str, float] = field(default_factory=dict, compare=False)
-    """When the files that are there were last written, in Unix time."""
+    """When each file was last written, in Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file as it was read. `stamp` is None while it is too young to be trusted."""
+    """A file as it was read. `stamp` is None while the file is too young to trust it."""
 
     stamp: _Stamp | None
     content: bytes
@@ -78,7 +84,7 @@ class _File:
 
 
 class Appeared(UserError):
-    """A module that was missing when the files were read was there when the agent's file imported it."""
+    """A module that was missing when the files were read existed when the agent's file imported it."""
 
 
 class Sources:
@@ -87,9 +93,9 @@ class Sources:
     def __init__(
         self, agent: Path, *, cwd: Path, globs: Sequence[str] = (), roots: Sequence[str] = ()
     ) -> None:
-        """`roots` are further entries of the agent's `sys.path`. Raises UserError for a bad pattern."""
+        """`roots` are additional entries of the agent's `sys.path`. Raise UserError for a bad pattern."""
         self._is_node = agent.suffix.lower() in JAVASCRIPT
-        # Node knows a module by its path with links resolved.
+        # Node identifies a module by its path with links resolved.
         self._agent = os.path.realpath(agent) if self._is_node else str(normalized(agent))
         first = os.path.dirname(os.path.realpath(agent))
         self._roots: dict[str, None] = {first: None}
@@ -101,14 +107,16 @@ class Sources:
         self._digests: dict[str, _File] = {}
         self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
         self._resolver: Resolver | NodeResolver = self._make_resolver()
-        """Of the last reading; its folders are those in which a change can matter."""
+        """Of the last read; its folders are those in which a change can matter."""
         self._one = threading.RLock()
         self.folders: frozenset[Path] = frozenset()
-        """Folders in which a change can matter, each to be watched by itself, as of the last `read`."""
+        """Folders in which a change can matter, as of the last `read`; each is watched without its
+        subfolders.
+        """
         self.learn(roots, ())
 
     def learn(self, roots: Iterable[str], files: Iterable[str]) -> None:
-        """Takes what a loaded generation showed: folders that it imports from, files that it imported."""
+        """Add what a loaded generation showed: folders that it imports from, and files that it imported."""
         with self._one:
             self._roots |= dict.fromkeys(
                 each for each in roots if os.path.isabs(each) and not _installed(each)
@@ -116,17 +124,17 @@ class Sources:
             self._learned |= dict.fromkeys(each for each in files if not _installed(each))
 
     def read(self) -> Snapshot:
-        """What is on disk now."""
+        """Return the files as they are on disk now."""
         with self._one:
             return self._read()
 
     def complete(
         self, snapshot: Snapshot, roots: Iterable[str], files: Collection[str], accept_new: bool
     ) -> Snapshot:
-        """Return what was loaded: with the modules that only loading showed to belong to the agent.
+        """Return what was loaded, with the modules that only loading showed.
 
-        `roots` and `files` are what it imports from and has imported. Raise Appeared, unless new modules are
-        accepted, if one was not there when the rest was read: what was loaded may be two versions.
+        `roots` and `files` are what the agent imports from and has imported. Raise Appeared, unless
+        `accept_new`, if one of them did not exist when the rest was read: the load may mix two versions.
         """
         self.learn(roots, files)
         now = self.read()
@@ -136,11 +144,12 @@ class Sources:
         imported = late.intersection(files)
         if imported and not accept_new:
             raise Appeared(f"{min(imported)} appeared while the agent's file was loading")
-        # What was saved since and is not loaded yet belongs to the next generation, and never to this one.
+        # What was saved since and is not loaded yet belongs to the next generation only.
         found = {path: content for path, content in now.modules.items() if path not in late - imported}
         modules = {**found, **snapshot.modules}
         missing = (snapshot.missing | now.missing).difference(map(_stem, modules))
-        # Those of the modules that only loading showed: unknown until now, they are no change.
+        # Settings files of modules that only loading showed: they were unknown until now, so they are no
+        # change.
         settings = {path: now.others[path] for path in self._node_settings(modules) if path in now.others}
         return replace(snapshot, modules=modules, missing=missing, others={**settings, **snapshot.others})
 
@@ -179,23 +188,23 @@ class Sources:
         return Snapshot(modules, others, frozenset(resolver.missing), written)
 
     def changed(self, since: Snapshot) -> tuple[Path, ...]:
-        """Files that differ now, new and deleted ones too, sorted."""
+        """Return the files that differ now, sorted, new and deleted ones included."""
         return differing(since, self.read())
 
     @property
     def folder(self) -> str:
-        """That of the agent's file."""
+        """The folder of the agent's file."""
         return os.path.dirname(self._agent)
 
     @property
     def any_name(self) -> bool:
-        """Whether files of any name can matter, and not only modules and environment files."""
+        """Whether files of any name can matter, not only modules and environment files."""
         return bool(self._globs)
 
     # -- modules --------------------------------------------------------------------------------------
 
     def _listing(self, folder: str) -> frozenset[str]:
-        """Names in a folder; none if it is not one."""
+        """Return the names in a folder; empty if it is not a folder."""
         try:
             status = os.stat(folder)
             kept = self._listings.get(folder)
@@ -209,7 +218,7 @@ class Sources:
         return names
 
     def _file(self, path: str, most_bytes: int) -> _File | None:
-        """A file's content, read again if it may have changed; None if it cannot be read or is too large."""
+        """Return a file, read again if it may have changed; None if it cannot be read or is too large."""
         try:
             status = os.stat(path)
             stamp = _stamp(status)
@@ -241,15 +250,15 @@ class Sources:
             yield from pattern.find(self._resolver.folders)
 
     def _node_settings(self, modules: Iterable[str]) -> Iterator[str]:
-        """Yield what changes how these modules of an agents-js project are read."""
+        """Yield the settings files that change how these agents-js modules are read."""
         if isinstance(self._resolver, NodeResolver):
             yield from settings_files((*self._env_folders, *map(os.path.dirname, modules)))
             yield from self._resolver.configs
 
     def _digest(self, path: str) -> _File | None:
-        """A file with what its content comes to, read again if it may have changed.
+        """Return a file with a digest as its content, read again if it may have changed.
 
-        The content is empty for what cannot be read or is no regular file; None for what is not there.
+        The digest is empty for a file that is unreadable or not regular; None for a missing file.
         """
         try:
             status = os.stat(path)
@@ -265,7 +274,7 @@ class Sources:
 
 
 def _all_imports(content: bytes) -> tuple[Import, ...]:
-    """Return each module once, whenever it is imported: a superset costs nothing."""
+    """Return each imported module once, whenever it is imported: a superset does no harm."""
     return tuple({Import(each.module, each.level): None for each in imports_of(content)})
 
 
@@ -279,12 +288,14 @@ def _digest(path: str, status: os.stat_result) -> bytes:
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
-    """Differs after each write: the time of a file's status cannot be set, as that of its content can."""
+    """Return a value that changes with each write. Unlike the modification time, a file's change time cannot
+    be set.
+    """
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _written(status: os.stat_result) -> float:
-    """When it was last written, in Unix time, also where its own time was set back."""
+    """Return when it was last written, in Unix time, even if its modification time was set back."""
     return max(status.st_mtime, status.st_ctime)
 
 
@@ -293,28 +304,28 @@ def _is_young(status: os.stat_result) -> bool:
 
 
 def _stem(path: str) -> str:
-    """Return a module's path without suffix, a package's without `__init__.py`."""
+    """Return a module's path without suffix, or a package's without `__init__.py`."""
     if not path.endswith(".py"):
         return node_stem(path)
     return path.removesuffix("/__init__.py").removesuffix(".py")
 
 
 def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:
-    """Paths whose content is not the same in both, sorted."""
+    """Return the paths whose content differs, sorted."""
     old, new = {**before.modules, **before.others}, {**now.modules, **now.others}
     return tuple(sorted(Path(path) for path in {*old, *new} if old.get(path) != new.get(path)))
 
 
 def is_settings_file(name: str) -> bool:
-    """`.env`, `.env.local` and `agent-tui.toml`, not `.envrc`."""
+    """Return whether it is `.env`, `.env.*`, or `agent-tui.toml` (not `.envrc`)."""
     return name in (".env", CONFIG) or name.startswith(".env.")
 
 
 class _Pattern:
-    """A pattern of `--watch`, for a walk that ends: `glob` follows links in circles."""
+    """A `--watch` pattern. Unlike `glob`, its walk does not follow links in circles."""
 
     def __init__(self, pattern: str, cwd: Path) -> None:
-        """Raises UserError for one that names nothing."""
+        """Raise UserError for an empty pattern."""
         if not pattern.strip() or "\0" in pattern:
             raise UserError(f"--watch: {pattern!r} is not a file pattern; use one such as 'prompts/**/*.md'")
         parts = os.path.join(cwd, os.path.expanduser(pattern)).split(os.sep)
@@ -323,7 +334,7 @@ class _Pattern:
         self._parts = [part for part in parts[len(fixed) :] if part]
 
     def find(self, folders: set[str]) -> Iterator[str]:
-        """Yield the regular files, and add the folders in which there may be others."""
+        """Yield the matching regular files, and add the folders in which others may appear."""
         start, parts = self._start, self._parts
         while not os.path.isdir(start):
             start, name = os.path.split(start)
@@ -355,7 +366,7 @@ class _Pattern:
 
 
 def _step(parts: Sequence[str], places: frozenset[int], name: str) -> frozenset[int]:
-    """The places in a pattern's parts after a name, from all of these; `**` is any number of folders."""
+    """Return the positions in the pattern's parts after one more name; `**` matches any number of folders."""
     reached = set()
     for place in places:
         if place == len(parts):
@@ -368,7 +379,7 @@ def _step(parts: Sequence[str], places: frozenset[int], name: str) -> frozenset[
 
 
 def _skipping(parts: Sequence[str], places: set[int]) -> frozenset[int]:
-    """These places, and those after each `**`, which may be nothing at all."""
+    """Return these positions and those after each `**`, which may match nothing."""
     for place in sorted(places):
         while place < len(parts) and parts[place] == "**":
             place += 1
@@ -381,10 +392,10 @@ def _installed(path: str) -> bool:
 
 
 class Watch:
-    """Watches while it is entered; `next()` also knows of changes from before it was called."""
+    """Watches folders while it is entered. `next()` also reports changes from before it was called."""
 
     def __init__(self, *, any_name: bool = False) -> None:
-        """`any_name`: files of any name matter, and not only modules and settings files."""
+        """`any_name`: files of any name matter, not only modules and settings files."""
         self._filter: Callable[[Change, str], bool] | None = None if any_name else _matters
         self._folders: frozenset[Path] = frozenset()
         self._changed = asyncio.Event()
@@ -401,7 +412,7 @@ class Watch:
             await asyncio.gather(*self._watching, return_exceptions=True)
 
     def follow(self, folders: Iterable[Path]) -> None:
-        """Watches these from now on, each by itself and not what is below it."""
+        """Watch these folders from now on, without their subfolders."""
         there = frozenset(each for each in folders if each.is_dir())
         if there == self._folders and self._watching:
             return
@@ -413,9 +424,9 @@ class Watch:
         task.add_done_callback(self._watching.discard)
 
     async def next(self) -> None:
-        """Returns once something may have changed since the last call.
+        """Wait until something may have changed since the last call.
 
-        Raises OSError when none can be seen any more, until `follow` is called again.
+        Raise OSError if watching failed, until `follow` is called again.
         """
         await self._changed.wait()
         self._changed.clear()
@@ -424,7 +435,7 @@ class Watch:
             raise error
 
     async def _watch(self, folders: frozenset[Path], stop: asyncio.Event) -> None:
-        self._changed.set()  # what came between the old watch and this one
+        self._changed.set()  # something may have changed between the old watch and this one
         try:
             async for _ in awatch(
                 *folders,
@@ -438,13 +449,13 @@ class Watch:
                 ignore_permission_denied=True,
             ):
                 self._changed.set()
-        except Exception as error:  # whatever it is: saves are not seen any more, and somebody has to say so
+        except Exception as error:  # the watch has ended, whatever the error: report it
             if stop is self._stop:
                 self._error = OSError(str(error))
                 self._changed.set()
 
 
 def _matters(change: Change, path: str) -> bool:
-    """Modules, environment and config files, and what may be a folder."""
+    """Return whether a changed path may be a module, an environment or config file, or a folder."""
     name = Path(path).name
     return name.endswith((".py", ".toml", *SUFFIXES)) or name.startswith(".env") or "." not in name

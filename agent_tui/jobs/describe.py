@@ -1,4 +1,4 @@
-"""A job and its token in words: what the server sent, without what must not be shown."""
+"""A job and its token as text: what the server sent, without secrets."""
 
 import base64
 import json
@@ -11,10 +11,10 @@ from google.protobuf.json_format import MessageToDict
 from agent_tui.jobs.record import JobRecord
 
 KEPT = 200
-"""Jobs that are over and can still be told of; the oldest go first."""
+"""Ended jobs that are still described; the oldest are dropped first."""
 
 MAX_KEPT = 16_384
-"""Characters of each of those."""
+"""Most characters of each description."""
 
 HIDDEN = "•••"
 SECRETS = frozenset({"token", "turn_password"})
@@ -22,27 +22,27 @@ SECRETS = frozenset({"token", "turn_password"})
 
 
 class Descriptions:
-    """What is told of the last jobs that are over; their tokens are kept no longer than they."""
+    """Descriptions of the last ended jobs. Their tokens are not kept longer than these."""
 
     def __init__(self, clean: Callable[[str, int], str]) -> None:
-        """`clean` returns a text masked and then cut to a number of characters."""
+        """`clean` masks secrets and shortens the text to a number of characters."""
         self._clean = clean
         self._past: dict[str, str] = {}
 
     def keep(self, record: JobRecord) -> None:
-        """Keeps a job's description as it is now."""
+        """Store the job's current description."""
         self._past.pop(record.id, None)
         self._past[record.id] = self._clean(describe(record), MAX_KEPT)
         while len(self._past) > KEPT:
             del self._past[next(iter(self._past))]
 
     def of_past(self, job_id: str) -> str | None:
-        """The description of a job that is over, None when it is not known."""
+        """Return the description of an ended job, or None if it is unknown."""
         return self._past.get(job_id)
 
 
 def describe(record: JobRecord) -> str:
-    """The token's claims, how the agent joins, and the job as JSON."""
+    """Return the token's claims, how the agent joins, and the job as JSON."""
     job = _masked(MessageToDict(record.job, preserving_proto_field_name=True))
     return "\n".join(
         [
@@ -60,7 +60,7 @@ def describe(record: JobRecord) -> str:
 
 
 def describe_token(token: str) -> str:
-    """A JSON web token's header and claims. The signature, which makes it a key, is left out."""
+    """Return the header and claims of a JSON Web Token, without its signature."""
     if not token:
         return "none yet: the server sends it with the assignment"
     try:

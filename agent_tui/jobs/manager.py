@@ -1,4 +1,4 @@
-"""The job manager: one answer to each offer, one record and one end per job, and reports to the server."""
+"""The job manager: one answer per offer, one record and one end per job, and reports to the server."""
 
 import asyncio
 import contextlib
@@ -24,31 +24,31 @@ from agent_tui.worker.worker import Worker
 TOO_LATE = "the offer was too old to answer: agent-tui, the machine, or the connection had stalled"
 
 ASSIGNMENT_S = 7.5
-"""The assignment may never come (worker-protocol §6.3); the SDKs wait as long."""
+"""How long to wait for an assignment, which may never come (worker-protocol §6.3); as long as the SDKs do."""
 
 SLICE_S = 0.5
-"""However long this process stands still, it costs what it waits for no more than this."""
+"""While this process is stalled, a wait loses at most this much of its time."""
 
 MAX_LAUNCHES = 2
-"""A process that dies before the job's entry ran costs the job nothing, once."""
+"""A process that dies before the job's entry function runs is replaced once."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What a job takes from the options and the server in use, read when it is needed."""
+    """What a job uses of the options and the server, read when it starts."""
 
     url: str
     fake_job: bool
     api_secret: str = field(repr=False)
-    """Signs a new token for a restarted job; without it the old one is used until it expires."""
+    """Signs a new token for a restarted job; without it the old token is used until it expires."""
     debug_port: int = 0
-    """Where a job waits for a debugger; 0 for none."""
+    """The port on which a job waits for a debugger; 0 for none."""
     test_length_s: float | None = None
-    """How long a job dispatched from here may last; None for no limit."""
+    """How long a test job may run, in seconds; None for no limit."""
 
 
 class JobManager:
-    """Owns all job records. Its calls come from the server's events, from processes and from commands."""
+    """Owns all job records. Called for events of the server, for messages of processes, and by commands."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class JobManager:
         clean: Callable[[str, int], str],
         assignment_s: float = ASSIGNMENT_S,
     ) -> None:
-        """`changed` is called when a job has got its process, and once for each offer when it is over.
+        """`changed` is called when a job gets its process, and once per offer when it has ended.
 
-        `clean` returns a text masked and then cut to a number of characters.
+        `clean` masks secrets and shortens the text to a number of characters.
         """
         self._pool = pool
         self._control: Control | None = None
-        """The current generation's: it answers for the agent's functions."""
+        """The control process of the current generation, which runs the agent's functions."""
         self._settings = settings
         self._changed = changed
         self._clock = clock
@@ -83,14 +83,14 @@ class JobManager:
     # -- from the server ------------------------------------------------------------------------------
 
     def offer(self, offer: Offer, worker: Worker, test: TestDispatch | None = None) -> None:
-        """Takes an offer; the answer follows by itself. An offer of a job that is here is rejected.
+        """Accept an offer; a task answers it. Reject an offer of a job that is already known.
 
-        One past `answer_by` (the clock's `boottime`) gets none: the server has forgotten it.
+        An offer past `answer_by` (on the clock's `boottime`) gets no answer: the server has forgotten it.
         """
         job = offer.job
         if job.id in self._records:
             with contextlib.suppress(ValueError):
-                worker.answer(job.id, Reject())  # it is here already, and keeps its own story
+                worker.answer(job.id, Reject())  # the job is already here and keeps its record
             return
         control = None if self._pool.refusing else self._control
         generation = control.generation if control else 0
@@ -112,7 +112,7 @@ class JobManager:
             task.add_done_callback(lambda task: self._handled(record.id, task))
 
     def assigned(self, event: Assigned) -> None:
-        """Takes an assignment; one for a job that nobody waits for is ignored (worker-protocol §6.3)."""
+        """Handle an assignment; ignore one that no job waits for (worker-protocol §6.3)."""
         record = self._records.get(event.job_id)
         waiting = self._assignments.get(event.job_id)
         if record is None or waiting is None or waiting.done():
@@ -124,11 +124,12 @@ class JobManager:
         waiting.set_result(True)
 
     def terminated(self, job_id: str) -> None:
-        """The server ends the job. Idempotent; a job that is over is no error (worker-protocol §14.11).
+        """End a job that the server terminated. Idempotent; unknown jobs are ignored (worker-protocol
+        §14.11).
 
-        It also does so when a restarted job's old participant leaves (§9), once, and has forgotten the job
-        then. Should that one never come (the agent had not joined) and a real one be taken for it, the
-        server still removes the agent from the room, which ends the job.
+        The server also terminates a restarted job once when the old participant leaves (§9), and has
+        forgotten the job then. If that message never comes (the agent had not joined) and a real one is
+        mistaken for it, the server still removes the agent from the room, which ends the job.
         """
         record = self._records.get(job_id)
         if record is not None and record.farewell_due:
@@ -142,7 +143,7 @@ class JobManager:
 
     @property
     def records(self) -> tuple[JobRecord, ...]:
-        """All jobs that are not over."""
+        """All jobs that have not ended."""
         return tuple(self._records.values())
 
     @property
@@ -151,12 +152,12 @@ class JobManager:
         return tuple(r for r in self._records.values() if r.stage in (Stage.LAUNCHING, Stage.RUNNING))
 
     def describe(self, job_id: str) -> str | None:
-        """The job and its token in words, without secrets; also of the last jobs that are over."""
+        """Return the job and its token as text, without secrets; also for the last ended jobs."""
         record = self._records.get(job_id)
         return self._descriptions.of_past(job_id) if record is None else describe(record)
 
     def end(self, job_id: str, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER) -> bool:
-        """Ends a job in good order; False when there is no such job."""
+        """End a job gracefully; return False if there is no such job."""
         record = self._records.get(job_id)
         if record is None:
             return False
@@ -164,9 +165,9 @@ class JobManager:
         return True
 
     def restart(self, job_id: str, reason: str) -> str | None:
-        """Ends a job's process in good order and runs the job anew, as the same agent, on the newest code.
+        """Restart a job on the current code, as the same agent: end its process gracefully and start another.
 
-        Returns why that cannot be, or None. What the old process still says counts for nothing.
+        Return why that is not possible, or None. What the old process reports from now on is ignored.
         """
         record = self._records.get(job_id)
         if record is None:
@@ -184,7 +185,7 @@ class JobManager:
         return None
 
     def switched(self, control: Control, policy: ev.OnReload) -> None:
-        """Another generation took over: it gets the offers; jobs on older ones go on, restart or end."""
+        """Send offers to the new generation; jobs on older ones continue, restart, or end, by policy."""
         self._control, generation = control, control.generation
         for record in self.records:
             if record.process is None or record.process.generation >= generation:
@@ -196,16 +197,16 @@ class JobManager:
                 self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
 
     def drain(self) -> None:
-        """Takes no more offers."""
+        """Accept no more offers."""
         self.draining = True
 
     async def finished(self) -> None:
-        """Returns once no job is left that was taken."""
+        """Wait until no accepted job is left."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks.values()))
 
     async def close(self, reason: str) -> None:
-        """Takes no more offers, ends all jobs in good order and returns when they are over."""
+        """Accept no more offers, end all jobs gracefully, and wait until they have ended."""
         self.drain()
         for record in self.records:
             self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
@@ -241,7 +242,7 @@ class JobManager:
             self._emit(ev.Notice(LogLevel.ERROR, str(InternalError(f"handling job {job_id}", error))))
 
     def _broke(self, record: JobRecord, control: Control, error: Exception) -> None:
-        """An internal error ends the job, and is reported as its end. Whatever failed may fail again here."""
+        """Report an internal error as the job's end. The part that failed may fail again here."""
         why = str(InternalError("handling the job", error))
         if record.stage is Stage.ASKING:
             record.declined = why
@@ -263,7 +264,7 @@ class JobManager:
             control.outcome(record.id, why)
 
     async def _answer(self, record: JobRecord, control: Control) -> bool:
-        """Gives the offer its one answer. True: it is accepted, and the server was told so."""
+        """Answer the offer, once. Return True if it was accepted and the server was informed."""
         answer = await control.ask_request(record.job.SerializeToString(), record.id)
         if self._is_too_late(record):
             control.outcome(record.id, TOO_LATE)
@@ -275,16 +276,16 @@ class JobManager:
             if why is None:
                 return True
         record.declined = why or "declined by the request function"
-        # `await req.accept()` waits for this, also when it comes after we gave up to wait for an answer.
+        # `await req.accept()` waits for this, also after the time limit for the answer.
         control.outcome(record.id, record.declined)
         self._decline(record, why, terminate=answer.terminate)
         return False
 
     def _accept(self, record: JobRecord, accept: ch.AcceptArguments) -> str | None:
-        """Claims a process and tells the server; why it could not be told, if it could not."""
+        """Claim a process and accept the offer; return why the answer could not be sent, or None."""
         record.accept = accept
         record.accepted_at = self._clock.time()
-        # Before the answer is sent: the pool starts to prepare a process while the server still assigns.
+        # Before the answer: the pool prepares a process while the server assigns the job.
         record.lease = self._pool.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
         told = False
@@ -299,13 +300,13 @@ class JobManager:
         return None if told else "the connection was lost before the answer was sent"
 
     def _turn_away(self, record: JobRecord, why: str) -> None:
-        """Declines without asking the agent."""
+        """Decline without asking the agent."""
         record.declined, record.turned_away = why, True
         self._decline(record, why)
         self._over(record)
 
     def _decline(self, record: JobRecord, error: str | None, *, terminate: bool = False) -> None:
-        with contextlib.suppress(ValueError):  # an answer was on its way already
+        with contextlib.suppress(ValueError):  # it was answered before
             record.worker.answer(record.id, Reject(terminate))
         self._emit(ev.OfferAnswered(record.id, accepted=False, terminate=terminate, error=error))
 
@@ -313,7 +314,7 @@ class JobManager:
         return self._clock.boottime() >= record.answer_by
 
     def _ignore(self, record: JobRecord) -> None:
-        """The server has given the offer up: an answer would count for nothing (worker-protocol §6.3)."""
+        """Leave the offer unanswered: the server no longer waits for an answer (worker-protocol §6.3)."""
         record.worker.ignore(record.id)
         record.lost = TOO_LATE
 
@@ -339,7 +340,9 @@ class JobManager:
         self._finish(record)
 
     def _begin_anew(self, record: JobRecord) -> None:
-        """The old process is gone, and with it its participant: the identity is free."""
+        """Prepare the job for its next process. The old one has ended and its participant left: the identity
+        is free.
+        """
         record.restarting = None
         record.restarts += 1
         record.launches = 0
@@ -363,7 +366,7 @@ class JobManager:
         return not record.lost
 
     async def _claim_process(self, record: JobRecord) -> SupervisedProcess | None:
-        """A process for the job; None when the job has to end without one."""
+        """Return a process for the job; None if the job must end without one."""
         if record.told_to_end is not None:
             return None
         try:
@@ -411,12 +414,12 @@ class JobManager:
         return await ended
 
     def _worth_another_launch(self, record: JobRecord, end: ProcessEnd) -> bool:
-        """The process was dead before the job could begin, through no fault of the job."""
+        """Return whether the process died before the job started, without the job being the cause."""
         untouched = record.entry_at is None and record.crash is None and record.exiting is None
         return untouched and not end.killed and record.told_to_end is None and record.launches < MAX_LAUNCHES
 
     def _on_signal(self, record: JobRecord, signal: JobSignal) -> None:
-        """Keeps what the job's process says of it."""
+        """Record what the job's process reports."""
         match signal:
             case ch.EntryStarted(at=at) if record.entry_at is None:
                 record.entry_at = at
@@ -465,7 +468,7 @@ class JobManager:
 
     def _exiting(self, record: JobRecord, exiting: JobExiting) -> None:
         if not exiting.asked:
-            # The job had ended before it received the request to end or restart, whatever arrived first here.
+            # The job had ended before it read the request to end or restart, whichever arrived here first.
             record.restarting, record.farewell_due = None, False
             record.crash = record.crash or record.process_crash
         if record.restarting is not None:
@@ -475,7 +478,7 @@ class JobManager:
         self._report(record)
 
     def _report(self, record: JobRecord) -> None:
-        """Tells the server how the job ended, before the agent leaves the room (worker-protocol §8)."""
+        """Report to the server how the job ended, before the agent leaves the room (worker-protocol §8)."""
         if record.reported or record.terminated:
             return
         record.reported = True
@@ -511,7 +514,7 @@ class JobManager:
         self, record: JobRecord, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER
     ) -> None:
         if record.exiting is not None and record.process is not None:
-            record.process.shutdown(reason)  # it ended by itself before: that stays how it ended
+            record.process.shutdown(reason)  # it ended by itself before, and that stays its end
             return
         if record.told_to_end is not None:
             return
@@ -526,8 +529,8 @@ class JobManager:
 
 
 async def _done_within(waiting: "asyncio.Future[bool]", limit_s: float) -> bool:
-    """Whether the future is done within that time, during which this process runs: what came while it stood
-    still is read after the timers that passed.
+    """Return whether the future is done within that much time of this process running. What came during a
+    stall is read after the timers that passed, so a stall costs at most one slice.
     """
     left = limit_s
     while left > 0:

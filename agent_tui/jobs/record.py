@@ -1,4 +1,4 @@
-"""One job from its offer to its end, as the job manager keeps it, and how it counts in the end."""
+"""One job from its offer to its end, and whether it succeeded."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,26 +13,28 @@ from agent_tui.processes.process import ProcessEnd, SupervisedProcess, signal_na
 from agent_tui.worker.worker import Worker
 
 MAX_TRACEBACK = 12_000
-"""Characters of a traceback that go with a job's end."""
+"""Most characters of the traceback in a job's end."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestDispatch:
-    """A dispatch made here. Which job comes from it is decided once, at the offer, and kept in its record."""
+    """A dispatch made here. Which job comes from it is decided once, at the offer, and kept in the job's
+    record.
+    """
 
-    __test__ = False  # no test case for pytest
+    __test__ = False  # keeps pytest from collecting it
 
     number: int
-    """From 1: the key under which events speak of it."""
+    """From 1; events refer to the dispatch by it."""
     room: str
     at: float
-    """When it was made, Unix seconds."""
+    """When it was made, in Unix seconds."""
     length_s: float | None = None
-    """How long its job may last; None: as long as test jobs of this run may."""
+    """How long its job may run, in seconds; None for the run's limit for test jobs."""
 
 
 class Stage(StrEnum):
-    """How far a job has come."""
+    """A job's stage."""
 
     ASKING = "asking"
     ACCEPTED = "accepted"
@@ -43,17 +45,17 @@ class Stage(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class JobRecord:
-    """What is known of one job. Times are Unix seconds unless they say otherwise."""
+    """All that is known about one job. Times are in Unix seconds unless stated otherwise."""
 
     job: proto.Job
     worker: Worker
-    """The registration that it came through, which alone can answer and report."""
+    """The registration that received the offer; only it can answer and report."""
     received_at: float
     generation: int
     answer_by: float
-    """When the server stops waiting for the answer to the offer; by the clock's `boottime`."""
+    """When the server stops waiting for the answer to the offer, on the clock's `boottime`."""
     test: TestDispatch | None = None
-    """Where it comes from, if that was made here."""
+    """The test dispatch it comes from; None for other dispatches."""
     stage: Stage = Stage.ASKING
     accept: AcceptArguments | None = None
     accepted_at: float = 0.0
@@ -68,38 +70,38 @@ class JobRecord:
     warm: bool = False
     launches: int = 0
     told_to_end: tuple[ev.JobStatus, str] | None = None
-    """How a job counts that was ended on purpose, and why."""
+    """The status and reason of a job that was asked to end."""
     told_by: ev.EndedBy = ev.EndedBy.ORDER
-    """What ended such a job."""
+    """What asked it to end."""
     terminated: bool = False
-    """The server has forgotten the job: it wants no further word on it (worker-protocol §9)."""
+    """The server has ended and forgotten the job, and expects no report (worker-protocol §9)."""
     declined: str | None = None
     """Why the offer was declined."""
     turned_away: bool = False
-    """It was declined at once, without asking the agent: another worker may take the job."""
+    """Declined at once, without asking the agent: another worker may take the job."""
     lost: str = ""
-    """Why the offer, or the accepted job, became no running job."""
+    """Why the offer, or the accepted job, never became a running job."""
     restarting: str | None = None
-    """Why its process ends without the job ending: from the request until that process is gone."""
+    """Why its process is being replaced: from the request until the process has ended."""
     restarts: int = 0
     ready_at: float | None = None
-    """When the last restart's old process was gone."""
+    """When the old process of the last restart had ended."""
     farewell_due: bool = False
-    """The server will end the job once more, for a participant that left to come back."""
+    """Whether the server will terminate the job once, for the participant that leaves and returns."""
     crash: tuple[str, str] | None = None
-    """The error that ended it and its traceback."""
+    """The error that ended the job, and its traceback."""
     crashed_by: ev.EndedBy = ev.EndedBy.CRASH
     exiting: str | None = None
     """Why the job ended by itself, as it reported."""
     reported: bool = False
     length_timer: asyncio.TimerHandle | None = None
-    """Ends a test job that lasts too long."""
+    """Ends a test job that runs too long."""
     end: ProcessEnd | None = None
     """How its last process ended."""
     process_ended: "asyncio.Future[ProcessEnd] | None" = None
-    """Of the present process."""
+    """The end of the current process."""
     process_crash: tuple[str, str] | None = None
-    """What crashed in the present process, whether or not that ends the job."""
+    """What crashed in the current process, whether or not that ends the job."""
 
     @property
     def id(self) -> str:
@@ -111,12 +113,14 @@ class JobRecord:
 
     @property
     def test_dispatch(self) -> int:
-        """The number of the dispatch made here that it comes from; 0 for none."""
+        """The number of the test dispatch that it comes from; 0 for other dispatches."""
         return self.test.number if self.test is not None else 0
 
 
 def verdict(record: JobRecord) -> tuple[ev.JobStatus, str]:
-    """How the job counts, and why: as it reported itself, then what was wanted, then how its process went."""
+    """Return the job's status and reason: what it reported itself, else what was requested, else its
+    process's end.
+    """
     end = record.end
     bad = end is not None and (end.killed or end.signal is not None)
     if record.crash is not None:
@@ -134,7 +138,7 @@ def verdict(record: JobRecord) -> tuple[ev.JobStatus, str]:
 
 
 def ended_by(record: JobRecord) -> ev.EndedBy:
-    """What ended the job, in the order in which `verdict` looks."""
+    """Return what ended the job, checked in the order of `verdict`."""
     end = record.end
     bad = end is not None and (end.killed or end.signal is not None)
     if record.crash is not None:
@@ -149,7 +153,7 @@ def ended_by(record: JobRecord) -> ev.EndedBy:
 
 
 def shortened(traceback: str) -> str:
-    """A traceback's beginning and end: what was raised stands there, and where."""
+    """Return the start and the end of a long traceback, with its place and error."""
     if len(traceback) <= MAX_TRACEBACK:
         return traceback
     head, tail = traceback[: MAX_TRACEBACK // 4], traceback[-MAX_TRACEBACK * 3 // 4 :]
@@ -157,7 +161,7 @@ def shortened(traceback: str) -> str:
 
 
 def _how(end: ProcessEnd | None) -> str:
-    """Return how a process ended that did not end gracefully by itself."""
+    """Return how a process ended that did not exit gracefully."""
     if end is None:
         return ""
     if end.killed or end.signal is None:

@@ -1,4 +1,4 @@
-"""What the API's methods do with rooms and dispatches, and the limits that they keep."""
+"""The API's methods on rooms and dispatches, and their limits."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -17,8 +17,9 @@ _MAX_ROOM_NAME: Final = 256
 
 
 def methods(rooms: Rooms) -> dict[str, Method]:
-    """The served methods of RoomService and AgentDispatchService, each with the grant that it asks for
-    (worker-protocol §11.2)."""
+    """Return the served methods of RoomService and AgentDispatchService, each with the grant that it requires
+    (worker-protocol §11.2).
+    """
     creates, lists = (lambda grants, _: grants.create_rooms), (lambda grants, _: grants.list_rooms)
     table = {
         "livekit.RoomService/CreateRoom": (creates, _create_room),
@@ -52,7 +53,7 @@ def _delete_room(rooms: Rooms, request: Any) -> Any:
 
 
 def _create_dispatch(rooms: Rooms, request: Any) -> Any:
-    """Makes the room when it is missing, whose implicit dispatch then fires too (§14.37)."""
+    """Create a dispatch. A missing room is created, and its implicit dispatch then fires too (§14.37)."""
     fault = deployment_fault(request.deployment)
     if fault:
         raise refusal("invalid_argument", fault)
@@ -96,7 +97,9 @@ def _check_attributes(attributes: Mapping[str, str], shown: int | None = None) -
 
 
 def _exceeds(what: str, shown: int | None) -> TwirpError:
-    """RoomService names the limit in its text and meta, AgentDispatchService does not."""
+    """Return the error for a limit: RoomService names the limit in text and meta, AgentDispatchService does
+    not.
+    """
     if shown is None:
         return refusal("invalid_argument", what)
     return TwirpError("invalid_argument", f"{what} {shown}", {"argument": what})

@@ -1,4 +1,4 @@
-"""Who may do what: the check of a request's token, and the server's own words for each refusal."""
+"""Authorization: the check of a request's token, and the server's own words for each refusal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ UNKNOWN_KEY: Final = "invalid API key"
 
 
 class UnauthorizedError(Exception):
-    """A token that is refused: HTTP 401 with this text as the plain body (worker-protocol §2)."""
+    """The token is refused: HTTP 401 with this text as the plain body (worker-protocol §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Grants:
 
     @property
     def agent(self) -> bool:
-        """May register as a worker: `video.agent`; a top-level `agent` claim is another grant."""
+        """Whether it may register as a worker: `video.agent`; a top-level `agent` claim is another grant."""
         return self.video.get("agent") is True
 
     @property
@@ -42,17 +42,17 @@ class Grants:
         return self.video.get("roomList") is True
 
     def administers(self, room: str) -> bool:
-        """May manage the dispatches of exactly this room."""
+        """Return whether it may manage the dispatches of exactly this room."""
         return self.video.get("roomAdmin") is True and self.video.get("room", "") == room
 
 
 def authenticate(
     header: str | None, query_token: str | None, keys: Mapping[str, str], *, now: float
 ) -> Grants:
-    """Grants of the request's token; `query_token` counts only when there is no Authorization header.
+    """Return the grants of the request's token; `query_token` counts only without an Authorization header.
 
-    `now` is Unix seconds. Raises `UnauthorizedError`. A request without any token passes with empty grants:
-    whether that is enough is for the endpoint to say (worker-protocol §2, both 401 tables).
+    `now` is in Unix seconds. Raise `UnauthorizedError`. A request without a token gets empty grants: the
+    endpoint decides whether that is enough (worker-protocol §2, both 401 tables).
     """
     if header:
         if not header.startswith(_BEARER):
@@ -82,7 +82,9 @@ def _verify(token: str, keys: Mapping[str, str], now: float) -> Grants:
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    """The expiry is mandatory, "not before" is not, the issue time is not looked at (worker-protocol §2)."""
+    """Check expiry and "not before". The expiry is mandatory; the issue time is ignored (worker-protocol
+    §2).
+    """
     expires, begins = (_seconds(claims, name) for name in ("exp", "nbf"))
     if expires is None:
         raise jwt.MissingRequiredClaimError("exp")
@@ -115,10 +117,10 @@ def job_token(
     permissions: Any,
     now: float,
 ) -> str:
-    """A token signed with the worker's own key, with exactly the claims of worker-protocol §7.
+    """Return a token signed with the worker's key, with exactly the claims of worker-protocol §7.
 
-    `answer` is the worker's AvailabilityResponse, `permissions` its ParticipantPermission, `now` Unix
-    seconds. An empty identity is passed on: joining with it is what fails.
+    `answer` is the worker's AvailabilityResponse, `permissions` its ParticipantPermission, `now` in Unix
+    seconds. An empty identity is passed on: joining with it fails.
     """
     attributes = {**answer.participant_attributes, _NAME_ATTRIBUTE: agent_name}
     issued = int(now)

@@ -1,4 +1,4 @@
-"""A worker's websocket: frames in both encodings, offers and their answers, and how it is dropped."""
+"""A worker's websocket: frames in both encodings, offers and their answers, and how it is closed."""
 
 import asyncio
 import contextlib
@@ -16,36 +16,36 @@ from agent_tui.local_server.pool import Pool, PoolKey, ViolationError
 from agent_tui.local_server.session import Answered, EnterPool, Send, Simulate, WorkerSession
 
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
-"""Of one message from a worker; more is answered with close code 1009 (worker-protocol §1)."""
+"""Largest message from a worker; a larger one is answered with close code 1009 (worker-protocol §1)."""
 
 SignToken = Callable[[WorkerSession, Any, Any], str]
-"""Makes the token for a session's job and its AvailabilityResponse."""
+"""Returns the token for a session's job and its AvailabilityResponse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long to wait for what, in seconds: as the real server (worker-protocol §4, §5, §6.3, §11.1)."""
+    """Time limits in seconds, as on the real server (worker-protocol §4, §5, §6.3, §11.1)."""
 
     register_s: float = 10.0
-    """From the upgrade to the register message; absolute, pings do not extend it."""
+    """From the upgrade to the register message; pings do not extend it."""
     answer_budget_s: float = 3.0
-    """For one job over all workers that are asked: a slow refusal shortens the next worker's time."""
+    """For one job over all workers that are asked: a slow refusal leaves less for the next worker."""
     simulate_answer_s: float = 10.0
     """For the one worker that asked to be offered a simulated job."""
     websocket_ping_s: float = 10.0
     """Between the server's websocket PINGs; a missing PONG has no consequence."""
     close_handshake_s: float = 1.0
-    """For a worker to answer our close frame, before the connection is cut."""
+    """For a worker to answer the close frame, before the connection is cut."""
     empty_room_s: float = 300.0
-    """A room that nobody ever joined is closed after this, unless the room asked for another time."""
+    """A room that no one ever joined is closed after this, unless the room asked for another time."""
     departed_room_s: float = 20.0
-    """A room that everybody left is closed after this, unless the room asked for another time."""
+    """A room that everyone left is closed after this, unless the room asked for another time."""
     room_check_s: float = 1.0
-    """Between two looks for rooms to close."""
+    """Between two checks for rooms to close."""
 
 
 class Silence(StrEnum):
-    """What an offer came to without an answer."""
+    """Why an offer got no answer."""
 
     TIMED_OUT = "timed out"
     LOST = "connection lost"
@@ -69,7 +69,7 @@ class WorkerConnection:
         self._simulate = simulate
         self._timings = timings
         self._answers: dict[str, asyncio.Future[Any]] = {}
-        """For each job that is offered: the worker's AvailabilityResponse, or a `Silence`."""
+        """For each offered job: the worker's AvailabilityResponse, or a `Silence`."""
         self._text = False
         self._request: web.Request | None = None
         # One byte more than allowed: aiohttp refuses what reaches its limit, the real server what exceeds it.
@@ -80,7 +80,7 @@ class WorkerConnection:
             timeout=timings.close_handshake_s,
         )
 
-    # -- as selection sees it --------------------------------------------------------------------------
+    # -- for selection ------------------------------------------------------------------------------
 
     @property
     def worker_id(self) -> str:
@@ -88,7 +88,7 @@ class WorkerConnection:
 
     @property
     def key(self) -> PoolKey:
-        """Only for a registered worker, like everything that the pool hands out."""
+        """The key of a registered worker; raises before it is registered."""
         assert self.session.key is not None
         return self.session.key
 
@@ -100,7 +100,7 @@ class WorkerConnection:
     def load(self) -> float:
         return self.session.load
 
-    # -- as the dispatcher sees it ---------------------------------------------------------------------
+    # -- for the dispatcher -------------------------------------------------------------------------
 
     async def ask(self, job: Any, timeout_s: float) -> Any:
         """Offer the job; return the AvailabilityResponse, or a `Silence`. Stamps the job's state.
@@ -121,12 +121,12 @@ class WorkerConnection:
             del self._answers[job.id]
 
     async def assign(self, job: Any, response: Any) -> None:
-        """Sends the assignment with its token; stamps the job's state."""
+        """Send the assignment with its token; stamps the job's state."""
         token = self._sign(self.session, job, response)
         await self._send(self.session.assign(job, response.participant_identity, token))
 
     async def terminate(self, job_id: str, status: int, error: str) -> Any | None:
-        """Ends a running job; its last JobState, or None when the worker does not run it."""
+        """End a running job; return its last JobState, or None if the worker does not run it."""
         ended = self.session.terminate(job_id, status, error)
         if ended is None:
             return None
@@ -134,10 +134,10 @@ class WorkerConnection:
         await self._send(message)
         return state
 
-    # -- as the network sees it ------------------------------------------------------------------------
+    # -- for the network ----------------------------------------------------------------------------
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Runs the connection to its end. Whatever goes wrong, the worker sees 1006 (§1.2)."""
+        """Run the connection to its end. Whatever goes wrong, the worker sees 1006 (§1.2)."""
         self._request = request
         await self._socket.prepare(request)
         pinger = asyncio.create_task(self._ping())
@@ -154,7 +154,7 @@ class WorkerConnection:
         return self._socket
 
     def drop(self) -> None:
-        """Ends the connection without a close frame, once what was sent before is out."""
+        """End the connection without a close frame, once what was sent before is written."""
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(Silence.LOST)
@@ -189,14 +189,14 @@ class WorkerConnection:
                     self._simulate(self, job)
 
     async def _send(self, message: Any) -> bool:
-        """In the encoding of the last frame received (§1.1); False when the connection is gone."""
+        """Send in the encoding of the last frame received (§1.1); return False if the connection is gone."""
         payload = _encode(message, text=self._text)
         if isinstance(payload, str):
             return await _delivered(self._socket.send_str(payload))
         return await _delivered(self._socket.send_bytes(payload))
 
     async def _ping(self) -> None:
-        """Websocket PINGs, whose PONG nobody checks; stops when one cannot be sent (§5)."""
+        """Send websocket PINGs, whose PONGs are not checked; stop when one cannot be sent (§5)."""
         while True:
             await asyncio.sleep(self._timings.websocket_ping_s)
             if not await _delivered(self._socket.ping()):
@@ -206,16 +206,15 @@ class WorkerConnection:
 async def _delivered(sending: Awaitable[None]) -> bool:
     try:
         await sending
-    except (ConnectionError, RuntimeError):  # aiohttp says RuntimeError of a socket that is closing
+    except (ConnectionError, RuntimeError):  # aiohttp raises RuntimeError for a closing socket
         return False
     return True
 
 
 def _decode(frame: bytes | str) -> Any:
-    """The WorkerMessage in a frame, whose type decides the encoding (worker-protocol §1.1).
+    """Return the WorkerMessage in a frame, whose type decides the encoding (worker-protocol §1.1).
 
-    Raises `ViolationError` for garbage, and for a message whose member is empty or not known here: the
-    connection is dropped (§4.1).
+    Raise `ViolationError` for garbage, and for an empty or unknown member: the connection is dropped (§4.1).
     """
     message = WorkerMessage()
     try:
@@ -231,7 +230,7 @@ def _decode(frame: bytes | str) -> Any:
 
 
 def _encode(message: Any, *, text: bool) -> bytes | str:
-    """A ServerMessage as the payload of a text or a binary frame."""
+    """Return a ServerMessage as the payload of a text or a binary frame."""
     if text:
         return json_format.MessageToJson(message, indent=None)
     payload: bytes = message.SerializeToString()

@@ -1,6 +1,6 @@
-"""From a room's dispatch to jobs, and from a job to a worker that takes it.
+"""Creates a room's dispatches' jobs, and offers each job to workers until one accepts.
 
-There is a gate for each group of workers; then one worker is asked at a time, with one budget of time.
+A gate for each group of workers comes first; then one worker is asked at a time, within one time budget.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Tasks:
             task.get_loop().call_exception_handler(context)
 
     async def close(self) -> None:
-        """Cancels all tasks but the caller's, and waits for them."""
+        """Cancel all tasks except the caller's, and wait for them."""
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -48,7 +48,7 @@ _AGENT_LEFT = "agent worker left the room"
 
 
 class Reason(StrEnum):
-    """Why a job found no worker; the real server keeps this to its log."""
+    """Why a job found no worker; the real server only logs this."""
 
     NO_WORKER = "no_worker"
     OVER_LOAD_GATE = "over_load_gate"
@@ -58,12 +58,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unassigned:
-    """What is told about a job that no worker took. `text` is one line for people."""
+    """Why no worker accepted a job. `text` is one line for people."""
 
     reason: Reason
     text: str
     loads: Mapping[str, float]
-    """Load of each worker with the job's key, by worker id; infinite for one that says it is full."""
+    """Load of each worker with the job's key, by worker id; infinite if it reports full."""
 
 
 TellUnassigned = Callable[[Any, Unassigned], None]
@@ -72,18 +72,21 @@ TellUnassigned = Callable[[Any, Unassigned], None]
 
 @dataclass(slots=True)
 class DispatchRecord:
-    """One AgentDispatch; `dispatch.state.jobs` are those that a worker took (worker-protocol §11.2)."""
+    """One AgentDispatch; `dispatch.state.jobs` are those that a worker accepted (worker-protocol §11.2)."""
 
     dispatch: Any
     expected: bool = True
-    """Whether somebody asked for it: the implicit one of a room that CreateDispatch made goes unasked."""
+    """Whether a client asked for it: the implicit dispatch of a room that CreateDispatch made is a
+    by-product.
+    """
     placing: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Jobs still being offered."""
+    """Jobs that are still being offered."""
 
 
 class Dispatcher:
-    """Makes a dispatch's jobs, places them on the workers of a pool, and keeps its record of them
-    (worker-protocol §6, §11.1). Rooms use its clock, timings and random numbers."""
+    """Creates a dispatch's jobs, places them on the workers of a pool, and keeps the dispatch's record of
+    them (worker-protocol §6, §11.1). Rooms use its clock, timings, and random numbers.
+    """
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class Dispatcher:
         self._on_unassigned = on_unassigned
 
     def launch(self, record: DispatchRecord, room: Any, job_type: Any, participant: Any = None) -> None:
-        """Starts to place one kind of job for a dispatch: one for each namespace in use (§11.1)."""
+        """Start placing one type of job for a dispatch: one job per namespace in use (§11.1)."""
         wanted = record.dispatch
         workers = [worker.key for worker in self._pool if worker.key.agent_name == wanted.agent_name]
         same = [key for key in workers if key.deployment == wanted.deployment]
@@ -128,8 +131,10 @@ class Dispatcher:
 
     @staticmethod
     def _is_missed(record: DispatchRecord, same_name: list[PoolKey], job_type: Any) -> bool:
-        """Whether nobody being there for a kind of job is worth telling: each dispatch stands for all
-        three kinds, so only the room's job speaks for it, and only if no worker waits for another kind."""
+        """Return whether to report that no worker is registered for a job type: each dispatch covers all
+        three types, so only the room's job is reported, and only if no worker is registered for another
+        type.
+        """
         return job_type == JobType.JT_ROOM and not same_name and record.expected
 
     async def _place(self, record: DispatchRecord, job: Any) -> None:
@@ -144,7 +149,7 @@ class Dispatcher:
             self._on_unassigned(job, why)
 
     def delete(self, record: DispatchRecord) -> asyncio.Task[Any]:
-        """Ends a deleted dispatch's jobs, those still being offered included, as SUCCESS (§9)."""
+        """End a deleted dispatch's jobs as SUCCESS, those still being offered included (§9)."""
         return self._tasks.start(self._delete(record))
 
     async def _delete(self, record: DispatchRecord) -> None:
@@ -156,11 +161,11 @@ class Dispatcher:
                 job.state.CopyFrom(state)
 
     def agent_left(self, job: Any) -> None:
-        """Ends the job whose agent left its room, as FAILED (§9)."""
+        """End the job whose agent left its room, as FAILED (§9)."""
         self._tasks.start(self._terminate(job, JobStatus.JS_FAILED, _AGENT_LEFT))
 
     def simulate(self, worker: WorkerConnection, job: Any) -> None:
-        """Offers a job to one worker only, whatever its load and status (§10)."""
+        """Offer a job to one worker only, whatever its load and status (§10)."""
         self._tasks.start(self._simulate(worker, job))
 
     async def _simulate(self, worker: WorkerConnection, job: Any) -> None:
@@ -171,10 +176,11 @@ class Dispatcher:
         self._report(job, _unassigned(reason, key_of(job), [worker], {worker.worker_id: outcome}))
 
     async def place(self, job: Any) -> Unassigned | None:
-        """Offers a job until a worker takes it; None when one did (or said that nobody is to be asked).
+        """Offer a job until a worker accepts it; return None if one did (or said that no other should be
+        asked).
 
-        The job's state tells which worker has it. Each worker is asked once; after a silence nobody else
-        is; workers that come while the job is being offered count (§6.5).
+        The job's state names its worker. Each worker is asked once; after a silence no other is asked;
+        workers that register while the job is being offered count (§6.5).
         """
         key = key_of(job)
         workers = self._pool.of(key)
@@ -195,12 +201,14 @@ class Dispatcher:
                 return _unassigned(Reason.NO_ANSWER, key, self._pool.of(key), asked)
 
     async def _terminate(self, job: Any, status: int, error: str = "") -> Any | None:
-        """Ends an assigned job; None when its worker is gone or the job is over already (§9)."""
+        """End an assigned job; return None if its worker is gone or the job has ended (§9)."""
         worker = self._pool.get(job.state.worker_id)
         return await worker.terminate(job.id, status, error) if worker else None
 
     async def _offer(self, worker: WorkerConnection, job: Any, timeout_s: float) -> str | None:
-        """None when the job is settled, else how the worker let it pass. `terminate` beats `available`."""
+        """Offer a job to one worker; return None if that settled it, else how the worker declined.
+        `terminate` beats `available`.
+        """
         answer = await worker.ask(job, timeout_s) if timeout_s > 0 else Silence.TIMED_OUT
         if isinstance(answer, Silence):
             return answer

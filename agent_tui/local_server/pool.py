@@ -1,4 +1,4 @@
-"""Which workers there are for a job, and which of them is asked: pure rules over a small registry."""
+"""Which workers qualify for a job, and which of them is asked: pure rules over a small registry."""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,17 +12,17 @@ from agent_tui.model import capacity
 
 
 def _float32(value: float) -> float:
-    """What is left of a number that travelled as a 32-bit float, as a worker's load does."""
+    """Return a number as it is after transport as a 32-bit float, as a worker's load is."""
     rounded: float = struct.unpack("f", struct.pack("f", value))[0]
     return rounded
 
 
 TARGET_LOAD: Final = _float32(capacity.TARGET_LOAD)
-"""`agents.target_load` of the server; compared in 32 bits, so that a load of 0.7 is not below it."""
+"""The server's `agents.target_load`; compared in 32 bits, so that a load of 0.7 is not below it."""
 
 
 class ViolationError(Exception):
-    """The worker sent what the server does not accept: its connection is dropped without a message."""
+    """The worker broke the protocol: its connection is dropped without a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,14 @@ class PoolKey:
 
     @property
     def topic(self) -> tuple[str, int]:
-        """Where offers for this key go. Two different keys can have one topic; the later key is refused."""
+        """The topic of offers for this key. Two different keys can have one topic; the later key is
+        refused.
+        """
         name = "_".join(part for part in (self.agent_name, self.namespace) if part)
         return (f"{name}_{self.deployment}" if self.deployment else name, self.job_type)
 
     def describe(self) -> str:
-        """For people: `'x' (JT_ROOM, deployment 'blue')`."""
+        """Return the key for people: `'x' (JT_ROOM, deployment 'blue')`."""
         extra = [JobType.Name(self.job_type)]
         extra += [f"namespace {self.namespace!r}"] if self.namespace else []
         extra += [f"deployment {self.deployment!r}"] if self.deployment else []
@@ -49,12 +51,12 @@ class PoolKey:
 
 
 def key_of(job: Any) -> PoolKey:
-    """The key that a worker must have to be offered this `livekit.Job`."""
+    """Return the key that a worker must have to be offered this `livekit.Job`."""
     return PoolKey(job.agent_name, job.namespace, job.type, job.deployment)
 
 
 class Candidate(Protocol):
-    """What selection needs to know of a worker."""
+    """What selection needs to know about a worker."""
 
     @property
     def worker_id(self) -> str: ...
@@ -70,7 +72,7 @@ W = TypeVar("W", bound=Candidate)
 
 
 class Pool(Generic[W]):
-    """The registered workers, in the order in which they came."""
+    """The registered workers, in the order of registration."""
 
     def __init__(self) -> None:
         self._workers: dict[str, W] = {}
@@ -82,7 +84,7 @@ class Pool(Generic[W]):
         return len(self._workers)
 
     def add(self, worker: W) -> None:
-        """Make a worker eligible. Raise `ViolationError`, and leave the pool as it was."""
+        """Add a worker. Raise `ViolationError` and change nothing."""
         for other in self._workers.values():
             if other.key != worker.key and other.key.topic == worker.key.topic:
                 raise ViolationError(
@@ -101,13 +103,14 @@ class Pool(Generic[W]):
 
 
 def gate_open(workers: Iterable[Candidate]) -> bool:
-    """Whether a job for these workers is offered at all: one available worker below the target load is
-    enough, and it gates the group, not each worker (worker-protocol §6.1, gate 1)."""
+    """Return whether a job for these workers is offered at all: one available worker below the target load is
+    enough, and opens the gate for all of them (worker-protocol §6.1, gate 1).
+    """
     return sum(max(0.0, TARGET_LOAD - worker.load) for worker in workers if worker.available) > 0
 
 
 def pick(workers: Sequence[W], rng: Random) -> W | None:
-    """A random available worker, weighted by 1 − load; None when no weight is left (§6.1, gate 2)."""
+    """Return a random available worker, weighted by 1 − load; None if no weight is left (§6.1, gate 2)."""
     weights = {worker.worker_id: max(0.0, 1.0 - worker.load) for worker in workers if worker.available}
     total = sum(weights.values())
     if total <= 0:
@@ -118,4 +121,4 @@ def pick(workers: Sequence[W], rng: Random) -> W | None:
         rest -= weights[worker.worker_id]
         if rest <= 0 and weights[worker.worker_id] > 0:
             return worker
-    return max(candidates, key=lambda worker: weights[worker.worker_id])  # only by rounding
+    return max(candidates, key=lambda worker: weights[worker.worker_id])  # only because of rounding

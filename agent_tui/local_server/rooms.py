@@ -1,4 +1,4 @@
-"""Rooms without media: who is there is only pretended, what it does to dispatches is real."""
+"""Rooms without media: participants are simulated, their effects on dispatches are real."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from agent_tui.local_server.session import (
 
 
 class Room:
-    """One room. Participants are pretended by call: `join`, `publish`, `leave`."""
+    """One room. Participants are simulated by calls: `join`, `publish`, `leave`."""
 
     def __init__(self, dispatcher: Dispatcher, request: Any, *, unasked: bool) -> None:
         self._dispatcher = dispatcher
@@ -51,7 +51,7 @@ class Room:
 
     @property
     def info(self) -> Any:
-        """A livekit.Room, copied, with the present counts."""
+        """A copy of the livekit.Room, with the current counts."""
         people = self._people()
         info = RoomInfo()
         info.CopyFrom(self._info)
@@ -60,7 +60,7 @@ class Room:
         return info
 
     def update(self, request: Any) -> None:
-        """What a CreateRoom of a live room changes; its agents are ignored (worker-protocol §11.1)."""
+        """Apply a CreateRoom to an existing room; its agents are ignored (worker-protocol §11.1)."""
         for name in ("empty_timeout", "departure_timeout", "max_participants", "metadata"):
             if value := getattr(request, name):
                 setattr(self._info, name, value)
@@ -69,13 +69,13 @@ class Room:
 
     @property
     def dispatches(self) -> tuple[Any, ...]:
-        """Copies of the room's AgentDispatches, with the jobs that workers took."""
+        """Copies of the room's AgentDispatches, with the jobs that workers accepted."""
         return tuple(_copy(record.dispatch) for record in self._records.values())
 
     def dispatch(self, request: Any) -> Any:
-        """Adds an AgentDispatch made from a CreateAgentDispatchRequest; its jobs follow at once.
+        """Add an AgentDispatch made from a CreateAgentDispatchRequest; its jobs follow at once.
 
-        Those present get their participant jobs, those publishing their publisher jobs (§11.1).
+        Present participants get their participant jobs, publishing ones their publisher jobs (§11.1).
         """
         record = self._start(request)
         for person in self._people():
@@ -85,7 +85,7 @@ class Room:
         return _copy(record.dispatch)
 
     def delete_dispatch(self, dispatch_id: str) -> Any:
-        """Removes a dispatch and ends its jobs. Raises KeyError when the room has none of that id."""
+        """Remove a dispatch and end its jobs. Raise KeyError for an unknown id."""
         record = self._records.pop(dispatch_id)
         self._dispatcher.delete(record)
         for job in record.dispatch.state.jobs:
@@ -109,7 +109,7 @@ class Room:
         self._dispatcher.launch(record, self.info, JobType.JT_ROOM)
         return record
 
-    # -- pretended participants ------------------------------------------------------------------------
+    # -- simulated participants ----------------------------------------------------------------------
 
     def join(
         self,
@@ -120,10 +120,10 @@ class Room:
         attributes: Mapping[str, str] | None = None,
         agent: bool = False,
     ) -> Any:
-        """Somebody joins; gives the ParticipantInfo. An earlier session of that identity is put out.
+        """Let a participant join; return the ParticipantInfo. An earlier session of that identity is removed.
 
-        With `agent` it is an agent's participant: it triggers no jobs and does not keep the room (§7).
-        Raises ValueError for an empty identity.
+        With `agent` it is an agent's participant, which triggers no jobs and does not keep the room open
+        (§7). Raise ValueError for an empty identity.
         """
         if not identity:
             raise ValueError("identity cannot be empty")
@@ -150,9 +150,9 @@ class Room:
         return result
 
     def publish(self, identity: str) -> None:
-        """A participant publishes a track; only its first gives publisher jobs (§11.1).
+        """Let a participant publish a track; only its first triggers publisher jobs (§11.1).
 
-        Raises KeyError when it is not in the room.
+        Raise KeyError if it is not in the room.
         """
         person = self._participants[identity]
         first = not person.tracks
@@ -165,9 +165,9 @@ class Room:
             self._launch_all(JobType.JT_PUBLISHER, person)
 
     def leave(self, identity: str) -> None:
-        """A participant leaves. If it is the agent of a running job, that job ends as FAILED (§9).
+        """Let a participant leave. If it is the agent of a running job, that job ends as FAILED (§9).
 
-        Raises KeyError when it is not in the room.
+        Raise KeyError if it is not in the room.
         """
         person = self._participants.pop(identity)
         if person.kind == ParticipantInfo.AGENT:
@@ -177,13 +177,13 @@ class Room:
             self._quiet_since = self._dispatcher.clock.monotonic()
 
     def close(self) -> None:
-        """Everybody leaves. A worker whose agent never joined learns nothing (§9)."""
+        """Remove everyone. A worker whose agent never joined gets no message (§9)."""
         for identity in tuple(self._participants):
             self.leave(identity)
 
     @property
     def expired(self) -> bool:
-        """Whether nobody but agents has been here for the room's empty or departure time."""
+        """Whether only agents have been here for the room's empty or departure time."""
         if self._people():
             return False
         limit = self._info.departure_timeout if self._somebody_came else self._info.empty_timeout
@@ -197,7 +197,7 @@ class Room:
             self._dispatcher.launch(record, self.info, job_type, _copy(person))
 
     def _job_of(self, identity: str) -> Any | None:
-        """The latest job that was accepted with this identity, as on the real server (§11.4)."""
+        """Return the latest job that was accepted with this identity, as on the real server (§11.4)."""
         jobs = (job for record in self._records.values() for job in record.dispatch.state.jobs)
         mine = [job for job in jobs if job.state.participant_identity == identity]
         return max(mine, key=lambda job: job.state.started_at, default=None)
@@ -220,9 +220,10 @@ class Rooms(Mapping[str, Room]):
         return len(self._rooms)
 
     def create(self, request: Any, *, unasked: bool = False) -> Room:
-        """The room of a CreateRoomRequest, made if there is none of that name, and updated otherwise.
+        """Return the room of a CreateRoomRequest, created or updated.
 
-        With `unasked` its dispatches are a by-product: nothing is told when no worker is there for them.
+        With `unasked` its dispatches are a by-product: it is not reported if no worker is registered for
+        them.
         """
         room = self._rooms.get(request.name)
         if room is None:
@@ -232,7 +233,7 @@ class Rooms(Mapping[str, Room]):
         return room
 
     def delete(self, name: str) -> None:
-        """Closes a room. Raises KeyError when there is none of that name."""
+        """Close a room. Raise KeyError for an unknown name."""
         self._rooms.pop(name).close()
 
     def close_expired(self) -> None:
@@ -240,7 +241,7 @@ class Rooms(Mapping[str, Room]):
             self.delete(name)
 
     def infos(self, names: Iterable[str] = ()) -> list[Any]:
-        """livekit.Rooms of these names, or all."""
+        """Return the livekit.Rooms of these names, or all."""
         wanted = frozenset(names)
         return [room.info for name, room in self._rooms.items() if not wanted or name in wanted]
 

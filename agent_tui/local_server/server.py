@@ -36,9 +36,9 @@ _SHARE: Final = 1 / 2
 class LocalServer:
     """A LiveKit server's worker and API side on the loopback interface.
 
-    `port` 0 takes a free one; without `keys` a random key and secret are made. `on_unassigned` is called
-    with a livekit.Job and an `Unassigned` for each job that no worker took. Use as an async context manager,
-    or `start` and `close`.
+    `port` 0 picks a free one; without `keys`, a random key and secret are generated. `on_unassigned` is
+    called with a livekit.Job and an `Unassigned` for each job that no worker accepted. Use it as an async
+    context manager, or call `start` and `close`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LocalServer:
 
     @property
     def api_key(self) -> str:
-        """The first key; workers and clients may use any of those given."""
+        """The first key; workers and clients may use any of the given ones."""
         return next(iter(self._keys))
 
     @property
@@ -96,7 +96,7 @@ class LocalServer:
 
     @property
     def rooms(self) -> Mapping[str, Any]:
-        """Open rooms by name; a `Room` has `join`, `publish` and `leave` for pretended participants."""
+        """Open rooms by name; a `Room` has `join`, `publish`, and `leave` for simulated participants."""
         return self._rooms
 
     @property
@@ -105,7 +105,7 @@ class LocalServer:
         return tuple(connection.session for connection in self._pool)
 
     async def start(self) -> None:
-        """Listens. Raises `PortBusyError` when the address is taken, `UserError` when it cannot be had."""
+        """Start to listen. Raise `PortBusyError` if the address is in use, `UserError` if it is unusable."""
         app = web.Application(client_max_size=_MAX_API_BODY)
         app.router.add_route("*", "/{path:.*}", self._route)
         try:
@@ -121,7 +121,7 @@ class LocalServer:
         self._tasks.start(self._close_expired_rooms())
 
     async def close(self) -> None:
-        """Drops every worker without a close frame, as a stopping server does. Safe to call again."""
+        """Drop every worker without a close frame, as a stopping server does. Safe to call again."""
         await self._tasks.close()
         for connection in tuple(self._connections):
             connection.drop()
@@ -141,7 +141,7 @@ class LocalServer:
     # -- routes ----------------------------------------------------------------------------------------
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
-        """The token is looked at before the path, on every path (worker-protocol §2)."""
+        """Check the token before the path, on every path (worker-protocol §2)."""
         try:
             grants = auth.authenticate(
                 request.headers.get("Authorization"),
@@ -182,7 +182,7 @@ class LocalServer:
         finally:
             self._connections.discard(connection)
 
-    # -- parts for a connection ------------------------------------------------------------------------
+    # -- for connections ----------------------------------------------------------------------------
 
     def _new_session(self, api_key: str) -> WorkerSession:
         info = ServerInfo(

@@ -1,4 +1,4 @@
-"""One worker's connection as a machine without I/O: messages in, effects out, the jobs it runs."""
+"""One worker's connection as a machine without I/O: messages in, effects out, and the jobs it runs."""
 
 import string
 from collections.abc import Callable
@@ -71,12 +71,12 @@ def new_id(prefix: str, rng: Random) -> str:
 
 
 def nanoseconds(clock: Clock) -> int:
-    """Now, in the unit of job states and dispatches."""
+    """Return the time in the unit of job states and dispatches."""
     return int(clock.time() * 1_000_000_000)
 
 
 def deployment_fault(deployment: str) -> str | None:
-    """Why a deployment's name is not allowed, in the server's words; None for a good one (§4.3)."""
+    """Return why a deployment's name is not allowed, in the server's words; None if it is allowed (§4.3)."""
     data = deployment.encode()
     if len(data) > _MAX_DEPLOYMENT_BYTES:
         return f"deployment exceeds {_MAX_DEPLOYMENT_BYTES} bytes"
@@ -89,7 +89,7 @@ def deployment_fault(deployment: str) -> str | None:
 
 
 def default_permissions() -> Any:
-    """What a worker may do that asked for nothing in particular (§4, defaults)."""
+    """Return the permissions of a worker that asked for none in particular (§4, defaults)."""
     return ParticipantPermission(
         can_subscribe=True, can_publish=True, can_publish_data=True, can_update_metadata=True
     )
@@ -97,7 +97,7 @@ def default_permissions() -> Any:
 
 @dataclass(slots=True)
 class WorkerSession:
-    """State of one connection. `receive` is the whole input side; the other methods make messages.
+    """The state of one connection. `receive` handles all input; the other methods make messages.
 
     A job id is in `pending` from the offer to its answer, and in `running` from the assignment to its end.
     """
@@ -116,17 +116,17 @@ class WorkerSession:
     running: dict[str, Any] = field(default_factory=dict)
 
     def receive(self, message: Any) -> list[Effect]:
-        """What to do about a WorkerMessage. Raises `ViolationError` when the connection is to be dropped."""
+        """Return the effects of a WorkerMessage. Raise `ViolationError` if the connection must be dropped."""
         kind = message.WhichOneof("message")
         if self.key is None and kind not in _LEGAL_BEFORE_REGISTRATION:
             raise ViolationError(f"{kind} before registration")
         handle = _HANDLERS.get(kind)
         return handle(self, getattr(message, kind)) if handle else []
 
-    # -- what the server says --------------------------------------------------------------------------
+    # -- messages of the server ---------------------------------------------------------------------
 
     def offer(self, job: Any) -> Any:
-        """An availability request; stamps the job's state as the server does, RUNNING included (§6.2)."""
+        """Return an availability request; stamp the job's state as the server does, even RUNNING (§6.2)."""
         now = nanoseconds(self.clock)
         job.state.status = JobStatus.JS_RUNNING
         job.state.worker_id = self.worker_id
@@ -135,11 +135,11 @@ class WorkerSession:
         return ServerMessage(availability=AvailabilityRequest(job=job))
 
     def withdraw(self, job_id: str) -> None:
-        """Forgets an offer; an answer that still comes is ignored (§6.3)."""
+        """Forget an offer; a later answer is ignored (§6.3)."""
         self.pending.discard(job_id)
 
     def assign(self, job: Any, identity: str, token: str) -> Any:
-        """An assignment, without a URL (§7); from now on the job is this worker's."""
+        """Return an assignment, without a URL (§7); from now on the job is this worker's."""
         job.state.participant_identity = identity
         own = Job()
         own.CopyFrom(job)
@@ -147,7 +147,7 @@ class WorkerSession:
         return ServerMessage(assignment=JobAssignment(job=job, token=token))
 
     def terminate(self, job_id: str, status: int, error: str = "") -> tuple[Any, Any] | None:
-        """A termination and the job's last state; None when the job is not this worker's any more (§9)."""
+        """Return a termination and the job's last state; None if the worker no longer has the job (§9)."""
         job = self.running.pop(job_id, None)
         if job is None:
             return None
@@ -156,7 +156,7 @@ class WorkerSession:
         job.state.ended_at = job.state.updated_at = nanoseconds(self.clock)
         return ServerMessage(termination=JobTermination(job_id=job_id)), job.state
 
-    # -- what the worker says --------------------------------------------------------------------------
+    # -- messages of the worker ---------------------------------------------------------------------
 
     def _register(self, request: Any) -> list[Effect]:
         if self.key is not None:
@@ -178,7 +178,7 @@ class WorkerSession:
         return [Send(ServerMessage(pong=pong))]
 
     def _update_worker(self, update: Any) -> list[Effect]:
-        """The load is always taken, absent is 0; the status only when it is there (§8)."""
+        """Update the worker: a missing load means 0, a missing status changes nothing (§8)."""
         if update.HasField("status"):
             self.available = update.status == WorkerStatus.WS_AVAILABLE
         self.load = update.load
@@ -191,7 +191,7 @@ class WorkerSession:
         return [Answered(response)]
 
     def _update_job(self, update: Any) -> list[Effect]:
-        """Only for the worker's own jobs; it stays between this worker and us (§8)."""
+        """Update one of the worker's own jobs; the server passes this on to no one (§8)."""
         job = self.running.get(update.job_id)
         if job is None:
             return []
@@ -207,9 +207,9 @@ class WorkerSession:
         return []
 
     def _simulate(self, request: Any) -> list[Effect]:
-        """The type in the request means nothing, the participant decides (§10).
+        """Offer the worker a simulated job: the participant decides its type, not the request's type (§10).
 
-        The real server dies of a request without a room; here it is refused and the connection kept.
+        The real server crashes on a request without a room; here it is refused and the connection kept.
         """
         if not request.room.name or self.key is None:
             return []

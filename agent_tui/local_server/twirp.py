@@ -30,7 +30,7 @@ _PROTOBUF: Final = "application/protobuf"
 
 @dataclass(frozen=True, slots=True)
 class TwirpError(Exception):
-    """An answer that is no success: a Twirp code, text, and what belongs to it."""
+    """An error answer: a Twirp code, a text, and metadata."""
 
     code: str
     msg: str
@@ -44,12 +44,12 @@ class TwirpError(Exception):
 
 
 def _json_response(text: str, status: int = 200) -> web.Response:
-    """Without a charset in the content type, which clients compare as a whole."""
+    """Return a response without a charset in the content type, which clients compare as a whole."""
     return web.Response(status=status, content_type=_JSON, body=text.encode())
 
 
 def refusal(code: str, text: str) -> TwirpError:
-    """An error of a service behind the API; the real server puts these words before its own."""
+    """Return the error of a service behind the API; the real server puts these words before its own."""
     return TwirpError(code, f"twirp error unknown: {text}")
 
 
@@ -58,7 +58,7 @@ Method = tuple[Callable[[Grants, Any], bool], Callable[[Any], Any]]
 
 
 def _declared() -> dict[str, Any]:
-    """Every method that the real server's services declare, by `livekit.Service/Method`."""
+    """Return every method that the real server's services declare, by `livekit.Service/Method`."""
     files = (agent_dispatch, egress, ingress, room, sip)
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     return {
@@ -71,7 +71,7 @@ _SERVICES: Final = frozenset(name.partition("/")[0] for name in _DECLARED)
 
 
 async def answer(request: web.Request, grants: Grants, methods: Mapping[str, Method]) -> web.Response:
-    """Runs a request for one of `methods`, keyed `livekit.Service/Method`."""
+    """Answer a request for one of `methods`, keyed `livekit.Service/Method`."""
     try:
         return await _answer(request, grants, methods)
     except TwirpError as error:

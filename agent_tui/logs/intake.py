@@ -15,12 +15,12 @@ from agent_tui.model.logs import LineRecord, LogLevel, LogSource, LogStream, Par
 
 READ_SIZE = 262_144
 MAX_PENDING = 1_048_576
-"""Bytes of an unfinished line; the rest of a longer one is dropped, as the store keeps less of it anyway."""
+"""Bytes of an unfinished line; the rest of a longer one is dropped, since the store keeps less anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one pipe may store in a window; the rest is read and dropped with a count."""
+    """What one pipe may store in a window; the rest is read, dropped, and counted."""
 
     lines: int = 20_000
     window_s: float = 1.0
@@ -31,7 +31,7 @@ class _Pipe:
     source: LogSource
     pending: bytearray = field(default_factory=bytearray)
     too_long: bool = False
-    """Whether the line that comes is the rest of one that is stored already."""
+    """Whether the next bytes are the rest of a line that is stored already."""
     window: float = 0.0
     used: int = 0
     dropped: int = 0
@@ -82,7 +82,7 @@ class LogIntake:
         self._store.add(source, level, text, ts=ts, logger=logger, fields=fields)
 
     def close(self) -> None:
-        """Stores what the pipes still hold and ends the thread."""
+        """Store what the pipes still hold, and end the thread."""
         self._closing = True
         self._wake()
         self._thread.join(timeout=5)
@@ -136,7 +136,7 @@ class LogIntake:
         if pipe.too_long:
             rest = bytearray()
         elif len(rest) > MAX_PENDING:
-            # Never continued as another line: a secret at the place of the split would show its second half.
+            # Never continued as another line: a secret at the split would show its second half.
             lines.append(rest)
             rest = bytearray()
             pipe.too_long = True

@@ -1,4 +1,4 @@
-"""Makes text from outside fit to be shown: control characters removed, known secrets masked."""
+"""Makes text from outside safe to show: control characters removed, known secrets masked."""
 
 import base64
 import dataclasses
@@ -13,16 +13,16 @@ from agent_tui.logs.sanitise import MAX_LINE, printable, shortened
 
 MASK = "•••"
 MAX_DEPTH = 8
-"""Of a record's fields; what lies deeper is kept as text."""
+"""Depth of a record's fields; deeper values are kept as text."""
 
 SHORTEST_SECRET = 12
-"""Shorter ones (a development server's `secret`) are words of the language and hide nothing."""
+"""Shorter secrets (a development server's `secret`) are ordinary words and are not masked."""
 
 SHORTEST_MIXED = 8
-"""The same for those that mix letters and digits, as no word does."""
+"""The same for secrets that mix letters and digits, as no word does."""
 
 LONGEST_SECRET = 4_096
-"""Of what is longer each piece of that length is a secret by itself."""
+"""A longer secret is split into pieces of this length, each masked by itself."""
 
 _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 _PEM_EDGE = re.compile("-----(?:BEGIN|END) .*")
@@ -31,13 +31,13 @@ _CHILDS_CUT = re.compile(r"( \[…\d+ characters…\] )")
 """What a child puts in place of the middle of a long text; `shortened` of `child/python/channel.py`."""
 
 SHORTEST_PART = 4
-"""Characters of a secret that are masked at such a cut; fewer tell nothing."""
+"""Characters of a secret that are masked at such a cut; fewer reveal nothing."""
 
 Value = TypeVar("Value")
 
 
 class _Known(NamedTuple):
-    """What is masked, as one value: it is read in several threads while another replaces it."""
+    """Everything to mask, as one value: several threads read it while another replaces it."""
 
     pattern: re.Pattern[str] | None = None
     longest: int = 0
@@ -45,16 +45,16 @@ class _Known(NamedTuple):
 
 
 class Redactor:
-    """Cleans text for the log store, for events and for what is printed."""
+    """Cleans text for the log store, for events, and for output."""
 
     def __init__(self) -> None:
         self._secrets: frozenset[str] = frozenset()
         self._known = _Known()
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Mask these values from now on, in all their spellings; any JSON web token always is.
+        """Mask these values from now on, in all their spellings; JSON Web Tokens always are.
 
-        Of a value with several lines, such as a private key, each line is masked by itself as well.
+        Each line of a value with several lines, such as a private key, is also masked by itself.
         """
         new = {part for secret in secrets for part in _parts(secret)} - self._secrets
         if new:
@@ -72,10 +72,10 @@ class Redactor:
         return _TOKEN.sub(MASK, text) if "eyJ" in text else text
 
     def clean(self, text: str, limit: int = MAX_LINE) -> str:
-        """Return the text as it may be shown, at most `limit` characters of it."""
+        """Return the text safe to show, shortened to `limit` characters."""
         longest = self._known.longest
-        # Masked before it is cut, or the cut would show half a secret. Of what is far too long only the
-        # beginning is read; a secret that this takes in by half lies in the last `longest` characters.
+        # Masked before it is shortened, or the cut would show half a secret. Only the start of a far too long
+        # text is read; a secret that this cuts in half lies in the last `longest` characters.
         window = 4 * limit + longest
         cut = len(text) > window
         text = self.masked(printable(text[:window] if cut else text))
@@ -120,9 +120,9 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def _without_parts(text: str, forms: Iterable[str]) -> str:
-    """Mask the part of a secret before and after each place where a child has cut the text.
+    """Mask the parts of secrets beside each cut that a child made.
 
-    Children cannot mask before they cut: they do not know what the host masks.
+    Children cannot mask before they cut: they do not know the secrets.
     """
     pieces = _CHILDS_CUT.split(text)
     for index in range(0, len(pieces) - 1, 2):
@@ -132,7 +132,7 @@ def _without_parts(text: str, forms: Iterable[str]) -> str:
 
 
 def _without_beginning(text: str, forms: Iterable[str]) -> str:
-    """Mask the beginning of a secret at the text's end."""
+    """Mask a secret's start at the end of the text."""
     last = text[-SHORTEST_PART:]
     ends = (
         at + len(last)
@@ -145,7 +145,7 @@ def _without_beginning(text: str, forms: Iterable[str]) -> str:
 
 
 def _without_end(text: str, forms: Iterable[str]) -> str:
-    """Mask the end of a secret at the text's beginning."""
+    """Mask a secret's end at the start of the text."""
     first = text[:SHORTEST_PART]
     sizes = (len(form) - at for form in forms for at in _places(first, form) if text.startswith(form[at:]))
     size = max(sizes, default=0)
@@ -160,9 +160,9 @@ def _places(part: str, form: str) -> Iterator[int]:
 
 
 def _parts(secret: str) -> set[str]:
-    """Return what of a secret is masked: the whole, and the lines that it consists of.
+    """Return what to mask of a secret: the whole, and its lines.
 
-    Each as it is, which is what was encoded, and as it is once control characters are removed.
+    Each as it is, which is what was encoded, and with control characters removed.
     """
     lines = (line.strip() for line in secret.split("\n"))
     wholes = (secret.strip(), *(line for line in lines if not _PEM_EDGE.fullmatch(line)))
@@ -184,11 +184,13 @@ def _is_worth_masking(secret: str) -> bool:
 
 
 _COMPONENT, _WHOLE_URL = "!'()*", "!'()*;,/?:@&=+$#"
-"""What JavaScript's `encodeURIComponent` and `encodeURI` leave as it is, beside what Python leaves."""
+"""Characters that JavaScript's `encodeURIComponent` and `encodeURI` keep in addition to those that Python
+keeps.
+"""
 
 
 def spellings(secret: str) -> set[str]:
-    """Return the secret as it is, and as repr, JSON, URL, base64 and hex write it."""
+    """Return the secret as it is, and as repr, JSON, URL, base64, and hex write it."""
     data = secret.encode("utf-8", "surrogatepass")
     forms = {
         secret,
@@ -208,9 +210,9 @@ def spellings(secret: str) -> set[str]:
 
 
 def _base64_parts(data: bytes) -> Iterable[str]:
-    """Return what base64 makes of the data at each of the three places in a group where it may begin.
+    """Return the base64 of the data at each of the three positions in a group where it may start.
 
-    A digit at either end that holds bits of a neighbour too is left out: it differs with the neighbour.
+    A digit at either end that also holds bits of a neighbor is left out: it differs with the neighbor.
     """
     for before in range(3):
         digits = base64.b64encode(bytes(before) + data).decode()
@@ -220,10 +222,10 @@ def _base64_parts(data: bytes) -> Iterable[str]:
 
 
 def matching(texts: Iterable[str]) -> re.Pattern[str]:
-    """Return an expression that matches each of the texts, the longest where several begin.
+    """Return an expression that matches each of the texts, the longest where several match.
 
-    It is a tree of common beginnings: its time per character hardly grows with the number of texts, as that
-    of a flat alternation does.
+    It is a tree of common prefixes: its time per character hardly grows with the number of texts, as that of
+    a flat alternation does.
     """
     tree: dict[str, Any] = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""The newest lines, bounded in count and in bytes. Not locked: its owner sees to that."""
+"""The newest lines, bounded in count and bytes. Not locked: the owner does that."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from agent_tui.model.logs import LogLine
 
 CAPACITY = 200_000
 MAX_BYTES = 128 * 2**20
-"""What the kept lines may weigh, by `weight`: long lines take the place of many short ones."""
+"""The most that the kept lines may weigh, by `weight`: long lines take the place of many short ones."""
 
 LINE_BYTES = 280
-"""About what a line takes besides its text, its places in the ring and in a front end's index included."""
+"""About what a line takes besides its text, including its places in the ring and in a front end's index."""
 
 FIELD_BYTES = 80
 
 
 def weight(line: LogLine) -> int:
-    """About how many bytes of memory a line takes."""
+    """Return about how many bytes of memory a line takes."""
     size = LINE_BYTES + sys.getsizeof(line.text)
     return size + _field_bytes(line.fields) if line.fields else size
 
@@ -36,7 +36,7 @@ def _field_bytes(fields: Mapping[str, object]) -> int:
 
 
 class Ring:
-    """Lines by their index. Two rings of the same bounds that were given the same lines keep the same."""
+    """Lines by index. Two rings with the same bounds and the same lines keep the same."""
 
     def __init__(self, capacity: int = CAPACITY, max_bytes: int = MAX_BYTES) -> None:
         self._capacity = capacity
@@ -45,7 +45,7 @@ class Ring:
         self._head = 0
         self._bytes = 0
         self.first = 0
-        """Index of the oldest line that is kept."""
+        """Index of the oldest kept line."""
 
     def __len__(self) -> int:
         return len(self._lines) - self._head
@@ -61,18 +61,18 @@ class Ring:
         return self._bytes
 
     def extend(self, lines: Iterable[LogLine]) -> None:
-        """Adds the next lines; the oldest go for them. The newest stays, whatever it weighs."""
+        """Add the next lines, dropping the oldest. The newest stays, whatever it weighs."""
         for line in lines:
             self._lines.append(line)
             self._bytes += weight(line)
         while len(self) > self._capacity or (self._bytes > self._max_bytes and len(self) > 1):
             self._evict()
-        if self._head > 4096 and self._head > len(self):  # seldom, so that it costs next to nothing a line
+        if self._head > 4096 and self._head > len(self):  # rarely, so that it costs next to nothing per line
             del self._lines[: self._head]
             self._head = 0
 
     def restart(self, first: int) -> None:
-        """Forgets all; the next line has this index."""
+        """Forget all lines; the next one has this index."""
         self._lines.clear()
         self._head = self._bytes = 0
         self.first = first
@@ -86,11 +86,11 @@ class Ring:
         self.first += 1
 
     def line(self, index: int) -> LogLine | None:
-        """A line by its index, None when it is not here."""
+        """Return a line by its index; None if it is not kept."""
         return self._lines[self._head + index - self.first] if self.first <= index < self.end else None
 
     def between(self, first: int, end: int) -> list[LogLine]:
-        """The kept lines with first ≤ index < end, in order."""
+        """Return the kept lines with first ≤ index < end, in order."""
         low, high = max(first, self.first) - self.first, min(end, self.end) - self.first
         kept = self._lines[self._head + low : self._head + high] if low < high else []
         return kept  # type: ignore[return-value]  # None stands only before the head

@@ -1,11 +1,13 @@
-"""Text from outside, made safe once: no escape sequence, control or direction character gets past here."""
+"""Makes text from outside safe, once: no escape sequence, control or direction character gets past here."""
 
 import re
 
 from agent_tui.options.characters import CONTROL
 
 MAX_LINE = 16_384
-"""Characters of one stored line; more is cut with a mark, so that a megabyte on one line harms nobody."""
+"""Characters of one stored line; longer ones are shortened with a mark, so that a megabyte on one line does
+no harm.
+"""
 
 _ESCAPES = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -18,9 +20,9 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def sanitise(text: str, limit: int = MAX_LINE) -> str:
-    """Return one line or record as it may be shown: printable characters and newlines only.
+    """Return one line or record, safe to show: only printable characters and newlines.
 
-    A carriage return starts its line over, as a terminal would show it (progress bars).
+    A carriage return restarts its line, as in a terminal (progress bars).
     """
     cut = len(text) > 4 * limit
     return shortened(printable(text[: 4 * limit] if cut else text), limit, cut=cut)
@@ -29,7 +31,7 @@ def sanitise(text: str, limit: int = MAX_LINE) -> str:
 def printable(text: str) -> str:
     """Return the whole text without escape sequences, control and direction characters."""
     if text.isprintable():
-        return text  # as nearly every line is
+        return text  # true for nearly every line
     if "\x1b" in text or "\x9b" in text:
         text = _ESCAPES.sub("", text)
     if "\r" in text:
@@ -40,5 +42,5 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, limit: int, *, cut: bool = False) -> str:
-    """Return at most `limit` characters of the text, and a mark where more was there or `cut` already."""
+    """Return at most `limit` characters of the text, with a mark if it was longer or already `cut`."""
     return text[:limit] + f" … (cut at {limit} characters)" if cut or len(text) > limit else text

@@ -1,4 +1,4 @@
-"""The ring of log lines: written from any thread, announced by index, pulled by range."""
+"""The ring of log lines: written from any thread, announced by index, read by range."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from agent_tui.model.events import LogsAdded
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 
 BATCH_S = 0.05
-"""Between two announcements, at least."""
+"""Shortest time between two announcements, in s."""
 
 MAX_ENDED = 10_000
 """Ended processes whose generation and job are still known."""
@@ -33,7 +33,9 @@ class LogStore:
         self._redactor = redactor or Redactor()
         self._clock = clock
         self._ring = Ring(capacity, max_bytes)
-        self._first = self._end = 0  # the ring's, read without its lock: each is whole at any moment
+        self._first = self._end = (
+            0  # the ring's values, read without its lock: each is consistent at any moment
+        )
         self._dropped = 0
         self._owners: dict[str, tuple[int, str | None]] = {}
         """Generation and job of each process."""
@@ -42,7 +44,7 @@ class LogStore:
         self._on_added: Callable[[], None] = _nothing
 
     def on_added(self, callback: Callable[[], None]) -> None:
-        """Calls back, from whichever thread wrote, after lines were added or dropped."""
+        """Call back, in the writing thread, after lines were added or dropped."""
         self._on_added = callback
 
     @property
@@ -52,7 +54,7 @@ class LogStore:
 
     @property
     def first(self) -> int:
-        """Index of the oldest line that is still kept."""
+        """Index of the oldest kept line."""
         return self._first
 
     @property
@@ -61,12 +63,14 @@ class LogStore:
         return self._dropped
 
     def introduce(self, process_id: str, generation: int, job_id: str | None = None) -> None:
-        """From now on that process's lines are of this generation of the agent's code, and of this job."""
+        """Mark that process's lines from now on with this generation of the agent's code and this job."""
         with self._lock:
             self._owners[process_id] = (generation, job_id)
 
     def process_ended(self, process_id: str) -> None:
-        """Its last lines may still come; it is forgotten once many others have ended."""
+        """Note that a process has ended. Its last lines may still come; it is forgotten once many others have
+        ended.
+        """
         with self._lock:
             self._ended.append(process_id)
             if len(self._ended) > MAX_ENDED:
@@ -82,7 +86,7 @@ class LogStore:
         logger: str = "",
         fields: dict[str, object] | None = None,
     ) -> None:
-        """Stores one line, sanitised."""
+        """Store one line, sanitized."""
         redactor = self._redactor
         shown = redactor.clean_value(fields or {})
         logger = redactor.clean(logger) if logger else ""
@@ -91,20 +95,20 @@ class LogStore:
         )
 
     def add_many(self, source: LogSource, level: LogLevel, texts: Iterable[str]) -> None:
-        """Stores lines that came together, sanitised; they are announced once."""
+        """Store lines that came together, sanitized; they are announced once."""
         clean = [self._redactor.clean(text) for text in texts]
         if clean:
             self._store(source, level, clean, self._clock.time(), "", {})
 
     def drop(self, source: LogSource, count: int) -> None:
-        """Counts lines that were read but not stored, and says so in their place."""
+        """Count lines that were read but not stored, and store a line that says so."""
         with self._lock:
             self._dropped += count
         notice = LogSource(source.process_id, LogStream.HOST)
         self.add(notice, LogLevel.WARN, f"{count} lines of {source.stream} dropped: too many to show")
 
     def pull(self, first: int, end: int) -> tuple[LogLine, ...]:
-        """The kept lines with first ≤ index < end, in order."""
+        """Return the kept lines with first ≤ index < end, in order."""
         with self._lock:
             return tuple(self._ring.between(first, end))
 
@@ -148,9 +152,9 @@ class LogAnnouncer:
 
     def _added(self) -> None:
         if self._woken:
-            return  # a tell is on its way and will see what was added
+            return  # a pending announcement will include what was added
         self._woken = True
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+        with contextlib.suppress(RuntimeError):  # the loop has ended: there are no readers
             self._loop.call_soon_threadsafe(self._tell_soon)
 
     def _tell_soon(self) -> None:
@@ -158,11 +162,11 @@ class LogAnnouncer:
             self._timer = self._loop.call_later(BATCH_S, self.tell)
 
     def tell(self) -> None:
-        """Emit now what is not announced yet."""
+        """Announce now what is not announced yet."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._woken = False  # before the look: what comes after it wakes anew
+        self._woken = False  # before reading: what comes after it wakes it again
         end = self._store.end
         if end > self._told:
             first, self._told = self._told, end

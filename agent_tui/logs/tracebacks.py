@@ -1,7 +1,7 @@
 """Which lines of a child's stderr belong to an uncaught exception or a fatal dump: those are errors.
 
-What Python prints there has no level. An exception's own text can be anything, so only its first line and the
-indented ones after it count.
+What Python prints there has no level. An exception's text can be anything, so only its first line and the
+indented lines after it count.
 """
 
 import re
@@ -38,11 +38,11 @@ _DUMP = (
 class _Within(Enum):
     NOTHING = auto()
     FRAMES = auto()
-    """Of a traceback, whose exception is still to come."""
+    """In a traceback, before its exception."""
     GROUP = auto()
-    """Of an exception group, all of it indented."""
+    """In an exception group, all of it indented."""
     EXCEPTION = auto()
-    """After its first line; a chain may go on."""
+    """After the exception's first line; a chain may follow."""
     DUMP = auto()
 
 

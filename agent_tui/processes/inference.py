@@ -1,4 +1,4 @@
-"""Inference processes: run models that jobs share, and the way of a request to them and back."""
+"""Inference processes, which run models for all jobs, and the forwarding of requests to them."""
 
 import asyncio
 from collections.abc import Callable, Container
@@ -14,12 +14,12 @@ TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, 
 
 
 class Inference:
-    """Keeps one inference process alive and forwards messages 7 and 8 by request id."""
+    """Keeps one inference process alive and forwards requests and answers by request id."""
 
     def __init__(self, plan: Plan, supervisor: Supervisor, *, lazy: bool = False) -> None:
-        """With `lazy` the process starts at the first request."""
+        """With `lazy`, the process starts at the first request."""
         self.plan = plan
-        """The generation from which the next process would be made; the latest of those that share it."""
+        """The generation that starts the next process: the newest of those that share it."""
         self._supervisor = replace(supervisor, timings=lambda: TIMINGS)
         self._kept = RespawningProcess(self._make, ended=self._process_ended)
         self._asking: dict[str, Callable[[ch.InferenceResponse], None]] = {}
@@ -33,7 +33,7 @@ class Inference:
         return self._kept.process
 
     def ask(self, request: ch.InferenceRequest, answer: Callable[[ch.InferenceResponse], None]) -> None:
-        """Forwards a job's request; `answer` gets the response, or an error when the process dies."""
+        """Forward a job's request; `answer` gets the response, or an error if the process dies."""
         self._wanted.set()
         self._asking[request.request_id] = answer
         process = self._kept.process
@@ -43,17 +43,17 @@ class Inference:
             self._early.append(request)
 
     async def run(self) -> None:
-        """Keeps the process alive until `close()` or `kill()`."""
+        """Keep the process alive until `close()` or `kill()`."""
         await self._wanted.wait()
         await self._kept.run()
 
     def close(self, reason: str) -> None:
-        """Ends the process; `run()` returns when it is gone."""
+        """End the process; `run()` returns once it has ended."""
         self._kept.close(reason)
         self._wanted.set()
 
     def kill(self, reason: str) -> None:
-        """Ends the process now."""
+        """Kill the process now."""
         self._kept.kill(reason)
         self._wanted.set()
 
@@ -92,7 +92,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """What one generation's runners are, what runs them, and what would start that again."""
+    """One generation's runners, the process that runs them, and the plan to start it again."""
 
     runners: object
     inference: Inference
@@ -100,9 +100,9 @@ class _Use:
 
 
 class SharedInference:
-    """The inference processes of a run: generations with the same runners have one together (design §5.6).
+    """The inference processes of a run. Generations with the same runners share one (design §5.6).
 
-    Jobs of an old generation keep theirs until the last of them is over.
+    Jobs of an old generation keep theirs until the last of them has ended.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -110,16 +110,16 @@ class SharedInference:
         self._of: dict[int, _Use] = {}
         """By generation."""
         self._released: dict[int, asyncio.Event] = {}
-        """By generation: set once it is no longer in use."""
+        """By generation: set once it is no longer used."""
         self._lives: dict[Inference, asyncio.Task[None]] = {}
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """Those that are there."""
+        """The running processes."""
         return tuple(each.process for each in self._lives if each.process is not None)
 
     def use(self, plan: Plan, manifest: ch.Manifest) -> None:
-        """From here on jobs may run on that generation."""
+        """Let jobs run on that generation from now on."""
         if not manifest.inference_runners:
             return
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
@@ -134,8 +134,8 @@ class SharedInference:
         self._released.setdefault(plan.generation, asyncio.Event())
 
     def keep(self, needed: Callable[[int], bool]) -> None:
-        """Only these generations have jobs or may get one; what the others alone had is ended, and what they
-        shared is made from the newest of these from here on.
+        """Keep the processes of these generations only. End those that others used alone, and start shared
+        ones from the newest of these from now on.
         """
         self._of = {number: each for number, each in self._of.items() if needed(number)}
         self.release(self._of)
@@ -147,17 +147,17 @@ class SharedInference:
             inference.close("no job needs it")
 
     def release(self, used: Container[int] = ()) -> None:
-        """Reports that only these generations are in use; none is when everything ends."""
+        """Mark all other generations as no longer used; all of them when everything ends."""
         for number in [each for each in self._released if each not in used]:
             self._released.pop(number).set()
 
     async def released(self, generation: int) -> None:
-        """Returns when no process is started from that generation's plan any more."""
+        """Wait until no process is started from that generation's plan any more."""
         if (in_use := self._released.get(generation)) is not None:
             await in_use.wait()
 
     def ask(self, process: SupervisedProcess, request: ch.InferenceRequest) -> None:
-        """Forwards a job process's request; the answer, or why there is none, goes to that process."""
+        """Forward a job process's request; the answer or the error goes to that process."""
         if process.generation in self._of:
             self._of[process.generation].inference.ask(request, process.send)
         else:
@@ -165,12 +165,12 @@ class SharedInference:
             process.send(ch.InferenceResponse(request.request_id, None, error))
 
     def kill(self, reason: str) -> None:
-        """Ends all of them now; `close()` waits for it."""
+        """Kill all of them now; `close()` waits for them."""
         for inference in self._lives:
             inference.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """Ends all of them, and waits."""
+        """End all of them and wait."""
         for inference in self._lives:
             inference.close(reason)
         await asyncio.gather(*self._lives.values())

@@ -1,4 +1,4 @@
-"""What the kernel says of processes: out-of-memory kills, whether one is stopped, who started whom."""
+"""What the kernel knows about processes: out-of-memory kills, stopped or traced, parents."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,9 +12,9 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def kernel_kills() -> int:
-    """How often the kernel has killed in our control group for want of memory; 0 where that is not told.
+    """Return how many processes of this control group the kernel killed for lack of memory; 0 if unknown.
 
-    Version 2 counts it in `memory.events`; without control groups /proc/vmstat does for the whole machine.
+    Control groups v2 count this in `memory.events`; without them, /proc/vmstat counts for the whole machine.
     """
     for path in (*_event_files(), Path("/proc/vmstat")):
         try:
@@ -45,7 +45,7 @@ class OomWatch:
         self._known = count()
 
     def happened(self) -> bool:
-        """Whether the kernel has killed since the last time that it was told."""
+        """Return whether the kernel has killed a process that was not reported yet."""
         with DESCRIPTORS.reserve():
             now = self._count()
         if now <= self._known:
@@ -55,7 +55,7 @@ class OomWatch:
 
 
 def is_paused(pid: int) -> bool:
-    """True when the process is stopped by a signal or traced by a debugger; False where nothing tells."""
+    """Return whether a signal stopped the process or a debugger traces it; False if unknown."""
     try:
         with DESCRIPTORS.reserve():
             status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
@@ -70,7 +70,7 @@ _PROC = Path("/proc")
 
 
 def descendants(roots: Iterable[int]) -> dict[int, list[int]]:
-    """The pids below each of these, at any depth; none for one that is gone."""
+    """Return the pids below each of these processes, at any depth; empty for one that has ended."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
@@ -88,14 +88,14 @@ def _below(root: int, children: dict[int, list[int]]) -> list[int]:
 
 
 def _parents() -> Iterable[tuple[int, int]]:
-    """Pid and parent of every process that can be seen."""
+    """Return pid and parent of every visible process."""
     if not _PROC.is_dir():
         return [(process.pid, process.ppid()) for process in psutil.process_iter()]
     pairs = []
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
             try:
-                # The name in parentheses may hold anything, blanks and parentheses too.
+                # The name in parentheses may contain anything, spaces and parentheses included.
                 parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[1]
             except OSError:
                 continue

@@ -1,7 +1,7 @@
-"""The sampler: memory and CPU of each job process, a warning when memory is much, the end at its limit.
+"""The memory sampler: memory and CPU of each process, warnings for job processes, and their limit.
 
-Reading RSS costs a few microseconds; USS and PSS cost milliseconds of kernel time a process, so those are
-read only where they can decide something, and once as soon as a process is seen: totals are of one measure.
+Reading RSS takes microseconds. USS and PSS take milliseconds of kernel time per process, so they are read
+only where they can decide something, and once when a process is first seen, so that totals use one measure.
 """
 
 import asyncio
@@ -27,35 +27,35 @@ NEAR_INTERVAL_S = 0.25
 
 WARN_COOLDOWN_S = 120.0
 WARN_GROWTH_MB = 50.0
-"""A warning is repeated after the cooldown, or when the process uses that much more."""
+"""Repeat a warning after the cooldown, or when the process uses this much more, in MB."""
 
 FULL_EVERY = 5
-"""Every so many samples of a process USS and PSS are read again, each process in its turn."""
+"""USS and PSS are read at every so many samples, with the processes taking turns."""
 
 SEEN_MB = 0.5
-"""A smaller change is not told: every event is a repaint."""
+"""Smaller changes are not reported, in MB: every event is a repaint."""
 
 SEEN_CPU = 2.5
-"""Percent of a core; the kernel counts in ticks, which are one percent of a second."""
+"""Percent of a core; the kernel counts in ticks of one percent of a second."""
 
 NEAR = 0.8
-"""From this share of the warning level or the limit on, the measure that counts is read, not only RSS."""
+"""Above this share of the warning level or the limit, read the measure that counts, not only RSS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """MB of one process; None for what was not read."""
+    """Memory of one process in MB; None for values that were not read."""
 
     rss: float
     uss: float | None = None
     pss: float | None = None
     children: float = 0.0
-    """RSS of all that it has started."""
+    """RSS of its child processes."""
     cpu_s: float | None = None
-    """CPU time that it has used so far, in seconds."""
+    """CPU time used so far, in seconds."""
 
     def over(self, before: "Memory | None") -> "Memory":
-        """These figures, and the earlier ones for what was not read this time."""
+        """Return these values, with earlier ones where they were not read this time."""
         if before is None:
             return self
         uss = before.uss if self.uss is None else self.uss
@@ -63,7 +63,7 @@ class Memory:
         return Memory(self.rss, uss, pss, self.children, self.cpu_s)
 
     def by(self, measure: MemoryMeasure) -> float:
-        """The figure that counts, or RSS where that one could not be read; with what it has started."""
+        """Return the value of the given measure, or RSS if it was not read, plus child processes, in MB."""
         value = {MemoryMeasure.RSS: self.rss, MemoryMeasure.USS: self.uss, MemoryMeasure.PSS: self.pss}[
             measure
         ]
@@ -71,7 +71,7 @@ class Memory:
 
 
 def read_memory(pid: int, *, full: bool) -> Memory | None:
-    """A process's memory now; None when it is gone. `full` adds USS and PSS."""
+    """Return a process's memory now; None if it has ended. `full` adds USS and PSS."""
     memory = _from_stat(pid) if _PROC else _from_psutil(pid)
     if memory is None or not full:
         return memory
@@ -88,7 +88,8 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 
 
 def _from_stat(pid: int) -> Memory | None:
-    """One read gives both figures: fields 14 and 15 are CPU ticks, 24 is RSS in pages (proc_pid_stat(5)).
+    """Return RSS and CPU time from one read: fields 14 and 15 are CPU ticks, 24 is RSS in pages
+    (proc_pid_stat(5)).
 
     None for a process that has ended and is not reaped yet: it has no pages.
     """
@@ -96,7 +97,7 @@ def _from_stat(pid: int) -> Memory | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    fields = stat[stat.rindex(b")") + 2 :].split()  # the name before may hold anything
+    fields = stat[stat.rindex(b")") + 2 :].split()  # the name before it may contain anything
     ticks = int(fields[11]) + int(fields[12])
     if not int(fields[21]):
         return None
@@ -130,7 +131,7 @@ class _Watched:
     told_cpu: float | None = None
 
     def cpu(self, memory: Memory, now: float) -> float | None:
-        """Percent of a core since the last call; None where that cannot be told yet."""
+        """Return the CPU use since the last call, in percent of a core; None if unknown yet."""
         before, then = self.cpu_s, self.cpu_at
         self.cpu_s, self.cpu_at = memory.cpu_s, now
         if before is None or memory.cpu_s is None or now <= then:
@@ -138,7 +139,7 @@ class _Watched:
         return max(memory.cpu_s - before, 0.0) / (now - then) * 100
 
     def news(self, memory: Memory, cpu: float | None) -> bool:
-        """Whether anybody could see the difference to what was told last."""
+        """Return whether the difference from the last report is visible."""
         before = self.told
         if cpu is not None and (self.told_cpu is None or abs(cpu - self.told_cpu) >= SEEN_CPU):
             return True
@@ -153,7 +154,7 @@ class _Watched:
 
 
 class MeasuredProcess(Protocol):
-    """What the sampler needs to know of a process; a blank is no supervised one."""
+    """What the sampler needs to know about a process. A blank is not a supervised process."""
 
     @property
     def id(self) -> str: ...
@@ -171,15 +172,15 @@ class MeasuredProcess(Protocol):
     def loading_at(self) -> float | None: ...
     @property
     def memory_measure(self) -> MemoryMeasure:
-        """Which figure counts, unless the user says so."""
+        """Which figure counts, unless the user chooses."""
         ...
 
 
 class MemorySampler:
-    """Samples the processes that `processes` names, every `INTERVAL_S`; warns of job processes.
+    """Samples all processes every `INTERVAL_S`, and warns about job processes.
 
-    `over_limit` is called once for a job process over the limit; 0 means no warning, no limit. `measure`
-    says which figure counts, None that the kind of child decides.
+    `over_limit` is called once for a job process over the limit; 0 means no warning or no limit. `measure` is
+    the figure that counts; None to use the one of the runtime.
     """
 
     def __init__(
@@ -212,14 +213,14 @@ class MemorySampler:
         self._samples = 0
 
     def set_limits(self, *, warn_mb: float, limit_mb: float) -> None:
-        """Set what a job process may use; 0 for no warning, no limit."""
+        """Set the memory that a job process may use, in MB; 0 for no warning or no limit."""
         self._warn_mb, self._limit_mb = warn_mb, limit_mb
 
     def note_baseline(self, process: MeasuredProcess, *, is_awaited: bool = False) -> None:
         """Measure a process that has just become ready: growth is counted from here.
 
-        USS and PSS take the kernel some ms, for which it also holds up the process. Where a job waits for it
-        they are taken to be those of the last such process of its generation; its turn to be read comes.
+        Reading USS and PSS takes the kernel milliseconds, which delays the process too. If a job waits for
+        it, they are assumed to be those of the last such process of its generation, and are read later.
         """
         alike = self._alike.get(process.generation) if is_awaited else None
         memory = self._read(process.pid, full=alike is None) if process.pid is not None else None
@@ -235,7 +236,7 @@ class MemorySampler:
         self._emit(_measured(process, memory, known, self._counts(process)))
 
     def measure_all(self) -> int:
-        """Reads every process in full and tells what it found, changed or not; how many that were."""
+        """Read all processes in full and report them, changed or not; return their number."""
         count = 0
         for process in tuple(self._processes()):
             memory = self._read(process.pid, full=True) if process.pid is not None else None
@@ -249,18 +250,18 @@ class MemorySampler:
         return count
 
     async def run(self) -> None:
-        """Samples until cancelled."""
+        """Sample until cancelled."""
         while True:
             with DESCRIPTORS.reserve():
                 self.sample()
             await asyncio.sleep(NEAR_INTERVAL_S if self._near_limit else INTERVAL_S)
 
     def sample(self) -> None:
-        """Reads every process once and tells what it found."""
+        """Read every process once and report what changed."""
         seen = set()
         processes = tuple(self._processes())
         if self._samples % FULL_EVERY == 0:
-            with contextlib.suppress(OSError):  # no descriptor is left: what was known is close enough
+            with contextlib.suppress(OSError):  # out of descriptors: the last known value is close enough
                 self._children = self._below([each.pid for each in processes if each.pid is not None])
         self._samples += 1
         self._near_limit = False
@@ -294,7 +295,7 @@ class MemorySampler:
         if not process.had_job:
             watched.baseline = memory.over(watched.baseline)
         used = memory.by(measure)
-        # Before it loads the agent's file it uses what the SDK does, and a blank may go back to the stock.
+        # Before it loads the agent's file, it uses what the SDK uses, and a blank may return to the stock.
         if process.kind is not ProcessKind.JOB or process.loading_at is None:
             return
         self._near_limit = self._near_limit or 0 < NEAR * limit <= used
@@ -336,7 +337,7 @@ class MemorySampler:
         )
 
     def _counts(self, process: MeasuredProcess) -> MemoryMeasure:
-        """The measure that counts for a process."""
+        """Return the measure that counts for a process."""
         return self._measure or process.memory_measure
 
     def _started(self, pids: Sequence[int]) -> float:
@@ -356,6 +357,6 @@ def _measured(
     measure: MemoryMeasure,
     cpu_pct: float | None = None,
 ) -> ProcessMeasured:
-    """A sample as it is told: what was read now, and what counts by all that is known."""
+    """Return the event for a sample: what was read now, and the figure that counts."""
     sizes = (now.rss, now.uss, now.pss, now.children)
     return ProcessMeasured(process.id, *sizes, now.cpu_s, cpu_pct, known.by(measure))

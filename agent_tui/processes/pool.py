@@ -1,10 +1,10 @@
-"""The pool: keeps the wanted number of job processes warm, and gives each accepted job one of them.
+"""The pool: keeps the wanted number of job processes warm, and gives one to each accepted job.
 
-One rule drives it: idle and starting processes together should be `target` plus one for each lease that has
-no process yet. A reconcile step, run whenever something changed, brings what is there towards that.
+One rule: idle and starting processes together should be `target` plus one for each lease without a process. A
+reconcile step, run after each change, starts or ends processes until that holds.
 
-Starts that fail are retried for as long as the generation is current, after growing pauses. While none
-succeeds for too long, offers are refused; accepted jobs wait for the next attempt, within limits.
+Failed starts are retried while the generation is current, after growing pauses. While none succeeds for too
+long, offers are refused; accepted jobs wait for the next attempt, within limits.
 """
 
 import asyncio
@@ -27,25 +27,26 @@ from agent_tui.processes.process import (
 from agent_tui.processes.timings import BackOff, StartPatience
 
 REFILL_AFTER_S = 0.02
-"""After an accepted job; a warm one's entry function is reached within a few milliseconds."""
+"""Pause after an accepted job, in s. A warm process reaches its entry function within a few milliseconds."""
 
 STABLE_S = 30.0
-"""An idle process that lived this long forgives those that died idle before it."""
+"""An idle process that lived this long, in s, resets the count of those that died idle."""
 
 RESTARTS_WHILE_WARMING = 3
-"""Processes of the next generation that may fail by no fault of its code before its load fails."""
+"""Processes of the next generation that may fail through no fault of its code before its load fails."""
 
 _COMING = (ProcessState.STARTING, ProcessState.IDLE)
-"""States of a process that is still starting for the pool: a process enters IDLE one step of the event loop
-before `_became_ready` is called for it."""
+"""States of a process that the pool counts as starting: it becomes IDLE one step of the event loop before
+`_became_ready` is called.
+"""
 
 MIN_FAILURES = 2
-"""A first failed start is retried at once: it fails no job and refuses no offer."""
+"""The first failed start is retried at once: it fails no job and refuses no offer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """A process is ready for its job; `is_awaited`: a job waits for one."""
+    """A process is ready for its job; `is_awaited` if a job waits for one."""
 
     process: SupervisedProcess
     is_awaited: bool
@@ -53,7 +54,7 @@ class Warmed:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A process said something that is not about its job."""
+    """A process sent a message that is not about its job."""
 
     process: SupervisedProcess
     message: FromChild
@@ -61,7 +62,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Nothing is left of a process."""
+    """A process has ended and is reaped."""
 
     process: SupervisedProcess
 
@@ -73,32 +74,32 @@ class StartsSucceed:
 
 @dataclass(frozen=True, slots=True)
 class StartTrouble:
-    """Starts of the current generation that failed in a row, and what follows."""
+    """Starts of the current generation failed in a row."""
 
     generation: int
     failures: int
     error: ProcessFailed
-    """Why the last one failed."""
+    """Why the last start failed."""
     retry_in_s: float
     refusing: bool
-    """Whether offers should be refused: no process is idle, and none has become ready for too long."""
+    """Whether to refuse offers: no process is idle, and none has become ready for too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """From what new job processes are made: one loaded generation."""
+    """What new job processes are made from: one loaded generation."""
 
     generation: int
     launch: Launch
 
 
 PoolEvent = Warmed | Said | Gone | StartTrouble | StartsSucceed
-"""All that the pool reports to those above it."""
+"""Everything that the pool reports."""
 
 
 @dataclass(slots=True)
 class _Warming:
-    """The next generation's idle processes, while the current one serves on."""
+    """The next generation's idle processes, prepared while the current one serves."""
 
     plan: Plan
     count: int
@@ -108,25 +109,25 @@ class _Warming:
 
 
 class Lease:
-    """A claim on one process, made when an offer is accepted so that the pool can start to prepare it."""
+    """A claim on one process, made when an offer is accepted, so that the pool can prepare it."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self.waiting: asyncio.Future[SupervisedProcess] | None = None
         self.waiting_until = math.inf
-        """When the job has waited for long enough, monotonic."""
+        """When the job has waited long enough, monotonic."""
         self.failures = 0
         """Failed starts since it waits."""
         self.taken = False
         self.warm = False
-        """Whether an idle process was there when the job asked for it."""
+        """Whether a process was idle when the job asked for it."""
 
     async def claim(self) -> SupervisedProcess:
-        """An idle process; waits for one. Raises ProcessFailed when none becomes ready."""
+        """Return an idle process; wait for one. Raise ProcessFailed if none becomes ready."""
         return await self._pool._claim(self)
 
     def release(self) -> None:
-        """Gives the claim up. Safe at any time, also after `take`."""
+        """Cancel the claim. Safe at any time, also after `claim` has returned."""
         self._pool._release(self)
 
 
@@ -157,8 +158,7 @@ class Pool:
         self._numbers = itertools.count(1)
         self._processes: dict[str, SupervisedProcess] = {}
         self._expected: dict[SupervisedProcess, float] = {}
-        """Processes that were started and are not known to be ready, oldest first, with the time of their
-        start (monotonic)."""
+        """Processes that are starting, oldest first, with the time of their start (monotonic)."""
         self._lives: set[asyncio.Task[None]] = set()
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
@@ -166,7 +166,7 @@ class Pool:
         self._given: set[SupervisedProcess] = set()
         """Processes assigned to a waiting job whose task has not resumed yet. `use` must not end them."""
         self._failures = 0
-        """Failed attempts in a row; processes that were started together count as one attempt."""
+        """Failed attempts in a row; processes started together count as one attempt."""
         self._failing_since = self._failed_at = 0.0
         """When the first failed attempt started, and when the last one failed; monotonic."""
         self._error = ProcessFailed("")
@@ -180,11 +180,11 @@ class Pool:
         self._wake = asyncio.Event()
         self._closing = False
 
-    # -- what owners ask ----------------------------------------------------------------------------
+    # -- for the owners -----------------------------------------------------------------------------
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """All processes that are not yet reaped."""
+        """All processes that are not reaped yet."""
         return tuple(self._processes.values())
 
     @property
@@ -202,18 +202,19 @@ class Pool:
 
     @property
     def refusing(self) -> str:
-        """Why no offer should be accepted: no process becomes ready; empty while one does."""
+        """Why offers should be refused: processes fail to start; empty otherwise."""
         return str(self._error) if self._refusing else ""
 
     def set_target(self, count: int) -> None:
-        """Changes how many processes wait idle, at once."""
+        """Set how many processes wait idle; applies at once."""
         self._target = count
         self._wake.set()
 
     async def warm(self, plan: Plan, count: int) -> None:
-        """Prepares that many idle processes of a generation beside the current one; `use` takes them over.
+        """Prepare that many idle processes of a generation beside the current one; `use` puts them into
+        service.
 
-        Raises ProcessFailed when one does not become ready; then, or when cancelled, all of them end.
+        Raise ProcessFailed if one does not become ready; then, or when cancelled, end all of them.
         """
         if not count:
             return
@@ -221,21 +222,21 @@ class Pool:
         self._wake.set()
         try:
             await warming.done
-        except BaseException:  # a cancelled load as well: its processes would serve no generation
+        except BaseException:  # also a cancelled load: its processes would serve no generation
             self.abandon(plan)
             raise
 
     def abandon(self, plan: Plan) -> None:
-        """Ends the processes of a generation that will not be used."""
+        """End the processes of a generation that will not be used."""
         if self._warming is not None and self._warming.plan is plan:
             self._warming = None
         self._end_idle(lambda process: process.generation == plan.generation, "its generation was abandoned")
 
     def use(self, plan: Plan) -> None:
-        """New jobs run on this generation from now on; idle processes of others end."""
+        """Start new jobs on this generation from now on; end idle processes of others."""
         warming, self._warming = self._warming, None
         self._plan = plan
-        # Failures and pauses were the old code's: the new code starts with a clean record.
+        # Failures and pauses were the old code's; the new code starts without them.
         self._idle_deaths, self._not_before = 0, 0.0
         self._starts_succeed()
         took_over = f"generation {plan.generation} took over"
@@ -251,28 +252,28 @@ class Pool:
                 process.shutdown(reason)
 
     def lease(self) -> Lease:
-        """Claims a process for an accepted job."""
+        """Claim a process for an accepted job."""
         lease = Lease(self)
         self._leases.add(lease)
-        # The job is about to use an idle process; its replacement must not compete for the processor yet.
+        # The job is about to use an idle process; its replacement must not compete for the CPU yet.
         self._refill_at = self._clock.monotonic() + self._refill_after_s
         self._wake.set()
         return lease
 
     async def run(self) -> None:
-        """Reconciles whenever something changed, and when a back-off has passed."""
+        """Reconcile after each change, and when a pause has passed."""
         while True:
             self._wake.clear()
             self._reconcile()
             until = max(self._not_before, self._refill_at)
             wait = until - self._clock.monotonic() if self._short() > 0 else None
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake.
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake-up.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait if wait is None or wait > 0 else None):
                     await self._wake.wait()
 
     async def close(self, reason: str) -> None:
-        """Ends every process in good order and waits until all are reaped."""
+        """End every process gracefully and wait until all are reaped."""
         self._closing = True
         for lease in tuple(self._leases):
             self._release(lease)
@@ -281,13 +282,13 @@ class Pool:
         await self.gone()
 
     def kill(self, reason: str) -> None:
-        """Ends every process now; `close()` or `gone()` waits for it."""
+        """Kill every process now; `close()` or `gone()` waits for them."""
         self._closing = True
         for process in self.processes:
             process.kill(reason)
 
     async def gone(self) -> None:
-        """Returns when no process is left."""
+        """Wait until no process is left."""
         while self._lives:
             await asyncio.gather(*self._lives, return_exceptions=True)
 
@@ -302,22 +303,22 @@ class Pool:
         ]
 
     def _short(self) -> int:
-        """Processes that are missing (positive), or idle ones too many (negative)."""
+        """Return how many processes are missing, or, negative, how many idle ones are too many."""
         if self._plan is None or self._closing:
             return 0
-        # An accepted offer may never be assigned, so leases that no job waits on yet start only a few
-        # processes, however many offers come at once.
+        # An accepted offer may never be assigned, so leases that no job waits for start only a few processes,
+        # however many offers come at once.
         claims = min(len(self._leases) - len(self._waiting), self._starting_at_once)
         short = self._target + len(self._waiting) + claims - len(self._idle) - len(self._starting())
         if self._failures and not self._idle and not self._starting():
-            return max(short, 1)  # even with a target of 0: only a start can show that they succeed again
+            return max(short, 1)  # even with a target of 0: only a start can show that starts succeed again
         return short
 
     def _wanted(self) -> int:
-        """Processes to start now (positive) or idle ones to end (negative).
+        """Return how many processes to start now, or, negative, how many idle ones to end.
 
-        What an accepted job needs starts at once; what takes the place of an idle process that it will use
-        starts a moment later, when the job has started: the two would share the processor.
+        A process that an accepted job needs starts at once. The replacement of an idle process starts a
+        moment later, once the job has started, so that the two do not share the CPU.
         """
         short = self._short()
         if short > 0 and self._clock.monotonic() < self._refill_at:
@@ -331,7 +332,7 @@ class Pool:
                 self._idle.pop().shutdown("more idle processes than numIdleProcesses")
         elif wanted > 0 and self._clock.monotonic() >= self._not_before:
             free = self._starting_at_once - len(self._starting())
-            # After a failure one process at a time: the others would fail for the same reason.
+            # After a failure, one process at a time: the others would fail for the same reason.
             room = min(free, 1 - len(self._starting())) if self._failures else free
             for _ in range(min(wanted, room)):
                 self._start(self._plan)
@@ -362,7 +363,7 @@ class Pool:
         try:
             await process.run()
         finally:
-            # A warmed process that dies before the switch is like one that failed to start.
+            # A warmed process that dies before the switch counts as one that failed to start.
             warming = self._warming
             if process.died_idle and warming is not None and process in warming.ready:
                 codes_fault = not came_from_outside(process.ended.result())
@@ -378,7 +379,7 @@ class Pool:
 
     def _died_idle(self, end: ProcessEnd, lived: float) -> None:
         if came_from_outside(end):
-            # Not the code's fault, so it does not count; but what killed it may kill the next one at once.
+            # Not the code's fault, so it does not count; but its cause may kill the next one at once.
             self._pause(MIN_FAILURES)
             return
         self._idle_deaths = 1 if lived >= STABLE_S else self._idle_deaths + 1
@@ -415,7 +416,7 @@ class Pool:
             warming.done.set_exception(error)
 
     def _offer_up(self, process: SupervisedProcess) -> None:
-        """A warm process: to the job that waits for longest, else to those that wait for a job."""
+        """Give a ready process to the job that has waited longest, else keep it idle."""
         if self._waiting:
             self._give(self._waiting.popleft(), process)
         else:
@@ -426,10 +427,10 @@ class Pool:
         self._not_before = max(self._not_before, self._clock.monotonic() + pause)
 
     def _start_failed(self, started_at: float, error: ProcessFailed) -> None:
-        """Schedules the next attempt; jobs for which it comes too late fail with this one's error."""
+        """Schedule the next attempt; fail the jobs for which it comes too late."""
         now = self._clock.monotonic()
         if self._failures and started_at < self._failed_at:
-            return  # started together with one that failed already: the same attempt
+            return  # started together with one that has failed: the same attempt
         self._failures += 1
         self._failing_since = started_at if self._failures == 1 else self._failing_since
         self._failed_at, self._error = now, error
@@ -453,7 +454,7 @@ class Pool:
             self._on_event(StartsSucceed())
 
     def _comes_too_late(self, lease: Lease) -> bool:
-        """Whether the next attempt does, for a job that waits."""
+        """Return whether the next attempt comes too late for a waiting job."""
         return lease.failures >= MIN_FAILURES and self._not_before > lease.waiting_until
 
     def _fail(self, lease: Lease, error: ProcessFailed) -> None:
@@ -467,7 +468,7 @@ class Pool:
     async def _claim(self, lease: Lease) -> SupervisedProcess:
         while self._idle:
             process = self._idle.popleft()
-            # One may have ended whose `_live` has not resumed to take it out of the queue.
+            # A process may have ended before `_live` has resumed to remove it from the queue.
             if process.state is ProcessState.IDLE:
                 lease.warm = lease.taken = True
                 self._idle_deaths = 0
@@ -475,7 +476,7 @@ class Pool:
                 self._wake.set()
                 return process
         lease.waiting_until = self._clock.monotonic() + self._patience.job_s
-        # It counts the failures before it: a job that comes late need not wait for two of its own.
+        # Failures before it count: a job that comes late need not wait for two of its own.
         lease.failures = self._failures
         if self._failures and self._comes_too_late(lease):
             self._leases.discard(lease)
@@ -491,7 +492,7 @@ class Pool:
     def _give(self, lease: Lease, process: SupervisedProcess) -> None:
         self._leases.discard(lease)
         if lease.waiting is not None and not lease.waiting.done():
-            # The job's task resumes later; until then the process is neither idle nor the job's.
+            # The job's task resumes later; until then the process is neither idle nor in use.
             self._given.add(process)
             lease.waiting.set_result(process)
         else:
@@ -504,7 +505,7 @@ class Pool:
         waiting = lease.waiting
         if waiting is not None and not waiting.done():
             waiting.set_exception(ProcessFailed("the claim was cancelled"))
-            waiting.exception()  # marks it as retrieved: without a caller asyncio would log it
+            waiting.exception()  # marks it as retrieved, so that asyncio does not log it
         elif waiting is not None and not lease.taken and not waiting.exception():
             # A process was assigned, but the job was cancelled before its task resumed.
             lease.taken = True
@@ -526,5 +527,5 @@ class Pool:
 
 
 def _can_be_retried(error: BaseException) -> bool:
-    """Whether the code is not to blame."""
+    """Return whether the failure is not the code's fault."""
     return isinstance(error, ProcessFailed) and not error.is_codes_fault

@@ -1,6 +1,6 @@
-"""One child's life, from start to reaped: stages, pings, the way to end it, and how it ended.
+"""The life of one child process, from start to reaped: stages, pings, how to end it, and how it ended.
 
-Also a process that has to be there, and so is followed by another one when it ends.
+Also a process that must always exist, and is followed by another one when it ends.
 """
 
 import asyncio
@@ -42,18 +42,18 @@ FAULT_SIGNALS = frozenset(
         signal.SIGXFSZ,
     }
 )
-"""Signals that a process brings on itself; any other one that agent-tui did not send comes from outside."""
+"""Signals that a process causes itself; any other one that agent-tui did not send comes from outside."""
 
 STALL_S = 1.0
-"""A timer later than this says that the host stood still: suspended, stopped, or out of processor time."""
+"""A timer later than this, in s, means that the host stalled: suspended, stopped, or short of CPU."""
 
 FAILED_EXIT_S = 0.5
-"""For a child that said what failed to end by itself, so that its exit code is its own."""
+"""Time for a child that reported a failure to exit by itself, so that its own exit code is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How a process ended. `reason` is for people; `killed` tells that the host had to."""
+    """How a process ended. `reason` is for people; `killed` if the host killed it."""
 
     reason: str
     exit_code: int | None
@@ -61,14 +61,14 @@ class ProcessEnd:
     killed: bool
     by: EndedBy = EndedBy.ORDER
     unasked: bool = False
-    """It died without being killed, and without having acknowledged a request to end."""
+    """It died without being killed and without acknowledging a request to end."""
 
 
 class ProcessFailed(Exception):
-    """A process did not become ready. `failure` is what the child said, if it could say anything.
+    """A process did not become ready. `failure` is what the child reported, if anything.
 
-    `by` is what ended it. `is_codes_fault`: its code failed, so that another start probably fails as well;
-    False when it could not be started, or when something outside ended it.
+    `by` is what ended it. `is_codes_fault`: its code failed, so that another start will probably fail too;
+    False if it could not start, or something outside ended it.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class ProcessFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobExiting:
-    """The job ends; `asked`: for the reason for which its process was asked to end, not for its own."""
+    """The job is ending; `asked` if because its process was asked to end."""
 
     reason: str
     asked: bool
 
 
 JobSignal = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | JobExiting | ProcessEnd
-"""What a process says of its job, in order; `ProcessEnd` is the last one."""
+"""What a process reports about its job, in order; `ProcessEnd` is the last one."""
 
 
 Relay = Callable[["SupervisedProcess", ch.FromChild], None]
-"""Takes messages that are neither the job's nor the supervision's."""
+"""Handles messages that are neither about the job nor part of the supervision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """What all supervised processes of a run share: their time-outs, the clock, and where events go."""
+    """What all supervised processes of a run share: time-outs, clock, and where events go."""
 
     timings: Callable[[], ProcessTimings]
     clock: Clock
@@ -111,7 +111,7 @@ class Supervisor:
 
 
 class SupervisedProcess:
-    """Runs one child. `run()` is its whole life and returns when nothing of it is left."""
+    """Runs one child process. `run()` covers its whole life and returns once nothing of it is left."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class SupervisedProcess:
         self.child: ch.Child | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loading_at: float | None = None
-        """When it began to load the agent's file, monotonic."""
+        """When it started to load the agent's file, monotonic."""
         self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
         self._launch = launch
         self._timings, self._clock, self._emit = supervisor.timings, supervisor.clock, supervisor.emit
@@ -169,11 +169,11 @@ class SupervisedProcess:
 
     @property
     def died_idle(self) -> bool:
-        """It was ready, had no job and was not told to end, and yet it ended."""
+        """Whether it was ready, had no job, and ended without being asked to."""
         return self._is_ready and not self.had_job and self._end_reason is None
 
     def start_job(self, start: ch.StartJob, job_id: str, on_signal: Callable[[JobSignal], None]) -> None:
-        """Runs a job in this idle process; from here on `on_signal` gets what it says of it."""
+        """Run a job in this idle process; `on_signal` gets what the process reports about it."""
         if self.state is not ProcessState.IDLE or self.child is None:
             raise RuntimeError(f"process {self.id} is {self.state} and cannot run a job")
         self._on_signal = on_signal
@@ -185,15 +185,15 @@ class SupervisedProcess:
             on_signal(ch.EntryStarted(self._clock.time()))
 
     def send(self, message: ch.ToChild) -> None:
-        """Passes a message on to the child, if it is there."""
+        """Send a message to the child, if it has started."""
         if self.child is not None:
             self.child.send(message)
 
     def shutdown(self, reason: str) -> None:
         """Ask the process to end gracefully; later calls change nothing.
 
-        One that is not ready is killed before this returns: a Node child that has no file yet is then back
-        in the stock of blanks for what is started next.
+        A process that is not ready is killed before this returns: a Node child without a file is then back in
+        the stock of blanks.
         """
         if self._end_reason is not None:
             return
@@ -204,7 +204,7 @@ class SupervisedProcess:
         self._note_change()
 
     def kill(self, reason: str, by: EndedBy = EndedBy.KILLED) -> None:
-        """Ends the process group now. The first reason stands."""
+        """Kill the process group now. The first reason counts."""
         if self._killed_for is None:
             self._killed_for, self._killed_by = reason, by
         if self._end_reason is None:
@@ -215,11 +215,11 @@ class SupervisedProcess:
 
     @property
     def held(self) -> bool:
-        """A debugger or a stop signal holds the process: no time-out counts."""
+        """Whether a debugger or a stop signal holds the process, so that no time-out counts."""
         return self._debugging or (self.pid is not None and self._paused(self.pid))
 
     async def answers_ping(self, limit_s: float) -> bool:
-        """Whether the child's event loop answers a ping within the limit."""
+        """Return whether the child's event loop answers a ping within the limit."""
         if self.child is None:
             return False
         asked = self._clock.monotonic()
@@ -232,7 +232,7 @@ class SupervisedProcess:
         return self._last_pong >= asked
 
     async def stacks(self) -> str:
-        """The stacks of its threads and tasks, also of a blocked loop; empty if it does not tell."""
+        """Return the stacks of its threads and tasks, even with a blocked loop; empty if it reports none."""
         if self.child is None or self._channel_closed or not self.child.traits.stacks:
             return ""
         if self._stacks is None or self._stacks.done():
@@ -242,11 +242,11 @@ class SupervisedProcess:
         return done.pop().result() if done else ""
 
     async def run(self) -> None:
-        """Launches the child and stays until it is reaped; never raises for what the child does."""
+        """Launch the child and stay until it is reaped; never raise for what the child does."""
         try:
             self.child = await self._launch(self.kind, self.id)
         except Exception as error:
-            # Whatever it is, `ready` and `ended` must be resolved: callers wait for them without a limit.
+            # Whatever the error, `ready` and `ended` must be resolved: callers wait for them without a limit.
             what = f"{error}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             reason = f"failed to start: {what}"
             self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
@@ -256,10 +256,10 @@ class SupervisedProcess:
         try:
             await self._live()
         finally:
-            # Also after a graceful exit: the kill is for what the child left behind in its process group.
+            # Also after a graceful exit: kills what the child left in its process group.
             self.child.kill()
             exit = await self.child.wait()
-            # Only now: until the child is reaped, `_read` may still deliver what it said last.
+            # Not earlier: until the child is reaped, `_read` may still deliver its last messages.
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -289,7 +289,7 @@ class SupervisedProcess:
         return self._is_ready and self._end_reason is None
 
     async def _give_up_loading(self, limit: float) -> None:
-        """Says where it hangs, while that can still be seen."""
+        """Kill a child that loads too long, with the place where it hangs."""
         stacks = await self.stacks()
         if self._started_or_over():
             return  # it became ready, or failed, while it printed its stacks
@@ -304,23 +304,25 @@ class SupervisedProcess:
         return self._is_ready or self._failure is not None or self._end_reason is not None
 
     async def _wind_down(self) -> None:
-        """The ladder: request, answer, closed session, exit; a rung that is missed means SIGKILL."""
+        """End the child step by step: request, acknowledgement, closed session, exit; SIGKILL if a step is
+        missed.
+        """
         assert self.child is not None
         if self._channel_closed or self._killed_for is not None:
             return
         self._enter(ProcessState.ENDING)
         if self._failure is not None or not self._is_ready:
-            # There is no job to wind down yet. A child that reported `Failed` exits by itself: a moment
-            # to do so keeps its own exit code.
+            # There is no job to wind down yet. A child that reported `Failed` exits by itself: wait a moment
+            # for its own exit code.
             if self._failure is None:
                 self.kill(self._end_reason or "not ready")
             await self._until(lambda: False, FAILED_EXIT_S)
             return
-        # A rung is (reached, limit, what the message calls it). Nothing "reaches" the last one: the closed
+        # A step is (reached, limit, what the message calls it). Nothing "reaches" the last one: the closed
         # channel ends every `_until`.
         ladder = [(lambda: self._session_closed, self._timings().wind_down_s, "end its job")]
         if self._end_reason is not None:
-            # Otherwise the job ended by itself: the child is winding down already and acknowledges nothing.
+            # Otherwise the job ended by itself: the child is already winding down and acknowledges nothing.
             self.child.send(ch.Shutdown(self._end_reason))
             answer = (lambda: self._acked or self._session_closed, self._timings().shutdown_s, "answer")
             ladder.insert(0, answer)
@@ -333,10 +335,10 @@ class SupervisedProcess:
                 return
 
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
-        """Waits for a condition, the channel's end or a kill; False when the limit passed first.
+        """Wait for a condition, the channel's end, or a kill; return False if the limit passed first.
 
-        A limit does not pass while a debugger or a stop signal holds the process, nor while the host is
-        suspended: its timers fire before it reads what the child sent in the meantime.
+        The limit does not pass while a debugger or a stop signal holds the process, nor while the host is
+        suspended: its timers fire before it reads what the child sent since.
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
         while not (condition() or self._channel_closed or self._killed_for is not None):
@@ -344,17 +346,17 @@ class SupervisedProcess:
             if remaining is not None and remaining <= 0:
                 if not self.held:
                     return False
-                # Nothing reports that a debugger let go, so look again soon; then the limit has passed.
+                # Nothing reports that a debugger detached, so check again soon; then the limit has passed.
                 remaining = self._timings().debug_poll_s
             before = self._clock.monotonic()
             await self._changed(remaining)
             if remaining is not None and self._stood_still(before, remaining):
-                # The child was suspended as well, so it gets the rest of its time again.
+                # The child was suspended too, so it gets the rest of its time again.
                 deadline = self._clock.monotonic() + remaining
         return True
 
     def _stood_still(self, since: float, expected_s: float) -> bool:
-        """Whether the host stopped for a while in a wait that should have taken so long at most."""
+        """Return whether the host stalled in a wait that should have taken at most `expected_s` seconds."""
         return self._clock.monotonic() - since > expected_s + STALL_S
 
     async def _changed(self, limit: float | None) -> None:
@@ -364,7 +366,7 @@ class SupervisedProcess:
 
     def _note_change(self) -> None:
         # A new future per change instead of an Event: a waiter that starts between two changes must not see
-        # the first one, and none can clear it before the others have woken.
+        # the first one, and no waiter can clear it before the others have woken.
         change, self._change = self._change, asyncio.get_running_loop().create_future()
         change.set_result(None)
 
@@ -377,7 +379,7 @@ class SupervisedProcess:
                 self._handle(message)
                 self._note_change()
         except Exception as error:
-            # A child whose messages nobody reads any more would look healthy and never end: it goes.
+            # A child whose messages are no longer read would look healthy and never end, so kill it.
             why = f"internal error while handling its message: {type(error).__name__}: {error}"
             self.kill(why, EndedBy.UNRESPONSIVE)
         finally:
@@ -420,7 +422,7 @@ class SupervisedProcess:
                 self._relay(self, message)
 
     def _tell_ping(self, ms: float) -> None:
-        """Tells a round trip that looks different from the last one told: every event is a repaint."""
+        """Report a round trip that differs visibly from the last report: every event is a repaint."""
         if self._told_ping_ms is None or abs(ms - self._told_ping_ms) >= max(SEEN_PING_MS, ms / 5):
             self._told_ping_ms = ms
             self._emit(ProcessPinged(self.id, ms))
@@ -452,14 +454,14 @@ class SupervisedProcess:
                 self.kill(why, EndedBy.UNRESPONSIVE)
 
     async def _sleep(self, seconds: float) -> bool:
-        """Sleeps; True if the host stood still meanwhile."""
+        """Sleep; return whether the host stalled."""
         before = self._clock.monotonic()
         await asyncio.sleep(seconds)
         return self._stood_still(before, seconds)
 
     async def _tell_blocked(self, since: float) -> None:
         if self.kind not in (ch.ProcessKind.JOB, ch.ProcessKind.CONTROL):
-            return  # a base imports for seconds, which is what it is for
+            return  # a base imports for seconds
         stacks = await self.stacks()
         if self.pid is not None and not self._channel_closed:
             silent = self._clock.monotonic() - since
@@ -468,15 +470,14 @@ class SupervisedProcess:
     # -- the end ----------------------------------------------------------------------------------
 
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
-        # The checks run from the surest cause to the least: what agent-tui did itself, what the kernel did,
-        # what the child reported, and last what its exit status suggests.
+        # From the surest cause to the least sure: agent-tui, the kernel, the child's report, its exit status.
         answered = self._acked or self._session_closed or self._exiting is not None
-        # A process that runs a job may die just when it is asked to end: then that is how it ended.
+        # A process with a job may die just when it is asked to end: then that is how it ended.
         asked = self._end_reason is not None and (answered or not self.had_job)
         if self._killed_for is not None:
             by, reason = self._killed_by, self._killed_for
         elif exit.signal == signal.SIGKILL and self._out_of_memory():
-            # `_out_of_memory` reports each of the kernel's kills once, so it is asked for such a signal only.
+            # `_out_of_memory` reports each kill of the kernel once, so it is asked only for this signal.
             by, reason = EndedBy.OUT_OF_MEMORY, "killed by the kernel: out of memory"
         elif self._failure is not None:
             by, reason = EndedBy.LOADING, self._failure.error
@@ -510,7 +511,7 @@ class SupervisedProcess:
             codes_fault = self.child is not None and not came_from_outside(end)
             failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
-            self.ready.exception()  # marks it as retrieved: without a caller asyncio would log it
+            self.ready.exception()  # marks it as retrieved, so that asyncio does not log it
         if self._on_signal is not None:
             self._on_signal(end)
         self.ended.set_result(end)
@@ -523,7 +524,7 @@ class SupervisedProcess:
 class RespawningProcess:
     """Runs one process after another until it is closed, with growing pauses while they keep failing.
 
-    `make` gets 1, 2, … and returns the next one.
+    `make` gets 1, 2, … and returns the next process.
     """
 
     def __init__(
@@ -545,7 +546,7 @@ class RespawningProcess:
         return self._closing.is_set()
 
     async def run(self) -> None:
-        """Keep a process alive; return when it is closed and the last one is reaped."""
+        """Keep a process alive; return once closed and the last one is reaped."""
         failures = number = 0
         while not self.closing:
             number += 1
@@ -559,13 +560,13 @@ class RespawningProcess:
                 await asyncio.wait_for(self._closing.wait(), self._back_off.after(failures))
 
     def close(self, reason: str) -> None:
-        """Ask the process to end gracefully; no other follows."""
+        """Ask the process to end gracefully, and start no other."""
         self._closing.set()
         if self.process is not None:
             self.process.shutdown(reason)
 
     def kill(self, reason: str) -> None:
-        """End the process now; no other follows."""
+        """Kill the process now, and start no other."""
         self._closing.set()
         if self.process is not None:
             self.process.kill(reason)
@@ -580,7 +581,9 @@ def signal_name(number: int) -> str:
 
 
 def came_from_outside(end: ProcessEnd) -> bool:
-    """Return whether neither the code nor agent-tui ended the process: a signal did, or the kernel."""
+    """Return whether something outside ended the process, a signal or the kernel: not the code, not
+    agent-tui.
+    """
     if end.by is EndedBy.OUT_OF_MEMORY:
         return True
     return end.by is EndedBy.SIGNAL and end.signal not in FAULT_SIGNALS
@@ -588,7 +591,7 @@ def came_from_outside(end: ProcessEnd) -> bool:
 
 _FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
 _NODE_FRAME = re.compile(r"^    at (.+) \((/[^\n]+):(\d+):\d+\)$", re.MULTILINE)
-"""Of a Node child, the innermost first (`child/node/stacks.mjs`)."""
+"""Frames of a Node child, innermost first (`child/node/stacks.mjs`)."""
 
 _MAIN = "Thread MainThread:\n"
 _OURS = "/agent_tui/child/"
@@ -596,7 +599,7 @@ _INSTALLED = ("/lib/python", "/node_modules/")
 
 
 def innermost(stacks: str) -> tuple[str, int, str] | None:
-    """File, line and function that the main thread is in, our own code and the interpreter's left out."""
+    """Return file, line, and function that the main thread is in, without agent-tui's and installed code."""
     begin = stacks.find(_MAIN)
     if begin < 0:
         return None
@@ -612,6 +615,6 @@ def innermost(stacks: str) -> tuple[str, int, str] | None:
 
 
 def place(stacks: str) -> str:
-    """`agent.py:12 in entry`, or nothing."""
+    """Return the place as `agent.py:12 in entry`; empty if unknown."""
     found = innermost(stacks)
     return f"{PurePath(found[0]).name}:{found[1]} in {found[2]}" if found else ""

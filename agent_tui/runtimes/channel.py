@@ -13,12 +13,12 @@ from agent_tui.model.child import FromChild, ToChild
 from agent_tui.model.codec import Codec, case_of
 
 MAX_LINE = 32 * 1024 * 1024
-"""Bytes of one message; longer ones are ignored. Children shorten their texts far below."""
+"""Bytes of one message; longer ones are ignored. Children shorten their texts far below this."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """A structured log record of the agent's, as the child sends it."""
+    """A structured log record of the agent, as the child sends it."""
 
     level: int
     logger: str
@@ -29,7 +29,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A fork was made; its pidfd comes with the message."""
+    """A fork was created; its pidfd comes with the message."""
 
     fork: str
     pid: int
@@ -37,7 +37,7 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class ForkFailed:
-    """A fork could not be made."""
+    """A fork could not be created."""
 
     fork: str
     error: str
@@ -52,30 +52,30 @@ class ForkEnded:
 
 
 ForkMessage = Forked | ForkFailed | ForkEnded
-"""What only a `ForkServer` takes."""
+"""Messages that only a `ForkServer` handles."""
 
 OwnMessage = LogRecord | ForkMessage
-"""What is for the runtime itself; no other part sees it."""
+"""Messages for the runtime itself; no other part sees them."""
 
 
 _FROM_CHILD: Codec[FromChild | OwnMessage] = Codec(FromChild | OwnMessage, log=LogRecord)
 
 JobView = Callable[[bytes], object]
-"""Turns a serialised `livekit.Job` into what the child can read."""
+"""Turns a serialized `livekit.Job` into data that the child can read."""
 
 
 def base64_job(job: bytes) -> object:
-    """For children that have protobuf: the bytes themselves."""
+    """Return the serialized job in base64, for children that have protobuf."""
     return base64.b64encode(job).decode("ascii")
 
 
 def encode(message: ToChild, job_view: JobView = base64_job) -> bytes:
-    """One message as a line."""
+    """Return a message as one line."""
     return encode_line(case_of(type(message)), _plain(message, job_view))
 
 
 def encode_line(case: str, value: object) -> bytes:
-    """One line of any case."""
+    """Return one line with this case and value."""
     return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -99,17 +99,19 @@ def _plain(value: object, job_view: JobView, name: str = "") -> object:
 
 
 class LineBuffer:
-    """Cuts a byte stream into lines; `oversize` is called with the size in bytes of each that is too long."""
+    """Splits a byte stream into lines; `oversize` is called with the size in bytes of each line that is too
+    long.
+    """
 
     def __init__(self, oversize: Callable[[int], None], max_line: int = MAX_LINE) -> None:
         self._oversize = oversize
         self._max_line = max_line
         self._buffer = bytearray()
         self._skipped = 0
-        """Bytes of the current line that were thrown away; the rest of it goes as well."""
+        """Bytes of the current line that were discarded; the rest of the line is discarded too."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that are complete now, without those longer than `max_line`."""
+        """Return the lines that are complete now, except those longer than `max_line`."""
         self._buffer += data
         lines: list[bytes] = []
         if b"\n" in data:

@@ -1,7 +1,7 @@
-"""Bases and templates as the host has them: children that other children are forked from.
+"""Bases and templates on the host's side: children that other children are forked from.
 
-The new child's channel and pipes go to the parent as descriptors, its pidfd comes back the same way: the
-host is not the parent, and a number alone might be another process's by the time a signal arrives.
+The new child's channel and pipes go to the parent as descriptors, and its pidfd comes back the same way: the
+host is not the parent, and a pid alone might belong to another process by the time a signal arrives.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ORPHANED_S = 0.01
 ORPHAN_LOOKS = 50
-"""How long a process whose parent has just gone may take to become the host's own."""
+"""How long a process whose parent has ended may take to become the host's child."""
 
 
 class ForkServer(LineChild):
@@ -39,11 +39,11 @@ class ForkServer(LineChild):
 
     @property
     def gone(self) -> bool:
-        """Whether it can fork no more."""
+        """Whether it can no longer fork."""
         return self._sock is None
 
     async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
-        """A fork, waiting for its spec. Raises OSError when it cannot be made."""
+        """Return a fork that waits for its spec. Raise OSError if it cannot be created."""
         if self.gone:
             raise OSError("the base process has ended")
         ends = Ends.make()
@@ -54,7 +54,7 @@ class ForkServer(LineChild):
             self.send_line(encode_line("fork", {"fork": process_id, "kind": str(kind)}), ends.child_fds)
             pid, pidfd = await forked
         except BaseException:
-            ends.close_ours()  # a fork that is made after all reads the end of its channel, and ends
+            ends.close_ours()  # a fork created after all finds its channel closed, and ends
             self._ends.pop(process_id, None)
             raise
         finally:
@@ -76,12 +76,12 @@ class ForkServer(LineChild):
     def _forked(self, fork: str, pid: int, pidfd: int) -> None:
         waiting = self._forking.pop(fork, None)
         if pidfd == LOST_FD:
-            # `fork` closes the channel then, at whose end the fork ends; its parent reaps it.
+            # `fork` then closes the channel, which ends the fork; its parent reaps it.
             _fail(waiting, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return
         os.set_inheritable(pidfd, False)
         if waiting is None or waiting.done():
-            os.close(pidfd)  # `fork` was cancelled, and has closed the channel: the fork ends by itself
+            os.close(pidfd)  # `fork` was cancelled and has closed the channel: the fork ends by itself
         else:
             waiting.set_result((pid, pidfd))
 
@@ -91,7 +91,7 @@ class ForkServer(LineChild):
             _fail(waiting, OSError("the base process ended"))
         self._forking.clear()
         # Forks outlive the process that they were forked from. Only their parent learns exit codes, so from
-        # here on each `ForkedProcess` has to reap its own, which is the host's child now (subreaper).
+        # now on each `ForkedProcess` reaps its own fork, which is the host's child now (subreaper).
         for ended in self._ends.values():
             if not ended.done():
                 ended.set_result(None)
@@ -101,11 +101,11 @@ class ForkServer(LineChild):
 def _fail(future: "asyncio.Future[tuple[int, int]] | None", error: OSError) -> None:
     if future is not None and not future.done():
         future.set_exception(error)
-        future.exception()  # marks it as retrieved: without a caller asyncio would log it
+        future.exception()  # marks it as retrieved, so that asyncio does not log it
 
 
 class ForkedProcess:
-    """A fork in a session of its own. Its parent reaps it and tells how it ended, or else the host does."""
+    """A fork in its own session. Its parent reaps it and reports its end, or else the host does."""
 
     def __init__(
         self, pid: int, pidfd: int, sock: socket.socket, ended: "asyncio.Future[int | None]"
@@ -119,19 +119,19 @@ class ForkedProcess:
         orphans.watch(pid, pidfd)
 
     def kill(self) -> None:
-        """SIGKILL, to the process only: whoever reaps it (parent or host) kills the rest of its group."""
+        """Kill the process only: the parent or the host, when it reaps it, kills the rest of its group."""
         if not self.reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def wait(self) -> ChildExit:
-        """Waits for its end. Can be called again."""
+        """Wait for its end. Can be called again."""
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
-        # The pidfd says that it ended, its parent how. The parent's word may take a moment longer.
+        # The pidfd says that it ended, its parent how. The parent's report may come a moment later.
         await readable(self._pidfd)
         code = await self._ended
         if code is None:
@@ -145,9 +145,10 @@ class ForkedProcess:
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
     async def _reap_orphan(self) -> int | None:
-        """Return the exit code of a fork without a parent; None if the parent reaped it and ended before its
-        report was read."""
-        # The fork becomes the host's child when its parent has ended, soon after the parent's channel.
+        """Return the exit code of a fork whose parent has ended; None if the parent reaped it and ended
+        before its report was read.
+        """
+        # The fork becomes the host's child when its parent has ended, soon after the parent's channel closes.
         for _ in range(ORPHAN_LOOKS):
             code = self._reap_now()
             if code is not None:
@@ -156,7 +157,9 @@ class ForkedProcess:
         return None
 
     def _reap_now(self) -> int | None:
-        """Kills the group while the dead leader holds its number, then reaps it; None if it is not ours."""
+        """Kill the group while the dead leader still holds its number, then reap the leader; None if it is
+        not a child.
+        """
         try:
             if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return None

@@ -1,7 +1,7 @@
-"""What a Python file imports, read from its lines and never by running it, and which project files those are.
+"""The imports of a Python file, found in its text without running it, and the project's files that they run.
 
-No syntax tree: the host's parser knows another Python than the agent's, fails on deep expressions, and takes
-as long as it likes.
+There is no syntax tree: the host's parser is for another Python than the agent's, fails on deep expressions,
+and has no time limit.
 """
 
 import functools
@@ -16,13 +16,13 @@ from pathlib import Path
 from agent_tui.reading import read_start
 
 MOST_SCANNED = 2**19
-"""Bytes of a file that are scanned: its imports come first."""
+"""Bytes of a file that are scanned: imports come first."""
 
 MOST_NAMES = 10_000
 LONGEST = 255
-"""Characters of a dotted name; no module has a longer one."""
+"""Characters of the longest dotted name."""
 
-# Possessive throughout: nothing is looked at twice, whatever the file looks like.
+# Possessive throughout, so that nothing is scanned twice, whatever the file contains.
 _TEXT = re.compile(
     r'''
     """ (?: [^"\\]++ | \\. | "(?!"") )*+ (?: """ )?
@@ -33,7 +33,7 @@ _TEXT = re.compile(
     ''',
     re.VERBOSE | re.DOTALL,
 )
-"""Strings and comments: what they say is no import."""
+"""Strings and comments, in which nothing is an import."""
 
 _DOTTED = re.compile(r"""["'][\w.]{1,255}["']""")
 _BY_NAME = re.compile(r"""\bimport_module[ \t]*+\(\s*+["']([\w.]++)["']""")
@@ -53,24 +53,24 @@ _STATEMENT = re.compile(
 
 
 class When(Enum):
-    """When an import is run."""
+    """When an import runs."""
 
     ALWAYS = auto()
-    """At module level and unconditional: the file does not load without it."""
+    """At module level and unconditional: without it the file does not load."""
     MAYBE = auto()
     BY_NAME = auto()
-    """`import_module("…")`, wherever that is."""
+    """`import_module("…")`, anywhere."""
     NEVER = auto()
-    """It is there for type checkers."""
+    """For type checkers only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One imported name in full: `from livekit import agents` is `livekit.agents`."""
+    """One full imported name: `from livekit import agents` imports `livekit.agents`."""
 
     module: str
     level: int = 0
-    """Dots of a relative import."""
+    """The number of dots of a relative import."""
     when: When = When.ALWAYS
 
 
@@ -116,14 +116,14 @@ def imports_of(source: bytes) -> Iterator[Import]:
 
 
 def _blank(match: "re.Match[str]", *, keep_dotted: bool) -> str:
-    """Return what takes the place of a string or comment."""
+    """Return the replacement for a string or comment."""
     if match[0][0] == "#":
         return ""
     return match[0] if keep_dotted and _DOTTED.fullmatch(match[0]) else '""'
 
 
 class _Block:
-    """A `try` or `with` at module level. Imports in it are required, unless it forgives that they fail."""
+    """A `try` or `with` at module level. Imports in it are required, unless it tolerates their failure."""
 
     def __init__(self) -> None:
         self._open = False
@@ -132,7 +132,7 @@ class _Block:
         self._held: list[Import] = []
 
     def next_line(self, code: str) -> list[Import]:
-        """Take a line at module level; return the imports of a block that it ends."""
+        """Handle a line at module level; return the imports of a block that it ends."""
         if _REST_OF_TRY.match(code):
             self._open = False
             self._forgives = self._forgives or _FORGIVES.match(code) is not None
@@ -143,7 +143,7 @@ class _Block:
         return held
 
     def holds(self, each: Import, indent: int) -> bool:
-        """Whether it is an import of the block; then `end` or `next_line` returns it."""
+        """Return whether the import belongs to the block; then `end` or `next_line` returns it."""
         if not self._open or not indent:
             return False
         self._indent = self._indent or indent
@@ -159,7 +159,9 @@ class _Block:
 
 
 def _on_line(code: str, at_module_level: bool, most: int) -> Iterator[Import]:
-    """What a line without its indentation imports, `try: import a` and `import a; import b` included."""
+    """Yield what a line without its indentation imports, `try: import a` and `import a; import b`
+    included.
+    """
     when = When.ALWAYS if at_module_level and ":" not in code else When.MAYBE
     for statement in _STATEMENTS.split(code, most):
         match = _STATEMENT.match(statement)
@@ -174,7 +176,7 @@ def _on_line(code: str, at_module_level: bool, most: int) -> Iterator[Import]:
 
 
 def _names(text: str, most: int) -> list[str]:
-    """`a as b, c` is a, c."""
+    """Return the names in a list of names: `a as b, c` is a, c."""
     return [each.split(None, 1)[0] for each in text.split(",", most)[:most] if each.strip()]
 
 
@@ -182,11 +184,11 @@ def _names(text: str, most: int) -> list[str]:
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 NEVER_FOLLOWED = INSTALLED | {"node_modules", "__pycache__", "venv"}
-"""Names of folders without modules of the project."""
+"""Names of folders that hold no modules of the project."""
 
 
 def names_in(folder: str) -> Container[str]:
-    """Return the names in a folder; none if it is not one."""
+    """Return the names in a folder; empty if it is not a folder."""
     try:
         return frozenset(os.listdir(folder))
     except (OSError, ValueError):
@@ -194,19 +196,19 @@ def names_in(folder: str) -> Container[str]:
 
 
 class Resolver:
-    """Finds the project's files that imports run, and notes where it looked for them."""
+    """Finds the project's files that imports run, and records where it searched for them."""
 
     def __init__(self, names_in: Callable[[str], Container[str]] = names_in) -> None:
         self.folders: set[str] = set()
         """Folders that were searched."""
         self.missing: set[str] = set()
-        """Modules, without suffix, that are not there."""
+        """Modules, without suffix, that do not exist."""
         self._names_in = names_in
 
     def files(self, each: Import, importer: str, roots: Iterable[str]) -> Iterator[str]:
-        """Yield the files that an import in the file `importer` runs, where `roots` are on `sys.path`.
+        """Yield the files that an import in the file `importer` runs, with `roots` on `sys.path`.
 
-        Importing `a.b` runs the files of the package a, too.
+        Importing `a.b` also runs the files of the package a.
         """
         if each.level:
             folder = os.path.dirname(importer)

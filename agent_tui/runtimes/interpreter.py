@@ -1,4 +1,4 @@
-"""Which Python runs the agent: the first in a fixed order that can import what the file needs."""
+"""Finds the Python that runs the agent: the first, in a fixed order, that can import what the file needs."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from agent_tui.runtimes.imports import When, read_imports
 from agent_tui.runtimes.kinds import KINDS
 
 OLDEST = (3, 10)
-"""Children need this Python."""
+"""The oldest Python that children run on."""
 
 ASK_LIMIT_S = 20.0
 
@@ -40,7 +40,7 @@ print(json.dumps({"executable": sys.executable, "version": list(sys.version_info
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A Python that will not do."""
+    """A Python that cannot run the agent, and why."""
 
     path: Path
     how: str
@@ -59,21 +59,23 @@ class Interpreter:
     misses: tuple[Miss, ...]
 
     def chosen(self) -> InterpreterChosen:
-        """Return what the run reports of it."""
+        """Return the event that reports it."""
         misses = tuple(f"{miss.path} ({miss.how}): {miss.reason}" for miss in self.misses)
         return InterpreterChosen(str(self.path), self.version, self.how, misses)
 
 
 Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, object]]
-"""Asks a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
+"""Queries a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
 
 
 def needs(file: Path, runtime: str) -> tuple[str, ...]:
-    """Modules without which the file does not load: top-level names, and in full the SDK of that runtime."""
+    """Return the modules without which the file does not load: top-level names, but the runtime's SDK in
+    full.
+    """
     try:
         imports = read_imports(file)
     except OSError:
-        imports = []  # it is gone by now, which its load tells
+        imports = []  # the file is gone, which its load reports
     names = {each.module.split(".")[0] for each in imports if each.when is When.ALWAYS and not each.level}
     names -= set(sys.stdlib_module_names)
     if sdk := KINDS[runtime].sdk:
@@ -84,7 +86,7 @@ def needs(file: Path, runtime: str) -> tuple[str, ...]:
 def candidates(
     file: Path, python: str | None, environ: Mapping[str, str], own_prefix: Path
 ) -> Iterator[tuple[Path, str]]:
-    """Yield the Pythons to ask, and what led to each (`.venv in /home/me`); only `--python` if given."""
+    """Yield the Pythons to query and what led to each (`.venv in /home/me`); only `--python` if given."""
     if python:
         yield named("python", python, environ), "--python"
         return
@@ -114,10 +116,10 @@ def find_interpreter(
     own_prefix: Path | None = None,
     ask: Ask | None = None,
 ) -> Interpreter:
-    """The first candidate that will do; blocks while it asks. Raises UserError when none does.
+    """Return the first candidate that can run the file; blocks. Raise UserError if there is none.
 
-    Without the SDK a file cannot run. Any other module that is missing may yet be found when the file runs
-    (it may change `sys.path`): then the candidate that lacks fewest is taken, and told as a miss.
+    Without the SDK a file cannot run. Any other missing module may still be found when the file runs (it may
+    change `sys.path`), so the candidate that lacks the fewest is used, and reported as a miss.
     """
     wanted = needs(file, runtime)
     misses: list[Miss] = []
@@ -147,7 +149,7 @@ def find_interpreter(
 def ask_python(
     path: Path, names: Sequence[str], folder: Path, environ: Mapping[str, str]
 ) -> Mapping[str, object]:
-    """Starts a Python once and asks for its version and which names it lacks."""
+    """Run a Python and return its version and which modules it lacks."""
     answer = answer_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
     if not isinstance(answer, dict):
         raise ValueError("is not Python")
@@ -155,9 +157,9 @@ def ask_python(
 
 
 def answer_of(command: Sequence[str], environ: Mapping[str, str], folder: Path | None = None) -> object:
-    """Run a command in a folder, and return what its last line is in JSON.
+    """Run a command in a folder, and return its last line of output, parsed as JSON.
 
-    Raise OSError when it does not start, and ValueError when it fails, prints no JSON, or takes too long.
+    Raise OSError if it does not start, and ValueError if it fails, prints no JSON, or takes too long.
     """
     try:
         done = subprocess.run(
@@ -203,7 +205,7 @@ def _try(
 def named(program: str, given: str, environ: Mapping[str, str]) -> Path:
     """Return what `--python` or `--node` names: a path, an installation's folder, or a command on PATH.
 
-    `program` is `python` or `node`. Raise UserError when there is no such command.
+    `program` is `python` or `node`. Raise UserError if there is no such command.
     """
     path = Path(given).expanduser()
     if path.is_dir():
@@ -217,7 +219,9 @@ def named(program: str, given: str, environ: Mapping[str, str]) -> Path:
 
 
 def _root(file: Path) -> Path:
-    """The repository's root: the nearest folder upwards with .git, else pyproject.toml, else the file's."""
+    """Return the repository's root: the nearest folder upwards with .git, else with pyproject.toml, else the
+    file's.
+    """
     folder = file.absolute().parent
     for mark in (".git", "pyproject.toml"):
         for each in (folder, *folder.parents):

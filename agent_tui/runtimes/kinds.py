@@ -1,6 +1,7 @@
-"""The kinds of agent files: all that the host knows of each, in one table, and how a file's kind is found.
+"""The kinds of agent files (runtimes), in one table with all that the host knows about each, and their
+detection.
 
-The child's side of it is in `child/python/process.py`.
+The child's side is in `child/python/process.py`.
 """
 
 import functools
@@ -21,17 +22,17 @@ NATIVE = "native"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of agent file. Only Python's have an SDK to import here: Node's is found by `node/find.py`."""
+    """One kind of agent file. Only Python kinds have an SDK to import here: `node/find.py` finds Node's."""
 
     traits: ChildTraits
     starts: tuple[StartMethod, ...] = (StartMethod.FORK, StartMethod.TEMPLATE, StartMethod.SPAWN)
-    """What `--start-method` may name."""
+    """What `--start-method` accepts."""
     sdk: str = ""
-    """The module without which such a file does not load; every process of it needs it."""
+    """The module without which such a file does not load; every process needs it."""
     package: str = ""
-    """What installs that module."""
+    """The package that provides that module."""
     warm_up: tuple[str, ...] = ()
-    """Modules that job processes need beside it."""
+    """Modules that job processes need in addition."""
 
     @property
     def sdk_modules(self) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ KINDS = {
 
 
 MAX_FILES = 64
-"""How many local modules are read to find the SDK behind a thin agent file."""
+"""How many local modules to read when searching for the SDK's import."""
 
 JAVASCRIPT = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
 DOES_NOT_PARSE = ("SyntaxError", "IndentationError", "TabError")
@@ -63,8 +64,8 @@ _SDK = ("livekit.agents", "livekit.plugins")
 
 
 def detect(file: Path) -> str:
-    """The runtime of an agent file: `agents-js` by its suffix, `livekit-agents` if it or a local module
-    imports that SDK, else `native`. Raises UserError for any other file.
+    """Return the runtime of an agent file: `agents-js` by its suffix, `livekit-agents` if it or a local
+    module imports that SDK, else `native`. Raise UserError for any other file.
     """
     if os.path.isdir(file):
         raise UserError(f"{file} is a folder; use the agent file in it ({file / 'agent.py'})")
@@ -80,7 +81,7 @@ def detect(file: Path) -> str:
 
 
 def may_be_of_another_kind(said: Manifest | Failed | None, kind: str) -> bool:
-    """Return whether what the load of a file of that kind said is a reason to read the file again."""
+    """Return whether the result of a file's load suggests that the file is of another kind now."""
     match said:
         case Manifest(imports=imports):
             others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
@@ -88,14 +89,14 @@ def may_be_of_another_kind(said: Manifest | Failed | None, kind: str) -> bool:
         case Failed(error=error) if error.startswith(DOES_NOT_PARSE):
             return False
         case Failed(error=error) if KINDS[kind].sdk and error.startswith(DOES_NOT_IMPORT):
-            return False  # an import of the SDK that is misspelt
+            return False  # a misspelled import of the SDK
     return True
 
 
 def changed_kind(file: Path, before: str) -> str:
-    """Return what to do about a file that was of another kind before; empty if it was not, or is unreadable.
+    """Return what to do about a file that was of another kind; empty if it was not or is unreadable.
 
-    Interpreter, base and options were chosen for the kind that it was.
+    Interpreter, base, and options were chosen for the old kind.
     """
     try:
         now = detect(file)

@@ -1,4 +1,4 @@
-"""A child that speaks lines over its channel, in whatever dialect: the `Child` seam over a socket."""
+"""A child whose channel carries lines, in some dialect: the `Child` interface over a socket."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 READ_SIZE = 262_144
 MAX_FDS = 16
 LOST_FD = -1
-"""In place of a descriptor that was sent when this process could have no more."""
+"""Stands for a descriptor that was sent when this process could open no more."""
 
 
 class Process(Protocol):
-    """A process that was started, in whatever way, and the host's end of its channel."""
+    """A started process, and the host's end of its channel."""
 
     @property
     def pid(self) -> int: ...
@@ -34,17 +34,17 @@ class Process(Protocol):
     def reaped(self) -> bool: ...
 
     def kill(self) -> None:
-        """SIGKILL to it and to its group."""
+        """Kill it and its group."""
         ...
 
     async def wait(self) -> ChildExit:
-        """Waits for its end and releases what was held for it. Can be called again."""
+        """Wait for its end and release what was held for it. Can be called again."""
         ...
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Bytes to send, and descriptors (copies, ours to close) that go with the first of them."""
+    """Bytes to send, and descriptors (copies, which this side closes) sent with the first of them."""
 
     data: bytearray
     fds: list[int]
@@ -56,18 +56,18 @@ class _Chunk:
 
 
 class Dialect(Protocol):
-    """How messages look on the wire of one kind of child."""
+    """The wire format of one kind of child."""
 
     def encode(self, message: ToChild) -> bytes:
-        """The line or lines of a message; empty when this kind of child has no such message."""
+        """Return a message's line or lines; empty if this kind of child has no such message."""
         ...
 
     def decode(self, line: bytes) -> Iterable[FromChild | ForkMessage]:
-        """The messages of a line; what is not for the host's parts (logs) is taken care of here."""
+        """Return the messages of a line; messages for the runtime itself (logs) are handled here."""
         ...
 
     def complain(self, text: str) -> None:
-        """Tells people that the child says what cannot be understood."""
+        """Log that the child sent something that cannot be understood."""
         ...
 
 
@@ -99,7 +99,7 @@ class LineChild:
         self.send_line(self._dialect.encode(message))
 
     def send_line(self, line: bytes, fds: Sequence[int] = ()) -> None:
-        """Queues a line as it is, with copies of descriptors. Raises OSError when those cannot be made."""
+        """Queue a line unchanged, with copies of descriptors. Raise OSError if they cannot be copied."""
         if self._sock is None or not line:
             return
         chunk = _Chunk(bytearray(line), [])
@@ -141,7 +141,7 @@ class LineChild:
             self._loop.add_writer(self._sock, self._writable)
             return
         except OSError:
-            self._forget_outbox()  # the child is gone; what it still said is read to its end
+            self._forget_outbox()  # the child is gone; what it sent before is still read
         self._loop.remove_writer(self._sock)
 
     def _send(self, sock: socket.socket, chunk: _Chunk) -> None:
@@ -160,7 +160,7 @@ class LineChild:
         self._outbox.clear()
 
     def _readable(self) -> bool:
-        """Reads once; returns whether there may be more."""
+        """Read once; return whether there may be more."""
         if self._sock is None:
             return False
         try:
@@ -195,7 +195,7 @@ class LineChild:
         self._dialect.complain(f"ignored a fork message from a process that does not fork: {message}")
 
     def _drain(self) -> None:
-        """The process has ended: what it sent is all there is."""
+        """Read what an ended process sent last."""
         while self._readable():
             pass
 

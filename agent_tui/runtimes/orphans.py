@@ -1,12 +1,12 @@
 """No child outlives the host (Linux), and no zombie is left while the host runs.
 
-A small guard process outlives the host and kills the children that it leaves behind. Children notice by
-themselves that the host is gone, in a thread. One that is stopped, or that holds its interpreter's lock,
-never does. `PR_SET_PDEATHSIG` would not do: it leaves no time to leave a room, and the parent of a fork is a
-base, which may be retired while its forks go on.
+A small guard process outlives the host and kills the children left behind. Children notice in a thread that
+the host has ended; one that is stopped, or that holds its interpreter's lock, never does. `PR_SET_PDEATHSIG`
+would not work: it leaves no time to leave a room, and the parent of a fork is a base, which may be retired
+before its forks.
 
-While the host runs, it is the parent of its descendants' orphans: a base or template may end before its
-forks. What is adopted this way is reaped when the process that started it ends.
+While the host runs, it adopts its descendants' orphans: a base or template may end before its forks. Adopted
+processes are reaped when the process that started them ends.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from agent_tui.system.descriptors import DESCRIPTORS
 SCRIPT = Path(agent_tui.__file__).parent / "child" / "python" / "orphans.py"
 
 GRACE_S = 10.0
-"""Seconds that children have once the host is gone: they give themselves 8 (`child/python/process.py`)."""
+"""Seconds that children have once the host has ended; they give themselves 8 (`child/python/process.py`)."""
 
 SHORT_LIFE_S = 1.0
-"""A guard that ends sooner than this is not restarted at once: another would end as well."""
+"""A guard that ends sooner than this, in s, is not restarted at once: another would end too."""
 
 _PID = struct.Struct("=i")
 
 
 class OrphanGuard:
-    """Runs while there are processes to watch. Where it cannot start, children only watch themselves."""
+    """Runs while there are processes to watch. If it cannot start, children only watch themselves."""
 
     def __init__(self) -> None:
         self._watched: dict[int, int] = {}
@@ -49,13 +49,13 @@ class OrphanGuard:
         return self._popen.pid if self._popen else None
 
     def watch(self, pid: int, pidfd: int) -> None:
-        """Watches a process from here on; the pidfd stays the caller's, open until `forget`."""
+        """Watch a process from now on; the caller keeps the pidfd open until `forget`."""
         self._watched[pid] = pidfd
         if self._sock is None or self._loop is not asyncio.get_running_loop() or not self._send(pid, pidfd):
             self._restart()
 
     def forget(self, pid: int) -> None:
-        """Forgets a process that has been reaped; nothing if it was not watched."""
+        """Stop watching a process that was reaped; do nothing if it was not watched."""
         if self._watched.pop(pid, None) is not None and not self._watched:
             self._stop()
 
@@ -65,7 +65,7 @@ class OrphanGuard:
         try:
             self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._sock.setblocking(False)
-            # Before the guard starts: a host that is killed meanwhile leaves one that knows what to kill.
+            # Before the guard starts: if the host is killed now, the guard still knows what to kill.
             if not all(self._send(pid, pidfd) for pid, pidfd in self._watched.items()):
                 self._stop()
                 return
@@ -90,7 +90,7 @@ class OrphanGuard:
         self._loop.add_reader(self._sock, self._ended)
 
     def _send(self, pid: int, pidfd: int) -> bool:
-        """False when the guard takes nothing: it has ended, or is stopped."""
+        """Send a process to the guard; return False if the guard has ended or is stopped."""
         assert self._sock is not None
         try:
             socket.send_fds(self._sock, [_PID.pack(pid)], [pidfd])
@@ -99,7 +99,7 @@ class OrphanGuard:
         return True
 
     def _ended(self) -> None:
-        """It says nothing: its socket is readable when somebody killed it."""
+        """Restart the guard: its socket is readable only once it has ended."""
         lived = time.monotonic() - self._since
         self._stop()
         if lived >= SHORT_LIFE_S:
@@ -111,35 +111,35 @@ class OrphanGuard:
                 self._loop.remove_reader(self._sock)
             self._sock.close()
         if self._popen is not None:
-            self._popen.kill()  # at once: with its socket closed it would count down
+            self._popen.kill()  # now: with its socket closed it would start its countdown
             with contextlib.suppress(OSError):
                 self._popen.wait()
         self._sock = self._popen = self._loop = None
 
 
 GUARD = OrphanGuard()
-"""The guard of this process: it is about the end of the whole process, as being a subreaper is."""
+"""The guard of this process. One per process, like the subreaper flag."""
 
 
 def watch(pid: int, pidfd: int) -> None:
-    """Has a child killed soon after this process has ended, however it ends."""
+    """Make sure that a child is killed soon after this process has ended, however it ends."""
     if sys.platform == "linux":
         GUARD.watch(pid, pidfd)
 
 
 def forget(pid: int) -> None:
-    """Must be called once the child is reaped, before its pidfd is closed."""
+    """Stop watching a child. Must be called once it is reaped, before its pidfd is closed."""
     GUARD.forget(pid)
 
 
 PR_SET_CHILD_SUBREAPER = 36
 
 LOOKS_S = (0.0, 0.005, 0.05, 0.5)
-"""When to look for what a killed group leaves; it is gone at once, unless the kernel is busy."""
+"""When to search for what a killed group left, in s; it is gone at once unless the kernel is busy."""
 
 
 def become_subreaper() -> bool:
-    """Makes this process the parent of its descendants' orphans; False where that cannot be."""
+    """Make this process the parent of its descendants' orphans; return False if that is impossible."""
     if sys.platform != "linux":
         return False
     with contextlib.suppress(OSError, AttributeError):
@@ -148,7 +148,7 @@ def become_subreaper() -> bool:
 
 
 async def reap_session(session: int) -> None:
-    """Reaps what a process that ended left in its session; the group was killed before."""
+    """Reap what an ended process left in its session; the group must have been killed."""
     for delay in LOOKS_S:
         await asyncio.sleep(delay)
         left = [pid for pid in _children() if _session_of(pid) == session and pid != session]
@@ -164,7 +164,7 @@ def _reap(pid: int) -> None:
 
 
 def _children() -> list[int]:
-    """This process's children, where the kernel tells them."""
+    """Return this process's children; empty if the kernel does not list them."""
     found = []
     with DESCRIPTORS.reserve(), contextlib.suppress(OSError):
         for tasks in Path("/proc/self/task").glob("*/children"):

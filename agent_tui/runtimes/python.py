@@ -1,4 +1,4 @@
-"""Children on the agent's own Python interpreter, behind the `Child` seam."""
+"""Children on the agent's Python interpreter, behind the `Child` interface."""
 
 import base64
 import contextlib
@@ -37,9 +37,9 @@ from agent_tui.runtimes.threads import off_loop
 def job_data(job: bytes) -> dict[str, Any]:
     """Return a serialized `livekit.Job` as plain data, for children whose interpreter may have no protobuf.
 
-    Names are the proto's own (snake_case), all fields are present with their defaults, numbers stay numbers,
-    enums are names (`JT_ROOM`), bytes are base64, and a message that is not set is None. A map is wrapped as
-    `{"$map": …}` to tell it from a message. Raises google.protobuf.message.DecodeError.
+    Names are the proto's (snake_case), all fields are present with their defaults, numbers stay numbers,
+    enums are names (`JT_ROOM`), bytes are base64, and an unset message is None. A map is wrapped as `{"$map":
+    …}` to tell it from a message. Raise google.protobuf.message.DecodeError.
     """
     message = Job()
     message.ParseFromString(job)
@@ -47,7 +47,7 @@ def job_data(job: bytes) -> dict[str, Any]:
 
 
 def message_data(message: Message) -> dict[str, Any]:
-    """Any message as plain data."""
+    """Return any message as plain data."""
     return {each.name: _field(message, each) for each in message.DESCRIPTOR.fields}
 
 
@@ -73,12 +73,12 @@ def _single(value: Any, field: Any) -> Any:
 
 
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
-"""How a job is told to its child. Beside the table of kinds, because it brings protobuf in."""
+"""How a job is sent to its child. Not in the table of kinds, because it imports protobuf."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """Effective options that act inside a child. Milliseconds; names of the file's functions or nothing."""
+    """Effective options that act inside a child. Times in ms; names of the file's functions, or empty."""
 
     session_end_timeout_ms: int = 300_000
     request_func: str = ""
@@ -87,7 +87,7 @@ class ChildSettings:
 
 
 class _Dialect:
-    """The Python children's dialect, with their log records going to the sink."""
+    """The wire format of Python children; their log records go to the sink."""
 
     def __init__(self, job_view: JobView, process_id: str, sink: LogSink, clock: Clock) -> None:
         self._job_view = job_view
@@ -122,23 +122,25 @@ class _Dialect:
 
 
 SNAPSHOT_HEAD = 16
-"""Digits of the index's length, at the start."""
+"""Digits of the index's length, at the start of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The project's own modules of one generation: contents by absolute path."""
+    """The project's modules of one generation: contents by absolute path."""
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
-    """Modules, without suffix, that it has not: what is saved under their names later belongs to the next."""
+    """Modules, without suffix, that it does not have: files saved under these names later belong to the next
+    generation.
+    """
 
 
 class SnapshotFile:
     """The modules in an unnamed file; each child gets a descriptor of it (`child/python/snapshots.py`)."""
 
     def __init__(self, modules: Modules) -> None:
-        """Raises OSError, with nothing left open."""
+        """Write the modules. Raise OSError and leave nothing open."""
         places: dict[str, tuple[int, int]] = {}
         offset = 0
         for path, content in modules.contents.items():
@@ -157,7 +159,7 @@ class SnapshotFile:
             raise
 
     def close(self) -> None:
-        """Ours only; children have their own. Can be called again."""
+        """Close this process's descriptor; children have their own. Can be called again."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -180,9 +182,9 @@ class PythonRuntime:
         head_start: HeadStart | None = None,
         modules: Modules | None = None,
     ) -> None:
-        """`environ` is the whole environment that the file is to see; without `modules` the project's own
-        come from the disk. `log_level`: records below it are not sent. The first fresh process is the child
-        that `head_start` has under way.
+        """`environ` is the whole environment of the file; without `modules`, the project's modules come from
+        the disk. Records below `log_level` are not sent. The first fresh process is the child that
+        `head_start` has started.
         """
         self.name = name
         self.unforked = StartMethod.SPAWN
@@ -202,33 +204,33 @@ class PythonRuntime:
         self._snapshot: SnapshotFile | None = None
 
     def configure(self, settings: ChildSettings) -> None:
-        """Give children that are launched from here on these settings."""
+        """Set the settings of children launched from now on."""
         self._settings = settings
 
     def serve(self, modules: Modules) -> None:
-        """From here on children get these modules of the project's own."""
+        """Set the project's modules for children launched from now on."""
         if self._over or modules == self._modules:
             return
         self._modules = modules
         self._drop_snapshot()
 
     async def other_kind(self, said: Manifest | Failed | None) -> str:
-        """Return what to do about a file that has become one of another kind; empty if it has not."""
+        """Return what to do about a file that has changed its kind (runtime); empty if it has not."""
         if not may_be_of_another_kind(said, self.name):
             return ""
         return await off_loop(changed_kind, self._file, self.name)
 
     def close(self) -> None:
-        """Gives the modules up: nothing is launched any more. Children that are there keep theirs."""
+        """Launch nothing any more, and release the modules. Running children keep theirs."""
         self._over = True
         self._drop_snapshot()
 
     async def launch(
         self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
     ) -> LineChild:
-        """Starts a child of that kind: a fork of the first of `parents` that can, else a fresh process.
+        """Start a child of that kind: a fork of the first of `parents` that can fork, else a fresh process.
 
-        `functions` is the manifest's. Raises OSError.
+        `functions` comes from the manifest. Raise OSError.
         """
         self._raise_if_over()
         process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
@@ -257,7 +259,7 @@ class PythonRuntime:
         return child
 
     async def launch_base(self, process_id: str, modules: Sequence[str]) -> ForkServer:
-        """A process that has imported those modules of others, nothing of the project's. Raises OSError."""
+        """Start a base, which imports these installed modules and none of the project's. Raise OSError."""
         base = ForkServer(self._spawn(process_id), self._kind.traits, self._dialect(process_id))
         base.send_line(encode_line("prepare", {"modules": list(modules)}))
         spec: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}
@@ -267,7 +269,9 @@ class PythonRuntime:
         return base
 
     def _written_snapshot(self) -> SnapshotFile | None:
-        """Written at the first launch that needs it, so that its OSError is one of that launch."""
+        """Return the modules' file, written at the first launch that needs it, so that its OSError belongs to
+        that launch.
+        """
         if self._snapshot is None and self._modules is not None:
             self._snapshot = SnapshotFile(self._modules)
         return self._snapshot

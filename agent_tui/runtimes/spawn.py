@@ -23,26 +23,26 @@ PidfdOpen = Callable[[int], int]
 
 
 def system_pidfd_open() -> PidfdOpen | None:
-    """The system's way to a pidfd, where it has one (Linux)."""
+    """Return the system's `pidfd_open`; None without one (it is Linux only)."""
     return getattr(os, "pidfd_open", None)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start. `{fd}` in an argument becomes the child's end of the channel."""
+    """What to start. `{fd}` in an argument is replaced by the child's end of the channel."""
 
     arguments: Sequence[str]
     cwd: Path
     environ: Mapping[str, str]
     fd_variable: str = ""
-    """An environment variable that tells the child's end too (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
+    """An environment variable for the child's end too (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
     side_variable: str = ""
-    """An environment variable that tells the child's end of a second channel; without one there is none."""
+    """An environment variable for the child's end of a second channel; empty for no second channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A process that runs, and our ends of what it was given; nobody reads or reaps it yet."""
+    """A started process and this side's ends of its channel and pipes. Nothing reads or reaps it yet."""
 
     popen: subprocess.Popen[bytes]
     ends: "Ends"
@@ -52,7 +52,7 @@ class Started:
         return self.ends.ours
 
     def discard(self) -> None:
-        """Ends it after all."""
+        """Kill and reap it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
@@ -60,7 +60,7 @@ class Started:
 
 
 class SpawnedProcess:
-    """A started process in a session of its own; `wait()` must be called in the end."""
+    """A started process in its own session; `wait()` must be called in the end."""
 
     def __init__(self, started: Started, pidfd_open: PidfdOpen | None) -> None:
         self.pid = started.popen.pid
@@ -73,21 +73,21 @@ class SpawnedProcess:
             orphans.watch(self.pid, self._pidfd)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group; nothing once the process is reaped."""
+        """Kill the whole group; do nothing once the process is reaped."""
         if not self.reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> ChildExit:
-        """Waits for the process to end, ends what it left of its group, reaps it. Can be called again."""
+        """Wait for the process to end, kill what it left of its group, and reap it. Can be called again."""
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
         if self._pidfd is not None:
-            # Kill before reaping: the dead leader holds its number until then, so that the group which the
-            # signal reaches is still this one.
+            # Kill before reaping: the dead leader holds its number until then, so the signal reaches this
+            # group and no other.
             await readable(self._pidfd)
             self.kill()
             code = self._popen.wait()
@@ -102,7 +102,9 @@ class SpawnedProcess:
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
     def _open_pidfd(self, pidfd_open: PidfdOpen | None) -> int | None:
-        """None where there are no pidfds, or no descriptor is left: its end has to be seen all the same."""
+        """Return a pidfd; None without pidfds or free descriptors: the process's end must still be
+        noticed.
+        """
         if pidfd_open is None:
             return None
         try:
@@ -112,7 +114,7 @@ class SpawnedProcess:
 
 
 async def readable(fd: int) -> None:
-    """Waits until a descriptor (a pidfd: until the process ended) can be read."""
+    """Wait until a descriptor is readable; a pidfd is once its process has ended."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(fd, _resolve, gone)
@@ -129,18 +131,18 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What a child is given, its side and ours: one channel, one pipe for each output."""
+    """The two sides of what a child gets: one channel, and one pipe per output."""
 
     ours: socket.socket
     theirs: socket.socket
     outputs: Mapping[LogStream, tuple[int, int]]
-    """Read and write end."""
+    """By stream: read and write end."""
     side: tuple[socket.socket, socket.socket] | None = None
-    """Of a second channel: our end and theirs."""
+    """The second channel: this side's end and the child's."""
 
     @classmethod
     def make(cls, *, side: bool = False) -> "Ends":
-        """Raises OSError, with nothing left open."""
+        """Create the channel and pipes. Raise OSError and leave nothing open."""
         with contextlib.ExitStack() as on_error:
             ours, theirs = socket.socketpair()
             on_error.callback(ours.close)
@@ -162,7 +164,7 @@ class Ends:
         return self.theirs.fileno(), self.outputs[LogStream.STDOUT][1], self.outputs[LogStream.STDERR][1]
 
     def close_theirs(self) -> None:
-        """Once the child has them, or will never be."""
+        """Close the child's ends, once the child has them or never will."""
         self.theirs.close()
         if self.side is not None:
             self.side[1].close()
@@ -177,13 +179,15 @@ class Ends:
             os.close(read_end)
 
     def close_channels(self) -> None:
-        """Close our ends but for the outputs, which are the sink's."""
+        """Close this side's ends except the outputs, which the sink owns."""
         self.ours.close()
         if self.side is not None:
             self.side[0].close()
 
     def attach(self, process_id: str, sink: LogSink, parse: ParseLine | None = None) -> None:
-        """The output pipes go to the sink, the channel to the event loop. `parse` finds records on stdout."""
+        """Give the output pipes to the sink, the channel to the event loop. `parse` finds records on
+        stdout.
+        """
         self.ours.setblocking(False)
         for stream, (read_end, _) in self.outputs.items():
             if parse is not None and stream is LogStream.STDOUT:
@@ -193,7 +197,7 @@ class Ends:
 
 
 def start(command: Command) -> Started:
-    """Starts a process. Raises OSError, with nothing left open."""
+    """Start a process. Raise OSError and leave nothing open."""
     ends = Ends.make(side=bool(command.side_variable))
     fd, out, err = ends.child_fds
     environ = dict(command.environ)
@@ -219,7 +223,7 @@ def start(command: Command) -> Started:
         raise
     finally:
         ends.close_theirs()
-    # The host has raised its own limit of descriptors; `select()` in the child fails above 1024.
+    # The host has raised its own descriptor limit; `select()` in the child fails above 1024.
     DESCRIPTORS.give_back(popen.pid)
     return Started(popen, ends)
 
@@ -227,7 +231,7 @@ def start(command: Command) -> Started:
 def adopt(
     started: Started, process_id: str, sink: LogSink, pidfd_open: PidfdOpen | None = None
 ) -> SpawnedProcess:
-    """Takes a started process in: its output pipes go to the sink, its channel to the event loop."""
+    """Adopt a started process: its output pipes go to the sink, its channel to the event loop."""
     started.ends.attach(process_id, sink)
     return SpawnedProcess(started, pidfd_open)
 
@@ -235,23 +239,23 @@ def adopt(
 CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "python" / "main.py"
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-"""onnxruntime starts a thread when it is imported (fork.md §1). The agent's file sees its own environment."""
+"""onnxruntime starts a thread when it is imported (fork.md §1). The agent's file gets its own environment."""
 
 
 def child_command(interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> Command:
-    """How a Python child is started."""
+    """Return the command that starts a Python child."""
     return Command([str(interpreter), str(CHILD_MAIN), "{fd}"], cwd, {**environ, **QUIET})
 
 
 class HeadStart:
-    """A child that imports the SDK while the host is still importing its own modules.
+    """A child that imports the SDK while the host still imports its own modules.
 
-    That import is most of the way from start to registration (livekit-agents.md §3.2), and needs no spec.
-    The caller must take it or discard it.
+    That import takes most of the time from start to registration (livekit-agents.md §3.2), and needs no spec.
+    The caller must claim or discard the child.
     """
 
     def __init__(self, command: Command, first_line: bytes = b"") -> None:
-        """Raises OSError."""
+        """Start the child. Raise OSError."""
         self._started: Started | None = start(command)
         if first_line:
             self._started.sock.sendall(first_line)
@@ -265,17 +269,19 @@ class HeadStart:
         environ: Mapping[str, str],
         imports: Sequence[str] = (),
     ) -> "HeadStart":
-        """`imports` is what the agent's code is known to import of others. Raises OSError."""
+        """Start a Python child. `imports` are the installed modules that the agent's code is known to import.
+        Raise OSError.
+        """
         modules = (*KINDS[runtime].sdk_modules, *imports)
         return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))
 
     def claim(self) -> Started | None:
-        """The child, once; whoever takes it gives it its spec."""
+        """Return the child, once; the caller gives it its spec."""
         started, self._started = self._started, None
         return started
 
     def discard(self) -> None:
-        """Ends the child if nobody took it."""
+        """End the child, unless it was claimed."""
         started = self.claim()
         if started is not None:
             started.discard()

@@ -1,4 +1,4 @@
-"""What earlier runs of an agent found out, for the next one to start sooner; per interpreter and file."""
+"""What earlier runs learned about an agent, so that the next one starts sooner; per interpreter and file."""
 
 import contextlib
 import hashlib
@@ -13,23 +13,23 @@ from agent_tui.files import replace_file, user_folder
 VERSION = 1
 
 KEEP_DAYS = 90
-"""Since a project was last run."""
+"""Days since the project was last run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartupHints:
-    """Hints only: without them everything is found out again."""
+    """Hints only: without them the run learns everything again."""
 
     imports: tuple[str, ...] = ()
-    """Modules of others that the project's code imports."""
+    """Installed modules that the project's code imports."""
     wants: tuple[str, ...] = ()
-    """What else a base had better hold (`Wants`)."""
+    """What else a base should import (`Wants`)."""
     template: bool = False
-    """Loading took long enough for a template to be worth it."""
+    """Whether loading took long enough for a template to be worth it."""
 
 
 def hints_path(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | None:
-    """Where it is kept: under the user's cache folder; None for a user without one."""
+    """Return where hints are stored, in the user's cache folder; None without one."""
     try:
         cache = user_folder(environ, "XDG_CACHE_HOME", ".cache")
     except OSError:
@@ -39,24 +39,24 @@ def hints_path(environ: Mapping[str, str], interpreter: Path, file: Path) -> Pat
 
 
 def load_hints(path: Path) -> StartupHints:
-    """What is kept there; nothing if it cannot be read."""
+    """Return the stored hints; empty ones if they cannot be read."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         if not path.is_file():
-            return StartupHints()  # reading a FIFO would never end
+            return StartupHints()  # opening a FIFO would block
         kept = json.loads(path.read_text(encoding="utf-8"))
         return StartupHints(_names(kept["imports"]), _names(kept["wants"]), kept["template"] is True)
     return StartupHints()
 
 
 def save_hints(path: Path, hints: StartupHints) -> None:
-    """Keeps it, as a whole or not at all; a place that cannot be written is no trouble to anybody."""
+    """Store the hints completely or not at all; ignore a place that cannot be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(json.dumps(asdict(hints))))
 
 
 def forget_unseen(path: Path, now: float) -> None:
-    """Mark the project kept at `path` as seen, and remove what has not been seen for `KEEP_DAYS`."""
+    """Mark the project stored at `path` as used, and remove those not used for `KEEP_DAYS`."""
     with contextlib.suppress(OSError):
         os.utime(path, (now, now))
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:

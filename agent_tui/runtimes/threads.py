@@ -13,8 +13,8 @@ T = TypeVar("T")
 def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Run a function in a daemon thread.
 
-    Unlike an executor's, it keeps neither the loop nor the interpreter from ending: a read of a file may hang
-    for as long as its file system does.
+    Unlike an executor's thread, it delays neither the end of the loop nor that of the interpreter: reading a
+    file may hang as long as its file system does.
     """
     future: Future[T] = Future()
 
@@ -33,5 +33,5 @@ def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Fu
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what the function returns, run by `in_thread`."""
+    """Run a function in a thread, and return its result."""
     return await asyncio.wrap_future(in_thread(function, *args, **kwargs))

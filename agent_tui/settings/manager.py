@@ -1,7 +1,7 @@
-"""The one holder of the settings in force: edits, loads and saved files change them here.
+"""Holds the settings in force: edits, loads, and saved files change them here.
 
-An edit and a load each bring a whole change into force: every owner that a changed option is pushed to
-(`Effect`) takes it, or all of them get the old values back.
+An edit or a load applies completely or not at all: every part that a changed option is pushed to (`Effect`)
+accepts it, or all get the old values back.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from agent_tui.settings.settings import (
 from agent_tui.worker.messages import JobType, Registration
 
 ACCEPT_S = 10.0
-"""A server that has not accepted a changed registration by then will not soon."""
+"""How long to wait for the server to accept a changed registration."""
 
 LOADS = frozenset({Effect.SERVER, Effect.CODE})
-"""What only a load brings into force, since the agent's own code sees it, too."""
+"""Effects that need a load, since the agent's code sees these options too."""
 
 REGISTERS = frozenset({Effect.SERVER, Effect.REGISTRATION})
 
@@ -45,12 +45,12 @@ _JOB_TYPES = {
 }
 
 Push = Callable[[ServerOptions], Awaitable[None] | None]
-"""Gives an owner new options. Raises UserError, with everything as it was."""
+"""Gives a part new options. Raises UserError and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What an edit did: the options that differ now, and those that wait for the next start."""
+    """The result of an edit: the options that changed, and those that wait for the next start."""
 
     changed: Changes
     waiting: tuple[str, ...]
@@ -59,9 +59,9 @@ class Edited:
 class SettingsManager:
     """Holds the settings in force, and changes them.
 
-    Edits and saves take the lock, one at a time. A load must not, since an edit may wait for it. It needs no
-    lock: a load replaces other parts of the settings than an edit, parts are replaced without an await in
-    between, and owners get what is in force when they are pushed to, whoever changed it.
+    Edits and saves take the lock, one at a time. A load must not, since an edit may wait for it, and needs
+    none: loads and edits replace different parts of the settings, each without an await in between, and parts
+    always get the settings in force.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class SettingsManager:
         watchdogs: bool = True,
         accept_s: float = ACCEPT_S,
     ) -> None:
-        """`read_environment` reads environment files and config file again; it may block for seconds.
+        """`read_environment` reads environment files and the config file again; it may block for seconds.
 
-        Without `watchdogs` no process is ended for being silent or slow.
+        Without `watchdogs` no process is ended for being unresponsive or slow.
         """
         self._current = settings
         self._read_environment = read_environment
@@ -86,9 +86,9 @@ class SettingsManager:
         self._lock = asyncio.Lock()
 
     def push_to(self, owners: Mapping[Effect, Push], taken_over: Callable[[], Awaitable[str]]) -> None:
-        """Push what changes to these owners from here on.
+        """Push changes to these parts from now on.
 
-        `taken_over` waits until the server has accepted a changed registration; it returns why it has not.
+        `taken_over` waits until the server has accepted a changed registration, and returns why it has not.
         """
         self._pushes = {effect: owners[effect] for effect in Effect if effect in owners}
         self._taken_over = taken_over
@@ -102,7 +102,7 @@ class SettingsManager:
 
     @current.setter
     def current(self, settings: Settings) -> None:
-        view = settings.view  # raises what cannot be, with the old ones in force
+        view = settings.view  # raises for invalid settings, before they apply
         different = view != self._current.view
         self._current = settings
         if different:
@@ -133,16 +133,16 @@ class SettingsManager:
     # -- a load ---------------------------------------------------------------------------------------
 
     async def read(self) -> Environment:
-        """Return environment files and config file as they are now; report what is wrong with them."""
+        """Read environment files and the config file again; report problems."""
         environment = await off_loop(self._read_environment)
         for problem in environment.problems:
             self._warn(problem)
         return environment
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:
-        """Return what would be in force with this file and environment, beside the edits as they are now.
+        """Return the settings that would be in force with this file, this environment, and the current edits.
 
-        Raise UserError for what cannot be.
+        Raise UserError if they are invalid.
         """
         proposed = replace(self.current, environment=environment, manifest=manifest)
         check_functions(proposed.resolution, manifest)
@@ -150,10 +150,10 @@ class SettingsManager:
         return proposed
 
     async def apply(self, proposed: Settings) -> None:
-        """Bring the file and environment of a load into force. Raise UserError, with everything as it was."""
+        """Apply the file and environment of a load. Raise UserError and change nothing."""
         assert proposed.manifest is not None
         before = self.current
-        # Edits that came since the check count. In force before anything is awaited: later ones add to them.
+        # Includes edits made since the check. Set before anything is awaited, so that later edits add to it.
         wanted = self.current = self.check(proposed.manifest, proposed.environment)
         effects = self._pushes.keys() - LOADS
         try:
@@ -171,7 +171,7 @@ class SettingsManager:
     # -- edits ----------------------------------------------------------------------------------------
 
     async def edit(self, change: Callable[[Settings], Settings]) -> Edited:
-        """Bring edits into force, and report what changed. Raise UserError, with everything as it was."""
+        """Apply edits and report what changed. Raise UserError and change nothing."""
         async with self._lock:
             before = self.current
             wanted = change(before)
@@ -196,10 +196,10 @@ class SettingsManager:
             return Edited(changed, tuple(waiting))
 
     async def save(self, agent: Path, *, clear_secrets: bool) -> list[str]:
-        """Write the edits to the config file, from which they come then; return lines for people.
+        """Write the edits to the config file; return lines for people.
 
-        Without a config file one is made beside the agent's. Raise UserError when there are no edits, or the
-        file cannot be written.
+        Without a config file, create one beside the agent's file. Raise UserError if there are no edits or
+        the file cannot be written.
         """
         async with self._lock:
             settings = self.current
@@ -228,7 +228,7 @@ class SettingsManager:
     # -- parts ----------------------------------------------------------------------------------------
 
     async def _push(self, effects: Collection[Effect]) -> None:
-        """Give the owners what is in force now. Raise UserError at the first that cannot take it."""
+        """Push the options in force to the parts. Raise UserError at the first that rejects them."""
         for effect, push in self._pushes.items():
             if effect in effects:
                 done = push(self.current.options)
@@ -236,7 +236,7 @@ class SettingsManager:
                     await done
 
     async def _push_back(self, effects: Collection[Effect]) -> None:
-        """Give the owners the old options: what does not work any more is reported, and the rest is done."""
+        """Push the old options to the parts; report what cannot be restored, and continue."""
         for effect in self._pushes:
             try:
                 await self._push({effect} & set(effects))
@@ -262,14 +262,14 @@ class SettingsManager:
 
 
 def registration_for(options: ServerOptions, version: str) -> Registration:
-    """Return how the worker presents itself under these options. Raise UserError."""
+    """Return the worker's registration under these options. Raise UserError."""
     return Registration(
         options.agent_name, _JOB_TYPES[options.server_type], options.permissions, options.deployment, version
     )
 
 
 def child_settings(settings: Settings) -> ChildSettings:
-    """Return what acts inside the processes that run the agent's file. Raise UserError."""
+    """Return the settings that act in processes that run the agent's file. Raise UserError."""
     functions, options = named_functions(settings.resolution), settings.options
     return ChildSettings(
         options.session_end_timeout,

@@ -1,4 +1,4 @@
-"""The effective options of a run: layers, what the agent's code adds to them, and edits while running."""
+"""The effective options of a run: their layers, the agent's code among them, and edits while running."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -38,14 +38,14 @@ SWEEP = "sweep"
 SECRETS = tuple(option for option in OPTIONS if option.kind.secret)
 
 Edits = Mapping[str, SourcedValue]
-"""By name; those of options that only another start changes wait for it."""
+"""By option name; those that need a restart wait for it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One set of layers, never changed: a change makes another, which is taken whole or not at all.
+    """One immutable set of layers.
 
-    Later layers beat earlier ones: default < environment < agent's code < what beats the code < config file
+    Later layers win: default < environment < agent's code < environment that overrides the code < config file
     < flag < edited < sweep.
     """
 
@@ -56,13 +56,13 @@ class Settings:
     """What the agent's code sets, once it has loaded."""
     edits: Edits = field(default_factory=dict)
     history: tuple[Edits, ...] = ()
-    """What `edits` were before each change of them, oldest first."""
+    """`edits` before each change of them, oldest first."""
     measuring: Edits = field(default_factory=dict)
-    """What a sweep sets for as long as it runs."""
+    """Values that a sweep sets while it runs."""
 
     @cached_property
     def resolution(self) -> Resolution:
-        """The options in force under these layers. Raises UserError for a value that is not taken."""
+        """The options in force. Raises UserError for an invalid value."""
         if self.environment.config_problem:
             raise UserError(self.environment.config_problem)
         ordinary, forced = environment_layers(self.environment.variables)
@@ -91,17 +91,17 @@ class Settings:
 
     @property
     def function_names(self) -> tuple[str, ...]:
-        """Functions of the agent's file that options may name; none before it has loaded."""
+        """The functions of the agent's file that options may name; none before it has loaded."""
         return self.manifest.function_names if self.manifest else ()
 
     @property
     def version(self) -> str:
-        """What the worker registers as: the version of the agent's SDK, else our own."""
+        """The version to register with: the agent's SDK's, else agent-tui's."""
         return (self.manifest.sdk_version if self.manifest else None) or agent_tui.__version__
 
     @cached_property
     def view(self) -> SettingsView:
-        """What front ends show of it."""
+        """The settings as front ends show them."""
         resolution = self.resolution
         masked = {option.field: resolution.shown(option.name) for option in SECRETS}
         options = replace(resolution.options, **cast("dict[str, Any]", masked))
@@ -116,7 +116,7 @@ class Settings:
 
     @property
     def secrets(self) -> Secrets:
-        """What `view` masks, in clear."""
+        """The values that `view` masks."""
         names = [option.name for option in SECRETS]
         values = {name: str(self.resolution.value(BY_NAME[name])) for name in names}
         return Secrets(values | {name: text for name, text in self._pending.items() if name in names})
@@ -127,31 +127,33 @@ class Settings:
         return {option.name: option.kind.write(convert(option, given)) for option, given in options}
 
     def edited(self, values: Mapping[str, str | None]) -> "Settings":
-        """With these edits; None takes an option's edit back.
+        """Return the settings with these edits; None removes an option's edit.
 
-        Raises UserError for an unknown option or a value that its option does not take.
+        Raise UserError for an unknown option or an invalid value.
         """
         edits = _changed(self.edits, values, EDITED)
         return replace(self, edits=edits, history=(*self.history, self.edits))
 
     def measured_with(self, values: Mapping[str, str | None]) -> "Settings":
-        """With these values of a sweep; None removes one. Raises UserError as `edited` does."""
+        """Return the settings with these values of a sweep; None removes one. Raise UserError as `edited`
+        does.
+        """
         return replace(self, measuring=_changed(self.measuring, values, SWEEP))
 
     def undone(self) -> "Settings":
-        """Without the last edits. Raises UserError when there are none."""
+        """Return the settings without the last edits. Raise UserError if there are none."""
         if not self.history:
             raise UserError("there is no edit to undo")
         return replace(self, edits=self.history[-1], history=self.history[:-1])
 
     def saved(self, environment: Environment, unsaved: Collection[str]) -> "Settings":
-        """With the edits, but for the unsaved ones, in the file, which `environment` has read again."""
+        """Return the settings after a save: only unsaved edits are left, `environment` has read the rest."""
         edits = {name: given for name, given in self.edits.items() if name in unsaved}
         return replace(self, environment=environment, edits=edits, history=())
 
 
 def changes(before: Settings, after: Settings) -> Changes:
-    """The options that differ in force."""
+    """Return the options whose effective values differ."""
     old, new = before.resolution, after.resolution
     return {
         name: (old.shown(name), new.shown(name))
@@ -161,7 +163,7 @@ def changes(before: Settings, after: Settings) -> Changes:
 
 
 def ignored(before: Settings, after: Settings) -> list[str]:
-    """Lines for people about values that have no effect any more."""
+    """Return lines for people about values that no longer have an effect."""
     return [
         f"{name} ({given.where}) has no effect, because workerToken is set"
         for name, given in after.resolution.ignored.items()
@@ -170,7 +172,7 @@ def ignored(before: Settings, after: Settings) -> list[str]:
 
 
 def named_functions(resolution: Resolution) -> dict[str, str]:
-    """The functions that are to replace the agent's own choice, by option."""
+    """Return the functions that replace the agent's own, by option."""
     return {
         name: str(resolution.value(BY_NAME[name]))
         for name in ("requestFunc", "loadFunc")
@@ -179,7 +181,7 @@ def named_functions(resolution: Resolution) -> dict[str, str]:
 
 
 def check_functions(resolution: Resolution, manifest: Manifest) -> None:
-    """Raises UserError for a function that the agent's file does not have."""
+    """Raise UserError for a function that the agent's file does not have."""
     for option, name in named_functions(resolution).items():
         if name not in manifest.function_names:
             there = ", ".join(manifest.function_names) or "none"
@@ -218,17 +220,17 @@ def _code(manifest: Manifest | None) -> dict[str, SourcedValue]:
 
 
 def _raw(value: object) -> object:
-    """`{"$modes": [development, production]}` is one value for each."""
+    """Return one value per mode for `{"$modes": [development, production]}`."""
     if isinstance(value, dict) and value.keys() == {"$modes"}:
         return ByMode(*value["$modes"])
     return value
 
 
 def available_cores() -> int:
-    """Processors that this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def starting_at_once() -> int:
-    """How many job processes the pool starts at the same time."""
+    """Return how many job processes the pool starts at the same time."""
     return max(available_cores(), 2)

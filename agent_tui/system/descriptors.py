@@ -1,21 +1,21 @@
-"""File descriptors: the limit, and a reserve for what has to work when everything else has used them up."""
+"""File descriptors: the limit, and a reserve for what must work when everything else has used them up."""
 
 import contextlib
 import resource
 from collections.abc import Callable, Iterator
 
 RESERVE = 64
-"""Descriptors that only `reserve()` may use; an eighth of them where the hard limit is low."""
+"""Descriptors that only `reserve()` may use; an eighth of them if the hard limit is low."""
 
 Limits = tuple[int, int]
-"""Soft and hard."""
+"""Soft and hard limit."""
 
 
 class Descriptors:
-    """The limit of this process, and what it keeps back.
+    """The descriptor limit of this process, and its reserve.
 
-    The soft limit is the ceiling for everyone. It is set below the hard one, and raised for a moment for what
-    may use the reserve.
+    The soft limit is the ceiling for everything. It is kept below the hard one, and raised for a moment for
+    what may use the reserve.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Descriptors:
         put: Callable[[Limits], None] = lambda limits: resource.setrlimit(resource.RLIMIT_NOFILE, limits),
         put_for: Callable[[int, Limits], object] | None = None,
     ) -> None:
-        """`put_for` sets the limits of another process; by default prlimit(2), where there is one."""
+        """`put_for` sets the limits of another process; by default prlimit(2), if it exists."""
         self._get = get
         self._put = put
         self._put_for = put_for or _prlimit()
@@ -35,7 +35,7 @@ class Descriptors:
     def raise_limit(self) -> None:
         """Raise the soft limit to the hard one, less the reserve. Do nothing without prlimit(2).
 
-        Children have to get the original limit back (`give_back`): `select()` fails above 1024.
+        Children must get the original limit back (`give_back`): `select()` fails above 1024.
         """
         soft, hard = self._get()
         if self._original is not None or self._put_for is None or hard == resource.RLIM_INFINITY:
@@ -56,7 +56,7 @@ class Descriptors:
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[None]:
-        """Let what is opened meanwhile use the reserve."""
+        """Let files opened in the body use the reserve."""
         if not self._borrowers:
             self._ceiling, hard = self._get()
             self._set_soft(hard)
@@ -69,7 +69,7 @@ class Descriptors:
                 self._set_soft(self._ceiling)
 
     def _set_soft(self, soft: int) -> None:
-        hard = self._get()[1]  # somebody may have lowered it since
+        hard = self._get()[1]  # it may have been lowered since
         with contextlib.suppress(OSError, ValueError):
             self._put((min(soft, hard), hard))
 
@@ -82,4 +82,4 @@ def _prlimit() -> Callable[[int, Limits], object] | None:
 
 
 DESCRIPTORS = Descriptors()
-"""Of this process; the limit is one for all of it."""
+"""The descriptors of this process, which share one limit."""

@@ -1,4 +1,4 @@
-"""An HTTP server that clients cannot exhaust: what they leave open, or say half of, is bounded."""
+"""An HTTP server that clients cannot exhaust: idle and half-sent requests are limited."""
 
 import asyncio
 import contextlib
@@ -19,28 +19,29 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 WAITING_S = 10.0
-"""How long a connection may be open without a request: before the first one's headers are complete, and after
-each answer."""
+"""How long a connection may be open without a request, in s: until the first headers are complete, and after
+each answer.
+"""
 
 MOST_WAITING = 128
 SHARE = 1 / 8
-"""Connections without a request, and the share of all descriptors that they may have.
+"""How many connections may be without a request, and their share of all descriptors.
 
-The oldest is dropped for another: a flood loses its own connections, and a new request is answered.
+The oldest is dropped for a new one: a flood loses its own connections, and new requests are answered.
 """
 
 ACCEPT_AGAIN_S = 0.5
-"""After descriptors ran out."""
+"""Seconds to wait after descriptors ran out."""
 
 ACCEPT_AT_ONCE = 16
 MAX_PORT = 65535
 
 
 class HttpServer:
-    """Serves an aiohttp application, which it must be given before its first use.
+    """Serves an aiohttp application, which must not have been used before.
 
-    Bad requests are answered and not logged. An internal error of a handler is answered with a 500 and goes
-    to the event loop's exception handler.
+    Bad requests are answered and not logged. An internal error of a handler is answered with 500 and goes to
+    the event loop's exception handler.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class HttpServer:
         self._share = share
         self._sockets: list[socket.socket] = []
         self._silent: set[RequestHandler] = set()
-        """Connections that have not made a request yet."""
+        """Connections that have not sent a request yet."""
         self._answering: set[RequestHandler] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
 
     async def start(self, sockets: list[socket.socket]) -> None:
-        """Serve on these listening sockets, and own them from here on."""
+        """Serve on these listening sockets, and own them from now on."""
         self._sockets = sockets
         await self._runner.setup()
         for listening in sockets:
@@ -100,7 +101,7 @@ class HttpServer:
                 sock, _ = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # no descriptor or memory is left; the kernel keeps the client waiting
+            except OSError:  # out of descriptors or memory; the kernel keeps the client waiting
                 self._pause(listening)
                 return
             sock.setblocking(False)
@@ -116,7 +117,7 @@ class HttpServer:
         except OSError:
             sock.close()
             return
-        # `keepalive_timeout` counts from the first answer only in older versions of aiohttp.
+        # In older versions of aiohttp, `keepalive_timeout` only counts from the first answer.
         self._silent.add(connection)
         loop.call_later(self._waiting_s, self._drop_silent, connection)
         most = min(self._most_waiting, int(DESCRIPTORS.limit * self._share))
@@ -139,13 +140,13 @@ class HttpServer:
     # -- bounding -------------------------------------------------------------------------------------
 
     def _waiting(self) -> list[RequestHandler]:
-        """Return the connections without a request in hand, oldest first."""
+        """Return the connections without a request being answered, oldest first."""
         server = self._runner.server
         connections = server.connections if server is not None else []
         return [each for each in connections if each not in self._answering]
 
     def _drop_waiting(self, count: int) -> None:
-        """Drop the oldest of them."""
+        """Drop the oldest of these connections."""
         for connection in self._waiting()[: max(count, 0)]:
             _drop(connection)
 
@@ -171,13 +172,13 @@ class HttpServer:
 def _drop(connection: RequestHandler) -> None:
     connection.force_close()
     if isinstance(connection.transport, asyncio.Transport):
-        connection.transport.abort()  # a client that does not read would keep a closing one open
+        connection.transport.abort()  # otherwise a client that does not read would keep it open
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Return one listening socket for each address of `host`; with port 0 all share one free port.
 
-    Raises PortBusyError, or UserError for an address that cannot be listened on.
+    Raise PortBusyError, or UserError for an unusable address.
     """
     if not 0 <= port <= MAX_PORT:
         raise UserError(f"port {port} is out of range: use --port 1 to {MAX_PORT}, or 0 to pick a free port")
@@ -197,7 +198,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
                 failure = error
             else:
                 sockets.append(opened.enter_context(listening))
-        # A port named by the user must be free on every address of the host.
+        # A port that the user names must be free on every address of the host.
         if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
             raise _cannot_listen(host, port, failure)
         opened.pop_all()
@@ -205,7 +206,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def busy(host: str, port: int, who: str) -> str:
-    """Return the line for a port that `who` listens on."""
+    """Return the error for a port that `who` listens on."""
     at = f"{host or '*'}:{port}"
     return f"{at} is in use by {who}: choose another with --port, or --port 0 to pick a free port"
 

@@ -1,1 +1,1 @@
-"""The LiveKit worker: protocol machine, connection, status and load, and health over HTTP."""
+"""The LiveKit worker: protocol machine, connection, status, and load."""

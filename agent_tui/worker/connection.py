@@ -1,4 +1,4 @@
-"""One connection to the server: the websocket, behind a seam for tests, and the protocol at work on it."""
+"""One connection to the server: the websocket, behind an interface for tests, and the protocol on it."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 CLOSE_TIMEOUT_S = 0.5
 
-# The library's remarks are repeated in our own events; on a terminal they would spoil the screen.
+# Events report the same as the library's log lines, which would spoil the screen.
 _LOGGER = logging.getLogger("agent_tui.worker.websockets")
 _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 
 class UpgradeRefusedError(Exception):
-    """The server answered the upgrade with something else: HTTP status and body, and its time (`Date`)."""
+    """The server did not accept the upgrade: HTTP status, body, and its time (`Date`)."""
 
     def __init__(self, status: int, body: str, date: str = "") -> None:
         super().__init__(f"HTTP {status}")
@@ -39,9 +39,9 @@ class UpgradeRefusedError(Exception):
 
 
 class ConnectFailedError(Exception):
-    """No HTTP answer at all; the text says why and where to look.
+    """There was no HTTP answer; the text says why and what to check.
 
-    `is_local`: it is for want of descriptors here, and says nothing about the server.
+    `is_local`: this process is out of descriptors, which says nothing about the server.
     """
 
     def __init__(self, why: str, *, is_local: bool = False) -> None:
@@ -50,28 +50,29 @@ class ConnectFailedError(Exception):
 
 
 class TransportLostError(Exception):
-    """The connection is over; the text says how."""
+    """The connection has ended; the text says how."""
 
 
 class Transport(Protocol):
     """An open connection."""
 
     async def send(self, frame: bytes) -> None:
-        """Sends one binary message. Raises `TransportLostError`."""
+        """Send one binary message. Raise `TransportLostError`."""
         ...
 
     async def receive(self) -> bytes | str:
-        """The next message. Raises `TransportLostError`."""
+        """Return the next message. Raise `TransportLostError`."""
         ...
 
     async def close(self) -> None:
-        """Closes with code 1000, soon, whatever the server does. Can be called again; never raises."""
+        """Close with code 1000, soon, whatever the server does. Can be called again; never raises."""
         ...
 
 
 Connect = Callable[[str, Mapping[str, str]], Awaitable[Transport]]
 """Opens a connection to a URL, with headers. Raises `UpgradeRefusedError` or `ConnectFailedError`. The caller
-limits the time by cancelling."""
+limits the time by cancelling.
+"""
 
 
 class _WebsocketTransport:
@@ -95,7 +96,7 @@ class _WebsocketTransport:
 
 
 async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
-    """The real `Connect`. A proxy from the environment is used, but never for a server on this machine."""
+    """Open a websocket. A proxy from the environment is used, but never for a server on this machine."""
     try:
         with DESCRIPTORS.reserve():
             websocket = await connect(
@@ -105,7 +106,7 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
                 compression=None,
                 max_size=MAX_MESSAGE_BYTES,
                 open_timeout=None,
-                ping_interval=None,  # our own pings judge the link
+                ping_interval=None,  # the worker's own pings judge the connection
                 close_timeout=CLOSE_TIMEOUT_S,
                 proxy=None if is_loopback(url) else True,
                 logger=_LOGGER,
@@ -126,7 +127,7 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
 
 
 def _describe(closed: ConnectionClosed) -> str:
-    """How a connection ended. LiveKit gives no reason: it just hangs up (worker-protocol §1.2)."""
+    """Return how a connection ended. LiveKit gives no reason: it just closes (worker-protocol §1.2)."""
     if closed.sent is not None and not closed.rcvd_then_sent:
         return f"agent-tui closed the connection: {closed.sent.code} {closed.sent.reason}".rstrip()
     if closed.rcvd is not None:
@@ -135,7 +136,7 @@ def _describe(closed: ConnectionClosed) -> str:
 
 
 class Session:
-    """Runs one connection from its registration to its end. It closes the link in every case."""
+    """Runs one connection from its registration to its end, and always closes it."""
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class Session:
         self._waking_at: float | None = None
 
     async def run(self) -> str:
-        """Serves until the connection ends and returns why. Cancelling it says goodbye properly."""
+        """Serve until the connection ends; return why. When cancelled, close it properly."""
         self.machine.register(self._clock.boottime())
         self.touch()
         parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_time())]
@@ -167,7 +168,7 @@ class Session:
             await _to_the_end(self._wind_down(parts))
 
     def touch(self) -> None:
-        """To be called after the machine was used: sends what it has to send and minds its deadline."""
+        """Send what the machine has to send, and note its deadline. Call this after using the machine."""
         self._outbox.extend(self.machine.data_to_send())
         if self._outbox:
             self._to_send.set()
@@ -218,7 +219,7 @@ class Session:
                 if late >= 0:
                     break
         if late > self._timings.stall_s:
-            # This process or its machine stood still; the server's answers may lie unread.
+            # This process or its machine stalled; the server's answers may be unread.
             self.machine.stood_still(self._clock.boottime())
 
     def _tick(self) -> Dead | None:
@@ -250,7 +251,7 @@ class Session:
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits `work` even if cancelled meanwhile, so that no link stays open; the cancellation comes after."""
+    """Await `work` even if cancelled, so that no connection stays open; then raise the cancellation."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -1,4 +1,4 @@
-"""The worker's load: how busy the processors are, asking the load function, and what to report of it."""
+"""The worker's load: measuring CPU use, calling the load function, and what to report."""
 
 import asyncio
 import math
@@ -16,23 +16,23 @@ from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import WorkerStatus
 
 MIN_INTERVAL_S = 0.1
-"""Over less time than this the kernel's counters are too coarse to mean anything."""
+"""Shorter times, in s, are too short for the kernel's coarse counters."""
 
 FULL_LOAD = 1.0
-"""The server makes no difference between loads above this one (worker-protocol §6.1)."""
+"""The server treats all loads above this one the same (worker-protocol §6.1)."""
 
 CLOSE_TIMEOUT_S = 0.1
 
 
 class CpuCounter(Protocol):
-    """A source of processor time, and how many processors it may use."""
+    """A source of CPU time, and of the number of usable CPUs."""
 
     def used_s(self) -> float:
-        """Seconds of processor time used, on all processors, ever rising. Raises OSError or ValueError."""
+        """Return the CPU seconds used so far, on all CPUs. Raise OSError or ValueError."""
         ...
 
     def cpus(self) -> float:
-        """Processors that may be used; a container's share need not be whole."""
+        """Return the number of usable CPUs; a container's share may be a fraction."""
         ...
 
 
@@ -54,13 +54,13 @@ class CgroupV2:
         try:
             quota, period = (self.root / "cpu.max").read_text().split()
             return min(self.host_cpus, int(quota) / int(period))
-        except (OSError, ValueError):  # no file, or "max": as many as there are
+        except (OSError, ValueError):  # no file, or "max": no limit
             return self.host_cpus
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupV1:
-    """A control group, version 1: nanoseconds in `cpuacct.usage`, a quota of -1 means none."""
+    """A control group, version 1: `cpuacct.usage` counts nanoseconds, a quota of -1 means none."""
 
     root: Path
     host_cpus: float
@@ -79,7 +79,7 @@ class CgroupV1:
 
 @dataclass(frozen=True, slots=True)
 class WholeMachine:
-    """All processors of a machine without control groups."""
+    """All CPUs of a machine without control groups."""
 
     host_cpus: float
 
@@ -92,7 +92,7 @@ class WholeMachine:
 
 
 def choose_counter(root: Path = Path("/sys/fs/cgroup")) -> CpuCounter:
-    """The counter that is true here: a container's own where it can be read, else the whole machine's."""
+    """Return the counter for this process: its container's if that can be read, else the whole machine's."""
     host_cpus = float(psutil.cpu_count() or 1)
     candidates: tuple[CpuCounter, ...] = (CgroupV2(root, host_cpus), CgroupV1(root, host_cpus))
     for counter in candidates:
@@ -105,7 +105,7 @@ def choose_counter(root: Path = Path("/sys/fs/cgroup")) -> CpuCounter:
 
 
 def cpus_from_environment(environ: Mapping[str, str]) -> float | None:
-    """`NUM_CPUS`, which the SDKs let people set where a container hides its limit. None unless above 0."""
+    """Return `NUM_CPUS`, which the SDKs accept for containers that hide their limit; None unless above 0."""
     try:
         cpus = float(environ["NUM_CPUS"])
     except (KeyError, ValueError):
@@ -114,7 +114,7 @@ def cpus_from_environment(environ: Mapping[str, str]) -> float | None:
 
 
 class CpuLoad:
-    """The share of the processors in use since the previous call, 0 to 1: the default load function."""
+    """The CPU use since the previous call, from 0 to 1: the default load function."""
 
     def __init__(
         self,
@@ -130,7 +130,9 @@ class CpuLoad:
         self._load = 0.0
 
     async def __call__(self) -> float:
-        """Never waits. Raises OSError or ValueError when the kernel's counter cannot be read."""
+        """Return the load without waiting. Raise OSError or ValueError if the kernel's counter cannot be
+        read.
+        """
         now = self._now()
         elapsed = now - self._at
         if elapsed < MIN_INTERVAL_S:
@@ -138,23 +140,23 @@ class CpuLoad:
         with DESCRIPTORS.reserve():
             used = self._counter.used_s()
         spent, self._used, self._at = used - self._used, used, now
-        # A sum torn between processors can fall, or jump by more than the machine could have done.
+        # A sum read while CPUs update it can fall, or jump by more than the machine can do.
         if 0 <= spent <= 1.5 * elapsed * (psutil.cpu_count() or 1):
             self._load = min(spent / (elapsed * (self._cpus or self._counter.cpus())), 1.0)
         return self._load
 
 
 def _already_counted(times: object) -> float:
-    # Linux counts guest time within user time, and waiting for a disk is no work.
+    # Linux counts guest time in user time, and waiting for a disk is not work.
     return sum(float(getattr(times, name, 0.0)) for name in ("guest", "guest_nice", "iowait"))
 
 
-# -- asking the load function, and reporting its value ----------------------------------------------------
+# -- calling the load function, and reporting its value ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Status and load as they go to the server, always together (worker-protocol §8)."""
+    """Status and load as they are sent to the server, always together (worker-protocol §8)."""
 
     status: WorkerStatus
     load: float
@@ -162,17 +164,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The load now in force, and what is wrong with its measure, if anything."""
+    """The load in force, and what is wrong with its measurement, if anything."""
 
     load: float = 0.0
     problem: str | None = None
 
 
 def report(measured: float, *, threshold: float, draining: bool, production: bool) -> Report:
-    """The report for a measured load.
+    """Return the report for a measured load.
 
-    In development a load below the threshold is told as 0: the developer's own browser or compiler would
-    otherwise make the server skip the only worker there is.
+    In development, a load below the threshold is reported as 0: otherwise the developer's browser or compiler
+    would make the server skip the only worker.
     """
     load = min(measured, FULL_LOAD)
     if draining or is_full(measured, threshold):
@@ -181,10 +183,10 @@ def report(measured: float, *, threshold: float, draining: bool, production: boo
 
 
 def judge(before: Measured, value: float) -> Measured:
-    """The load to go on with after a new measure.
+    """Return the load to use after a new value.
 
-    A load is between 0 and 1 but may be more. Negative counts as 0 and infinite as 1; a NaN says nothing,
-    so the load before it stays. All three are a problem of the load function and named as one.
+    A load is between 0 and 1 but may exceed 1. A negative one counts as 0, infinity as 1; a NaN says nothing,
+    so the last load stays. All three are reported as problems of the load function.
     """
     if math.isnan(value):
         return Measured(before.load, "the load function returned NaN; keeping the last load")
@@ -196,7 +198,7 @@ def judge(before: Measured, value: float) -> Measured:
 
 
 class LoadGauge:
-    """Keeps the last good load while the function fails or hangs; `problem` says what is wrong with it."""
+    """Keeps the last good load while the function fails or hangs; `problem` says what is wrong."""
 
     def __init__(self, measure: Callable[[], Awaitable[float]], timeout_s: float) -> None:
         self._measure = measure
@@ -205,7 +207,7 @@ class LoadGauge:
         self.last = Measured()
 
     async def sample(self) -> Measured:
-        """Measures once, within the time-out. No second call joins one that still hangs."""
+        """Measure once, within the time-out. While a call hangs, no other one is made."""
         if self._pending is None or self._forgotten(self._pending):
             try:
                 self._pending = asyncio.ensure_future(self._measure())
@@ -228,16 +230,16 @@ class LoadGauge:
         return self.last
 
     async def close(self) -> None:
-        """Ends a measure that is under way, unless it resists."""
+        """Cancel a running measurement, and wait a moment for it."""
         if self._pending is not None:
             self._pending.cancel()
             await asyncio.wait({self._pending}, timeout=CLOSE_TIMEOUT_S)
 
     @staticmethod
     def _forgotten(pending: asyncio.Future[float]) -> bool:
-        """Whether a call that was given up on has ended since. What it returned is too old to use."""
+        """Return whether a call that timed out has ended. Its result is too old to use."""
         if pending.done() and not pending.cancelled():
-            pending.exception()  # marks it as seen
+            pending.exception()  # marks it as retrieved
         return pending.done()
 
     def _keep(self, error: Exception) -> Measured:

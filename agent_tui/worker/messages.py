@@ -1,6 +1,6 @@
-"""What worker and server say to each other, and the one union of what happens to a worker: plain data.
+"""The messages between worker and server, and the union of all events of a worker: plain data.
 
-Jobs stay the protocol's own `livekit.protocol.agent.Job`; it is plain data already.
+Jobs are the protocol's `livekit.protocol.agent.Job`, which is plain data already.
 """
 
 import math
@@ -18,7 +18,7 @@ MAX_DEPLOYMENT_BYTES = 64
 
 
 class JobType(IntEnum):
-    """What a job is about: a room, or each participant that publishes or joins (worker-protocol §11.1)."""
+    """What a job is for: a room, or each participant that publishes or joins (worker-protocol §11.1)."""
 
     ROOM = 0
     PUBLISHER = 1
@@ -33,7 +33,7 @@ class WorkerStatus(IntEnum):
 
 
 class JobProgress(IntEnum):
-    """How a job stands, in the server's words (worker-protocol §3)."""
+    """The status of a job, as the server knows it (worker-protocol §3)."""
 
     RUNNING = 1
     SUCCESS = 2
@@ -42,7 +42,7 @@ class JobProgress(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PretendedParticipant:
-    """Whom a simulated job is about; the server passes it on as it is (worker-protocol §10)."""
+    """The participant of a simulated job; the server passes it on unchanged (worker-protocol §10)."""
 
     identity: str
     metadata: str = ""
@@ -51,9 +51,9 @@ class PretendedParticipant:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """How the worker presents itself. An empty `agent_name` asks for implicit dispatch.
+    """The worker's registration. An empty `agent_name` means implicit dispatch.
 
-    Raises `UserError` for a deployment that the server would answer by hanging up (worker-protocol §4).
+    Raises `UserError` for a deployment for which the server would close the connection (worker-protocol §4).
     """
 
     agent_name: str = ""
@@ -73,17 +73,17 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Turns an offer down. With `terminate` the job is consumed and no other worker is asked (§6.4)."""
+    """Rejects an offer. With `terminate` the job is consumed and no other worker is asked (§6.4)."""
 
     terminate: bool = False
 
 
-# -- what happens: first the server's messages and what its silence means (`WorkerProtocol`) -----------------
+# -- events: first the server's messages, and what its silence means (`WorkerProtocol`) ---------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The server took the registration. The id is new on every connection (worker-protocol §4)."""
+    """The server accepted the registration. The id is new on every connection (worker-protocol §4)."""
 
     worker_id: str
     server_version: str
@@ -94,17 +94,17 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The server asks whether this worker takes a job. `received_at` is Unix seconds.
+    """The server asks whether this worker accepts a job. `received_at` is in Unix seconds.
 
-    Answer at once; after 2.5 s the server has given up (worker-protocol §6.3). `job.state` already reads
-    "running" here and means nothing (§6.2). `job.room.turn_password` is a secret.
+    Answer at once: after 2.5 s the server stops waiting (worker-protocol §6.3). `job.state` already reads
+    "running" and means nothing (§6.2). `job.room.turn_password` is a secret.
     """
 
     job: Job
     resuming: bool
     received_at: float
     answer_by: float = math.inf
-    """Later answers are ignored; by the clock whose time `WorkerProtocol.receive` gets as `now`."""
+    """Later answers are ignored; on the clock that `WorkerProtocol.receive` gets as `now`."""
 
     @property
     def job_id(self) -> str:
@@ -113,7 +113,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """An accepted job is ours. Without a `url` its room is on the server that we are registered with."""
+    """An accepted job was assigned to this worker. Without a `url`, its room is on the same server."""
 
     job_id: str
     job: Job
@@ -123,14 +123,14 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """The server ended a job; it may long be over, or unknown here (worker-protocol §9)."""
+    """The server ended a job, which may have ended long ago or be unknown here (worker-protocol §9)."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A frame that this version cannot use, and why. It was skipped and the connection lives on."""
+    """A frame that this version cannot use, and why. It was ignored; the connection continues."""
 
     reason: str
 
@@ -149,20 +149,20 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """This connection is of no more use: connect anew."""
+    """This connection is unusable: open another one."""
 
     reason: str
 
 
-# -- and what becomes of the connection and the load (`Worker`) ---------------------------------------------
+# -- then the state of the connection and the load (`Worker`) -----------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A connection was lost or could not be made, the `attempt`-th time in a row.
+    """A connection was lost or could not be opened, the `attempt`-th time in a row.
 
-    None for the pause: there is no other attempt. Offers of that connection need no answer any more; its jobs
-    run on, unknown to the server (worker-protocol §10).
+    A pause of None means no further attempt. Offers of that connection need no answer any more; its jobs
+    continue, unknown to the server (worker-protocol §10).
     """
 
     reason: str
@@ -172,14 +172,14 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The server refuses the credentials; nothing is tried until `Worker.retry`, if ever."""
+    """The server refuses the credentials; the next attempt needs `Worker.retry`."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReported:
-    """The load as measured, and as the server was told."""
+    """The load as measured, and as reported to the server."""
 
     measured: float
     reported: float
@@ -187,7 +187,7 @@ class LoadReported:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """The load function started to fail; reported once until it has worked again."""
+    """The load function fails; reported once until it has worked again."""
 
     problem: str
 

@@ -1,7 +1,7 @@
-"""The worker's side of the protocol as a machine without input or output, after worker-protocol.md.
+"""The worker's side of the protocol, without I/O, after worker-protocol.md.
 
-Methods say what happened or what is wanted; `data_to_send()` and `events_received()` hand out the results.
-One machine serves one connection: ids, offers and pings of an old connection mean nothing on a new one.
+Methods state what happened or what is wanted; `data_to_send()` and `events_received()` return the results.
+One machine serves one connection: ids, offers, and pings mean nothing on another connection.
 """
 
 import math
@@ -33,42 +33,48 @@ from agent_tui.worker.messages import (
 )
 
 MAX_SENT_BYTES = 2 * 1024 * 1024
-"""The server hangs up on a longer message (worker-protocol §1)."""
+"""The server closes the connection for a longer message (worker-protocol §1)."""
 
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
-"""Both SDKs stamp their participant with it, over a value of the user's (livekit-agents.md §1.3)."""
+"""Both SDKs set this attribute on their participant, overriding a value of the user (livekit-agents.md
+§1.3).
+"""
 
 REMEMBERED_PONGS = 8
-"""A step of the server's clock is forgotten with them."""
+"""Pongs to remember. A step of the server's clock is forgotten with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All of the worker's time-outs and intervals, in seconds."""
+    """All time-outs and intervals of the worker, in seconds."""
 
     open_timeout_s: float = 10.0
-    """From the start of an attempt to the finished websocket handshake."""
+    """From the start of an attempt to the end of the websocket handshake."""
     register_timeout_s: float = 10.0
-    """From the registration to the server's answer; the server's own limit is as long (protocol §4)."""
+    """From the registration to the server's answer; the server's own limit is as long (worker-protocol
+    §4).
+    """
     ping_interval_s: float = 1.5
     suspect_after_s: float = 3.25
-    """A ping this long without its answer makes the link suspect: with the wait for that ping within 5 s."""
+    """A ping unanswered for this long makes the connection suspect: at most 5 s after the server fell
+    silent.
+    """
     dead_after_s: float = 13.0
-    """A ping this long without its answer ends the link: with the wait for that ping within 15 s."""
+    """A ping unanswered for this long ends the connection: at most 15 s after the server fell silent."""
     offer_s: float = 2.5
-    """From an offer to its answer; after 2.8 s the server has given up (worker-protocol §6.3)."""
+    """From an offer to its answer; the server stops waiting after 2.8 s (worker-protocol §6.3)."""
     load_interval_s: float = 2.5
     measure_timeout_s: float = 2.0
     stable_after_s: float = 10.0
-    """A registration that lasted this long forgives the failed attempts before it."""
+    """A registration that lasted this long resets the count of failed attempts."""
     stall_s: float = 1.0
-    """A timer later than this says that our own loop stood still, so the silence may be ours."""
+    """A timer later than this means that this process's loop stalled, so the silence may be its own."""
     flush_timeout_s: float = 0.25
-    """How long closing waits for what is still to be sent."""
+    """How long closing waits for messages that are still to be sent."""
     backoff_step_s: float = 2.0
     backoff_limit_s: float = 10.0
     backoff_jitter: float = 0.2
-    """The greatest share by which a pause is made longer or shorter."""
+    """The largest share by which a pause is longer or shorter."""
 
 
 class _Phase(Enum):
@@ -79,11 +85,11 @@ class _Phase(Enum):
 
 
 class WorkerProtocol:
-    """One connection's conversation. `now` is a monotonic clock in seconds, the same one in every call; one
-    that counts the machine's sleep makes offers known that are too old to be answered.
+    """The protocol of one connection. `now` is the same monotonic clock in seconds in every call; one that
+    also counts while the machine sleeps reveals offers that are too old to answer.
 
-    Wrong use raises `ValueError`: anything but `register` and `ping` before the server took the registration
-    (it would hang up without a word, worker-protocol §4), a second registration, a second answer.
+    Wrong use raises `ValueError`: anything except `register` and `ping` before the server accepted the
+    registration (it would close without a word, worker-protocol §4), a second registration, a second answer.
     """
 
     def __init__(self, registration: Registration, timings: Timings) -> None:
@@ -99,15 +105,15 @@ class WorkerProtocol:
         self._register_by: float | None = None
         self._last_sent = ""
 
-    # -- out ----------------------------------------------------------------------------------------
+    # -- output -------------------------------------------------------------------------------------
 
     def data_to_send(self) -> list[bytes]:
-        """Binary frames to send, in order; each is handed out once."""
+        """Return the binary frames to send, in order, each once."""
         frames, self._frames = self._frames, []
         return frames
 
     def events_received(self) -> list[WorkerEvent]:
-        """What happened since the last call, in order."""
+        """Return the events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
@@ -117,25 +123,25 @@ class WorkerProtocol:
 
     @property
     def last_sent(self) -> str:
-        """The kind of the last message: all there is to explain a server that hangs up (§1.2)."""
+        """The kind of the last message: the only hint when a server closes the connection (§1.2)."""
         return self._last_sent
 
     @property
     def open_offers(self) -> frozenset[str]:
-        """Ids of the offers that still wait for their answer."""
+        """Ids of the offers without an answer."""
         return frozenset(self._open_offers)
 
     def next_deadline(self) -> float | None:
-        """When `tick` is next to be called, or None when time changes nothing."""
+        """Return when to call `tick` next; None if time changes nothing."""
         if self._phase is _Phase.DEAD:
             return None
         deadlines = [d for d in (self._register_by, self._liveness.next_deadline()) if d is not None]
         return min(deadlines, default=None)
 
-    # -- what the worker wants ----------------------------------------------------------------------
+    # -- requests of the worker ---------------------------------------------------------------------
 
     def register(self, now: float) -> None:
-        """Sends the registration. It must be the first frame and the only registration (§4)."""
+        """Send the registration. It must be the first frame, and is sent once (§4)."""
         if self._phase is not _Phase.NEW:
             raise ValueError("a connection carries one registration; open another connection")
         wanted, may = self._registration, self._registration.permissions
@@ -159,7 +165,7 @@ class WorkerProtocol:
         self._send(agent.WorkerMessage(register=request))
 
     def answer(self, job_id: str, answer: AcceptArguments | Reject) -> None:
-        """Answers an offer, once. Nothing is sent, and the offer stays open, when it raises `ValueError`."""
+        """Answer an offer, once. If it raises `ValueError`, nothing is sent and the offer stays open."""
         self._require_registered("an answer")
         if job_id not in self._open_offers:
             raise ValueError(
@@ -174,11 +180,11 @@ class WorkerProtocol:
         self._open_offers.discard(job_id)
 
     def ignore(self, job_id: str) -> None:
-        """Leaves an offer without an answer: it is too old for one."""
+        """Leave an offer without an answer, because it is too old."""
         self._open_offers.discard(job_id)
 
     def update_status(self, status: WorkerStatus, load: float, job_count: int) -> None:
-        """Reports status and load together: a status alone would reset the load to 0 (§8)."""
+        """Report status and load together: a status alone would reset the load to 0 (§8)."""
         self._require_registered("a status")
         if not math.isfinite(load):
             raise ValueError(f"a load of {load} cannot be reported")
@@ -186,13 +192,15 @@ class WorkerProtocol:
         self._send(agent.WorkerMessage(update_worker=update))
 
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> None:
-        """Reports how a job stands; the server ignores it for jobs of an earlier connection (§8)."""
+        """Report a job's status; the server ignores it for jobs of an earlier connection (§8)."""
         self._require_registered("a job's status")
         update = agent.UpdateJobStatus(job_id=job_id, status=f"JS_{progress.name}", error=error)
         self._send(agent.WorkerMessage(update_job=update))
 
     def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> None:
-        """Asks the server to offer this worker a job for a room. Without a room it would crash (§10)."""
+        """Ask the server to offer this worker a job for a room. Without a room the server would crash
+        (§10).
+        """
         self._require_registered("a simulated job")
         if not room:
             raise ValueError("a simulated job needs a room's name")
@@ -204,17 +212,17 @@ class WorkerProtocol:
         self._send(agent.WorkerMessage(simulate_job=request))
 
     def ping(self, now: float) -> None:
-        """Sends a ping; its answer is awaited from `now` on."""
+        """Send a ping at time `now`."""
         if self._phase in (_Phase.NEW, _Phase.DEAD):
             raise ValueError("a ping needs a live connection on which the registration was sent")
         self._last_stamp = max(self._last_stamp, int(now * 1000))
         self._send(agent.WorkerMessage(ping=agent.WorkerPing(timestamp=self._last_stamp)))
         self._liveness.sent(self._last_stamp, now)
 
-    # -- what happened ------------------------------------------------------------------------------
+    # -- input ----------------------------------------------------------------------------------------
 
     def receive(self, frame: bytes | str, now: float, wall: float) -> None:
-        """Takes one websocket message; `wall` is Unix seconds. Never raises on what the server sent."""
+        """Handle one websocket message; `wall` is in Unix seconds. Never raises, whatever the server sent."""
         if self._phase is _Phase.DEAD:
             return
         if isinstance(frame, str):
@@ -247,7 +255,7 @@ class WorkerProtocol:
             self._undecodable(f"unknown message {member}")
 
     def tick(self, now: float) -> None:
-        """Lets time pass: pings that are due are sent, silence is judged."""
+        """Let time pass: send due pings and judge the server's silence."""
         if self._phase is _Phase.DEAD:
             return
         if self._register_by is not None and now >= self._register_by:
@@ -263,7 +271,7 @@ class WorkerProtocol:
             self.ping(now)
 
     def stood_still(self, now: float) -> None:
-        """This side stopped for a while: the server's silence until `now` is not held against it."""
+        """This side stalled: do not count the server's silence until `now`."""
         self._liveness.forgive(now)
 
     # -- inside -------------------------------------------------------------------------------------
@@ -314,13 +322,14 @@ class WorkerProtocol:
             self._events.append(Offer(offer.job, offer.resuming, wall, self._answer_by(offer.job, now)))
 
     def _answer_by(self, job: agent.Job, now: float) -> float:
-        """Until when the server waits for the answer. An offer may have lain unread while this process, its
-        machine, or the connection stood still; else its age is not looked at, since clocks may be wrong.
+        """Return when the server stops waiting for the answer. The offer may have been unread while this
+        process, the machine, or the connection stalled. Otherwise its age is ignored, since clocks may be
+        wrong.
         """
         age = 0.0
         at_most = now - self._liveness.heard_since
         if at_most > self._timings.offer_s:
-            known = self._server_clock.age_s(job.state.started_at, now)  # that of the offer (§6.2)
+            known = self._server_clock.age_s(job.state.started_at, now)  # the age of the offer (§6.2)
             age = at_most if known is None else min(known, at_most)
         return now + self._timings.offer_s - age
 
@@ -352,34 +361,34 @@ class WorkerProtocol:
 
 
 class Liveness:
-    """Judges a link by the age of its oldest unanswered ping: the server never checks on us (§5)."""
+    """Judges a connection by its oldest unanswered ping, since the server never checks the worker (§5)."""
 
     def __init__(self, timings: Timings) -> None:
         self._timings = timings
         self._unanswered: deque[tuple[int, float, float]] = deque()
-        """Stamp, when it was sent, and since when its silence counts."""
+        """Stamp, time sent, and since when its silence counts."""
         self._next_ping: float | None = None
         self._suspect = False
         self._heard_since = 0.0
 
     @property
     def heard_since(self) -> float:
-        """When the last answered ping was sent: whatever arrives now left the server after that."""
+        """When the last answered ping was sent: what arrives now was sent by the server after that."""
         return self._heard_since
 
     def start(self, now: float) -> None:
-        """From here on pings are due at their interval."""
+        """Send pings at their interval from now on."""
         self._next_ping = now + self._timings.ping_interval_s
         self._heard_since = now
 
     def sent(self, stamp: int, now: float) -> None:
-        """A ping with this stamp went out; stamps never fall."""
+        """Note that a ping with this stamp was sent; stamps never decrease."""
         self._unanswered.append((stamp, now, now))
         if self._next_ping is not None:
             self._next_ping = now + self._timings.ping_interval_s
 
     def answered(self, stamp: int, now: float) -> Recovered | None:
-        """An answer came. It also answers every ping sent before the one that it names."""
+        """Handle an answer, which also answers every earlier ping."""
         while self._unanswered and self._unanswered[0][0] <= stamp:
             self._heard_since = self._unanswered.popleft()[1]
         if self._suspect and not self._silent_for(self._timings.suspect_after_s, now):
@@ -388,11 +397,11 @@ class Liveness:
         return None
 
     def forgive(self, now: float) -> None:
-        """Silence counts from `now` on only."""
+        """Count silence from `now` on only."""
         self._unanswered = deque((stamp, sent, now) for stamp, sent, _ in self._unanswered)
 
     def judge(self, now: float) -> Suspect | Dead | None:
-        """What the silence has come to mean at `now`, told once."""
+        """Return what the silence means at `now`, once."""
         if self._silent_for(self._timings.dead_after_s, now):
             return Dead(f"the server has not answered for {now - self._unanswered[0][2]:.0f} s")
         if not self._suspect and self._silent_for(self._timings.suspect_after_s, now):
@@ -404,7 +413,7 @@ class Liveness:
         return self._next_ping is not None and now >= self._next_ping
 
     def next_deadline(self) -> float | None:
-        """When `judge` or `ping_due` may next have something to say."""
+        """Return when `judge` or `ping_due` may next return something."""
         deadlines = [] if self._next_ping is None else [self._next_ping]
         if self._unanswered:
             patience = self._timings.dead_after_s if self._suspect else self._timings.suspect_after_s
@@ -412,26 +421,27 @@ class Liveness:
         return min(deadlines, default=None)
 
     def _silent_for(self, patience_s: float, now: float) -> bool:
-        # The same sum as in `next_deadline`: rounding must not leave a deadline that passes and says nothing.
+        # The same sum as in `next_deadline`: because of rounding, a deadline might otherwise pass without an
+        # effect.
         return bool(self._unanswered) and now >= self._unanswered[0][2] + patience_s
 
 
 class ServerClock:
-    """Estimates the server's time from its pongs. Knows no clock: every call gets `now`."""
+    """Estimates the server's time from its pongs. Has no clock: every call gets `now`."""
 
     def __init__(self) -> None:
         self._ahead: deque[float] = deque(maxlen=REMEMBERED_PONGS)
 
     def pong(self, server_ms: int, now: float) -> None:
-        """Takes the server's time in a pong (Unix ms) that is read at `now`; 0 is none."""
+        """Learn the server's time from a pong (Unix ms) read at `now`; 0 means none."""
         if server_ms > 0:
             self._ahead.append(server_ms / 1000 - now)
 
     def age_s(self, stamped_ns: int, now: float) -> float | None:
-        """Return how long ago the server stamped something (Unix ns, 0 is none), in s; None if unknown."""
+        """Return how long ago the server stamped something (Unix ns, 0 means none), in s; None if unknown."""
         if stamped_ns <= 0 or not self._ahead:
             return None
-        # A pong that is read late makes the server seem behind: the one that was read soonest counts.
+        # A pong read late makes the server seem behind: the one read soonest counts.
         return max(now + max(self._ahead) - stamped_ns / 1e9, 0.0)
 
 

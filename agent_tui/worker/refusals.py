@@ -1,4 +1,4 @@
-"""Why a connection could not be made, in one line that says where to look. Pure functions."""
+"""Explains failed connections in one line that says what to check. Pure functions."""
 
 import email.utils
 import errno
@@ -12,14 +12,14 @@ from agent_tui.options.urls import shown_url
 CREDENTIALS_REFUSED = frozenset({401, 403})
 
 SKEW_S = 30.0
-"""A token of a clock this wrong is not valid yet, or no more, soon."""
+"""Seconds of clock skew beyond which a token is soon not valid yet, or expired."""
 
 _KEY = "check --api-key / LIVEKIT_API_KEY"
 _SECRET = "check --api-secret / LIVEKIT_API_SECRET"
 _URL = "check --ws-url / LIVEKIT_URL"
 
-# First match wins. The texts are the server's (worker-protocol §2; livekit-server 1.13.5 as released says
-# "invalid token: <the token>, error: …") and those of the Go libraries that check its tokens.
+# First match wins. The texts come from the server (worker-protocol §2; livekit-server 1.13.5 as released says
+# "invalid token: <the token>, error: …") and from the Go libraries that check its tokens.
 _CREDENTIALS: tuple[tuple[str, str], ...] = (
     (r"invalid api key", "does not know the API key {key}: " + _KEY + ", or " + _URL),
     (
@@ -51,11 +51,11 @@ _STATUS: dict[int, str] = {
 
 
 def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float | None = None) -> str:
-    """One line for an HTTP answer other than 101: what the server found wrong and where to look.
+    """Return one line for an HTTP answer other than 101: what the server found wrong and what to check.
 
-    `body` is the answer's text; of `url` the query is not shown, of a long `api_key` only the beginning,
-    since a secret may have been put in its place. `skew` is how many seconds this machine's clock is ahead of
-    the server's: refused credentials are put down to it when it is large.
+    `body` is the answer's text. The query of `url` is not shown, and only the start of a long `api_key`,
+    since it may be a misplaced secret. `skew` is how many seconds this machine's clock is ahead of the
+    server's: a large one explains refused credentials.
     """
     said = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
     why = _STATUS.get(status)
@@ -73,7 +73,7 @@ def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float 
 
 
 def explain_unreachable(error: BaseException, url: str) -> str:
-    """One line for a connection that failed before any HTTP answer."""
+    """Return one line for a connection that failed before any HTTP answer."""
     shown, parts = shown_url(url), urlsplit(url)
     at = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'wss' else 80)}"
     match error:
@@ -93,7 +93,7 @@ def explain_unreachable(error: BaseException, url: str) -> str:
 
 
 def skew_s(date: str, now: float) -> float | None:
-    """Seconds that this machine is ahead of a `Date` header's time; None where that cannot be read."""
+    """Return how many seconds this machine is ahead of a `Date` header; None if that cannot be read."""
     try:
         return now - email.utils.parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError):
@@ -101,17 +101,17 @@ def skew_s(date: str, now: float) -> float | None:
 
 
 def describe_skew(skew: float) -> str:
-    """The skew as people say it."""
+    """Return the skew as text."""
     return f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
 
 
 def lacks_descriptors(error: BaseException) -> bool:
-    """Return whether this process, or the machine, could open no more files."""
+    """Return whether this process or the machine is out of file descriptors."""
     return isinstance(error, OSError) and not _numbers(error).isdisjoint((errno.EMFILE, errno.ENFILE))
 
 
 def _numbers(error: OSError) -> set[int | None]:
-    # With several addresses asyncio joins the errors to one text and drops their numbers.
+    # With several addresses, asyncio joins the errors to one text and drops their numbers.
     return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))} | {error.errno}
 
 

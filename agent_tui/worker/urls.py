@@ -1,4 +1,4 @@
-"""Where to connect and with what: the server's address, the worker's endpoint on it, and its token."""
+"""Where to connect and how: the server's address, the worker's endpoint on it, and its token."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from agent_tui.model.signing import sign
 from agent_tui.options.urls import SCHEMES, parse_server_url, shown_url
 
 TOKEN_LIFE_S = 6 * 3600
-"""As long as the SDKs': it only matters at the upgrade, and a long one survives a clock that is behind."""
+"""As long as the SDKs' tokens: it only matters at the upgrade, and a long life helps if a clock is behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """A LiveKit server and what opens it. Secrets stay out of `repr`."""
+    """A LiveKit server and its credentials. Secrets stay out of `repr`."""
 
     url: str
     api_key: str
@@ -23,10 +23,10 @@ class ServerAddress:
 
 
 def worker_url(server_url: str, worker_token: str | None = None) -> str:
-    """The websocket address of the worker's endpoint on a server.
+    """Return the websocket URL of the worker's endpoint on a server.
 
-    `http` becomes `ws`, `https` becomes `wss`; base path and query string survive. No trailing slash: the
-    server answers `/agent/` with 404 (worker-protocol §1). Raises `UserError` naming a URL that cannot work.
+    `http` becomes `ws`, `https` becomes `wss`; base path and query string are kept. No trailing slash: the
+    server answers `/agent/` with 404 (worker-protocol §1). Raise `UserError` for an unusable URL.
     """
     parts = _parse(server_url)
     path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~") + "/agent"
@@ -37,10 +37,10 @@ def worker_url(server_url: str, worker_token: str | None = None) -> str:
 
 
 def worker_token(server: ServerAddress, now: float) -> str:
-    """A JWT for one connection attempt; `now` is Unix seconds.
+    """Return a JWT for one connection attempt; `now` is in Unix seconds.
 
     HS256, issued by the API key, with `exp` and `video.agent` (worker-protocol §2). There is no `nbf`, so a
-    clock that is ahead does no harm. Raises `UserError` when the key or the secret is empty.
+    clock that is ahead does no harm. Raise `UserError` if the key or the secret is empty.
     """
     for value, name in ((server.api_key, "key"), (server.api_secret, "secret")):
         if not value:
@@ -50,7 +50,7 @@ def worker_token(server: ServerAddress, now: float) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine by its very name; nothing is resolved."""
+    """Return whether a URL's host is literally this machine; nothing is resolved."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -1,6 +1,6 @@
 """The worker: stays registered with a server, whatever happens to the connection.
 
-Of jobs it knows only which came through it and are not over: a worker that retires lives as long as they do.
+Of its jobs it only knows which have not ended: a retiring worker lives until they have.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from agent_tui.worker.urls import ServerAddress, worker_token, worker_url
 
 
 class WorkerState(StrEnum):
-    """Where the worker stands with its server."""
+    """The worker's standing with its server."""
 
     CONNECTING = "connecting"
     REGISTERED = "registered"
@@ -62,12 +62,12 @@ class _Ended:
     lasted_s: float | None = None
     refused: bool = False
     is_local: bool = False
-    """It says nothing about the server, and does not count as an attempt."""
+    """The cause is local: it does not count as an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a worker can change without a new registration.
+    """Options that can change without a new registration.
 
     The load threshold may be infinite; `max_retry` counts the attempts after the first, as in the SDKs
     (agents-js.md §3.5).
@@ -82,11 +82,11 @@ class WorkerOptions:
 
 
 class Worker:
-    """One registration, kept up until `close()`, or until the last job of one that retires is over.
+    """One registration, kept up until `close()`, or, once it retires, until its last job has ended.
 
-    `on_event` gets every event, in order, on the loop. What it raises comes out of `run`.
+    `on_event` gets every event, in order, on the loop; `run` raises what it raises.
 
-    The constructor raises `UserError` for a URL or credentials that cannot work.
+    The constructor raises `UserError` for an unusable URL or credentials.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Worker:
         self._session: Session | None = None
         self._lost_offers: set[str] = set()
         self._jobs: set[str] = set()
-        """Accepted and not over; those of earlier connections too."""
+        """Accepted jobs that have not ended, also of earlier connections."""
         self._runner: asyncio.Task[NoReturn] | None = None
         self._retry_now = asyncio.Event()
         self._ended = asyncio.Event()
@@ -139,21 +139,21 @@ class Worker:
 
     @property
     def worker_id(self) -> str | None:
-        """The id of the current registration, None without one; it changes with every connection."""
+        """The id of the current registration, or None; it changes with every connection."""
         return self._worker_id
 
     @property
     def trouble(self) -> str | None:
-        """Why this worker gets no jobs, for a health check; None while it is registered."""
+        """Why this worker gets no jobs, for the health check; None while it is registered."""
         if self._state in (WorkerState.REGISTERED, WorkerState.SUSPECT):
             return None
         return f"not connected to LiveKit: {self._state}"
 
     async def run(self) -> None:
-        """Connects, and again, until it is closed. After an internal error it can be run again.
+        """Connect, and reconnect, until closed. After an internal error it can be run again.
 
-        Raises `ServerError` when the first attempt and `max_retry` more failed in a row, or when the server
-        refuses the credentials of a worker that was never registered; the last event says why, too.
+        Raise `ServerError` if the first attempt and `max_retry` more failed in a row, or if the server
+        refuses the credentials of a worker that was never registered; the last event gives the reason too.
         """
         if self._runner is not None:
             raise RuntimeError("a worker runs once at a time")
@@ -175,7 +175,7 @@ class Worker:
                 raise result
 
     async def close(self) -> None:
-        """Ends the connection at once (code 1000, after what was still to be sent) and waits for `run`."""
+        """Close the connection now (code 1000, after pending messages) and wait for `run`."""
         self._closing = True
         if self._runner is None:
             self._state = WorkerState.CLOSED
@@ -184,15 +184,15 @@ class Worker:
         await self._ended.wait()
 
     def retire(self) -> None:
-        """Takes no more offers, and closes by itself once the last of its jobs is over."""
+        """Take no more offers, and close once the last job has ended."""
         self._retiring = True
         self._report()
         self._close_if_done()
 
     def retry(self, server: ServerAddress | None = None) -> None:
-        """Tries again now unless it is registered; `server` takes effect with the next attempt.
+        """Try again now, unless registered; `server` applies from the next attempt on.
 
-        Raises `UserError` for a server that cannot work, and then changes nothing.
+        Raise `UserError` for an unusable server, and change nothing.
         """
         if server is not None:
             self._set_server(server)
@@ -200,9 +200,9 @@ class Worker:
             self._retry_now.set()
 
     def answer(self, job_id: str, answer: AcceptArguments | Reject) -> bool:
-        """Answers an offer. False: its connection is gone, and the job with it.
+        """Answer an offer; return False if its connection is gone, and the job with it.
 
-        Raises `ValueError` for a second answer, an empty identity or an answer that is too long to send.
+        Raise `ValueError` for a second answer, an empty identity, or an answer that is too long to send.
         """
         session = self._session
         if session is None or job_id in self._lost_offers or not session.machine.registered:
@@ -211,20 +211,20 @@ class Worker:
         session.machine.answer(job_id, answer)
         if isinstance(answer, AcceptArguments):
             self._jobs.add(job_id)
-            self._send_status()  # the server does not count the new job by itself (worker-protocol §14, 8)
+            self._send_status()  # the server does not count the new job itself (worker-protocol §14, 8)
         session.touch()
         self._close_if_done()
         return True
 
     def ignore(self, job_id: str) -> None:
-        """Leaves an offer without an answer."""
+        """Leave an offer without an answer."""
         self._lost_offers.discard(job_id)
         if self._session is not None:
             self._session.machine.ignore(job_id)
         self._close_if_done()
 
     def update_job(self, job_id: str, progress: JobProgress, error: str = "") -> bool:
-        """Reports how a job stands. False: there is no registration that knows of it."""
+        """Report a job's status; return False without a registration."""
         session = self._session
         if session is None or not session.machine.registered:
             return False
@@ -233,14 +233,14 @@ class Worker:
         return True
 
     def job_over(self, job_id: str) -> None:
-        """Nothing more will be said of that job."""
+        """Forget a job that has ended."""
         self._jobs.discard(job_id)
         self._close_if_done()
 
     def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> bool:
-        """Asks the server to offer a job for a room to this very worker. False: not registered.
+        """Ask the server to offer this worker a job for a room; return False if it is not registered.
 
-        Raises `ValueError` without a room's name.
+        Raise `ValueError` without a room's name.
         """
         session = self._session
         if session is None or not session.machine.registered:
@@ -250,12 +250,12 @@ class Worker:
         return True
 
     def set_draining(self, draining: bool) -> None:
-        """While draining the worker reports itself full; the connection stays for its jobs' sake."""
+        """Report the worker as full while draining; the connection stays up for its jobs."""
         self._draining = draining
         self._report()
 
     def reconfigure(self, options: WorkerOptions) -> None:
-        """Changes what can be changed without a new registration; the status follows at once."""
+        """Apply options that need no new registration, and report the status."""
         self._options = options
         self._report()
 
@@ -346,7 +346,7 @@ class Worker:
     # -- what happens on a connection -----------------------------------------------------------------
 
     def _handle(self, event: WorkerEvent) -> None:
-        """Keeps what an event means for the worker itself, then hands it on."""
+        """Update the worker's own state for an event, then pass it on."""
         match event:
             case Registered():
                 self._state = WorkerState.REGISTERED
@@ -355,7 +355,7 @@ class Worker:
                 self._ever_registered = True
                 self._send_status()
             case Offer() if self._retiring:
-                self.answer(event.job_id, Reject())  # the registration that took over gets it
+                self.answer(event.job_id, Reject())  # the registration that replaced this one gets it
                 return
             case Offer():
                 self._lost_offers.discard(event.job_id)
@@ -398,9 +398,9 @@ class Worker:
 
 
 def pause_s(attempt: int, timings: Timings, rng: random.Random) -> float:
-    """Seconds to wait after the `attempt`-th failure in a row (from 1): `min(2·n, 10)`, with a jitter.
+    """Return the pause after the `attempt`-th failure in a row (from 1), in s: `min(2·n, 10)`, with jitter.
 
-    The schedule is the SDKs' (agents-js.md §3.5); the jitter keeps a fleet from coming back all at once.
+    The schedule is the SDKs' (agents-js.md §3.5); the jitter keeps a fleet from reconnecting all at once.
     """
     base = min(timings.backoff_step_s * attempt, timings.backoff_limit_s)
     return base * (1 + rng.uniform(-timings.backoff_jitter, timings.backoff_jitter))

@@ -1,7 +1,8 @@
-// One process of an agents-js file: a blank that gets its spec late, then a control, job or inference process.
+// One process of an agents-js file: a blank that gets its spec later, then a control, job, or inference
+// process.
 //
-// Messages of our own have the names of the Python children's (`model/child.py`), in snake case; the SDK's job main
-// speaks its own (agents-js.md §8) on the same channel.
+// agent-tui's messages have the names of the Python children's (`model/child.py`), in snake case; the SDK's
+// job main has its own (agents-js.md §8) on the same channel.
 'use strict';
 const { describe, describeNow } = require('./describe.cjs');
 const { Modules } = require('./modules.cjs');
@@ -13,11 +14,12 @@ class Child {
   constructor(config) {
     this.config = config;
     this.phase = 'importing the SDK';
-    this.isReady = false; // its file is loaded, and prewarm is done
-    this.given = Object.keys(process.env); // packages may set more when they are imported: dotenv does
+    this.isReady = false; // once its file is loaded and prewarm is done
+    this.given = Object.keys(process.env); // packages may set more when they are imported, as dotenv does
     this.modules = new Modules(config);
-    // Listens from the start: the host may send the spec while the SDK is still being imported. It sends nothing
-    // else until it heard `loading`; what then comes is kept by Node until somebody listens again.
+    // Listens from the start: the host may send the spec while the SDK is still being imported. It sends
+    // nothing else until it has received `loading`; Node keeps what comes then until there is a listener
+    // again.
     this.spec = new Promise((resolve) => {
       process.once('message', (message) => resolve(message.value));
     });
@@ -25,7 +27,7 @@ class Child {
     process.once('disconnect', this.onDisconnect);
   }
 
-  /** Prepare all that does not depend on the agent's code. */
+  /** Prepare everything that does not depend on the agent's code. */
   async blank({ sdk, sdkUrl, preload, tsx }) {
     this.sdk = sdk;
     await this.modules.install({ sdkUrl, tsx: this.config.tsx ? tsx : null });
@@ -33,7 +35,7 @@ class Child {
       try {
         await preload(each);
       } catch {
-        // the agent's own import of it says what is wrong
+        // the agent's own import reports what is wrong
       }
     }
     this.phase = '';
@@ -48,7 +50,7 @@ class Child {
       if (!(name in spec.environ)) delete process.env[name];
     }
     Object.assign(process.env, spec.environ);
-    if (!spec.production) process.env.LIVEKIT_DEV_MODE = '1'; // as `dev` hands it down; `start` does not
+    if (!spec.production) process.env.LIVEKIT_DEV_MODE = '1'; // `dev` sets this for its children; `start` does not
     await this.modules.serve(spec.snapshot, spec.missing);
     process.on('beforeExit', () => this.ranDry());
     process.on('uncaughtExceptionMonitor', (error) => {
@@ -88,7 +90,7 @@ class Child {
     process.send({ case: name, value }, () => {});
   }
 
-  /** Say what failed, and end. */
+  /** Report what failed, and end. */
   async fail(error) {
     this.enter('');
     const described = await describe(error, this);
@@ -96,21 +98,24 @@ class Child {
     process.exit(1);
   }
 
-  /** Say why the process is about to end, unless it is ready. */
+  /** Report why the process is about to end, unless it is ready. */
   failing(error) {
     if (!this.isReady) this.say('failed', describeNow(error, this));
     this.isReady = true;
     this.phase = '';
   }
 
-  /** Nothing is left that could finish what the agent's code waits for: Node would end with code 0 (agents-js.md §7). */
+  /**
+   * Fail because nothing is left that could finish what the agent's code waits for: Node would exit with code
+   * 0 (agents-js.md §7).
+   */
   ranDry() {
     if (!this.phase) return;
     const what = this.phase === 'loading' ? 'its top-level await' : 'its prewarm function';
     this.fail(new Error(`${what} waits for a promise that nothing will resolve`));
   }
 
-  /** Runs the job's wind-down, as if the host had asked for it; agent-tui's guard ends what takes too long. */
+  /** End the job as if the host had asked for it; agent-tui's guard kills what takes too long. */
   hostLost() {
     if (!process.emit('message', { case: 'shutdownRequest', value: { reason: 'agent-tui exited' } })) {
       process.exit(0);
@@ -122,8 +127,10 @@ class Child {
   }
 }
 
-/** Node's JSON of an error is `{}`: callers would read that the inference failed for "undefined". And the process
- * ends once it is done: our end of the channel would keep it alive. */
+/**
+ * Send inference errors as text: Node's JSON of an error is `{}`, so callers would read "undefined". And let
+ * the process exit when it is done: its end of the channel would keep it alive.
+ */
 function watchInference() {
   const send = process.send;
   process.send = function (message, ...rest) {
@@ -134,7 +141,7 @@ function watchInference() {
   };
 }
 
-/** The definition in a module, found as the SDK's job main finds it. Throws when there is none. */
+/** Return the definition in a module, found as the SDK's job main finds it. Throws if there is none. */
 function definitionIn(sdk, module, file) {
   const isAgent = sdk.isAgent;
   const found =

@@ -1,5 +1,6 @@
-// The control process: loads the file as `node FILE` would, says what it found, and runs its functions when asked.
-// Limits in time are the host's; each question gets exactly one answer, whatever the agent's code does.
+// The control process: loads the file as `node FILE` would, reports what it found, and runs its functions
+// when asked. The host enforces time limits; each question gets exactly one answer, whatever the agent's code
+// does.
 'use strict';
 const { EventEmitter } = require('node:events');
 const { createRequire } = require('node:module');
@@ -25,7 +26,7 @@ class Capture {
     const capture = this;
     this.child = child;
     this.started = null;
-    this.made = null; // the last options, for a file that starts its worker in no way we know
+    this.made = null; // the last options, for a file that starts its worker in an unknown way
     class ServerOptions extends sdk.ServerOptions {
       constructor(options) {
         super(options);
@@ -53,12 +54,12 @@ class Capture {
     if (sdk.Worker) this.shim.Worker = AgentServer;
   }
 
-  /** What was given, with the place. */
+  /** Return what was passed, with its place. */
   get passed() {
     return (this.started && this.#given.get(this.started)) ?? { options: this.started ?? {}, where: '' };
   }
 
-  /** `agent.mjs:12`, of the innermost frame in the project's own files. */
+  /** Return the innermost place in the project's files, as `agent.mjs:12`. */
   caller() {
     for (const line of new Error().stack.split('\n').slice(1)) {
       const match = PLACE.exec(line.trim());
@@ -104,7 +105,7 @@ async function run(child, how) {
   }
   const loadMs = performance.now() - started;
   child.enter('');
-  // As in the SDK's job main: what the file leaves behind does not end the process.
+  // As in the SDK's job main: errors of promises that the file leaves behind do not end the process.
   process.on('unhandledRejection', (error) => console.error(describeNow(error, child).traceback));
   const { options, where } = capture.passed;
   const own = functionsOf(module);
@@ -146,7 +147,7 @@ function agentPath(agent) {
   return file;
 }
 
-/** The functions that the file exports, by name; also those of a default export that is an object. */
+/** Return the functions that the file exports, by name, and those of a default export that is an object. */
 function functionsOf(module) {
   const found = new Map();
   for (const names of [module, module.default, module.default?.default]) {
@@ -162,7 +163,10 @@ function chosen(own, name) {
   return name ? own.get(name) : undefined;
 }
 
-/** The SDK's own runner, which its worker registers where the native part can be loaded: path by method. */
+/**
+ * Return the SDK's own inference runner, which its worker registers if the native part can be loaded: path by
+ * method.
+ */
 async function sdksRunner(how) {
   try {
     const { EOT_INFERENCE_METHOD } = await how.importSdk('inference/eot/runner');
@@ -170,7 +174,7 @@ async function sdksRunner(how) {
     if (!EOT_INFERENCE_METHOD || _getLocalInferenceModule() === undefined) return {};
     return { [EOT_INFERENCE_METHOD]: how.sdkUrl('inference/eot/runner') };
   } catch {
-    return {}; // an SDK without it
+    return {}; // an SDK without this runner
   }
 }
 

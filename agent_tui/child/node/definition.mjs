@@ -1,2 +1,2 @@
-// What the SDK's job main imports in place of the agent's file: the file's own definition, watched.
+// Imported by the SDK's job main in place of the agent's file: the file's own definition, watched.
 export default globalThis[Symbol.for('agent-tui.definition')];

@@ -1,4 +1,4 @@
-// What went wrong, for people: `Type: message`, the stack, and the place in the project's own files.
+// Describes errors for people: `Type: message`, the stack, and the place in the project's files.
 'use strict';
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -19,7 +19,7 @@ function describeNow(error, child) {
   return { error: text, traceback, file: place?.file ?? null, line: place?.line ?? null };
 }
 
-/** As `describeNow`; also finds the line of a syntax error, which Node does not tell in `stack`. */
+/** As `describeNow`, but also finds the line of a syntax error, which Node leaves out of `stack`. */
 async function describe(error, child) {
   const found = describeNow(error, child);
   const transformed = ESBUILD.exec(found.error) ?? ESBUILD.exec(found.traceback);
@@ -53,7 +53,7 @@ function plainPath(text) {
   }
 }
 
-/** Ask Node to check the files that were loaded, the last one first. */
+/** Let Node check the files that were loaded, the last one first. */
 async function syntaxError(child) {
   const files = (await child.modules.loaded()).files.reverse().filter((each) => /\.[cm]?js$/.test(each));
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'agent-tui-'));

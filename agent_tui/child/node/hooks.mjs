@@ -12,7 +12,7 @@ let missing = new Set(); // see `serve` in modules.cjs
 let sdkUrl = '';
 let strips = false;
 let esm = true;
-let shim = null; // names that the project's imports of the SDK get from us
+let shim = null; // names that the project's imports of the SDK get from agent-tui
 const files = new Set();
 const packages = new Set();
 
@@ -54,7 +54,7 @@ export async function resolve(specifier, context, nextResolve) {
   return found;
 }
 
-/** A relative import of a file that the snapshot has and the disk may not have any more. */
+/** Resolve a relative import of a file that is in the snapshot and may be gone from the disk. */
 function fromSnapshot(specifier, { parentURL, importAttributes }) {
   let url;
   try {
@@ -72,7 +72,7 @@ function pathOf(url) {
   return fileURLToPath(url.split('?')[0]);
 }
 
-/** What was found, unless the generation does not have it: then it was saved since. */
+/** Return what was found; throw if the generation does not have it, since it was saved later. */
 function withoutLater(found, specifier, parentURL) {
   if (missing.size === 0 || !isProjects(found.url)) return found;
   if (!missing.has(stem(pathOf(found.url)))) return found;
@@ -88,7 +88,7 @@ function formatOf(url) {
   return strips && /^\.[cm]?tsx?$/.test(suffix) ? `${kind}-typescript` : kind;
 }
 
-/** Without tsx, `./x.js` in a TypeScript file may mean `./x.ts`, as for the compiler. */
+/** Resolve `./x.js` in a TypeScript file to `./x.ts`, as the compiler does, without tsx. */
 async function withTypeScript(specifier, context, nextResolve) {
   try {
     return await nextResolve(specifier, context);
@@ -99,7 +99,7 @@ async function withTypeScript(specifier, context, nextResolve) {
       try {
         return await nextResolve(specifier.slice(0, -suffix.length) + other, context);
       } catch {
-        // the first error says what was asked for
+        // the first error names what was requested
       }
     }
     throw error;

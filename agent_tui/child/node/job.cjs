@@ -1,4 +1,4 @@
-// A job process: the SDK's own job main, around the definition of the agent's file, which is watched.
+// A job process: the SDK's own job main, around the watched definition of the agent's file.
 'use strict';
 const fs = require('node:fs');
 const inspector = require('node:inspector');
@@ -26,7 +26,7 @@ async function run(child, how) {
   watchCrashes(child);
   if (inspector.url()) child.say('debugging', { attached: true });
   child.definition = watched(child, definition, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
-  // The job main reads its argument as soon as it is imported; the agent's code sees its own file there.
+  // The job main reads its argument when it is imported; the agent's code sees its own file there.
   process.argv = [process.execPath, main, how.definition];
   await how.importMain(MAIN);
   process.argv = [process.execPath, main, file];
@@ -42,17 +42,18 @@ function watched(child, definition, acknowledges) {
       try {
         await definition.prewarm?.(proc);
       } catch (error) {
-        await child.fail(error); // the SDK would end with code 0 and say nothing
+        await child.fail(error); // the SDK would exit with code 0 and report nothing
       }
       child.enter('');
       child.isReady = true;
-      // Not before: the SDK's first listener is for one message, and Node keeps messages only while nobody listens.
+      // Not earlier: the SDK's first listener handles one message, and Node keeps messages only while there
+      // is no listener.
       process.on('message', (message) => {
         if (message.case === 'debug_job') debugPort = message.value.port;
         if (message.case === 'startJobRequest') hasJob = true;
         if (message.case === 'shutdownRequest') isEnding = true;
         if (message.case === 'shutdownRequest' && !acknowledges) {
-          child.say('shutdown_ack'); // SDKs before 1.8 say nothing
+          child.say('shutdown_ack'); // SDKs before 1.8 send no acknowledgement
           if (!hasJob) child.say('shutting_down');
         }
       });
@@ -70,7 +71,7 @@ function watched(child, definition, acknowledges) {
       }
     },
   };
-  // The rest (onSessionEnd and what later versions know) is found through the prototype.
+  // The rest (onSessionEnd, and what later versions add) is found through the prototype.
   return Object.create(
     definition,
     Object.fromEntries(
@@ -79,8 +80,10 @@ function watched(child, definition, acknowledges) {
   );
 }
 
-/** Blocks until a debugger is there; its first stop is here, right before the entry function. A shutdown ends the
- * wait, too: see `resume` in stacks.mjs. */
+/**
+ * Block until a debugger is attached; its first stop is here, before the entry function. A shutdown ends the
+ * wait too: see `resume` in stacks.mjs.
+ */
 async function waitForDebugger(child, port, isEnding) {
   if (!inspector.url()) inspector.open(port, '127.0.0.1', false);
   if (!inspector.url()) {
@@ -88,7 +91,7 @@ async function waitForDebugger(child, port, isEnding) {
     return;
   }
   console.error(`waiting for a debugger on 127.0.0.1:${port} (pid ${process.pid})`);
-  child.say('debugging', { attached: true }); // from here on no time-out counts
+  child.say('debugging', { attached: true }); // from now on no time-out counts
   await new Promise((sent) => setImmediate(sent));
   inspector.waitForDebugger();
   await new Promise((read) => setTimeout(read, READ_MS)); // the shutdown waits in the channel
@@ -105,7 +108,7 @@ function crashed(child, error) {
   child.say('job_crashed', { error: text, traceback });
 }
 
-/** An error that nobody catches ends the process: Node prints it, and here it is told. */
+/** Report an uncaught error, which ends the process after Node has printed it. */
 function watchCrashes(child) {
   process.on('uncaughtExceptionMonitor', (error) => crashed(child, error));
 }

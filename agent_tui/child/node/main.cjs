@@ -1,5 +1,6 @@
-// The process of a CommonJS agent: as main.mjs, with the SDK's CommonJS build. Its two builds are two copies with
-// two job contexts, so the job main must be of the one that the agent requires (agents-js.md §8.1).
+// The process of a CommonJS agent: like main.mjs, with the SDK's CommonJS build. The two builds are two
+// copies with two job contexts, so the job main must belong to the one that the agent requires (agents-js.md
+// §8.1).
 'use strict';
 const Module = require('node:module');
 const { fileURLToPath, pathToFileURL } = require('node:url');

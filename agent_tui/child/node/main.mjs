@@ -1,5 +1,5 @@
-// The process of an ESM agent: imports the SDK, waits for its spec (until then it is a blank), then loads the file.
-// `node main.mjs CONFIG`, where CONFIG is the JSON that `runtimes/node/runtime.py` writes.
+// The process of an ESM agent: imports the SDK, waits for its spec (until then it is a blank), and loads the
+// file. `node main.mjs CONFIG`, where CONFIG is JSON from `runtimes/node/blanks.py`.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
@@ -10,7 +10,7 @@ const config = JSON.parse(process.argv[2]);
 const child = new Child(config);
 const sdkUrl = pathToFileURL(`${config.sdk}/dist/index.js`).href;
 
-// The SDK is imported before any hook exists: hooks would handle each of its 600 files, in another thread.
+// The SDK is imported before any hook exists: hooks would handle each of its 600 files in another thread.
 const sdk = await import(sdkUrl);
 await child.blank({
   sdk,

@@ -1,5 +1,5 @@
-// The project's own modules, as the generation has them: sources come from a snapshot and not from the disk, so that
-// a job never sees half of a newer version, in imports that run late either. URLs and file names stay the originals.
+// The project's modules as the generation has them: sources come from a snapshot, not from the disk, so that
+// a job never sees a part of a newer version, in late imports either. URLs and file names stay the originals.
 //
 // ESM goes through a loader hook, which runs in a thread (hooks.mjs); CommonJS through `Module._extensions`.
 'use strict';
@@ -26,7 +26,7 @@ class Modules {
     this.config = config;
   }
 
-  /** Register our hooks, then tsx's, which call ours for the source. */
+  /** Register the hooks, then tsx's hooks, which call these for the source. */
   async install({ sdkUrl, tsx }) {
     const fd = Number(process.env.AGENT_TUI_STACKS_FD ?? 0);
     delete process.env.AGENT_TUI_STACKS_FD;
@@ -46,8 +46,11 @@ class Modules {
     this.#installRequire();
   }
 
-  /** Serve these sources from here on: text by path, or base64 for what is no UTF-8. `missing` are modules, without
-   * suffix, that the generation does not have: what is saved under their names later belongs to the next one. */
+  /**
+   * Serve these sources from now on: text by path, or base64 if it is not UTF-8. `missing` are modules,
+   * without suffix, that the generation does not have: files saved under these names later belong to the next
+   * one.
+   */
   async serve(snapshot, missing) {
     for (const [file, { text, base64 }] of Object.entries(snapshot)) {
       this.#snapshot.set(file, text ?? Buffer.from(base64, 'base64').toString());
@@ -56,7 +59,7 @@ class Modules {
     await this.#ask('serve', { snapshot: this.#snapshot, missing: this.#missing });
   }
 
-  /** Give the project's imports of the SDK what `shim` names in place of its own. */
+  /** Give the project's imports of the SDK what `shim` names instead of the SDK's own. */
   async replaceSdk(shim) {
     globalThis[Symbol.for('agent-tui.shim')] = shim;
     await this.#ask('shim', Object.keys(shim));
@@ -73,7 +76,7 @@ class Modules {
     };
   }
 
-  /** What was loaded so far: the project's own files, and the packages that they import. */
+  /** Return what was loaded so far: the project's files, and the packages that they import. */
   async loaded() {
     const { files, packages } = await this.#ask('loaded');
     return {
@@ -90,7 +93,7 @@ class Modules {
     return isProjects(file);
   }
 
-  /** Whether Node takes a file for an ES module. */
+  /** Whether Node treats a file as an ES module. */
   isModule(file) {
     if (file.endsWith('.mjs') || file.endsWith('.mts')) return true;
     if (file.endsWith('.cjs') || file.endsWith('.cts')) return false;
@@ -116,7 +119,7 @@ class Modules {
     });
   }
 
-  // In newer Nodes tsx uses hooks that run in this thread, and reads CommonJS files itself.
+  // In newer versions of Node, tsx uses hooks that run in this thread, and reads CommonJS files itself.
   #serveTsx() {
     Module.registerHooks({
       load: (url, context, nextLoad) => {
@@ -128,7 +131,7 @@ class Modules {
     });
   }
 
-  // Outermost, after tsx: whatever reads the file for a module reads the snapshot's content once.
+  // Outermost, after tsx: whatever reads the file as a module reads the snapshot's content once.
   #installRequire() {
     for (const extension of EXTENSIONS) {
       const load = Module._extensions[extension];
@@ -144,7 +147,7 @@ class Modules {
     const resolve = Module._resolveFilename;
     const bare = this.#bare;
     const isKept = (file) => this.#snapshot.has(file);
-    // A file that the snapshot has and the disk may not have any more.
+    // A file that is in the snapshot and may be gone from the disk.
     const ofSnapshot = (request, importer) => {
       if (!/^\.{1,2}\/|^\//.test(request)) return undefined;
       const base = path.resolve(path.dirname(importer), request);
@@ -195,12 +198,15 @@ async function registersHooks(register) {
   return called;
 }
 
-/** Whether a file is the project's own, and not of a package, of Node or ours. */
+/** Whether a file belongs to the project, not to a package, Node, or agent-tui. */
 function isProjects(file) {
   return path.isAbsolute(file) && !file.includes(PACKAGES) && !file.startsWith(OURS);
 }
 
-/** Run `load`; its first reading of the file gets that source. `isNamed`: it may have imported `readFileSync`. */
+/**
+ * Run `load`; its first reading of the file gets that source. `isNamed`: it may have imported `readFileSync`
+ * by name.
+ */
 function reading(filename, source, load, { isNamed = false } = {}) {
   const read = fs.readFileSync;
   const restore = () => {
@@ -223,7 +229,7 @@ function reading(filename, source, load, { isNamed = false } = {}) {
   }
 }
 
-/** An object like a module's exports, with some of its own. */
+/** Return an object like a module's exports, with some of them replaced. */
 function withOwn(real, own) {
   const others = Object.entries(Object.getOwnPropertyDescriptors(real)).filter(([name]) => !(name in own));
   return Object.assign(Object.defineProperties({}, Object.fromEntries(others)), own);

@@ -1,5 +1,5 @@
-// Without media nobody else is in a room. `waitForParticipant` and `remoteParticipants` of a job without a room give
-// a stand-in participant, so that agents that wait for their caller go on.
+// Without media no one else is in a room. `waitForParticipant` and `remoteParticipants` of a job without a
+// room return a stand-in participant, so that agents that wait for their caller continue.
 'use strict';
 
 const IDENTITY = 'agent-tui-caller';

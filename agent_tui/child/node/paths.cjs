@@ -1,10 +1,10 @@
-// The files of modules: what they are called, and whether they can be read.
+// The files of modules: their names, and whether they can be read.
 'use strict';
 const fs = require('node:fs');
 
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.json', '.ts', '.cts', '.mts', '.jsx', '.tsx'];
 
-/** A module's path without suffix, a folder's without `index`: as `stem` in runtimes/node/imports.py. */
+/** Return a module's path without suffix, or a folder's without `index`, as `stem` in runtimes/node/imports.py. */
 function stem(file) {
   const suffix = /\.[^./]+$/.exec(file)?.[0];
   if (!EXTENSIONS.includes(suffix)) return file;

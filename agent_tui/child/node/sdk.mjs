@@ -1,2 +1,2 @@
-// Stands for @livekit/agents in the agent's own files while the control process loads them; its source is made by
-// hooks.mjs, which knows where the SDK is.
+// Replaces @livekit/agents in the agent's files while the control process loads them; hooks.mjs, which knows
+// where the SDK is, makes its source.

@@ -1,5 +1,5 @@
-// What is done with the main thread while it is blocked: the hooks' thread asks the inspector, in process, without
-// opening a port. `stacks` answers with the main thread's stack, `resume` ends its wait for a debugger.
+// Works on the main thread while it is blocked: the hooks' thread uses the inspector, in process, without a
+// port. `stacks` returns the main thread's stack, `resume` ends its wait for a debugger.
 import inspector from 'node:inspector';
 import { SourceMap } from 'node:module';
 import net from 'node:net';
@@ -9,7 +9,7 @@ const IDLE_AFTER_MS = 200; // a loop that runs JavaScript pauses at once
 const LIMIT_MS = 900; // for the inspector to list the scripts; agent-tui waits for a second
 const IDLE = 'Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n';
 
-/** Do what the lines on the descriptor ask for. */
+/** Handle the lines on the descriptor. */
 export function answer(fd) {
   const socket = new net.Socket({ fd, readable: true, writable: true });
   socket.on('error', () => {});
@@ -22,7 +22,7 @@ export function answer(fd) {
   socket.unref();
 }
 
-/** End a wait for a debugger; does nothing where there is none, or where a debugger has stopped the code. */
+/** End a wait for a debugger; do nothing if there is none, or if a debugger has stopped the code. */
 function resume() {
   const session = new inspector.Session();
   try {
@@ -41,7 +41,7 @@ function stack(done) {
     if (timer === null) return;
     clearTimeout(timer);
     timer = null;
-    // A session that stays would have the process wait for it at its end.
+    // An open session would keep the process from exiting.
     session.post('Debugger.disable');
     session.disconnect();
     done(text);
@@ -58,7 +58,7 @@ function stack(done) {
     let text;
     try {
       const lines = params.callFrames.map((frame) => line(frame, scripts));
-      const isIdle = lines.every((each) => each.includes('(node:')); // a timer that woke the loop for us
+      const isIdle = lines.every((each) => each.includes('(node:')); // the loop was woken only for this
       text = isIdle ? IDLE : `Thread MainThread:\n${lines.join('')}`;
     } catch (error) {
       text = `Thread MainThread:\n    (not known: ${error.message})\n`;
@@ -82,7 +82,7 @@ function line({ functionName, location }, scripts) {
   return `    at ${functionName || '<anonymous>'} (${file}:${place.line + 1}:${place.column + 1})\n`;
 }
 
-/** The place in the source as it was written, where tsx transformed it. Lines and columns from 0. */
+/** Return the place in the source as written, if tsx transformed it. Lines and columns from 0. */
 function original({ lineNumber, columnNumber }, script) {
   const found = /^data:application\/json[^,]*;base64,(.*)$/s.exec(script?.sourceMapURL ?? '');
   if (found) {
@@ -91,7 +91,7 @@ function original({ lineNumber, columnNumber }, script) {
       const entry = map.findEntry(lineNumber, columnNumber);
       if (entry.originalLine !== undefined) return { line: entry.originalLine, column: entry.originalColumn };
     } catch {
-      // the place in the transformed source, then
+      // falls back to the place in the transformed source
     }
   }
   return { line: lineNumber, column: columnNumber ?? 0 };

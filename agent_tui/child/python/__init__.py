@@ -1,5 +1,5 @@
-"""What runs on the agent's own Python: standard library and the agent's SDK only, Python >= 3.10.
+"""The code that runs on the agent's Python: standard library and the agent's SDK only, Python >= 3.10.
 
-Started by its path (`main.py`), never imported by the host. The modules load one another under a private
-package name, so that nothing here can shadow or be shadowed by the agent's modules.
+Started by path (`main.py`), never imported by the host. The modules load one another under a private package
+name, so that they neither shadow the agent's modules nor are shadowed by them.
 """

@@ -1,7 +1,7 @@
 """The child's end of the channel: JSON lines both ways over one inherited socket.
 
-A message is `{"case": name, "value": {…}}`; bytes are base64. A thread reads, so that the end of the host
-is seen while the agent's code blocks; nothing that is sent ever waits for the host to read.
+A message is `{"case": name, "value": {…}}`; bytes are base64. A thread reads, so that the host's end is
+noticed while the agent's code blocks; sending never waits for the host to read.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ import time
 from typing import Any, Callable
 
 MAX_BACKLOG = 4 * 1024 * 1024
-"""Bytes that may wait for a host that does not read; log records beyond them are dropped and counted."""
+"""Bytes that may be queued for a host that does not read; log records beyond them are dropped and counted."""
 
 MAX_TEXT = 262_144
-"""Characters of any text that is sent; the agent's code decides how long exceptions and log lines are."""
+"""Characters of any text that is sent: exceptions and log lines of the agent's code may have any length."""
 
 MAX_REASON = 4_096
-"""Characters of an error or reason, which are lines."""
+"""Characters of an error or a reason."""
 
 _LIMITS = {"error": MAX_REASON, "reason": MAX_REASON}
 
 _OPAQUE = {"data", "code", "functions", "accept"}
-"""Values that mean nothing any more once they are shortened."""
+"""Values that are useless once they are shortened."""
 
 MAX_FDS = 16
-"""Descriptors that one read may bring."""
+"""Most descriptors in one read."""
 
 TICK_S = 1.0
-"""How often the reading thread looks around (debugger) when nothing arrives."""
+"""How often the reading thread checks for a debugger when nothing arrives, in s."""
 
 Message = Callable[[str, "dict[str, Any]"], None]
 
 
 def shortened(text: str, limit: int = MAX_TEXT) -> str:
-    """Return a text's beginning and end, with the number of characters left out between them.
+    """Return a text's start and end, with the number of characters left out between them.
 
-    The host knows the mark: a secret that it cuts through is masked on both sides (`logs/redactor.py`).
+    The host knows the mark: a secret that is cut there is masked on both sides (`logs/redactor.py`).
     """
     if len(text) <= limit:
         return text
@@ -61,12 +61,12 @@ def _bounded(value: Any, limit: int = MAX_TEXT) -> Any:
 
 
 def encode(case: str, value: dict[str, Any]) -> bytes:
-    """One line. Surrogates and everything beyond ASCII are escaped, so any text passes."""
+    """Return one line. Surrogates and non-ASCII characters are escaped, so any text is valid."""
     return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def own_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
-    """Starts one of our threads: a daemon that no debugger stops and that stacks leave out."""
+    """Start a thread of agent-tui: a daemon that debuggers do not stop and stacks leave out."""
     thread = threading.Thread(target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True)
     thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
     thread.start()
@@ -86,10 +86,10 @@ class Channel:
         self._dropped = 0
         self._sending = False
         self.ended = False
-        """True when nothing can be written any more: the host is gone, or this is a forked copy."""
+        """True once nothing can be written any more: the host has ended, or this is a forked copy."""
 
     def read_message(self) -> tuple[str, dict[str, Any]] | None:
-        """The next message, waiting for it; None at the end of the channel."""
+        """Return the next message, waiting for it; None at the end of the channel."""
         while (end := self._buffer.find(b"\n")) < 0:
             if not self._receive():
                 return None
@@ -104,7 +104,7 @@ class Channel:
         return b"\n" in self._buffer
 
     def take_fds(self, count: int) -> list[int]:
-        """The next descriptors that came with messages; theirs to close from here on."""
+        """Return the next descriptors that came with messages; the caller owns them."""
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 
@@ -112,19 +112,19 @@ class Channel:
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Closes this end. For processes that never started the threads."""
+        """Close this end. For processes that never started the threads."""
         self.ended = True
         self._sock.close()
 
     def flush_here(self) -> None:
-        """Writes what waits, in this thread. For processes that never started the threads."""
+        """Write what is queued, in this thread. For processes that never started the threads."""
         with contextlib.suppress(OSError):
             while self._pending:
                 self._sock.sendall(self._pending.popleft())
             self._backlog = 0
 
     def send_fd(self, case: str, fd: int, **value: Any) -> None:
-        """Sends a message and a descriptor with it. For processes that never started the threads."""
+        """Send a message with a descriptor. For processes that never started the threads."""
         self.flush_here()
         line = encode(case, value)
         sent = socket.send_fds(self._sock, [line], [fd])
@@ -142,24 +142,24 @@ class Channel:
         return bool(data)
 
     def start(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
-        """Starts the two threads; the callbacks run in the reading one."""
+        """Start the two threads; the callbacks run in the reading one."""
         os.register_at_fork(after_in_child=self._detach)
         own_thread(self._read, on_message, on_tick, on_end)
         own_thread(self._write)
 
     def send(self, case: str, **value: Any) -> None:
-        """Sends a message, its long texts shortened; it is never dropped while the host lives."""
+        """Send a message, with long texts shortened; it is not dropped while the host lives."""
         self._put(encode(case, _bounded(value)), droppable=False)
 
     def offer(self, case: str, **value: Any) -> None:
-        """Sends a message that is dropped, and counted, when too much waits already."""
+        """Send a message that is dropped, and counted, if too much is queued."""
         self._put(encode(case, value), droppable=True)
 
     def flush(self, timeout_s: float) -> None:
-        """Waits until everything is written, or the host is gone, or time is up."""
+        """Wait until everything is written, the host has ended, or the time is up."""
         with self._change:
             if self._dropped:
-                self._tell_dropped(1)  # behind the line that is being written: not all may be in time
+                self._tell_dropped(1)  # after the line being written, since not all may be written in time
             self._change.wait_for(lambda: self.ended or not self._pending, timeout_s)
 
     def _put(self, data: bytes, *, droppable: bool) -> None:
@@ -169,7 +169,7 @@ class Channel:
             if droppable and self._backlog > MAX_BACKLOG:
                 self._dropped += 1
                 return
-            # A signal handler may come here while this thread is inside `_send_now`: it must queue.
+            # A signal handler may call this while the thread is inside `_send_now`: then it must queue.
             if not self._pending and not self._sending:
                 data = data[self._send_now(data) :]
             if data:
@@ -224,7 +224,7 @@ class Channel:
             self._change.notify_all()
 
     def _detach(self) -> None:
-        """In a process that the agent forked off: the channel is the job's, not the copy's."""
+        """Detach a process that the agent forked: the channel belongs to the job, not to the copy."""
         self._change = threading.Condition(threading.RLock())
         self.ended = True
         self._pending.clear()

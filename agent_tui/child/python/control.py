@@ -1,6 +1,6 @@
 """The control process after loading: runs the agent's request and load functions when the host asks.
 
-The limits in time are the host's; here each question gets exactly one answer, whatever the agent's code does.
+The host enforces time limits. Each question gets exactly one answer, whatever the agent's code does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agent-tui")
 
 OUTCOME_LIMIT_S = 60.0
-"""How long `await req.accept()` waits to hear what became of the offer, should the host never say."""
+"""How long `await req.accept()` waits for the outcome, in s, in case the host never reports it."""
 
 
 NEVER_CAME = "agent-tui did not report whether the job was assigned"
@@ -30,7 +30,7 @@ class AlreadyAnswered(RuntimeError):
 
 
 class Offer:
-    """One offer: takes the one answer and lets `accept` wait for what comes of it."""
+    """One offer: takes its one answer, and lets `accept` wait for the outcome."""
 
     def __init__(self, job_id: str, say: Callable[..., None]) -> None:
         self.job_id = job_id
@@ -41,7 +41,7 @@ class Offer:
     async def accept(
         self, identity: str, name: str, metadata: str, attributes: dict[str, str] | None
     ) -> str | None:
-        """Answers yes and waits; returns None when the job was launched, else why it was not."""
+        """Accept and wait; return None once the job is launched, else why it was not."""
         self.answer(
             accept={
                 "identity": str(identity) or f"agent-{self.job_id}",
@@ -58,7 +58,7 @@ class Offer:
     def answer(
         self, *, accept: dict[str, Any] | None = None, terminate: bool = False, error: str | None = None
     ) -> None:
-        """Sends the answer; raises AlreadyAnswered for a second one."""
+        """Send the answer. Raise AlreadyAnswered for a second one."""
         if self.answered:
             raise AlreadyAnswered(f"the offer of job {self.job_id} was already answered")
         self.answered = True
@@ -66,22 +66,22 @@ class Offer:
 
 
 class LoadedAgent(Protocol):
-    """What each kind of agent file gives the control process."""
+    """What each kind of agent file provides to the control process."""
 
     load: Callable[[], Any] | None
-    """Calls the agent's load function; None when it has none."""
+    """Calls the agent's load function; None if it has none."""
 
     async def request(self, job: Any, offer: Offer) -> None:
-        """Runs the request function, or accepts as the runtime does without one."""
+        """Run the request function, or accept as the runtime does without one."""
         ...
 
     def live(self, value: dict[str, Any]) -> None:
-        """Takes the worker's live data (`WorkerLive`)."""
+        """Update the worker's live data (`WorkerLive`)."""
         ...
 
 
 class ControlLoop:
-    """Answers the host on an event loop in the main thread until it is told to end."""
+    """Answers the host on an event loop in the main thread until it is asked to end."""
 
     def __init__(self, link: HostLink, agent: LoadedAgent) -> None:
         self._link = link
@@ -99,7 +99,7 @@ class ControlLoop:
         }
 
     def run(self) -> None:
-        """Serves until `Shutdown` or the end of the host."""
+        """Serve until `Shutdown` or the end of the host."""
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
@@ -112,7 +112,7 @@ class ControlLoop:
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            return  # the loop has ended, nobody is left to ask
+            return  # the loop has ended: there is nothing to ask
 
     def _receive(self, case: str, value: dict[str, Any]) -> None:
         handler = self._handlers.get(case)
@@ -124,10 +124,10 @@ class ControlLoop:
         self._ending.add(asyncio.create_task(self._end(), name="end"))
 
     async def _end(self) -> None:
-        """Request functions may be at work after their answers; how long they may be is the host's to say."""
+        """End the loop; the host decides how long request functions may work after their answers."""
         for offer in self._offers.values():
             if not offer.outcome.done():
-                offer.outcome.set_result(NEVER_CAME)  # the host would have said it before
+                offer.outcome.set_result(NEVER_CAME)  # the host would have reported it before
         while self._tasks and not self._link.host_lost:
             await asyncio.wait(self._tasks)
         self._link.say("shutting_down")
@@ -160,7 +160,7 @@ class ControlLoop:
             offer.outcome.set_result(value["error"])
 
     def _ask_load(self, value: dict[str, Any]) -> None:
-        # A thread of its own and a daemon: one that blocks for ever holds up neither others nor the exit.
+        # A daemon thread each: one that blocks forever delays neither the others nor the exit.
         threading.Thread(target=self._load, args=(value["request_id"],), name="load", daemon=True).start()
 
     def _load(self, request_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether somebody debugs this process, and what `breakpoint()` does when nobody does."""
+"""Whether this process is being debugged, and what `breakpoint()` does otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("agent-tui")
 
 
 def attached() -> bool:
-    """True while a debugger is connected or traces the main thread. Safe from any thread."""
+    """Return True while a debugger is connected or traces the main thread. Safe from any thread."""
     return _pydevd_connected() or _monitored() or _main_thread_traced()
 
 
@@ -38,7 +38,7 @@ def _monitored() -> bool:
 
 
 def _main_thread_traced() -> bool:
-    """A trace function sits on frames; measuring coverage uses one too and is no debugger."""
+    """Return whether a trace function other than a coverage tool's is set on the main thread."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None:
         if frame.f_trace is not None:
@@ -63,13 +63,14 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
 
 
 async def wait_for_client(port: int) -> None:
-    """Waits on loopback for a debugger; 0 does not wait. The loop lives on, so that the job can be ended.
+    """Wait on a loopback port for a debugger; 0 does not wait. The loop keeps running, so that the job can be
+    ended.
 
-    Where debugpy is missing or the port is taken the job goes on without, and says so.
+    If debugpy is missing or the port is in use, log that and run the job without a debugger.
     """
     if not port:
         return
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # its advice on frozen modules is not ours
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # hides its advice about frozen modules
     try:
         debugpy: Any = importlib.import_module("debugpy")
     except ImportError:
@@ -100,5 +101,5 @@ async def wait_for_client(port: int) -> None:
 
 
 def install_hook() -> None:
-    """Makes `breakpoint()` without a debugger a line in the log: there is no terminal to ask."""
+    """Make `breakpoint()` without a debugger log a line: there is no terminal to ask."""
     sys.breakpointhook = _breakpoint

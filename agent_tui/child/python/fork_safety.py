@@ -1,10 +1,10 @@
-"""Whether this process may be forked (fork.md §6), and if not, why, in words for people.
+"""Whether this process may be forked (fork.md §6), and if not, why, as text.
 
-What makes a fork unsafe: threads of the kernel's (Python counts only its own), descriptors whose state would
-be shared (sockets, pipes, event polls, files open for writing), and a native runtime that is already running.
-What is random makes no fork unsafe but is reported: all jobs of a template have the values that the project's
-code drew while it was loaded. Python's global `random` is seeded again in each fork; what was drawn before is
-not (fork.md §2).
+A fork is unsafe with kernel threads (Python counts only its own), with descriptors whose state would be
+shared (sockets, pipes, event polls, files open for writing), and with a native runtime that is already
+running. Random values make no fork unsafe but are reported: all jobs of a template get the values that the
+project's code drew while it was loaded. Python's global `random` is seeded again in each fork, but values
+drawn before stay (fork.md §2).
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ TASKS = "/proc/self/task"
 DESCRIPTORS = "/proc/self/fd"
 
 RENEWED = ("OtelBatch", "OtelPeriodic", "sentry-sdk.")
-"""Names of Python threads whose owners start them anew after a fork (fork.md §6, measured)."""
+"""Names of Python threads whose owners restart them after a fork (fork.md §6, measured)."""
 
 
 def descriptors() -> dict[int, str]:
-    """What is open here: number → what `/proc` says it is."""
+    """Return the open descriptors: number to the description in `/proc`."""
     found = {}
     for name in os.listdir(DESCRIPTORS):
         try:
             found[int(name)] = os.readlink(os.path.join(DESCRIPTORS, name))
         except OSError:
-            continue  # the listing's own
+            continue  # the descriptor of the listing itself
     return found
 
 
 def unsafe(before: dict[int, str]) -> str:
-    """Why a process that loaded the agent's file must not be forked; empty if it may be.
+    """Return why a process that loaded the agent's file must not be forked; empty if it may be.
 
-    `before` is what was open before the file was loaded.
+    `before` are the descriptors that were open before the file was loaded.
     """
     return native_runtime() or threads_left() or _shared_descriptor(before)
 
 
 def threads_left() -> str:
-    """The threads that a fork would lose, by their owner; empty if there are none."""
+    """Return the threads that a fork would lose, by owner; empty if there are none."""
     if len(os.listdir(TASKS)) == 1:
         return ""
     _try_fork()
@@ -59,7 +59,7 @@ def threads_left() -> str:
 
 
 def _try_fork() -> None:
-    """OpenBLAS and the like stop their threads before a fork and start new ones when they are needed."""
+    """Fork once: OpenBLAS and others stop their threads before a fork, and start new ones when needed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
@@ -75,7 +75,7 @@ def _is_renewed(task: int) -> bool:
 
 
 def native_runtime() -> str:
-    """Whether the SDK's native runtime runs here; empty if it does not."""
+    """Return a description of the SDK's native runtime if it is running; empty otherwise."""
     client = getattr(sys.modules.get("livekit.rtc._ffi_client"), "FfiClient", None)
     if getattr(client, "_instance", None) is not None:
         return "livekit.rtc's native runtime, which refuses to be used after a fork"
@@ -93,7 +93,7 @@ def _shared_descriptor(before: dict[int, str]) -> str:
 
 
 def _kind(fd: int, what: str) -> str:
-    """What is unsafe about an open descriptor; empty for files that are only read."""
+    """Return what is unsafe about an open descriptor; empty for files that are only read."""
     if what.startswith("socket:"):
         return "an open socket"
     if what.startswith("pipe:"):
@@ -113,11 +113,12 @@ def _kind(fd: int, what: str) -> str:
 
 
 def _owner(task: int) -> str:
-    """Return what to call a thread: its name in Python, else the kernel's if the library gave it one."""
+    """Return a thread's name in Python, else the kernel's if its library set one."""
     for thread in threading.enumerate():
         if thread.native_id == task:
             return thread.name
-    # A thread that its library does not name inherits the name of the main one (fork.md §6): no name at all.
+    # A thread that its library does not name inherits the main thread's name (fork.md §6), which says
+    # nothing.
     name = _task_name(task)
     return name if name != _task_name(os.getpid()) else "a native library"
 
@@ -126,17 +127,21 @@ def _task_name(task: int) -> str:
     try:
         with open(f"{TASKS}/{task}/comm", encoding="utf-8", errors="replace") as comm:
             return comm.read().strip()
-    except OSError:  # it ended meanwhile
+    except OSError:  # it has ended since
         return "a native library"
 
 
 _DRAWERS = ("random", "secrets", "uuid", "tempfile")
-"""Modules through which user code draws; with numpy's the project's own line is behind them on the stack."""
+"""Modules through which user code draws random values; numpy is native, so the project's line is on top of
+the stack.
+"""
 
 
 @contextlib.contextmanager
 def random_use(lines: list[str]) -> Iterator[None]:
-    """Adds to `lines` where the project's own code drew: `agent.py:4`, or only "random" if it used that."""
+    """Add the places where the project's code drew random values: `agent.py:4`, or just "random" for that
+    module.
+    """
     urandom, seed = os.urandom, random.Random.seed
     state, numpys = random.getstate(), _numpy_state()
 
@@ -166,7 +171,7 @@ def _patch(urandom: Callable[[int], bytes], seed: Any) -> None:
 
 
 def _note(lines: list[str]) -> None:
-    """Only what the project's code asks for itself counts: libraries draw for reasons of their own."""
+    """Note a draw by the project's code; libraries draw for their own purposes."""
     frame = sys._getframe(2)
     while frame is not None and _draws(frame.f_globals.get("__name__", "")):
         frame = frame.f_back  # type: ignore[assignment]

@@ -1,8 +1,8 @@
-"""A process that others are forked from: a base (the SDK imported) or a template (the file loaded too).
+"""A process that others are forked from: a base (the SDK imported) or a template (also the file loaded).
 
-It stays single-threaded, runs no event loop, and forks only from this plain loop (fork.md §6c). A fork is
-made by a message with the child's channel, its stdout and its stderr; the fork then waits on its own
-channel for spec, exactly as a fresh interpreter does.
+It stays single-threaded, runs no event loop, and forks only from this plain loop (fork.md §6c). A message
+with the child's channel, stdout, and stderr requests a fork, which then waits on its channel for its spec,
+exactly like a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .channel import Channel
 
 
 class ForkServer:
-    """Serves forks until it is told to end or the host has gone; `serve` returns only in the forks."""
+    """Serves forks until it is asked to end or the host has ended; `serve` returns only in the forks."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -40,7 +40,7 @@ class ForkServer:
         }
 
     def serve(self) -> Channel:
-        """Runs the loop. In a fork, returns the fork's own channel."""
+        """Run the loop. In a fork, return the fork's channel."""
         wake, write = os.pipe()
         for fd in (wake, write):
             os.set_blocking(fd, False)
@@ -50,7 +50,7 @@ class ForkServer:
         poll.register(wake, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
         while True:
-            # A message may have been read together with the spec, before this loop began.
+            # A message may have been read together with the spec, before this loop started.
             at_once = self._imports or self._channel.has_message
             ready = {fd for fd, _ in poll.poll(0 if at_once else None)}
             if wake in ready:
@@ -69,7 +69,7 @@ class ForkServer:
                 self._import_next()
 
     def _read(self) -> Channel | None:
-        """Takes all messages that are there; a channel in a fork that one of them asked for."""
+        """Handle all messages that have arrived. In a requested fork, return its channel."""
         while True:
             message = self._channel.read_message()
             if message is None:
@@ -85,7 +85,7 @@ class ForkServer:
                 return None
 
     def _fork(self, value: dict[str, Any]) -> Channel | None:
-        """Forks; the fork's channel there, None here."""
+        """Fork; return the fork's channel in the fork, None here."""
         sock, out, err = self._channel.take_fds(3)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -93,7 +93,9 @@ class ForkServer:
         try:
             reported, report = os.pipe()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # threads: `fork_safety` knows better
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # warns about threads, which `fork_safety` has checked
                 pid = os.fork()
         except OSError as error:
             self._channel.send("fork_failed", fork=value["fork"], error=str(error))
@@ -102,7 +104,7 @@ class ForkServer:
             os.close(report)
             if not os.read(reported, 1):
                 # This base was killed before the host knew of the fork. What is still in the base's session
-                # is reaped with it; in a session of its own, nothing would ever reap it.
+                # is reaped with it; in a session of its own, nothing would ever reap the fork.
                 os._exit(0)
             os.close(reported)
             return self._begin(sock, out, err)
@@ -132,7 +134,9 @@ class ForkServer:
         return Channel(socket.socket(fileno=sock))
 
     def _reap(self) -> None:
-        """Reports each child that ended. The rest of its group goes while its number cannot be another's."""
+        """Report each child that has ended, and kill the rest of its group while its number is still
+        reserved.
+        """
         for pid in list(self._children):
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
@@ -149,7 +153,7 @@ class ForkServer:
         )
 
     def _import_next(self) -> None:
-        """One module, so that a fork waits for one at most."""
+        """Import one module, so that a fork waits for one at most."""
         name = self._imports.popleft()
         if preloading.preload(name):
             self._imported.append(name)
@@ -168,13 +172,13 @@ class ForkServer:
             self._imported = []
 
     def _shutdown(self, value: dict[str, Any]) -> NoReturn:
-        """What still runs becomes the host's own child: it is the nearest subreaper."""
+        """End. Running forks become children of the host, the nearest subreaper."""
         self._channel.send("shutdown_ack")
         self._channel.send("shutting_down")
         os._exit(0)
 
     def _host_gone(self) -> NoReturn:
-        """Jobs notice it by themselves; a template that is still loading would not."""
+        """End after the host. Jobs notice its end themselves; a template that is still loading would not."""
         for pid, (_, kind) in self._children.items():
             if kind == "template":
                 with contextlib.suppress(ProcessLookupError):
@@ -183,7 +187,7 @@ class ForkServer:
 
 
 def _forget_inherited() -> None:
-    """State that must differ between forks and that nothing else renews (fork.md §2)."""
+    """Reset state that must differ between forks and that nothing else resets (fork.md §2)."""
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()

@@ -1,7 +1,7 @@
-"""Runs a command for as long as whoever started this lives.
+"""Runs a command until the process that started this ends.
 
-Started as `python guard.py FD COMMAND…` with the read end of a pipe as FD. When the pipe closes (the other
-side has gone, in whatever way) the command is asked to end, and killed if it does not within a moment.
+Started as `python guard.py FD COMMAND…`, with the read end of a pipe as FD. When the pipe closes (the other
+side has ended, in whatever way), the command is asked to end, and killed if it does not within a moment.
 """
 
 import os
@@ -30,7 +30,7 @@ def main() -> int:
 def _end(command: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + GRACE_S
     while command.poll() is None and time.monotonic() < deadline:
-        command.terminate()  # a livekit-server with people in its rooms wants to be told twice
+        command.terminate()  # livekit-server with people in its rooms needs a second request
         time.sleep(0.1)
     if command.poll() is None:
         command.kill()

@@ -1,6 +1,6 @@
-"""Between the host's JSON lines and the SDK's own job channel, with the SDK's own message classes.
+"""Translates between the host's JSON lines and the SDK's job channel, with the SDK's message classes.
 
-`proc_main` of the SDK gets one end of a local socket pair; here is the other (livekit-agents.md §2.3, §2.4).
+The SDK's `proc_main` gets one end of a local socket pair; this is the other (livekit-agents.md §2.3, §2.4).
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
 LEAVING_S = 5.0
-"""How long the SDK may take to notice that the agent's code left its room; a deletion may have failed."""
+"""How long the SDK may take to notice that the agent's code left its room, in s; a deletion may have
+failed.
+"""
 
 
 def only_known(cls: Any, **values: Any) -> Any:
-    """An instance of the SDK's dataclass with those of the values that this version has fields for."""
+    """Return an instance of the SDK's dataclass with the values that this version has fields for."""
     known = {field.name for field in dataclasses.fields(cls) if field.init}
     return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def running_job(value: dict[str, Any]) -> Any:
-    """The SDK's `RunningJobInfo` from the fields of `StartJob` or `ActiveJob`."""
+    """Return the SDK's `RunningJobInfo` from the fields of `StartJob` or `ActiveJob`."""
     from livekit.agents.job import JobAcceptArguments, RunningJobInfo
     from livekit.protocol.agent import Job
 
@@ -65,7 +67,7 @@ class Bridge:
 
         self._acknowledges = acknowledges
         self.failure: dict[str, Any] | None = None
-        """What prewarm raised, as `Failed` has it."""
+        """What prewarm raised, in the form of `Failed`."""
         self.ready = False
         self._link = link
         self._leaving = ("", 0.0)
@@ -73,7 +75,7 @@ class Bridge:
         ours, self.theirs = socket.socketpair()
         self._duplex = duplex_unix._Duplex.open(ours)
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # An interval of 0 turns the SDK's own watchdog off: it would end a job that is being debugged.
+        # An interval of 0 turns the SDK's watchdog off: it would end a job that is being debugged.
         self._outgoing.put(
             proto.InitializeRequest(
                 asyncio_debug=False,
@@ -112,13 +114,13 @@ class Bridge:
                 self._from_sdk[getattr(proto, name)] = functools.partial(_say_bare, link, case)
 
     def start(self) -> None:
-        """Starts the threads and takes the host's messages."""
+        """Start the threads and listen to the host."""
         self._reader = own_thread(self._read)
         own_thread(self._write)
         self._link.listen(self._receive)
 
     def leave(self, reason: str) -> None:
-        """Notes that the job is about to end by itself, for a `Shutdown` that comes before the SDK knows."""
+        """Note that the job is about to end by itself, in case a `Shutdown` comes before the SDK knows."""
         self._leaving = (reason, time.monotonic() + LEAVING_S)
 
     def _own_reason(self) -> str:
@@ -126,13 +128,13 @@ class Bridge:
         return reason if time.monotonic() < until else ""
 
     def finish(self) -> None:
-        """Once the SDK's main returned: passes on what it still said."""
+        """Pass on the SDK's last messages, after its main has returned."""
         self.theirs.close()
         self._reader.join(FINISH_S)
 
     def _receive(self, case: str, value: dict[str, Any]) -> None:
         if case == "shutdown" and not self._acknowledges:
-            # The SDK's inference main only says that it exits; for the host all kinds end alike.
+            # The SDK's inference main only says that it exits; for the host, all kinds end alike.
             self._link.say("shutdown_ack")
             self._link.say("shutting_down")
         if case in self._to_sdk:
@@ -175,7 +177,9 @@ class Bridge:
 
 
 class QuietHandler(logging.Handler):
-    """Stands where the SDK pickles records into a socket: ours is on the root logger already."""
+    """Replaces the SDK's handler that pickles records into a socket: agent-tui's is on the root logger
+    already.
+    """
 
     thread = None
 
@@ -184,7 +188,7 @@ class QuietHandler(logging.Handler):
         duplex.close()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Nothing: the record went to the host by our handler."""
+        """Do nothing: the record already went to the host."""
 
 
 def _say_bare(link: HostLink, case: str, message: object) -> None:

@@ -1,4 +1,4 @@
-"""The control process of a livekit-agents file: loads it as the worker would, answers for its functions."""
+"""The control process of a livekit-agents file: loads it as the worker would, and runs its functions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SdkAgent:
         self.load: Callable[[], Any] | None = self._call_load if self._load is not None else None
 
     def _call_load(self) -> Any:
-        """With the server or without, as the function's parameters ask (the SDK's rule)."""
+        """Call the load function with or without the server, as its parameters require (the SDK's rule)."""
         assert self._load is not None
         return self._load(self._server) if inspect.signature(self._load).parameters else self._load()
 
@@ -80,7 +80,7 @@ class SdkAgent:
 
 
 def run(link: HostLink) -> None:
-    """Sends `Loading`, then `Manifest` or `Failed`; then serves."""
+    """Send `Loading`, then `Manifest` or `Failed`; then serve."""
     try:
         capture = import_sdk(link)
         link.say("loading")

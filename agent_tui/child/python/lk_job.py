@@ -32,18 +32,20 @@ ROOM_LEFT = "room disconnected"
 """The SDK's reason for a job whose room connection ended."""
 
 ENTRY_GRACE_S = 2.0
-"""How long an entry function may go on when the host is gone; cancelled then, the room is left in time."""
+"""How long an entry function may continue after the host has ended, in s; then it is cancelled, in time to
+leave the room.
+"""
 
 
 _prepared: Capture | None = None
-"""What loads the file, once the process is a job process of the SDK's."""
+"""What loads the file, once this is a job process of the SDK."""
 
 _loaded = False
-"""Whether this process is the fork of a template, which has run the file."""
+"""Whether this process is a fork of a template that has run the file."""
 
 
 def load(link: HostLink) -> None:
-    """What a template does: becomes a job process and runs the file, for its forks."""
+    """Become a job process and run the file, in a template, for its forks."""
     global _loaded
     _prepare(link).run_file("__mp_main__")
     set_up_logging(link)
@@ -51,7 +53,7 @@ def load(link: HostLink) -> None:
 
 
 def run(link: HostLink) -> None:
-    """`Loading`, then the SDK's job main until the job is over."""
+    """Send `Loading`, then run the SDK's job main until the job has ended."""
     try:
         capture = _prepare(link)
         link.say("loading")
@@ -97,7 +99,7 @@ def _run_main(link: HostLink, bridge: Bridge, main: ModuleType, arguments: Any) 
 
 
 def _prepare(link: HostLink) -> Capture:
-    """Makes this what the SDK's fork server makes of a job process, before the file is run (fork.md §2)."""
+    """Turn this into what the SDK's fork server makes of a job process, before the file runs (fork.md §2)."""
     global _prepared
     if _prepared is None:
         multiprocessing.current_process().name = "job_proc"
@@ -112,7 +114,9 @@ def _prepare(link: HostLink) -> Capture:
 
 
 def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
-    """The functions, by the control process's pickles; where that cannot be, by running the guard here."""
+    """Return the functions from the control process's pickles; if that is not possible, run the file in full
+    here.
+    """
     packed = link.spec.functions
     if packed.startswith(PICKLED):
         if not _loaded:
@@ -127,7 +131,7 @@ def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
 
 
 def _tell_of_models(link: HostLink) -> None:
-    """Tells the host when the job makes its own copy of what a base could hold for all jobs."""
+    """Report to the host if the job loads its own copy of something that a base could hold for all jobs."""
     name = "livekit.agents.inference.eot.transports"
     with contextlib.suppress(ImportError, AttributeError):  # since 1.7
         transports: Any = importlib.import_module(name)
@@ -156,7 +160,7 @@ def _watched_prewarm(
 
 
 def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) -> Callable[..., Any]:
-    """The entry function, saying when it starts and why it fails; the SDK's own handling goes on."""
+    """Wrap the entry function to report when it starts and why it fails; the SDK's own handling follows."""
 
     @functools.wraps(entry)
     async def watched(context: Any) -> Any:
@@ -174,7 +178,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
         except asyncio.CancelledError:
             if not link.host_lost:
                 raise
-            return None  # ended as asked: the SDK goes on to leave the room
+            return None  # it ended as asked: the SDK leaves the room next
         except BaseException as error:
             told = loading.describe(error, link.spec.file)
             link.say("job_crashed", error=told["error"], traceback=told["traceback"])
@@ -184,7 +188,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
 
 
 def _watch_connect(link: HostLink, context: Any) -> None:
-    """Has the context say once when it has joined its room; sessions join through the same object."""
+    """Report once when the context has joined its room; sessions join through the same object."""
     join = getattr(context, "connect", None)
     if join is None:
         return
@@ -204,9 +208,9 @@ def _watch_connect(link: HostLink, context: Any) -> None:
 
 
 def _watch_leaving(bridge: Bridge, context: Any) -> None:
-    """Notes when the agent's code leaves its room or deletes it: the server then terminates the job.
+    """Note when the agent's code leaves or deletes its room: the server then terminates the job.
 
-    That termination may arrive before the SDK notices that the room is gone.
+    That termination may arrive before the SDK notices that the room connection has ended.
     """
 
     def watched(leave: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -224,14 +228,14 @@ def _watch_leaving(bridge: Bridge, context: Any) -> None:
 
 
 def _describe_fake_room(context: Any) -> None:
-    """Give the SDK's fake room, which is made for the console and called so, the facts of the job's room."""
+    """Give the SDK's fake room, which is named after the console, the facts of the job's room."""
     room = context.job.room
     with contextlib.suppress(AttributeError):
         context.room.name, context.room.metadata = room.name, room.metadata
         context.room.sid.return_value = room.sid
     with contextlib.suppress(AttributeError):
         for each in context.room.remote_participants.values():
-            # Mocks otherwise, which agents take for texts.
+            # Otherwise these are mocks, which agents take for text.
             each.name, each.metadata, each.attributes = "", "", {}
         context.room.local_participant.name = context.room.local_participant.metadata = ""
         context.room.local_participant.attributes = {}
@@ -246,7 +250,9 @@ def _cancel_later(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | Non
 
 
 def run_inference(link: HostLink) -> None:
-    """`Loading`, then the SDK's inference main with the runners that the file's plugins registered."""
+    """Send `Loading`, then run the SDK's inference main with the runners that the file's plugins
+    registered.
+    """
     multiprocessing.current_process().name = "agents_inference_process"
     try:
         inherit_mode(link)

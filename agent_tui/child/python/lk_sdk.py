@@ -1,8 +1,8 @@
-"""What all children of a livekit-agents file share: the SDK imported, its mode, its logging, its runners.
+"""Shared by all children of a livekit-agents file: the SDK's import, mode, logging, and inference runners.
 
-The file is executed with `cli.run_app` and `AgentServer.run` replaced (livekit-agents.md §2.2, way B), so
-that every style of file hands over its server unmodified; what its calls passed is kept with the place.
-The SDK is imported before `Loading` is sent, so that its import is not counted as the file's.
+The file runs with `cli.run_app` and `AgentServer.run` replaced (livekit-agents.md §2.2, way B), so that every
+style of file hands over its server unmodified; the arguments of its calls are kept with their place. The SDK
+is imported before `Loading` is sent, so that its import does not count as the file's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 
 class Captured(BaseException):
-    """Unwinds the file once it has handed over its server; no Exception, so the file does not catch it."""
+    """Leaves the file once it has handed over its server. Not an Exception, so that the file does not catch
+    it.
+    """
 
 
 class NoServerError(Exception):
-    """The file started no worker and has none at module level."""
+    """The file started no worker and has no server at module level."""
 
 
 class NoEntryError(Exception):
@@ -42,7 +44,7 @@ def _ms(value: Any) -> int:
 
 
 def _server_type(value: Any) -> str:
-    """`ServerType.ROOM` is `room`."""
+    """Return the option's value for an SDK server type: `ServerType.ROOM` is `room`."""
     return str(value.name).lower() if isinstance(value, enum.Enum) else str(value).lower()
 
 
@@ -68,7 +70,7 @@ def _log_level(value: Any) -> str:
 
 
 def _function(value: Any) -> str:
-    """A function's name; `lambda` and a method's own name as they are."""
+    """Return a function's name; `lambda` and a method's own name as they are."""
     return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
 
 
@@ -100,7 +102,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "port": ("port", _same),
     "log_level": ("logLevel", _log_level),
 }
-"""The SDK's argument -> the option's name and its unit here (livekit-agents.md §1.2)."""
+"""The SDK's argument to the option's name and its unit here (livekit-agents.md §1.2)."""
 
 
 class Capture:
@@ -112,7 +114,7 @@ class Capture:
         self._passed: list[tuple[Any, dict[str, tuple[Any, str]]]] = []
 
     def install(self) -> None:
-        """Patches the imported SDK. Raises RuntimeError for one that is too old."""
+        """Patch the imported SDK. Raise RuntimeError if it is too old."""
         from livekit import agents
         from livekit.agents import cli, worker
 
@@ -135,7 +137,7 @@ class Capture:
         cli.run_app = cli.cli.run_app = self._run_app
 
     def run_file(self, name: str) -> ModuleType | None:
-        """Executes the file as module `name` up to where it starts its worker; None when it got there."""
+        """Run the file as module `name` up to where it starts its worker; return None once it got there."""
         try:
             module = loading.run_file(self._file, name)
         except Captured:
@@ -143,7 +145,9 @@ class Capture:
         return module
 
     def load_worker(self) -> Any:
-        """The file's server, loaded as the worker would. Raises what the file raises, or a clear error."""
+        """Return the file's server, loaded as the worker would. Raise what the file raises, or an error for
+        people.
+        """
         module = self.run_file("__main__")
         if self.server is None and module is not None:
             self.server = self._search(module)
@@ -156,7 +160,7 @@ class Capture:
         return self.server
 
     def options(self) -> dict[str, dict[str, Any]]:
-        """What the file's calls passed for its server, by the option's name: `{"value", "where"}`."""
+        """Return what the file's calls passed for its server, by the option's name: `{"value", "where"}`."""
         found: dict[str, dict[str, Any]] = {}
         for subject, arguments in self._passed:
             if subject is not self.server:
@@ -183,13 +187,13 @@ class Capture:
                     arguments.pop(next(iter(arguments)))
                     self._passed.append((args[0], {key: (each, where) for key, each in arguments.items()}))
                 except TypeError:
-                    pass  # the call itself says what is wrong with its arguments
+                    pass  # the call itself reports what is wrong with its arguments
             return function(*args, **kwargs)
 
         return wrapper
 
     def _caller(self) -> str | None:
-        """`agent.py:12` for a call from outside the SDK, None for one of its own."""
+        """Return the place of a call from outside the SDK, as `agent.py:12`; None for the SDK's own calls."""
         frame: Any = sys._getframe(2)
         while frame is not None and frame.f_code.co_filename.startswith(project_files.HERE):
             frame = frame.f_back
@@ -227,7 +231,9 @@ class Capture:
 
 
 def _passed(value: Any) -> list[Any]:
-    """The value; for development and for production where they differ; none if nothing was passed."""
+    """Return the value, or the values for development and production if they differ; empty if nothing was
+    passed.
+    """
     kind = type(value).__name__
     if kind == "ServerEnvOption":
         return [value.dev_default, value.prod_default]
@@ -247,14 +253,16 @@ FUNCTIONS = {
     "simulation_end": "_simulation_end_fnc",
     "http_proxy": "_http_proxy",
 }
-"""What a job process needs of the server."""
+"""The server's functions that a job process needs."""
 
 PICKLED, GUARD = "pickle:", "guard:"
-"""`Manifest.functions`: either the pickled functions, or why they could not be and the file runs in full."""
+"""Keys of `Manifest.functions`: the pickled functions, or why they cannot be pickled and the file runs in
+full.
+"""
 
 
 def import_sdk(link: HostLink) -> Capture:
-    """Imports the SDK and replaces its ways to start a worker."""
+    """Import the SDK and replace its ways to start a worker."""
     capture = Capture(link.spec.file)
     importlib.import_module("livekit.agents")
     capture.install()
@@ -262,13 +270,13 @@ def import_sdk(link: HostLink) -> Capture:
 
 
 def inherit_mode(link: HostLink) -> None:
-    """The variable that `python agent.py dev` hands down to its children; `start` does not."""
+    """Set the variable that `python agent.py dev` sets for its children; `start` does not."""
     if not link.spec.production:
         os.environ["LIVEKIT_DEV_MODE"] = "1"
 
 
 def set_mode(link: HostLink) -> None:
-    """What `python agent.py dev`, or `start` in production, sets before it starts children."""
+    """Set the mode as `python agent.py dev`, or `start` in production, does before it starts children."""
     inherit_mode(link)
     http_context = importlib.import_module("livekit.agents.utils.http_context")
     if hasattr(http_context, "_set_default_cert_env"):  # since 1.8
@@ -276,7 +284,7 @@ def set_mode(link: HostLink) -> None:
 
 
 def set_up_logging(link: HostLink) -> None:
-    """Levels as the SDK's worker sets them, and our handler if the file's set-up threw it out."""
+    """Set levels as the SDK's worker does, and install agent-tui's handler again if the file removed it."""
     from livekit.agents import log, plugin
 
     with contextlib.suppress(ImportError, AttributeError):
@@ -292,6 +300,6 @@ def set_up_logging(link: HostLink) -> None:
 
 
 def runners() -> dict[str, Any]:
-    """The inference runners that the file's plugins registered, by method."""
+    """Return the inference runners that the file's plugins registered, by method."""
     module = importlib.import_module("livekit.agents.inference_runner")
     return dict(module._InferenceRunner.registered_runners)

@@ -1,4 +1,4 @@
-"""Running the agent's file, and telling what went wrong in it."""
+"""Runs the agent's file, and describes what went wrong in it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .project_files import is_project_file
 _snapshot = snapshots.Snapshot(None)
 
 MAX_TRACEBACK = 65_536
-"""Characters of a traceback."""
+"""Most characters of a traceback."""
 
 MOST_CODE = 4 * 2**20
-"""Bytes of compiled code that are handed over."""
+"""Most bytes of compiled code that are handed over."""
 
 MAX_PART = 4_096
-"""Characters of one frame of it, or of the exception's message."""
+"""Most characters of one frame, or of the exception's message."""
 
 
 def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) -> None:
-    """Gives the process the `sys.path` and `sys.argv` of `python <file> <command>`, and its own modules.
+    """Set up `sys.path`, `sys.argv`, and the modules as for `python <file> <command>`.
 
-    `folder` is where the file lies, links followed.
+    `folder` is where the file is, with links resolved.
     """
     global _snapshot
     _snapshot = snapshot
@@ -44,12 +44,12 @@ def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) 
 
 
 def renew(fd: int) -> None:
-    """In a template's fork: serves the whole generation's modules, of which loading found some."""
+    """Serve the whole generation's modules, in a template's fork: loading found some of them later."""
     _snapshot.read_index(fd)
 
 
 def run_file(file: str, name: str) -> types.ModuleType:
-    """Executes the file as module `name` and as `__main__`; whatever it raises comes out."""
+    """Run the file as module `name` and as `__main__`; raise what it raises."""
     module = types.ModuleType(name)
     module.__file__ = file
     module.__loader__ = importlib.machinery.SourceFileLoader(name, file)
@@ -71,13 +71,13 @@ def _code(file: str) -> types.CodeType:
 
 
 def function(name: str) -> Callable[..., Any] | None:
-    """The file's function of that name, which an option gave; None without one (the host tells)."""
+    """Return the function of the file that an option names; None if there is none (the host reports that)."""
     found: Callable[..., Any] | None = vars(sys.modules["__main__"]).get(name)
     return found if name and callable(found) else None
 
 
 def facts(file: str) -> dict[str, Any]:
-    """What the manifest tells of the project's own code once the file is loaded."""
+    """Return the manifest's facts about the project's code, once the file is loaded."""
     return {
         "files": project_files.loaded_files(file),
         "roots": project_files.project_roots(),
@@ -94,9 +94,9 @@ def _function_names() -> list[str]:
 
 
 def hand_over_code(say: Callable[..., None]) -> None:
-    """Gives the host what was compiled here, for the base to keep: the next process need not compile it.
+    """Send what was compiled here to the host, for the base to keep: the next process need not compile it.
 
-    What is large the next process compiles all the same: the host takes one message at a time.
+    Large modules are left out, since the host handles one message at a time.
     """
     modules = []
     left = MOST_CODE
@@ -109,9 +109,10 @@ def hand_over_code(say: Callable[..., None]) -> None:
 
 
 def describe(error: BaseException, file: str = "") -> dict[str, Any]:
-    """An exception as `Failed` has it: last line, text without our frames, the user's file and line.
+    """Return an exception in the form of `Failed`: last line, text without agent-tui's frames, file and line.
 
-    Never fails: what cannot be described (its `__str__` or its chain defeats `traceback`) keeps its type.
+    Never fails: an exception that `traceback` cannot handle (because of its `__str__` or its chain) keeps its
+    type.
     """
     try:
         return _described(error, file)
@@ -125,7 +126,7 @@ def _described(error: BaseException, file: str) -> dict[str, Any]:
     shown = traceback.TracebackException.from_exception(error)
     place = _place(error, shown, file)
     if type(error).__module__.startswith(__package__ or "-"):
-        # Our own errors speak for themselves: where in our code they were raised helps nobody.
+        # Errors of agent-tui itself need no traceback: where they were raised helps no one.
         return {"error": str(error), "traceback": "", "file": place[0], "line": None}
     _drop_our_frames(shown)
     text = "".join(shortened(part, MAX_PART) for part in shown.format())
@@ -138,7 +139,9 @@ def _described(error: BaseException, file: str) -> dict[str, Any]:
 
 
 def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
-    """Type and first line of the message: a message's last line may be anything (pydantic: a link)."""
+    """Return the type and the first line of the message: the last line may be anything (in pydantic, a
+    link).
+    """
     parts = list(shown.format_exception_only())
     said = parts[-1] if isinstance(error, SyntaxError) else parts[0]
     lines = shortened(said, MAX_REASON).strip().splitlines()

@@ -1,6 +1,6 @@
 """The script that the host starts on the agent's interpreter: `python main.py <descriptor>`.
 
-The descriptor is the child's end of the channel. What to do comes over it (`process.main`).
+The descriptor is the child's end of the channel, which brings the spec (`process.main`).
 """
 
 import os
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import types
 
 PACKAGE = "_agent_tui_child"
-"""The private name under which the modules beside this file are loaded."""
+"""The private package name under which the modules beside this file are loaded."""
 
 MODULES = ("process", "control", "native", "native_control", "native_job", "lk_control", "lk_job")
-"""Everything is loaded before the agent's file is: later imports would meet the agent's own import state."""
+"""Everything is loaded before the agent's file: later imports would run in the agent's import state."""
 
 
 def _leave_path(here: str) -> None:
-    """Takes this file's folder off `sys.path`, where the interpreter put it."""
+    """Remove this file's folder from `sys.path`, where the interpreter put it."""
     if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(here):
         del sys.path[0]
 

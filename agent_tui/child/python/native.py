@@ -1,7 +1,7 @@
-"""The contract of a native agent file, and the objects that its functions are given.
+"""The contract of a native agent file, and the objects that its functions get.
 
-Duck-typed: a module-level `agent` (object or mapping) or the module itself has `entry(ctx)` and, if it
-likes, `prewarm(proc)`, `request_func(req)` and `load_func(worker)`.
+Duck-typed: a module-level `agent` (object or mapping) or the module itself has `entry(ctx)` and optionally
+`prewarm(proc)`, `request_func(req)`, and `load_func(worker)`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .control import Offer
 
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
-"""The participant attribute that both SDKs stamp (livekit-agents.md §1.3)."""
+"""The participant attribute that both SDKs set (livekit-agents.md §1.3)."""
 
 ROOM_LEFT = "room disconnected"
-"""The reason of a job whose room connection ended, as the SDK words it."""
+"""The reason of a job whose room connection ended, in the SDK's words."""
 
 NO_MEDIA = (
     "this server has no media, so ctx.connect() cannot join room {room!r}; start one that has "
@@ -48,7 +48,7 @@ class Agent:
 
 
 def find_agent(module: ModuleType, file: str) -> Agent:
-    """The functions of a loaded file; raises NoEntryError and TypeError, each a clear line."""
+    """Return the functions of a loaded file. Raise NoEntryError and TypeError with errors for people."""
     holder = getattr(module, "agent", None)
     if holder is None or isinstance(holder, ModuleType):
         holder = module
@@ -66,7 +66,7 @@ def find_agent(module: ModuleType, file: str) -> Agent:
 
 
 def record(value: Any) -> Any:
-    """The host's view of a protobuf message, as an object with attributes; maps stay dictionaries."""
+    """Return the host's view of a protobuf message as an object with attributes; maps stay dictionaries."""
     if isinstance(value, dict):
         if "$map" in value:
             return dict(value["$map"])
@@ -78,7 +78,7 @@ def record(value: Any) -> Any:
 
 @dataclass
 class Process:
-    """`proc` of prewarm and `ctx.proc`: what prewarm leaves in `userdata` the job finds there."""
+    """`proc` of prewarm and `ctx.proc`: prewarm leaves things for the job in `userdata`."""
 
     userdata: dict[str, Any] = field(default_factory=dict)
     pid: int = field(default_factory=os.getpid)
@@ -112,14 +112,16 @@ class Request:
         metadata: str = "",
         attributes: dict[str, str] | None = None,
     ) -> None:
-        """Takes the job; returns once it was launched. Raises RuntimeError if not, or a second time."""
+        """Accept the job; return once it is launched. Raise RuntimeError if it is not, or for a second
+        answer.
+        """
         stamped = {AGENT_NAME_ATTRIBUTE: self.agent_name, **(attributes or {})}
         error = await self._offer.accept(identity, name, metadata, stamped)
         if error is not None:
             raise RuntimeError(f"job {self.id} was accepted but not started: {error}")
 
     async def reject(self) -> None:
-        """Leaves the job to other workers."""
+        """Leave the job to other workers."""
         self._offer.answer()
 
 
@@ -148,7 +150,7 @@ class Context:
 
     @property
     def log_context_fields(self) -> dict[str, Any]:
-        """Fields that go with each log record of the job."""
+        """Fields that are added to each log record of the job."""
         return self._log_fields
 
     @log_context_fields.setter
@@ -171,7 +173,7 @@ class Context:
         return self._room
 
     async def connect(self, **options: Any) -> None:
-        """Joins the room; `options` are those of `livekit.rtc.RoomOptions`. A second call does nothing."""
+        """Join the room; `options` are those of `livekit.rtc.RoomOptions`. A second call does nothing."""
         if self.connected:
             return
         if self._fake:
@@ -197,14 +199,14 @@ class Context:
         room.disconnect = disconnect
 
     async def leave(self) -> None:
-        """Leaves the room, if it was joined."""
+        """Leave the room, if it was joined."""
         if self.connected:
             await self._room.disconnect()
 
     def shutdown(self, reason: str = "") -> None:
-        """Ends the job in good order."""
+        """End the job gracefully."""
         self._end(reason or "user requested")
 
     def add_shutdown_callback(self, callback: Callable[..., Any]) -> None:
-        """Has `callback()` or `callback(reason)`, sync or async, called when the job ends."""
+        """Call `callback()` or `callback(reason)`, sync or async, when the job ends."""
         self.shutdown_callbacks.append(callback)

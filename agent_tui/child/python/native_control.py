@@ -1,4 +1,4 @@
-"""The control process of a native file: loads it, says what it is, answers for its functions."""
+"""The control process of a native file: loads it, reports its manifest, and runs its functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .process import HostLink
 
 MODULE = "__mp_main__"
-"""A native file is not run as `__main__`: nothing is captured from its guard, which is for its own use."""
+"""A native file is not run as `__main__`: its guard is for its own use."""
 
 
 class NativeAgent:
@@ -45,7 +45,7 @@ class NativeAgent:
 
 
 def run(link: HostLink) -> None:
-    """Sends `Loading`, then `Manifest` or `Failed`; then serves."""
+    """Send `Loading`, then `Manifest` or `Failed`; then serve."""
     link.say("loading")
     started = time.monotonic()
     try:
@@ -82,7 +82,7 @@ def run(link: HostLink) -> None:
 
 
 def _functions(agent: native.Agent) -> dict[str, dict[str, str]]:
-    """The functions that are options too: their names, and where they are written."""
+    """Return the functions that are also options: their names, and where they are defined."""
     found = {"requestFunc": agent.request_func, "loadFunc": agent.load_func}
     return {
         option: {"value": getattr(function, "__name__", option).strip("<>"), "where": _where(function)}

@@ -1,4 +1,4 @@
-"""The job process of a native file: prewarm, wait, one job, a good end."""
+"""The job process of a native file: prewarm, wait, one job, a graceful end."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agent-tui")
 
 ENTRY_GRACE_S = 1.0
-"""How long an entry function may go on once its job is over, before it is cancelled."""
+"""How long an entry function may continue once its job has ended, in s; then it is cancelled."""
 
 CANCEL_LIMIT_S = 5.0
-"""How long a cancelled entry function may take to end."""
+"""How long a cancelled entry function may take to end, in s."""
 
 
 _loaded: native.Agent | None = None
-"""What the template loaded that this process is a fork of."""
+"""What the template loaded, in a fork of it."""
 
 
 def load(link: HostLink) -> native.Agent:
-    """Loads the file, once: in the forks of the process that did, it is there already."""
+    """Load the file once; in forks of the process that loaded it, it is there."""
     global _loaded
     if _loaded is None:
         _loaded = native.find_agent(loading.run_file(link.spec.file, MODULE), link.spec.file)
@@ -38,7 +38,7 @@ def load(link: HostLink) -> native.Agent:
 
 
 def run(link: HostLink) -> None:
-    """Loads and prewarms (`Loading`, then `Ready` or `Failed`), then serves until the job is over."""
+    """Load and prewarm (`Loading`, then `Ready` or `Failed`), then serve until the job has ended."""
     loop = link.loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     process = native.Process()
@@ -64,7 +64,7 @@ async def _awaited(value: Any) -> Any:
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends what the agent left on the loop, as `asyncio.run` does, but not for ever."""
+    """End what the agent left on the loop, as `asyncio.run` does, but with a time limit."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

@@ -1,9 +1,9 @@
 """Kills the processes that agent-tui leaves behind when it is killed itself.
 
-Started as `python orphans.py FD GRACE_S`; over the socket FD each process arrives as number and pidfd.
-The socket closes when agent-tui ends, however it ends: the processes may then end by themselves, and what
-still runs after GRACE_S seconds is killed with its group. A job that is stopped, ignores signals, or holds
-its interpreter's lock in C code is beyond what its own watchdog, a thread, can do.
+Started as `python orphans.py FD GRACE_S`; each process arrives over the socket FD as number and pidfd. The
+socket closes when agent-tui ends, however it ends: the processes may then end by themselves, and what still
+runs after GRACE_S seconds is killed with its group. A job that is stopped, ignores signals, or holds its
+interpreter's lock in C code is beyond the reach of its watchdog, which is a thread.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def main() -> None:
                 poll.unregister(fd)
                 pid = watched.pop(fd)
                 if deadline is not None:
-                    _kill(pid)  # what it started is nobody's now
+                    _kill(pid)  # its own children are orphans now
                 os.close(fd)
             elif not _receive(sock, poll, watched):
                 poll.unregister(sock)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _receive(sock: socket.socket, poll: "select.poll", watched: dict[int, int]) -> bool:
-    """Takes one process; False at the end of agent-tui."""
+    """Receive one process; return False once agent-tui has ended."""
     try:
         data, fds, _, _ = socket.recv_fds(sock, PID.size, 1)
     except OSError:
@@ -63,7 +63,7 @@ def _receive(sock: socket.socket, poll: "select.poll", watched: dict[int, int]) 
 
 
 def _kill(pid: int, pidfd: int | None = None) -> None:
-    """SIGKILL to a group, and to its leader where a pidfd says that the number is still its own."""
+    """Kill a group, and its leader if a pidfd confirms that the number still belongs to it."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
     if pidfd is not None:

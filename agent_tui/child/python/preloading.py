@@ -1,7 +1,7 @@
-"""What a base takes in for all that is forked from it: modules of others, and memory in good order.
+"""What a base prepares for all processes forked from it: installed modules, and tidy memory.
 
-Nothing of the project's own comes here, and nothing of its environment stays: which variables modules read
-while they were imported is written down, so that the host knows when a base is stale (fork.md §4).
+Nothing of the project comes here, and nothing of its environment stays: the variables that modules read while
+they were imported are recorded, so that the host knows when a base is outdated (fork.md §4).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from typing import Any, ClassVar, Iterable, Iterator
 
 PRELOAD = "livekit.agents.ipc._preload"
-"""The SDK's own warm-up: native libraries, an HTTP client, since 1.8."""
+"""The SDK's own warm-up since 1.8: native libraries, an HTTP client."""
 
 END_OF_TURN = "end-of-turn model"
 """Not a module: the SDK's local end-of-turn weights, 210 MB that jobs with an AgentSession share."""
@@ -28,7 +28,7 @@ _asked: set[str] = set()
 
 
 class _Recorder(type(os.environ)):  # type: ignore[misc]
-    """An environment that notes which variables are asked for; a walk over all of them is no question."""
+    """An environment that records which variables are read; iterating over all of them does not count."""
 
     _walked: ClassVar[set[str]] = set()
 
@@ -56,12 +56,12 @@ def _recorded() -> Iterator[None]:
 
 
 def asked() -> list[str]:
-    """Variables that modules asked for while they were imported here."""
+    """Return the variables that modules read while they were imported here."""
     return sorted(_asked)
 
 
 def preload(name: str) -> bool:
-    """Imports a module of others; False if that fails, which the agent's file will tell better."""
+    """Import an installed module; return False if that fails, which the agent's file reports better."""
     gc.disable()
     step = _STEPS.get(name, importlib.import_module)
     try:
@@ -73,14 +73,14 @@ def preload(name: str) -> bool:
 
 
 def freeze() -> None:
-    """Takes what is loaded out of the collector's sight: a collection in a fork would copy all of it."""
+    """Hide what is loaded from the garbage collector: a collection in a fork would copy all of it."""
     gc.collect()
     gc.freeze()
 
 
 def warm_up_sdk(name: str = PRELOAD) -> None:
-    """The SDK's warm-up. Voice activity detection is small and always there, unless it is switched off; the
-    end-of-turn weights come on demand (`END_OF_TURN`), or with it where the user asks for that.
+    """Run the SDK's warm-up. Voice activity detection is small and always included unless it is switched off;
+    the end-of-turn weights come on demand (`END_OF_TURN`), or now if the user asks for that.
     """
     asked_for = os.environ.get(PRELOAD_SWITCH)
     os.environ[PRELOAD_SWITCH] = "0"
@@ -101,21 +101,21 @@ def warm_up_sdk(name: str = PRELOAD) -> None:
 
 
 def _build_tls_context() -> None:
-    """Build the TLS context that the SDK keeps for its HTTP session: parsing the CA bundle takes 40 ms, and
-    without this each job does it on its event loop, at the latest when it ends.
+    """Build the TLS context that the SDK keeps for its HTTP session: parsing the CA bundle takes 40 ms, which
+    otherwise each job spends on its event loop, at the latest when it ends.
     """
-    with contextlib.suppress(ImportError, AttributeError):  # kept since 1.8
+    with contextlib.suppress(ImportError, AttributeError):  # the SDK keeps it since 1.8
         http_context = importlib.import_module("livekit.agents.utils.http_context")
         build = http_context._ssl_context_for
         before = os.environ.get("SSL_CERT_FILE")
-        http_context._set_default_cert_env()  # as each job has it: the SDK keeps one context per bundle
+        http_context._set_default_cert_env()  # as in each job: the SDK keeps one context per bundle
         build(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         if before is None:
             os.environ.pop("SSL_CERT_FILE", None)
 
 
 def _end_of_turn(name: str) -> None:
-    """The weights in large pages: each fork is 5 times as fast as with 50 000 small ones to copy."""
+    """Load the weights into large pages: forks are 5 times as fast as with 50,000 small ones to copy."""
     if not _switched_off(os.environ.get(PRELOAD_SWITCH)):
         before = {region.start for region in _regions()}
         with contextlib.suppress(ImportError):
@@ -134,10 +134,10 @@ _STEPS = {PRELOAD: warm_up_sdk, END_OF_TURN: _end_of_turn}
 
 
 def give_back_memory() -> None:
-    """Frees what a base that only waits does not need.
+    """Free memory that a waiting base does not need.
 
-    Only mappings that are not writable and hold nothing anonymous are let go (relocated data would be lost);
-    they come back from the file when they are used. Nothing is moved: forks that are there share it.
+    Only mappings that are not writable and hold no anonymous pages are dropped (relocated data would be
+    lost); they are read from the file again when used. Nothing moves: existing forks share it.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -145,7 +145,7 @@ def give_back_memory() -> None:
 
 
 class _Region:
-    """A mapping of this process's."""
+    """A memory mapping of this process."""
 
     __slots__ = ("clean", "large", "size", "start")
 
@@ -158,7 +158,7 @@ class _Region:
 
 
 def _regions() -> list[_Region]:
-    """All mappings; none where the system does not tell."""
+    """Return all mappings; empty if the system does not list them."""
     found = []
     with contextlib.suppress(OSError), open("/proc/self/smaps", encoding="utf-8", errors="replace") as smaps:
         head: list[str] = []
@@ -172,7 +172,7 @@ def _regions() -> list[_Region]:
 
 
 def _advise(advice: int, regions: Iterable[_Region]) -> None:
-    """Where the kernel does not know the advice, nothing happens."""
+    """Advise the kernel; do nothing if it does not know the advice."""
     with contextlib.suppress(OSError, AttributeError):
         madvise = ctypes.CDLL(None).madvise
         for region in regions:

@@ -1,4 +1,4 @@
-"""One child process: takes its spec from the channel, runs one kind of work, ends when the host does."""
+"""One child process: gets its spec from the channel, runs one kind of work, ends when the host does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .records import RecordHandler
 from .snapshots import Snapshot
 
 HOST_LOST_GRACE_S = 8.0
-"""How long a job may take to leave its room after the host has gone; then the group is killed."""
+"""How long a job may take to leave its room after the host has ended, in s; then the group is killed."""
 
 FLUSH_S = 2.0
 HOST_LOST = "agent-tui exited"
@@ -34,21 +34,23 @@ HOST_LOST = "agent-tui exited"
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What the host asks of this process: its first message."""
+    """What this process should do: the first message of the host."""
 
     runtime: str
     kind: str
     process_id: str
     file: str
     folder: str
-    """Where the file lies, links followed, when its generation was loaded: by now it may be another link."""
+    """The folder of the file, links resolved, when its generation was loaded: the link may have changed
+    since.
+    """
     log_level: int
     functions: str
     environ: dict[str, str]
-    """The whole environment that the file is to see; what the process was started with goes."""
+    """The whole environment of the file; it replaces the one that the process was started with."""
     session_end_timeout_ms: int
     request_func: str
-    """The function of the file to ask in place of its own choice; empty for that."""
+    """The name of the file's function that replaces its own choice; empty to keep that."""
     load_func: str
     production: bool
     snapshot: bool
@@ -56,21 +58,21 @@ class ProcessSpec:
 
 
 class HostLink:
-    """The process as the agent's side sees the host: says things, listens, and notices its loss."""
+    """The host as this process sees it: sends, listens, and notices the host's end."""
 
     def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
-        """`records` is the handler that a template has installed, for its fork to go on with."""
+        """`records` is the log handler that a template has installed, for its fork to use."""
         self.spec = spec
         self.say = channel.send
         self.records = records or RecordHandler(spec.log_level)
         self.records.speak_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
-        """The agent's event loop, whose tasks are part of the stacks."""
+        """The agent's event loop, whose tasks belong to the stacks."""
         self.debug_port = 0
-        """Where the job waits for a debugger before its entry function is called; 0 for none."""
+        """The port on which the job waits for a debugger before its entry function; 0 for none."""
         self.host_lost = False
         self.on_host_lost: Callable[[], None] = lambda: None
-        """Called in the reading thread when the host went, after the listener got a `Shutdown`."""
+        """Called in the reading thread when the host has ended, after the listener got a `Shutdown`."""
         self._channel = channel
         self._lock = threading.Lock()
         self._early: list[tuple[str, dict[str, Any]]] = []
@@ -81,7 +83,7 @@ class HostLink:
         self._channel.start(self._receive, self._look_around, self._host_went)
 
     def listen(self, listener: Message) -> None:
-        """Takes all messages from here on, in the reading thread; earlier ones first."""
+        """Handle all messages from now on, in the reading thread; earlier ones first."""
         with self._lock:
             for case, value in self._early:
                 listener(case, value)
@@ -89,11 +91,11 @@ class HostLink:
             self._listener = listener
 
     def fail(self, error: BaseException) -> None:
-        """Tells the host that loading or prewarm failed."""
+        """Report to the host that loading or prewarm failed."""
         self.say("failed", **loading.describe(error, self.spec.file))
 
     def finish(self) -> None:
-        """Writes what is left. With the host gone nobody else ends the processes that the job started."""
+        """Write what is queued. If the host has ended, also end the processes that the job started."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
@@ -132,14 +134,14 @@ class HostLink:
 
 
 def _kill_group() -> None:
-    """SIGKILL to this process and all that it started, if the group is its own."""
+    """Kill this process and everything it started, if it leads its group."""
     if os.getpgid(0) == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def stacks(loop: asyncio.AbstractEventLoop | None) -> str:
-    """The stacks of all threads and of the loop's tasks, newest call last."""
+    """Return the stacks of all threads and of the loop's tasks, newest call last."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     out = io.StringIO()
     for ident, frame in sys._current_frames().items():
@@ -164,11 +166,13 @@ def _set_up_streams() -> None:
 
 
 def _pass_over(signum: int, frame: object) -> None:
-    """The host alone ends children. A handler, unlike SIG_IGN, is not inherited by programs they start."""
+    """Ignore a signal: only the host ends children. Unlike SIG_IGN, programs they start do not inherit
+    this.
+    """
 
 
 def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
-    """What processes of that kind of agent file do, by their own kind; a template loads."""
+    """Return what processes of that runtime do, by their kind; a template loads."""
     from . import lk_control, lk_job, native_control, native_job
 
     kinds: dict[str, dict[str, Callable[[HostLink], object]]] = {
@@ -188,9 +192,9 @@ def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
 
 
 def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
-    """The spec; until they come, imports what the host has it prepare.
+    """Return the spec; until it comes, import what the host asks for.
 
-    What starts threads that a fork would lose is told in `unsafe`: the module, and whose threads they are.
+    `unsafe` names a module that starts threads which a fork would lose, and whose threads they are.
     """
     while (message := channel.read_message()) is not None:
         case, value = message
@@ -206,7 +210,7 @@ def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
 
 
 def main(fd: int) -> NoReturn:
-    """Runs this process to its end; a base or template goes on in each of its forks."""
+    """Run this process to its end; a base or template continues in each of its forks."""
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
     records: RecordHandler | None = None
@@ -233,7 +237,7 @@ def main(fd: int) -> NoReturn:
 
 
 def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool = False) -> None:
-    """Makes the process what the agent's file expects; in the fork of a template most of it is there."""
+    """Set up the process as the agent's file expects; in a template's fork, most of that is done."""
     _set_up_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _pass_over)
@@ -268,7 +272,7 @@ def _become_base(channel: Channel, unsafe: list[str]) -> None:
 
 
 def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
-    """Loads the file; `Failed` and the end if it does not load."""
+    """Load the file; send `Failed` and end if it does not load."""
     link = HostLink(channel, spec)
     _set_up(channel, spec, link)
     open_before, drawn = fork_safety.descriptors(), list[str]()
@@ -293,8 +297,8 @@ def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
 
 
 def _exit(code: int) -> NoReturn:
-    """Leaves as the interpreter does, thread joins and atexit functions included, but without taking the
-    modules apart: with an SDK loaded that takes half a second and tells nobody anything.
+    """Exit as the interpreter does, with thread joins and atexit functions, but without tearing down the
+    modules: with an SDK loaded that takes half a second and has no effect.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

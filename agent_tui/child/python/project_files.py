@@ -1,4 +1,4 @@
-"""Which modules are the project's own, what they import of others, and which names they share with these."""
+"""Which modules belong to the project, what they import of installed packages, and which names clash."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 @functools.lru_cache(maxsize=None)
 def is_project_file(path: str) -> bool:
-    """True for the project's own source: neither an installed package, nor Python's, nor ours."""
+    """Return True for the project's source: not an installed package's, Python's, or agent-tui's."""
     path = os.path.abspath(path)
     return path.endswith(".py") and not path.startswith(HERE) and is_project_folder(os.path.dirname(path))
 
 
 def is_project_folder(path: str) -> bool:
-    """True for a folder that may hold the project's own modules."""
+    """Return True for a folder that may hold the project's modules."""
     if not _INSTALLED.isdisjoint(path.split(os.sep)) or path.endswith(".zip"):
         return False
     return not os.path.join(path, "").startswith(_STANDARD)
 
 
 def mark_loaded() -> None:
-    """What is loaded by now is others', for `loaded_files`.
+    """Mark what is loaded now as not the project's, for `loaded_files`.
 
-    `sys.modules` is in the order of insertion, and this module goes to its end as the mark. A set of the
+    `sys.modules` keeps the order of insertion, and this module moves to its end as the mark. A set of the
     names would touch each of them, and so copy megabytes of a base's memory into every fork.
     """
     sys.modules[__name__] = sys.modules.pop(__name__)
 
 
 def loaded_files(file: str) -> list[str]:
-    """Absolute paths of the project's modules loaded since `mark_loaded`, the agent's file first."""
+    """Return the absolute paths of the project's modules loaded since `mark_loaded`, the agent's file
+    first.
+    """
     new = list(itertools.takewhile(lambda name: name != __name__, reversed(sys.modules)))
     paths = {getattr(sys.modules[name], "__file__", None) for name in new}
     own = {os.path.abspath(path) for path in paths if isinstance(path, str) and is_project_file(path)}
@@ -59,7 +61,7 @@ def loaded_files(file: str) -> list[str]:
 
 
 def project_roots() -> list[str]:
-    """Where the project's own modules are found: entries of `sys.path`, and what editable installs map."""
+    """Return where the project's modules are found: entries of `sys.path`, and what editable installs map."""
     roots = [os.path.abspath(each) for each in sys.path]
     for finder in sys.meta_path:
         name = getattr(finder, "__module__", "")
@@ -70,13 +72,13 @@ def project_roots() -> list[str]:
 
 
 def package_folders() -> list[str]:
-    """Where installed packages are found."""
+    """Return where installed packages are found."""
     folders = [each for each in sys.path if os.path.isdir(each)]
     return [each for each in folders if not _INSTALLED.isdisjoint(each.split(os.sep))]
 
 
 class ThirdPartyImports:
-    """While it is entered, notes which modules of others the project's own code imports, in order."""
+    """While entered, records which installed modules the project's code imports, in order."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -91,7 +93,7 @@ class ThirdPartyImports:
 
     @property
     def names(self) -> list[str]:
-        """Modules with a file of their own that is not the project's."""
+        """Installed modules with a file."""
         return [name for name in self._names if _is_third_party(sys.modules.get(name))]
 
     def _note(
@@ -122,7 +124,7 @@ def _is_third_party(module: Any) -> bool:
 
 
 def modules_named(folders: list[str], among: Container[str]) -> set[str]:
-    """Those names for which the folders have a module or a package."""
+    """Return the names for which the folders have a module or a package."""
     found = set()
     for folder in folders:
         try:
@@ -138,7 +140,9 @@ def modules_named(folders: list[str], among: Container[str]) -> set[str]:
 
 
 def unshadow(folders: list[str]) -> None:
-    """Forgets modules of others that the project's own hide: plain Python would have found the own first."""
+    """Forget installed modules that the project's own modules hide: plain Python would have found those
+    first.
+    """
     for name in modules_named(folders, sys.modules) - set(sys.stdlib_module_names):
         if _is_third_party(sys.modules.get(name)):
             for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
@@ -146,25 +150,25 @@ def unshadow(folders: list[str]) -> None:
 
 
 PROJECT = "_project"
-"""The package under which the project's own modules of those names are loaded."""
+"""The package under which the project's modules with such names are loaded."""
 
 _EARLY = {"abc", "codecs", "encodings", "genericpath", "importlib", "io", "ntpath", "os", "posixpath", "site"}
-"""Loaded before Python looks at the project's folder, as those built in are: the standard ones win."""
+"""Loaded before Python searches the project's folder, as built-in ones are: the standard modules win."""
 
 _SHADOWABLE = sys.stdlib_module_names - _EARLY - set(sys.builtin_module_names)
 
 
 def shadowing_names(folders: list[str]) -> set[str]:
-    """The names of the standard library's that are the project's as well."""
+    """Return the names that both the standard library and the project have."""
     return modules_named(folders, _SHADOWABLE)
 
 
 def separate_shadows(folders: list[str]) -> None:
-    """Give the project's modules that are named like the standard library's (`queue.py`) to its code only.
+    """Serve project modules named like the standard library's (`queue.py`) to the project's code only.
 
-    `python agent.py` gives such a module to all code that imports the name from then on, asyncio and
-    installed packages included, which then fail. From here on the project's own code gets the project's
-    module, under a name of its own in `sys.modules`, and all other code the standard library's.
+    `python agent.py` serves such a module to all code that imports the name from then on, asyncio and
+    installed packages included, which then fail. From now on the project's code gets the project's module,
+    under another name in `sys.modules`, and all other code the standard library's.
     """
     shadowing = shadowing_names(folders)
     if not shadowing:
@@ -188,7 +192,7 @@ def separate_shadows(folders: list[str]) -> None:
 
 
 class _StandardFinder:
-    """Finds the standard library's modules of those names, past the project's folders."""
+    """Finds the standard library's modules of those names, bypassing the project's folders."""
 
     def __init__(self, names: set[str], folders: list[str]) -> None:
         self._names = names

@@ -21,7 +21,7 @@ _plain = logging.Formatter()
 
 
 def _portable(value: object) -> object:
-    """JSON as it is, where it is small and plain; else its text."""
+    """Return small plain values for JSON as they are, others as text."""
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63):
         return value
     if isinstance(value, float):
@@ -43,7 +43,7 @@ def _fields(values: dict[Any, object]) -> dict[str, object]:
 
 
 class RecordHandler(logging.Handler):
-    """Sends records to the host. Never blocks; `context` fields go with each record that lacks them."""
+    """Sends records to the host. Never blocks; `context` fields are added to each record that lacks them."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -51,7 +51,7 @@ class RecordHandler(logging.Handler):
         self.context: list[dict[str, Any]] = []
 
     def speak_to(self, channel: Channel) -> None:
-        """Sends records there from now on."""
+        """Send records to this link from now on."""
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -74,9 +74,9 @@ class RecordHandler(logging.Handler):
             self.handleError(record)
 
     def install(self) -> None:
-        """Puts this handler on the root logger, again if the agent's set-up threw it out.
+        """Put this handler on the root logger, again if the agent's set-up removed it.
 
-        Plain console handlers on the root are taken off: each of their lines would be shown twice.
+        Plain console handlers on the root logger are removed: each of their lines would appear twice.
         """
         root = logging.getLogger()
         for handler in list(root.handlers):

@@ -1,9 +1,9 @@
-"""The project's own modules as they were when their generation was loaded.
+"""The project's modules as they were when their generation was loaded.
 
-The host hands over one file descriptor: 16 digits with the length of an index, the index (JSON: path →
-[offset, size], and the modules that were missing), then the contents. What is in it is served from there,
-lazy imports and traceback lines included, and never from bytecode files: those go stale within a second (two
-saves of one size). What was missing stays missing: it was saved for a later generation.
+The host passes one file descriptor: 16 digits with the length of an index, the index (JSON: path → [offset,
+size], and the modules that were missing), then the contents. What it holds is served from there, lazy imports
+and traceback lines included, and never from bytecode files, which can be stale for a second (two saves of one
+size). Missing modules stay missing: they were saved for a later generation.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ codes: dict[Key, CodeType] = {}
 """Compiled modules. A base keeps them for all generations that are forked from it."""
 
 fresh: set[Key] = set()
-"""Those of them that were compiled in this process."""
+"""Keys of those that were compiled in this process."""
 
 
 class Snapshot:
-    """The index of a snapshot; contents are read when they are asked for."""
+    """The index of a snapshot; contents are read on demand."""
 
     def __init__(self, fd: int | None) -> None:
-        """Takes the descriptor over; None is an empty snapshot: everything is as it is on disk."""
+        """Own the descriptor; None is an empty snapshot: everything comes from the disk."""
         self._fd: int | None = None
         self._places: dict[str, list[int]] = {}
         self._base = HEAD
         self.missing: set[str] = set()
-        """Modules, without suffix, that are not part of the generation, whatever is on disk by now."""
+        """Modules, without suffix, that are not part of the generation, whatever is on disk now."""
         self.folders: set[str] = set()
-        """Every folder that has a module of the snapshot somewhere below it."""
+        """Every folder that has a module of the snapshot at any depth."""
         self.served: set[str] = set()
-        """Every folder whose imports the snapshot serves: those, and where something is missing."""
+        """Every folder whose imports the snapshot serves: `folders`, and those where something is missing."""
         if fd is not None:
             self.read_index(fd)
 
     def read_index(self, fd: int) -> None:
-        """Takes the descriptor over, in place of the one before it: a template's fork gets one with more."""
+        """Own another descriptor in place of the one before: a template's fork gets one with more modules."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd = fd
@@ -73,7 +73,7 @@ class Snapshot:
         return path in self._places
 
     def read(self, path: str) -> bytes | None:
-        """A file's content; None for one that is not part of it."""
+        """Return a file's content; None if it is not part of the snapshot."""
         place = self._places.get(path)
         if place is None or self._fd is None:
             return None
@@ -81,7 +81,7 @@ class Snapshot:
 
 
 def _pread(fd: int, size: int, offset: int) -> bytes:
-    """All of it: one call reads no more than 2 GiB, and may read less."""
+    """Return the whole range: one call reads at most 2 GiB, and may read less."""
     data = os.pread(fd, size, offset)
     while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
         data += more
@@ -89,7 +89,7 @@ def _pread(fd: int, size: int, offset: int) -> bytes:
 
 
 def compiled(path: str, content: bytes) -> CodeType:
-    """The content's code object, from before if it was compiled before; its lines are kept for tracebacks."""
+    """Return the content's code object, compiled once; its lines are kept for tracebacks."""
     key = path, hashlib.sha1(content, usedforsecurity=False).hexdigest()
     _keep_lines(path, content)
     code = codes.get(key)
@@ -100,7 +100,7 @@ def compiled(path: str, content: bytes) -> CodeType:
 
 
 def take_fresh() -> list[tuple[Key, bytes]]:
-    """What was compiled here since the last call, for a base to keep."""
+    """Return what was compiled here since the last call, for a base to keep."""
     taken = []
     for key in fresh:
         with contextlib.suppress(ValueError):  # nested too deeply: it is compiled again
@@ -110,7 +110,7 @@ def take_fresh() -> list[tuple[Key, bytes]]:
 
 
 def absorb(packed: Iterable[tuple[Key, bytes]]) -> None:
-    """Keeps code objects that another process of this interpreter compiled; the file's older ones go."""
+    """Keep code objects that another process of this interpreter compiled; drop the file's older ones."""
     for key, data in packed:
         for old in [each for each in codes if each[0] == key[0] and each != key]:
             del codes[old]
@@ -118,16 +118,18 @@ def absorb(packed: Iterable[tuple[Key, bytes]]) -> None:
 
 
 def _keep_lines(path: str, content: bytes) -> None:
-    """`linecache` prefers the disk, which may be newer, but for an entry without a time."""
+    """Keep a file's lines for tracebacks: `linecache` prefers the disk, which may be newer, except for an
+    entry without a time.
+    """
     try:
         text = importlib.util.decode_source(content)
-    except Exception:  # some codecs have errors of their own
-        return  # the compiler says what is wrong with it
+    except Exception:  # some codecs raise errors of their own
+        return  # the compiler reports what is wrong with it
     linecache.cache[path] = (len(content), None, text.splitlines(keepends=True), path)
 
 
 class _Finder(importlib.machinery.FileFinder):
-    """Finds what the snapshot has, whatever became of it on disk, and all else as Python does."""
+    """Finds what the snapshot has, whatever is on disk, and leaves everything else to Python."""
 
     snapshot: Snapshot
 
@@ -175,7 +177,7 @@ def _hook(snapshot: Snapshot) -> Any:
 
 
 def install(snapshot: Snapshot) -> None:
-    """Has imports of the project's own modules served by the snapshot, and compiled only here."""
+    """Serve imports of the project's modules from the snapshot, compiled only here."""
     loader: Any = importlib.machinery.SourceFileLoader
     get_code, get_data = loader.get_code, loader.get_data
 

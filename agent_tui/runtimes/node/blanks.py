@@ -1,7 +1,7 @@
-"""Blank processes: Node with the SDK loaded, started ahead, which get the agent's file late.
+"""Blank processes: Node with the SDK loaded, started in advance, which get the agent's file later.
 
-Node cannot fork, and importing the SDK takes most of a second of processor time (conversation.md §6): a blank
-that is in stock runs a saved file some milliseconds later.
+Node cannot fork, and importing the SDK takes almost a second of CPU time (conversation.md §6): a blank in
+stock runs a saved file within milliseconds.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, sy
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
 
 STOCK = 2
-"""A load takes two: one checks the file, the other becomes the first warm job process."""
+"""A load uses two: one checks the file, the other becomes the first warm job process."""
 
 STOCK_WHILE_BUSY = 3
 OFTEN_S = 10.0
-"""Two loads within this time say that saves are frequent."""
+"""Two loads within this time, in s, mean that saves are frequent."""
 
 REFILL_AFTER_S = 0.5
-"""What was just started from the stock must not share the processor with its replacement: two that import the
-SDK meanwhile take a save from 0.2 s to 0.5 s.
+"""What was just started from the stock must not share the CPU with its replacement: two blanks that import
+the SDK at the time of a save slow it from 0.2 s to 0.5 s.
 """
 
 MOST_REFILL_S = 2.0
-"""The stock waits no longer than that, even if one blank is taken after the other."""
+"""The longest pause before the stock is refilled, even if one blank after the other is claimed."""
 
 MOST_DEATHS = 3
-"""Blanks that ended by themselves in a row; then none is started ahead until one is asked for."""
+"""Blanks in a row that exited unexpectedly; then none is started in advance until one is needed."""
 
 IMPORT_LIMIT_S = 60.0
 """As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
@@ -51,16 +51,16 @@ _ENDED_BY = {BY_ITSELF: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
 COMPILE_CACHE_SINCE = 22
 
 _READ_BY_NODE = ("NODE_", "LD_", "SSL_", "TZ", "LANG", "LC_", "UV_", "OPENSSL_", "TSX_", "ESBUILD_")
-"""Prefixes of variables that matter before a blank gets the agent's own environment."""
+"""Prefixes of variables that matter before a blank gets the agent's environment."""
 
 _SERVER = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
-"""Variables that agent-tui itself sets once it has a server: code reads them when it connects."""
+"""Variables that agent-tui sets once it has a server: code reads them when it connects."""
 
 
 def blank_command(
     node: NodeInterpreter, cwd: Path, environ: Mapping[str, str], preload: Sequence[str] = ()
 ) -> Command:
-    """Return how a blank is started."""
+    """Return the command that starts a blank."""
     main = "main.mjs" if node.is_esm else "main.cjs"
     config = {
         "sdk": str(node.package),
@@ -76,9 +76,10 @@ def blank_command(
 
 
 def _compile_cache(node: NodeInterpreter, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what lets Node keep compiled code: it saves a fifth of the SDK's import, from Node 22 on.
+    """Return the variables that let Node cache compiled code: from Node 22 on, the SDK's import is a fifth
+    faster.
 
-    The agent's code sees its own environment.
+    The agent's code gets its own environment.
     """
     if int(node.version.split(".")[0] or 0) < COMPILE_CACHE_SINCE:
         return {}
@@ -90,7 +91,7 @@ def _compile_cache(node: NodeInterpreter, environ: Mapping[str, str]) -> Mapping
 
 
 class Blank:
-    """One blank, from its start until it is given a file or ends."""
+    """One blank, from its start until it gets a file or ends."""
 
     kind = ProcessKind.BLANK
     generation = 0
@@ -108,7 +109,9 @@ class Blank:
         has_packages: bool = False,
         since: float = 0.0,
     ) -> None:
-        """`has_packages`: it imports more than the SDK ahead. `since` is when it was started, monotonic."""
+        """`has_packages`: it also imports the project's packages. `since` is when it was started,
+        monotonic.
+        """
         self.id = f"k{number}"
         self.environ = environ
         self.has_packages = has_packages
@@ -123,7 +126,7 @@ class Blank:
         return self.process.pid
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether what it has imported would have read the same from this environment."""
+        """Return whether what it has imported would have read the same values from this environment."""
         differ = {name for name, _ in self.environ.items() ^ environ.items() if name not in _SERVER}
         return not (differ if self.has_packages else any(each.startswith(_READ_BY_NODE) for each in differ))
 
@@ -145,8 +148,8 @@ class Blanks:
         first: Started | None = None,
         first_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`first` is a blank that was started already, in `first_environ`. Without `ahead` no other is
-        started before it is asked for.
+        """`first` is a blank that was started before, in `first_environ`. Without `ahead`, none is started
+        before it is needed.
         """
         self.method = StartMethod.BLANK if ahead else StartMethod.SPAWN
         self._node = node
@@ -160,11 +163,11 @@ class Blanks:
         self._numbers = itertools.count(1)
         self._stock: list[Blank] = []
         self._importing: set[Blank] = set()
-        """Those that still import the SDK, claimed ones included."""
+        """Blanks that are still importing the SDK, claimed ones included."""
         self._preload: tuple[str, ...] = ()
         self._environ: Mapping[str, str] = first_environ or {}
         self._loads = (-OFTEN_S, -2 * OFTEN_S)
-        """When the last two loads took a blank, monotonic."""
+        """When the last two loads claimed a blank, monotonic."""
         self._deaths = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._refill: asyncio.TimerHandle | None = None
@@ -178,10 +181,10 @@ class Blanks:
         return tuple(self._stock)
 
     def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
-        """Return a blank for that environment: the one of the stock that is farthest, else a new one.
+        """Return a blank for that environment: the most advanced one in stock, else a new one.
 
-        Its new owner gives it its spec once it is `ready`, or gives it back. Raise OSError, also for a
-        project that has no SDK any more.
+        Its owner sends it a spec once it is `ready`, or gives it back. Raise OSError, also for a project that
+        no longer has an SDK.
         """
         if kind is ProcessKind.CONTROL:
             self._loads = (self._clock.monotonic(), self._loads[0])
@@ -200,7 +203,7 @@ class Blanks:
         return blank
 
     def give_back(self, blank: Blank) -> None:
-        """Take a blank back that was claimed and got no spec."""
+        """Return a claimed blank that got no spec to the stock."""
         self._stock.insert(0, blank)
         if self._closing:
             self._end(blank, "agent-tui is stopping")
@@ -213,11 +216,13 @@ class Blanks:
             self._refill_later()
 
     def leaves(self, blank: Blank) -> None:
-        """A claimed blank gets its spec now: from here on its channel is its owner's."""
+        """Leave a claimed blank's channel to its owner, who sends it a spec now."""
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:
-        """End the stock if what it was made of changed on disk. Raise OSError if none can be made."""
+        """End the stock if what it was made from changed on disk. Raise OSError if no blank can be
+        started.
+        """
         try:
             node = with_packages(self._node, self._file)
         except UserError as error:
@@ -230,24 +235,26 @@ class Blanks:
             self._end(each, "the project's packages changed")
 
     def _stamps_now(self) -> Mapping[str, int]:
-        """Return when what a blank reads of the project was changed: settings of packages and of tsx."""
+        """Return the modification times of what a blank reads of the project: settings of packages and of
+        tsx.
+        """
         folders = (str(self._file.parent), str(self._cwd))
         settings = list(settings_files(folders))
         chains = [path for each in settings if each.endswith("tsconfig.json") for path, _ in extended(each)]
         return {path: _changed_at(Path(path)) for path in (*settings, *chains)}
 
     def learn(self, packages: Sequence[str]) -> None:
-        """Preload what the project's code imports of others in the blanks to come."""
+        """Let future blanks preload the installed packages that the project imports."""
         self._preload = tuple(packages)
 
     def discard(self, why: str) -> None:
-        """End the stock: what it was made of changed."""
+        """End the stock because what it was made from has changed."""
         for each in tuple(self._stock):
             self._end(each, why)
         self._refill_later()
 
     def kill(self, reason: str) -> None:
-        """End the stock now; no other blank is started."""
+        """End the stock now, and start no other blank."""
         self._closing = True
         if self._refill is not None:
             self._refill.cancel()
@@ -310,7 +317,7 @@ class Blanks:
         self._tell(blank, ProcessState.STARTING)
 
     def _readable(self, blank: Blank) -> None:
-        """It says one line, `blank_ready`, or it ended."""
+        """Handle a blank's only line, `blank_ready`, or its end."""
         try:
             data = blank.process.sock.recv(65_536)
         except BlockingIOError:
@@ -321,14 +328,14 @@ class Blanks:
         if not blank.ready.done():
             blank.ready.set_result(None)
             if not data:
-                self._preload = ()  # what it imported ahead may have ended it
+                self._preload = ()  # what it imported in advance may have ended it
         if data and blank in self._stock:
             self._tell(blank, ProcessState.IDLE)
         elif not data and blank in self._stock:
             self._deaths += 1
             self._end(blank, BY_ITSELF)
         elif not data:
-            self.leaves(blank)  # its owner reads that it ended
+            self.leaves(blank)  # its owner reads its end
         self._refill_later()
 
     def _end(self, blank: Blank, reason: str) -> None:
@@ -341,7 +348,7 @@ class Blanks:
         task.add_done_callback(self._tasks.discard)
 
     async def _reap(self, blank: Blank, reason: str) -> None:
-        blank.started.ends.attach(blank.id, self._sink)  # what it said says why it ended
+        blank.started.ends.attach(blank.id, self._sink)  # its output says why it ended
         exit = await blank.process.wait()
         blank.started.ends.close_channels()
         self._tell(blank, ProcessState.ENDED, reason, exit.exit_code, exit.signal)

@@ -1,7 +1,7 @@
 """A Node child: a blank that becomes a process of the agent once it is ready.
 
-Until then it is only claimed: a child that is ended before it got its spec goes back to the stock, since
-importing the SDK is what costs. And nothing may be sent while the SDK's job main takes the channel over
+Until then it is only claimed: a child that is ended before it got its spec returns to the stock, since
+importing the SDK is what takes time. Nothing may be sent while the SDK's job main takes over the channel
 (agents-js.md §8.4).
 """
 
@@ -46,7 +46,7 @@ class NodeChild:
         spec: bytes,
         initialize: bytes,
     ) -> None:
-        """`initialize` is the line that starts the SDK's main; empty where there is none."""
+        """`initialize` is the line that starts the SDK's main; empty if there is none."""
         self._blank = blank
         self._blanks = blanks
         self._traits = traits
@@ -56,7 +56,7 @@ class NodeChild:
         self._spec = spec
         self._initialize = initialize
         self._lines: asyncio.Future[_Lines | None] = asyncio.get_running_loop().create_future()
-        """None when the blank went back to the stock."""
+        """None if the blank went back to the stock."""
         blank.ready.add_done_callback(lambda _: self._begin())
 
     @property
@@ -68,7 +68,7 @@ class NodeChild:
         return self._traits
 
     def send(self, message: ToChild) -> None:
-        # Before it has its spec there is nobody to send to: callers wait until it is ready.
+        # Before it has its spec there is no one to send to: callers wait until it is ready.
         if self._lines.done() and (lines := self._lines.result()) is not None:
             lines.send(message)
 
@@ -101,8 +101,9 @@ class NodeChild:
 
 
 class _Lines(LineChild):
-    """Holds messages back from the spec until the child is ready. What must arrive while the main
-    thread is blocked has its own channel."""
+    """Holds back messages from the spec until the child is ready. What must arrive while the main thread is
+    blocked goes through a side channel.
+    """
 
     def __init__(
         self,
@@ -132,17 +133,17 @@ class _Lines(LineChild):
             if isinstance(message, StartJob):
                 self._waits_for_debugger = message.debug_port != 0
             elif isinstance(message, Shutdown) and self._waits_for_debugger:
-                self._send_aside(b"resume\n")  # its main thread reads nothing while it waits
+                self._send_aside(b"resume\n")  # its main thread reads nothing while it waits for a debugger
 
     def _send_aside(self, line: bytes) -> None:
         if self._side is not None:
-            with contextlib.suppress(OSError):  # it is gone, or has not answered for very long
+            with contextlib.suppress(OSError):  # it has ended, or has not read for very long
                 self._side.send(line)
 
     def _deliver(self, message: FromChild) -> None:
         match message:
             case Loading():
-                # The child listened for its spec only; Node keeps this line until the job main listens.
+                # The child only listened for its spec; Node keeps this line until the job main listens.
                 self.send_line(self._initialize)
             case Ready() | Manifest() | Failed():
                 held, self._held = self._held, None

@@ -1,4 +1,4 @@
-"""What the host and a Node child say, on the channel that Node itself speaks (agents-js.md §8).
+"""The messages between the host and a Node child, on the channel that Node itself uses (agents-js.md §8).
 
 The SDK's job main has its own messages, in camel case. Those of `child/node/` are the Python children's.
 """
@@ -17,7 +17,7 @@ from agent_tui.model.logs import LogLevel, LogSink, LogSource, LogStream
 from agent_tui.runtimes.channel import ForkMessage, decode, encode, encode_line
 
 ASKED = (None, "", "shutdownRequest", "shutdown request")
-"""What SDKs before 1.8 give as the reason of a job that was asked to end."""
+"""The reasons that SDKs before 1.8 give for a job that was asked to end."""
 
 
 def job_json(job: bytes) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def job_json(job: bytes) -> dict[str, Any]:
 
 
 class NodeDialect:
-    """The messages of one child."""
+    """Encodes and decodes the messages of one child."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class NodeDialect:
                 return [ch.ShutdownAck()]
             case "exiting":
                 return [ch.Exiting(self._exit_reason(value.get("reason")))]
-            case "shuttingDown" | "done":  # SDKs before 1.8 say only `done`
+            case "shuttingDown" | "done":  # SDKs before 1.8 only send `done`
                 told, self._is_shutting_down = self._is_shutting_down, True
                 return [] if told else [ch.ShuttingDown()]
             case "inferenceRequest":

@@ -1,4 +1,4 @@
-"""Which Node runs an agents-js file, with which copy of the SDK, and what reads its TypeScript."""
+"""Finds the Node that runs an agents-js file, the copy of the SDK, and what runs its TypeScript."""
 
 import json
 import os
@@ -16,23 +16,23 @@ OLDEST_NODE = 20
 OLDEST_SDK = (1, 5)
 PACKAGE = "@livekit/agents"
 STRIPS_SINCE = (22, 7)
-"""From here on Node can strip types and transform enums (`--experimental-transform-types`)."""
+"""From this version on, Node can strip types and transform enums (`--experimental-transform-types`)."""
 
 TYPE_STRIPPING = "Node's type stripping"
 
 MOST_BYTES = 2**20
-"""Of a package.json."""
+"""Most bytes of a package.json."""
 
 _QUESTION = "console.log(JSON.stringify([process.versions.node, process.execPath]))"
 _HAS_IMPORTS = re.compile(rb"^\s*(import\b(?!\s*\()|export\b)", re.MULTILINE)
 
 Ask = Callable[[Path, Mapping[str, str]], tuple[str, Path]]
-"""Asks a Node for its version and its real path; raises OSError or ValueError."""
+"""Queries a Node for its version and real path; raises OSError or ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInterpreter(Interpreter):
-    """The Node that runs the agent, and what it runs it with."""
+    """The Node that runs the agent, and what it needs for that."""
 
     package: Path = Path()
     """The folder of the SDK that the agent's file imports, links resolved."""
@@ -40,13 +40,13 @@ class NodeInterpreter(Interpreter):
     is_esm: bool = True
     """Whether the agent's file is an ES module; else it requires the SDK's CommonJS build."""
     tsx: Path | None = None
-    """The project's own tsx, for a TypeScript file."""
+    """The project's tsx, for a TypeScript file."""
     flags: tuple[str, ...] = ()
-    """Node's own, for a TypeScript file without tsx."""
+    """Node's flags, for a TypeScript file without tsx."""
 
     @property
     def typescript(self) -> str:
-        """What reads TypeScript: `tsx`, `strip` (Node itself), or nothing."""
+        """What runs TypeScript: `tsx`, `strip` (Node itself), or nothing."""
         return "tsx" if self.tsx else "strip" if self.flags else ""
 
     def chosen(self) -> InterpreterChosen:
@@ -62,9 +62,9 @@ class NodeInterpreter(Interpreter):
 def find_node(
     file: Path, environ: Mapping[str, str], node: str | None = None, ask: Ask | None = None
 ) -> NodeInterpreter:
-    """Return the first Node that will do, and what runs the file; blocks while it asks.
+    """Return the first Node that can run the file, and what it needs for that; blocks.
 
-    Raise UserError when no Node, SDK, or reader of TypeScript will do.
+    Raise UserError if there is no usable Node, SDK, or way to run TypeScript.
     """
     real = Path(os.path.realpath(file))
     find_package(real)
@@ -95,7 +95,7 @@ def find_node(
 
 
 def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
-    """Return that Node with what the file (links resolved) finds around it now. Raise UserError."""
+    """Return the Node with the packages that the file (links resolved) finds now. Raise UserError."""
     package, sdk_version = find_package(file)
     numbers = tuple(int(each) for each in node.version.split(".")[:2])
     tsx, flags = find_typescript(file, numbers, node.version)
@@ -107,7 +107,7 @@ def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
 
 
 def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Yield the Nodes to ask, in order; `--node` alone where it is given. `file` has its links resolved."""
+    """Yield the Nodes to query, in order; only `--node` if given. `file` has its links resolved."""
     if node:
         yield (named("node", node, environ), "--node")
         return
@@ -128,7 +128,7 @@ def _nvm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[
     wanted, where = _wanted(file)
     if not wanted:
         wanted, where = _first_line(folder / "alias" / "default"), "default"
-    for _ in range(5):  # an alias may name another one
+    for _ in range(5):  # an alias may name another alias
         named = _first_line(folder / "alias" / wanted) if wanted else ""
         if not named:
             break
@@ -156,7 +156,7 @@ def _fnm(file: Path, environ: Mapping[str, str], home: Path | None) -> Iterator[
 
 
 def _wanted(file: Path) -> tuple[str, str]:
-    """Return the version that the project names, and where."""
+    """Return the version that the project names, and the file that names it."""
     for folder in file.parents:
         for name in (".nvmrc", ".node-version"):
             if version := _first_line(folder / name):
@@ -174,7 +174,7 @@ def _first_line(path: Path) -> str:
 
 
 def _newest(folder: Path, wanted: str) -> Path | None:
-    """Return the newest installed version that starts with what is wanted (`22`, `v20.11`)."""
+    """Return the newest installed version that starts with the wanted one (`22`, `v20.11`)."""
     try:
         installed = [each for each in folder.iterdir() if re.fullmatch(r"v\d+(\.\d+)*", each.name)]
     except OSError:
@@ -185,7 +185,7 @@ def _newest(folder: Path, wanted: str) -> Path | None:
 
 
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
-    """Start a Node once, and ask for its version and its real path."""
+    """Run a Node and return its version and real path."""
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
     answer = answer_of([str(path), "-e", _QUESTION], plain)
     if not isinstance(answer, list) or len(answer) != 2:
@@ -198,9 +198,9 @@ def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
 
 
 def find_package(file: Path) -> tuple[Path, str]:
-    """Return the SDK's folder, found as Node finds it from the file's folder up, and its version.
+    """Return the SDK's folder, found as Node finds it, and its version.
 
-    Raise UserError if there is none, or one that is too old.
+    Raise UserError if there is none, or if it is too old.
     """
     folder = _package(file, PACKAGE)
     if folder is None:
@@ -239,7 +239,7 @@ def find_typescript(file: Path, node: tuple[int, ...], version: str) -> tuple[Pa
 
 
 def is_esm(file: Path, *, with_tsx: bool = False) -> bool:
-    """Return whether Node takes the file for an ES module."""
+    """Return whether Node treats the file as an ES module."""
     suffix = file.suffix.lower()
     if suffix in (".mjs", ".mts"):
         return True
@@ -253,7 +253,7 @@ def is_esm(file: Path, *, with_tsx: bool = False) -> bool:
             break
     if with_tsx:
         return False
-    try:  # Node looks for import and export, too
+    try:  # Node also checks for import and export
         return _HAS_IMPORTS.search(file.read_bytes()) is not None
     except OSError:
         return True
@@ -268,7 +268,7 @@ def _package(file: Path, name: str) -> Path | None:
 
 
 def _home(file: Path) -> Path:
-    """Return the folder in which to install something for the file."""
+    """Return the folder in which to install a package for the file."""
     return next((each for each in file.parents if (each / "package.json").is_file()), file.parent)
 
 

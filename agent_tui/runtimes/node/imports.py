@@ -1,7 +1,7 @@
-"""What a JavaScript or TypeScript file imports, read from its text, and which project files those are.
+"""The imports of a JavaScript or TypeScript file, found in its text, and the project's files that they run.
 
-More than it imports does no harm, so comments and strings are not told apart from code. What only Node knows
-(packages of a workspace, conditions) the manifest of a load tells.
+Extra imports do no harm, so comments and strings are treated like code. What only Node knows (packages of a
+workspace, conditions) comes from a load's manifest.
 """
 
 import itertools
@@ -19,13 +19,13 @@ MOST_SCANNED = 2**20
 
 MOST_NAMES = 10_000
 SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".mjs", ".cjs", ".jsx", ".json")
-"""Of the files that an import without one may mean, in order."""
+"""The suffixes that an import without one may mean, in order."""
 
 TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".jsx": (".tsx",)}
 """What a written suffix may stand for in a TypeScript project."""
 
 MOST_EXTENDED = 8
-"""Files of a chain of `extends` in tsconfig.json."""
+"""Most files in a chain of `extends` in tsconfig.json."""
 
 SETTINGS = (
     "package.json",
@@ -33,8 +33,8 @@ SETTINGS = (
     "node_modules/.package-lock.json",
     "node_modules/@livekit/agents/package.json",
 )
-"""Files of a folder at or above a module that change how it is read, or which packages it gets. The third one
-is what npm writes once it has installed something.
+"""Files in a folder at or above a module that change how it is read, or which packages it gets. npm writes
+the third one when it has installed something.
 """
 
 _SPECIFIER = re.compile(
@@ -44,7 +44,7 @@ _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
 Paths = tuple[str, Mapping[str, tuple[str, ...]]]
-"""Of a tsconfig.json: the folder that its targets are relative to, and targets by pattern."""
+"""From a tsconfig.json: the folder that its targets are relative to, and the targets by pattern."""
 
 
 def imports_of(source: bytes) -> tuple[Import, ...]:
@@ -55,7 +55,7 @@ def imports_of(source: bytes) -> tuple[Import, ...]:
 
 
 def stem(path: str) -> str:
-    """Return a module's path without suffix, a folder's without `index`."""
+    """Return a module's path without suffix, or a folder's without `index`."""
     base, suffix = os.path.splitext(path)
     return base.removesuffix("/index") if suffix in SUFFIXES else path
 
@@ -72,20 +72,20 @@ def settings_files(folders: Iterable[str]) -> Iterator[str]:
 
 
 class NodeResolver:
-    """Finds the project's files that imports run, and notes where it looked for them."""
+    """Finds the project's files that imports run, and records where it searched for them."""
 
     def __init__(self, names_in: Callable[[str], Container[str]] = names_in) -> None:
         self.folders: set[str] = set()
         """Folders that were searched."""
         self.missing: set[str] = set()
-        """Modules, without suffix, that are not there."""
+        """Modules, without suffix, that do not exist."""
         self.configs: set[str] = set()
-        """Each tsconfig.json that was read, and what it extends."""
+        """Every tsconfig.json that was read, and what it extends."""
         self._names_in = names_in
         self._paths: dict[str, Paths | None] = {}
 
     def files(self, each: Import, importer: str, roots: Iterable[str]) -> Iterator[str]:
-        """Yield the file that an import in the file `importer` runs, if it is the project's."""
+        """Yield the file that an import in the file `importer` runs, if it belongs to the project."""
         name = each.module.removeprefix("file://").split("?")[0]
         folder = os.path.dirname(importer)
         if name.startswith(("./", "../", "/")) or name in (".", ".."):
@@ -152,7 +152,7 @@ class NodeResolver:
 
 
 def extended(file: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield a tsconfig.json and those that it extends, with their content; the nearest first."""
+    """Yield a tsconfig.json and the files that it extends, with their content, the nearest first."""
     waiting = [file]
     for _ in range(MOST_EXTENDED):
         if not waiting:
@@ -161,7 +161,7 @@ def extended(file: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         config = _read_jsonc(file)
         yield file, config
         named = config.get("extends")
-        for each in named if isinstance(named, list) else [named]:  # of several the last one wins
+        for each in named if isinstance(named, list) else [named]:  # of several, the last one wins
             if isinstance(each, str) and each.startswith((".", "/")):
                 path = os.path.normpath(os.path.join(os.path.dirname(file), each))
                 waiting.append(path if path.endswith(".json") else f"{path}.json")

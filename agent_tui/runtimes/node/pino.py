@@ -16,7 +16,7 @@ LEFT_OUT = ("level", "time", "pid", "hostname", "msg", "name", "v")
 
 
 def parse(line: str) -> LineRecord | None:
-    """Return the record of a line; None for what an agent printed itself."""
+    """Return a line as a record; None if the agent printed it itself."""
     if not line.startswith('{"level":'):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Children of one generation of an agents-js file: blanks that are given the file."""
+"""The children of one generation of an agents-js file: blanks that get the file."""
 
 import base64
 import json
@@ -30,8 +30,8 @@ class NodeRuntime:
         settings: ChildSettings | None = None,
         modules: Modules | None = None,
     ) -> None:
-        """`environ` is the whole environment that the file is to see; without `modules` the project's own
-        come from the disk.
+        """`environ` is the whole environment of the file; without `modules`, the project's modules come from
+        the disk.
         """
         self.environ = dict(environ)
         self.unforked = blanks.method
@@ -47,16 +47,16 @@ class NodeRuntime:
         self._over = False
 
     def configure(self, settings: ChildSettings) -> None:
-        """Give children that are launched from here on these settings."""
+        """Set the settings of children launched from now on."""
         self._settings = settings
 
     def serve(self, modules: Modules) -> None:
-        """Give children that are launched from here on these modules of the project."""
+        """Set the project's modules for children launched from now on."""
         if modules != self._modules:
             self._modules, self._snapshot = modules, None
 
     async def other_kind(self, said: Manifest | Failed | None) -> str:
-        """Return nothing: the file's suffix is its kind."""
+        """Return nothing: the suffix decides the file's kind."""
         return ""
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class NodeRuntime:
     async def launch(
         self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
     ) -> NodeChild:
-        """Start a child of that kind. `functions` is the manifest's. Raise OSError."""
+        """Start a child of that kind. `functions` comes from the manifest. Raise OSError."""
         if self._over:
             raise OSError("its generation has ended")
         found = json.loads(functions) if functions else {}
