@@ -91,9 +91,7 @@ async def test_every_kind_of_file_runs(tmp_path: Path, name: str, node: Path, sd
 
 
 @each_sdk
-async def test_an_entry_that_throws_has_failed_although_the_sdk_exits_with_0(
-    tmp_path: Path, sdk: Path
-) -> None:
+async def test_an_entry_that_throws_fails_although_the_sdk_exits_with_0(tmp_path: Path, sdk: Path) -> None:
     agent = ESM.replace("await ctx.connect();", "\nthrow new TypeError('no such table');")
     write(project(tmp_path, sdk=sdk), {"agent.mjs": agent})
     code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1))
@@ -107,7 +105,7 @@ async def entered(run: Run, generation: int) -> None:
     await run.until("job_started", generation=generation)
 
 
-async def test_saves_good_and_broken(tmp_path: Path) -> None:
+async def test_good_and_broken_saves(tmp_path: Path) -> None:
     write(project(tmp_path), {"agent.mjs": "import { word } from './word.mjs';\n" + ESM, "word.mjs": "export const word = 1;\n"})  # fmt: skip
     async with agent_tui(
         tmp_path / "agent.mjs", *with_node("--local", "--headless", "--json", "--port", 0)
@@ -129,7 +127,7 @@ async def test_saves_good_and_broken(tmp_path: Path) -> None:
         assert {each["generation"] for each in idle} == {1, 2, 4}
 
 
-async def test_a_reload_restarts_jobs_and_a_roll_back_runs_what_was_deleted(tmp_path: Path) -> None:
+async def test_a_reload_restarts_jobs_and_a_roll_back_runs_deleted_code(tmp_path: Path) -> None:
     agent = """import { type JobContext, defineAgent } from '@livekit/agents';
 export default defineAgent({
   entry: async (ctx: JobContext): Promise<void> => {
@@ -194,7 +192,7 @@ async def test_functions_of_the_file_decide_on_offers(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_a_start_that_cannot_be_says_what_to_do(
+async def test_a_failed_start_says_what_to_do(
     tmp_path: Path, name: str, files: dict[str, str], says: str
 ) -> None:
     write(tmp_path, {name: ESM, "package.json": "{}", **files})

@@ -35,7 +35,7 @@ def test_a_misspelled_command_is_recognized(
     assert misspelled_command(word) == meant
 
 
-def test_a_file_or_folder_of_that_name_is_no_misspelling(
+def test_the_name_of_a_file_or_folder_is_not_a_misspelled_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def test_a_file_or_folder_of_that_name_is_no_misspelling(
         (["--headles"], "No such option '--headles'. (Did you mean one of: '--headless', '--help'?)"),
     ],
 )
-def test_the_line_says_what_was_meant(
+def test_the_error_suggests_the_intended_command(
     arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.dup2", lambda *_: None)  # stdout is pytest's
@@ -60,7 +60,7 @@ def test_the_line_says_what_was_meant(
     assert capfd.readouterr().err == f"agent-tui: {line}\n"
 
 
-def test_no_command_is_taken_for_another() -> None:
+def test_no_command_looks_like_another() -> None:
     assert all(misspelled_command(name) == name for name in COMMANDS)
 
 

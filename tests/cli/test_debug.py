@@ -49,7 +49,7 @@ class Client:
                 return
 
 
-async def test_a_job_waits_for_a_debugger_and_then_begins() -> None:
+async def test_a_job_waits_for_a_debugger_and_then_starts() -> None:
     port = free_port()
     flags = ("--local", "--json", "--python", sys.executable, "--debug", str(port), "--dispatch", "1")
     async with agent_tui(AGENTS / "native_short.py", *flags, "--exit-when-idle") as run:
@@ -73,7 +73,7 @@ async def test_a_job_that_waits_for_a_debugger_can_be_ended() -> None:
         assert await run.end() == 143
 
 
-async def test_without_debugpy_the_job_goes_on_and_says_so(tmp_path: Path) -> None:
+async def test_without_debugpy_the_job_continues_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "debugpy.py").write_text("raise ImportError('none here')\n")
     (tmp_path / "agent.py").write_text("async def entry(ctx):\n    ctx.shutdown('done')\n")
     flags = ("--local", "--json", "--python", sys.executable, "--debug", "--dispatch", "1")

@@ -13,7 +13,7 @@ from agent_tui.options.configfile import read_surroundings
 from tests.cli.support import EXAMPLES, finished
 
 
-def test_the_bundled_example_is_the_one_of_the_examples_folder() -> None:
+def test_the_bundled_example_is_that_of_the_examples_folder() -> None:
     assert source() == (EXAMPLES / "native_agent.py").read_text()
 
 
@@ -27,7 +27,7 @@ def test_each_demo_gets_a_new_folder(tmp_path: Path) -> None:
     assert all((tmp_path / path).read_text() == source() for path in paths)
 
 
-def test_a_named_folder_is_made_or_filled(tmp_path: Path) -> None:
+def test_a_named_folder_is_created_or_reused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("kept")
     assert create(tmp_path, Path("mine")) == Path("mine/agent.py")
@@ -54,7 +54,7 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.py").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .* \(Not a directory\); name another folder"):
         create(tmp_path, Path("file/below"))

@@ -169,7 +169,9 @@ async def test_an_http_session_made_at_import_works_in_each_job(tmp_path: Path, 
         assert set((await said_by_jobs(s)).values()) == {"False"}
 
 
-async def test_random_numbers_differ_between_jobs_and_those_drawn_at_import_are_told(tmp_path: Path) -> None:
+async def test_random_numbers_differ_between_jobs_and_those_drawn_at_import_are_reported(
+    tmp_path: Path,
+) -> None:
     async with serving(write(tmp_path, NATIVE, RANDOM, "drawn, mark, random.random(), uuid.uuid4()")) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "template"
@@ -181,7 +183,7 @@ async def test_random_numbers_differ_between_jobs_and_those_drawn_at_import_are_
         assert (len(set(numbers)), len(set(ids))) == (JOBS, JOBS)
 
 
-async def test_a_clean_file_draws_nothing(tmp_path: Path) -> None:
+async def test_a_file_without_random_numbers_gives_no_warning(tmp_path: Path) -> None:
     async with serving(write(tmp_path, NATIVE, "import random, uuid, tempfile, ssl", "random.random()")) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "template"
@@ -202,7 +204,7 @@ async def test_dotenv_loaded_at_import_is_fresh_in_each_generation(tmp_path: Pat
         await s.printed("job after two two")
 
 
-async def test_a_second_of_imports_is_spent_once_for_a_generation_not_for_each_job(tmp_path: Path) -> None:
+async def test_a_second_of_imports_is_spent_once_per_generation_not_per_job(tmp_path: Path) -> None:
     habit = (
         "import os\ntime.sleep(1)\nwith open('loads.txt', 'a') as loads:\n    print(os.getpid(), file=loads)"
     )
@@ -218,7 +220,7 @@ async def test_a_second_of_imports_is_spent_once_for_a_generation_not_for_each_j
         assert len(loads.read_text().split()) == 2  # the control process and the template
 
 
-async def test_a_secret_in_clear_on_the_command_line_is_warned_of_and_a_file_is_not(tmp_path: Path) -> None:
+async def test_a_plain_secret_on_the_command_line_gives_a_warning_and_a_file_does_not(tmp_path: Path) -> None:
     secret = "a-secret-that-is-long-enough-for-it"
     (tmp_path / "secret").write_text(f"{secret}\n")
     clear, from_file = f"--api-secret={secret}", f"--api-secret=@{tmp_path / 'secret'}"

@@ -62,7 +62,9 @@ def arguments() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("line", list(arguments()), ids=" ".join)
-def test_no_argument_reaches_the_terminal_as_it_is(line: tuple[str, ...], text: str, check: Check) -> None:
+def test_arguments_are_escaped_before_they_reach_the_terminal(
+    line: tuple[str, ...], text: str, check: Check
+) -> None:
     assert _run([word.replace("{}", TEXTS[text]) for word in line]) in (1, 2)
     said = check()
     assert said.startswith(("agent-tui: ", "✗ start "))
@@ -76,7 +78,7 @@ def test_no_argument_reaches_the_terminal_as_it_is(line: tuple[str, ...], text: 
         *('permissions = "{}"', 'permissions = {{ "{}" = true }}', 'apiSecret = "{}${{NO}}"', 'port = "{}"'),
     ],
 )
-def test_no_config_file_reaches_the_terminal_as_it_is(
+def test_config_files_are_escaped_before_they_reach_the_terminal(
     name: str, line: str, check: Check, tmp_path: Path
 ) -> None:
     table = "[tool.agent-tui]\n" if name == "pyproject.toml" else ""
@@ -89,7 +91,7 @@ def test_no_config_file_reaches_the_terminal_as_it_is(
 
 @pytest.mark.parametrize("variable", ["LIVEKIT_AGENT_NAME", "LIVEKIT_AGENT_DEPLOYMENT", "AGENT_TUI_HOST"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_no_variable_reaches_the_terminal_as_it_is(
+def test_variables_are_escaped_before_they_reach_the_terminal(
     variable: str, text: str, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "agent.py").write_text("async def entry(ctx): ...\n")
@@ -102,13 +104,13 @@ def test_no_variable_reaches_the_terminal_as_it_is(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_the_server_command_says_of_rooms(as_json: bool, check: Check) -> None:
+def test_room_names_printed_by_the_server_command_are_escaped(as_json: bool, check: Check) -> None:
     output.guard_streams()
     server._say(as_json, "job_lost", f"no job for {TEXT}: {TEXT}", room=TEXT, why=TEXT)
     check()
 
 
-def test_tracebacks_and_logged_errors_pass_the_same_place(check: Check) -> None:
+def test_tracebacks_and_logged_errors_are_escaped(check: Check) -> None:
     output.guard_streams()
     try:
         raise RuntimeError(TEXT)

@@ -46,7 +46,7 @@ def findings(out: str) -> dict[str, dict[str, Any]]:
     return {each["check"]: each for each in map(json.loads, out.splitlines())}
 
 
-async def test_the_table_names_every_option_with_value_and_source(tmp_path: Path) -> None:
+async def test_the_table_has_every_option_with_value_and_source(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "agent-tui.toml").write_text('port = 8085\napiSecret = "hush-hush"\n')
     environ = {"LIVEKIT_AGENT_NAME": "bob"}
@@ -62,7 +62,7 @@ async def test_the_table_names_every_option_with_value_and_source(tmp_path: Path
 
 
 @each_sdk()
-async def test_what_the_agents_code_sets_is_there_by_line(sdk_python: Path, tmp_path: Path) -> None:
+async def test_options_that_the_code_sets_have_its_line_as_source(sdk_python: Path, tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(
         "from livekit.agents import AgentServer\n"
         "server = AgentServer(num_idle_processes=3)\n"
@@ -162,7 +162,7 @@ async def test_every_export_is_a_choice(tmp_path: Path) -> None:
 # -- doctor -----------------------------------------------------------------------------------------------
 
 
-async def test_all_is_well(tmp_path: Path) -> None:
+async def test_doctor_passes_for_the_example(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(AGENT)
     port = free_port()
     async with server(port):
@@ -178,7 +178,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         assert (code, findings(out)["server"]["level"]) == (1, "bad")
 
 
-async def test_a_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+async def test_doctor_finds_problems(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("import nowhere\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -195,7 +195,7 @@ async def test_a_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
     assert "no API key for wss://cloud.example" in found["credentials"]["text"]
 
 
-async def test_a_doctor_without_a_file(tmp_path: Path) -> None:
+async def test_doctor_without_an_agent_file(tmp_path: Path) -> None:
     code, out, _ = await command("doctor", cwd=tmp_path)
     assert code == 1
     assert "✗ start" in out

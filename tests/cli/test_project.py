@@ -19,7 +19,7 @@ from agent_tui.model.events import StartMethod
         ("Agent.PY", "its name must end in .py"),
     ],
 )
-def test_a_file_of_another_kind_is_refused_in_one_line(name: str, line: str, tmp_path: Path) -> None:
+def test_an_unsupported_file_is_refused_with_one_line(name: str, line: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text("")
     with pytest.raises(UserError) as refused:
@@ -76,7 +76,7 @@ def test_the_file_that_defines_an_agent_is_found(files: dict[str, str], found: s
     assert find_agent(None, tmp_path, {})[0] == tmp_path / found
 
 
-def test_a_project_without_an_agent_gets_an_example_in_its_language(tmp_path: Path) -> None:
+def test_without_an_agent_file_the_error_shows_an_example_in_the_projects_language(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text("{}")
     with pytest.raises(UserError, match=r"as in agent-tui path/to/agent\.ts"):
         find_agent(None, tmp_path, {})

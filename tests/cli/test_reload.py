@@ -113,7 +113,7 @@ def agent(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("write", [in_place, save])
 @pytest.mark.parametrize("method", METHODS_IN_TURN)
-async def test_a_save_is_served_and_a_live_job_is_not_touched(
+async def test_a_save_is_served_and_a_running_job_is_untouched(
     agent: Path, method: str, write: Callable[[Path, str], None]
 ) -> None:
     async with serving(agent, "--start-method", method) as s:
@@ -142,7 +142,7 @@ async def test_a_save_is_served_and_a_live_job_is_not_touched(
 
 
 @each_sdk_with("method", METHODS_IN_TURN)
-async def test_a_file_of_the_sdk_is_reloaded_too(tmp_path: Path, sdk_python: Path, method: str) -> None:
+async def test_a_livekit_agents_file_is_reloaded(tmp_path: Path, sdk_python: Path, method: str) -> None:
     file = tmp_path / "agent.py"
     file.write_text(SDK)
     async with serving(file, "--start-method", method, "--python", str(sdk_python)) as s:
@@ -206,7 +206,9 @@ async def entry(ctx):
 
 @pytest.mark.parametrize("method", METHODS_IN_TURN)
 @pytest.mark.parametrize("fate", ["changed", "broken", "deleted"])
-async def test_an_old_job_imports_what_its_generation_was(tmp_path: Path, method: str, fate: str) -> None:
+async def test_an_old_job_imports_the_modules_of_its_generation(
+    tmp_path: Path, method: str, fate: str
+) -> None:
     agent, tools = tmp_path / "agent.py", tmp_path / "tools"
     tools.mkdir()
     (tools / "__init__.py").touch()
@@ -249,7 +251,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-async def test_a_broken_save_leaves_the_old_code_serving_and_the_next_good_one_mends_it(
+async def test_after_a_broken_save_the_old_code_serves_until_the_next_good_save(
     agent: Path, how: str
 ) -> None:
     text, error, line = BROKEN[how]
@@ -269,7 +271,7 @@ async def test_a_broken_save_leaves_the_old_code_serving_and_the_next_good_one_m
         await s.printed("entered on mended")
 
 
-async def test_what_is_saved_in_helpers_env_files_and_patterns_counts(tmp_path: Path) -> None:
+async def test_saves_of_helpers_env_files_and_patterns_reload(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(
         "import os, helper\nfrom dotenv_free import NOTHING\n"
@@ -302,7 +304,7 @@ async def test_what_is_saved_in_helpers_env_files_and_patterns_counts(tmp_path: 
         assert len(s.run.all("generation_ready")) == 6
 
 
-async def test_a_file_that_each_load_rewrites_is_passed_over(agent: Path) -> None:
+async def test_a_file_that_each_load_rewrites_is_ignored(agent: Path) -> None:
     stamp = agent.with_name("stamp.py")
     stamp.write_text("STAMP = 0\n")
     agent.write_text(
@@ -319,7 +321,7 @@ async def test_a_file_that_each_load_rewrites_is_passed_over(agent: Path) -> Non
         assert ready["changed"] == [str(agent)]
 
 
-async def test_saves_that_follow_faster_than_it_loads_are_all_the_users_own(agent: Path) -> None:
+async def test_saves_faster_than_loads_are_not_ignored_as_rewrites(agent: Path) -> None:
     slow = NATIVE + "import time\ntime.sleep(0.8)\nprint('loaded', VERSION, flush=True)\n"
     agent.write_text(slow)
     async with serving(agent) as s:
@@ -334,7 +336,7 @@ async def test_saves_that_follow_faster_than_it_loads_are_all_the_users_own(agen
         assert not s.run.all("watching")
 
 
-async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Path) -> None:
+async def test_a_changed_name_is_registered_before_the_old_one_drains(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(NATIVE)
     env = tmp_path / ".env"
@@ -348,7 +350,7 @@ async def test_a_changed_name_is_registered_before_the_old_one_goes(tmp_path: Pa
         assert (await run.until("options_changed"))["agentName"] == ["", "inbound"]
 
 
-async def test_an_offer_is_answered_by_the_generation_that_got_it(agent: Path) -> None:
+async def test_an_offer_is_answered_by_the_generation_that_received_it(agent: Path) -> None:
     slowly = (
         "async def request_func(req):\n"
         "    print('asked on', VERSION, flush=True)\n"
@@ -388,7 +390,9 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
 
 
 @each_sdk()
-async def test_a_save_that_makes_it_another_kind_of_file_says_so(tmp_path: Path, sdk_python: Path) -> None:
+async def test_a_save_that_changes_the_runtime_is_refused_with_a_reason(
+    tmp_path: Path, sdk_python: Path
+) -> None:
     agent = tmp_path / "agent.py"
     now_sdk = "agent.py is a livekit-agents file now, but was a native file when agent-tui started"
     agent.write_text(NATIVE)
@@ -445,7 +449,7 @@ def _assert_none_on_older_code(run: Run) -> None:
                 assert event["generation"] >= ready_at_offer[event["job_id"]]
 
 
-async def test_nothing_is_left_after_kill_9_with_a_base_a_template_and_jobs(agent: Path) -> None:
+async def test_no_base_template_or_job_survives_kill_9(agent: Path) -> None:
     async with serving(agent, "--start-method", "template") as s:
         await s.job("stay")
         save(agent, "import time\ntime.sleep(3600)\n")  # a template and a control process that load for ever

@@ -77,7 +77,7 @@ async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, me
         await d.session.printed("entered on four")
 
 
-async def test_the_same_text_saved_again_is_no_save_and_a_reload_loads_the_disk(agent: Path) -> None:
+async def test_saving_the_same_text_does_nothing_and_a_reload_loads_the_disk(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, version("two"))
         await d.session.ready(2)
@@ -91,7 +91,7 @@ async def test_the_same_text_saved_again_is_no_save_and_a_reload_loads_the_disk(
         assert '-VERSION = "one"\n+VERSION = "two"' in await d.command(diff=[4])
 
 
-async def test_a_broken_save_is_rolled_back_from_and_then_mended(agent: Path) -> None:
+async def test_a_broken_save_is_rolled_back_and_then_fixed(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, version("two"))
         await d.session.ready(2)
@@ -114,7 +114,7 @@ async def entry(ctx):
 """
 
 
-async def test_what_was_kept_is_what_is_imported_and_what_tracebacks_show(tmp_path: Path) -> None:
+async def test_a_roll_back_imports_and_shows_the_saved_modules(tmp_path: Path) -> None:
     agent, tools = tmp_path / "agent.py", tmp_path / "tools"
     tools.mkdir()
     (tools / "__init__.py").touch()
@@ -155,7 +155,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
         assert diff.startswith("command done: generation 4 against 2: 1 file, +1 -1 lines\n--- agent.py\n")
 
 
-async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
+async def test_an_impossible_roll_back_gives_one_line(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, "broken =\n")
         await d.run.until("generation_failed")
@@ -167,7 +167,7 @@ async def test_what_cannot_be_rolled_back_to_is_one_line(agent: Path) -> None:
         assert len(d.run.all("generation_ready")) == 1
 
 
-async def test_to_what_is_on_disk_is_no_difference_to_the_disk(agent: Path) -> None:
+async def test_a_roll_back_to_the_code_on_disk_does_not_differ_from_it(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, version("two"))
         await d.session.ready(2)
@@ -191,7 +191,7 @@ async def test_the_steps_of_a_save_add_up_to_what_it_took(agent: Path) -> None:
         assert list(failed["steps"])[-1] == "load"
 
 
-async def test_a_diff_tells_no_secret(agent: Path) -> None:
+async def test_a_diff_shows_no_secret(agent: Path) -> None:
     async with driven(agent) as d:
         save(agent, NATIVE + 'KEY = "a-secret-that-is-long-enough-for-anybody"\n')
         save(agent.parent / ".env", "TOKEN=hush\n")

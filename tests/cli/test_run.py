@@ -125,7 +125,7 @@ async def test_an_entry_that_raises_under_the_sdk_is_a_failed_job(sdk_python: Pa
 
 
 @each_sdk()
-async def test_an_agent_that_joins_its_room_says_so_once(sdk_python: Path, tmp_path: Path) -> None:
+async def test_an_agent_that_joins_its_room_emits_one_event(sdk_python: Path, tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(
         "import asyncio\nfrom livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
@@ -142,14 +142,14 @@ async def test_an_agent_that_joins_its_room_says_so_once(sdk_python: Path, tmp_p
     assert (ended["ended_by"], ended["exit_code"], ended["traceback"]) == ("order", 0, "")
 
 
-async def test_a_job_that_goes_on_is_ended_after_its_length() -> None:
+async def test_a_job_is_ended_after_its_job_length() -> None:
     code, run = await finished(AGENTS / "native_waits.py", *TEST_JOBS, 2, "--job-length", "300ms")
     assert code == 0
     assert [event["status"] for event in run.all("job_ended")] == ["success"] * 2
     assert all("job length" in event["reason"] for event in run.all("job_ended"))
 
 
-async def test_a_request_function_that_rejects_makes_a_lost_dispatch(tmp_path: Path) -> None:
+async def test_a_rejected_offer_is_a_lost_dispatch(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("async def entry(ctx): ...\nasync def request_func(req):\n    await req.reject()\n")
     code, run = await finished(agent, *TEST_JOBS, 1)
@@ -158,14 +158,14 @@ async def test_a_request_function_that_rejects_makes_a_lost_dispatch(tmp_path: P
     assert "declined" in lost["why"]
 
 
-async def test_prewarm_that_fails_is_a_failed_job_with_its_text() -> None:
+async def test_a_failing_prewarm_is_a_failed_job_with_its_text() -> None:
     code, run = await finished(AGENTS / "native_prewarm_fails.py", *TEST_JOBS, 1)
     assert code == 1
     (ended,) = run.all("job_ended")
     assert ended["reason"] == "no process: OSError: the model is not there"
 
 
-async def test_a_prewarm_that_hangs_is_killed_at_its_limit() -> None:
+async def test_a_hanging_prewarm_is_killed_at_its_time_limit() -> None:
     code, run = await finished(
         AGENTS / "native_prewarm_hangs.py", *TEST_JOBS, 1, "--initialize-process-timeout", "300ms"
     )
@@ -173,7 +173,7 @@ async def test_a_prewarm_that_hangs_is_killed_at_its_limit() -> None:
     assert "initializeProcessTimeout (0.3 s)" in run.all("job_ended")[0]["reason"]
 
 
-async def test_without_watchdogs_a_slow_prewarm_may_take_its_time(tmp_path: Path) -> None:
+async def test_without_watchdogs_a_slow_prewarm_is_not_killed(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(
         "import time\n\ndef prewarm(proc):\n    time.sleep(0.8)\n\n"
         "async def entry(ctx):\n    ctx.shutdown('done')\n"
@@ -187,7 +187,7 @@ async def test_without_watchdogs_a_slow_prewarm_may_take_its_time(tmp_path: Path
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
 )
-async def test_a_signal_ends_everything_in_order(number: signal.Signals, code: int) -> None:
+async def test_a_signal_ends_everything_gracefully(number: signal.Signals, code: int) -> None:
     async with agent_tui(AGENTS / "native_waits.py", "--local", "--json", "--dispatch", 1) as run:
         await run.until("job_started")
         run.process.send_signal(number)
@@ -211,7 +211,7 @@ async def test_a_second_signal_kills() -> None:
 
 
 @pytest.mark.parametrize("agent", ["native_waits.py", "native_blocks.py"])
-async def test_nothing_lives_after_kill_9(agent: str) -> None:
+async def test_no_process_survives_kill_9(agent: str) -> None:
     async with agent_tui(AGENTS / agent, "--local", "--json", "--dispatch", 1) as run:
         await run.until("job_started")
         run.process.kill()
@@ -220,7 +220,7 @@ async def test_nothing_lives_after_kill_9(agent: str) -> None:
 
 
 @each_sdk()
-async def test_nothing_of_the_sdk_lives_after_kill_9(sdk_python: Path) -> None:
+async def test_no_process_of_the_sdk_survives_kill_9(sdk_python: Path) -> None:
     arguments = (EXAMPLES / "livekit_agent.py", "--local", "--json", "--dispatch", 1, "--python", sdk_python)
     async with agent_tui(*arguments) as run:
         await run.until("job_started")
@@ -245,7 +245,7 @@ async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_pa
         await run.until("job_ended", status="success")
 
 
-async def test_a_file_that_does_not_load_is_the_end_where_nothing_will_be_saved() -> None:
+async def test_a_file_that_does_not_load_ends_a_run_that_watches_nothing() -> None:
     code, run = await finished(AGENTS / "raises_at_import.py", "--local", "--json", "--no-watch")
     assert code == 1
     assert "does not load" in run.stderr
@@ -253,7 +253,7 @@ async def test_a_file_that_does_not_load_is_the_end_where_nothing_will_be_saved(
     assert "Traceback" not in run.stderr
 
 
-async def test_output_of_a_job_arrives_while_it_runs_although_nothing_unbuffers_it() -> None:
+async def test_buffered_output_of_a_job_arrives_while_it_runs() -> None:
     async with agent_tui(AGENTS / "native_waits.py", "--local", "--json", "--dispatch", 1) as run:
         started = await run.until("job_started")
         line = await run.until("log", text="waiting")
@@ -274,14 +274,14 @@ async def test_environment_files_reach_options_and_children(tmp_path: Path) -> N
         await run.until("log", text=f"42 {url} {url}")
 
 
-async def test_a_named_agent_gets_a_dispatch_of_its_own() -> None:
+async def test_a_named_agent_gets_an_explicit_dispatch() -> None:
     code, run = await finished(EXAMPLES / "native_agent.py", *TEST_JOBS, 1, "--agent-name", "bob")
     assert code == 0
     assert run.all("registered")[0]["agent_name"] == "bob"
     assert run.all("dispatched")[0]["dispatch_id"].startswith("AD_")
 
 
-async def test_no_idle_process_means_one_for_each_job() -> None:
+async def test_without_idle_processes_each_job_starts_one() -> None:
     code, run = await finished(AGENTS / "native_short.py", *TEST_JOBS, 2, "--num-idle-processes", 0)
     assert code == 0
     assert [event["warm"] for event in run.all("job_started")] == [False, False]
@@ -321,7 +321,7 @@ async def test_an_idle_process_that_is_killed_is_replaced() -> None:
         await run.until("process", 2, state="idle")
 
 
-async def test_only_data_goes_to_stdout_and_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+async def test_stdout_has_only_data_and_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     async with agent_tui(EXAMPLES / "native_agent.py", "--local", "--json") as run:
         assert run.process.stdout is not None
         await run.until("registered")
@@ -350,7 +350,7 @@ async def _lines(*arguments: object) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_text_that_no_message_can_carry_hangs_nothing(tmp_path: Path) -> None:
+async def test_text_that_no_message_can_carry_does_not_hang(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("async def entry(ctx):\n    raise ValueError('caf\\udce9')\n")
     code, run = await finished(agent, *TEST_JOBS, 1)
@@ -358,7 +358,7 @@ async def test_text_that_no_message_can_carry_hangs_nothing(tmp_path: Path) -> N
     assert run.all("job_ended")[0]["reason"] == "ValueError: caf\ufffd"
 
 
-async def test_nobody_reading_stops_neither_jobs_nor_the_end() -> None:
+async def test_without_a_reader_of_stdout_jobs_run_and_the_command_ends() -> None:
     async with agent_tui(AGENTS / "native_flood.py", "--local", "--json", "--dispatch", 1) as run:
         await run.until("job_started")
         await asyncio.sleep(3)  # its lines fill the pipe, and nobody takes them
@@ -367,7 +367,7 @@ async def test_nobody_reading_stops_neither_jobs_nor_the_end() -> None:
         await run.end()
 
 
-async def test_a_mend_that_is_saved_while_the_broken_file_still_loads_takes_its_place(tmp_path: Path) -> None:
+async def test_a_fix_saved_while_the_broken_file_loads_replaces_it(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("import time\ntime.sleep(1.5)\nraise RuntimeError('not yet')\n")
     async with agent_tui(agent, "--local", "--json") as run:
@@ -378,7 +378,7 @@ async def test_a_mend_that_is_saved_while_the_broken_file_still_loads_takes_its_
     assert not run.all("generation_failed")
 
 
-async def test_a_folder_that_may_not_be_read_does_not_blind_the_watcher(tmp_path: Path) -> None:
+async def test_an_unreadable_folder_does_not_stop_the_watch(tmp_path: Path) -> None:
     closed = tmp_path / "pgdata"
     closed.mkdir(mode=0o000)
     agent = tmp_path / "agent.py"
@@ -392,7 +392,7 @@ async def test_a_folder_that_may_not_be_read_does_not_blind_the_watcher(tmp_path
         closed.chmod(0o755)
 
 
-async def test_what_only_the_file_itself_makes_importable_is_no_reason_to_refuse(tmp_path: Path) -> None:
+async def test_modules_that_only_the_file_makes_importable_are_accepted(tmp_path: Path) -> None:
     for folder, name in (("lib", "mylib.py"), ("real", "neighbour.py")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("WORD = 'found'\n")
@@ -411,7 +411,7 @@ async def test_what_only_the_file_itself_makes_importable_is_no_reason_to_refuse
         assert any(event["text"] == "found found" for event in run.all("log"))
 
 
-async def test_a_prewarm_that_fails_for_a_while_costs_no_job(tmp_path: Path) -> None:
+async def test_a_prewarm_that_fails_for_a_while_loses_no_job(tmp_path: Path) -> None:
     file = tmp_path / "agent.py"
     file.write_text(
         "import os\n\ndef prewarm(proc):\n    if not os.path.exists('up'):\n        raise OSError\n\n"
@@ -426,7 +426,7 @@ async def test_a_prewarm_that_fails_for_a_while_costs_no_job(tmp_path: Path) -> 
         assert [e["status"] for e in run.all("job_ended")] == ["success"] * 3
 
 
-async def test_code_whose_processes_do_not_become_ready_gets_no_offers_until_they_do(tmp_path: Path) -> None:
+async def test_offers_are_refused_until_a_process_becomes_ready(tmp_path: Path) -> None:
     file = tmp_path / "agent.py"
     entry = "async def entry(ctx):\n    ctx.shutdown('done')\n"
     file.write_text("def prewarm(proc):\n    raise OSError('no model')\n\n" + entry)

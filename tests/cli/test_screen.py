@@ -149,7 +149,7 @@ ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> None:
+async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, int]) -> None:
     with terminal(*ARGUMENTS, size=size) as running:
         # A narrow header has no room for the worker's id; the table comes once jobs are taken.
         await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
@@ -171,7 +171,7 @@ async def test_a_dispatch_another_idle_count_and_quit(size: tuple[int, int]) -> 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
-async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, code: int) -> None:
+async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int) -> None:
     with terminal(*ARGUMENTS) as running:
         await until(lambda: running.shows(b"AW_"))
         running.process.send_signal(number)
@@ -181,7 +181,7 @@ async def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals, co
 
 
 @pytest.mark.parametrize("controlling", [True, False])
-async def test_a_terminal_that_is_closed_ends_everything(controlling: bool) -> None:
+async def test_closing_the_terminal_ends_everything(controlling: bool) -> None:
     with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
         await until(lambda: running.shows(b"Servus"))
         running.close()
@@ -198,7 +198,7 @@ async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
         await assert_clean(running)
 
 
-async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_nothing_up() -> None:
+async def test_a_part_of_the_engine_that_fails_at_the_end_is_reported_and_delays_nothing() -> None:
     with terminal(*ARGUMENTS, program=FAULT) as running:
         await until(lambda: running.shows(b"AW_"))
         running.press(b"q")
@@ -209,9 +209,7 @@ async def test_a_part_of_the_engine_that_fails_at_the_end_is_told_and_holds_noth
 
 
 @pytest.mark.parametrize("last", ["q", "signal"])
-async def test_a_third_time_leaves_whatever_hangs_with_the_terminal_as_it_was(
-    last: str, tmp_path: Path
-) -> None:
+async def test_a_third_signal_exits_at_once_and_restores_the_terminal(last: str, tmp_path: Path) -> None:
     with terminal(*ARGUMENTS, program=HANGS, environ={"STEPS": str(tmp_path)}) as running:
         await until(lambda: running.shows(b"AW_"))
         for step in ("stopping", "killed"):
@@ -229,7 +227,7 @@ async def test_a_third_time_leaves_whatever_hangs_with_the_terminal_as_it_was(
         await assert_clean(running)
 
 
-async def test_a_busy_port_ends_the_screen_with_its_line() -> None:
+async def test_a_busy_port_ends_the_screen_with_one_line() -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -252,7 +250,7 @@ done
 """
 
 
-async def test_behind_an_editor_agent_tui_goes_on(tmp_path: Path) -> None:
+async def test_agent_tui_keeps_running_behind_an_editor(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text((EXAMPLES / "native_agent.py").read_text())
     editor = tmp_path / "editor"
@@ -273,7 +271,7 @@ async def test_behind_an_editor_agent_tui_goes_on(tmp_path: Path) -> None:
         await assert_clean(running)
 
 
-async def test_an_editor_that_does_not_start_leaves_the_screen() -> None:
+async def test_an_editor_that_does_not_start_keeps_the_screen() -> None:
     with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
         await until(lambda: running.shows(b"AW_"))
         running.press(b"e")
@@ -284,7 +282,7 @@ async def test_an_editor_that_does_not_start_leaves_the_screen() -> None:
         await assert_clean(running)
 
 
-async def test_a_terminal_that_stops_reading_does_not_hold_up_the_end() -> None:
+async def test_a_terminal_that_stops_reading_does_not_delay_the_end() -> None:
     with terminal(*ARGUMENTS) as running:
         await until(lambda: running.shows(b"AW_"))
         for number in range(20):  # each is a whole frame: more than the terminal holds unread

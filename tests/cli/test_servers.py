@@ -62,7 +62,7 @@ def at(port: int, key: str = KEY, secret: str = SECRET) -> dict[str, str]:
     }
 
 
-async def test_the_server_by_itself_serves_a_worker_and_ends_by_signal() -> None:
+async def test_the_server_command_serves_a_worker_and_ends_by_signal() -> None:
     port = free_port()
     async with server(port) as process:
         arguments = (AGENTS / "native_short.py", "--json", "--dispatch", 1, "--exit-when-idle")
@@ -73,7 +73,7 @@ async def test_the_server_by_itself_serves_a_worker_and_ends_by_signal() -> None
         assert await process.wait() == 143
 
 
-async def test_jobs_live_through_a_restart_of_the_server_and_the_worker_comes_back() -> None:
+async def test_jobs_survive_a_restart_of_the_server_and_the_worker_reconnects() -> None:
     port = free_port()
     arguments = (AGENTS / "native_waits.py", "--json", "--dispatch", 1)
     async with server(port) as first, agent_tui(*arguments, environ=at(port)) as run:
@@ -110,9 +110,7 @@ async def test_deleting_a_dispatch_ends_its_job_and_only_that() -> None:
     ("key", "secret", "names"),
     [(KEY, "another-secret-that-is-long-enough", "--api-secret"), ("APIother", SECRET, "--api-key")],
 )
-async def test_refused_credentials_say_which_one_and_are_not_retried(
-    key: str, secret: str, names: str
-) -> None:
+async def test_refused_credentials_are_named_and_not_retried(key: str, secret: str, names: str) -> None:
     port = free_port()
     async with server(port):
         code, run = await finished(EXAMPLES / "native_agent.py", "--json", environ=at(port, key, secret))
@@ -123,7 +121,7 @@ async def test_refused_credentials_say_which_one_and_are_not_retried(
         assert len(run.all("disconnected")) == 1
 
 
-async def test_a_server_that_is_not_there_is_given_up_after_max_retry() -> None:
+async def test_a_missing_server_is_abandoned_after_max_retry() -> None:
     arguments = (EXAMPLES / "native_agent.py", "--json", "--max-retry", 0)
     code, run = await finished(*arguments, environ=at(free_port()))
     assert code == 3
@@ -131,7 +129,7 @@ async def test_a_server_that_is_not_there_is_given_up_after_max_retry() -> None:
     assert run.all("disconnected")[0]["retry_in_s"] is None
 
 
-async def test_a_signal_during_a_back_off_ends_at_once() -> None:
+async def test_a_signal_during_a_backoff_ends_at_once() -> None:
     async with agent_tui(EXAMPLES / "native_agent.py", "--json", environ=at(free_port())) as run:
         await run.until("disconnected")
         run.process.send_signal(signal.SIGINT)
@@ -150,7 +148,7 @@ main(sys.argv[1:])
 """
 
 
-async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> None:
+async def test_a_part_that_fails_at_the_end_is_reported_and_delays_nothing() -> None:
     arguments = (AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1)
     async with agent_tui(*arguments, program=("-c", FAULT)) as run:
         await run.until("job_started")
@@ -161,7 +159,7 @@ async def test_a_part_that_fails_at_the_end_is_told_and_holds_nothing_up() -> No
         assert run.names[-1] == "stopped"
 
 
-async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
+async def test_a_worker_registers_again_after_an_internal_error() -> None:
     fault = FAULT.replace("engine.registrar", "jobs.manager").replace("Registrar.drain", "JobManager.offer")
     fault = fault.replace("Registrar", "JobManager").replace("(self)", "(self, offer, worker, test)")
     arguments = (AGENTS / "native_waits.py", "--json", "--local", "--dispatch", 1)
@@ -200,7 +198,7 @@ async def test_a_worker_that_an_internal_error_ended_registers_again() -> None:
         ((EXAMPLES / "livekit_agent.py", "--python", "/usr/bin/env"), {}, "livekit"),
     ],
 )
-async def test_bad_usage_is_one_clear_line_and_exit_code_2(
+async def test_bad_usage_gives_one_line_and_exit_code_2(
     arguments: tuple[object, ...], environ: dict[str, str], says: str
 ) -> None:
     code, run = await finished(*arguments, "--json", environ=environ)
@@ -217,7 +215,7 @@ async def test_bad_usage_is_one_clear_line_and_exit_code_2(
         (("--ws-url", "wss://example.com", "--worker-token", "t"), {}),
     ],
 )
-async def test_missing_credentials_are_no_fault_of_the_code_and_end_as_refused_ones(
+async def test_missing_credentials_end_like_refused_ones(
     arguments: tuple[str, ...], environ: dict[str, str]
 ) -> None:
     code, run = await finished(EXAMPLES / "native_agent.py", *arguments, "--json", environ=environ)
@@ -242,7 +240,7 @@ async def test_agent_py_in_the_folder_is_found(tmp_path: Path) -> None:
         assert run.all("starting")[0]["agent"] == str(tmp_path / "agent.py")
 
 
-async def test_a_busy_port_is_one_clear_line() -> None:
+async def test_a_busy_port_gives_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, run = await finished(EXAMPLES / "native_agent.py", "--json", "--local", "--port", port)
@@ -252,7 +250,9 @@ async def test_a_busy_port_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("confirmed", [(), ("--allow-remote", "other.example")])
-async def test_nothing_is_dispatched_on_a_remote_server_without_its_name(confirmed: tuple[str, ...]) -> None:
+async def test_nothing_is_dispatched_on_a_remote_server_that_is_not_confirmed(
+    confirmed: tuple[str, ...],
+) -> None:
     environ = {
         "LIVEKIT_URL": "wss://my.livekit.example",
         "LIVEKIT_API_KEY": "k",
@@ -346,7 +346,7 @@ if __name__ == "__main__":
 
 @each_sdk()
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
-async def test_a_restarted_job_comes_back_into_its_room_as_the_same_participant(
+async def test_a_restarted_job_rejoins_its_room_as_the_same_participant(
     tmp_path: Path, sdk_python: Path
 ) -> None:
     environ = real_server()

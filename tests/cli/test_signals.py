@@ -13,7 +13,7 @@ def _reached(asked: list[bool], count: int) -> bool:
     return len(asked) == count
 
 
-async def test_the_first_ends_the_second_kills_and_the_third_leaves_whatever_hangs() -> None:
+async def test_the_first_signal_ends_the_second_kills_and_the_third_exits_at_once() -> None:
     asked: list[bool] = []
     left: list[int] = []
 
@@ -34,7 +34,7 @@ async def test_the_first_ends_the_second_kills_and_the_third_leaves_whatever_han
         task.cancel()
 
 
-async def test_a_signal_that_is_meant_for_another_program_is_ignored() -> None:
+async def test_a_signal_for_another_program_is_ignored() -> None:
     asked: list[bool] = []
 
     async def stop(_reason: str, kill: bool) -> None:
@@ -55,7 +55,7 @@ async def test_a_signal_that_is_meant_for_another_program_is_ignored() -> None:
         assert signals.exit_code == 130
 
 
-async def test_a_signal_without_a_meaning_ends_nothing_and_quit_ends_gracefully() -> None:
+async def test_other_signals_end_nothing_and_sigquit_ends_gracefully() -> None:
     asked: list[bool] = []
 
     async def stop(_reason: str, kill: bool) -> None:

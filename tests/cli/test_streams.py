@@ -48,7 +48,7 @@ ALL = CLOSED[-1]
     ("arguments", "code", "redirect"),
     [(*run, ALL) for run in RUNS] + [(*RUNS[index], one) for index in (0, -2) for one in CLOSED[:-1]],
 )
-def test_no_command_minds_closed_streams(arguments: list[str], code: int, redirect: str) -> None:
+def test_commands_work_with_closed_streams(arguments: list[str], code: int, redirect: str) -> None:
     # A target that everything meets: how fast the machine is does not matter here.
     target = ["--target", "p95<60s"] if arguments[0] == "tune" else []
     with start(redirect, *arguments, *target) as process:
@@ -59,7 +59,7 @@ def test_no_command_minds_closed_streams(arguments: list[str], code: int, redire
 
 
 @pytest.mark.parametrize("command", ["", "options", "doctor"])
-def test_a_working_folder_that_is_gone_is_one_line(command: str, tmp_path: Path) -> None:
+def test_a_deleted_working_folder_gives_one_line(command: str, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     words = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m agent_tui {command} {AGENT} --local"
@@ -79,7 +79,7 @@ def test_an_error_that_cannot_be_printed_has_its_exit_code() -> None:
 
 
 @pytest.mark.parametrize("redirect", [CLOSED[0], ALL])
-async def test_no_socket_or_pipe_gets_the_place_of_a_closed_stream(redirect: str) -> None:
+async def test_no_socket_or_pipe_gets_the_descriptor_of_a_closed_stream(redirect: str) -> None:
     mark = f"agent-tui-test-{uuid.uuid4()}"
     with start(redirect, AGENT, "--local", "--port", "0", mark=mark) as process:
         descriptors = Path(f"/proc/{process.pid}/fd")
@@ -105,7 +105,7 @@ def links(descriptors: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("redirect", ["2>{file}", "2>&-", "2>/dev/full"])
-async def test_the_screen_is_on_the_terminal_wherever_stderr_leads(tmp_path: Path, redirect: str) -> None:
+async def test_the_screen_is_on_the_terminal_when_stderr_is_redirected(tmp_path: Path, redirect: str) -> None:
     file = tmp_path / "stderr"
     with terminal(*ARGUMENTS, redirect=redirect.format(file=file)) as running:
         await until(lambda: running.shows(b"AW_"))
@@ -121,9 +121,7 @@ async def test_the_screen_is_on_the_terminal_wherever_stderr_leads(tmp_path: Pat
     ("redirect", "environ"),
     [("<&-", {}), ("</dev/null", {}), ("", {"TERM": "dumb"})],
 )
-async def test_without_keys_or_a_terminal_that_can_draw_there_are_lines(
-    redirect: str, environ: dict[str, str]
-) -> None:
+async def test_without_a_usable_terminal_the_run_prints_lines(redirect: str, environ: dict[str, str]) -> None:
     with terminal(*ARGUMENTS, redirect=redirect, environ=environ) as running:
         await until(lambda: running.shows(b"AW_"))
         running.process.send_signal(signal.SIGTERM)
@@ -132,7 +130,7 @@ async def test_without_keys_or_a_terminal_that_can_draw_there_are_lines(
         assert b"\x1b" not in running.output
 
 
-async def test_what_the_environment_says_of_the_size_is_not_believed() -> None:
+async def test_the_size_in_the_environment_is_ignored() -> None:
     with terminal(*ARGUMENTS, environ={"COLUMNS": "30", "LINES": "5"}) as running:
         await until(lambda: running.shows(b"AW_"))  # a narrow header has no room for it
         running.press(b"q")
@@ -140,7 +138,7 @@ async def test_what_the_environment_says_of_the_size_is_not_believed() -> None:
         await assert_clean(running)
 
 
-async def test_a_locale_that_is_not_utf_8_draws_all_the_same() -> None:
+async def test_the_screen_works_in_a_locale_that_is_not_utf_8() -> None:
     environ = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     with terminal(*ARGUMENTS, environ=environ) as running:
         await until(lambda: running.shows("● registered".encode()))

@@ -28,7 +28,7 @@ async def dispatch(port: int, count: int, pause_s: float) -> None:
             await asyncio.sleep(pause_s)
 
 
-async def test_offers_from_while_it_stood_still_start_nothing_that_never_comes(tmp_path: Path) -> None:
+async def test_offers_that_arrived_during_a_suspension_start_no_process(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(AGENT)
     port = free_port()
     async with server(port), agent_tui("--json", "--no-watch", cwd=tmp_path, environ=at(port)) as run:

@@ -37,7 +37,7 @@ BURST = ("--local", "--pattern", "burst", "--jobs", 3, "--idle", "0,3", "--job-l
         (["--num-idle-processes", "x"], "numIdleProcesses"),
     ],
 )
-def test_bad_usage_is_one_line_with_flag_and_value(flags: list[str], line: str) -> None:
+def test_bad_usage_gives_one_line_with_flag_and_value(flags: list[str], line: str) -> None:
     with pytest.raises(UserError) as refused:
         CliRunner().invoke(tune, [str(AGENT), *flags], standalone_mode=False, catch_exceptions=False)
     assert line in str(refused.value)
@@ -46,7 +46,7 @@ def test_bad_usage_is_one_line_with_flag_and_value(flags: list[str], line: str) 
 
 
 @pytest.mark.real
-async def test_the_last_line_is_the_result_and_it_is_kept(tmp_path: Path) -> None:
+async def test_the_last_line_is_the_result_and_it_is_saved(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path)}
     code, run = await finished("tune", AGENT, *BURST, "--target", "warm>=100%", "--json", environ=environ)
     assert code == 0, run.stderr
@@ -77,7 +77,7 @@ async def test_the_last_line_is_the_result_and_it_is_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.real
-async def test_without_a_count_that_is_enough_it_leaves_with_1_and_a_full_disk_is_one_line(
+async def test_without_a_sufficient_count_it_exits_with_1_and_a_full_disk_gives_one_line(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
@@ -103,7 +103,7 @@ async def test_without_a_count_that_is_enough_it_leaves_with_1_and_a_full_disk_i
 
 
 @pytest.mark.real
-async def test_a_file_that_does_not_load_and_a_remote_server_are_told_before_anything_is_made(
+async def test_a_file_that_does_not_load_and_a_remote_server_are_reported_before_any_dispatch(
     tmp_path: Path,
 ) -> None:
     broken = tmp_path / "agent.py"

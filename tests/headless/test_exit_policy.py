@@ -45,24 +45,24 @@ def decide(options: HeadlessOptions, *events: ev.Event) -> ExitCode | None:
 TWO = HeadlessOptions(dispatch=2, exit_when_idle=True, watch=False)
 
 
-def test_it_leaves_when_all_test_jobs_have_ended() -> None:
+def test_it_exits_when_all_test_jobs_have_ended() -> None:
     stream = (dispatched("a"), offered("a"), dispatched("b"), offered("b"), ended("a"))
     assert decide(TWO, *stream) is None
     assert decide(TWO, *stream, ended("b")) is ExitCode.OK
 
 
-def test_a_job_that_ends_before_the_other_is_dispatched_is_not_the_end() -> None:
+def test_it_waits_for_test_jobs_that_are_not_dispatched_yet() -> None:
     assert decide(TWO, dispatched("a"), offered("a"), ended("a")) is None
 
 
-def test_a_loss_told_before_its_dispatch_returned_counts() -> None:
+def test_a_loss_reported_before_its_dispatch_returned_counts() -> None:
     lost = ev.JobLost("a", "no worker", "AJ_a", number("a"))
     assert (
         decide(TWO, lost, dispatched("a"), dispatched("b"), offered("b"), ended("b")) is ExitCode.JOB_FAILED
     )
 
 
-def test_a_declined_offer_is_no_end_before_its_dispatch_is_lost() -> None:
+def test_after_a_declined_offer_it_waits_for_the_loss() -> None:
     declined = ev.OfferAnswered("AJ_a", accepted=False, error="stopping")
     lost = ev.JobLost("a", "the offer was declined: stopping", "AJ_a", number("a"))
     stream = (dispatched("a"), dispatched("b"), offered("b"), ended("b"), offered("a"), declined)
@@ -78,29 +78,29 @@ def test_a_declined_offer_is_no_end_before_its_dispatch_is_lost() -> None:
         (ev.JobStatus.FAILED, ExitCode.JOB_FAILED),
     ],
 )
-def test_a_failed_job_makes_the_exit_code(status: ev.JobStatus, code: ExitCode) -> None:
+def test_a_failed_job_decides_the_exit_code(status: ev.JobStatus, code: ExitCode) -> None:
     options = HeadlessOptions(dispatch=1, exit_when_idle=True)
     assert decide(options, dispatched("a"), offered("a"), ended("a", status)) is code
 
 
-def test_without_exit_when_idle_it_stays() -> None:
+def test_without_exit_when_idle_it_keeps_running() -> None:
     assert decide(HeadlessOptions(dispatch=1), dispatched("a"), offered("a"), ended("a")) is None
 
 
-def test_without_test_jobs_it_leaves_after_the_jobs_of_others() -> None:
+def test_without_test_jobs_it_exits_after_other_jobs() -> None:
     options = HeadlessOptions(exit_when_idle=True)
     assert decide(options, REGISTERED, offered("a"), offered("b"), ended("a")) is None
     assert decide(options, REGISTERED, offered("a"), offered("b"), ended("a"), ended("b")) is ExitCode.OK
 
 
 @pytest.mark.parametrize("options", [HeadlessOptions(watch=False), HeadlessOptions(exit_when_idle=True)])
-def test_a_file_that_does_not_load_is_the_end_where_no_save_will_come(options: HeadlessOptions) -> None:
+def test_a_file_that_does_not_load_exits_a_run_without_watch(options: HeadlessOptions) -> None:
     failed = ev.GenerationFailed(1, "SyntaxError", None, None, "")
     assert decide(options, failed) is ExitCode.JOB_FAILED
     assert decide(HeadlessOptions(), failed) is None
 
 
-def test_a_server_that_is_lost_for_good_is_the_end_unless_jobs_run() -> None:
+def test_a_lost_server_exits_unless_jobs_run() -> None:
     gone = ev.WorkerDisconnected("gone", None, 16)
     assert decide(HeadlessOptions(), REGISTERED, gone) is ExitCode.SERVER
     assert decide(HeadlessOptions(), REGISTERED, ev.WorkerRefused("no")) is ExitCode.SERVER
@@ -109,7 +109,7 @@ def test_a_server_that_is_lost_for_good_is_the_end_unless_jobs_run() -> None:
     assert decide(HeadlessOptions(), REGISTERED, offered("a"), gone, ended("a")) is ExitCode.SERVER
 
 
-def test_what_was_missed_is_taken_from_a_snapshot() -> None:
+def test_missed_events_are_made_up_from_the_state() -> None:
     state = AppState()
     stream: list[ev.Event] = [offered("a"), ended("a", ev.JobStatus.FAILED), offered("b")]
     for seq, event in enumerate(stream, 1):
@@ -120,7 +120,7 @@ def test_what_was_missed_is_taken_from_a_snapshot() -> None:
     assert exit_policy.observe(ended("b")) is ExitCode.JOB_FAILED
 
 
-async def test_test_jobs_are_made_once_ready(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_test_jobs_are_dispatched_once_the_agent_is_ready(capfd: pytest.CaptureFixture[str]) -> None:
     engine = FakeEngine(numIdleProcesses="0")
     running = asyncio.create_task(Headless(engine, HeadlessOptions(dispatch=2)).run())
     await asyncio.sleep(0)  # now it has subscribed

@@ -148,7 +148,7 @@ def test_every_event_is_documented_with_all_its_fields() -> None:
             assert set(body) - {"event"} - rows[body["event"]] == set(), event
 
 
-def test_no_event_is_documented_that_there_is_not() -> None:
+def test_every_documented_event_exists() -> None:
     told = {body["event"] for event in EVERY if (body := jsonl.event(event)) is not None} | {"tune_result"}
     assert {name for name in documented() if not name.isdigit()} - told == set()
 
@@ -171,7 +171,7 @@ def test_the_steps_of_a_load_and_a_roll_back() -> None:
     assert body["steps"]["load"] == 9.0
 
 
-def test_an_ended_process_says_how() -> None:
+def test_an_ended_process_has_reason_and_status() -> None:
     body = jsonl.event(
         ev.ProcessChanged("p1", 1, ProcessKind.JOB, ev.ProcessState.ENDED, 1, None, "killed", None, 9)
     )
@@ -215,7 +215,7 @@ def test_an_agents_js_file_names_its_node_sdk_and_typescript() -> None:
     ]
 
 
-def test_every_event_has_a_form_for_people_or_is_known_to_be_noise() -> None:
+def test_every_event_has_a_line_or_is_known_to_be_noise() -> None:
     quiet = {type(event) for event in NOISE} | {ev.OfferReceived}
     assert set(lines._FORMS) == {type(event) for event in EVERY} - quiet
     for event in EVERY:

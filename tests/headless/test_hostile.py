@@ -68,12 +68,12 @@ def test_structures_within_structures_are_cleaned(value: dict[str, Any], redacto
     assert not any(raw_in(text) or SECRET in text for text in texts_in(stamped.event))
 
 
-def test_what_a_command_answers_is_cleaned(redactor: Redactor) -> None:
+def test_the_result_of_a_command_is_cleaned(redactor: Redactor) -> None:
     result = redactor.clean_value(with_text(cmd.CommandResult, HOSTILE))
     assert not any(raw_in(text) or SECRET in text for text in texts_in(result))
 
 
-def test_no_text_of_an_event_looks_like_the_next_event() -> None:
+def test_no_text_of_an_event_looks_like_another_event() -> None:
     line = lines.to_line(ev.Stamped(1, 0.0, ev.JobLost("room\n00:00:00.000 ● registered", "why")))
     assert line is not None
     assert [each.startswith("    ") for each in line.split("\n")] == [False, True]
@@ -95,7 +95,7 @@ def test_log_records_are_cleaned_in_all_their_fields(redactor: Redactor) -> None
 
 
 @pytest.mark.real
-def test_what_is_written_to_stdout_is_escaped_whatever_came_this_far(tmp_path: Any) -> None:
+def test_everything_written_to_stdout_is_escaped(tmp_path: Any) -> None:
     path = tmp_path / "out"
     with path.open("wb") as stream:
         writer = Writer(stream.fileno(), "utf-8", lambda error: None)

@@ -17,7 +17,7 @@ PLAN = SweepPlan(TestLoad(50, 2.0), (0, 1, 2))
 
 
 @pytest.mark.parametrize("warm_up_s", [0.0, 0.3, 2.0])
-def test_all_runs_fit_into_the_time_together(warm_up_s: float) -> None:
+def test_all_runs_together_fit_into_the_time(warm_up_s: float) -> None:
     jobs = jobs_in_time(PLAN, 60.0, warm_up_s)
     assert jobs > MIN_JOBS
     assert len(PLAN.counts) * jobs / PLAN.load.rate < 60
@@ -25,18 +25,18 @@ def test_all_runs_fit_into_the_time_together(warm_up_s: float) -> None:
     assert jobs_in_time(PLAN, 60.0, warm_up_s + 1) < jobs
 
 
-def test_a_run_has_a_few_jobs_however_short_the_time() -> None:
+def test_a_run_has_a_minimum_of_jobs() -> None:
     assert jobs_in_time(PLAN, 1.0, 5.0) == MIN_JOBS
 
 
-def test_the_guard_holds_for_a_sweep_as_for_test_jobs() -> None:
+def test_a_remote_server_must_be_confirmed_for_a_sweep_too() -> None:
     remote = ev.ServerChosen(ev.ServerKind.CONFIGURED, "wss://x.cloud", "x.cloud", remote=True, media=True)
     assert ExitPolicy(HeadlessOptions(), tests=True).observe(remote) is ExitCode.USAGE
     assert ExitPolicy(HeadlessOptions(confirmed_host="x.cloud"), tests=True).observe(remote) is None
     assert ExitPolicy(HeadlessOptions()).observe(remote) is None
 
 
-async def test_an_agent_that_is_not_ready_in_time_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_an_agent_that_is_not_ready_in_time_ends_the_run(capfd: pytest.CaptureFixture[str]) -> None:
     engine = FakeEngine()
     tuning = Tuning(engine, TuneOptions(PLAN, parse_target("p95<50ms")))
     async with asyncio.timeout(PATIENCE_S):

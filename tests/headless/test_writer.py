@@ -21,7 +21,7 @@ def collect(fd: int, into: list[bytes]) -> threading.Thread:
     return thread
 
 
-def test_lines_come_in_order_and_completely() -> None:
+def test_lines_are_written_in_order_and_completely() -> None:
     read, write = os.pipe()
     out: list[bytes] = []
     reading = collect(read, out)
@@ -35,7 +35,7 @@ def test_lines_come_in_order_and_completely() -> None:
     assert b"".join(out).decode().splitlines() == [f"line {number} ✓" for number in range(5000)]
 
 
-def test_a_reader_that_does_not_read_holds_nothing_up_and_costs_only_lines(
+def test_a_reader_that_does_not_read_delays_nothing_and_only_loses_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("agent_tui.headless.writer.PATIENCE_S", 0.05)
@@ -77,7 +77,7 @@ def test_no_line_is_cut_at_the_end_for_a_reader_that_pauses(monkeypatch: pytest.
     assert len(lines) + left[0] == 50
 
 
-def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
+def test_a_reader_that_has_gone_and_a_full_disk_are_reported_once() -> None:
     errors: list[OSError] = []
     read, write = os.pipe()
     os.close(read)
@@ -95,7 +95,7 @@ def test_a_reader_that_has_gone_and_a_full_disk_are_told_once() -> None:
         assert errors[1].errno == 28
 
 
-def test_a_reader_that_goes_is_noticed_without_a_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_goes_is_noticed_without_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_tui.headless.writer.CHECK_READER_S", 0.001)
     told: queue.Queue[OSError] = queue.Queue()
     read, write = os.pipe()

@@ -26,26 +26,26 @@ MADE: dict[Any, Any] = {
 
 
 @pytest.mark.parametrize("cls", get_args(Data), ids=lambda cls: cls.__name__)
-def test_everything_comes_back_as_it_went(cls: Any) -> None:
+def test_every_class_survives_encoding(cls: Any) -> None:
     message: Any = cls() if cls.__name__ == "AppState" else MADE.get(cls) or with_text(cls, HOSTILE)
     assert DATA.decode(DATA.encode(message)) == message
 
 
 @pytest.mark.parametrize("name", histories.ALL)
-def test_a_whole_state_comes_back(name: str) -> None:
+def test_a_complete_state_survives_encoding(name: str) -> None:
     engine = FakeEngine()
     histories.ALL[name](engine)
     assert DATA.decode(DATA.encode(engine.state)) == engine.state
 
 
-def test_what_is_not_finite_comes_back() -> None:
+def test_infinite_numbers_survive_encoding() -> None:
     stopping = ev.Stopping("quit", 1, math.inf, -math.inf)
     assert DATA.decode(DATA.encode(stopping)) == stopping
     started = ev.JobStarted("AJ_1", "a", "p1", 1, 1, True, 3.0, math.inf)
     assert DATA.decode(DATA.encode(started)) == started
 
 
-def test_every_kind_of_option_comes_back() -> None:
+def test_every_kind_of_option_survives_encoding() -> None:
     """Each is of one type in a union: that of permissions is an object of its own."""
     before = DEFAULTS.options
     usual = ev.OptionsChanged({each.name: (getattr(before, each.name),) * 2 for each in fields(before)})
@@ -54,7 +54,7 @@ def test_every_kind_of_option_comes_back() -> None:
         assert DATA.decode(DATA.encode(event)) == event
 
 
-def test_no_two_classes_have_one_name() -> None:
+def test_no_two_classes_have_the_same_name() -> None:
     assert len({DATA.case(each) for each in map(_any_of, get_args(Data))}) == len(get_args(Data))
 
 
@@ -63,6 +63,6 @@ def _any_of(cls: Any) -> Any:
 
 
 @given(st.one_of(st.binary(max_size=50), st.builds(msgspec.msgpack.encode, st.lists(st.text(max_size=9)))))
-def test_what_is_no_message_is_a_clear_error(data: bytes) -> None:
+def test_bytes_that_are_no_message_raise_a_clear_error(data: bytes) -> None:
     with pytest.raises(CodecError, match="not a message"):
         DATA.decode(data)

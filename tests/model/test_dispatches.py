@@ -29,7 +29,7 @@ def lost(number: int, why: str = "no worker has room", job_id: str | None = None
     return ev.JobLost("demo", why, job_id, number)
 
 
-def test_the_offer_may_come_before_or_after_the_dispatch_is_told() -> None:
+def test_the_offer_may_come_before_or_after_the_dispatch_event() -> None:
     assert jobs(run(made(1), offer(1))) == ["AJ_1"]
     assert jobs(run(offer(1), made(1))) == ["AJ_1"]
 
@@ -41,25 +41,25 @@ def test_the_number_decides_between_two_dispatches_into_one_room() -> None:
     assert jobs(run(offer(2, "AJ_2"), made(1), made(2))) == [None, "AJ_2"]
 
 
-def test_a_job_that_somebody_else_dispatched_into_the_room_is_nobody_s() -> None:
+def test_a_job_dispatched_elsewhere_belongs_to_no_test_dispatch() -> None:
     assert jobs(run(made(1), offer(0))) == [None]
     assert jobs(run(offer(0), made(1))) == [None]
 
 
-def test_a_loss_may_come_before_or_after_the_dispatch_is_told() -> None:
+def test_a_loss_may_come_before_or_after_the_dispatch_event() -> None:
     for state in (run(made(1), lost(1)), run(lost(1), made(1))):
         (dispatch,) = state.dispatches
         assert (dispatch.lost, dispatch.ours, dispatch.agent_name) == ("no worker has room", True, "ann")
 
 
-def test_a_job_that_somebody_else_misses_is_kept_but_is_not_ours() -> None:
+def test_a_lost_job_dispatched_elsewhere_is_kept_but_is_no_test_dispatch() -> None:
     (dispatch,) = run(lost(0, job_id="AJ_9")).dispatches
     assert (dispatch.room, dispatch.ours) == ("demo", False)
     known = run(offer(0), lost(0, "not assigned", "AJ_1"))
     assert known.dispatches == ()
 
 
-def test_a_lost_dispatch_waits_no_more_unless_its_job_is_offered_late() -> None:
+def test_a_lost_dispatch_does_not_wait_unless_its_job_is_offered_late() -> None:
     gone = run(made(1), lost(1, "no offer within 10 s"))
     assert not gone.dispatches[0].waits
     late = run(offer(1), state=gone)
@@ -71,7 +71,7 @@ def test_a_loss_belongs_to_the_dispatch_of_its_number_not_to_the_first_that_wait
     assert [each.lost for each in state.dispatches] == ["", "not assigned"]
 
 
-def test_the_job_of_a_new_room_tells_its_dispatch_s_id() -> None:
+def test_the_job_of_a_new_room_has_the_id_of_its_dispatch() -> None:
     (dispatch,) = run(made(1), offer(1, "AJ_1", "AD_1"), offer(1, "AJ_2", "AD_1")).dispatches
     assert (dispatch.dispatch_id, dispatch.job_id) == ("AD_1", "AJ_2")
     (dispatch,) = run(offer(1, "AJ_1", "AD_1"), made(1)).dispatches

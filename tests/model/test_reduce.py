@@ -44,13 +44,13 @@ def test_any_stream_reduces_and_equal_streams_give_equal_states(stream: list[ev.
     assert all(field.name in dir(first) for field in dataclasses.fields(AppState))
 
 
-def test_every_event_kind_is_an_event_class_of_its_own() -> None:
+def test_every_event_is_a_separate_class() -> None:
     kinds = typing.get_args(ev.Event)
     assert len(set(kinds)) == len(kinds)
     assert all(dataclasses.is_dataclass(kind) for kind in kinds)
 
 
-def test_registration_and_its_troubles() -> None:
+def test_registration_and_its_failures() -> None:
     registered = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
     state = run(registered)
     assert (state.worker.state, state.worker.worker_id, state.worker.reconnects) == ("registered", "AW_1", 0)
@@ -69,7 +69,7 @@ def test_registration_and_its_troubles() -> None:
     assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is Registration.OFFLINE
 
 
-def test_a_registration_that_takes_over_is_no_reconnect() -> None:
+def test_a_registration_that_replaces_another_is_no_reconnect() -> None:
     first = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
     renamed = dataclasses.replace(first, worker_id="AW_2", agent_name="alice")
     for between in ((), (ev.ConnectionSuspect(suspect=True),)):
@@ -81,7 +81,7 @@ def test_a_registration_that_takes_over_is_no_reconnect() -> None:
     assert run(lost, first).worker.reconnects == 0  # it took two attempts to connect at all
 
 
-def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
+def test_a_failed_load_keeps_the_current_generation_and_a_good_one_clears_the_error() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
     state = run(ready, failed)
@@ -89,7 +89,7 @@ def test_a_failed_load_keeps_what_is_current_and_a_good_one_clears_it() -> None:
     assert run(ready, failed, dataclasses.replace(ready, generation=3)).generation.failed == 0
 
 
-def test_the_first_generation_may_be_told_of_after_a_save_that_it_serves_beside() -> None:
+def test_the_first_generation_may_be_ready_after_a_save_started_loading() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
     state = run(ev.GenerationLoading(2, "agent.py"), ready)
@@ -108,7 +108,7 @@ def test_the_first_generation_may_be_told_of_after_a_save_that_it_serves_beside(
     assert (state.generation.failed, state.generation.loading) == (1, 3)  # its processes fail to start
 
 
-def test_a_roll_back_is_so_until_the_next_good_load() -> None:
+def test_a_roll_back_lasts_until_the_next_good_load() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
     back = dataclasses.replace(ready, generation=3, cause="roll back to 1", rolled_back_to=1)
     state = run(ready, back, ev.GenerationFailed(4, "SyntaxError", None, None, ""))
@@ -118,7 +118,7 @@ def test_a_roll_back_is_so_until_the_next_good_load() -> None:
     assert state.generation.rolled_back_to == 0
 
 
-def test_what_is_loading_and_how_long_the_steps_took() -> None:
+def test_the_running_load_and_the_times_of_its_steps() -> None:
     steps = ev.LoadSteps(read=1.0, control=2.0)
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN, steps=steps)
     state = run(ready, ev.GenerationLoading(2, "agent.py"))
@@ -152,7 +152,7 @@ def test_a_job_from_offer_to_end_with_totals() -> None:
     assert state.live_jobs == ()
 
 
-def test_a_job_keeps_when_it_came_how_far() -> None:
+def test_a_job_keeps_the_times_of_its_phases() -> None:
     state = run(
         ev.OfferReceived("AJ_1", "demo", "", 1),
         ev.OfferAnswered("AJ_1", accepted=True),
@@ -175,7 +175,7 @@ def test_a_job_keeps_when_it_came_how_far() -> None:
     )
 
 
-def test_a_restart_leaves_the_first_times_and_connects_once() -> None:
+def test_a_restart_keeps_the_first_times_and_connects_once() -> None:
     begun = run(
         ev.OfferReceived("AJ_1", "demo", "", 1),
         process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
@@ -193,7 +193,7 @@ def test_a_restart_leaves_the_first_times_and_connects_once() -> None:
     assert job.times == dataclasses.replace(begun.jobs["AJ_1"].times, connected=104.0)
 
 
-def test_a_job_whose_process_died_before_its_entry_has_the_second_launch() -> None:
+def test_a_job_whose_process_died_before_its_entry_is_launched_again() -> None:
     state = run(
         ev.OfferReceived("AJ_1", "demo", "", 1),
         process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
@@ -203,7 +203,7 @@ def test_a_job_whose_process_died_before_its_entry_has_the_second_launch() -> No
     assert (job.process_id, job.times.launched, job.times.entered) == ("p2", 103.0, None)
 
 
-def test_an_ended_job_keeps_how_it_ended_and_its_memory_after_its_process_is_forgotten() -> None:
+def test_an_ended_job_keeps_its_end_and_memory_after_its_process_is_forgotten() -> None:
     state = run(
         ev.OfferReceived("AJ_1", "demo", "", 1),
         process("p1", ev.ProcessState.JOB, job_id="AJ_1"),
@@ -247,7 +247,7 @@ def test_a_process_keeps_its_figures_and_its_first_time() -> None:
     assert state.live_processes == ()
 
 
-def test_history_is_bounded_and_only_what_is_over_goes() -> None:
+def test_history_is_bounded_and_drops_only_ended_items() -> None:
     alive = process("alive", ev.ProcessState.IDLE)
     ended = [process(f"p{number}", ev.ProcessState.ENDED) for number in range(HISTORY + 5)]
     state = run(alive, *ended)
@@ -260,7 +260,7 @@ REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13
 LOADED = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
 
 
-def test_test_jobs_wait_for_registration_code_and_warmth() -> None:
+def test_test_jobs_wait_for_registration_code_and_warm_processes() -> None:
     cold = run(REGISTERED, LOADED, process("p1", ev.ProcessState.STARTING))
     assert not cold.is_ready_for_tests(1)
     assert cold.is_ready_for_tests(0)  # none is to be kept warm
@@ -273,12 +273,12 @@ def test_test_jobs_wait_for_registration_code_and_warmth() -> None:
     assert not lost.is_ready_for_tests(0)
 
 
-def test_only_a_process_for_jobs_is_warm() -> None:
+def test_only_a_job_process_counts_as_warm() -> None:
     control = ev.ProcessChanged("c1", 43, ProcessKind.CONTROL, ev.ProcessState.ENDED, 1)
     assert not run(REGISTERED, LOADED, control).is_ready_for_tests(1)
 
 
-def test_a_blank_that_was_given_a_file_is_no_ended_process() -> None:
+def test_a_blank_that_got_a_file_is_no_ended_process() -> None:
     state = AppState()
     for process_state in (ev.ProcessState.STARTING, ev.ProcessState.IDLE, ev.ProcessState.ENDED):
         event = ev.ProcessChanged("k1", 7, ProcessKind.BLANK, process_state, 0)

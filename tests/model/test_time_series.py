@@ -18,7 +18,7 @@ def curve_of(*points: tuple[float, float]) -> TimeSeries:
 
 
 @given(STEPS)
-def test_it_stays_small_and_keeps_the_order_the_peak_and_the_newest(steps: list[tuple[float, float]]) -> None:
+def test_a_series_is_bounded_and_keeps_order_peak_and_newest(steps: list[tuple[float, float]]) -> None:
     ts, points = 0.0, []
     for wait, value in steps:
         ts += wait
@@ -31,17 +31,17 @@ def test_it_stays_small_and_keeps_the_order_the_peak_and_the_newest(steps: list[
     assert series.peak == max(value for _, value in points)
 
 
-def test_while_it_fits_nothing_is_left_out() -> None:
+def test_a_short_series_is_complete() -> None:
     points = [(float(second), float(second % 7)) for second in range(POINTS)]
     assert curve_of(*points) == TimeSeries(tuple(points))
 
 
-def test_a_long_life_is_covered_evenly() -> None:
+def test_a_long_series_is_thinned_evenly() -> None:
     series = curve_of(*((float(second), 1.0) for second in range(10_000)))
     gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(series.points[:-1])]
     assert max(gaps) <= 4 * min(gaps)
     assert len(series.points) > POINTS / 3
 
 
-def test_nothing_has_no_figures() -> None:
+def test_an_empty_series_has_no_figures() -> None:
     assert (TimeSeries().peak, TimeSeries().last) == (None, None)

@@ -23,7 +23,7 @@ def read(path: Path) -> dict[str, SourcedValue]:
     return dict(found.config)
 
 
-def test_the_nearest_file_counts_and_a_pyproject_only_with_the_table(tmp_path: Path) -> None:
+def test_the_nearest_file_applies_and_a_pyproject_only_with_the_table(tmp_path: Path) -> None:
     agent = write(tmp_path / "project/src/agent.py", "")
     pyproject = write(tmp_path / "project/pyproject.toml", "[project]\nname = 'x'\n")
     assert find_config(agent, tmp_path) is None
@@ -35,7 +35,7 @@ def test_the_nearest_file_counts_and_a_pyproject_only_with_the_table(tmp_path: P
     assert find_config(agent, tmp_path) == named_config(beside)
 
 
-def test_values_know_file_and_line(tmp_path: Path) -> None:
+def test_values_have_file_and_line(tmp_path: Path) -> None:
     path = write(
         tmp_path / "agent-tui.toml",
         "# tuned\nnumIdleProcesses = 2\n\n'agentName' = \"${NAME}-1\"\n[permissions]\nhidden = true\n",
@@ -70,7 +70,7 @@ def test_lines_of_a_table_in_a_pyproject(tmp_path: Path) -> None:
         ("agentName = '${EMPTY}'", "set EMPTY in the environment or in .env"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_place(text: str, says: str, tmp_path: Path) -> None:
+def test_problems_are_reported_with_the_line(text: str, says: str, tmp_path: Path) -> None:
     path = write(tmp_path / "agent-tui.toml", text)
     with pytest.raises(OptionError) as raised:
         read(path)
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_with_the_place(text: str, says: str, tmp_path: Pa
     assert "\n" not in str(raised.value)
 
 
-def test_surroundings_carry_the_values_or_the_problem(tmp_path: Path) -> None:
+def test_surroundings_have_the_values_or_the_problem(tmp_path: Path) -> None:
     agent = write(tmp_path / "agent.py", "")
     write(tmp_path / ".env", "WHO=me\n")
     path = write(tmp_path / "agent-tui.toml", "agentName = '${WHO}'\n")

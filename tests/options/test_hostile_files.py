@@ -25,14 +25,14 @@ def write_later(path: Path, content: bytes) -> threading.Thread:
     return thread
 
 
-def test_a_nul_has_its_own_message(tmp_path: Path) -> None:
+def test_a_nul_character_has_its_own_message(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=1\nB=x\0y\nC=3\n")
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})
     assert environment.plain == {"A": "1", "C": "3"}
     assert environment.problems == (".env:2: B contains a NUL character; remove it; the variable is not set",)
 
 
-def test_what_no_process_can_be_given_is_not_set(tmp_path: Path) -> None:
+def test_a_variable_that_is_too_long_is_not_set(tmp_path: Path) -> None:
     (tmp_path / ".env.local").write_text(f"A={'x' * (LONGEST - 2)}\n")
     (tmp_path / ".env").write_text(f"B={'x' * (LONGEST - 1)}\nC=3\n")
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})

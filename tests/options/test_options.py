@@ -47,7 +47,7 @@ def value(name: str, raw: object) -> object:
         ("permissions", "canPublishSources=microphone", Permissions(can_publish_sources=("microphone",))),
     ],
 )
-def test_values_that_are_taken(name: str, raw: object, expected: object) -> None:
+def test_values_that_are_accepted(name: str, raw: object, expected: object) -> None:
     assert value(name, raw) == expected
 
 
@@ -92,7 +92,7 @@ def test_a_bad_secret_is_not_shown() -> None:
     assert "hush" not in str(raised.value)
 
 
-def test_later_layers_win_and_each_value_knows_its_source() -> None:
+def test_later_layers_win_and_each_value_has_its_source() -> None:
     layers = (
         Layer(
             "environment", {"port": SourcedValue("1", "PORT in .env:3"), "host": SourcedValue("a", "HOST")}
@@ -124,7 +124,7 @@ def test_secrets_are_masked_when_shown() -> None:
     assert resolution.shown("port") == 0
 
 
-def test_the_environment_gives_an_ordinary_and_a_forcing_layer() -> None:
+def test_the_environment_gives_an_ordinary_and_an_overriding_layer() -> None:
     environ = {
         "LIVEKIT_AGENT_NAME": SourcedValue("plain", "LIVEKIT_AGENT_NAME in the environment"),
         "LIVEKIT_AGENT_NAME_OVERRIDE": SourcedValue("forced", "…"),
@@ -166,7 +166,7 @@ def test_environment_files_in_order_of_precedence(tmp_path: Path) -> None:
     assert environment.plain == {"WHERE": "local", "ONLY_SRC": "1", "ONLY_PROJECT": "1", "ONLY_CWD": "1"}
 
 
-def test_the_process_environment_beats_files_and_sources_name_the_line(
+def test_the_process_environment_overrides_files_and_sources_name_the_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A", "0")
@@ -178,7 +178,7 @@ def test_the_process_environment_beats_files_and_sources_name_the_line(
     assert environment.variables["A"].where == "A in the environment"
 
 
-def test_a_line_that_is_no_assignment_is_told(tmp_path: Path) -> None:
+def test_a_line_that_is_no_assignment_is_reported(tmp_path: Path) -> None:
     agent = write(tmp_path / "agent.py", "")
     write(tmp_path / ".env", "A=1\nnot an assignment at all = =\n'\nB=2\n")
     environment = read_environment(agent, tmp_path, {})
@@ -186,7 +186,7 @@ def test_a_line_that_is_no_assignment_is_told(tmp_path: Path) -> None:
     assert any(problem.startswith(".env:") for problem in environment.problems)
 
 
-def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_and_the_others_apply(tmp_path: Path) -> None:
     agent = write(tmp_path / "agent.py", "")
     (tmp_path / ".env.local").write_bytes(b"\xff\xfe\x00bad")
     write(tmp_path / ".env", "A=1\n")
@@ -203,7 +203,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("option", TEXTS, ids=lambda option: option.name)
-def test_a_text_takes_no_character_that_acts_on_a_terminal(option: Option) -> None:
+def test_text_options_refuse_characters_that_control_a_terminal(option: Option) -> None:
     for char in (*CONTROL, "\t", "\n", "\ud800", "\udcff"):
         raw = f"Xq{char}b"
         with pytest.raises(OptionError) as raised:
@@ -216,7 +216,7 @@ def test_a_text_takes_no_character_that_acts_on_a_terminal(option: Option) -> No
         assert ("Xq" in line) is (option.name not in ("apiKey", "apiSecret", "workerToken", "wsURL"))
 
 
-def test_the_texts_among_the_options_are_all_tried() -> None:
+def test_all_text_options_are_tried() -> None:
     names = {"agent", "agentName", "deployment", "host", "wsURL", "apiKey", "apiSecret", "workerToken"}
     assert {option.name for option in TEXTS} == names
 
@@ -241,7 +241,7 @@ def test_the_texts_among_the_options_are_all_tried() -> None:
         ("AbCdEfGh12345678://host", "•••://host"),
     ],
 )
-def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+def test_urls_are_shown_without_secrets(url: str, shown: str) -> None:
     assert shown_url(url) == shown
     if "•••" in shown or "@" in shown:
         with pytest.raises(OptionError) as raised:
@@ -250,7 +250,7 @@ def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
         assert "secret" not in str(raised.value).replace("API key and secret", "")
 
 
-def test_values_of_environment_files_whose_names_say_secret(tmp_path: Path) -> None:
+def test_secret_values_of_environment_files(tmp_path: Path) -> None:
     agent = write(tmp_path / "agent.py", "")
     write(
         tmp_path / ".env",

@@ -71,7 +71,7 @@ def test_it_agrees_with_the_reference(sources: list[dict[str, int]], runtime: st
         assert resolution.sources[option.name][0] == source
 
 
-def test_production_says_what_it_changed() -> None:
+def test_defaults_of_production_name_their_source() -> None:
     flags = Layer(
         "flag", {"production": SourcedValue(True, "--production"), "port": SourcedValue("0", "--port")}
     )
@@ -82,7 +82,7 @@ def test_production_says_what_it_changed() -> None:
     assert resolution.options.port == 0
 
 
-def test_every_value_is_written_as_it_is_read() -> None:
+def test_every_value_is_written_as_it_is_parsed() -> None:
     for option in OPTIONS:
         for choice in range(3):
             value = option.kind.convert(raw(option.name, choice))

@@ -31,7 +31,7 @@ def read(file: ConfigFile, **environ: str) -> dict[str, object]:
     return {name: convert(BY_NAME[name], each) for name, each in found.config.items()}
 
 
-def test_a_new_file_holds_what_was_saved(tmp_path: Path) -> None:
+def test_a_new_file_has_the_saved_options(tmp_path: Path) -> None:
     file = named_config(tmp_path / "agent-tui.toml")
     save(file, VALUES)
     assert read(file) == VALUES
@@ -59,7 +59,7 @@ def test_a_secret_is_a_reference_or_the_file_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
 
 
-def test_a_reference_is_only_kept_to_the_same_value() -> None:
+def test_a_reference_is_kept_only_for_the_same_value() -> None:
     option = BY_NAME["apiSecret"]
     same = {"LIVEKIT_API_SECRET": SourcedValue("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
     assert keepable(option, "hush-hush", same) == ""
@@ -123,7 +123,7 @@ def test_each_value_survives_the_config_file(option: Option, tmp_path: Path) -> 
         assert len(found.config) <= 1
 
 
-def test_no_export_tells_a_secret() -> None:
+def test_no_export_contains_a_secret() -> None:
     resolution = tuned(**SECRET, workerToken="token-token")
     for name, make in FORMATS.items():
         text = make(resolution, DefaultsContext())
@@ -131,12 +131,12 @@ def test_no_export_tells_a_secret() -> None:
         assert "token-token" not in text, name
 
 
-def test_nothing_to_tell_is_no_error() -> None:
+def test_exports_without_changes_are_no_error() -> None:
     for make in FORMATS.values():
         make(resolve((), DefaultsContext()), DefaultsContext())
 
 
-def test_what_the_exports_pass_to_an_sdk_it_takes() -> None:
+def test_the_sdk_accepts_what_the_exports_pass() -> None:
     # An option that fails here is of neither SDK: it belongs to the lists on top of export.py.
     taken = {name for name, _ in lk_sdk.OPTIONS.values()}
     of_agents_js_only = {"agent", "production"}

@@ -36,7 +36,7 @@ def test_which_count_is_chosen(candidates: list[tuple[int, bool, float | None]],
     assert choose([candidate(*each) for each in candidates]) == count
 
 
-def test_in_a_world_as_the_model_says_the_advice_holds_for_new_runs() -> None:
+def test_the_advice_holds_for_new_runs_of_the_modeled_pool() -> None:
     advice = advise(sweep_of(LOAD), P95, RULE)
     assert advice.count == 3
     error = model_error(advice.candidates)
@@ -67,13 +67,13 @@ def test_a_smaller_count_would_miss_the_target() -> None:
     assert missed > 15
 
 
-def test_a_target_out_of_reach_is_said_with_the_best_that_there_is() -> None:
+def test_without_advice_the_lines_name_the_best_count() -> None:
     advice = advise(sweep_of(LOAD, base_ms=80), P95, RULE)
     assert (advice.count, advice.chosen) == (None, None)
     assert "no measured count meets p95<50ms: the best is" in advice.lines[0]
 
 
-def test_jobs_faster_than_processes_can_start_are_told() -> None:
+def test_jobs_faster_than_processes_can_start_get_a_note() -> None:
     assert (
         "in the long run, any number of idle ones runs out"
         in advise(sweep_of(LOAD, 2.0), P95, RULE).lines[-1]
@@ -81,7 +81,7 @@ def test_jobs_faster_than_processes_can_start_are_told() -> None:
     assert "in the long run" not in " ".join(advise(sweep_of(LOAD), P95, RULE).lines)
 
 
-def test_a_burst_needs_as_many_as_come() -> None:
+def test_a_burst_needs_one_process_per_job() -> None:
     load = TestLoad(6, pattern=Pattern.BURST)
     advice = advise(sweep_of(load, counts=(0, 4, 5, 6)), parse_target("warm>=100%"), RULE)
     assert advice.count == 6
@@ -100,19 +100,19 @@ def test_lost_jobs_count_against_every_target() -> None:
     assert (row.lost, row.p50_ms, row.p95_ms, row.warm_hit_rate) == (10, 5.0, None, 0.9)
 
 
-def test_nothing_measured_is_no_advice() -> None:
+def test_without_measurements_there_is_no_advice() -> None:
     nothing = SweepResult("/a.py", "", 0.0, LOAD, (0,), 1)
     assert advise(nothing, P95, RULE).count is None
 
 
-def test_the_interval_spans_what_was_measured_and_what_the_model_says() -> None:
+def test_the_interval_spans_measurement_and_model() -> None:
     low, high = confidence(40, 40, 40, Prediction(0.9, 0.7, 0.95, 0.5))
     assert low == 0.7
     assert high == 1.0
     assert confidence(40, 40, 40, None)[0] > 0.85
 
 
-def test_what_makes_the_advice_worth_less_is_told() -> None:
+def test_notes_say_what_makes_the_advice_less_reliable() -> None:
     good = sweep_of(LOAD)
     assert not [line for line in advise(good, P95, RULE).lines if "note:" in line]
     runs = tuple(replace(run, others=2, warm_ups_s=(0.05,)) for run in good.runs)

@@ -22,7 +22,7 @@ LOADS = st.builds(
 
 
 @given(LOADS)
-def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(load: TestLoad) -> None:
+def test_arrivals_are_in_order_and_repeatable(load: TestLoad) -> None:
     found = offsets(load)
     assert len(found) == load.jobs
     assert list(found) == sorted(found)
@@ -30,12 +30,12 @@ def test_any_load_has_its_jobs_in_order_from_its_start_on_and_again_the_same(loa
     assert found == offsets(load)
 
 
-def test_a_burst_is_all_at_once_and_a_steady_load_is_even() -> None:
+def test_a_burst_is_all_at_once_and_a_steady_test_load_is_even() -> None:
     assert offsets(TestLoad(3, pattern=Pattern.BURST)) == (0, 0, 0)
     assert offsets(TestLoad(4, 2, Pattern.STEADY)) == (0, 0.5, 1, 1.5)
 
 
-def test_poisson_arrivals_have_exponential_gaps_of_the_rate_and_other_seeds_have_others() -> None:
+def test_poisson_arrivals_have_exponential_gaps_that_depend_on_the_seed() -> None:
     load = TestLoad(20_000, 5, seed=3)
     found = offsets(load)
     gaps = [after - before for before, after in itertools.pairwise(found)]
@@ -65,6 +65,6 @@ def test_a_ramp_goes_from_one_rate_to_the_other(rate: float, end: float) -> None
         {"jobs": 1, "job_length_s": 0},
     ],
 )
-def test_what_is_no_load_is_refused(bad: dict[str, float]) -> None:
+def test_an_impossible_test_load_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         TestLoad(**bad)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def recorder_of(engine: FakeEngine, load: TestLoad) -> Recorder:
     return Recorder(0, 0, load, engine.clock.time(), ())
 
 
-async def test_a_refusal_ends_the_others_at_once() -> None:
+async def test_a_refusal_cancels_the_other_dispatches() -> None:
     engine, load = SlowEngine(), TestLoad(3, pattern=Pattern.BURST)
     ok, refused = cmd.CommandResult(True, ""), cmd.CommandResult(False, "needs its name", refused=True)
     engine.results = [ok, refused]
@@ -43,7 +43,7 @@ async def test_a_refusal_ends_the_others_at_once() -> None:
     assert engine.cancelled
 
 
-async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> None:
+async def test_a_failed_dispatch_is_a_lost_job_and_the_others_continue() -> None:
     engine, load = FakeEngine(), TestLoad(3, pattern=Pattern.BURST)
     made = [cmd.CommandResult(True, "", dispatches={number: "a"}) for number in (1, 2)]
     engine.results = [cmd.CommandResult(False, "no answer"), *made]
@@ -53,7 +53,7 @@ async def test_a_dispatch_that_fails_is_a_job_lost_and_the_others_go_on() -> Non
     assert [job.lost for job in recorder.measure((), complete=True).jobs] == ["no answer"]
 
 
-async def test_once_stopping_no_more_are_made() -> None:
+async def test_once_stopping_nothing_is_dispatched() -> None:
     engine, load, stopping = FakeEngine(), TestLoad(3, 0.01, Pattern.STEADY), asyncio.Event()
     stopping.set()
     async with asyncio.timeout(PATIENCE_S):

@@ -44,13 +44,13 @@ def test_targets(text: str, target: Target) -> None:
         "fast",
     ],
 )
-def test_what_is_no_target_is_refused(text: str) -> None:
+def test_a_bad_target_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_target(text)
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 1e6), st.booleans())
-def test_a_target_is_written_as_it_is_read(percent: float, limit: float, warm: bool) -> None:
+def test_a_target_is_written_as_it_is_parsed(percent: float, limit: float, warm: bool) -> None:
     target = Target(round(percent, 3) / 100, None if warm else round(limit, 3))
     again = parse_target(str(target))
     assert again.share == pytest.approx(target.share, rel=1e-8)
@@ -88,7 +88,7 @@ def test_rates(text: str, rate: tuple[float, float | None]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0/s", "-1/s", "2/x", "2/s/s", "1-/s", "a", "1e3/s"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_a_bad_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
         parse_rate(text)
 
@@ -108,6 +108,6 @@ def test_counts(text: str, counts: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "4-1", "257", "0-", "1,,2", "x", "1.5", "²"])
-def test_what_is_no_list_of_counts_is_refused(text: str) -> None:
+def test_a_bad_list_of_counts_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_counts(text)

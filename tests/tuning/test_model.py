@@ -30,9 +30,7 @@ def warm_share(rate: float, count: int, lead_s: float) -> float:
 
 @pytest.mark.parametrize("lead", LEADS)
 @pytest.mark.parametrize(("rate", "count"), [(2, 0), (2, 1), (2, 2), (4, 3), (0.4, 1)])
-def test_poisson_arrivals_and_unlimited_starts_are_as_the_formula_says(
-    lead: str, rate: float, count: int
-) -> None:
+def test_poisson_arrivals_with_unlimited_starts_match_the_formula(lead: str, rate: float, count: int) -> None:
     rng = random.Random(11)
     draw = LEADS[lead]
     arrivals = offsets(TestLoad(20_000, rate, seed=2))
@@ -41,16 +39,16 @@ def test_poisson_arrivals_and_unlimited_starts_are_as_the_formula_says(
     assert warm == pytest.approx(warm_share(rate, count, 0.5), abs=0.015)
 
 
-def test_with_none_idle_each_job_waits_for_its_own_start() -> None:
+def test_without_idle_processes_each_job_waits_for_its_own_start() -> None:
     assert simulate((0.0, 5.0), 0, (0.5,), PoolRule(2), random.Random(1)) == [0.5, 0.5]
 
 
-def test_a_burst_starts_only_so_many_at_once() -> None:
+def test_a_burst_starts_a_limited_number_at_once() -> None:
     waits = simulate((0.0,) * 5, 1, (1.0,), PoolRule(2), random.Random(1))
     assert waits == [None, 1.0, 1.0, 2.0, 2.0]
 
 
-def test_what_is_taken_is_replaced_a_moment_after_the_last_job() -> None:
+def test_used_processes_are_replaced_a_moment_after_the_last_job() -> None:
     rule = PoolRule(2, refill_after_s=0.02)
     model = PoolModel(1, lambda: 0.1, rule)
     # Ready again at 0.12: a job a moment before has to wait for it, one after it is warm.
@@ -60,7 +58,7 @@ def test_what_is_taken_is_replaced_a_moment_after_the_last_job() -> None:
     assert late == [None, None]
 
 
-def test_a_process_goes_to_the_job_that_waits_for_longest() -> None:
+def test_a_process_goes_to_the_job_that_has_waited_longest() -> None:
     waits = PoolModel(0, iter((1.0, 0.2)).__next__, PoolRule(2)).run((0.0, 0.1))
     assert waits == [pytest.approx(0.3), pytest.approx(0.9)]
 

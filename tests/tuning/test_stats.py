@@ -14,7 +14,7 @@ VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
 
 
 @given(VALUES, st.floats(0.1, 100), st.floats(0, 1e6))
-def test_a_percentile_is_under_a_limit_exactly_if_that_share_of_the_values_is(
+def test_a_percentile_is_below_a_limit_exactly_if_that_share_of_the_values_is(
     values: list[float], percent: float, limit: float
 ) -> None:
     found = percentile(values, percent)
@@ -39,7 +39,7 @@ def test_wilson_by_hand() -> None:
     assert wilson(0, 10)[0] == 0
 
 
-def test_of_new_runs_that_many_lie_between_as_it_says() -> None:
+def test_the_interval_covers_the_stated_share_of_new_runs() -> None:
     rng = random.Random(5)
     inside = 0
     for _ in range(600):

@@ -23,13 +23,13 @@ NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(st.builds(Row, *[st.integers(0, 9)] * 3, *[NUMBERS] * 3, st.floats(0, 1), *[NUMBERS] * 9)))
-def test_a_table_in_csv_says_every_figure_exactly_and_leaves_out_what_is_not_known(found: list[Row]) -> None:
+def test_csv_has_exact_figures_and_leaves_unknown_ones_empty(found: list[Row]) -> None:
     lines = csv.DictReader(io.StringIO(store.rows_to_csv(found)))
     told = [{name: float(value) if value else None for name, value in line.items()} for line in lines]
     assert told == [asdict(row) for row in found]
 
 
-def test_a_sweep_is_read_back_from_json_as_it_was() -> None:
+def test_a_sweep_survives_json() -> None:
     lost = replace(RESULT.runs[0], jobs=(JobMeasure("a", 0.1, lost="no worker"), *RESULT.runs[0].jobs))
     result = replace(RESULT, runs=(lost, RESULT.runs[1]), ended="stopped")
     form = json.loads(json.dumps(store.to_form(result, advise(result, parse_target("p95<50ms"), RULE))))
@@ -38,7 +38,7 @@ def test_a_sweep_is_read_back_from_json_as_it_was() -> None:
     assert form["rows"][1]["num_idle_processes"] == 2
 
 
-def test_sweeps_are_kept_and_found_again_newest_first(tmp_path: Path) -> None:
+def test_saved_sweeps_are_found_newest_first(tmp_path: Path) -> None:
     place = store.folder({"XDG_STATE_HOME": str(tmp_path)}, "/project/agent.py")
     assert store.earlier(place) == []
     later = replace(RESULT, started=2_000.0)
@@ -52,20 +52,20 @@ def test_sweeps_are_kept_and_found_again_newest_first(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in place.iterdir()) == [".csv"] * 3 + [".json"] * 5
 
 
-def test_agents_of_the_same_name_are_kept_apart_and_the_home_folder_is_the_default(tmp_path: Path) -> None:
+def test_agents_with_the_same_name_have_separate_folders_in_the_home_by_default(tmp_path: Path) -> None:
     one, other = (store.folder({"HOME": str(tmp_path)}, f"/{name}/agent.py") for name in "ab")
     assert one != other
     assert one.parent == tmp_path / ".local/state/agent-tui/sweeps"
     assert store.folder({"HOME": str(tmp_path), "XDG_STATE_HOME": "relative"}, "/a/agent.py") == one
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_raises_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         store.save(tmp_path / "file" / "sweeps", RESULT)
 
 
-def test_a_sweep_is_compared_with_the_last_one_of_its_kind() -> None:
+def test_a_sweep_is_compared_with_the_last_one_of_the_same_test_load() -> None:
     other_seed = sweep_of(TestLoad(30, 2.0, seed=9), counts=(2, 4))
     other_rate = sweep_of(TestLoad(20, 3.0))
     assert store.comparable(RESULT.load, [other_rate, other_seed]) is other_seed
@@ -78,7 +78,7 @@ def test_a_sweep_is_compared_with_the_last_one_of_its_kind() -> None:
     assert comparison((), 0.0) == []
 
 
-def test_the_table_is_aligned_and_says_what_is_not_known() -> None:
+def test_the_table_is_aligned_and_marks_unknown_figures() -> None:
     lines = table(rows(RESULT))
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split()[:3] == ["idle", "jobs", "lost"]
@@ -86,7 +86,7 @@ def test_the_table_is_aligned_and_says_what_is_not_known() -> None:
     assert lines[1].split()[:3] == ["0", "20", "0"]
 
 
-def test_a_path_below_the_home_is_written_with_a_tilde() -> None:
+def test_a_path_in_the_home_folder_is_shown_with_a_tilde() -> None:
     home = {"HOME": "/home/ann"}
     assert store.shown(Path("/home/ann/.local/x.json"), home) == "~/.local/x.json"
     assert store.shown(Path("/home/anna/x.json"), home) == "/home/anna/x.json"

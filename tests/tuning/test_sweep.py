@@ -124,7 +124,7 @@ async def run(made: Sweep) -> SweepResult:
         return await made.run()
 
 
-async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_comes_back() -> None:
+async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_is_restored() -> None:
     engine, seen = PoolEngine(), list[Progress]()
     result = await run(sweep(engine, 0, 4, repeat=2, on_progress=seen.append))
     assert engine.counts_set == ["0", "4", "0", "4", None]
@@ -150,7 +150,7 @@ async def test_each_count_is_measured_from_a_steady_state_and_the_old_value_come
     assert max(each.jobs for each in seen) == 4
 
 
-async def test_edits_from_before_and_during_a_sweep_are_what_is_saved() -> None:
+async def test_edits_before_and_during_a_sweep_are_saved() -> None:
     engine = PoolEngine()
     await engine.send(cmd.SetOptions({OPTION: "3"}))
     made = sweep(engine, 0, 4)
@@ -164,7 +164,7 @@ async def test_edits_from_before_and_during_a_sweep_are_what_is_saved() -> None:
     assert engine.settings.undone().options.num_idle_processes == 3
 
 
-async def test_stopped_it_keeps_what_was_measured() -> None:
+async def test_a_stopped_sweep_keeps_its_results() -> None:
     engine = PoolEngine()
 
     def stop_after_the_first(progress: Progress) -> None:
@@ -177,7 +177,7 @@ async def test_stopped_it_keeps_what_was_measured() -> None:
     assert engine.resolution.options.num_idle_processes == 1
 
 
-async def test_stopped_within_a_run_it_keeps_the_jobs_that_were_entered() -> None:
+async def test_a_sweep_stopped_within_a_run_keeps_the_entered_jobs() -> None:
     engine = PoolEngine()
 
     def stop_halfway(progress: Progress) -> None:
@@ -192,7 +192,7 @@ async def test_stopped_within_a_run_it_keeps_the_jobs_that_were_entered() -> Non
     assert not run_.complete
 
 
-async def test_cancelled_it_puts_the_option_back() -> None:
+async def test_a_cancelled_sweep_restores_the_option() -> None:
     engine = PoolEngine()
     made = sweep(engine, 3)
     engine.hang_after = 1
@@ -204,7 +204,7 @@ async def test_cancelled_it_puts_the_option_back() -> None:
     assert engine.counts_set[-1] is None
 
 
-async def test_without_a_first_job_it_does_not_begin() -> None:
+async def test_without_a_first_job_the_sweep_does_not_start() -> None:
     engine = PoolEngine()
     engine.lose = lambda _: "the server offered no job"
     with pytest.raises(SweepError, match="the first job was lost: the server offered no job"):
@@ -212,14 +212,14 @@ async def test_without_a_first_job_it_does_not_begin() -> None:
     assert engine.counts_set == [None]
 
 
-async def test_what_a_guard_refuses_is_not_begun() -> None:
+async def test_a_refused_sweep_does_not_start() -> None:
     engine = PoolEngine()
     engine.results = [cmd.CommandResult(False, "needs --allow-remote", refused=True)]
     with pytest.raises(SweepError, match="allow-remote"):
         await run(sweep(engine, 0))
 
 
-async def test_a_refusal_in_the_middle_of_a_load_ends_it_at_once_with_its_reason() -> None:
+async def test_a_refusal_during_a_run_ends_the_sweep_with_its_reason() -> None:
     engine = PoolEngine()
 
     def refuse_from_the_second_job_on(progress: Progress) -> None:
@@ -235,7 +235,7 @@ async def test_a_refusal_in_the_middle_of_a_load_ends_it_at_once_with_its_reason
     assert engine.counts_set == ["4", None]
 
 
-async def test_a_pool_that_does_not_come_to_rest_ends_it_with_the_reason() -> None:
+async def test_a_pool_that_does_not_become_idle_ends_the_sweep_with_the_reason() -> None:
     engine = PoolEngine()
     engine.publish(ev.ProcessChanged("p77", 77, ProcessKind.JOB, STARTING, 1))
     made = sweep(engine, 1)
@@ -251,7 +251,7 @@ async def test_lost_jobs_are_measured_as_lost() -> None:
     assert (row.jobs, row.lost, row.warm_hit_rate) == (4, 1, 0.75)
 
 
-async def test_new_code_ends_it_for_two_codes_are_not_one_figure() -> None:
+async def test_a_reload_ends_the_sweep() -> None:
     engine = PoolEngine()
 
     def reload_after_the_first(progress: Progress) -> None:
@@ -263,7 +263,7 @@ async def test_new_code_ends_it_for_two_codes_are_not_one_figure() -> None:
     assert "the code was reloaded" in result.ended
 
 
-async def test_when_the_engine_ends_so_does_the_sweep() -> None:
+async def test_the_sweep_ends_with_the_engine() -> None:
     engine = PoolEngine()
 
     def end_after_the_first(progress: Progress) -> None:

@@ -73,7 +73,7 @@ def load_of(engine: FakeEngine) -> TestLoadView:
     return load
 
 
-async def test_a_sweep_is_advised_on_kept_and_compared_with_the_one_before(
+async def test_a_sweep_gets_advice_is_saved_and_compared_with_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = tuned(tmp_path)
@@ -115,7 +115,7 @@ async def test_each_run_is_published_once_and_the_state_has_them_all(
     assert sum(isinstance(each, (ev.SweepStarted, ev.SweepEnded)) for each in events) == 2
 
 
-async def test_one_load_or_sweep_at_a_time(tmp_path: Path) -> None:
+async def test_one_test_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     plan = SweepPlan(ENDLESS, (0,))
     started = await asyncio.gather(*(engine.send(cmd.StartSweep(plan, TARGET)) for _ in range(2)))
@@ -130,7 +130,7 @@ async def test_one_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     await engine.send(cmd.Stop("quit"))
 
 
-async def test_a_load_counts_its_jobs_and_sees_the_count_change(
+async def test_a_test_load_counts_its_jobs_and_sees_the_count_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PUBLISH_S", 0.01)
@@ -148,7 +148,7 @@ async def test_a_load_counts_its_jobs_and_sees_the_count_change(
     assert load.measure.jobs[0].warm
 
 
-async def test_a_load_that_the_guard_refuses_ends_with_its_reason(tmp_path: Path) -> None:
+async def test_a_refused_test_load_ends_with_the_reason(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
     await engine.send(cmd.StartTestLoad(TestLoad(3, 50.0, Pattern.STEADY)))
@@ -169,7 +169,7 @@ async def test_a_refusal_within_a_burst_ends_it_with_the_reason() -> None:
     assert (load.view.ended, load.view.running) == ("needs its name", False)
 
 
-async def test_a_sweep_that_could_not_begin_says_why(tmp_path: Path) -> None:
+async def test_a_sweep_that_cannot_start_says_why(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     engine.lose = lambda _: "no worker"
     sweep = await swept(engine, SweepPlan(BURST, (0,)))
@@ -178,7 +178,7 @@ async def test_a_sweep_that_could_not_begin_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / "agent-tui").exists()
 
 
-async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
+async def test_results_that_cannot_be_saved_are_reported(tmp_path: Path) -> None:
     (tmp_path / "agent-tui").write_text("in the way")
     engine = tuned(tmp_path)
     sweep = await swept(engine, SweepPlan(BURST, (4,)))
@@ -188,7 +188,7 @@ async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     assert sweep.advice is not None
 
 
-async def test_a_stopped_sweep_keeps_and_advises_on_what_it_measured(tmp_path: Path) -> None:
+async def test_a_stopped_sweep_saves_its_results_and_gives_advice(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     await engine.send(cmd.StartSweep(SweepPlan(replace(ENDLESS, jobs=20), (1, 2)), TARGET))
     await until(lambda: engine.dispatches >= 2)
@@ -203,7 +203,7 @@ async def test_a_stopped_sweep_keeps_and_advises_on_what_it_measured(tmp_path: P
     assert engine.counts_set == ["1", None]
 
 
-async def test_when_the_engine_stops_what_runs_ends_first_and_nothing_starts_any_more(tmp_path: Path) -> None:
+async def test_at_the_end_of_the_engine_the_sweep_ends_first_and_nothing_starts(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     await engine.send(cmd.StartSweep(SweepPlan(ENDLESS, (3,)), TARGET))
     await until(lambda: engine.dispatches >= 2)
@@ -217,14 +217,14 @@ async def test_when_the_engine_stops_what_runs_ends_first_and_nothing_starts_any
     assert (await engine.send(cmd.StartTestLoad(BURST))).text == LEAVING
 
 
-async def test_a_load_ends_with_the_engine(tmp_path: Path) -> None:
+async def test_a_test_load_ends_with_the_engine(tmp_path: Path) -> None:
     engine = tuned(tmp_path)
     await engine.send(cmd.StartTestLoad(ENDLESS))
     await engine.send(cmd.Stop("quit"))
     assert load_of(engine).ended == LEAVING
 
 
-async def test_a_dispatch_without_an_answer_does_not_hold_up_the_end(
+async def test_a_dispatch_without_an_answer_does_not_delay_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_S", 0.01)
@@ -252,7 +252,7 @@ def fails(*_: object) -> None:
     ],
     ids=["sweep", "load"],
 )
-async def test_an_internal_error_is_reported_and_the_engine_goes_on(
+async def test_an_internal_error_is_reported_and_the_engine_continues(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     command: cmd.Command,

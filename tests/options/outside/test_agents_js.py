@@ -122,7 +122,7 @@ async def test_set_in_the_code(tmp_path: Path) -> None:
         await ends_in_time(rig)
 
 
-async def test_given_outside(tmp_path: Path) -> None:
+async def test_set_outside_the_code(tmp_path: Path) -> None:
     names = (*WIRE, "workerToken", "deployment", *ENDS, *REST)
     async with hosting(tmp_path, names, flags=["--production"], environ=HANGING) as rig:
         await check(rig, *WIRE, "workerToken", "deployment", *REST[:2])
@@ -144,7 +144,7 @@ async def ends_in_time(rig: Rig) -> None:
     assert 0.8 + 0.5 + 0.6 <= time.monotonic() - began < HANGS_S
 
 
-async def test_a_prewarm_that_hangs_and_a_load_of_its_own(tmp_path: Path) -> None:
+async def test_a_hanging_prewarm_and_a_custom_load_function(tmp_path: Path) -> None:
     case = CASES["initializeProcessTimeout"]
     names = (case.option, "production", *LOAD)
     flags = ["--port=0", "--host=127.0.0.1", "--num-idle-processes=1"]
@@ -163,7 +163,7 @@ async def test_without_a_server(tmp_path: Path) -> None:
         await check(rig, "maxRetry")
 
 
-async def test_what_ends_a_run_is_read_from_the_code_too(tmp_path: Path) -> None:
+async def test_options_that_end_a_run_can_be_set_in_the_code(tmp_path: Path) -> None:
     write(tmp_path, ENDING, "", 0)
     code, run = await finished("options", "agent.mjs", "--json", f"--node={nodes()[0]}", cwd=tmp_path)
     assert code == 0, run.stderr

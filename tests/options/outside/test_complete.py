@@ -16,7 +16,7 @@ def test_every_option_has_its_case() -> None:
     assert [case.option for case in CASES] == [option.name for option in OPTIONS]
 
 
-def test_every_live_option_is_changed_under_load() -> None:
+def test_every_live_option_is_changed_during_dispatches() -> None:
     assert {option.name for option in OPTIONS if option.effect.is_live} == set(LIVE)
 
 
@@ -36,7 +36,7 @@ def test_the_schema_is_not_stale() -> None:
     )
 
 
-def test_the_schema_takes_what_the_options_take() -> None:
+def test_the_schema_accepts_what_the_options_accept() -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.check_schema(schema())
     good = {"numIdleProcesses": 2, "drainTimeout": "10s", "permissions": {"hidden": True}, "production": True}

@@ -45,7 +45,7 @@ async def test_another_server_takes_over(tmp_path: Path) -> None:
         assert (await rig.run.until("registered", count=2))["url"] == other.url
 
 
-async def test_without_retries_a_lost_server_is_given_up(tmp_path: Path) -> None:
+async def test_without_retries_a_lost_server_ends_the_run(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         worker = await rig.recorder.registered()
         await rig.command(set={"maxRetry": "0"})
@@ -54,7 +54,7 @@ async def test_without_retries_a_lost_server_is_given_up(tmp_path: Path) -> None
         assert await rig.run.end() == 3
 
 
-async def test_a_server_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_exist_changes_nothing(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         worker = await rig.recorder.registered()
         answer = await rig.command(set={"wsURL": f"ws://127.0.0.1:{free_port()}", "numIdleProcesses": "3"})
@@ -122,7 +122,7 @@ LIVE = {
 
 
 @pytest.mark.timeout(240)
-async def test_many_changes_of_each_option_under_load_lose_no_job(tmp_path: Path) -> None:
+async def test_many_changes_of_each_option_during_dispatches_lose_no_job(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         await rig.run.until("generation_ready")
         worker = await rig.recorder.registered()
@@ -148,7 +148,7 @@ async def test_many_changes_of_each_option_under_load_lose_no_job(tmp_path: Path
 
 
 @pytest.mark.parametrize(("drain", "status"), [(True, "success"), (False, "terminated")])
-async def test_a_stop_lets_jobs_finish_when_it_is_told_to(drain: bool, status: str, tmp_path: Path) -> None:
+async def test_a_stop_with_drain_lets_jobs_finish(drain: bool, status: str, tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         await rig.run.until("generation_ready")
         (tmp_path / "second").touch()

@@ -86,7 +86,7 @@ def test_a_bad_value_is_refused(name: str, source: str, tmp_path: Path, resolve:
     ("name", "source"),
     [("host", "environment"), ("port", ".env"), ("logLevel", "config"), ("apiKey", "flag")],
 )
-async def test_the_command_says_it_in_one_line(name: str, source: str, tmp_path: Path) -> None:
+async def test_the_command_reports_it_in_one_line(name: str, source: str, tmp_path: Path) -> None:
     given, where = bad(name, source, tmp_path)
     code, out, err = await refusal(given.words, tmp_path, given.environ)
     assert (code, out) == (2, "")
