@@ -1,4 +1,4 @@
-"""The command as users run it: a process of its own, in an environment with nothing but HOME and PATH."""
+"""Runs the command as users do: in its own process, whose environment has only HOME and PATH."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 @dataclass
 class Run:
-    """One `agent-tui … --json` under way: what it has said so far, and how to wait for more."""
+    """A running `agent-tui … --json`, with its events so far."""
 
     process: asyncio.subprocess.Process
     mark: str
@@ -31,7 +31,7 @@ class Run:
     stderr: str = ""
 
     async def until(self, name: str, count: int = 1, **fields: object) -> Event:
-        """The `count`-th event of that name with those fields; fails when the command ends first."""
+        """Wait for the `count`-th event with that name and those fields. Fails if the command ends first."""
 
         def matches(event: Event) -> bool:
             return event["event"] == name and fields.items() <= event.items()
@@ -47,13 +47,13 @@ class Run:
         return found[count - 1]
 
     async def more(self) -> None:
-        """Waits for another event; fails when the command has ended."""
+        """Wait for another event. Fails if the command has ended."""
         async with asyncio.timeout(PATIENCE_S):
             if not await self._read():
                 raise AssertionError(f"ended: {self.events} {self.stderr}")
 
     async def end(self) -> int:
-        """Reads everything to the end and returns the exit code."""
+        """Read all output, and return the exit code."""
         assert self.process.stderr is not None
         async with asyncio.timeout(PATIENCE_S):
             while await self._read():
@@ -83,7 +83,7 @@ async def agent_tui(
     environ: Mapping[str, str] | None = None,
     program: Sequence[object] = ("-m", "agent_tui"),
 ) -> AsyncIterator[Run]:
-    """Starts the command; afterwards nothing that it started may live."""
+    """Start the command. At the end, check that no process of it is left."""
     mark = f"agent-tui-test-{uuid.uuid4()}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -107,13 +107,13 @@ async def agent_tui(
 
 
 async def finished(*arguments: object, **options: Any) -> tuple[int, Run]:
-    """Runs the command to its end."""
+    """Run the command, and wait for its end."""
     async with agent_tui(*arguments, **options) as run:
         return await run.end(), run
 
 
 def save(path: Path, text: str) -> None:
-    """Write a file as editors that rename do: a load finds the old text or the new one, never half of it.
+    """Write a file by renaming, as some editors do: a load never finds half of the text.
 
     A test that names the number of a load needs this: a load of half a save is overtaken, and counts.
     """
@@ -123,7 +123,7 @@ def save(path: Path, text: str) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    """Pids of the live processes that were started with that mark in their environment."""
+    """Return the pids of running processes that have that mark in their environment."""
     pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():

@@ -61,7 +61,7 @@ each_sdk = pytest.mark.parametrize("sdk", sdks(), ids=lambda path: path.name)
 
 
 def written(folder: Path, name: str, sdk: Path | None = None) -> Path:
-    """Write one of FILES into a project; return the agent's file."""
+    """Write one of FILES into a project. Return the agent file."""
     write(project(folder, sdk=sdk), FILES[name])
     if (folder / WORKSPACE).exists():
         scope = folder / "node_modules/@the"
@@ -225,7 +225,7 @@ export default defineAgent({
 
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 async def test_jobs_on_a_real_server(tmp_path: Path) -> None:
-    """One ends with its room, one with its dispatch, and one fails."""
+    """One job ends with its room, one with its dispatch, and one fails."""
     environ = real_server()
     write(project(tmp_path), {"agent.mjs": STAYS})
     name = f"agent-{free_port()}"

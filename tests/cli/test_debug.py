@@ -1,4 +1,4 @@
-"""`--debug`: a job waits for debugpy, and goes on once a client has come."""
+"""`--debug`: a job waits for debugpy, and continues once a client has connected."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ WAITING = "waiting for a debugger"
 
 
 class Client:
-    """As much of an editor as the debug adapter protocol needs to attach."""
+    """The part of an editor that attaches over the debug adapter protocol."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""Module-level habits of agent files: what decides how their job processes start, and that all of them run.
+"""Module-level code of agent files: it decides how job processes start, and all of it works.
 
 Each file takes long enough to load that a template is tried.
 """
@@ -89,7 +89,7 @@ def write(folder: Path, text: str, habit: str, does: str) -> Path:
 
 
 async def said_by_jobs(session: Session, count: int = JOBS) -> dict[str, str]:
-    """Runs jobs at the same time; what each printed, by its room."""
+    """Run jobs at the same time. Return what each one printed, by room."""
     rooms = [f"room-{number}" for number in range(count)]
     await asyncio.gather(*map(session.room, rooms))
     for room in rooms:
@@ -116,7 +116,7 @@ async def test_a_thread_started_at_import_runs_in_each_job(
 
 @asynccontextmanager
 async def echo() -> AsyncIterator[int]:
-    """A server that sends each line back, late enough for the lines of two jobs to meet; its port."""
+    """A server that echoes each line so late that lines of two jobs overlap. Yields its port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

@@ -28,7 +28,7 @@ Check = Callable[[], str]
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Returns what went to stdout and stderr once it is sure that it is harmless."""
+    """Return the output to stdout and stderr, after checking that it is harmless."""
     redactor = Redactor()
     redactor.mask([SECRET])
     monkeypatch.setattr(output, "REDACTOR", redactor)
@@ -46,7 +46,7 @@ def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
 
 
 def arguments() -> Iterator[tuple[str, ...]]:
-    """Every argument that takes a text, with an agent file that is not there, so that nothing is started."""
+    """Yield every argument that accepts text, with a missing agent file, so that nothing starts."""
     for name in COMMANDS:
         command: click.Command = getattr(importlib.import_module(f"agent_tui.cli.{name}"), name)
         yield (name, "--{}")

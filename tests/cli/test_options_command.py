@@ -27,7 +27,7 @@ SECRET = "a-secret-that-is-long-enough-for-it"
 async def command(
     *words: object, cwd: Path, environ: Mapping[str, str] | None = None, program: tuple[str, ...] = ()
 ) -> tuple[int | None, str, str]:
-    """Exit code, stdout and stderr."""
+    """Run the command. Return exit code, stdout, and stderr."""
     process = await asyncio.create_subprocess_exec(
         *(program or (sys.executable, "-m", "agent_tui")),
         *map(str, words),

@@ -1,4 +1,4 @@
-"""The agent file that a command is about."""
+"""How a command finds its agent file."""
 
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def test_a_flag_of_the_other_language_is_refused(
     ],
 )
 def test_the_file_that_defines_an_agent_is_found(files: dict[str, str], found: str, tmp_path: Path) -> None:
-    """In the SDK's starter project src/agent.ts is a class that src/main.ts uses."""
+    """In the SDK's starter project, src/agent.ts is a class that src/main.ts uses."""
     (tmp_path / "src").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""Saves while it serves, as users make them: real files, real processes, the embedded server."""
+"""Saves while the agent serves: real files, real processes, the embedded server."""
 
 import asyncio
 import os
@@ -55,24 +55,24 @@ if __name__ == "__main__":
 
 
 def in_place(path: Path, text: str) -> None:
-    """In one write that leaves nothing of the old text: no load can find half of it."""
+    """Save in one write, so that no load finds half of the text."""
     with path.open("r+") as file:
         file.write(text.ljust(path.stat().st_size, "\n"))
 
 
 class Session:
-    """A run under way, and the API of its server."""
+    """A running agent-tui, and the API of its server."""
 
     def __init__(self, run: Run, client: api.LiveKitAPI) -> None:
         self.run = run
         self._client = client
 
     async def room(self, name: str) -> None:
-        """A new room: a dispatch, for an agent without a name."""
+        """Create a room, which dispatches an agent without a name."""
         await self._client.room.create_room(api.CreateRoomRequest(name=name))
 
     async def job(self, room: str) -> Event:
-        """Runs a job up to its entry."""
+        """Dispatch a job, and wait for its entry."""
         await self.room(room)
         return await self.run.until("job_started", room=room)
 
@@ -90,7 +90,7 @@ async def serving(
     environ: dict[str, str] | None = None,
     program: Sequence[object] = ("-m", "agent_tui"),
 ) -> AsyncIterator[Session]:
-    """agent-tui on that file, warm and registered."""
+    """Run agent-tui on that file. Yields once it is warm and registered."""
     async with LocalServer(keys={"devkey": SECRET}) as server:
         place = ("--json", "--url", server.url, "--api-key", "devkey", "--api-secret", SECRET)
         async with (
@@ -437,7 +437,7 @@ async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
 
 
 def _assert_none_on_older_code(run: Run) -> None:
-    """No job ran on code older than the generation that was ready when its offer came."""
+    """Check that no job ran on older code than the generation that was ready at its offer."""
     current, ready_at_offer = 0, {}
     for event in run.events:
         match event["event"]:
@@ -452,7 +452,7 @@ def _assert_none_on_older_code(run: Run) -> None:
 async def test_no_base_template_or_job_survives_kill_9(agent: Path) -> None:
     async with serving(agent, "--start-method", "template") as s:
         await s.job("stay")
-        save(agent, "import time\ntime.sleep(3600)\n")  # a template and a control process that load for ever
+        save(agent, "import time\ntime.sleep(3600)\n")  # a template and a control process that load forever
         await s.run.until("process", kind="template", state="starting", generation=2)
         s.run.process.send_signal(signal.SIGKILL)
         await s.run.process.wait()

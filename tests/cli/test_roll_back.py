@@ -1,4 +1,4 @@
-"""Rolling back to an earlier generation, and asking what changed: real files, real processes."""
+"""Rolling back to an earlier generation, and diffs: real files, real processes."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ class Driven:
         self._answered = 0
 
     async def command(self, **command: object) -> str:
-        """What became of it, as one text."""
+        """Send a command, and return its result as text."""
         assert self.run.process.stdin is not None
         self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
         await self.run.process.stdin.drain()
@@ -68,7 +68,7 @@ async def test_a_roll_back_runs_the_old_code_until_the_next_save(agent: Path, me
         assert (await d.session.job("back"))["generation"] == 3
         await d.session.printed("entered on one")
         assert (agent.read_text(), agent.stat().st_mtime_ns) == (version("two"), before.st_mtime_ns)
-        await asyncio.sleep(1.5)  # everything is looked at each second, and finds nothing new
+        await asyncio.sleep(1.5)  # every file is checked each second, and has not changed
         assert len(d.run.all("generation_ready")) == 3
         save(agent, version("four"))
         ready = await d.session.ready(4)

@@ -1,4 +1,4 @@
-"""The main job, as a user has it: the command, its events, its exit codes."""
+"""`agent-tui AGENT` as users run it: events and exit codes."""
 
 import asyncio
 import os
@@ -90,7 +90,7 @@ async def test_each_file_style_of_the_sdk_unmodified(style: str, sdk_python: Pat
     by_agent = dict(line.split() for line in marks.read_text().splitlines())
     assert len(by_agent) == 3
     for event in run.all("job_started"):
-        # Our figure ends where the agent's own clock says that its entry began.
+        # agent-tui's figure ends at the entry, by the agent's clock.
         offered = next(each["ts"] for each in run.all("offer") if each["job_id"] == event["job_id"])
         ours = event["offer_to_entry_ms"] / 1000
         theirs = float(by_agent[event["job_id"]]) - offered
@@ -361,9 +361,9 @@ async def test_text_that_no_message_can_carry_does_not_hang(tmp_path: Path) -> N
 async def test_without_a_reader_of_stdout_jobs_run_and_the_command_ends() -> None:
     async with agent_tui(AGENTS / "native_flood.py", "--local", "--json", "--dispatch", 1) as run:
         await run.until("job_started")
-        await asyncio.sleep(3)  # its lines fill the pipe, and nobody takes them
+        await asyncio.sleep(3)  # its lines fill the pipe, and nothing reads them
         run.process.send_signal(signal.SIGINT)
-        await until(lambda: len(marked(run.mark)) <= 1)  # the host may have more to say
+        await until(lambda: len(marked(run.mark)) <= 1)  # the host may print more
         await run.end()
 
 

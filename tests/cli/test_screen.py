@@ -1,4 +1,4 @@
-"""The screen on a real terminal: however it ends, the terminal is as it was and nothing is left."""
+"""The screen on a terminal: however it ends, the terminal is restored and no process is left."""
 
 import asyncio
 import fcntl
@@ -62,12 +62,12 @@ main(sys.argv[1:])
 
 
 def _take_terminal() -> None:
-    """In the child: its terminal becomes the one that its session hangs on."""
+    """Make the terminal the controlling one of the child's session."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
-    """A command on a pseudo terminal of its own."""
+    """A command on its own pseudo terminal."""
 
     def __init__(
         self, command: list[str], size: tuple[int, int], controlling: bool, environ: Mapping[str, str]
@@ -96,7 +96,7 @@ class Terminal:
         self.output = b""
 
     def shows(self, text: bytes) -> bool:
-        with suppress(OSError):  # nothing there yet, or nobody any more
+        with suppress(OSError):  # the process does not read yet, or has ended
             self.output += os.read(self.host, 1 << 20)
         return text in self.output
 
@@ -104,7 +104,7 @@ class Terminal:
         os.write(self.host, keys)
 
     def close(self) -> None:
-        """As when its window is closed. Can be called again."""
+        """Close the terminal, as closing its window does. May be called twice."""
         host, self.host = self.host, -1
         if host >= 0:
             os.close(host)
@@ -123,7 +123,7 @@ def terminal(
     redirect: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
-    """`redirect`: as a shell writes it."""
+    """Run a command on a terminal; `redirect` is a shell's redirection."""
     start = ["-c", program] if program else ["-m", "agent_tui"]
     shell = ["sh", "-c", f'exec "$@" {redirect}', "sh"] if redirect else []
     running = Terminal([*shell, sys.executable, *start, *arguments], size, controlling, environ or {})
@@ -139,7 +139,7 @@ def terminal(
 
 async def assert_clean(running: Terminal) -> None:
     assert termios.tcgetattr(running.client) == running.before
-    # The last word on the alternate screen and on the mouse is that they are off.
+    # The last sequences turn the alternate screen and the mouse off.
     for mode in (b"?1049", b"?1000", b"?1003"):
         assert running.output.rfind(b"\x1b[" + mode + b"l") >= running.output.rfind(b"\x1b[" + mode + b"h")
     await until(lambda: marked(running.mark) == [])
@@ -151,7 +151,7 @@ ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, int]) -> None:
     with terminal(*ARGUMENTS, size=size) as running:
-        # A narrow header has no room for the worker's id; the table comes once jobs are taken.
+        # A narrow header has no room for the worker's id; the table appears once jobs are accepted.
         await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
         await until(lambda: running.shows("○ idle".encode()))
         running.press(b"d")
@@ -221,7 +221,7 @@ async def test_a_third_signal_exits_at_once_and_restores_the_terminal(last: str,
         else:
             for _ in range(3):
                 running.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.2)  # signals that wait together are one
+                await asyncio.sleep(0.2)  # pending signals of one kind are merged
         await until(running.ended)
         assert running.process.returncode == (1 if last == "q" else 143)
         await assert_clean(running)
@@ -261,7 +261,7 @@ async def test_agent_tui_keeps_running_behind_an_editor(tmp_path: Path) -> None:
         running.press(b"e")
         await until(lambda: running.shows(b"EDITOR-OPEN"))
         before = len(running.output)
-        running.press(b"\x03")  # is meant for the editor
+        running.press(b"\x03")  # for the editor
         await until(lambda: running.shows(b"RELOADED"))
         assert b"\x1b" not in running.output[before:].partition(b"RELOADED")[0]  # nothing is drawn over it
         await until(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:])

@@ -1,4 +1,4 @@
-"""The command and the server: which one it takes, what it says when one does not take it, and coming back."""
+"""The command and the server: which one it uses, refused credentials, and reconnecting."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def server(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`agent-tui server` in a process of its own."""
+    """Run `agent-tui server` in its own process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent_tui", "server", "--json", "--port", str(port)),
         *("--api-key", KEY, "--api-secret", SECRET),
@@ -283,7 +283,7 @@ async def test_health_and_worker_information_over_http() -> None:
 
 
 def real_server() -> dict[str, str]:
-    """The environment for it; skips without one. The suite in tests/conformance can start one itself."""
+    """Return the environment for a real server; skip without one. tests/conformance can start one."""
     url = os.environ.get("LIVEKIT_SERVER_URL")
     if not url:
         pytest.skip("no real server: set LIVEKIT_SERVER_URL (and …_API_KEY, …_API_SECRET)")
@@ -371,7 +371,7 @@ async def test_a_restarted_job_rejoins_its_room_as_the_same_participant(
         after = await run.until("job_started", restarts=1)
         assert (after["job_id"], after["generation"]) == (before["job_id"], 2)
         assert (await said(run, "two")).endswith(identity)
-        await asyncio.sleep(2)  # the server's word about the old participant would have come by now
+        await asyncio.sleep(2)  # by now the server would have ended the job of the old participant
         [(new_sid, same)] = (await agents()).items()
         assert (same, new_sid == old_sid) == (identity, False)
         assert not run.all("job_ended")
@@ -381,7 +381,7 @@ async def test_a_restarted_job_rejoins_its_room_as_the_same_participant(
 
 
 async def said(run: Run, version: str) -> str:
-    """The line of the job that says that it is in the room."""
+    """Wait for the job's line that it is in the room."""
     async with asyncio.timeout(30):
         while True:
             for event in run.all("log"):

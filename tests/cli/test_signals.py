@@ -1,4 +1,4 @@
-"""What signals ask for."""
+"""Signals end the command gracefully, by killing, or at once."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Files that are no files, and files that no parser takes, neither end nor stop an agent that runs."""
+"""Special files, and files that cannot be parsed, neither end nor block a running agent."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or lead elsewhere: no start fails, and the screen is on the terminal."""
+"""Closed or redirected standard streams: the command starts, and the screen is on the terminal."""
 
 import asyncio
 import signal
@@ -55,7 +55,7 @@ def test_commands_work_with_closed_streams(arguments: list[str], code: int, redi
         out, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (code, False), err
     assert ("agent-tui: " in err) == (code != 0 and "2>&-" not in redirect)
-    assert "agent-tui: " not in out  # an error does not go where results go
+    assert "agent-tui: " not in out  # errors are not printed to stdout
 
 
 @pytest.mark.parametrize("command", ["", "options", "doctor"])
@@ -94,12 +94,12 @@ async def test_no_socket_or_pipe_gets_the_descriptor_of_a_closed_stream(redirect
 
 
 def links(descriptors: Path) -> list[str]:
-    """What the descriptors lead to, from 0 on."""
+    """Return the targets of the process's descriptors, from 0 on."""
     found = []
     for path in sorted(descriptors.iterdir(), key=lambda each: int(each.name)):
         try:
             found.append(str(path.readlink()))
-        except FileNotFoundError:  # closed meanwhile
+        except FileNotFoundError:  # it was closed
             found.append("")
     return found
 

@@ -1,4 +1,4 @@
-"""The command after it, or its machine, stood still: what the server has given up meanwhile is left alone."""
+"""The command after it or its machine was suspended: offers that the server has withdrawn start nothing."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ AGENT = "async def entry(ctx):\n    ctx.shutdown('done')\n"
 
 
 async def dispatch(port: int, count: int, pause_s: float) -> None:
-    """New rooms, each of which gives a job."""
+    """Create rooms, each of which dispatches a job."""
     address = ServerAddress(f"ws://127.0.0.1:{port}", KEY, SECRET)
     async with server_api(address, "r", 10) as client:
         for _ in range(count):

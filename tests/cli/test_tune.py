@@ -1,4 +1,4 @@
-"""`agent-tui tune` as users run it: what it refuses, what it prints, keeps, and leaves with."""
+"""`agent-tui tune` as users run it: errors, output, saved files, and exit codes."""
 
 import asyncio
 import json

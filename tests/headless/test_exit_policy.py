@@ -1,4 +1,4 @@
-"""When the front end without a screen leaves, and with which exit code."""
+"""When a headless run exits, and with which exit code."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ REGISTERED = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13
 
 
 def number(room: str) -> int:
-    """Of the dispatch into that room: a is the first."""
+    """Return the number of the test dispatch into that room; room a has the first one."""
     return ord(room) - ord("a") + 1
 
 

@@ -1,4 +1,4 @@
-"""What is told of each event: its JSON object, its line for people, and its row in docs/headless.md."""
+"""The JSON object and the line of each event, and its row in docs/headless.md."""
 
 import dataclasses
 import json
@@ -73,7 +73,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.SweepProgressed(dataclasses.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),
     ev.SweepEnded(SweepOutcome()),
 )
-"""No line is told of these, in neither form."""
+"""These events have no line and no JSON object."""
 
 EVERY: list[ev.Event] = [
     ev.Starting("0.1", "agent.py", ""),
@@ -132,7 +132,7 @@ def test_no_event_is_forgotten() -> None:
 
 
 def documented() -> dict[str, set[str]]:
-    """The events of docs/headless.md, and the words that are set as code in the row of each."""
+    """Return the events of docs/headless.md, with the words set as code in their rows."""
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     words = {name: set(re.findall(r"`(\w+)`", text)) for name, text in rows}
     return words | {

@@ -1,4 +1,4 @@
-"""Hostile text in every place of every event: no form of it acts on a terminal or shows a secret.
+"""Hostile text in every field of every event: its output controls no terminal and shows no secret.
 
 The events are made from their annotations, so that a new class, field or structure is here by itself.
 """

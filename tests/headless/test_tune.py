@@ -1,4 +1,4 @@
-"""How `agent-tui tune` fits its load into the time there is, and when it gives up waiting."""
+"""How `agent-tui tune` fits its test load into the time limit, and when it stops waiting."""
 
 import asyncio
 

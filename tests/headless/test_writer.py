@@ -1,4 +1,4 @@
-"""Writing to somebody who reads slowly, not at all, or no more."""
+"""Writing to a reader that is slow, does not read, or has gone."""
 
 import os
 import queue
@@ -64,7 +64,7 @@ def test_no_line_is_cut_at_the_end_for_a_reader_that_pauses(monkeypatch: pytest.
     left: list[int] = []
     closing = threading.Thread(target=lambda: left.append(writer.close()))
     closing.start()
-    while not writer._stopping:  # nothing was read: a line is written in part, no other is begun
+    while not writer._stopping:  # nothing was read: a line is partly written, and no other is started
         time.sleep(0.01)
     reading = collect(read, out)
     closing.join()
@@ -83,7 +83,7 @@ def test_a_reader_that_has_gone_and_a_full_disk_are_reported_once() -> None:
     os.close(read)
     writer = Writer(write, "utf-8", errors.append)
     writer.write("x")
-    assert writer.close() == 0, "nobody misses lines that nobody wants"
+    assert writer.close() == 0, "lines without a reader do not count"
     os.close(write)
     assert [type(error) for error in errors] == [BrokenPipeError]
     if Path("/dev/full").exists():

@@ -1,4 +1,4 @@
-"""One of everything that front ends and the engine exchange, there and back."""
+"""One of everything that front ends and the engine exchange, encoded and decoded."""
 
 import math
 from dataclasses import fields
@@ -46,7 +46,7 @@ def test_infinite_numbers_survive_encoding() -> None:
 
 
 def test_every_kind_of_option_survives_encoding() -> None:
-    """Each is of one type in a union: that of permissions is an object of its own."""
+    """Each value has one type of a union; that of permissions is an object."""
     before = DEFAULTS.options
     usual = ev.OptionsChanged({each.name: (getattr(before, each.name),) * 2 for each in fields(before)})
     hidden = Permissions(can_publish_sources=("camera",), hidden=True)

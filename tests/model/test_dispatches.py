@@ -1,4 +1,4 @@
-"""Each dispatch finds its job or its loss, whichever is told first."""
+"""Each dispatch finds its job or its loss, in any order of events."""
 
 from agent_tui.model import events as ev
 from agent_tui.model.dispatches import KEPT

@@ -1,4 +1,4 @@
-"""The reducer: state is nothing but the events, and no event can make it raise."""
+"""The reducer: the state depends only on the events, and no event makes it raise."""
 
 import dataclasses
 import typing
@@ -19,7 +19,7 @@ WORDS = st.sampled_from(["p1", "p2", "AJ_1", "AJ_2", ""])
 
 
 def events() -> st.SearchStrategy[ev.Event]:
-    """Any event, with ids from a few so that they meet."""
+    """Any event, with ids from a small set, so that they coincide."""
     st.register_type_strategy(str, WORDS)
     tuned = [each for each in NOISE if isinstance(each, TUNED)]
     others = (st.from_type(kind) for kind in typing.get_args(ev.Event) if kind not in TUNED)
@@ -40,7 +40,7 @@ def process(id: str, state: ev.ProcessState, **more: typing.Any) -> ev.ProcessCh
 @given(st.lists(events(), max_size=30))
 def test_any_stream_reduces_and_equal_streams_give_equal_states(stream: list[ev.Event]) -> None:
     first = run(*stream)
-    assert repr(first) == repr(run(*stream))  # a NaN equals nothing
+    assert repr(first) == repr(run(*stream))  # a NaN does not equal itself
     assert all(field.name in dir(first) for field in dataclasses.fields(AppState))
 
 
@@ -263,7 +263,7 @@ LOADED = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPA
 def test_test_jobs_wait_for_registration_code_and_warm_processes() -> None:
     cold = run(REGISTERED, LOADED, process("p1", ev.ProcessState.STARTING))
     assert not cold.is_ready_for_tests(1)
-    assert cold.is_ready_for_tests(0)  # none is to be kept warm
+    assert cold.is_ready_for_tests(0)  # with a target of 0
     for state in (ev.ProcessState.IDLE, ev.ProcessState.ENDED):
         assert run(process("p1", state), state=cold).is_ready_for_tests(1)
     for there in (run(LOADED, process("p1", ev.ProcessState.IDLE)), run(REGISTERED)):

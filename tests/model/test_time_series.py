@@ -1,4 +1,4 @@
-"""The bounded history of a figure: how much it keeps, and what it never loses."""
+"""The bounded history of a figure: its size, and the values that it always keeps."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Options exported as TypeScript: an agents-js file that uses the exported module gives the same options."""
+"""Options exported as TypeScript: an agents-js file that uses the module has the same options."""
 
 import json
 from dataclasses import replace

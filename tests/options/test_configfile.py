@@ -1,4 +1,4 @@
-"""The config file: which one counts, what it sets with file and line, and lines about what is wrong in it."""
+"""The config file: which one applies, its values with file and line, and messages about its problems."""
 
 from pathlib import Path
 

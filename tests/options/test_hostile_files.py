@@ -1,4 +1,4 @@
-"""Environment and config files of every sort: what cannot be used is a line for people, and soon."""
+"""Hostile environment and config files: each problem is one line, quickly."""
 
 import os
 import threading

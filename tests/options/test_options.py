@@ -1,4 +1,4 @@
-"""Options: values of every kind, layers and their order, and lines for people about what is wrong."""
+"""Options: values of every kind, layers and their order, and error messages."""
 
 import math
 import re
@@ -198,7 +198,7 @@ def test_an_unreadable_file_is_reported_and_the_others_apply(tmp_path: Path) -> 
 TEXTS = [
     option
     for option in OPTIONS
-    if option.kind.word in ("TEXT", "URL") and not option.kind.words  # but for what is true or false
+    if option.kind.word in ("TEXT", "URL") and not option.kind.words  # except true or false
 ]
 
 

@@ -1,4 +1,4 @@
-"""Resolution against a reference of ten lines, over random sets of sources."""
+"""Resolution compared with a reference of ten lines, for random sets of sources."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def raw(name: str, choice: int) -> Any:
 
 
 def reference(name: str, sources: list[dict[str, int]], context: DefaultsContext) -> tuple[object, str]:
-    """The last source that names the option, else its default."""
+    """Return the value of the last source that sets the option, else its default."""
     value, source = BY_NAME[name].default_for(context), "default"
     for layer, choices in zip(ORDER, sources, strict=True):
         if name in choices:

@@ -1,4 +1,4 @@
-"""Saving and exporting: what is written reads as the same, secrets stay out, other text stays in."""
+"""Saving and exporting: values survive, secrets stay out, other text is kept."""
 
 import stat
 from dataclasses import replace
@@ -137,7 +137,7 @@ def test_exports_without_changes_are_no_error() -> None:
 
 
 def test_the_sdk_accepts_what_the_exports_pass() -> None:
-    # An option that fails here is of neither SDK: it belongs to the lists on top of export.py.
+    # If an option fails here, neither SDK has it: add it to the lists at the top of export.py.
     taken = {name for name, _ in lk_sdk.OPTIONS.values()}
     of_agents_js_only = {"agent", "production"}
     assert {option.name for option in OPTIONS} - taken - of_agents_js_only == set(_ENVIRONMENT_ONLY)

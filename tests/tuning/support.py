@@ -1,4 +1,4 @@
-"""Sweeps as they could have been measured, made from the model itself or by hand."""
+"""Sweeps that are simulated with the model, or made by hand."""
 
 import random
 
@@ -12,7 +12,7 @@ RULE = PoolRule(starts_at_once=2)
 def run_of(
     count: int, load: TestLoad, warm_up_s: float, *, base_ms: float = 5.0, repeat: int = 0
 ) -> RunMeasure:
-    """A run in a world that is as the model says: warm jobs take `base_ms`, others wait on top of it."""
+    """Simulate a run: warm jobs take `base_ms`, and others also wait for their process."""
     arrivals = offsets(load)
     waits = simulate(arrivals, count, (warm_up_s,), RULE, random.Random(load.seed))
     jobs = tuple(
@@ -45,6 +45,6 @@ def run_of(
 def sweep_of(
     load: TestLoad, warm_up_s: float = 0.3, counts: tuple[int, ...] = (0, 1, 2, 3, 4), *, base_ms: float = 5.0
 ) -> SweepResult:
-    """A whole sweep of that world."""
+    """Simulate a complete sweep."""
     runs = tuple(run_of(count, load, warm_up_s, base_ms=base_ms) for count in counts)
     return SweepResult("/project/agent.py", "bob", 1_000.0, load, counts, 1, runs)

@@ -1,4 +1,4 @@
-"""Advice: the smallest count that is enough, by what was measured and by the model; and none if none is."""
+"""Advice: the smallest count that is enough by measurement and model, or none."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def candidate(count: int, met: bool, sure: float | None) -> Candidate:
         ([(0, False, 0.0), (1, True, 0.95), (2, True, 1.0)], 1),
         ([(0, False, 0.0), (1, True, 0.6), (2, True, 0.95)], 2),  # 1 met it by luck
         ([(0, False, 0.0), (1, True, 0.8), (2, True, 0.82)], 1),  # noise decides: more does not help
-        ([(0, False, 0.95), (1, True, 0.95)], 1),  # the model is not asked against what was measured
+        ([(0, False, 0.95), (1, True, 0.95)], 1),  # the measurement overrules the model
         ([(0, True, 0.3), (1, True, 0.4)], None),
         ([(0, False, 0.0), (1, False, 0.2)], None),
         ([(0, False, None), (1, True, None)], 1),

@@ -1,4 +1,4 @@
-"""Arrivals: as many as asked for, in order, as the pattern says, and the same for the same seed."""
+"""Arrivals: their number, order, and pattern, and the same ones for the same seed."""
 
 import itertools
 import statistics

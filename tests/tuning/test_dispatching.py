@@ -1,4 +1,4 @@
-"""The test jobs of a load: when they are made, and what ends them."""
+"""The dispatches of a test load: when they are made, and what cancels them."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ JOB = cmd.Dispatch(length_s=1.0)
 
 
 class SlowEngine(FakeEngine):
-    """Its first answer never comes."""
+    """An engine that never answers the first dispatch."""
 
     def __init__(self) -> None:
         super().__init__()

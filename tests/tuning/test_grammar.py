@@ -1,4 +1,4 @@
-"""What people write: targets, rates and counts; all else is refused with a reason."""
+"""Parsing targets, rates, and counts; other text is refused with a reason."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The simulated pool: against the formula where there is one, else by hand, by the real pool's rule."""
+"""The simulated pool, checked against the formula or by hand."""
 
 import math
 import random
@@ -19,7 +19,7 @@ LEADS: dict[str, Callable[[random.Random], float]] = {
 
 
 def warm_share(rate: float, count: int, lead_s: float) -> float:
-    """The share of jobs that find a process warm, by the formula: Poisson arrivals, unlimited starts.
+    """Return the share of jobs that find a warm process, by the formula: Poisson arrivals, unlimited starts.
 
     The processes on their way are then Poisson with mean rate times lead time, whatever the lead time's
     distribution, and an arrival sees them as they are at any time: warm if fewer than `count` are missing.

@@ -1,4 +1,4 @@
-"""A real agent that takes 0.3 s to prewarm: a sweep, its advice, and a new run that keeps what was promised.
+"""A real agent that takes 0.3 s to prewarm: a sweep, its advice, and a new run that confirms it.
 
 What is measured is checked by other means: the agent's own clock, and the kernel's smaps_rollup.
 """
@@ -20,7 +20,7 @@ BENCH = Path(__file__).resolve().parents[2] / "bench/tune.py"
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    """Its agent, which notes its entries, and runs that use nothing of the sweep."""
+    """The agent, which logs its entries, and runs that are independent of the sweep."""
     spec = importlib.util.spec_from_file_location("bench_tune", BENCH)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Percentiles by nearest rank, intervals that hold what they should, histograms that lose nothing."""
+"""Percentiles by nearest rank, intervals, and histograms."""
 
 import itertools
 import math

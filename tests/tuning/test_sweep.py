@@ -1,4 +1,4 @@
-"""The sweep against an engine that plays its part: what is set, measured and kept, and how it ends."""
+"""The sweep against a fake engine: the values it sets, measures, and keeps, and how it ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,22 +26,22 @@ JOB, IDLE, STARTING, ENDED = (
 
 
 class PoolEngine(FakeEngine):
-    """Keeps as many idle processes as it is told; a job takes one, or a new one, and is over at once."""
+    """An engine whose jobs use an idle process, or start one, and end at once."""
 
     def __init__(self) -> None:
         super().__init__(numIdleProcesses="1")
         self.idle: list[str] = []
         self.numbers = 0
         self.lose: Callable[[int], str] = lambda _: ""
-        """Why the n-th dispatch is lost; empty: it is not."""
+        """Why the n-th dispatch is lost; empty for one that is not."""
         self.hang_after: int | None = None
-        """From that many dispatches on, the server does not answer another."""
+        """The number of dispatches after which the server does not answer."""
         self.hanging = asyncio.Event()
         self.refuse_after: int | None = None
-        """From that many dispatches on, all are refused."""
+        """The number of dispatches after which all are refused."""
         self.dispatches = 0
         self.sources = list[tuple[str, str]]()
-        """Where the count came from, at each change of it."""
+        """The source of the count, at each change."""
         self.publish(ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.FORK))
         self.refill(1)
 

@@ -1,4 +1,4 @@
-"""The load or sweep beside the engine: how commands start and stop it, and what is published of it."""
+"""The test load or sweep beside the engine: commands start and stop it, events report it."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,7 +38,7 @@ TARGET = parse_target("p95<50ms")
 
 
 def tuned(state: Path) -> PoolEngine:
-    """An engine with a tuner beside it that keeps its sweeps there."""
+    """An engine with a tuner that saves its sweeps in that folder."""
     engine = PoolEngine()
     tuner = Tuner(engine, engine.publish, engine.clock, {"XDG_STATE_HOME": str(state)}, QUICK)
     engine.carry_out_by(tuner.handlers, tuner.close)
@@ -46,7 +46,7 @@ def tuned(state: Path) -> PoolEngine:
 
 
 def no_advice(_: SweepResult, target: Target) -> Advice:
-    """Simulates nothing."""
+    """Return advice without simulating."""
     return Advice(target, None, (), ("no advice",))
 
 
@@ -55,7 +55,7 @@ async def finished(engine: FakeEngine) -> None:
 
 
 async def swept(engine: FakeEngine, plan: SweepPlan) -> SweepView:
-    """The sweep in the end."""
+    """Wait for the end of the sweep, and return it."""
     assert (await engine.send(cmd.StartSweep(plan, TARGET))).ok
     await finished(engine)
     return sweep_of(engine)
@@ -213,7 +213,7 @@ async def test_at_the_end_of_the_engine_the_sweep_ends_first_and_nothing_starts(
     assert sweep.outcome.ended == LEAVING
     assert sweep.advice is None
     assert len(sweep.outcome.files) == 2
-    assert engine.counts_set == ["3"]  # a pool that ends is given no new target
+    assert engine.counts_set == ["3"]  # a pool that ends gets no new target
     assert (await engine.send(cmd.StartTestLoad(BURST))).text == LEAVING
 
 
@@ -266,7 +266,7 @@ async def test_an_internal_error_is_reported_and_the_engine_continues(
     await finished(engine)
     text = "internal error (tuner): LookupError: no such figure"
     assert ended(engine.state) == text
-    assert (await engine.send(command)).ok  # it takes the next one
+    assert (await engine.send(command)).ok  # the next test load starts
     await finished(engine)
     engine.bus.close()
     events = [each.event async for batch in stream.batches() for each in batch]

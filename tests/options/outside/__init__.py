@@ -1,1 +1,1 @@
-"""Each option, from each of its sources: its effect as seen from outside."""
+"""Each option, from each of its sources: its effect, checked from outside."""

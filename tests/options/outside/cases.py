@@ -1,4 +1,4 @@
-"""What each option does, as seen from outside; docs/options.md is made of it."""
+"""The effect of each option, checked from outside. docs/options.md lists these."""
 
 import asyncio
 import time
@@ -16,26 +16,26 @@ from tests.options.outside.rig import PORT, Rig
 
 @dataclass(frozen=True)
 class Case:
-    """A value of an option, as typed, and how to see it from outside."""
+    """A value of an option, as typed, and how to check its effect from outside."""
 
     option: str
     value: str
     seen: str
-    """What is seen, for docs/options.md."""
+    """The checked effect, for docs/options.md."""
     check: Callable[[Rig], Awaitable[None]]
     code: str = ""
     """The argument that a livekit-agents file passes for it; empty where none exists."""
     session: bool = False
-    """The argument belongs to the session's decorator."""
+    """Whether the argument belongs to the session's decorator."""
     flags: tuple[str, ...] = ()
-    """Further flags without which there is nothing to see."""
+    """Other flags that the effect requires."""
     environ: dict[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
-    """Flags for an edit: what has to be otherwise before it."""
+    """Flags for an edit: values that must differ before it."""
     edits: dict[str, str] = field(default_factory=dict)
-    """What is edited with it."""
+    """Other options that are edited at the same time."""
     sdk: bool = False
-    """Only the SDK knows it."""
+    """Whether only the SDK has this option."""
 
 
 # -- on the wire ----------------------------------------------------------------------------------------

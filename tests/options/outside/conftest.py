@@ -1,4 +1,4 @@
-"""How the command reads options, in the process of the tests."""
+"""Reads options as the command does, in the process of the tests."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Resolve = Callable[..., Resolution]
 
 @pytest.fixture
 def resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
-    """Resolves the options in the test's folder, with no variables but those given."""
+    """Resolve the options in the test's folder, with only the given variables."""
     monkeypatch.setattr(project, "REDACTOR", Redactor())
     monkeypatch.chdir(tmp_path)
     for name in os.environ:

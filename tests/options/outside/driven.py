@@ -1,4 +1,4 @@
-"""`agent-tui` that takes commands from stdin, one JSON object a line, as its screen would send them."""
+"""`agent-tui` that reads commands from stdin, one JSON object per line, as its screen would send them."""
 
 import asyncio
 import json

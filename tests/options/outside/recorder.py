@@ -1,4 +1,4 @@
-"""A server that writes down what workers do, and offers them jobs when it is told to."""
+"""A server that records what workers send, and offers them jobs on request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.limits import PATIENCE_S
 
 @dataclass
 class Seen:
-    """One connection of a worker: how it came, and what it said."""
+    """One connection of a worker: its request and its messages."""
 
     query: dict[str, list[str]]
     bearer: str
@@ -44,7 +44,7 @@ class Seen:
 
 
 class Recorder:
-    """Registers every worker that comes."""
+    """A server that registers every worker."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -53,7 +53,7 @@ class Recorder:
         self._news = asyncio.Event()
 
     async def offer(self, worker: Seen, job_id: str) -> bool:
-        """Offers a job and assigns it when it is accepted; tells whether it was."""
+        """Offer a job, and assign it if it is accepted. Return whether it was."""
         job = agent.Job(id=job_id, room=models.Room(name="room", sid="RM_1"), type=worker.register.type)
         await worker.send(availability=agent.AvailabilityRequest(job=job))
         answer = await self.until(
@@ -65,7 +65,7 @@ class Recorder:
         return bool(answer.available)
 
     async def registered(self, number: int = 1) -> Seen:
-        """The connection of the worker that registered as the `number`-th."""
+        """Return the connection of the `number`-th registered worker."""
 
         def found() -> Seen | None:
             those = [each for each in self.seen if any(m.HasField("register") for m in each.messages)]
@@ -75,7 +75,7 @@ class Recorder:
         return seen
 
     async def until(self, condition: Any) -> Any:
-        """Waits for the condition to be something."""
+        """Wait until the condition returns a true value, and return it."""
         async with asyncio.timeout(PATIENCE_S):
             while not (found := condition()):
                 self._news.clear()
@@ -110,7 +110,7 @@ class Recorder:
 
 @asynccontextmanager
 async def recording() -> AsyncIterator[Recorder]:
-    """A recorder that listens."""
+    """Run a recorder that listens."""
     recorder = Recorder()
     async with serve(
         recorder.serve, "127.0.0.1", 0, compression=None, ping_interval=None, close_timeout=0.2

@@ -1,4 +1,4 @@
-"""An agent file, a recording server, and `agent-tui` with one option given by one of its sources."""
+"""An agent file, a recording server, and `agent-tui` with one option set by one source."""
 
 import json
 import signal
@@ -50,7 +50,7 @@ async def entry(ctx):
 NATIVE = (
     COMMON
     + """
-STAYS = 60  # a job is over when its entry function is
+STAYS = 60  # a job ends when its entry function returns
 
 def busy(worker):
     return 0.9
@@ -88,7 +88,7 @@ class Rig:
     answered: int = 0
 
     async def command(self, **command: Any) -> str:
-        """Sends a command to a driven run; what became of it, as one line."""
+        """Send a command to a driven run. Return its result, as one line."""
         await self.tell(**command)
         while True:
             found = [e["text"] for e in self.run.all("log") if e["text"].startswith("command ")]
@@ -98,7 +98,7 @@ class Rig:
             await self.run.more()
 
     async def tell(self, **command: Any) -> None:
-        """Sends a command without waiting for what becomes of it."""
+        """Send a command without waiting for its result."""
         assert self.run.process.stdin is not None
         self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
         await self.run.process.stdin.drain()
@@ -115,7 +115,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | None) -> AsyncIterator[Rig]:
-    """The case's value given by that source: a variable's name, `.env`, `config`, `flag` or `code`."""
+    """Run with the case's value set by a source: a variable's name, `.env`, `config`, `flag`, or `code`."""
     async with recording() as recorder:
         port = free_port()
         value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
@@ -143,7 +143,7 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
 
 
 class SourcedValue(NamedTuple):
-    """What the command gets for an option to have a value."""
+    """How the command gets an option's value."""
 
     words: tuple[str, ...] = ()
     environ: Mapping[str, str] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""Every option does what it says for an agents-js file, given outside its code and in it.
+"""Every option has its effect for an agents-js file, set in its code or outside.
 
 Options whose effects can be seen side by side share a run, since each Node process costs a second of CPU.
 """
@@ -67,7 +67,7 @@ async def hosting(
     flags: Iterable[str] = (),
     environ: Mapping[str, str] = {},
 ) -> AsyncIterator[Rig]:
-    """A run with the values of these options, `outside` its code by each one's source."""
+    """Run with the values of these options, set in the code or, with `outside`, by other sources."""
     async with recording() as recorder:
         port = free_port()
         names = {*outside, *code}
@@ -130,7 +130,7 @@ async def test_set_outside_the_code(tmp_path: Path) -> None:
 
 
 async def ends_in_time(rig: Rig) -> None:
-    """A job that no time-out but the options' own would end; its lines are those of the log level."""
+    """Check the time-outs and the log level with a job that only these options end."""
     worker = await rig.recorder.registered()
     assert await rig.recorder.offer(worker, "AJ_2")
     await rig.run.until("job_started")

@@ -1,4 +1,4 @@
-"""No option is forgotten by the tables of this folder, nor by pages made from the declarations."""
+"""Every option is in the tables of this folder, and in the pages made from the declarations."""
 
 import jsonschema
 import pytest

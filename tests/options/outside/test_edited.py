@@ -1,4 +1,4 @@
-"""Options edited while the worker runs: their effect from outside, all or nothing, and no job lost by it."""
+"""Options edited while the worker runs: their effects from outside, all or nothing, without a lost job."""
 
 import asyncio
 import os

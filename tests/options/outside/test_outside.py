@@ -1,4 +1,4 @@
-"""Every option does what it says, and is read from each of its sources."""
+"""Every option has its effect, and is read from each of its sources."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.sdks import REASON, sdk_pythons
 
 
 def sources(case: Case) -> list[str]:
-    """Where the option can be set from, outside the agent's code."""
+    """Return the sources of the option outside the agent's code."""
     option = BY_NAME[case.option]
     variables = [each for each in (*option.environment, option.forced_by) if each]
     return [*variables, ".env", "config", "flag"]
@@ -34,14 +34,14 @@ def test_it_is_read_from_each_source(case: Case, source: str, tmp_path: Path, re
     option, found = BY_NAME[case.option], resolve(*given.words, environ=given.environ)
     layer, where = found.sources[case.option]
     assert found.value(option) != option.default
-    if case.option == "agent":  # the command looks for the file before there are layers
+    if case.option == "agent":  # the command searches the file before it resolves options
         assert {"config": "agent-tui.toml:2", "flag": "AGENT"}.get(source, source) in where
         return
     assert layer.startswith(LAYERS.get(source, "environment"))
     assert source in LAYERS or source in where
 
 
-# The effect does not depend on the source: each option shows it once, and all sources have their turn.
+# The effect does not depend on the source: each option is checked once, with sources in turn.
 ONCE = [
     pytest.param(case, source, id=f"{case.option}-{source}")
     for number, case in enumerate(CASES)

@@ -1,4 +1,4 @@
-"""Each option refuses what it cannot take, from each source, and says what, from where, and what to give."""
+"""Each option refuses bad values from each source, with the value, the source, and what to give instead."""
 
 import asyncio
 import sys
@@ -44,7 +44,7 @@ EACH = [(name, source) for name in BAD for source in SOURCES if (name, source) !
 
 
 def bad(name: str, source: str, folder: Path) -> tuple[SourcedValue, str]:
-    """Put the option's bad value into that source; how a refusal names the place."""
+    """Put the option's bad value into that source. Return how the error names the source."""
     option, value = BY_NAME[name], BAD[name]
     if name != "agent":
         (folder / "agent.py").write_text("async def entry(ctx): ...\n")

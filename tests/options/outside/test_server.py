@@ -1,4 +1,4 @@
-"""Job types and permissions on a server: who gives jobs, and what is in their tokens."""
+"""Job types and permissions on a server: what dispatches jobs, and their tokens."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def entry(ctx):
 
 @asynccontextmanager
 async def on_a_server(folder: Path, *flags: str) -> AsyncIterator[tuple[Run, Any]]:
-    """A run registered with an embedded server, and an open room on it."""
+    """Run agent-tui on an embedded server, with an open room."""
     (folder / "agent.py").write_text(AGENT)
     async with LocalServer(port=0) as server:
         address = ServerAddress(server.url, server.api_key, server.api_secret)
@@ -41,7 +41,7 @@ async def on_a_server(folder: Path, *flags: str) -> AsyncIterator[tuple[Run, Any
 
 
 async def printed(run: Run, word: str, count: int = 1) -> str:
-    """The `count`-th line that begins with the word, without it."""
+    """Wait for the `count`-th line that starts with the word. Return the rest of the line."""
     while len(found := [e["text"] for e in run.all("log") if e["text"].startswith(f"{word} ")]) < count:
         await run.more()
     return str(found[count - 1].removeprefix(f"{word} "))
