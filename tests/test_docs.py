@@ -3,10 +3,12 @@
 import functools
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from agent_tui.cli.main import COMMANDS
 from tests.test_words import SOURCES, texts
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,20 @@ def test_the_index_lists_every_page() -> None:
         index,
         *((index.parent / link).resolve() for link in _links(index)),
     } - {ROOT / "docs/agent-tui.schema.json"}
+
+
+FOREIGN_FLAGS = {"--dev", "--pid", "--save-dev", "--snapshot-update", "--reload"}
+"""Of livekit-server, py-spy, npm, pytest, and the SDK's own worker."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_flags_exist(page: Path) -> None:
+    commands = [getattr(import_module(f"agent_tui.cli.{name}"), name) for name in COMMANDS]
+    flags = {
+        flag for command in commands for each in command.params for flag in (*each.opts, *each.secondary_opts)
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+    assert named - FOREIGN_FLAGS - {"--help"} <= flags
 
 
 @pytest.mark.parametrize("message", MESSAGES)
