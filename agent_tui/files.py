@@ -43,6 +43,15 @@ def home_folder(environ: Mapping[str, str]) -> Path:
     raise FileNotFoundError(errno.ENOENT, "no home folder found; set HOME")
 
 
+def shown_path(path: Path, environ: Mapping[str, str], folder: Path | None = None) -> str:
+    """Return a path to show: relative to `folder` if it is below, else with `~` for the home folder."""
+    if folder is not None and path.is_relative_to(folder):
+        return str(path.relative_to(folder))
+    with suppress(OSError, ValueError):
+        return f"~/{path.relative_to(home_folder(environ))}"
+    return str(path)
+
+
 def create_file(path: Path, write: Write) -> None:
     """Write a text file that does not exist yet. An error leaves no file.
 

@@ -9,7 +9,7 @@ from typing import TextIO
 import pytest
 
 from agent_tui import files
-from agent_tui.files import create_file, home_folder, replace_file, user_folder
+from agent_tui.files import create_file, home_folder, replace_file, shown_path, user_folder
 
 
 def write(text: str) -> files.Write:
@@ -156,3 +156,10 @@ def test_without_home_the_user_database_says_where_it_is(
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # as a container's user that has no entry
     with pytest.raises(OSError, match="no home folder"):
         home_folder(environ)
+
+
+def test_a_path_is_shown_relative_to_the_folder_or_with_a_tilde() -> None:
+    home = {"HOME": "/home/ann"}
+    assert shown_path(Path("/home/ann/.local/x.json"), home) == "~/.local/x.json"
+    assert shown_path(Path("/home/anna/x.json"), home) == "/home/anna/x.json"
+    assert shown_path(Path("/home/ann/agent/a.py"), home, Path("/home/ann/agent")) == "a.py"

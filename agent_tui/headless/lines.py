@@ -1,10 +1,13 @@
 """Formats events as lines for people: a time, a sign, and one sentence."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from agent_tui.files import shown_path
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine
@@ -39,13 +42,22 @@ def _clock(ts: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(ts)) + f".{int(ts * 1000) % 1000:03d}"
 
 
+def path_text(path: str) -> str:
+    """Return a path relative to the working folder, or with `~`."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it was deleted
+        folder = None
+    return shown_path(Path(path), os.environ, folder)
+
+
 def _interpreter(e: ev.InterpreterChosen) -> str:
     others = (
         *(f"skipped {miss}" for miss in e.misses),
         e.package,
         e.typescript and f"TypeScript: {e.typescript}",
     )
-    lines = (f"  {e.language} {e.version}: {e.path} ({e.found_as})", *filter(None, others))
+    lines = (f"  {e.language} {e.version}: {path_text(e.path)} ({e.found_as})", *filter(None, others))
     return "\n".join(lines)
 
 
@@ -68,7 +80,7 @@ def _generation_ready(e: ev.GenerationReady) -> str:
 
 
 def _generation_failed(e: ev.GenerationFailed) -> str:
-    place = f" ({e.file}" + (f":{e.line})" if e.line else ")") if e.file else ""
+    place = f" ({path_text(e.file)}" + (f":{e.line})" if e.line else ")") if e.file else ""
     trace = f"\n{e.traceback.rstrip()}" if e.traceback else ""
     return f"✗ generation {e.generation} failed to load: {e.error}{place}{trace}"
 
@@ -82,7 +94,11 @@ def _starts_failing(e: ev.StartsFailing) -> str:
 
 
 def _watching(e: ev.WatchingChanged) -> str:
-    files = f"; ignored, because loading rewrites them: {', '.join(e.passed_over)}" if e.passed_over else ""
+    files = (
+        f"; ignored, because loading rewrites them: {', '.join(map(path_text, e.passed_over))}"
+        if e.passed_over
+        else ""
+    )
     return f"  reload {'paused' if e.paused else 'on'}{files}"
 
 
@@ -186,7 +202,7 @@ BRIEF = (
 
 
 _FORMS: dict[type[object], Callable[[Any], str | None]] = {
-    ev.Starting: lambda e: f"agent-tui {e.version} hosts {e.agent}",
+    ev.Starting: lambda e: f"agent-tui {e.version} hosts {path_text(e.agent)}",
     ev.InterpreterChosen: _interpreter,
     ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
     ev.HttpListening: lambda e: f"  health, /worker, and /metrics at {e.url}",

@@ -84,7 +84,7 @@ class ExitPolicy:
             case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
                 self.options.exit_when_idle or not self.options.watch
             ):
-                place = f"{file}:{line}" if line else file
+                place = f"{lines.path_text(file)}:{line}" if file and line else file
                 self.load_error = f"failed to load: {error} ({place})" if place else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):

@@ -11,6 +11,7 @@ from typing import Any
 
 from agent_tui.engine.bus import LaggedError
 from agent_tui.engine.engine_api import EngineAPI
+from agent_tui.files import shown_path
 from agent_tui.headless import jsonl
 from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
@@ -78,7 +79,7 @@ class Tuning:
             changes = store.compare(table, sweep.before.rows)
             lines += ["", *report.comparison(changes, sweep.before.started)]
         if sweep.outcome.files:
-            lines.append(f"saved as {store.shown(Path(sweep.outcome.files[0]), os.environ)} and .csv")
+            lines.append(f"saved as {shown_path(Path(sweep.outcome.files[0]), os.environ)} and .csv")
         elif sweep.outcome.not_kept:
             lines.append(f"not saved: {sweep.outcome.not_kept}")
         return lines

@@ -6,12 +6,11 @@ import io
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from agent_tui.files import home_folder, replace_file, user_folder
+from agent_tui.files import replace_file, user_folder
 from agent_tui.model.tuning import (
     Advice,
     IdleMemory,
@@ -34,13 +33,6 @@ def folder(environ: Mapping[str, str], agent: str) -> Path:
     file = Path(agent).resolve()
     key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return state / "agent-tui" / "sweeps" / f"{file.stem}-{key}"
-
-
-def shown(path: Path, environ: Mapping[str, str]) -> str:
-    """Return a path to show: with `~` if it is in the home folder."""
-    with suppress(OSError, ValueError):
-        return f"~/{path.relative_to(home_folder(environ))}"
-    return str(path)
 
 
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:

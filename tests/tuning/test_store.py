@@ -84,9 +84,3 @@ def test_the_table_is_aligned_and_marks_unknown_figures() -> None:
     assert lines[0].split()[:3] == ["idle", "jobs", "lost"]
     assert lines[2].split()[-2:] == ["8.0", "16.0"]
     assert lines[1].split()[:3] == ["0", "20", "0"]
-
-
-def test_a_path_in_the_home_folder_is_shown_with_a_tilde() -> None:
-    home = {"HOME": "/home/ann"}
-    assert store.shown(Path("/home/ann/.local/x.json"), home) == "~/.local/x.json"
-    assert store.shown(Path("/home/anna/x.json"), home) == "/home/anna/x.json"

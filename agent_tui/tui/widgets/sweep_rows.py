@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_tui.files import shown_path
 from agent_tui.model.tuning import Phase, Progress, Row, SweepView
 from agent_tui.tui.widgets.live_rows import cut, load_text, plain
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
@@ -13,7 +14,7 @@ from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, millis
 from agent_tui.tuning.report import comparison
 from agent_tui.tuning.results import jobs_of, rows
 from agent_tui.tuning.stats import histogram, percentile
-from agent_tui.tuning.store import compare, shown
+from agent_tui.tuning.store import compare
 
 BINS = 8
 LABEL = 16
@@ -300,6 +301,6 @@ def _kept(view: SweepView) -> tuple[Line, ...]:
     if view.outcome is not None and view.outcome.not_kept:
         return ((Span(f"not kept: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
     if view.outcome is not None and view.outcome.files:
-        place = shown(Path(view.outcome.files[0]), os.environ)
+        place = shown_path(Path(view.outcome.files[0]), os.environ)
         return ((Span(f"kept in {one_line(place)} and .csv", Tone.DIM),),)
     return ()
