@@ -27,7 +27,7 @@ MESSAGES = (
     "does not speak TLS",
     "has no worker endpoint at this path",
     "the proxy asks for a password",
-    "another worker took it",
+    "another worker took the job",
     "the server offered no job within",
     "serverType is",
     "the offer was declined",

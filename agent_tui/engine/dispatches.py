@@ -26,7 +26,7 @@ from agent_tui.worker.messages import PretendedParticipant
 from agent_tui.worker.urls import ServerAddress
 
 API_S = 10.0
-TOLD = 1000
+MOST_REPORTED = 1000
 """Lost jobs to remember, since both the agent's answer and the server report a loss."""
 
 ROOM_TIMEOUT_S = 60
@@ -40,7 +40,7 @@ class DispatchTimings:
     """
 
     offer_s: float = 10.0
-    look_s: float = 1.5
+    first_check_s: float = 1.5
     """When to check for the first time whether another worker took the job."""
     clean_up_s: float = 1.0
 
@@ -107,7 +107,7 @@ class Dispatches:
         self._rooms: dict[str, ServerAddress] = {}
         """Rooms created here, which agent-tui deletes."""
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._told: deque[str] = deque(maxlen=TOLD)
+        self._reported: deque[str] = deque(maxlen=MOST_REPORTED)
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
@@ -131,8 +131,8 @@ class Dispatches:
         self._start_watch(dispatch)
         try:
             if not simulated:
-                dispatch.made_id = await _ask_to_dispatch(to, room, command)
-            elif not self._registrar.simulate_job(room, pretended(command)):
+                dispatch.made_id = await _create_dispatch(to, room, command)
+            elif not self._registrar.simulate_job(room, simulated_participant(command)):
                 raise UserError("a simulated job needs a registered worker, and this one is not registered")
         except BaseException:
             self._end(dispatch)
@@ -147,13 +147,13 @@ class Dispatches:
 
         Decided once per offer: afterwards the job's record and its events carry the answer.
         """
-        dispatch = self._of(job)
+        dispatch = self._dispatch_of(job)
         if dispatch is None:
             return None
         dispatch.job, dispatch.declined = job, ""
         return dispatch.test
 
-    def _of(self, job: Job) -> _Dispatch | None:
+    def _dispatch_of(self, job: Job) -> _Dispatch | None:
         """Return the dispatch with the job's dispatch id, else the one that had this job before (a declined
         job is offered again), else the first that waits for such a job.
         """
@@ -163,7 +163,7 @@ class Dispatches:
         waiting = (each for each in known if each.may_become(job))
         return next(itertools.chain(by_id, by_job, waiting), None)
 
-    def over(self, record: JobRecord) -> None:
+    def ended(self, record: JobRecord) -> None:
         """Report how an offer or job ended, unless that was reported, and forget its dispatch.
 
         Another worker may take a job that was turned away here: its dispatch gets the time of a new one.
@@ -185,7 +185,7 @@ class Dispatches:
 
     def lost(self, job: Job, why: str) -> None:
         """Report that no worker accepted the job, as the embedded server says."""
-        dispatch = self._of(job)
+        dispatch = self._dispatch_of(job)
         if dispatch is not None:
             why = f"{why} ({dispatch.declined})" if dispatch.declined else why
             self._end(dispatch)
@@ -194,9 +194,9 @@ class Dispatches:
     def _report_lost(self, room: str, why: str, job_id: str | None, number: int) -> None:
         """Report a lost job once: both the agent's answer and the server's report it."""
         if job_id is not None:
-            if job_id in self._told:
+            if job_id in self._reported:
                 return
-            self._told.append(job_id)
+            self._reported.append(job_id)
         self._emit(JobLost(room, why, job_id, number))
 
     def _delete_load_room(self, dispatch: _Dispatch) -> None:
@@ -233,7 +233,7 @@ class Dispatches:
 
     async def _watch(self, dispatch: _Dispatch) -> None:
         """Report the dispatch lost if no job came in time."""
-        first = min(self._timings.look_s, self._timings.offer_s)
+        first = min(self._timings.first_check_s, self._timings.offer_s)
         why = ""
         for pause in (first, self._timings.offer_s - first):
             await asyncio.sleep(pause)
@@ -310,7 +310,7 @@ _WHEN = {"publisher": "publishes in", "participant": "joins"}
 # -- how a dispatch is made --------------------------------------------------------------------------------
 
 
-def pretended(command: Dispatch) -> PretendedParticipant | None:
+def simulated_participant(command: Dispatch) -> PretendedParticipant | None:
     """Return the participant of a simulated job. Raise UserError for values that such a job cannot carry."""
     if command.identity:
         return PretendedParticipant(command.identity, command.metadata, command.attributes)
@@ -321,11 +321,11 @@ def pretended(command: Dispatch) -> PretendedParticipant | None:
     return None
 
 
-async def _ask_to_dispatch(to: Destination, room: str, command: Dispatch) -> str:
+async def _create_dispatch(to: Destination, room: str, command: Dispatch) -> str:
     """Create the dispatch and return its id; empty for a new room."""
     async with server_api(to.address, room, API_S) as api:
         if not to.agent_name:
-            await api.room.create_room(_room_for_anyone(to, room, command))
+            await api.room.create_room(_room_request(to, room, command))
             return ""
         made = await api.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(
@@ -339,7 +339,7 @@ async def _ask_to_dispatch(to: Destination, room: str, command: Dispatch) -> str
         return made.id
 
 
-def _room_for_anyone(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:
+def _room_request(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:
     """Return the request for a new room, which dispatches agents without a name (worker-protocol §11.1)."""
     request = CreateRoomRequest(name=room, empty_timeout=ROOM_TIMEOUT_S, departure_timeout=ROOM_TIMEOUT_S)
     if command.metadata or command.attributes or to.deployment:

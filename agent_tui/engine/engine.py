@@ -305,8 +305,8 @@ class Engine:
         )
 
     def _job_changed(self, record: JobRecord) -> None:
-        if record.stage is Stage.OVER:
-            self._dispatches.over(record)
+        if record.stage is Stage.ENDED:
+            self._dispatches.ended(record)
         self._tell_live()
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:

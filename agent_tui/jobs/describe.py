@@ -36,7 +36,7 @@ class Descriptions:
         while len(self._past) > KEPT:
             del self._past[next(iter(self._past))]
 
-    def of_past(self, job_id: str) -> str | None:
+    def of_ended(self, job_id: str) -> str | None:
         """Return the description of an ended job, or None if it is unknown."""
         return self._past.get(job_id)
 

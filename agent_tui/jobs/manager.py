@@ -17,7 +17,7 @@ from agent_tui.model.errors import InternalError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.processes.pool import Pool
-from agent_tui.processes.process import JobExiting, JobSignal, ProcessEnd, ProcessFailed, SupervisedProcess
+from agent_tui.processes.process import JobExiting, JobMessage, ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
 from agent_tui.worker.worker import Worker
 
@@ -100,7 +100,7 @@ class JobManager:
         )
         if self._is_too_late(record):
             self._ignore(record)
-            self._over(record)
+            self._end_offer(record)
         elif self.draining:
             self._turn_away(record, "agent-tui is stopping")
         elif control is None:
@@ -132,12 +132,12 @@ class JobManager:
         mistaken for it, the server still removes the agent from the room, which ends the job.
         """
         record = self._records.get(job_id)
-        if record is not None and record.farewell_due:
-            record.farewell_due = False
+        if record is not None and record.termination_due:
+            record.termination_due = False
         elif record is not None:
             record.terminated = True
             reason = "terminated by the server"
-            self._tell_to_end(record, ev.JobStatus.TERMINATED, reason, ev.EndedBy.SERVER)
+            self._request_end(record, ev.JobStatus.TERMINATED, reason, ev.EndedBy.SERVER)
 
     # -- from commands ------------------------------------------------------------------------------
 
@@ -154,14 +154,14 @@ class JobManager:
     def describe(self, job_id: str) -> str | None:
         """Return the job and its token as text, without secrets; also for the last ended jobs."""
         record = self._records.get(job_id)
-        return self._descriptions.of_past(job_id) if record is None else describe(record)
+        return self._descriptions.of_ended(job_id) if record is None else describe(record)
 
     def end(self, job_id: str, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER) -> bool:
         """End a job gracefully; return False if there is no such job."""
         record = self._records.get(job_id)
         if record is None:
             return False
-        self._tell_to_end(record, status, reason, by)
+        self._request_end(record, status, reason, by)
         return True
 
     def restart(self, job_id: str, reason: str) -> str | None:
@@ -176,10 +176,10 @@ class JobManager:
             return None
         if record.stage is not Stage.RUNNING or record.process is None:
             return f"job {job_id} has not started yet: it will start on the current code"
-        if record.told_to_end is not None or record.exiting is not None or record.crash is not None:
+        if record.end_request is not None or record.exiting is not None or record.crash is not None:
             return f"job {job_id} is already ending"
         record.restarting = reason
-        record.farewell_due = not self._settings().fake_job
+        record.termination_due = not self._settings().fake_job
         self._emit(ev.JobRestarting(record.id, record.room, record.process.generation, reason))
         record.process.shutdown(reason)
         return None
@@ -194,7 +194,7 @@ class JobManager:
                 self.restart(record.id, f"--on-reload restart: generation {generation} took over")
             elif policy is ev.OnReload.END:
                 reason = f"--on-reload end: generation {generation} took over"
-                self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
+                self._request_end(record, ev.JobStatus.TERMINATED, reason)
 
     def drain(self) -> None:
         """Accept no more offers."""
@@ -209,7 +209,7 @@ class JobManager:
         """Accept no more offers, end all jobs gracefully, and wait until they have ended."""
         self.drain()
         for record in self.records:
-            self._tell_to_end(record, ev.JobStatus.TERMINATED, reason)
+            self._request_end(record, ev.JobStatus.TERMINATED, reason)
         await self.finished()
 
     # -- one offer ------------------------------------------------------------------------------------
@@ -222,18 +222,18 @@ class JobManager:
                 finally:
                     record.lease.release()
         except Exception as error:
-            self._broke(record, control, error)
+            self._fail_internally(record, control, error)
         finally:
             self._assignments.pop(record.id, None)
             self._records.pop(record.id, None)
             self._descriptions.keep(record)
-            self._over(record)
+            self._end_offer(record)
 
-    def _over(self, record: JobRecord) -> None:
-        record.stage = Stage.OVER
+    def _end_offer(self, record: JobRecord) -> None:
+        record.stage = Stage.ENDED
         if record.length_timer is not None:
             record.length_timer.cancel()
-        record.worker.job_over(record.id)
+        record.worker.job_ended(record.id)
         self._changed(record)
 
     def _handled(self, job_id: str, task: "asyncio.Task[None]") -> None:
@@ -241,7 +241,7 @@ class JobManager:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._emit(ev.Notice(LogLevel.ERROR, str(InternalError(f"handling job {job_id}", error))))
 
-    def _broke(self, record: JobRecord, control: Control, error: Exception) -> None:
+    def _fail_internally(self, record: JobRecord, control: Control, error: Exception) -> None:
         """Report an internal error as the job's end. The part that failed may fail again here."""
         why = str(InternalError("handling the job", error))
         if record.stage is Stage.ASKING:
@@ -272,7 +272,7 @@ class JobManager:
             return False
         why = answer.error
         if answer.accept is not None:
-            why = record.told_to_end[1] if record.told_to_end else self._accept(record, answer.accept)
+            why = record.end_request[1] if record.end_request else self._accept(record, answer.accept)
             if why is None:
                 return True
         record.declined = why or "declined by the request function"
@@ -303,7 +303,7 @@ class JobManager:
         """Decline without asking the agent."""
         record.declined, record.turned_away = why, True
         self._decline(record, why)
-        self._over(record)
+        self._end_offer(record)
 
     def _decline(self, record: JobRecord, error: str | None, *, terminate: bool = False) -> None:
         with contextlib.suppress(ValueError):  # it was answered before
@@ -329,8 +329,8 @@ class JobManager:
         record.stage = Stage.LAUNCHING
         while (process := await self._claim_process(record)) is not None:
             end = await self._launch(record, process, control)
-            if record.restarting is not None and record.told_to_end is None:
-                self._begin_anew(record)
+            if record.restarting is not None and record.end_request is None:
+                self._prepare_restart(record)
             elif not self._worth_another_launch(record, end):
                 break
             record.lease.release()
@@ -339,7 +339,7 @@ class JobManager:
             control.outcome(record.id, "the job failed to launch")
         self._finish(record)
 
-    def _begin_anew(self, record: JobRecord) -> None:
+    def _prepare_restart(self, record: JobRecord) -> None:
         """Prepare the job for its next process. The old one has ended and its participant left: the identity
         is free.
         """
@@ -358,7 +358,7 @@ class JobManager:
                 limit = f"{self._assignment_s:g} s"
                 record.lost = f"accepted, but the server did not assign it within {limit}"
             elif not waiting.result():
-                record.lost = record.told_to_end[1] if record.told_to_end else "cancelled"
+                record.lost = record.end_request[1] if record.end_request else "cancelled"
         finally:
             del self._assignments[record.id]
         if record.lost:
@@ -367,12 +367,12 @@ class JobManager:
 
     async def _claim_process(self, record: JobRecord) -> SupervisedProcess | None:
         """Return a process for the job; None if the job must end without one."""
-        if record.told_to_end is not None:
+        if record.end_request is not None:
             return None
         try:
             process = await record.lease.claim()
         except ProcessFailed as error:
-            if record.told_to_end is None:
+            if record.end_request is None:
                 record.crash = (f"no process: {error}", error.failure.traceback if error.failure else "")
                 record.crashed_by = error.by
             return None
@@ -405,25 +405,25 @@ class JobManager:
             settings.debug_port,
         )
         self._changed(record)
-        process.start_job(start, record.id, partial(self._on_signal, record))
+        process.start_job(start, record.id, partial(self._on_job_message, record))
         control.outcome(record.id, None)
         if record.launches == 1 and not record.restarts:
             record.worker.update_job(record.id, JobProgress.RUNNING)
-        if record.told_to_end is not None:
-            process.shutdown(record.told_to_end[1])
+        if record.end_request is not None:
+            process.shutdown(record.end_request[1])
         return await ended
 
     def _worth_another_launch(self, record: JobRecord, end: ProcessEnd) -> bool:
         """Return whether the process died before the job started, without the job being the cause."""
         untouched = record.entry_at is None and record.crash is None and record.exiting is None
-        return untouched and not end.killed and record.told_to_end is None and record.launches < MAX_LAUNCHES
+        return untouched and not end.killed and record.end_request is None and record.launches < MAX_LAUNCHES
 
-    def _on_signal(self, record: JobRecord, signal: JobSignal) -> None:
+    def _on_job_message(self, record: JobRecord, signal: JobMessage) -> None:
         """Record what the job's process reports."""
         match signal:
             case ch.EntryStarted(at=at) if record.entry_at is None:
                 record.entry_at = at
-                if record.stage is not Stage.OVER:  # else its process is being killed
+                if record.stage is not Stage.ENDED:  # else its process is being killed
                     self._entered(record, at)
             case ch.JobConnected(at=at) if record.entry_at is not None:
                 ms = max(at - record.entry_at, 0.0) * 1000
@@ -469,11 +469,11 @@ class JobManager:
     def _exiting(self, record: JobRecord, exiting: JobExiting) -> None:
         if not exiting.asked:
             # The job had ended before it read the request to end or restart, whichever arrived here first.
-            record.restarting, record.farewell_due = None, False
+            record.restarting, record.termination_due = None, False
             record.crash = record.crash or record.process_crash
         if record.restarting is not None:
             return
-        if not exiting.asked or record.told_to_end is None:
+        if not exiting.asked or record.end_request is None:
             record.exiting = exiting.reason
         self._report(record)
 
@@ -510,15 +510,15 @@ class JobManager:
             )
         )
 
-    def _tell_to_end(
+    def _request_end(
         self, record: JobRecord, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER
     ) -> None:
         if record.exiting is not None and record.process is not None:
             record.process.shutdown(reason)  # it ended by itself before, and that stays its end
             return
-        if record.told_to_end is not None:
+        if record.end_request is not None:
             return
-        record.told_to_end, record.told_by = (status, reason), by
+        record.end_request, record.end_requested_by = (status, reason), by
         waiting = self._assignments.get(record.id)
         if waiting is not None and not waiting.done():
             waiting.set_result(False)

@@ -40,7 +40,7 @@ class Stage(StrEnum):
     ACCEPTED = "accepted"
     LAUNCHING = "launching"
     RUNNING = "running"
-    OVER = "over"
+    ENDED = "ended"
 
 
 @dataclass(slots=True, eq=False)
@@ -69,9 +69,9 @@ class JobRecord:
     process: SupervisedProcess | None = None
     warm: bool = False
     launches: int = 0
-    told_to_end: tuple[ev.JobStatus, str] | None = None
+    end_request: tuple[ev.JobStatus, str] | None = None
     """The status and reason of a job that was asked to end."""
-    told_by: ev.EndedBy = ev.EndedBy.ORDER
+    end_requested_by: ev.EndedBy = ev.EndedBy.ORDER
     """What asked it to end."""
     terminated: bool = False
     """The server has ended and forgotten the job, and expects no report (worker-protocol §9)."""
@@ -86,7 +86,7 @@ class JobRecord:
     restarts: int = 0
     ready_at: float | None = None
     """When the old process of the last restart had ended."""
-    farewell_due: bool = False
+    termination_due: bool = False
     """Whether the server will terminate the job once, for the participant that leaves and returns."""
     crash: tuple[str, str] | None = None
     """The error that ended the job, and its traceback."""
@@ -126,12 +126,12 @@ def verdict(record: JobRecord) -> tuple[ev.JobStatus, str]:
     if record.crash is not None:
         return ev.JobStatus.FAILED, record.crash[0]
     if record.exiting is not None:
-        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how(end)}" if bad else record.exiting
-    if record.told_to_end is not None and not (end is not None and end.unasked):
-        status, reason = record.told_to_end
+        return ev.JobStatus.SUCCESS, f"{record.exiting}; then {_how_it_ended(end)}" if bad else record.exiting
+    if record.end_request is not None and not (end is not None and end.unasked):
+        status, reason = record.end_request
         if bad and status is ev.JobStatus.SUCCESS:
             status = ev.JobStatus.FAILED
-        return status, f"{reason}; {_how(end)}" if bad else reason
+        return status, f"{reason}; {_how_it_ended(end)}" if bad else reason
     if end is None:
         return ev.JobStatus.FAILED, "the job never got a process"
     return ev.JobStatus.FAILED, end.reason
@@ -145,9 +145,9 @@ def ended_by(record: JobRecord) -> ev.EndedBy:
         return record.crashed_by
     if record.exiting is not None:
         return end.by if end is not None and bad else ev.EndedBy.ORDER
-    if record.told_to_end is not None and not (end is not None and end.unasked):
-        if record.told_by is not ev.EndedBy.ORDER:
-            return record.told_by
+    if record.end_request is not None and not (end is not None and end.unasked):
+        if record.end_requested_by is not ev.EndedBy.ORDER:
+            return record.end_requested_by
         return end.by if end is not None and bad else ev.EndedBy.ORDER
     return ev.EndedBy.NO_PROCESS if end is None else end.by
 
@@ -160,7 +160,7 @@ def shortened(traceback: str) -> str:
     return f"{head.rpartition(chr(10))[0]}\n  …\n{tail.partition(chr(10))[2]}"
 
 
-def _how(end: ProcessEnd | None) -> str:
+def _how_it_ended(end: ProcessEnd | None) -> str:
     """Return how a process ended that did not exit gracefully."""
     if end is None:
         return ""

@@ -93,7 +93,7 @@ class JobExiting:
     asked: bool
 
 
-JobSignal = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | JobExiting | ProcessEnd
+JobMessage = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | JobExiting | ProcessEnd
 """What a process reports about its job, in order; `ProcessEnd` is the last one."""
 
 
@@ -141,7 +141,7 @@ class SupervisedProcess:
         self._relay = relay
         self._paused = paused
         self._out_of_memory = out_of_memory
-        self._on_signal: Callable[[JobSignal], None] | None = None
+        self._on_job_message: Callable[[JobMessage], None] | None = None
         self._debugging = False
         self._failure: ch.Failed | None = None
         self._exiting: str | None = None
@@ -172,17 +172,19 @@ class SupervisedProcess:
         """Whether it was ready, had no job, and ended without being asked to."""
         return self._is_ready and not self.had_job and self._end_reason is None
 
-    def start_job(self, start: ch.StartJob, job_id: str, on_signal: Callable[[JobSignal], None]) -> None:
-        """Run a job in this idle process; `on_signal` gets what the process reports about it."""
+    def start_job(
+        self, start: ch.StartJob, job_id: str, on_job_message: Callable[[JobMessage], None]
+    ) -> None:
+        """Run a job in this idle process; `on_job_message` gets what the process reports about it."""
         if self.state is not ProcessState.IDLE or self.child is None:
             raise RuntimeError(f"process {self.id} is {self.state} and cannot run a job")
-        self._on_signal = on_signal
+        self._on_job_message = on_job_message
         self.job_id = job_id
         self.had_job = True
         self._enter(ProcessState.JOB)
         self.child.send(start)
         if not self.child.traits.reports_entry:
-            on_signal(ch.EntryStarted(self._clock.time()))
+            on_job_message(ch.EntryStarted(self._clock.time()))
 
     def send(self, message: ch.ToChild) -> None:
         """Send a message to the child, if it has started."""
@@ -403,13 +405,13 @@ class SupervisedProcess:
             case ch.Pong(sent_ms=sent):
                 self._last_pong = self._clock.monotonic()
                 self._tell_ping(max(self._last_pong * 1000 - sent, 0.0))
-            case ch.EntryStarted() | ch.JobConnected() | ch.JobCrashed() if self._on_signal:
-                self._on_signal(message)
+            case ch.EntryStarted() | ch.JobConnected() | ch.JobCrashed() if self._on_job_message:
+                self._on_job_message(message)
             case ch.Exiting(reason=reason):
                 self._exiting = reason
-                if self._on_signal:
+                if self._on_job_message:
                     # A child reports the reason that came first: its own, or that of the `Shutdown`.
-                    self._on_signal(JobExiting(reason, asked=reason == self._end_reason))
+                    self._on_job_message(JobExiting(reason, asked=reason == self._end_reason))
             case ch.ShutdownAck():
                 self._acked = True
             case ch.ShuttingDown():
@@ -512,8 +514,8 @@ class SupervisedProcess:
             failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
             self.ready.exception()  # marks it as retrieved, so that asyncio does not log it
-        if self._on_signal is not None:
-            self._on_signal(end)
+        if self._on_job_message is not None:
+            self._on_job_message(end)
         self.ended.set_result(end)
 
     def _enter(self, state: ProcessState) -> None:

@@ -232,7 +232,7 @@ class Worker:
         session.touch()
         return True
 
-    def job_over(self, job_id: str) -> None:
+    def job_ended(self, job_id: str) -> None:
         """Forget a job that has ended."""
         self._jobs.discard(job_id)
         self._close_if_done()

@@ -33,7 +33,7 @@ class Bench:
             registrar=cast("Any", self),
             clock=SystemClock(),
             emit=self.events.append,
-            timings=DispatchTimings(offer_s=offer_s, look_s=0.05),
+            timings=DispatchTimings(offer_s=offer_s, first_check_s=0.05),
         )
         self.trouble: str | None = None
         self.server_type = "room"
@@ -59,10 +59,10 @@ class Bench:
         """Of an offer of that job, which finds its dispatch."""
         return JobRecord(job, cast("Any", None), 1.0, 1, math.inf, self.dispatches.claim(job))
 
-    def over(self, record: JobRecord, **how: Any) -> None:
+    def ended(self, record: JobRecord, **how: Any) -> None:
         for name, value in how.items():
             setattr(record, name, value)
-        self.dispatches.over(record)
+        self.dispatches.ended(record)
 
     async def rooms(self) -> set[str]:
         async with server_api(self.address, "", 5.0) as api:
@@ -118,7 +118,7 @@ async def test_simulated_jobs_in_one_room_are_each_their_own_dispatch() -> None:
             made = await bench.simulate("demo", length_s=float(number))
             records.append(bench.record(of_room("demo", number)))
             assert records[-1].test == made
-        bench.over(records[0])
+        bench.ended(records[0])
         await bench.simulate("elsewhere")  # is lost last: the other watches are over then
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
@@ -139,7 +139,7 @@ async def test_a_job_that_was_here_before_is_not_the_dispatch_s_that_waits_in_it
         old = bench.record(of_room("demo", 1))
         made = await bench.simulate("demo")
         assert old.test is None
-        bench.over(old)
+        bench.ended(old)
         assert bench.record(of_room("demo", 2)).test == made
 
 
@@ -152,7 +152,7 @@ async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
         answers.append(asyncio.get_running_loop().create_future())
         return await answers[-1]
 
-    monkeypatch.setattr(dispatches, "_ask_to_dispatch", ask)
+    monkeypatch.setattr(dispatches, "_create_dispatch", ask)
     async with bench_of(offer_s=0.2) as bench:
         making = [asyncio.create_task(bench.make("bob", "demo")) for _ in range(2)]
         found = []
@@ -177,7 +177,7 @@ async def test_dispatches_into_rooms_of_their_own_do_not_wait_for_each_other(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(dispatches, "_ask_to_dispatch", ask)
+    monkeypatch.setattr(dispatches, "_create_dispatch", ask)
     async with bench_of() as bench:
         making = [asyncio.create_task(bench.make("bob")) for _ in range(3)]
         await until(lambda: len(asked) == 3)
@@ -195,7 +195,7 @@ async def test_a_dispatch_whose_offer_was_turned_away_is_lost_for_that_reason_on
     async with bench_of(offer_s=0.2) as bench:
         await bench.simulate("demo")
         turned_away = of_room("demo", 1)
-        bench.over(bench.record(turned_away), declined=STOPPING, turned_away=True)
+        bench.ended(bench.record(turned_away), declined=STOPPING, turned_away=True)
         assert bench.lost() == []  # another worker may take it
         await until(bench.lost)
         bench.dispatches.lost(turned_away, "no worker took the job")  # as the embedded server tells
@@ -207,7 +207,7 @@ async def test_a_dispatch_turned_away_that_no_worker_takes_is_lost_as_soon_as_th
     async with bench_of() as bench:
         await bench.simulate("demo")
         turned_away = of_room("demo", 1)
-        bench.over(bench.record(turned_away), declined=STOPPING, turned_away=True)
+        bench.ended(bench.record(turned_away), declined=STOPPING, turned_away=True)
         bench.dispatches.lost(turned_away, "no worker took the job: AW_1 rejected")
         why = f"no worker took the job: AW_1 rejected ({STOPPING})"
         assert bench.lost() == [JobLost("demo", why, "AJ_1", 1)]
@@ -217,7 +217,7 @@ async def test_a_job_turned_away_that_is_offered_again_and_taken_is_not_lost() -
     async with bench_of(offer_s=0.2) as bench:
         made = await bench.simulate("demo")
         job = of_room("demo", 1)
-        bench.over(bench.record(job), declined="the agent's file has not loaded", turned_away=True)
+        bench.ended(bench.record(job), declined="the agent's file has not loaded", turned_away=True)
         assert bench.record(job).test == made  # by the server's retry, to our next registration
         await bench.simulate("elsewhere")  # is lost last: the other watch is over then
         await until(bench.lost)
@@ -227,8 +227,8 @@ async def test_a_job_turned_away_that_is_offered_again_and_taken_is_not_lost() -
 async def test_what_the_agent_declines_is_lost_at_once_where_it_was_dispatched_here() -> None:
     async with bench_of() as bench:
         made = await bench.make()
-        bench.over(bench.record(job(bench)), declined="busy")
-        bench.over(bench.record(of_room("theirs", 5, "AD_theirs")), declined="busy")
+        bench.ended(bench.record(job(bench)), declined="busy")
+        bench.ended(bench.record(of_room("theirs", 5, "AD_theirs")), declined="busy")
         assert bench.lost() == [JobLost(made.room, "the offer was declined: busy", "AJ_0", made.number)]
 
 
@@ -239,7 +239,7 @@ async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
         record = bench.record(first)
         assert record.test == made
         assert made.at == pytest.approx(SystemClock().time(), abs=5)
-        bench.over(record, lost="not assigned")
+        bench.ended(record, lost="not assigned")
         bench.dispatches.lost(first, "no worker")
         assert bench.lost() == [JobLost(made.room, "not assigned", "AJ_0", made.number)]
         assert bench.dispatches.claim(first) is None
@@ -249,7 +249,7 @@ async def test_what_is_lost_of_somebody_else_s_is_told_once_too() -> None:
     async with bench_of() as bench:
         theirs = of_room("theirs", 1, "AD_theirs")
         bench.dispatches.lost(theirs, "no worker answered")
-        bench.over(bench.record(theirs), lost="too old")
+        bench.ended(bench.record(theirs), lost="too old")
         assert bench.lost() == [JobLost("theirs", "no worker answered", "AJ_1")]
 
 

@@ -414,7 +414,7 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
                 worker.answer(event.job_id, AcceptArguments(f"agent-{event.job_id}"))
             case Assigned():
                 worker.update_job(event.job_id, JobProgress.SUCCESS)
-                worker.job_over(event.job_id)
+                worker.job_ended(event.job_id)
             case Registered():
                 workers.append(worker)
                 registrar.handle(worker, event)

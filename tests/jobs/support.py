@@ -79,7 +79,7 @@ class Bench:
     def ignore(self, job_id: str) -> None:
         self.ignored.append(job_id)
 
-    def job_over(self, job_id: str) -> None:
+    def job_ended(self, job_id: str) -> None:
         self.worker_over.append(job_id)
 
     # the control process
@@ -92,7 +92,7 @@ class Bench:
 
     # the engine
     def changed(self, record: JobRecord) -> None:
-        if record.stage is Stage.OVER:
+        if record.stage is Stage.ENDED:
             self.over_records.append(record)
         else:
             self.launched(record)

@@ -72,8 +72,8 @@ def test_the_last_jobs_that_are_over_are_kept_bounded() -> None:
     past = Descriptions(lambda text, limit: text[:limit])
     for number in range(KEPT + 5):
         past.keep(record(f"AJ_{number}", "m" * 100_000))
-    assert past.of_past("AJ_4") is None
-    kept = past.of_past("AJ_5")
+    assert past.of_ended("AJ_4") is None
+    kept = past.of_ended("AJ_5")
     assert kept is not None
     assert len(kept) == MAX_KEPT
     assert "roomJoin" in kept

@@ -13,7 +13,7 @@ from agent_tui.processes import process as process_module
 from agent_tui.processes.kernel import OomWatch
 from agent_tui.processes.process import (
     JobExiting,
-    JobSignal,
+    JobMessage,
     ProcessEnd,
     ProcessFailed,
     SupervisedProcess,
@@ -77,7 +77,7 @@ def start_job() -> ch.StartJob:
 async def test_a_job_process_lives_from_starting_to_ended() -> None:
     run = Run(Nursery())
     await run.process.ready
-    said: list[JobSignal] = []
+    said: list[JobMessage] = []
     run.process.start_job(start_job(), "AJ_1", said.append)
     run.child.say(ch.EntryStarted(5.0), ch.ShuttingDown(), ch.Exiting("all said"))
     await until(lambda: len(said) == 2)
@@ -92,7 +92,7 @@ async def test_a_job_process_lives_from_starting_to_ended() -> None:
 async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked: bool) -> None:
     run = Run(Nursery())
     await run.process.ready
-    said: list[JobSignal] = []
+    said: list[JobMessage] = []
     run.process.start_job(start_job(), "AJ_1", said.append)
     run.child.answers = lambda child, message: None
     run.process.shutdown("terminated by the server")
@@ -268,7 +268,7 @@ async def test_messages_of_others_are_relayed() -> None:
 
 
 async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> None:
-    def broken(signal: JobSignal) -> None:
+    def broken(signal: JobMessage) -> None:
         if isinstance(signal, ch.EntryStarted):
             raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
 

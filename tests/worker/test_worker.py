@@ -484,11 +484,11 @@ def test_one_that_retires_takes_no_more_offers_and_ends_with_its_last_job() -> N
             assert [(each.job_id, each.available) for each in answers] == [("AJ_1", True), ("AJ_3", False)]
             assert link.statuses()[-1].status == agent.WS_FULL
             assert scene.worker.answer("AJ_2", ME)  # it was offered before
-            scene.worker.job_over("AJ_1")
+            scene.worker.job_ended("AJ_1")
             await settle()
             assert not link.closed
             assert scene.worker.update_job("AJ_2", JobProgress.SUCCESS)
-            scene.worker.job_over("AJ_2")
+            scene.worker.job_ended("AJ_2")
             await settle()
             assert scene.worker.state is WorkerState.CLOSED
             assert link.kinds()[-1] == "update_job"
@@ -529,7 +529,7 @@ def test_jobs_of_a_lost_connection_keep_one_that_retires() -> None:
             scene.server.link.hang_up()
             await scene.told.until(Registered, 2)
             assert scene.server.link.statuses()[-1].job_count == 1
-            scene.worker.job_over("AJ_1")
+            scene.worker.job_ended("AJ_1")
             await settle()
             assert scene.worker.state is WorkerState.CLOSED
 
