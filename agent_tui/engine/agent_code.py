@@ -159,7 +159,7 @@ class AgentCode:
         self._pool.use(generation.plan)
         self._release_unused()
         self._registrar.set_full("")
-        self.tell_live()
+        self.update_live()
         self._jobs.switched(generation.control, self._config.on_reload)
         if self._blanks is not None:
             self._blanks.learn(generation.manifest.imports)
@@ -183,7 +183,7 @@ class AgentCode:
                 self._registrar.refuse(error)
                 return
             version = self._settings.current.version
-            await self._registrar.present(
+            await self._registrar.register(
                 options, server.address, server.chosen.kind, version, self.measure_load
             )
 
@@ -195,7 +195,7 @@ class AgentCode:
             return await generation.control.ask_load()
         return await self._cpu()
 
-    def tell_live(self) -> None:
+    def update_live(self) -> None:
         """Send the current worker data to the agent's functions."""
         if self.current is None:
             return
@@ -254,15 +254,15 @@ class AgentCode:
         current = self.current.number if self.current else 0
         self._inference.keep(lambda generation: generation in used or generation >= current)
 
-    def _report_start_trouble(self, trouble: StartTrouble) -> None:
+    def _report_start_trouble(self, problem: StartTrouble) -> None:
         """Report failed starts, and refuse offers while no start is expected to succeed in time for a job."""
-        number, error = trouble.generation, trouble.error
-        refusing = f"processes of generation {number} fail to start: {error}" if trouble.refusing else ""
+        number, error = problem.generation, problem.error
+        refusing = f"processes of generation {number} fail to start: {error}" if problem.refusing else ""
         self._registrar.set_full(refusing)
-        if trouble.failures == FAILS_AFTER and error.is_codes_fault:
+        if problem.failures == FAILS_AFTER and error.is_codes_fault:
             self._emit(failure_event(number, BROKEN, None, error))
         self._emit(
-            StartsFailing(number, trouble.failures, str(error), trouble.retry_in_s, not trouble.refusing)
+            StartsFailing(number, problem.failures, str(error), problem.retry_in_s, not problem.refusing)
         )
 
     def _make_blanks(self, config: RunConfig, environment: Environment) -> Blanks | None:

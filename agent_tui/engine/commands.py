@@ -98,7 +98,7 @@ class CommandHandler:
             case cmd.StartTestLoad() | cmd.StartSweep() | cmd.StopTuning():
                 raise UserError(
                     "tuning is not available in this run"
-                )  # with a tuner, `Engine.carry_out_by` handles these
+                )  # with a tuner, `Engine.add_handlers` handles these
             case cmd.Stop():
                 raise TypeError(command)  # the engine handles it, since it ends this handler too
 

@@ -22,7 +22,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
-from agent_tui.worker.messages import PretendedParticipant
+from agent_tui.worker.messages import SimulatedParticipant
 from agent_tui.worker.urls import ServerAddress
 
 API_S = 10.0
@@ -289,8 +289,8 @@ def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
 def never_offered(ready: WorkerReadiness, within_s: float) -> str:
     """Return why the server may have offered no job."""
     said = f"the server offered no job within {within_s:g} s"
-    if ready.trouble is not None:
-        return f"{said}: {ready.trouble}"
+    if ready.problem is not None:
+        return f"{said}: {ready.problem}"
     if ready.server_type != "room":
         return (
             f"{said}: serverType is {ready.server_type}, "
@@ -310,10 +310,10 @@ _WHEN = {"publisher": "publishes in", "participant": "joins"}
 # -- how a dispatch is made --------------------------------------------------------------------------------
 
 
-def simulated_participant(command: Dispatch) -> PretendedParticipant | None:
+def simulated_participant(command: Dispatch) -> SimulatedParticipant | None:
     """Return the participant of a simulated job. Raise UserError for values that such a job cannot carry."""
     if command.identity:
-        return PretendedParticipant(command.identity, command.metadata, command.attributes)
+        return SimulatedParticipant(command.identity, command.metadata, command.attributes)
     if command.metadata or command.attributes:
         raise UserError(
             "a simulated job carries metadata and attributes only for a participant: give an identity too"

@@ -86,10 +86,10 @@ class InfoServer:
             await server.close()
 
     async def _answer_health(self, _request: web.Request) -> web.Response:
-        trouble = self._health()
-        if trouble is None:
+        problem = self._health()
+        if problem is None:
             return web.Response(text="OK")
-        return web.Response(status=503, text=trouble)
+        return web.Response(status=503, text=problem)
 
     async def _answer_worker(self, _request: web.Request) -> web.Response:
         answer = asdict(self._info())
@@ -150,9 +150,9 @@ class Endpoint:
         self._server, self._wanted = server, wanted
         if old is not None and not first:
             await old.close()
-        self.tell()
+        self.announce()
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Report the address that it listens on."""
         if self._server is not None and self._wanted is not None:
             host = f"[{self._wanted[0]}]" if ":" in self._wanted[0] else self._wanted[0]

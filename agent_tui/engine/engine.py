@@ -86,7 +86,7 @@ class Engine:
         self._stopping: asyncio.Task[None] | None = None
         self._drain_over = asyncio.Event()
 
-    def carry_out_by(
+    def add_handlers(
         self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
     ) -> None:
         """Let a part beside the engine handle these commands; it is closed before everything else."""
@@ -146,7 +146,7 @@ class Engine:
         become_subreaper()
         DESCRIPTORS.raise_limit()
         asyncio.get_running_loop().set_exception_handler(self._supervision.report_loop_error)
-        self._tell_start()
+        self._announce_start()
         async with contextlib.AsyncExitStack() as undo:
             self._intake = LogIntake(self._store, self._clock)
             undo.callback(self._intake.close)
@@ -180,7 +180,7 @@ class Engine:
         if self._errors.first is not None and error is None:
             raise self._errors.first
 
-    def _tell_start(self) -> None:
+    def _announce_start(self) -> None:
         self._bus.publish(
             ev.Starting(agent_tui.__version__, str(self._config.agent), self._settings.options.agent_name)
         )
@@ -202,7 +202,7 @@ class Engine:
         config, settings, clock, emit = self._config, self._settings, self._clock, self.publish
         self._registrar = Registrar(
             on_event=self._on_worker_event,
-            changed=self._tell_live,
+            changed=self._update_live,
             clock=clock,
             emit=emit,
             failed=self._supervision.failed,
@@ -242,7 +242,7 @@ class Engine:
             emit=emit,
         )
         self._dispatches = Dispatches(registrar=self._registrar, clock=clock, emit=emit)
-        settings.push_to(self._pushes(), self._registrar.taken_over)
+        settings.push_to(self._pushes(), self._registrar.wait_until_accepted)
         self._commands = CommandHandler(
             config,
             self._bus,
@@ -307,7 +307,7 @@ class Engine:
     def _job_changed(self, record: JobRecord) -> None:
         if record.stage is Stage.ENDED:
             self._dispatches.ended(record)
-        self._tell_live()
+        self._update_live()
 
     def _unassigned(self, job: Job, why: Unassigned) -> None:
         """Report a job for which the embedded server found no worker."""
@@ -323,20 +323,20 @@ class Engine:
 
     def publish(self, event: ev.Event) -> None:
         """Add an event to the stream, after the log lines that led to it."""
-        self._announcer.tell()
+        self._announcer.announce()
         if isinstance(event, ev.ProcessChanged):
             self._store.introduce(event.id, event.generation, event.job_id)
             if event.state is ev.ProcessState.ENDED:
                 self._store.process_ended(event.id)
         self._bus.publish(event)
 
-    def _tell_live(self) -> None:
-        self._code.tell_live()
+    def _update_live(self) -> None:
+        self._code.update_live()
 
     # -- over HTTP ------------------------------------------------------------------------------------
 
     def _health(self) -> str | None:
-        return self._registrar.trouble if self.up else "starting"
+        return self._registrar.problem if self.up else "starting"
 
     def _info(self) -> WorkerInfo:
         options = self._settings.options

@@ -19,11 +19,11 @@ from agent_tui.worker.messages import (
     Disconnected,
     LoadFailed,
     LoadReported,
-    PretendedParticipant,
     Recovered,
     Refused,
     Registered,
     Registration,
+    SimulatedParticipant,
     Suspect,
     Undecodable,
     WorkerEvent,
@@ -40,7 +40,7 @@ class WorkerReadiness:
     """The worker's standing with its server. `ids` includes those of retiring registrations."""
 
     ids: frozenset[str]
-    trouble: str | None
+    problem: str | None
     agent_name: str
     server_type: str
     load: float
@@ -92,7 +92,7 @@ class Registrar:
         self._kind = ev.ServerKind.CONFIGURED
         self._reported_load = 0.0
 
-    async def present(
+    async def register(
         self,
         options: ServerOptions,
         address: ServerAddress,
@@ -108,7 +108,7 @@ class Registrar:
         if self._closed:
             return
         both = (self._current, self._next)
-        standing = next((each for each in both if self._is(each, registration, address)), None)
+        standing = next((each for each in both if self._matches(each, registration, address)), None)
         # Created before anything changes: it raises for an unusable server.
         worker = standing or self._make_worker(
             registration=registration,
@@ -135,7 +135,7 @@ class Registrar:
             if self._current is not None:
                 self._end(self._current)
             self._current = worker
-        worker.set_draining(self._takes_none)
+        worker.set_draining(self._is_draining)
 
     def refuse(self, error: ServerError) -> None:
         """Treat the credentials as refused by the server. Raise the error if there is a registration."""
@@ -150,18 +150,18 @@ class Registrar:
         for worker in self._running:
             worker.reconfigure(_worker_options(options))
 
-    async def taken_over(self) -> str:
+    async def wait_until_accepted(self) -> str:
         """Wait until no changed registration is pending; return why the last one was abandoned, or
         nothing.
         """
         return await asyncio.shield(self._accepted) if self._next is not None else ""
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why no jobs come, for the health check."""
         if self._current is None:
             return self._refused or "the agent's file has not loaded"
-        return self._current.trouble or self._full or None
+        return self._current.problem or self._full or None
 
     @property
     def worker_id(self) -> str | None:
@@ -172,13 +172,13 @@ class Registrar:
         """The facts that explain why no job comes."""
         return WorkerReadiness(
             frozenset(each.worker_id for each in self._running if each.worker_id),
-            self.trouble,
+            self.problem,
             self._options.agent_name if self._options else "",
             self._options.server_type if self._options else "room",
             self._reported_load,
         )
 
-    def simulate_job(self, room: str, participant: PretendedParticipant | None) -> bool:
+    def simulate_job(self, room: str, participant: SimulatedParticipant | None) -> bool:
         """Ask the server to offer a job to the current registration; return False if there is none."""
         return self._current is not None and self._current.simulate_job(room, participant)
 
@@ -186,13 +186,13 @@ class Registrar:
         """Report the worker as full for this reason; empty means no longer full."""
         changed, self._full = bool(reason) != bool(self._full), reason
         if changed:
-            self._hold_back()
+            self._update_draining()
 
     def drain(self) -> None:
         """Report the worker as full from now on."""
         self._stopping = True
         self._drop_next("agent-tui is stopping")
-        self._hold_back()
+        self._update_draining()
 
     async def close(self) -> None:
         """End all connections."""
@@ -214,11 +214,11 @@ class Registrar:
                 self._notice(problem)
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt) if worker is self._next:
                 if pause_s is None:
-                    self._keep_old(reason)
+                    self._abandon_next(reason)
                 elif attempt == 1:
                     self._notice_kept(reason)
             case Refused(reason=reason) if worker is self._next:
-                self._keep_old(reason)
+                self._abandon_next(reason)
             case _ if worker is not self._current:
                 pass
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt):
@@ -235,7 +235,7 @@ class Registrar:
 
     # -- parts ----------------------------------------------------------------------------------------
 
-    def _is(self, worker: Worker | None, registration: Registration, address: ServerAddress) -> bool:
+    def _matches(self, worker: Worker | None, registration: Registration, address: ServerAddress) -> bool:
         """Return whether the worker is, or is becoming, this registration."""
         if worker is None or self._running[worker].done():
             return False
@@ -250,14 +250,14 @@ class Registrar:
             except ServerError:
                 break  # its last event gave the reason
             except Exception as error:
-                pause_s = self._broke(worker, error)
+                pause_s = self._worker_failed(worker, error)
             if pause_s is None:
                 break
             await asyncio.sleep(pause_s)
         if worker not in (self._current, self._next):
             self._running.pop(worker, None)
 
-    def _broke(self, worker: Worker, error: Exception) -> float | None:
+    def _worker_failed(self, worker: Worker, error: Exception) -> float | None:
         """Report an internal error of a worker; return the pause before the restart, in s, or None to
         stop.
         """
@@ -265,7 +265,7 @@ class Registrar:
         if worker is self._current:
             self._emit(ev.WorkerDisconnected(line, pause_s))
         elif worker is self._next and pause_s is None:
-            self._keep_old(line)
+            self._abandon_next(line)
         return pause_s
 
     def _registered(self, worker: Worker, event: Registered) -> None:
@@ -290,14 +290,14 @@ class Registrar:
         self._changed()
 
     @property
-    def _takes_none(self) -> bool:
+    def _is_draining(self) -> bool:
         return self._stopping or bool(self._full)
 
-    def _hold_back(self) -> None:
+    def _update_draining(self) -> None:
         for worker in tuple(self._running):
-            worker.set_draining(self._takes_none)
+            worker.set_draining(self._is_draining)
 
-    def _keep_old(self, why: str) -> None:
+    def _abandon_next(self, why: str) -> None:
         """Abandon the changed registration."""
         self._notice_kept(why)
         self._drop_next(why)

@@ -148,7 +148,7 @@ class LogAnnouncer:
     def close(self) -> None:
         """Emit what is not announced yet, and nothing after it."""
         self._store.on_added(_nothing)
-        self.tell()
+        self.announce()
 
     def _added(self) -> None:
         if self._woken:
@@ -161,7 +161,7 @@ class LogAnnouncer:
         if self._timer is None:
             self._timer = self._loop.call_later(BATCH_S, self.tell)
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Announce now what is not announced yet."""
         if self._timer is not None:
             self._timer.cancel()

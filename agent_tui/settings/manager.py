@@ -85,13 +85,15 @@ class SettingsManager:
         self._pushes: Mapping[Effect, Push] = {}
         self._lock = asyncio.Lock()
 
-    def push_to(self, owners: Mapping[Effect, Push], taken_over: Callable[[], Awaitable[str]]) -> None:
+    def push_to(
+        self, owners: Mapping[Effect, Push], wait_until_accepted: Callable[[], Awaitable[str]]
+    ) -> None:
         """Push changes to these parts from now on.
 
-        `taken_over` waits until the server has accepted a changed registration, and returns why it has not.
+        `wait_until_accepted` returns why the server has not accepted a changed registration, or nothing.
         """
         self._pushes = {effect: owners[effect] for effect in Effect if effect in owners}
-        self._taken_over = taken_over
+        self._wait_until_accepted = wait_until_accepted
 
     # -- what is in force -----------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class SettingsManager:
     async def _accepted(self) -> None:
         try:
             async with asyncio.timeout(self._accept_s):
-                refusal = await self._taken_over()
+                refusal = await self._wait_until_accepted()
         except TimeoutError:
             refusal = f"the server did not accept them within {self._accept_s:g} s"
         if refusal:

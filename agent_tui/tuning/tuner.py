@@ -48,7 +48,7 @@ def make_engine(config: RunConfig) -> Engine:
     """Return an engine with a tuner. Raises UserError for an option that cannot be used."""
     engine = Engine(config)
     tuner = Tuner(engine, engine.publish)
-    engine.carry_out_by(tuner.handlers, tuner.close)
+    engine.add_handlers(tuner.handlers, tuner.close)
     return engine
 
 

@@ -41,7 +41,7 @@ class JobProgress(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PretendedParticipant:
+class SimulatedParticipant:
     """The participant of a simulated job; the server passes it on unchanged (worker-protocol §10)."""
 
     identity: str

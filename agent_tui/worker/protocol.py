@@ -20,11 +20,11 @@ from agent_tui.worker.messages import (
     Dead,
     JobProgress,
     Offer,
-    PretendedParticipant,
     Recovered,
     Registered,
     Registration,
     Reject,
+    SimulatedParticipant,
     Suspect,
     Terminated,
     Undecodable,
@@ -197,7 +197,7 @@ class WorkerProtocol:
         update = agent.UpdateJobStatus(job_id=job_id, status=f"JS_{progress.name}", error=error)
         self._send(agent.WorkerMessage(update_job=update))
 
-    def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> None:
+    def simulate_job(self, room: str, participant: SimulatedParticipant | None = None) -> None:
         """Ask the server to offer this worker a job for a room. Without a room the server would crash
         (§10).
         """

@@ -29,12 +29,12 @@ from agent_tui.worker.messages import (
     LoadFailed,
     LoadReported,
     Offer,
-    PretendedParticipant,
     Recovered,
     Refused,
     Registered,
     Registration,
     Reject,
+    SimulatedParticipant,
     Suspect,
     WorkerEvent,
 )
@@ -143,7 +143,7 @@ class Worker:
         return self._worker_id
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why this worker gets no jobs, for the health check; None while it is registered."""
         if self._state in (WorkerState.REGISTERED, WorkerState.SUSPECT):
             return None
@@ -196,7 +196,7 @@ class Worker:
         """
         if server is not None:
             self._set_server(server)
-        if self.trouble is not None:
+        if self.problem is not None:
             self._retry_now.set()
 
     def answer(self, job_id: str, answer: AcceptArguments | Reject) -> bool:
@@ -237,7 +237,7 @@ class Worker:
         self._jobs.discard(job_id)
         self._close_if_done()
 
-    def simulate_job(self, room: str, participant: PretendedParticipant | None = None) -> bool:
+    def simulate_job(self, room: str, participant: SimulatedParticipant | None = None) -> bool:
         """Ask the server to offer this worker a job for a room; return False if it is not registered.
 
         Raise `ValueError` without a room's name.

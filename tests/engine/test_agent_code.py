@@ -98,7 +98,7 @@ class Scene:
                 Effect.REGISTRATION: self.code.register,
                 Effect.POOL: lambda options: self.targets.append(options.num_idle_processes),
             },
-            taken_over=accepted_at_once,
+            wait_until_accepted=accepted_at_once,
         )
 
     @property
@@ -121,7 +121,7 @@ class Scene:
             raise UserError(f"port {options.port} is in use")
         self.ports.append(options.port)
 
-    async def present(self, options: ServerOptions, address: ServerAddress, *_: object) -> None:
+    async def register(self, options: ServerOptions, address: ServerAddress, *_: object) -> None:
         if self.refuses:
             raise UserError("it cannot register so")
         self.presented.append((options.port, address.url))

@@ -35,14 +35,14 @@ class Bench:
             emit=self.events.append,
             timings=DispatchTimings(offer_s=offer_s, first_check_s=0.05),
         )
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self.server_type = "room"
         self.load = 0.0
 
     # the registrar
     @property
     def readiness(self) -> WorkerReadiness:
-        return WorkerReadiness(frozenset({"AW_ours"}), self.trouble, "bob", self.server_type, self.load)
+        return WorkerReadiness(frozenset({"AW_ours"}), self.problem, "bob", self.server_type, self.load)
 
     def simulate_job(self, *_: object) -> bool:
         return True
@@ -268,7 +268,7 @@ async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker()
 
 
 @pytest.mark.parametrize(
-    ("trouble", "server_type", "load", "said"),
+    ("problem", "server_type", "load", "said"),
     [
         ("not connected to LiveKit: backing off", "room", 0.0, "not connected to LiveKit"),
         (None, "publisher", 0.0, "when a participant publishes in the room"),
@@ -278,10 +278,10 @@ async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker()
     ],
 )
 async def test_a_dispatch_without_an_offer_is_lost_for_the_reason_that_can_be_seen(
-    trouble: str | None, server_type: str, load: float, said: str
+    problem: str | None, server_type: str, load: float, said: str
 ) -> None:
     async with bench_of(offer_s=0.2) as bench:
-        bench.trouble, bench.server_type, bench.load = trouble, server_type, load
+        bench.problem, bench.server_type, bench.load = problem, server_type, load
         await bench.make("bob")
         await until(bench.lost)
         assert said in bench.lost()[0].why

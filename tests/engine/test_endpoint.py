@@ -27,9 +27,9 @@ def info(load: float = 0.25) -> WorkerInfo:
 
 
 def make(
-    host: str = "127.0.0.1", port: int = 0, trouble: str | None = None, load: float = 0.25
+    host: str = "127.0.0.1", port: int = 0, problem: str | None = None, load: float = 0.25
 ) -> InfoServer:
-    return InfoServer(host=host, port=port, health=lambda: trouble, info=lambda: info(load))
+    return InfoServer(host=host, port=port, health=lambda: problem, info=lambda: info(load))
 
 
 async def get(server: InfoServer, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
@@ -41,10 +41,10 @@ async def get(server: InfoServer, path: str, host: str = "127.0.0.1") -> tuple[i
 
 
 @pytest.mark.parametrize(
-    ("trouble", "wanted"), [(None, (200, "OK")), ("not connected", (503, "not connected"))]
+    ("problem", "wanted"), [(None, (200, "OK")), ("not connected", (503, "not connected"))]
 )
-async def test_health(trouble: str | None, wanted: tuple[int, str]) -> None:
-    server = make(trouble=trouble)
+async def test_health(problem: str | None, wanted: tuple[int, str]) -> None:
+    server = make(problem=problem)
     await server.start()
     try:
         assert server.port > 0

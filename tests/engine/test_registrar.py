@@ -59,7 +59,7 @@ class FakeWorker:
         self.retiring = False
         self.closed = False
         self.runs = 0
-        self.trouble: str | None = "connecting"
+        self.problem: str | None = "connecting"
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not arguments["server"].api_key:
             raise UserError("no API key")
@@ -119,8 +119,8 @@ class Scene:
             make_worker=kind,
         )
 
-    async def present(self, address: ServerAddress = HERE, **changes: Any) -> None:
-        await self.registrar.present(options(**changes), address, ev.ServerKind.EMBEDDED, "1", measured)
+    async def register(self, address: ServerAddress = HERE, **changes: Any) -> None:
+        await self.registrar.register(options(**changes), address, ev.ServerKind.EMBEDDED, "1", measured)
 
     def failed(self, part: str, error: Exception) -> float | None:
         self.failures.append(str(InternalError(part, error)))
@@ -147,9 +147,9 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
-        await s.present(agent_name="b")
+        await s.register(agent_name="b")
         old, new = s.workers
         assert (old.closed, old.retiring) == (False, False)  # it still takes what comes
         assert s.registrar.worker_id == "AW_1"
@@ -165,9 +165,9 @@ async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
 
 async def test_of_one_that_retires_nothing_is_reported_and_it_is_forgotten_once_it_has_closed() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
-        await s.present(agent_name="b")
+        await s.register(agent_name="b")
         old, new = s.workers
         new.accepted("AW_2")
         told = len(s.events)
@@ -191,7 +191,7 @@ async def test_of_one_that_retires_nothing_is_reported_and_it_is_forgotten_once_
 
 async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
     async with scene() as s:
-        await s.present()
+        await s.register()
         (worker,) = s.workers
         worker.accepted("AW_1")
         del s.events[:]
@@ -223,10 +223,10 @@ async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
 @pytest.mark.parametrize("event", [Refused("wrong API key"), Disconnected("wrong API key", None, 1)])
 async def test_one_that_is_not_accepted_leaves_the_old_one_up(event: WorkerEvent) -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
-        await s.present(THERE, agent_name="a")
-        waiting = asyncio.create_task(s.registrar.taken_over())
+        await s.register(THERE, agent_name="a")
+        waiting = asyncio.create_task(s.registrar.wait_until_accepted())
         await asyncio.sleep(0)
         s.workers[1].says(event)
         s.workers[1].fails(ServerError("wrong API key"))
@@ -243,9 +243,9 @@ async def test_one_that_is_not_accepted_leaves_the_old_one_up(event: WorkerEvent
 
 async def test_one_that_cannot_connect_is_told_once_and_goes_on_trying() -> None:
     async with scene() as s:
-        await s.present()
+        await s.register()
         s.workers[0].accepted("AW_1")
-        await s.present(THERE)
+        await s.register(THERE)
         for attempt in (1, 2, 3):
             s.workers[1].says(Disconnected("nothing listens", 1.0, attempt))
         assert len(s.told(ev.Notice)) == 1
@@ -255,15 +255,15 @@ async def test_one_that_cannot_connect_is_told_once_and_goes_on_trying() -> None
 
 async def test_changes_in_quick_succession() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
-        await s.present(agent_name="b")
-        await s.present(agent_name="c")
+        await s.register(agent_name="b")
+        await s.register(agent_name="c")
         await until(lambda: s.workers[1].closed)
         assert not s.workers[2].closed
-        await s.present(agent_name="c")
+        await s.register(agent_name="c")
         assert len(s.workers) == 3
-        await s.present(agent_name="a")  # back to what stands
+        await s.register(agent_name="a")  # back to what stands
         await until(lambda: s.workers[2].closed)
         assert not s.workers[0].closed
         assert len(s.workers) == 3
@@ -271,8 +271,8 @@ async def test_changes_in_quick_succession() -> None:
 
 async def test_one_that_is_not_registered_is_simply_replaced() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
-        await s.present(agent_name="b")
+        await s.register(agent_name="a")
+        await s.register(agent_name="b")
         await until(lambda: s.workers[0].closed)
         s.workers[1].accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
@@ -280,24 +280,24 @@ async def test_one_that_is_not_registered_is_simply_replaced() -> None:
 
 async def test_the_first_that_is_refused_is_told() -> None:
     async with scene() as s:
-        await s.present()
+        await s.register()
         s.workers[0].says(Refused("wrong key"))
         s.workers[0].fails(ServerError("wrong key"))
         await settle()
         assert s.told(ev.WorkerRefused) == [ev.WorkerRefused("wrong key")]
-        await s.present()
+        await s.register()
         assert len(s.workers) == 2
 
 
 async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
         s.registrar.drain()
         s.registrar.set_full("its processes fail to start")
         s.registrar.set_full("")  # a generation took over
         assert s.workers[0].draining
-        await s.present(agent_name="b")  # which has another name
+        await s.register(agent_name="b")  # which has another name
         assert s.workers[1].draining
         s.workers[1].accepted("AW_2")
         assert [worker.draining for worker in s.workers] == [True, True]
@@ -305,10 +305,10 @@ async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> 
 
 async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
         s.registrar.set_full("its processes fail to start")
-        await s.present(agent_name="b")
+        await s.register(agent_name="b")
         assert [worker.draining for worker in s.workers] == [True, True]
         s.workers[1].accepted("AW_2")
         s.registrar.set_full("")
@@ -320,14 +320,14 @@ async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> 
 async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
     async with scene() as s:
         if before != "nothing":
-            await s.present(agent_name="a")
+            await s.register(agent_name="a")
             s.workers[0].accepted("AW_1")
         if before == "taking over":
-            await s.present(agent_name="b")
-        trouble = s.registrar.trouble
+            await s.register(agent_name="b")
+        problem = s.registrar.problem
         with pytest.raises(UserError, match="no API key"):
-            await s.present(ServerAddress("ws://here", "", ""), agent_name="c")
-        assert s.registrar.trouble == trouble
+            await s.register(ServerAddress("ws://here", "", ""), agent_name="c")
+        assert s.registrar.problem == problem
         s.registrar.set_full("for a reason")
         s.registrar.set_full("")
         if before == "taking over":
@@ -340,9 +340,9 @@ async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> 
     async with scene() as s:
         s.registrar.refuse(ServerError("no API key"))
         assert s.told(ev.WorkerRefused) == [ev.WorkerRefused("no API key")]
-        assert s.registrar.trouble == "no API key"
-        await s.present()
-        assert s.registrar.trouble == "connecting"
+        assert s.registrar.problem == "no API key"
+        await s.register()
+        assert s.registrar.problem == "connecting"
         with pytest.raises(ServerError, match="no API key"):
             s.registrar.refuse(ServerError("no API key"))
         assert len(s.told(ev.WorkerRefused)) == 1
@@ -353,7 +353,7 @@ BUG = "internal error (worker): KeyError: 'no such thing'"
 
 async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:
     async with scene() as s:
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         (worker,) = s.workers
         worker.accepted("AW_1")
         worker.fails(KeyError("no such thing"))
@@ -367,12 +367,12 @@ async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:
 async def test_a_worker_that_is_given_up_stays_away_until_it_is_presented_again() -> None:
     async with scene() as s:
         s.pause_s = None
-        await s.present()
+        await s.register()
         s.workers[0].accepted("AW_1")
         s.workers[0].fails(KeyError("no such thing"))
         await until(lambda: s.told(ev.WorkerDisconnected))
         assert s.told(ev.WorkerDisconnected) == [ev.WorkerDisconnected(BUG, None)]
-        await s.present()
+        await s.register()
         s.workers[1].accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
 
@@ -380,7 +380,7 @@ async def test_a_worker_that_is_given_up_stays_away_until_it_is_presented_again(
 async def test_a_worker_closed_before_it_is_restarted_stays_closed() -> None:
     async with scene() as s:
         s.pause_s = 3600.0
-        await s.present()
+        await s.register()
         s.workers[0].fails(KeyError("no such thing"))
         await until(lambda: s.told(ev.WorkerDisconnected))
     assert len(s.workers) == 1
@@ -389,10 +389,10 @@ async def test_a_worker_closed_before_it_is_restarted_stays_closed() -> None:
 async def test_one_that_takes_over_and_is_given_up_leaves_the_old_one_up() -> None:
     async with scene() as s:
         s.pause_s = None
-        await s.present(agent_name="a")
+        await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
-        await s.present(agent_name="b")
-        waiting = asyncio.create_task(s.registrar.taken_over())
+        await s.register(agent_name="b")
+        waiting = asyncio.create_task(s.registrar.wait_until_accepted())
         await asyncio.sleep(0)
         s.workers[1].fails(KeyError("no such thing"))
         assert await waiting == BUG
@@ -430,14 +430,14 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
     )
     async with LocalServer(keys={"devkey": SECRET}) as server:
         address = ServerAddress(server.url, "devkey", SECRET)
-        await registrar.present(options(), address, ev.ServerKind.EMBEDDED, "1", measured)
+        await registrar.register(options(), address, ev.ServerKind.EMBEDDED, "1", measured)
         await until(lambda: registrar.worker_id)
         rooms = []
         async with api.LiveKitAPI(f"http{server.url[2:]}", "devkey", SECRET) as client:
             for number in range(120):
                 if number % 12 == 6:
                     changed = options(deployment="", max_retry=number, permissions=_permissions(number))
-                    await registrar.present(changed, address, ev.ServerKind.EMBEDDED, "1", measured)
+                    await registrar.register(changed, address, ev.ServerKind.EMBEDDED, "1", measured)
                 rooms.append(f"room-{number}")
                 await client.room.create_room(api.CreateRoomRequest(name=rooms[-1]))
                 await asyncio.sleep(0.01)

@@ -86,7 +86,7 @@ class FakeEngine:
                 raise UserError("no server yet: agent-tui is starting")
         return cast("A", answer)
 
-    def carry_out_by(
+    def add_handlers(
         self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
     ) -> None:
         self._handlers |= handlers

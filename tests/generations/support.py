@@ -194,7 +194,7 @@ class World:
         self.settings = FakeSettings(idle, self._emit)
         self.settings.push_to(
             {Effect.POOL: lambda options: self.pool.set_target(options.num_idle_processes)},
-            taken_over=accepted_at_once,
+            wait_until_accepted=accepted_at_once,
         )
         self.loader = Loader(
             self, self.settings, self.bases, self.pool, self.inference, supervisor, wanted=wanted

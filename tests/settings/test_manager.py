@@ -51,7 +51,9 @@ class Scene:
             emit=self.events.append,
             accept_s=0.05,
         )
-        self.settings.push_to({effect: self.owner(effect) for effect in reversed(PUSHED)}, self.taken_over)
+        self.settings.push_to(
+            {effect: self.owner(effect) for effect in reversed(PUSHED)}, self.wait_until_accepted
+        )
 
     def owner(self, effect: Effect) -> Any:
         async def push(options: ServerOptions) -> None:
@@ -63,7 +65,7 @@ class Scene:
 
         return push
 
-    async def taken_over(self) -> str:
+    async def wait_until_accepted(self) -> str:
         return await asyncio.shield(self.answer)
 
     @property
@@ -202,7 +204,7 @@ async def test_an_edit_may_wait_for_a_load() -> None:
     async def reload(_: ServerOptions) -> None:
         await s.load()
 
-    s.settings.push_to({Effect.CODE: reload, Effect.POOL: s.owner(Effect.POOL)}, s.taken_over)
+    s.settings.push_to({Effect.CODE: reload, Effect.POOL: s.owner(Effect.POOL)}, s.wait_until_accepted)
     async with asyncio.timeout(PATIENCE_S):
         await s.edit(requestFunc="picky", numIdleProcesses="7")
     assert child_settings(s.settings.current).request_func == "picky"

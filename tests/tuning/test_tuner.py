@@ -41,7 +41,7 @@ def tuned(state: Path) -> PoolEngine:
     """An engine with a tuner that saves its sweeps in that folder."""
     engine = PoolEngine()
     tuner = Tuner(engine, engine.publish, engine.clock, {"XDG_STATE_HOME": str(state)}, QUICK)
-    engine.carry_out_by(tuner.handlers, tuner.close)
+    engine.add_handlers(tuner.handlers, tuner.close)
     return engine
 
 

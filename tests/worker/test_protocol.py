@@ -17,11 +17,11 @@ from agent_tui.worker.messages import (
     JobProgress,
     JobType,
     Offer,
-    PretendedParticipant,
     Recovered,
     Registered,
     Registration,
     Reject,
+    SimulatedParticipant,
     Suspect,
     Terminated,
     Undecodable,
@@ -183,7 +183,7 @@ def test_trap_17_no_simulated_job_without_a_room() -> None:
         machine.simulate_job("")
     assert sent(machine) == []
     machine.simulate_job("demo")
-    machine.simulate_job("demo", PretendedParticipant("caller", "of theirs", {"tier": "gold"}))
+    machine.simulate_job("demo", SimulatedParticipant("caller", "of theirs", {"tier": "gold"}))
     alone, joined = sent(machine)
     assert alone.simulate_job.room.name == "demo"
     assert not alone.simulate_job.HasField("participant")

@@ -185,7 +185,7 @@ def test_a_retry_with_a_bad_server_changes_nothing() -> None:
 def test_a_retry_cuts_a_pause_short() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, {})) as scene:
-            assert scene.worker.trouble == "not connected to LiveKit: backing off"
+            assert scene.worker.problem == "not connected to LiveKit: backing off"
             scene.worker.retry()
             await settle()
             assert scene.worker.state is WorkerState.REGISTERED

@@ -41,13 +41,13 @@ def test_it_registers_reports_and_closes() -> None:
         async with Scene(MemoryServer()) as scene:
             assert scene.worker.state is WorkerState.REGISTERED
             assert scene.worker.worker_id == "AW_1"
-            assert scene.worker.trouble is None
+            assert scene.worker.problem is None
             assert scene.server.link.kinds()[:2] == ["register", "update_worker"]
             assert scene.server.link.statuses()[0].job_count == 0
             others = [event for event in scene.told.events if not isinstance(event, LoadReported)]
             assert [type(event) for event in others] == [Registered]
         assert scene.worker.worker_id is None
-        assert scene.worker.trouble is not None
+        assert scene.worker.problem is not None
 
     run_virtual(scenario)
 
@@ -212,7 +212,7 @@ def test_a_half_open_link_becomes_suspect_then_is_replaced() -> None:
             suspect = await scene.told.until(Suspect)
             assert (now(), suspect.since_s) == (4.75, 3.25)
             assert scene.worker.state is WorkerState.SUSPECT
-            assert scene.worker.trouble is None
+            assert scene.worker.problem is None
             reason = (await scene.told.until(Disconnected)).reason
             assert now() == 14.5
             assert "not answered for 13 s" in reason
