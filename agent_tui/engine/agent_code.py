@@ -24,7 +24,14 @@ from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
 from agent_tui.processes.memory import MeasuredProcess
-from agent_tui.processes.pool import Gone, Pool, PoolEvent, Said, StartsSucceed, StartTrouble
+from agent_tui.processes.pool import (
+    MessageReceived,
+    Pool,
+    PoolEvent,
+    ProcessReaped,
+    StartsFail,
+    StartsSucceed,
+)
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.node.blanks import Blanks
@@ -130,7 +137,7 @@ class AgentCode:
         return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
 
     def measured(self) -> tuple[MeasuredProcess, ...]:
-        """Return all running processes whose memory counts, including those without a file yet."""
+        """Return all running processes whose memory is_comparable, including those without a file yet."""
         return (*self.processes(), *(self._blanks.stock if self._blanks is not None else ()))
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
@@ -234,16 +241,16 @@ class AgentCode:
     def on_pool_event(self, event: PoolEvent) -> None:
         """Handle what job processes send besides job messages, and their ends."""
         match event:
-            case Said(process, ch.InferenceRequest() as request):
+            case MessageReceived(process, ch.InferenceRequest() as request):
                 self._inference.ask(process, request)
-            case Said(message=ch.Wants(name=name)):
+            case MessageReceived(message=ch.Wants(name=name)):
                 self._bases.hold(name)
                 if name not in self._hints.wants:
                     self._learn(replace(self._hints, wants=(*self._hints.wants, name)))
-            case Gone():
+            case ProcessReaped():
                 self._release_unused()
-            case StartTrouble():
-                self._report_start_trouble(event)
+            case StartsFail():
+                self._report_failing_starts(event)
             case StartsSucceed():
                 self._registrar.set_full("")
                 self._emit(StartsRecovered())
@@ -254,7 +261,7 @@ class AgentCode:
         current = self.current.number if self.current else 0
         self._inference.keep(lambda generation: generation in used or generation >= current)
 
-    def _report_start_trouble(self, problem: StartTrouble) -> None:
+    def _report_failing_starts(self, problem: StartsFail) -> None:
         """Report failed starts, and refuse offers while no start is expected to succeed in time for a job."""
         number, error = problem.generation, problem.error
         refusing = f"processes of generation {number} fail to start: {error}" if problem.refusing else ""

@@ -423,7 +423,7 @@ class Engine:
         self._kill_all(KILLED_AFTER_FAULT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_S):
-                await self._pool.gone()
+                await self._pool.wait_reaped()
 
     async def _let_jobs_finish(self, limit_s: float) -> None:
         """Wait for the running jobs, at most `limit_s` seconds; 0 is no limit (agents-js.md §2,

@@ -172,21 +172,21 @@ class Bases:
             self._replace(base, "a plugin is no longer imported")
             return
         missing = [name for name in imports if name not in base.modules and name not in self._excluded]
-        self._bring_in(base, missing)
+        self._import(base, missing)
 
     def hold(self, name: str) -> None:
         """Import something large into this base and the later ones, for all processes to share."""
         if name not in self._warm_up:
             self._warm_up += (name,)
             if self._current is not None:
-                self._bring_in(self._current, [name])
+                self._import(self._current, [name])
 
-    def keep_code(self, modules: Sequence[Mapping[str, str]]) -> None:
+    def share_code(self, modules: Sequence[Mapping[str, str]]) -> None:
         """Pass code that a child compiled to the base."""
         if self._current is not None:
             self._current.process.send(ch.KeepCode(tuple(modules)))
 
-    def take_changed_packages(self) -> Path | None:
+    def pop_changed_packages(self) -> Path | None:
         """Return a folder of packages that changed since the base started, once; the base is outdated from
         then on.
         """
@@ -227,7 +227,7 @@ class Bases:
             ch.ProcessKind.BASE,
             0,
             launch=lambda kind, process_id: self._launch(process_id, environ, modules),
-            relay=self._hear,
+            relay=self._on_message,
         )
         base = Base(process, environ, modules=set(modules))
         self._all[base] = asyncio.create_task(self._live(base), name=f"base {process.id}")
@@ -285,7 +285,7 @@ class Bases:
         before, self._current = self._current, base
         if before is not None:
             before.process.shutdown("another base replaced it")
-        self._bring_in(base, self._warm_up)
+        self._import(base, self._warm_up)
         if not self._warm_up:
             base.prepared.set()
 
@@ -301,13 +301,13 @@ class Bases:
         else:
             self._impossible = why
 
-    def _bring_in(self, base: Base, names: Iterable[str]) -> None:
+    def _import(self, base: Base, names: Iterable[str]) -> None:
         missing = tuple(name for name in names if name not in base.modules)
         if missing:
             base.modules.update(missing)
             base.process.send(ch.ImportModules(missing))
 
-    def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
+    def _on_message(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         base = next((each for each in self._all if each.process is process), None)
         match message:
             case ch.BaseReport() if base is not None:

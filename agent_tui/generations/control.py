@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 BLOCKED = "the agent's code blocked its event loop"
 
-MOST_ASKED = 2
+MOST_PROCESSES_ASKED = 2
 """Processes that are asked about one offer: the question itself may crash them."""
 
 MOST_RESTARTS = 3
@@ -66,18 +66,18 @@ class Control:
         launch: ch.Launch,
         *,
         limits: ControlTimings | None = None,
-        hear: Callable[[ch.FromChild], None] = lambda message: None,
+        on_message: Callable[[ch.FromChild], None] = lambda message: None,
     ) -> None:
-        """`hear` gets messages that are neither answers nor part of the supervision."""
+        """`on_message` gets messages that are neither answers nor part of the supervision."""
         self.generation = generation
-        self._hear_else = hear
+        self._on_other_message = on_message
         self._launch = launch
         self._supervisor = supervisor
         self._clock = supervisor.clock
         self._limits = limits or ControlTimings()
         self._numbers = itertools.count(1)
-        self._kept = RespawningProcess(self._make, ended=self._process_ended)
-        self._keeper: asyncio.Task[None] | None = None
+        self._respawning = RespawningProcess(self._make, ended=self._process_ended)
+        self._respawning_task: asyncio.Task[None] | None = None
         self._manifest: asyncio.Future[ch.Manifest] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._restarts = 0
@@ -93,17 +93,17 @@ class Control:
         """Until when a request function may still be running, monotonic."""
         self._closing = False
         self._live: ch.WorkerLive | None = None
-        self._passed: ch.WorkerLive | None = None
+        self._sent_live: ch.WorkerLive | None = None
         """The worker data that the process has."""
 
     async def start(self) -> ch.Manifest:
         """Load the agent's file. Raise ProcessFailed if it does not load."""
-        self._keeper = asyncio.create_task(self._kept.run(), name=f"control {self.generation}")
+        self._respawning_task = asyncio.create_task(self._respawning.run(), name=f"control {self.generation}")
         return await asyncio.shield(self._manifest)
 
     @property
     def process(self) -> SupervisedProcess | None:
-        return self._kept.process
+        return self._respawning.process
 
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
         """Return the request function's decision; a rejection with the reason if it did not answer in time.
@@ -144,7 +144,7 @@ class Control:
         self._begin(request_id)
         try:
             async with asyncio.timeout(self._limits.load_s):
-                self._pass_live()
+                self._send_live()
                 self._send(ch.AskLoad(request_id))
                 answer = await future
         except TimeoutError:
@@ -175,7 +175,7 @@ class Control:
         """
         self._live = live
         if self._open:
-            self._pass_live()
+            self._send_live()
 
     async def close(self, reason: str) -> None:
         """Wait for open answers, then end the process and wait until it has ended."""
@@ -183,24 +183,24 @@ class Control:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.outcome_s):
                 await self._none_open.wait()
-        self._kept.close(reason)
-        process = self._kept.process
+        self._respawning.close(reason)
+        process = self._respawning.process
         if process is not None:
             # A request function may have work to do after its answer. But it holds no room, so there is no
             # need to wait for code that is blocked or never returns.
             at_work = self._busy_until - self._clock.monotonic()
             await asyncio.wait({process.ended}, timeout=max(at_work, self._limits.blocked_s))
             self.kill(reason)
-        if self._keeper is not None:
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._respawning_task is not None:
+            await asyncio.gather(self._respawning_task, return_exceptions=True)
 
     def release(self, reason: str) -> None:
         """End the process gracefully after its manifest: the agent's file has no functions for it."""
-        self._kept.close(reason)
+        self._respawning.close(reason)
 
     def kill(self, reason: str) -> None:
         """Kill the process now, with its open questions."""
-        self._kept.kill(reason)
+        self._respawning.kill(reason)
         self._open.clear()
         self._none_open.set()
 
@@ -215,20 +215,20 @@ class Control:
         if not self._open:
             self._none_open.set()
 
-    def _pass_live(self) -> None:
+    def _send_live(self) -> None:
         """Send the worker's data, unless the process has it."""
-        if self._live is not None and self._live != self._passed and self._up.is_set():
+        if self._live is not None and self._live != self._sent_live and self._up.is_set():
             self._send(self._live)
-            self._passed = self._live
+            self._sent_live = self._live
 
     def _ask(self, question: _Question) -> None:
-        self._pass_live()
+        self._send_live()
         question.asked += 1
         self._send(question.ask)
 
     def _send(self, message: ch.ToChild) -> None:
-        if self._kept.process is not None:
-            self._kept.process.send(message)
+        if self._respawning.process is not None:
+            self._respawning.process.send(message)
 
     def _make(self, number: int) -> SupervisedProcess:
         process_id = f"c{self.generation}" if number == 1 else f"c{self.generation}.{number}"
@@ -238,14 +238,14 @@ class Control:
             ch.ProcessKind.CONTROL,
             self.generation,
             launch=self._launch,
-            relay=self._hear,
+            relay=self._on_message,
         )
 
     def _process_ended(self, process: SupervisedProcess, end: ProcessEnd) -> bool:
         self._up.clear()
         self._late.clear()
         # A generation that is replaced while it decides on an offer still gets a process to answer it.
-        closing = self._kept.closing or (self._closing and not self._questions)
+        closing = self._respawning.closing or (self._closing and not self._questions)
         loaded = self._manifest.done()
         self._fail_pending(f"the control process ended: {end.reason}", successor=loaded and not closing)
         if loaded:
@@ -259,14 +259,14 @@ class Control:
         self._manifest.exception()
         return False
 
-    def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
+    def _on_message(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         match message:
             case ch.Manifest():
                 if not self._manifest.done():
                     self._manifest.set_result(message)
                 self._up.set()
-                self._passed = None
-                self._pass_live()
+                self._sent_live = None
+                self._send_live()
                 for question in self._questions.values():
                     if question.asked:  # its process died; the other questions are sent by their callers
                         self._ask(question)
@@ -276,10 +276,10 @@ class Control:
             case ch.LoadAnswer(request_id=request_id):
                 _resolve(self._loads.get(request_id), message)
             case _:
-                self._hear_else(message)
+                self._on_other_message(message)
 
     async def _restart_if_blocked(self) -> None:
-        process = self._kept.process
+        process = self._respawning.process
         if process is None or process.ended.done():
             return
         if not await process.answers_ping(self._limits.blocked_s) and not process.held:
@@ -288,7 +288,7 @@ class Control:
     def _fail_pending(self, why: str, *, successor: bool) -> None:
         """Fail the questions that the next process is not asked; each has its own limit for an answer."""
         for job_id, question in self._questions.items():
-            if not successor or question.asked >= MOST_ASKED:
+            if not successor or question.asked >= MOST_PROCESSES_ASKED:
                 _resolve(question.answer, ch.RequestAnswer(job_id, None, error=why))
         for request_id, load in self._loads.items():
             _resolve(load, ch.LoadAnswer(request_id, None, why))

@@ -82,7 +82,7 @@ class Cause:
     saved_at: float | None = None
     changed: tuple[str, ...] = ()
     seen_at: float | None = None
-    back_to: int = 0
+    rolled_back_to: int = 0
     """The generation whose code it is, if that differs from the disk."""
 
 
@@ -96,7 +96,7 @@ class Source:
     """Where to find modules that only loading shows; None if all are known from an earlier load."""
     accept_new: bool = False
     """Whether modules may appear while it loads: after a load that was repeated for that reason."""
-    back_to: int = 0
+    rolled_back_to: int = 0
     """The generation that these modules were loaded for before; 0 for none."""
 
 
@@ -133,7 +133,7 @@ class Generation:
         self.steps = _steps_so_far(cause, supervisor.clock)
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
-        self.control = Control(number, supervisor, self._launch_to_load, hear=self._hear)
+        self.control = Control(number, supervisor, self._launch_to_load, on_message=self._on_message)
         self._bases = bases
         self._supervisor = supervisor
         self._wanted = wanted
@@ -249,7 +249,7 @@ class Generation:
             ch.ProcessKind.TEMPLATE,
             self.number,
             launch=launch,
-            relay=lambda process, message: self._hear(message),
+            relay=lambda process, message: self._on_message(message),
         )
         self._template_life = asyncio.create_task(self._template.run(), name=f"template {self.number}")
 
@@ -263,12 +263,12 @@ class Generation:
         if self._template is not None:
             self._template.shutdown(reason)
 
-    def _hear(self, message: ch.FromChild) -> None:
+    def _on_message(self, message: ch.FromChild) -> None:
         match message:
             case ch.TemplateReport():
                 self._report = message
             case ch.Code(modules=modules):
-                self._bases.keep_code(modules)
+                self._bases.share_code(modules)
             case _:
                 pass
 

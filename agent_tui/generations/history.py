@@ -20,7 +20,7 @@ class Loaded:
     number: int
     snapshot: Snapshot
     good: bool
-    back_to: int = 0
+    rolled_back_to: int = 0
     """The generation that it rolled back to; 0 for none."""
     at: float = 0.0
     """When the load ended, in Unix time."""
@@ -28,9 +28,9 @@ class Loaded:
     """It failed because no process could start, which says nothing about the code."""
 
     @property
-    def counts(self) -> bool:
+    def is_comparable(self) -> bool:
         """Whether later loads are compared with it. A roll-back that failed never became current code."""
-        return self.good or not self.back_to
+        return self.good or not self.rolled_back_to
 
 
 class History:
@@ -54,9 +54,9 @@ class History:
     @property
     def newest(self) -> Loaded | None:
         """The last load, except a roll-back that failed."""
-        return next((each for each in reversed(self._kept) if each.counts), None)
+        return next((each for each in reversed(self._kept) if each.is_comparable), None)
 
-    def to_load(self, number: int) -> Loaded:
+    def loadable(self, number: int) -> Loaded:
         """Return a good load, to load it again. Raise UserError if it is not kept or did not load."""
         kept = self._find(number)
         if not kept.good:
@@ -70,7 +70,7 @@ class History:
         kept = self._find(number)
         if against is not None:
             return self._find(against), kept
-        before = [each for each in self._kept if each.number < number and each.counts]
+        before = [each for each in self._kept if each.number < number and each.is_comparable]
         if not before:
             first = "was the first" if number == 1 else "is the oldest one kept"
             raise UserError(f"generation {number} {first}: there is nothing to compare it with")

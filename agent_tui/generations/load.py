@@ -32,7 +32,7 @@ from agent_tui.runtimes.threads import off_loop
 from agent_tui.settings.manager import SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
 
-ENDS = "agent-tui is stopping"
+STOPPING = "agent-tui is stopping"
 
 
 class Project(Protocol):
@@ -107,7 +107,7 @@ class Loader:
                 return await self._fail(generation, error)
         except (asyncio.CancelledError, Appeared) as overtaken:
             if self.current is not generation:
-                self._abandon(generation, str(overtaken) or ENDS)
+                self._abandon(generation, str(overtaken) or STOPPING)
                 self._emit(GenerationOvertaken(generation.number))
             raise
 
@@ -177,7 +177,7 @@ class Loader:
         source, cause = generation.source, generation.cause
         if not isinstance(error, (ProcessFailed, UserError)):
             error = InternalError("loading", error)
-        elif not cause.back_to:
+        elif not cause.rolled_back_to:
             # A file that has become another kind fails in misleading ways.
             said = error.failure if isinstance(error, ProcessFailed) else None
             if other_kind := await generation.runtime.other_kind(said):
@@ -195,8 +195,14 @@ class Loader:
 
     def _keep(self, generation: Generation, *, good: bool, could_not_start: bool = False) -> Loaded:
         """Store what was loaded, before the event: after it, it can be compared and rolled back to."""
-        number, snapshot, back_to = generation.number, generation.snapshot, generation.source.back_to
-        return self.history.keep(Loaded(number, snapshot, good, back_to, self._clock.time(), could_not_start))
+        number, snapshot, rolled_back_to = (
+            generation.number,
+            generation.snapshot,
+            generation.source.rolled_back_to,
+        )
+        return self.history.keep(
+            Loaded(number, snapshot, good, rolled_back_to, self._clock.time(), could_not_start)
+        )
 
     async def _report_first(self, generation: Generation) -> None:
         self._report_ready(generation, await generation.choose_start_method())
@@ -215,7 +221,7 @@ class Loader:
                 manifest.load_ms,
                 cause.changed,
                 generation.steps.taken,
-                cause.back_to,
+                cause.rolled_back_to,
             )
         )
         # Not earlier: the base imports what it lacks now, and forks requested of it wait.

@@ -39,11 +39,11 @@ PATIENCE_S = 5.0
 """How long saves may keep restarting a load before it is finished anyway."""
 
 OVERTAKEN = "a later save overtook it"
-OVER = "agent-tui is stopping: nothing is loaded any more"
-FAILED = "internal error while loading; try again"
+STOPPING = "agent-tui is stopping: nothing is loaded any more"
+LOAD_FAILED = "internal error while loading; try again"
 
-AGAIN_S = 1.0
-LONGEST_AGAIN_S = 60.0
+RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
 """Pauses before a load whose processes failed to start, or a watch that ended, is retried."""
 
 FRESH_S = 2.0
@@ -87,19 +87,19 @@ class Reloader:
         self._quiet_s = quiet_s
         self._flaps = FlapDetector()
         self._paused = False
-        self._woken = asyncio.Event()
+        self._wake = asyncio.Event()
         """Set when something may have changed on disk, or was requested."""
         self._changed_at = 0.0
         """When the watch last reported something, monotonic."""
         self._quiet = asyncio.Event()
         """Of the running load: set while nothing was reported for `quiet_s`."""
         self._requests: list[_Request] = []
-        self._over = self._retry = False
-        self._retry_s = AGAIN_S
+        self._stopped = self._retry = False
+        self._retry_s = RETRY_S
         self._last: Snapshot | None = None
         """The files on disk at the last load from disk, successful or not."""
         self._history = loader.history
-        self._back: Loaded | None = None
+        self._rolled_back_load: Loaded | None = None
         """The load that is current after a roll-back, while it differs from the disk."""
 
     # -- for the engine -------------------------------------------------------------------------------
@@ -112,13 +112,13 @@ class Reloader:
         try:
             await self._run()
         except asyncio.CancelledError:
-            self._over = True
+            self._stopped = True
             self._loader.stop()
             raise
         finally:
             for each in self._requests:
                 if not each.done.done():
-                    each.done.set_exception(UserError(OVER if self._over else FAILED))
+                    each.done.set_exception(UserError(STOPPING if self._stopped else LOAD_FAILED))
             self._requests.clear()
 
     async def reload(self) -> bool:
@@ -136,7 +136,7 @@ class Reloader:
 
         Raise UserError if it is not kept, did not load, or is current, or if nothing is loaded any more.
         """
-        kept = self._history.to_load(number)
+        kept = self._history.loadable(number)
         current = self._loader.current
         if current is not None and current.number == number:
             raise UserError(f"generation {number} is already current")
@@ -151,14 +151,14 @@ class Reloader:
         """Ignore saves until called with False; then load what changed in between."""
         self._paused = paused
         self._report_watching()
-        self._woken.set()
+        self._wake.set()
 
     async def _request(self, kept: Loaded | None) -> bool:
-        if self._over:
-            raise UserError(OVER)
+        if self._stopped:
+            raise UserError(STOPPING)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._requests.append(_Request(done, kept))
-        self._woken.set()
+        self._wake.set()
         return await done
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ class Reloader:
             if self._loader.current is None:
                 await self._load_disk("start")
             while True:
-                await self._woken.wait()
-                self._woken.clear()
+                await self._wake.wait()
+                self._wake.clear()
                 if self._requests:
                     await self._answer()
                 elif self._retry:
@@ -183,23 +183,23 @@ class Reloader:
                     await self._load_disk()
 
     async def _follow_watch(self, watch: Watch) -> None:
-        pause_s, failed_at = AGAIN_S, -math.inf
+        pause_s, failed_at = RETRY_S, -math.inf
         while True:
             try:
                 while True:
                     await watch.next()
                     self._changed_at = self._clock.monotonic()
                     self._quiet.clear()
-                    self._woken.set()
+                    self._wake.set()
             except OSError as error:
                 now = self._clock.monotonic()
-                if now - failed_at > 2 * LONGEST_AGAIN_S:  # and it is not the same failure continuing
-                    pause_s = AGAIN_S
+                if now - failed_at > 2 * LONGEST_RETRY_S:  # and it is not the same failure continuing
+                    pause_s = RETRY_S
                     text = f"file watching failed ({error}): press r after a save until it works again"
                     self._emit(Notice(LogLevel.WARN, text))
                 failed_at = now
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_AGAIN_S)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
             self._watch_all()
 
     async def _answer(self) -> None:
@@ -208,7 +208,7 @@ class Reloader:
         requests = list(itertools.takewhile(lambda each: each.kept is wanted, self._requests))
         del self._requests[: len(requests)]
         if self._requests:
-            self._woken.set()
+            self._wake.set()
         try:
             loaded = await (self._load_disk("reload") if wanted is None else self._load_kept(wanted))
         except BaseException:
@@ -233,22 +233,22 @@ class Reloader:
             if (pause_s := self._flaps.pause_s(changed, snapshot.written)) and not forced:
                 await self._pause_for(pause_s)
                 if self._requests or self._paused:
-                    self._woken.set()  # a request, or a pause, comes first
+                    self._wake.set()  # a request, or a pause, comes first
                     return True
                 snapshot = await self._read()
                 changed = self._changed(snapshot)
-            packages = self._bases.take_changed_packages()
+            packages = self._bases.pop_changed_packages()
             if not (forced or changed or packages):
                 return True
-            if self._back is not None and not (forced or changed):
-                return await self._load_kept(self._back, str(packages))
+            if self._rolled_back_load is not None and not (forced or changed):
+                return await self._load_kept(self._rolled_back_load, str(packages))
 
             # The environment is read completely before the load starts: a FIFO yields its content once, and a
             # load that is overtaken must not consume it.
             reading_since = self._clock.monotonic()
             environment = await self._read_environment()
             began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
-            if self._woken.is_set() and not self._paused:
+            if self._wake.is_set() and not self._paused:
                 # Load the modules as they are now, not as they were before a FIFO yielded its content. The
                 # other files stay as they were: one that was saved since may have been read before that.
                 snapshot = replace(await self._read(), others=snapshot.others)
@@ -272,7 +272,7 @@ class Reloader:
             self._last = loaded.snapshot
             self._retry_later(loaded)
             if loaded.good:
-                self._back = None
+                self._rolled_back_load = None
             self._watch_all()
             return loaded.good
 
@@ -289,7 +289,7 @@ class Reloader:
                 if quiet_in <= 0:
                     quiet.set()
                 await self._wait_for_change(load, None if quiet.is_set() else quiet_in)
-                if not self._woken.is_set():
+                if not self._wake.is_set():
                     continue
                 impatient = self._clock.monotonic() - began > PATIENCE_S
                 if self._requests or impatient or self._loader.is_switching:
@@ -298,19 +298,19 @@ class Reloader:
                     quiet.set()
                     await asyncio.wait({load})
                     break
-                self._woken.clear()
-                if self._paused or not await self._differs(source.snapshot):
+                self._wake.clear()
+                if self._paused or not await self._changed_since(source.snapshot):
                     continue
                 if not load.done() and not self._loader.is_switching:
                     load.cancel(OVERTAKEN)
                     return None
-                self._woken.set()  # too late: the change gets its own round
+                self._wake.set()  # too late: the change gets its own round
             return await load
         finally:
             await _cancelled(load)
 
     async def _wait_for_change(self, load: "asyncio.Task[Loaded]", limit_s: float | None) -> None:
-        woken = asyncio.create_task(self._woken.wait())
+        woken = asyncio.create_task(self._wake.wait())
         try:
             await asyncio.wait({woken, load}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -321,15 +321,15 @@ class Reloader:
         code.
         """
         if not loaded.could_not_start:
-            self._retry_s = AGAIN_S
+            self._retry_s = RETRY_S
             return
 
         def retry() -> None:
             self._retry = True
-            self._woken.set()
+            self._wake.set()
 
         asyncio.get_running_loop().call_later(self._retry_s, retry)
-        self._retry_s = min(2 * self._retry_s, LONGEST_AGAIN_S)
+        self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
 
     # -- loading a kept load --------------------------------------------------------------------------
 
@@ -340,22 +340,22 @@ class Reloader:
         assert before is not None
         # Its modules, with the current environment.
         snapshot = replace(self._last, modules=kept.snapshot.modules, missing=kept.snapshot.missing)
-        number = kept.back_to or kept.number
+        number = kept.rolled_back_to or kept.number
         is_on_disk = snapshot.modules.items() <= (await self._read()).modules.items()
         cause = Cause(
             text or f"roll back to {number}",
             changed=tuple(str(path) for path in differing(before.snapshot, snapshot)),
-            back_to=0 if is_on_disk else number,
+            rolled_back_to=0 if is_on_disk else number,
         )
-        source = Source(snapshot, await self._read_environment(), back_to=number)
+        source = Source(snapshot, await self._read_environment(), rolled_back_to=number)
         quiet = asyncio.Event()
         quiet.set()
         self._flaps.load_began((), {})
         loaded = await self._loader.load(source, cause, quiet)
         self._flaps.load_ended(loaded.at)
         if loaded.good:
-            self._back = None if is_on_disk else loaded
-        self._woken.set()  # a save before or during it was not examined
+            self._rolled_back_load = None if is_on_disk else loaded
+        self._wake.set()  # a save before or during it was not examined
         return loaded.good
 
     # -- what changed ---------------------------------------------------------------------------------
@@ -367,12 +367,12 @@ class Reloader:
 
     def _changed(self, snapshot: Snapshot) -> tuple[Path, ...]:
         """Return the files that differ from the last load and are not ignored."""
-        return self._counted(differing(self._last, snapshot)) if self._last is not None else ()
+        return self._not_ignored(differing(self._last, snapshot)) if self._last is not None else ()
 
-    async def _differs(self, snapshot: Snapshot) -> tuple[Path, ...]:
-        return self._counted(await off_loop(self._sources.changed, snapshot))
+    async def _changed_since(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        return self._not_ignored(await off_loop(self._sources.changed, snapshot))
 
-    def _counted(self, paths: Iterable[Path]) -> tuple[Path, ...]:
+    def _not_ignored(self, paths: Iterable[Path]) -> tuple[Path, ...]:
         return tuple(sorted(each for each in paths if each not in self._flaps.ignored))
 
     async def _pause_for(self, pause_s: float) -> None:
@@ -380,8 +380,8 @@ class Reloader:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 while not (self._requests or self._paused):
-                    self._woken.clear()
-                    await self._woken.wait()
+                    self._wake.clear()
+                    await self._wake.wait()
 
     def _report_flapping(self, flapping: Iterable[Path]) -> None:
         if flapping:
@@ -394,7 +394,7 @@ class Reloader:
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
         before = self._history.newest  # may be what was rolled back to
-        differ = self._counted(differing(before.snapshot, snapshot)) if before is not None else ()
+        differ = self._not_ignored(differing(before.snapshot, snapshot)) if before is not None else ()
         names = tuple(map(str, differ))
         if forced:
             return Cause(forced, None, names)
@@ -448,7 +448,7 @@ class FlapDetector:
         self._now = now
         self._began_at = self._ended_at = 0.0
         """Of the last load, in Unix time."""
-        self._rows: dict[Path, int] = {}
+        self._streaks: dict[Path, int] = {}
         """By file, how many loads in a row rewrote it before the last one."""
 
     def load_began(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
@@ -456,9 +456,9 @@ class FlapDetector:
 
         `written` is when files were last written, in Unix time.
         """
-        self._rows = self._in_last_load(changed, written)
+        self._streaks = self._in_last_load(changed, written)
         self._began_at, self._ended_at = self._now(), math.inf
-        flapping = frozenset(path for path, row in self._rows.items() if row >= self._most_loads)
+        flapping = frozenset(path for path, row in self._streaks.items() if row >= self._most_loads)
         self.ignored |= flapping
         return flapping
 
@@ -482,7 +482,7 @@ class FlapDetector:
     def forget(self) -> None:
         """Stop ignoring files."""
         self.ignored = frozenset()
-        self._rows = {}
+        self._streaks = {}
 
     def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
         """Return the counts of files that were last written during the last load, that load included.
@@ -491,7 +491,7 @@ class FlapDetector:
         """
         first, last = self._began_at - self.TICK_S, self._ended_at
         return {
-            path: self._rows.get(path, 0) + 1
+            path: self._streaks.get(path, 0) + 1
             for path in changed
             if first <= written.get(str(path), self._began_at) <= last
         }

@@ -108,7 +108,7 @@ class Sources:
         self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
         self._resolver: Resolver | NodeResolver = self._make_resolver()
         """Of the last read; its folders are those in which a change can matter."""
-        self._one = threading.RLock()
+        self._lock = threading.RLock()
         self.folders: frozenset[Path] = frozenset()
         """Folders in which a change can matter, as of the last `read`; each is watched without its
         subfolders.
@@ -117,7 +117,7 @@ class Sources:
 
     def learn(self, roots: Iterable[str], files: Iterable[str]) -> None:
         """Add what a loaded generation showed: folders that it imports from, and files that it imported."""
-        with self._one:
+        with self._lock:
             self._roots |= dict.fromkeys(
                 each for each in roots if os.path.isabs(each) and not _installed(each)
             )
@@ -125,7 +125,7 @@ class Sources:
 
     def read(self) -> Snapshot:
         """Return the files as they are on disk now."""
-        with self._one:
+        with self._lock:
             return self._read()
 
     def complete(

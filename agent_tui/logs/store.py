@@ -159,7 +159,7 @@ class LogAnnouncer:
 
     def _tell_soon(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(BATCH_S, self.tell)
+            self._timer = self._loop.call_later(BATCH_S, self.announce)
 
     def announce(self) -> None:
         """Announce now what is not announced yet."""

@@ -65,7 +65,7 @@ class Inference:
             ch.ProcessKind.INFERENCE,
             generation,
             launch=self.plan.launch,
-            relay=self._hear,
+            relay=self._on_message,
         )
         process.ready.add_done_callback(lambda ready: self._send_early(process, ready))
         return process
@@ -76,7 +76,7 @@ class Inference:
             for request in early:
                 process.send(request)
 
-    def _hear(self, process: SupervisedProcess, message: ch.FromChild) -> None:
+    def _on_message(self, process: SupervisedProcess, message: ch.FromChild) -> None:
         if isinstance(message, ch.InferenceResponse):
             answer = self._asking.pop(message.request_id, None)
             if answer is not None:
@@ -107,43 +107,43 @@ class SharedInference:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._of: dict[int, _Use] = {}
+        self._uses: dict[int, _Use] = {}
         """By generation."""
         self._released: dict[int, asyncio.Event] = {}
         """By generation: set once it is no longer used."""
-        self._lives: dict[Inference, asyncio.Task[None]] = {}
+        self._tasks: dict[Inference, asyncio.Task[None]] = {}
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
         """The running processes."""
-        return tuple(each.process for each in self._lives if each.process is not None)
+        return tuple(each.process for each in self._tasks if each.process is not None)
 
     def use(self, plan: Plan, manifest: ch.Manifest) -> None:
         """Let jobs run on that generation from now on."""
         if not manifest.inference_runners:
             return
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
-        inference = next((each.inference for each in self._of.values() if each.runners == runners), None)
+        inference = next((each.inference for each in self._uses.values() if each.runners == runners), None)
         if inference is None:
             inference = Inference(plan, self._supervisor, lazy=manifest.lazy_runners)
             life = asyncio.create_task(inference.run(), name=f"inference {plan.generation}")
-            self._lives[inference] = life
-            life.add_done_callback(lambda _: self._lives.pop(inference))
+            self._tasks[inference] = life
+            life.add_done_callback(lambda _: self._tasks.pop(inference))
         inference.plan = plan
-        self._of[plan.generation] = _Use(runners, inference, plan)
+        self._uses[plan.generation] = _Use(runners, inference, plan)
         self._released.setdefault(plan.generation, asyncio.Event())
 
     def keep(self, needed: Callable[[int], bool]) -> None:
         """Keep the processes of these generations only. End those that others used alone, and start shared
         ones from the newest of these from now on.
         """
-        self._of = {number: each for number, each in self._of.items() if needed(number)}
-        self.release(self._of)
+        self._uses = {number: each for number, each in self._uses.items() if needed(number)}
+        self.release(self._uses)
         used = set()
-        for _, use in sorted(self._of.items()):
+        for _, use in sorted(self._uses.items()):
             use.inference.plan = use.plan
             used.add(use.inference)
-        for inference in self._lives.keys() - used:
+        for inference in self._tasks.keys() - used:
             inference.close("no job needs it")
 
     def release(self, used: Container[int] = ()) -> None:
@@ -158,19 +158,19 @@ class SharedInference:
 
     def ask(self, process: SupervisedProcess, request: ch.InferenceRequest) -> None:
         """Forward a job process's request; the answer or the error goes to that process."""
-        if process.generation in self._of:
-            self._of[process.generation].inference.ask(request, process.send)
+        if process.generation in self._uses:
+            self._uses[process.generation].inference.ask(request, process.send)
         else:
             error = f"generation {process.generation} has no inference process"
             process.send(ch.InferenceResponse(request.request_id, None, error))
 
     def kill(self, reason: str) -> None:
         """Kill all of them now; `close()` waits for them."""
-        for inference in self._lives:
+        for inference in self._tasks:
             inference.kill(reason)
 
     async def close(self, reason: str) -> None:
         """End all of them and wait."""
-        for inference in self._lives:
+        for inference in self._tasks:
             inference.close(reason)
-        await asyncio.gather(*self._lives.values())
+        await asyncio.gather(*self._tasks.values())

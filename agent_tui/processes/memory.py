@@ -54,7 +54,7 @@ class Memory:
     cpu_s: float | None = None
     """CPU time used so far, in seconds."""
 
-    def over(self, before: "Memory | None") -> "Memory":
+    def filled_from(self, before: "Memory | None") -> "Memory":
         """Return these values, with earlier ones where they were not read this time."""
         if before is None:
             return self
@@ -122,13 +122,13 @@ _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / MB
 class _Watched:
     baseline: Memory
     since: float = 0.0
-    told: Memory | None = None
+    reported: Memory | None = None
     warned_at: float | None = None
     warned_mb: float = 0.0
     over_limit: bool = False
     cpu_s: float | None = None
     cpu_at: float = 0.0
-    told_cpu: float | None = None
+    reported_cpu: float | None = None
 
     def cpu(self, memory: Memory, now: float) -> float | None:
         """Return the CPU use since the last call, in percent of a core; None if unknown yet."""
@@ -138,10 +138,10 @@ class _Watched:
             return None
         return max(memory.cpu_s - before, 0.0) / (now - then) * 100
 
-    def news(self, memory: Memory, cpu: float | None) -> bool:
+    def is_visible_change(self, memory: Memory, cpu: float | None) -> bool:
         """Return whether the difference from the last report is visible."""
-        before = self.told
-        if cpu is not None and (self.told_cpu is None or abs(cpu - self.told_cpu) >= SEEN_CPU):
+        before = self.reported
+        if cpu is not None and (self.reported_cpu is None or abs(cpu - self.reported_cpu) >= SEEN_CPU):
             return True
         if before is None or abs(memory.rss - before.rss) >= SEEN_MB:
             return True
@@ -208,7 +208,7 @@ class MemorySampler:
         self._children: Mapping[int, Sequence[int]] = {}
         self._near_limit = False
         self._watched: dict[str, _Watched] = {}
-        self._alike: dict[int, Memory] = {}
+        self._last_baselines: dict[int, Memory] = {}
         """What a process of a generation used when it became ready; of the last two generations."""
         self._samples = 0
 
@@ -222,18 +222,20 @@ class MemorySampler:
         Reading USS and PSS takes the kernel milliseconds, which delays the process too. If a job waits for
         it, they are assumed to be those of the last such process of its generation, and are read later.
         """
-        alike = self._alike.get(process.generation) if is_awaited else None
+        alike = self._last_baselines.get(process.generation) if is_awaited else None
         memory = self._read(process.pid, full=alike is None) if process.pid is not None else None
         if memory is None:
             return
-        known = memory.over(alike)
+        known = memory.filled_from(alike)
         if alike is None:
             others = {
-                number: each for number, each in self._alike.items() if number >= process.generation - 1
+                number: each
+                for number, each in self._last_baselines.items()
+                if number >= process.generation - 1
             }
-            self._alike = {**others, process.generation: memory}
+            self._last_baselines = {**others, process.generation: memory}
         self._watched[process.id] = _Watched(known, self._clock.monotonic(), known)
-        self._emit(_measured(process, memory, known, self._counts(process)))
+        self._emit(_measured(process, memory, known, self._measure_for(process)))
 
     def measure_all(self) -> int:
         """Read all processes in full and report them, changed or not; return their number."""
@@ -244,9 +246,9 @@ class MemorySampler:
                 count += 1
                 watched = self._watched.get(process.id)
                 if watched is not None:
-                    memory = replace(memory, children=watched.told.children if watched.told else 0.0)
-                    watched.told = memory
-                self._emit(_measured(process, memory, memory, self._counts(process)))
+                    memory = replace(memory, children=watched.reported.children if watched.reported else 0.0)
+                    watched.reported = memory
+                self._emit(_measured(process, memory, memory, self._measure_for(process)))
         return count
 
     async def run(self) -> None:
@@ -269,7 +271,7 @@ class MemorySampler:
             if process.pid is None:
                 continue
             seen.add(process.id)
-            self._sample(process, process.pid, self._counts(process))
+            self._sample(process, process.pid, self._measure_for(process))
         for process_id in self._watched.keys() - seen:
             del self._watched[process_id]
 
@@ -277,7 +279,7 @@ class MemorySampler:
         warn, limit = self._warn_mb, self._limit_mb
         nearest = min((each for each in (warn, limit) if each > 0), default=0.0)
         before = self._watched.get(process.id)
-        unknown = before is None or before.told is None or before.told.pss is None
+        unknown = before is None or before.reported is None or before.reported.pss is None
         turn = unknown or (self._samples + pid) % FULL_EVERY == 0
         memory = self._read(pid, full=turn)
         if not turn and memory is not None and 0 < NEAR * nearest <= memory.rss:
@@ -289,11 +291,11 @@ class MemorySampler:
         now = self._clock.monotonic()
         watched = self._watched.setdefault(process.id, _Watched(memory, now))
         cpu = watched.cpu(memory, now)
-        if watched.news(memory, cpu):
-            watched.told, watched.told_cpu = memory.over(watched.told), cpu
-            self._emit(_measured(process, memory, watched.told, measure, cpu))
+        if watched.is_visible_change(memory, cpu):
+            watched.reported, watched.reported_cpu = memory.filled_from(watched.reported), cpu
+            self._emit(_measured(process, memory, watched.reported, measure, cpu))
         if not process.had_job:
-            watched.baseline = memory.over(watched.baseline)
+            watched.baseline = memory.filled_from(watched.baseline)
         used = memory.by(measure)
         # Before it loads the agent's file, it uses what the SDK uses, and a blank may return to the stock.
         if process.kind is not ProcessKind.JOB or process.loading_at is None:
@@ -336,7 +338,7 @@ class MemorySampler:
             uptime_s=self._clock.monotonic() - watched.since,
         )
 
-    def _counts(self, process: MeasuredProcess) -> MemoryMeasure:
+    def _measure_for(self, process: MeasuredProcess) -> MemoryMeasure:
         """Return the measure that counts for a process."""
         return self._measure or process.memory_measure
 

@@ -22,7 +22,7 @@ from agent_tui.processes.process import (
     ProcessFailed,
     SupervisedProcess,
     Supervisor,
-    came_from_outside,
+    has_external_cause,
 )
 from agent_tui.processes.timings import BackOff, StartPatience
 
@@ -53,7 +53,7 @@ class Warmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageReceived:
     """A process sent a message that is not about its job."""
 
     process: SupervisedProcess
@@ -61,7 +61,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ProcessReaped:
     """A process has ended and is reaped."""
 
     process: SupervisedProcess
@@ -73,7 +73,7 @@ class StartsSucceed:
 
 
 @dataclass(frozen=True, slots=True)
-class StartTrouble:
+class StartsFail:
     """Starts of the current generation failed in a row."""
 
     generation: int
@@ -93,7 +93,7 @@ class Plan:
     launch: Launch
 
 
-PoolEvent = Warmed | Said | Gone | StartTrouble | StartsSucceed
+PoolEvent = Warmed | MessageReceived | ProcessReaped | StartsFail | StartsSucceed
 """Everything that the pool reports."""
 
 
@@ -163,7 +163,7 @@ class Pool:
         self._idle: deque[SupervisedProcess] = deque()
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
-        self._given: set[SupervisedProcess] = set()
+        self._assigned: set[SupervisedProcess] = set()
         """Processes assigned to a waiting job whose task has not resumed yet. `use` must not end them."""
         self._failures = 0
         """Failed attempts in a row; processes started together count as one attempt."""
@@ -242,13 +242,13 @@ class Pool:
         took_over = f"generation {plan.generation} took over"
         self._end_idle(lambda process: process.generation != plan.generation, took_over)
         for process in warming.ready if warming is not None and warming.plan is plan else ():
-            self._offer_up(process)
+            self._make_available(process)
         self._wake.set()
 
     def _end_idle(self, which: Callable[[SupervisedProcess], bool], reason: str) -> None:
         for process in self.processes:
-            if which(process) and not process.had_job and process not in self._given:
-                self._forget(process)
+            if which(process) and not process.had_job and process not in self._assigned:
+                self._unlist(process)
                 process.shutdown(reason)
 
     def lease(self) -> Lease:
@@ -266,7 +266,7 @@ class Pool:
             self._wake.clear()
             self._reconcile()
             until = max(self._not_before, self._refill_at)
-            wait = until - self._clock.monotonic() if self._short() > 0 else None
+            wait = until - self._clock.monotonic() if self._missing() > 0 else None
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake-up.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait if wait is None or wait > 0 else None):
@@ -279,15 +279,15 @@ class Pool:
             self._release(lease)
         for process in self.processes:
             process.shutdown(reason)
-        await self.gone()
+        await self.wait_reaped()
 
     def kill(self, reason: str) -> None:
-        """Kill every process now; `close()` or `gone()` waits for them."""
+        """Kill every process now; `close()` or `wait_reaped()` waits for them."""
         self._closing = True
         for process in self.processes:
             process.kill(reason)
 
-    async def gone(self) -> None:
+    async def wait_reaped(self) -> None:
         """Wait until no process is left."""
         while self._lives:
             await asyncio.gather(*self._lives, return_exceptions=True)
@@ -302,7 +302,7 @@ class Pool:
             if plan and process.state in _COMING and process.generation == plan.generation
         ]
 
-    def _short(self) -> int:
+    def _missing(self) -> int:
         """Return how many processes are missing, or, negative, how many idle ones are too many."""
         if self._plan is None or self._closing:
             return 0
@@ -320,7 +320,7 @@ class Pool:
         A process that an accepted job needs starts at once. The replacement of an idle process starts a
         moment later, once the job has started, so that the two do not share the CPU.
         """
-        short = self._short()
+        short = self._missing()
         if short > 0 and self._clock.monotonic() < self._refill_at:
             return max(short - self._target, 0)
         return short
@@ -350,7 +350,7 @@ class Pool:
             ProcessKind.JOB,
             plan.generation,
             launch=plan.launch,
-            relay=lambda process, message: self._on_event(Said(process, message)),
+            relay=lambda process, message: self._on_event(MessageReceived(process, message)),
         )
         self._processes[process.id] = process
         self._expected[process] = self._clock.monotonic()
@@ -366,19 +366,19 @@ class Pool:
             # A warmed process that dies before the switch counts as one that failed to start.
             warming = self._warming
             if process.died_idle and warming is not None and process in warming.ready:
-                codes_fault = not came_from_outside(process.ended.result())
+                codes_fault = not has_external_cause(process.ended.result())
                 died = "it died while idle"
                 self._warmed(warming, process, ProcessFailed(died, is_codes_fault=codes_fault))
-            self._forget(process)
+            self._unlist(process)
             self._processes.pop(process.id, None)
-            self._on_event(Gone(process))
+            self._on_event(ProcessReaped(process))
             lived = self._clock.monotonic() - self._idle_since.pop(process, 0.0)
             if process.died_idle and self._plan is not None and process.generation == self._plan.generation:
                 self._died_idle(process.ended.result(), lived)
             self._wake.set()
 
     def _died_idle(self, end: ProcessEnd, lived: float) -> None:
-        if came_from_outside(end):
+        if has_external_cause(end):
             # Not the code's fault, so it does not count; but its cause may kill the next one at once.
             self._pause(MIN_FAILURES)
             return
@@ -394,7 +394,7 @@ class Pool:
         elif error is None and current:
             self._idle_since[process] = self._clock.monotonic()
             self._on_event(Warmed(process, bool(self._waiting)))
-            self._offer_up(process)
+            self._make_available(process)
             self._starts_succeed()
         elif error is None:
             process.shutdown("its generation is no longer current")
@@ -415,10 +415,10 @@ class Pool:
         elif not warming.done.done():
             warming.done.set_exception(error)
 
-    def _offer_up(self, process: SupervisedProcess) -> None:
+    def _make_available(self, process: SupervisedProcess) -> None:
         """Give a ready process to the job that has waited longest, else keep it idle."""
         if self._waiting:
-            self._give(self._waiting.popleft(), process)
+            self._assign(self._waiting.popleft(), process)
         else:
             self._idle.append(process)
 
@@ -443,7 +443,7 @@ class Pool:
                 self._fail(lease, error)
         assert self._plan is not None
         self._on_event(
-            StartTrouble(
+            StartsFail(
                 self._plan.generation, self._failures, error, max(self._not_before - now, 0.0), self._refusing
             )
         )
@@ -486,14 +486,14 @@ class Pool:
         self._wake.set()
         process = await lease.waiting
         lease.taken = True
-        self._given.discard(process)
+        self._assigned.discard(process)
         return process
 
-    def _give(self, lease: Lease, process: SupervisedProcess) -> None:
+    def _assign(self, lease: Lease, process: SupervisedProcess) -> None:
         self._leases.discard(lease)
         if lease.waiting is not None and not lease.waiting.done():
             # The job's task resumes later; until then the process is neither idle nor in use.
-            self._given.add(process)
+            self._assigned.add(process)
             lease.waiting.set_result(process)
         else:
             self._idle.append(process)
@@ -509,17 +509,17 @@ class Pool:
         elif waiting is not None and not lease.taken and not waiting.exception():
             # A process was assigned, but the job was cancelled before its task resumed.
             lease.taken = True
-            self._take_back(waiting.result())
+            self._return_to_idle(waiting.result())
         self._wake.set()
 
-    def _take_back(self, process: SupervisedProcess) -> None:
-        self._given.discard(process)
+    def _return_to_idle(self, process: SupervisedProcess) -> None:
+        self._assigned.discard(process)
         if self._plan is not None and process.generation == self._plan.generation:
             self._idle.append(process)
         else:
             process.shutdown("its generation is no longer current")
 
-    def _forget(self, process: SupervisedProcess) -> None:
+    def _unlist(self, process: SupervisedProcess) -> None:
         if self._warming is not None and process in self._warming.ready:
             self._warming.ready.remove(process)
         if process in self._idle:

@@ -155,7 +155,7 @@ class SupervisedProcess:
         self._session_closed = False
         self._channel_closed = False
         self._last_pong = 0.0
-        self._told_ping_ms: float | None = None
+        self._reported_ping_ms: float | None = None
         self._stacks: asyncio.Future[str] | None = None
 
     @property
@@ -287,10 +287,10 @@ class SupervisedProcess:
                 self.kill(f"importing the SDK took longer than {limit:g} s", EndedBy.INIT_TIMEOUT)
         limit = self._timings().initialize_s
         if not await self._until(self._started_or_over, limit):
-            await self._give_up_loading(limit)
+            await self._kill_slow_load(limit)
         return self._is_ready and self._end_reason is None
 
-    async def _give_up_loading(self, limit: float) -> None:
+    async def _kill_slow_load(self, limit: float) -> None:
         """Kill a child that loads too long, with the place where it hangs."""
         stacks = await self.stacks()
         if self._started_or_over():
@@ -352,12 +352,12 @@ class SupervisedProcess:
                 remaining = self._timings().debug_poll_s
             before = self._clock.monotonic()
             await self._changed(remaining)
-            if remaining is not None and self._stood_still(before, remaining):
+            if remaining is not None and self._stalled(before, remaining):
                 # The child was suspended too, so it gets the rest of its time again.
                 deadline = self._clock.monotonic() + remaining
         return True
 
-    def _stood_still(self, since: float, expected_s: float) -> bool:
+    def _stalled(self, since: float, expected_s: float) -> bool:
         """Return whether the host stalled in a wait that should have taken at most `expected_s` seconds."""
         return self._clock.monotonic() - since > expected_s + STALL_S
 
@@ -404,7 +404,7 @@ class SupervisedProcess:
                 self._failure = message
             case ch.Pong(sent_ms=sent):
                 self._last_pong = self._clock.monotonic()
-                self._tell_ping(max(self._last_pong * 1000 - sent, 0.0))
+                self._report_ping(max(self._last_pong * 1000 - sent, 0.0))
             case ch.EntryStarted() | ch.JobConnected() | ch.JobCrashed() if self._on_job_message:
                 self._on_job_message(message)
             case ch.Exiting(reason=reason):
@@ -423,10 +423,10 @@ class SupervisedProcess:
             case _:
                 self._relay(self, message)
 
-    def _tell_ping(self, ms: float) -> None:
+    def _report_ping(self, ms: float) -> None:
         """Report a round trip that differs visibly from the last report: every event is a repaint."""
-        if self._told_ping_ms is None or abs(ms - self._told_ping_ms) >= max(SEEN_PING_MS, ms / 5):
-            self._told_ping_ms = ms
+        if self._reported_ping_ms is None or abs(ms - self._reported_ping_ms) >= max(SEEN_PING_MS, ms / 5):
+            self._reported_ping_ms = ms
             self._emit(ProcessPinged(self.id, ms))
 
     async def _ping(self) -> None:
@@ -438,15 +438,15 @@ class SupervisedProcess:
             self.child.send(ch.Ping(round(sent * 1000)))
             timings = self._timings()
             # Two sleeps per interval: a late answer is reported after the first, the time-out after both.
-            stood_still = await self._sleep(timings.slow_ping_s)
-            answered = self._last_pong >= sent or stood_still
+            stalled = await self._sleep(timings.slow_ping_s)
+            answered = self._last_pong >= sent or stalled
             if not answered and not told and not self.held:
-                await self._tell_blocked(sent)
+                await self._report_blocked(sent)
             told = not answered
-            stood_still |= await self._sleep(timings.ping_interval_s - timings.slow_ping_s)
+            stalled |= await self._sleep(timings.ping_interval_s - timings.slow_ping_s)
             if self._last_pong >= sent:
                 continue
-            if self.held or stood_still:
+            if self.held or stalled:
                 # Silence that is not the child's fault does not count: its time-out starts over.
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
@@ -459,9 +459,9 @@ class SupervisedProcess:
         """Sleep; return whether the host stalled."""
         before = self._clock.monotonic()
         await asyncio.sleep(seconds)
-        return self._stood_still(before, seconds)
+        return self._stalled(before, seconds)
 
-    async def _tell_blocked(self, since: float) -> None:
+    async def _report_blocked(self, since: float) -> None:
         if self.kind not in (ch.ProcessKind.JOB, ch.ProcessKind.CONTROL):
             return  # a base imports for seconds
         stacks = await self.stacks()
@@ -510,7 +510,7 @@ class SupervisedProcess:
             )
         )
         if not self.ready.done():
-            codes_fault = self.child is not None and not came_from_outside(end)
+            codes_fault = self.child is not None and not has_external_cause(end)
             failed = ProcessFailed(end.reason, self._failure, is_codes_fault=codes_fault, by=end.by)
             self.ready.set_exception(failed)
             self.ready.exception()  # marks it as retrieved, so that asyncio does not log it
@@ -582,7 +582,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def came_from_outside(end: ProcessEnd) -> bool:
+def has_external_cause(end: ProcessEnd) -> bool:
     """Return whether something outside ended the process, a signal or the kernel: not the code, not
     agent-tui.
     """

@@ -165,7 +165,7 @@ class Session:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             return next(part for part in parts if part in done).result()
         finally:
-            await _to_the_end(self._wind_down(parts))
+            await _complete_even_if_cancelled(self._wind_down(parts))
 
     def touch(self) -> None:
         """Send what the machine has to send, and note its deadline. Call this after using the machine."""
@@ -220,7 +220,7 @@ class Session:
                     break
         if late > self._timings.stall_s:
             # This process or its machine stalled; the server's answers may be unread.
-            self.machine.stood_still(self._clock.boottime())
+            self.machine.note_stall(self._clock.boottime())
 
     def _tick(self) -> Dead | None:
         self.machine.tick(self._clock.boottime())
@@ -250,7 +250,7 @@ class Session:
         await self._transport.close()
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _complete_even_if_cancelled(work: Coroutine[Any, Any, None]) -> None:
     """Await `work` even if cancelled, so that no connection stays open; then raise the cancellation."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

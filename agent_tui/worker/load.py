@@ -208,7 +208,7 @@ class LoadGauge:
 
     async def sample(self) -> Measured:
         """Measure once, within the time-out. While a call hangs, no other one is made."""
-        if self._pending is None or self._forgotten(self._pending):
+        if self._pending is None or self._has_ended(self._pending):
             try:
                 self._pending = asyncio.ensure_future(self._measure())
             except Exception as error:
@@ -236,7 +236,7 @@ class LoadGauge:
             await asyncio.wait({self._pending}, timeout=CLOSE_TIMEOUT_S)
 
     @staticmethod
-    def _forgotten(pending: asyncio.Future[float]) -> bool:
+    def _has_ended(pending: asyncio.Future[float]) -> bool:
         """Return whether a call that timed out has ended. Its result is too old to use."""
         if pending.done() and not pending.cancelled():
             pending.exception()  # marks it as retrieved

@@ -259,20 +259,20 @@ class WorkerProtocol:
         if self._phase is _Phase.DEAD:
             return
         if self._register_by is not None and now >= self._register_by:
-            self._die(Dead(f"no answer to the registration within {self._timings.register_timeout_s:g} s"))
+            self._end(Dead(f"no answer to the registration within {self._timings.register_timeout_s:g} s"))
             return
         verdict = self._liveness.judge(now)
         if isinstance(verdict, Dead):
-            self._die(verdict)
+            self._end(verdict)
             return
         if verdict is not None:
             self._events.append(verdict)
         if self._liveness.ping_due(now):
             self.ping(now)
 
-    def stood_still(self, now: float) -> None:
+    def note_stall(self, now: float) -> None:
         """This side stalled: do not count the server's silence until `now`."""
-        self._liveness.forgive(now)
+        self._liveness.restart_silence(now)
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class WorkerProtocol:
         wrong.
         """
         age = 0.0
-        at_most = now - self._liveness.heard_since
+        at_most = now - self._liveness.answered_since
         if at_most > self._timings.offer_s:
             known = self._server_clock.age_s(job.state.started_at, now)  # the age of the offer (§6.2)
             age = at_most if known is None else min(known, at_most)
@@ -344,7 +344,7 @@ class WorkerProtocol:
     def _undecodable(self, reason: str) -> None:
         self._events.append(Undecodable(reason))
 
-    def _die(self, verdict: Dead) -> None:
+    def _end(self, verdict: Dead) -> None:
         self._phase = _Phase.DEAD
         self._events.append(verdict)
 
@@ -372,7 +372,7 @@ class Liveness:
         self._heard_since = 0.0
 
     @property
-    def heard_since(self) -> float:
+    def answered_since(self) -> float:
         """When the last answered ping was sent: what arrives now was sent by the server after that."""
         return self._heard_since
 
@@ -396,7 +396,7 @@ class Liveness:
             return Recovered()
         return None
 
-    def forgive(self, now: float) -> None:
+    def restart_silence(self, now: float) -> None:
         """Count silence from `now` on only."""
         self._unanswered = deque((stamp, sent, now) for stamp, sent, _ in self._unanswered)
 

@@ -161,7 +161,7 @@ class Worker:
             return
         self._ended.clear()
         self._runner = asyncio.create_task(self._stay_connected(), name="worker connection")
-        reporter = asyncio.create_task(self._report_for_ever(), name="worker load")
+        reporter = asyncio.create_task(self._report_forever(), name="worker load")
         try:
             await asyncio.wait({self._runner, reporter}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -369,7 +369,7 @@ class Worker:
 
     # -- load -----------------------------------------------------------------------------------------
 
-    async def _report_for_ever(self) -> NoReturn:
+    async def _report_forever(self) -> NoReturn:
         failing = False
         while True:
             problem = (await self._gauge.sample()).problem

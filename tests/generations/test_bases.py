@@ -78,10 +78,10 @@ async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) ->
         w.script.base = ch.BaseReport("", "", (), (str(tmp_path),))
         first = await w.bases.get({})
         assert w.bases.packages == (tmp_path,)
-        assert w.bases.take_changed_packages() is None
+        assert w.bases.pop_changed_packages() is None
         (tmp_path / "six.py").touch()
-        assert w.bases.take_changed_packages() == tmp_path
-        assert w.bases.take_changed_packages() is None  # told once
+        assert w.bases.pop_changed_packages() == tmp_path
+        assert w.bases.pop_changed_packages() is None  # told once
         assert w.bases.parents({})  # what serves goes on
         assert await w.bases.get({}) is not first
 
@@ -196,7 +196,7 @@ async def test_what_is_large_is_held_for_all_by_each_base() -> None:
 
 async def test_code_is_passed_on_to_it() -> None:
     async with world() as w:
-        w.bases.keep_code([{"path": "/a.py"}])  # nobody to keep it
+        w.bases.share_code([{"path": "/a.py"}])  # nobody to keep it
         await w.bases.get({})
-        w.bases.keep_code([{"path": "/a.py"}])
+        w.bases.share_code([{"path": "/a.py"}])
         assert w.children(BASE)[0].told(ch.KeepCode) == [ch.KeepCode(({"path": "/a.py"},))]

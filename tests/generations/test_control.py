@@ -209,7 +209,7 @@ async def test_what_it_was_asked_is_answered_before_it_ends() -> None:
         child.say(ch.RequestAnswer("AJ_2", ACCEPT))
         assert (await yes).accept == ACCEPT
         await turns()
-        assert not child.told(ch.Shutdown)  # the function waits to hear what became of its acceptance
+        assert not child.told(ch.Shutdown)  # the function waits for the outcome of its acceptance
         control.outcome("AJ_2", None)
         control.outcome("AJ_2", "the process died")
         await closing

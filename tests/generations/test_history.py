@@ -14,9 +14,9 @@ from agent_tui.model.errors import UserError
 from tests.fakes.clock import FakeClock
 
 
-def kept(number: int, good: bool = True, back_to: int = 0, **files: bytes) -> Loaded:
+def kept(number: int, good: bool = True, rolled_back_to: int = 0, **files: bytes) -> Loaded:
     modules = {f"/p/{name}.py": content for name, content in files.items()}
-    return Loaded(number, Snapshot(modules, {}), good, back_to)
+    return Loaded(number, Snapshot(modules, {}), good, rolled_back_to)
 
 
 def diff(old: bytes | None, new: bytes | None, most_lines: int = 100) -> list[str]:
@@ -41,17 +41,17 @@ def test_the_oldest_goes_first_by_number_and_by_size() -> None:
     history = History(most_good=3)
     for number in range(1, 6):
         history.keep(kept(number, agent=b"%d" % number))
-    assert [history.to_load(number).number for number in (3, 4, 5)] == [3, 4, 5]
+    assert [history.loadable(number).number for number in (3, 4, 5)] == [3, 4, 5]
     with pytest.raises(UserError, match="generation 2 is no longer kept: the oldest is 3"):
-        history.to_load(2)
+        history.loadable(2)
     small = History(most_bytes=10)
     for number in range(1, 4):
         small.keep(kept(number, agent=b"%d" % number * 4))
     assert small.held_bytes == 8
     small.keep(kept(4, agent=b"far too large"))
-    assert small.to_load(4).number == 4
+    assert small.loadable(4).number == 4
     with pytest.raises(UserError, match="the oldest is 4"):
-        small.to_load(3)
+        small.loadable(3)
 
 
 def test_many_that_do_not_load_do_not_pile_up() -> None:
@@ -66,7 +66,7 @@ def test_many_that_do_not_load_do_not_pile_up() -> None:
 
 def test_each_is_compared_with_the_load_before_it_whether_or_not_that_was_good() -> None:
     history = History()
-    for each in (kept(1), kept(3, good=False), kept(4), kept(5, good=False, back_to=1), kept(6)):
+    for each in (kept(1), kept(3, good=False), kept(4), kept(5, good=False, rolled_back_to=1), kept(6)):
         history.keep(each)
     assert [(b.number, a.number) for b, a in map(history.pair, (3, 4, 5, 6))] == [
         (1, 3),
@@ -84,7 +84,7 @@ def test_each_is_compared_with_the_load_before_it_whether_or_not_that_was_good()
         with pytest.raises(UserError, match=why):
             history.pair(number)
     with pytest.raises(UserError, match="generation 3 failed to load"):
-        history.to_load(3)
+        history.loadable(3)
 
 
 def test_the_oldest_that_is_kept_has_nothing_before_it() -> None:

@@ -213,7 +213,7 @@ async def test_what_is_on_disk_may_fail_because_it_is_of_another_kind() -> None:
         w.script.broken = ch.Failed("LookupError: no entry function", "", None, None)
         w.other_kind = "it is a file of another kind now"
         assert not await load(w, Cause("agent.py"))
-        assert not await load(w, Cause("roll back to 1", back_to=1))
+        assert not await load(w, Cause("roll back to 1", rolled_back_to=1))
         assert [event.error for event in failed(w)] == [
             "it is a file of another kind now",
             "LookupError: no entry function",

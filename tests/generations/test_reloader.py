@@ -316,7 +316,7 @@ async def test_a_pause_while_a_suspect_is_held_back_is_heeded(
         await asyncio.sleep(0.01)  # it waits
         d.reloader.pause(True)
         monkeypatch.undo()
-        await until(lambda: not d.reloader._woken.is_set())
+        await until(lambda: not d.reloader._wake.is_set())
         assert len(d.loaded) == 1
         d.look()
         await until(lambda: len(d.loaded) == 2)
@@ -639,7 +639,7 @@ class Scarce(Watch):
 async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reloader, "AGAIN_S", 0.0)
+    monkeypatch.setattr(reloader, "RETRY_S", 0.0)
     async with world(idle=0) as w:
         watch = Scarce()
         d = Desktop(w, tmp_path, watch)
@@ -659,7 +659,7 @@ async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
 async def test_a_load_whose_process_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reloader, "AGAIN_S", 0.0)
+    monkeypatch.setattr(reloader, "RETRY_S", 0.0)
     monkeypatch.setattr(control, "MOST_RESTARTS", 0)
 
     async with world(idle=0) as w:

@@ -9,7 +9,7 @@ import pytest
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import Event, ProcessChanged, ProcessState
-from agent_tui.processes.pool import Lease, Plan, Pool, PoolEvent, StartsSucceed, StartTrouble, Warmed
+from agent_tui.processes.pool import Lease, Plan, Pool, PoolEvent, StartsFail, StartsSucceed, Warmed
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import BackOff, ProcessTimings, StartPatience
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
@@ -171,7 +171,7 @@ async def given(
     lease = pool.lease()
     taking = asyncio.create_task(lease.claim())
     await until(lambda: nursery.children and lease.waiting)
-    give = pool._give
+    give = pool._assign
 
     def give_and_more(lease: Lease, process: SupervisedProcess) -> None:
         give(lease, process)
@@ -180,7 +180,7 @@ async def given(
             taking.cancel()
             lease.release()
 
-    pool._give = give_and_more  # type: ignore[method-assign]
+    pool._assign = give_and_more  # type: ignore[method-assign]
     nursery.children[0].say(ch.Loading(), ch.Ready())
     await asyncio.wait({taking})
     return taking
@@ -226,16 +226,16 @@ async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() 
 AT_ONCE = StartPatience(refuse_after_s=0.0, job_s=0.0)
 
 
-class Told(list[StartTrouble | StartsSucceed]):
+class Told(list[StartsFail | StartsSucceed]):
     """How starts went."""
 
     def hear(self, event: PoolEvent) -> None:
-        if isinstance(event, (StartTrouble, StartsSucceed)):
+        if isinstance(event, (StartsFail, StartsSucceed)):
             self.append(event)
 
     @property
-    def trouble(self) -> list[StartTrouble]:
-        return [each for each in self if isinstance(each, StartTrouble)]
+    def failures(self) -> list[StartsFail]:
+        return [each for each in self if isinstance(each, StartsFail)]
 
 
 async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
@@ -244,7 +244,7 @@ async def test_failing_starts_back_off_one_at_a_time_and_recover() -> None:
         await until(lambda: pool.idle == 2)
         assert pool.failures == 0
         assert len(nursery.children) == 6
-        failed, recovered = told.trouble, told[-1]
+        failed, recovered = told.failures, told[-1]
         assert [each.failures for each in failed] == [1, 2, 3]  # the first two were started together
         assert {(each.generation, str(each.error), each.refusing) for each in failed} == {
             (1, "OSError: no model", False)
@@ -262,7 +262,7 @@ async def test_code_that_keeps_failing_is_retried_until_a_start_succeeds(target:
         lease.release()  # nothing is wanted any more, and yet it is found out when starts succeed again
         await until(lambda: not pool.refusing)
         assert told[-1] == StartsSucceed()
-        assert [each.refusing for each in told.trouble] == [False] + [True] * (len(told) - 2)
+        assert [each.refusing for each in told.failures] == [False] + [True] * (len(told) - 2)
         await until(lambda: pool.idle == target)
 
 
@@ -333,7 +333,7 @@ async def test_only_signals_from_outside_do_not_count_against_the_code(
     nursery.prepare = lambda child: child.end(None if signal else 1, signal)
     async with pool_of(nursery, 1, on_event=told.hear):
         await until(lambda: told)
-        assert told.trouble[0].error.is_codes_fault is codes_fault
+        assert told.failures[0].error.is_codes_fault is codes_fault
 
 
 async def test_what_is_killed_from_outside_while_it_warms_up_does_not_fail_the_load() -> None:

@@ -366,7 +366,7 @@ def test_silence_while_this_side_stood_still_is_forgiven_but_offers_stay_old() -
     machine = ready()
     stamped_pong(machine, 1.0)
     machine.ping(2.0)
-    machine.stood_still(30.0)
+    machine.note_stall(30.0)
     machine.tick(30.0)
     assert machine.events_received() == []
     assert answer_by(machine, made=4.0, now=30.0) == 6.5
