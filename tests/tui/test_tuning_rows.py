@@ -231,7 +231,7 @@ def test_a_bar_is_as_long_as_its_share_and_never_vanishes(value: int, expected: 
 
 def test_the_comparison_and_the_place_come_last() -> None:
     said = text(sweep_rows.lines(sweep_view(), 2, 1, 116, 40))
-    assert "the same load" in said
+    assert "compared with the same test load on " in said
     assert said.endswith("kept in /state/sweeps/x.json and .csv")
 
 
