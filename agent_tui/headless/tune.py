@@ -5,9 +5,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from agent_tui.engine.bus import LaggedError
 from agent_tui.engine.engine_api import EngineAPI

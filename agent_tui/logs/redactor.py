@@ -9,6 +9,8 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, quote_plus
 
+import msgspec
+
 from agent_tui.logs.sanitise import MAX_LINE, printable, shortened
 
 MASK = "•••"
@@ -84,11 +86,11 @@ class Redactor:
         return shortened(text, limit, cut=cut) if cut or len(text) > limit else text
 
     def clean_value(self, value: Value, depth: int = MAX_DEPTH, limit: int = MAX_LINE) -> Value:
-        """Return the value with every text in it cleaned: in containers and dataclasses, at any depth."""
+        """Return the value with every text in it cleaned: containers, dataclasses, and Structs included."""
         clean: object = value
         if isinstance(value, str):
             clean = value if isinstance(value, Enum) else self.clean(value, limit)
-        elif dataclasses.is_dataclass(value):
+        elif _has_fields(value):
             clean = self._clean_fields(value, depth, limit)
         elif isinstance(value, _CONTAINERS) and not depth:
             clean = self.clean(str(value), limit)
@@ -102,17 +104,30 @@ class Redactor:
             clean = type(value)._make(each) if hasattr(value, "_make") else type(value)(each)
         return clean  # type: ignore[return-value]  # of the same type, but for what is too deep
 
-    def _clean_fields(self, value: object, depth: int, limit: int) -> object:
+    def _clean_fields(self, value: Any, depth: int, limit: int) -> object:
         changed: dict[str, object] = {}
-        for field in dataclasses.fields(value):  # type: ignore[arg-type]
-            old = getattr(value, field.name)
+        for name in _field_names(value):
+            old = getattr(value, name)
             if old.__class__ in _PLAIN:
                 continue
             new = self.clean_value(old, depth - 1, limit)
-            # Equal dataclasses may differ in fields that are not compared; an unchanged one stays itself.
-            if new is not old if dataclasses.is_dataclass(old) else new != old:
-                changed[field.name] = new
-        return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
+            # Equal objects may differ in fields that are not compared; an unchanged one stays itself.
+            if new is not old if _has_fields(old) else new != old:
+                changed[name] = new
+        if not changed:
+            return value
+        replace = msgspec.structs.replace if isinstance(value, msgspec.Struct) else dataclasses.replace
+        return replace(value, **changed)
+
+
+def _has_fields(value: object) -> bool:
+    return isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value)
+
+
+def _field_names(value: Any) -> Iterable[str]:
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    return (each.name for each in dataclasses.fields(value))
 
 
 _PLAIN = frozenset((int, float, bool, type(None)))

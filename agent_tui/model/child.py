@@ -5,9 +5,10 @@ only the types here. Nothing in them is Python's: a child may have no fork, no s
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 
 class ProcessKind(StrEnum):
@@ -30,8 +31,7 @@ class MemoryMeasure(StrEnum):
     PSS = "pss"
 
 
-@dataclass(frozen=True, slots=True)
-class ChildTraits:
+class ChildTraits(Struct, frozen=True):
     """What a kind of child can do; the parts that use it ask here and never for the runtime's name."""
 
     stacks: bool
@@ -43,8 +43,7 @@ class ChildTraits:
     """It says when the job's entry function is called; without that it counts as called with `StartJob`."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptArguments:
+class AcceptArguments(Struct, frozen=True):
     """How the agent joins the room, as its request function asked. Identity is never empty."""
 
     identity: str
@@ -56,15 +55,13 @@ class AcceptArguments:
 # -- host to child ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True):
     """Asks the child's event loop for a `Pong` with the same number."""
 
     sent_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartJob:
+class StartJob(Struct, frozen=True):
     """Runs one job in a ready job process. `job` is a serialised `livekit.Job`; times are Unix seconds."""
 
     job: bytes
@@ -81,20 +78,17 @@ class StartJob:
     """On loopback, where a debugger is waited for before the entry function is called; 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """Asks the child to end in good order: the job leaves its room, callbacks run, the process exits."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DumpStacks:
+class DumpStacks(Struct, frozen=True):
     """Asks for the stacks of all threads, as `Stacks`; answered even when the event loop is blocked."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskRequest:
+class AskRequest(Struct, frozen=True):
     """Asks the control process to run the agent's request function on an offer."""
 
     job: bytes
@@ -102,8 +96,7 @@ class AskRequest:
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptOutcome:
+class AcceptOutcome(Struct, frozen=True):
     """Tells the control process what became of an accepted offer; resolves `await req.accept()`."""
 
     job_id: str
@@ -111,15 +104,13 @@ class AcceptOutcome:
     """None when the job was launched; else why it was not."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskLoad:
+class AskLoad(Struct, frozen=True):
     """Asks the control process to run the agent's load function. `request_id` comes back in `LoadAnswer`."""
 
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveJob:
+class ActiveJob(Struct, frozen=True):
     """One running job as the agent's own code may look at it (`server.active_jobs`)."""
 
     job: bytes
@@ -129,8 +120,7 @@ class ActiveJob:
     worker_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerLive:
+class WorkerLive(Struct, frozen=True):
     """Live worker data for the control process, sent whenever it changes and before each question."""
 
     worker_id: str
@@ -138,8 +128,7 @@ class WorkerLive:
     draining: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(Struct, frozen=True):
     """A job asks the inference process to run a method (livekit-agents.md §2.4, messages 7 and 8)."""
 
     request_id: str
@@ -147,8 +136,7 @@ class InferenceRequest:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceResponse:
+class InferenceResponse(Struct, frozen=True):
     """What the inference process answered; `data` is None when it had none."""
 
     request_id: str
@@ -156,22 +144,19 @@ class InferenceResponse:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImportModules:
+class ImportModules(Struct, frozen=True):
     """Has a base import more modules of others, one at a time between forks."""
 
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeepCode:
+class KeepCode(Struct, frozen=True):
     """Gives a base what a child compiled."""
 
     modules: tuple[Mapping[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tidy:
+class Tidy(Struct, frozen=True):
     """Has a base give back the memory that it does not need while it waits."""
 
 
@@ -194,18 +179,15 @@ ToChild = (
 # -- child to host ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """The child starts to load the user's file: from here the initialise time-out counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A job or inference process is warmed up (prewarm done) and waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The child could not load or prewarm. `traceback` is text for people, its last line is `error`."""
 
     error: str
@@ -214,16 +196,14 @@ class Failed:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetInCode:
+class SetInCode(Struct, frozen=True):
     """An option's value as the agent's code passed it, and where (`agent.py:12`, or "" if unknown)."""
 
     value: object
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What loading the agent's file in the control process found.
 
     `options` are those that the agent's code passed, by the seed's name (`numIdleProcesses`) and in the
@@ -255,22 +235,19 @@ class Manifest:
     """The file's own functions that an option may name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """What the child compiled of the project's own modules; opaque, for `KeepCode`."""
 
     modules: tuple[Mapping[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wants:
+class Wants(Struct, frozen=True):
     """The child makes its own copy of something large that a base could hold for all (`ImportModules`)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class BaseReport:
+class BaseReport(Struct, frozen=True):
     """What a base found out about itself."""
 
     unsafe: str
@@ -283,8 +260,7 @@ class BaseReport:
     """Folders of installed packages; a change in them makes the base stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """Answer to `ImportModules`: those that could be imported, and the rest as in `BaseReport`."""
 
     modules: tuple[str, ...]
@@ -293,8 +269,7 @@ class Imported:
     asked: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateReport:
+class TemplateReport(Struct, frozen=True):
     """A template has loaded the file. `unsafe` says why it must not be forked; empty if it may be.
 
     `drawn` are the project's lines that drew random values, which are now the same in all jobs.
@@ -305,68 +280,58 @@ class TemplateReport:
     drawn: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(Struct, frozen=True):
     """Answer to `Ping`, with its number."""
 
     sent_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class EntryStarted:
+class EntryStarted(Struct, frozen=True):
     """The job's entry function was called. `at` is Unix seconds by the child's clock."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class JobConnected:
+class JobConnected(Struct, frozen=True):
     """The job's agent joined its room. `at` is Unix seconds by the child's clock."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class JobCrashed:
+class JobCrashed(Struct, frozen=True):
     """The job's entry function raised. The child goes on to end in good order."""
 
     error: str
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exiting:
+class Exiting(Struct, frozen=True):
     """The job is over, for this reason; wind-down begins."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownAck:
+class ShutdownAck(Struct, frozen=True):
     """The child received `Shutdown`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShuttingDown:
+class ShuttingDown(Struct, frozen=True):
     """The job's session is closed; shutdown callbacks and the exit follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Debugging:
+class Debugging(Struct, frozen=True):
     """A debugger attached to (or left) the child: while it is there no watchdog may kill the child."""
 
     attached: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stacks:
+class Stacks(Struct, frozen=True):
     """Answer to `DumpStacks`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RequestAnswer:
+class RequestAnswer(Struct, frozen=True):
     """What the request function decided. Exactly one for each `AskRequest`.
 
     `accept` is None for a rejection; `terminate` then says that no other worker is to be asked
@@ -379,8 +344,7 @@ class RequestAnswer:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadAnswer:
+class LoadAnswer(Struct, frozen=True):
     """What the load function returned, or the text of its exception."""
 
     request_id: int
@@ -414,8 +378,7 @@ FromChild = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChildExit:
+class ChildExit(Struct, frozen=True):
     """How a process ended: its exit code, or the number of the signal that ended it."""
 
     exit_code: int | None

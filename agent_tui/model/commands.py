@@ -1,8 +1,9 @@
 """What a front end may ask of the engine. Each command gets exactly one `CommandResult`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from agent_tui.model.tuning import SweepPlan, Target, TestLoad
 
@@ -14,8 +15,7 @@ class DispatchBy(StrEnum):
     SIMULATE = "simulate"
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """Makes test dispatches: CreateDispatch for a named agent, a new room for one without a name.
 
     `room` is a prefix when `count` > 1 or empty. On a server that is not local it needs
@@ -37,43 +37,37 @@ class Dispatch:
     """Ends these jobs when they go on for longer; None: as long as test jobs of this run may last."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureMemory:
+class MeasureMemory(Struct, frozen=True):
     """Reads the memory of all processes now, and in full; `ProcessMeasured` tells of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndJob:
+class EndJob(Struct, frozen=True):
     """Ends a running job in good order."""
 
     job_id: str
     reason: str = "ended by the user"
 
 
-@dataclass(frozen=True, slots=True)
-class DumpStacks:
+class DumpStacks(Struct, frozen=True):
     """Asks a process for the stacks of its threads and tasks; the result's text is them."""
 
     process_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class DescribeJob:
+class DescribeJob(Struct, frozen=True):
     """Asks for a job and its token's claims as the server sent them; the result's text holds no secret."""
 
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class RestartJob:
+class RestartJob(Struct, frozen=True):
     """Ends a running job in good order and runs it anew, as the same agent, on the current generation."""
 
     job_id: str
     reason: str = "restarted by the user"
 
 
-@dataclass(frozen=True, slots=True)
-class SetOptions:
+class SetOptions(Struct, frozen=True):
     """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
     None takes an edit back. With `measuring` the values are a sweep's, not the user's: they beat the edits,
     and neither UndoOptions nor SaveOptions sees them.
@@ -83,25 +77,21 @@ class SetOptions:
     measuring: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UndoOptions:
+class UndoOptions(Struct, frozen=True):
     """Takes the last edits back, as one step."""
 
 
-@dataclass(frozen=True, slots=True)
-class SaveOptions:
+class SaveOptions(Struct, frozen=True):
     """Writes the edits to the config file. Secrets become references to variables, unless `clear_secrets`."""
 
     clear_secrets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(Struct, frozen=True):
     """Loads the agent's file again now, changed or not; saves that were passed over count again."""
 
 
-@dataclass(frozen=True, slots=True)
-class RollBack:
+class RollBack(Struct, frozen=True):
     """Loads the code of an earlier generation as a new one; files stay, and the next save or `Reload` loads
     what is on disk.
     """
@@ -109,23 +99,20 @@ class RollBack:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DiffGeneration:
+class DiffGeneration(Struct, frozen=True):
     """Asks what changed from the load before, or from `against`; the result's text is a unified diff."""
 
     number: int
     against: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PauseWatching:
+class PauseWatching(Struct, frozen=True):
     """Loads no saves until it is sent again with False; then what changed meanwhile is loaded."""
 
     paused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StartTestLoad:
+class StartTestLoad(Struct, frozen=True):
     """Makes the test jobs of a load, each at its time, and measures them. One load or sweep at a time."""
 
     load: TestLoad
@@ -133,23 +120,20 @@ class StartTestLoad:
     """As in `Dispatch`."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartSweep:
+class StartSweep(Struct, frozen=True):
     """Measures the plan's load at each of its counts, then advises the count that meets the target."""
 
     plan: SweepPlan
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class StopTuning:
+class StopTuning(Struct, frozen=True):
     """Ends the load or sweep that runs, if one does; what was measured is kept."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Ends everything; `kill` skips the good order, `drain` lets running jobs finish first (drainTimeout)."""
 
     reason: str
@@ -178,8 +162,7 @@ Command = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """What became of a command: one line for people either way. `refused` tells that a guard said no.
 
     `dispatches` are the test dispatches that were made, also when others failed: number → room.

@@ -6,7 +6,8 @@ so may its loss.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent_tui.model.events import Dispatched, JobLost, OfferReceived, ServerChosen
 from agent_tui.model.state import DispatchView, JobView

@@ -3,8 +3,10 @@
 An event says what is so, once, when it became so. The public JSON form is made in `headless/`.
 """
 
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
@@ -87,8 +89,7 @@ class StartMethod(StrEnum):
     BLANK = "blank"
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(Struct, frozen=True):
     """The host is up and begins; nothing is loaded or connected yet."""
 
     version: str
@@ -96,8 +97,7 @@ class Starting:
     agent_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class InterpreterChosen:
+class InterpreterChosen(Struct, frozen=True):
     """On which interpreter the agent's code runs, and what was passed over before it."""
 
     path: str
@@ -112,8 +112,7 @@ class InterpreterChosen:
     """What reads an agents-js file that is TypeScript."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerChosen:
+class ServerChosen(Struct, frozen=True):
     """Where the worker will register. `remote` asks for the guard; without `media` jobs join no real room."""
 
     kind: ServerKind
@@ -123,8 +122,7 @@ class ServerChosen:
     media: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRegistered:
+class WorkerRegistered(Struct, frozen=True):
     """The server accepted the registration."""
 
     worker_id: str
@@ -136,8 +134,7 @@ class WorkerRegistered:
     node_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerDisconnected:
+class WorkerDisconnected(Struct, frozen=True):
     """The connection was lost or could not be made. `retry_in_s` is None when nothing will be tried."""
 
     reason: str
@@ -145,30 +142,26 @@ class WorkerDisconnected:
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRefused:
+class WorkerRefused(Struct, frozen=True):
     """The server refuses the credentials; retrying stopped until they change."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSuspect:
+class ConnectionSuspect(Struct, frozen=True):
     """The server did not answer a ping in time (`suspect`), or does again."""
 
     suspect: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LoadMeasured:
+class LoadMeasured(Struct, frozen=True):
     """Load as measured and as told to the server (0…1)."""
 
     measured: float
     reported: float
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationOvertaken:
+class GenerationOvertaken(Struct, frozen=True):
     """A load was given up before its end: a later save, which may have been an undo, made it worthless, or
     agent-tui ends.
     """
@@ -176,16 +169,14 @@ class GenerationOvertaken:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationLoading:
+class GenerationLoading(Struct, frozen=True):
     """A generation begins to load. `cause` names the file whose save caused it, or "start"."""
 
     generation: int
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSteps:
+class LoadSteps(Struct, frozen=True):
     """How long the steps of a load took, in milliseconds, in their order; None for one that there was not."""
 
     seen: float | None = None
@@ -213,8 +204,7 @@ class LoadSteps:
 NO_STEPS = LoadSteps()
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationReady:
+class GenerationReady(Struct, frozen=True):
     """Jobs now start on this generation. `seconds` counts from the save that caused it, if one did."""
 
     generation: int
@@ -234,8 +224,7 @@ class GenerationReady:
     """The generation whose code this is, while that is not what is on disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationFailed:
+class GenerationFailed(Struct, frozen=True):
     """The agent's file does not load; what was current before still is.
 
     `seconds` and `cause` are as in `GenerationReady`.
@@ -252,8 +241,7 @@ class GenerationFailed:
     """Those that it came through, with the one that failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartsFailing:
+class StartsFailing(Struct, frozen=True):
     """No job process of the current generation becomes ready; the next attempt follows in `retry_in_s`.
 
     `failures` counts the attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers
@@ -267,21 +255,18 @@ class StartsFailing:
     accepting: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StartsRecovered:
+class StartsRecovered(Struct, frozen=True):
     """Job processes become ready again, or another generation took over."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchingChanged:
+class WatchingChanged(Struct, frozen=True):
     """Whether saves are loaded. Those of `passed_over` are not: loading rewrites these files."""
 
     paused: bool
     passed_over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessChanged:
+class ProcessChanged(Struct, frozen=True):
     """A process entered a state. The last four say how it ended and are None before."""
 
     id: str
@@ -296,8 +281,7 @@ class ProcessChanged:
     ended_by: EndedBy | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessMeasured:
+class ProcessMeasured(Struct, frozen=True):
     """One sample of a process: MB (2**20 bytes), CPU in percent of one core."""
 
     id: str
@@ -314,16 +298,14 @@ class ProcessMeasured:
     """What counts against the warning level and the limit, as in `MemoryWarned`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPinged:
+class ProcessPinged(Struct, frozen=True):
     """Round trip of the last ping through the child's event loop, by the host's clock, in milliseconds."""
 
     id: str
     ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessBlocked:
+class ProcessBlocked(Struct, frozen=True):
     """A child's event loop does not answer for that many seconds; `stacks` are from that moment.
 
     `where` is the innermost line that it was in (`agent.py:12 in entry`), empty if that is not known.
@@ -337,8 +319,7 @@ class ProcessBlocked:
     stacks: str
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryWarned:
+class MemoryWarned(Struct, frozen=True):
     """A process is over jobMemoryWarnMB, or over jobMemoryLimitMB and ended for it (`over_limit`).
 
     Sizes in MB. `used_mb` is what counts, by `measure` and with what the process has started; so is
@@ -361,8 +342,7 @@ class MemoryWarned:
     uptime_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class OfferReceived:
+class OfferReceived(Struct, frozen=True):
     """The server offers a job."""
 
     job_id: str
@@ -373,8 +353,7 @@ class OfferReceived:
     """The number of the dispatch made here that the job comes from, as in `Dispatched`; 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class OfferAnswered:
+class OfferAnswered(Struct, frozen=True):
     """The one answer that the offer got. `error` says why it was declined when the agent did not say."""
 
     job_id: str
@@ -383,16 +362,14 @@ class OfferAnswered:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobAssigned:
+class JobAssigned(Struct, frozen=True):
     """The server assigned an accepted job to this worker."""
 
     job_id: str
     room: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobStarted:
+class JobStarted(Struct, frozen=True):
     """The job's entry function was called.
 
     `offer_to_entry_ms` counts from the offer's arrival, or from the end of the old process for a job that was
@@ -413,8 +390,7 @@ class JobStarted:
     test_dispatch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class JobConnected:
+class JobConnected(Struct, frozen=True):
     """The agent joined its room, so many milliseconds after its entry function was called.
 
     Without media that is the SDK's own stand-in for a room.
@@ -425,8 +401,7 @@ class JobConnected:
     entry_to_connected_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class JobRestarting:
+class JobRestarting(Struct, frozen=True):
     """A running job ends its process in good order, to run anew on the current generation.
 
     `JobStarted` follows with the same job id and another process, or `JobEnded`.
@@ -439,8 +414,7 @@ class JobRestarting:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(Struct, frozen=True):
     """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none.
 
     `exit_code` and `signal` are its process's, None while that is not known.
@@ -461,8 +435,7 @@ class JobEnded:
     test_dispatch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class JobLost:
+class JobLost(Struct, frozen=True):
     """A dispatch or an accepted offer never became a running job, and why."""
 
     room: str
@@ -471,8 +444,7 @@ class JobLost:
     test_dispatch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatched:
+class Dispatched(Struct, frozen=True):
     """A test dispatch was made from here. Its job's offer, or its loss, may be reported before it."""
 
     room: str
@@ -482,50 +454,43 @@ class Dispatched:
     """Its number, from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionsChanged:
+class OptionsChanged(Struct, frozen=True):
     """Options that changed while running: seed's name → (old, new), secrets masked."""
 
     changes: dict[str, tuple[OptionValue, OptionValue]]
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsChanged:
+class SettingsChanged(Struct, frozen=True):
     """The settings as they are from here on: sources, edits and functions of the agent's file, too."""
 
     settings: SettingsView
 
 
-@dataclass(frozen=True, slots=True)
-class TestLoadChanged:
+class TestLoadChanged(Struct, frozen=True):
     """A load of test jobs as it stands: at its start and end, and a few times a second between."""
 
     load: TestLoadView
 
 
-@dataclass(frozen=True, slots=True)
-class SweepStarted:
+class SweepStarted(Struct, frozen=True):
     """A sweep started: nothing is measured yet."""
 
     sweep: SweepView
 
 
-@dataclass(frozen=True, slots=True)
-class SweepProgressed:
+class SweepProgressed(Struct, frozen=True):
     """The sweep has come this far. Only this event carries a run's measures, which may be large."""
 
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class SweepEnded:
+class SweepEnded(Struct, frozen=True):
     """The sweep ended, and its advice is there."""
 
     outcome: SweepOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class LogsAdded:
+class LogsAdded(Struct, frozen=True):
     """Lines with index `first` ≤ i < `end` are in the store; `dropped` lines were lost to overload so far."""
 
     first: int
@@ -533,23 +498,20 @@ class LogsAdded:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """One line that the host says on its own account."""
 
     level: LogLevel
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpListening:
+class HttpListening(Struct, frozen=True):
     """Health and worker information are served here."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """The end began. `jobs` still run; `deadline_s` seconds at most until they are killed."""
 
     reason: str
@@ -559,8 +521,7 @@ class Stopping:
     """In production: how long jobs may go on by themselves; 0 is no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """Everything ended and is reaped."""
 
     reason: str
@@ -610,10 +571,9 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stamped:
+class Stamped(Struct, frozen=True):
     """An event with its place in the stream: `seq` counts from 1 without gaps, `ts` is Unix seconds."""
 
     seq: int
     ts: float
-    event: Event = field(repr=True)
+    event: Event

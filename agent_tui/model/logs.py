@@ -1,11 +1,10 @@
 """Log lines as the front ends see them, and the sink that takes them from children."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
-import msgspec
+from msgspec import Struct, field
 
 
 class LogLevel(IntEnum):
@@ -37,15 +36,14 @@ class LogStream(StrEnum):
     HOST = "host"
 
 
-@dataclass(frozen=True, slots=True)
-class LogSource:
+class LogSource(Struct, frozen=True):
     """Who wrote a line, known by descriptor and never by parsing. The host itself has an empty id."""
 
     process_id: str
     stream: LogStream
 
 
-class LogLine(msgspec.Struct, frozen=True, gc=False):
+class LogLine(Struct, frozen=True, gc=False):
     """One line of one source, already sanitised. `index` counts all lines ever stored, from 0.
 
     The garbage collector does not look at lines: there are 200 000 of them, and none can be in a cycle.
@@ -60,13 +58,12 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     text: str
     """May hold several lines (a traceback); no control characters but the newline."""
     logger: str = ""
-    fields: dict[str, object] = msgspec.field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict)
     generation: int = 0
     """Of the agent's code in that process; 0 where it is of none, as with the host's lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineRecord:
+class LineRecord(Struct, frozen=True):
     """A structured record that a child printed as a line. `ts` is Unix seconds."""
 
     level: LogLevel

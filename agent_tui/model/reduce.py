@@ -1,8 +1,9 @@
 """`reduce(state, stamped event) -> state`: pure, total, and the only way state comes to be."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from agent_tui.model import dispatches
 from agent_tui.model import events as ev

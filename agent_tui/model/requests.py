@@ -1,8 +1,9 @@
 """What a front end may ask for that is not in the state. Each request gets frozen data, or a UserError."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from agent_tui.model.logs import LogLine
 
@@ -15,47 +16,47 @@ class Asks(Generic[A]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogRange:
+class LogRange(Struct, frozen=True):
     """Stored log lines, in order."""
 
     lines: tuple[LogLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JoinLink:
+class JoinLink(Struct, frozen=True):
     """A way into one room. The token opens it: it belongs on the clipboard, never in a log or picture."""
 
     room: str
     url: str
-    token: str = field(repr=False)
-    link: str = field(repr=False)
+    token: str
+    link: str
+
+    def __repr__(self) -> str:
+        return f"JoinLink(room={self.room!r}, url={self.url!r}, …)"
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(Struct, frozen=True):
     """Values of the secret options in clear, by name: those that wait for the next start, else in force."""
 
-    values: Mapping[str, str] = field(repr=False)
+    values: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLogs(Asks[LogRange]):
+class ReadLogs(Struct, Asks[LogRange], frozen=True):
     """The stored lines with first ≤ index < end; those that were evicted are missing at the front."""
 
     first: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class JoinRoom(Asks[JoinLink]):
+class JoinRoom(Struct, Asks[JoinLink], frozen=True):
     """A way for a person into a room."""
 
     room: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSecrets(Asks[Secrets]):
+class ReadSecrets(Struct, Asks[Secrets], frozen=True):
     """The secrets that a form may edit and a screenshot must mask: the state has them masked."""
 
 

@@ -1,15 +1,15 @@
 """The settings in force as front ends show them: plain data, secrets masked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import DefaultsContext, ServerOptions
 from agent_tui.options.resolve import Resolution, resolve
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsView:
+class SettingsView(Struct, frozen=True):
     """The options with their sources, and what was edited."""
 
     resolution: Resolution

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import (
@@ -50,8 +51,7 @@ LIVE_PHASES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(Struct, frozen=True):
     """The registration strip."""
 
     state: Registration = Registration.CONNECTING
@@ -71,8 +71,7 @@ class WorkerView:
     reported_load: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationView:
+class GenerationView(Struct, frozen=True):
     """The current generation, and the last load that failed if nothing good came after it."""
 
     current: int = 0
@@ -97,8 +96,7 @@ class GenerationView:
         return self.failed > 0 and self.failed >= self.current
 
 
-@dataclass(frozen=True, slots=True)
-class StartsView:
+class StartsView(Struct, frozen=True):
     """Starts of job processes that fail in a row; `failures` is 0 while they succeed."""
 
     failures: int = 0
@@ -113,8 +111,7 @@ class StartsView:
         return f"retrying in {left} s" if left > 0 else "retrying"
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRecord:
+class LoadRecord(Struct, frozen=True):
     """One load, good or bad, as the generations page lists it. `ts` is Unix seconds."""
 
     number: int
@@ -134,16 +131,14 @@ class LoadRecord:
     rolled_back_to: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WatchingView:
+class WatchingView(Struct, frozen=True):
     """Whether saves are loaded."""
 
     paused: bool = False
     passed_over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessView:
+class ProcessView(Struct, frozen=True):
     """One row of the process table. Memory in MB, `since` and `started` in Unix seconds."""
 
     id: str
@@ -168,8 +163,7 @@ class ProcessView:
     """MB by the measure that counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobTimes:
+class JobTimes(Struct, frozen=True):
     """When a job came how far, in Unix seconds; None for what did not happen or was not told.
 
     Those of its first process, where it was restarted. `dispatched` is known of dispatches made here.
@@ -185,8 +179,7 @@ class JobTimes:
     ended: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(Struct, frozen=True):
     """One job from its offer on."""
 
     id: str
@@ -217,8 +210,7 @@ class JobView:
     """Its process's when the job ended; a running job's is in `AppState.processes`."""
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchView:
+class DispatchView(Struct, frozen=True):
     """One test dispatch made here, or (`ours` is False) one of somebody else that is known to be lost."""
 
     room: str
@@ -241,8 +233,7 @@ class DispatchView:
         return self.ours and self.job_id is None and not self.lost
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Counts over the whole run."""
 
     dispatched: int = 0
@@ -254,8 +245,7 @@ class Totals:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AppState:
+class AppState(Struct, frozen=True):
     """Everything a front end needs to draw itself from nothing."""
 
     version: str = ""

@@ -1,6 +1,6 @@
 """A bounded history of one figure: old parts get coarser, peaks and the newest value stay."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 POINTS = 120
 """Points of a series at most; when there are more, two become one and the steps double."""
@@ -9,8 +9,7 @@ Point = tuple[float, float]
 """Unix seconds, and the figure from then on."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeSeries:
+class TimeSeries(Struct, frozen=True):
     """The figure over time, oldest first. But for the last one, points are `step` seconds apart or more."""
 
     points: tuple[Point, ...] = ()

@@ -1,8 +1,10 @@
 """Loads of test jobs, sweeps of them, what they measured and the advice drawn from it, as frozen data."""
 
 import math
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Pattern(StrEnum):
@@ -14,8 +16,7 @@ class Pattern(StrEnum):
     RAMP = "ramp"
 
 
-@dataclass(frozen=True, slots=True)
-class TestLoad:
+class TestLoad(Struct, frozen=True):
     """`jobs` test jobs at `rate` a second, each ended after `job_length_s` unless it ends before.
 
     A burst is all at once, whatever the rate; a ramp goes evenly from `rate` to `end_rate`. Raises
@@ -60,8 +61,7 @@ class TestLoad:
         return replace(self, seed=seed)
 
 
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
+class SweepPlan(Struct, frozen=True):
     """What to measure: the load at each of `counts`, `repeat` times with a seed each."""
 
     load: TestLoad
@@ -71,8 +71,7 @@ class SweepPlan:
     """Of the remote server that may be tested on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """At least `share` of the jobs (more, if `above`) enter within `limit_ms` of their dispatch.
 
     Without a limit: find a process warm. A lost job misses every target.
@@ -81,8 +80,18 @@ class Target:
     share: float
     limit_ms: float | None = None
     above: bool = False
-    text: str = field(default="", compare=False)
-    """As it was written."""
+    text: str = ""
+    """As it was written; it makes no difference between two targets."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Target) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[float, float | None, bool]:
+        return self.share, self.limit_ms, self.above
 
     def __str__(self) -> str:
         if self.limit_ms is None:
@@ -102,8 +111,7 @@ class Target:
 # -- measures --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class JobMeasure:
+class JobMeasure(Struct, frozen=True):
     """One test job. Times in ms; None for what did not happen.
 
     `at_s` counts from the start of its run to its dispatch. `wait_ms` is from the accepted offer until a
@@ -127,8 +135,7 @@ class JobMeasure:
         return math.inf if self.dispatch_to_entry_ms is None else self.dispatch_to_entry_ms
 
 
-@dataclass(frozen=True, slots=True)
-class IdleMemory:
+class IdleMemory(Struct, frozen=True):
     """MB of one idle process before the load; None where the system does not tell."""
 
     pid: int
@@ -137,8 +144,7 @@ class IdleMemory:
     pss_mb: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunMeasure:
+class RunMeasure(Struct, frozen=True):
     """One load at one count of idle processes. Times in seconds from its start, unless they say ms."""
 
     num_idle_processes: int
@@ -162,8 +168,7 @@ class RunMeasure:
     """Whether the whole load was run."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepResult:
+class SweepResult(Struct, frozen=True):
     """A whole sweep: what was asked for and what was measured, the runs in the order they were made."""
 
     agent: str
@@ -186,8 +191,7 @@ class SweepResult:
         return tuple(sorted({run.num_idle_processes for run in self.runs if run.jobs}))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One count of the table: latencies from dispatch to entry in ms, memory in MB.
 
     A percentile is None if a lost job would be it. `uss_mb`, `pss_mb` and `rss_mb` are of one idle process,
@@ -215,8 +219,7 @@ class Row:
 # -- advice ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One count that was measured. Shares are from 0 to 1.
 
     `measured` of its jobs hit the target (`interval`: Wilson's, 95 %); the model predicts `predicted`, and
@@ -236,8 +239,7 @@ class Candidate:
     warm_predicted: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(Struct, frozen=True):
     """`count` is None when no count that was measured meets the target. The lines are for people."""
 
     target: Target
@@ -264,8 +266,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """Where a sweep stands. `run` and `jobs` count from 0: how many are finished of `runs` and `jobs_of`."""
 
     phase: Phase
@@ -282,8 +283,7 @@ class Progress:
     """The run whose end this progress reports; only in one progress each."""
 
 
-@dataclass(frozen=True, slots=True)
-class TestLoadView:
+class TestLoadView(Struct, frozen=True):
     """A load as it stands. `counts` are the values of numIdleProcesses, from which second on each."""
 
     measure: RunMeasure
@@ -302,16 +302,14 @@ class TestLoadView:
         return f"load {made}/{self.measure.load.jobs}"
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierSweep:
+class EarlierSweep(Struct, frozen=True):
     """The table of the last sweep of the same agent with the same load. `started` is Unix seconds."""
 
     started: float
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SweepOutcome:
+class SweepOutcome(Struct, frozen=True):
     """How a sweep ended."""
 
     ended: str = ""
@@ -325,8 +323,7 @@ class SweepOutcome:
     """Why there are no files of what was measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepView:
+class SweepView(Struct, frozen=True):
     """A sweep as it stands: it runs, until there is advice too, or has an outcome."""
 
     plan: SweepPlan
@@ -345,8 +342,7 @@ class SweepView:
         return None if self.outcome is None else self.outcome.advice
 
 
-@dataclass(frozen=True, slots=True)
-class TuningView:
+class TuningView(Struct, frozen=True):
     """The last load and the last sweep; one of them may be running."""
 
     load: TestLoadView | None = None

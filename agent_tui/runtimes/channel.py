@@ -7,7 +7,9 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent_tui.model.child import FromChild, ToChild
 from agent_tui.model.codec import Codec, case_of
@@ -89,8 +91,8 @@ def _plain(value: object, job_view: JobView, name: str = "") -> object:
         return job_view(value) if name == "job" else base64.b64encode(value).decode("ascii")
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name), job_view, f.name) for f in fields(value)}
+    if isinstance(value, Struct):
+        return {name: _plain(getattr(value, name), job_view, name) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(each, job_view) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Any
+
+from msgspec.structs import fields
 
 from agent_tui.model.tuning import Advice, Row
 from agent_tui.tuning.results import Change

@@ -6,18 +6,16 @@ import io
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+
+from msgspec import ValidationError, convert, to_builtins
+from msgspec.structs import asdict, fields
 
 from agent_tui.files import replace_file, user_folder
 from agent_tui.model.tuning import (
     Advice,
-    IdleMemory,
-    JobMeasure,
-    Pattern,
     Row,
-    RunMeasure,
     SweepResult,
     TestLoad,
 )
@@ -78,45 +76,20 @@ def earlier(place: Path, before: float | None = None) -> list[SweepResult]:
 
 def to_form(result: SweepResult, advice: Advice | None = None) -> dict[str, Any]:
     """Return a sweep as data for JSON."""
-    form = {"version": VERSION, **asdict(result), "rows": [asdict(each) for each in rows(result)]}
+    form = {"version": VERSION, **to_builtins(result), "rows": [asdict(each) for each in rows(result)]}
     if advice is not None:
         form["advice"] = advice_form(advice)
     return form
 
 
 def from_form(form: Mapping[str, Any]) -> SweepResult:
-    """Return the sweep of `to_form`'s data. Raises ValueError, TypeError, or KeyError for other data."""
+    """Return the sweep of `to_form`'s data. Raise ValueError for other data."""
     if form["version"] != VERSION:
         raise ValueError(f"unknown version {form['version']}")
-    return SweepResult(
-        form["agent"],
-        form["agent_name"],
-        form["started"],
-        _load(form["load"]),
-        tuple(form["counts"]),
-        form["repeat"],
-        tuple(map(_run, form["runs"])),
-        form["ended"],
-    )
-
-
-def _load(form: Mapping[str, Any]) -> TestLoad:
-    return TestLoad(**{**form, "pattern": Pattern(form["pattern"])})
-
-
-def _run(form: Mapping[str, Any]) -> RunMeasure:
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in form.items()
-        if name not in ("load", "jobs", "memory", "idle")
-    }
-    return RunMeasure(
-        **plain,
-        load=_load(form["load"]),
-        jobs=tuple(JobMeasure(**each) for each in form["jobs"]),
-        memory=tuple(IdleMemory(**each) for each in form["memory"]),
-        idle=tuple((at, count) for at, count in form["idle"]),
-    )
+    try:
+        return convert(form, SweepResult)
+    except ValidationError as error:
+        raise ValueError(str(error)) from None
 
 
 def rows_to_csv(table: Iterable[Row]) -> str:

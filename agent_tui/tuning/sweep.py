@@ -7,7 +7,9 @@ value at the end.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd

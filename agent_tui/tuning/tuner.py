@@ -4,8 +4,9 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine

@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.config import RunConfig

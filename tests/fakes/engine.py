@@ -1,8 +1,9 @@
 """An engine without processes or servers: tests publish its events and see the commands it got."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.engine import Handler

@@ -58,6 +58,8 @@ def texts_in(value: Any) -> list[str]:
         return [text for pair in value.items() for each in pair for text in texts_in(each)]
     if isinstance(value, (list, tuple, set, frozenset)):
         return [text for each in value for text in texts_in(each)]
+    if isinstance(value, msgspec.Struct):
+        return [text for name in value.__struct_fields__ for text in texts_in(getattr(value, name))]
     if dataclasses.is_dataclass(value):
         return [text for field in dataclasses.fields(value) for text in texts_in(getattr(value, field.name))]
     return []

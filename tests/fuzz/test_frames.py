@@ -1,13 +1,13 @@
 """2 000 mutated frames at each place where bytes of others come in (AGENT_TUI_FUZZ_FRAMES, …_SEED)."""
 
 import asyncio
-import dataclasses
 import types
 import typing
 from collections import Counter
 from typing import Any, get_args
 
 import aiohttp
+import msgspec
 import pytest
 from livekit.protocol import agent, models
 
@@ -141,9 +141,9 @@ async def test_at_the_local_server() -> None:
 def example(hint: Any) -> Any:
     """A plain value of that type, as a child would write it."""
     origin, arguments = typing.get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         hints = typing.get_type_hints(hint)
-        return {field.name: example(hints[field.name]) for field in dataclasses.fields(hint)}
+        return {name: example(hints[name]) for name in hint.__struct_fields__}
     if origin in (types.UnionType, typing.Union):
         return example(arguments[0])
     if origin is tuple:

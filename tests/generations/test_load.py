@@ -1,10 +1,11 @@
 """Loading beside what serves, the start method, and the switch, over scripted children."""
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.generations.generation import Cause, Source, choose
 from agent_tui.generations.history import Loaded
@@ -294,7 +295,9 @@ async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(
             await w.loader.load(source, Cause("start"), quiet_now())
         assert w.told(GenerationOvertaken) == [GenerationOvertaken(1)]
         assert not w.switches
-        loaded = await w.loader.load(replace(source, accept_new=True), Cause("start"), quiet_now())
+        loaded = await w.loader.load(
+            dataclasses.replace(source, accept_new=True), Cause("start"), quiet_now()
+        )
         assert loaded.good
         assert loaded.snapshot.modules.keys() == {str(agent), str(helper)}
 

@@ -5,10 +5,10 @@ import itertools
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.generations import control, reloader
 from agent_tui.generations.reloader import OVERTAKEN, FlapDetector, Reloader

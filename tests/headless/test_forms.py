@@ -1,11 +1,11 @@
 """The JSON object and the line of each event, and its row in docs/headless.md."""
 
-import dataclasses
 import json
 import re
 import typing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent_tui.headless import jsonl, lines
@@ -70,7 +70,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.TestLoadChanged(TestLoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)),
     ev.SweepStarted(SWEEP),
     ev.SweepProgressed(SWEEP.progress),
-    ev.SweepProgressed(dataclasses.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),
+    ev.SweepProgressed(msgspec.structs.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),
     ev.SweepEnded(SweepOutcome()),
 )
 """These events have no line and no JSON object."""
@@ -155,7 +155,7 @@ def test_every_documented_event_exists() -> None:
 
 def test_the_steps_of_a_load_and_a_roll_back() -> None:
     steps = ev.LoadSteps(seen=12.3456, read=0.0, load=9.0)
-    ready = dataclasses.replace(READY, steps=steps, rolled_back_to=4)
+    ready = msgspec.structs.replace(READY, steps=steps, rolled_back_to=4)
     body = jsonl.event(ready)
     assert body is not None
     assert list(body["steps"].items()) == [("seen", 12.35), ("read", 0.0), ("load", 9.0)]
@@ -183,8 +183,8 @@ def test_only_a_blank_that_ended_by_itself_has_a_line() -> None:
     became = ev.ProcessChanged(
         "k1", 7, ProcessKind.BLANK, ev.ProcessState.ENDED, 0, None, "became p1", ended_by=ev.EndedBy.ORDER
     )
-    died = dataclasses.replace(became, reason="exited with code 1", exit_code=1, ended_by=ev.EndedBy.EXIT)
-    ready = dataclasses.replace(became, state=ev.ProcessState.IDLE, reason=None, ended_by=None)
+    died = msgspec.structs.replace(became, reason="exited with code 1", exit_code=1, ended_by=ev.EndedBy.EXIT)
+    ready = msgspec.structs.replace(became, state=ev.ProcessState.IDLE, reason=None, ended_by=None)
     shown = [lines.to_line(ev.Stamped(1, 0.0, each)) for each in (became, ready, died)]
     assert shown[:2] == [None, None]
     assert str(shown[2]).endswith("blank process k1 (pid 7) ended: exited with code 1")

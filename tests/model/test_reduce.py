@@ -1,8 +1,8 @@
 """The reducer: the state depends only on the events, and no event makes it raise."""
 
-import dataclasses
 import typing
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,13 +41,13 @@ def process(id: str, state: ev.ProcessState, **more: typing.Any) -> ev.ProcessCh
 def test_any_stream_reduces_and_equal_streams_give_equal_states(stream: list[ev.Event]) -> None:
     first = run(*stream)
     assert repr(first) == repr(run(*stream))  # a NaN does not equal itself
-    assert all(field.name in dir(first) for field in dataclasses.fields(AppState))
+    assert all(name in dir(first) for name in AppState.__struct_fields__)
 
 
 def test_every_event_is_a_separate_class() -> None:
     kinds = typing.get_args(ev.Event)
     assert len(set(kinds)) == len(kinds)
-    assert all(dataclasses.is_dataclass(kind) for kind in kinds)
+    assert all(issubclass(kind, msgspec.Struct) for kind in kinds)
 
 
 def test_registration_and_its_failures() -> None:
@@ -71,7 +71,7 @@ def test_registration_and_its_failures() -> None:
 
 def test_a_registration_that_replaces_another_is_no_reconnect() -> None:
     first = ev.WorkerRegistered("AW_1", "ws://x", ev.ServerKind.EMBEDDED, "1.13.5", "bob")
-    renamed = dataclasses.replace(first, worker_id="AW_2", agent_name="alice")
+    renamed = msgspec.structs.replace(first, worker_id="AW_2", agent_name="alice")
     for between in ((), (ev.ConnectionSuspect(suspect=True),)):
         worker = run(first, *between, renamed).worker
         assert (worker.state, worker.agent_name, worker.reconnects) == ("registered", "alice", 0)
@@ -86,7 +86,7 @@ def test_a_failed_load_keeps_the_current_generation_and_a_good_one_clears_the_er
     failed = ev.GenerationFailed(2, "SyntaxError", "agent.py", 3, "Traceback…")
     state = run(ready, failed)
     assert (state.generation.current, state.generation.failed, state.generation.line) == (1, 2, 3)
-    assert run(ready, failed, dataclasses.replace(ready, generation=3)).generation.failed == 0
+    assert run(ready, failed, msgspec.structs.replace(ready, generation=3)).generation.failed == 0
 
 
 def test_the_first_generation_may_be_ready_after_a_save_started_loading() -> None:
@@ -110,11 +110,11 @@ def test_the_first_generation_may_be_ready_after_a_save_started_loading() -> Non
 
 def test_a_roll_back_lasts_until_the_next_good_load() -> None:
     ready = ev.GenerationReady(1, None, "start", "native", None, ev.StartMethod.SPAWN)
-    back = dataclasses.replace(ready, generation=3, cause="roll back to 1", rolled_back_to=1)
+    back = msgspec.structs.replace(ready, generation=3, cause="roll back to 1", rolled_back_to=1)
     state = run(ready, back, ev.GenerationFailed(4, "SyntaxError", None, None, ""))
     assert state.generation.rolled_back_to == 1
     assert [each.rolled_back_to for each in state.loads] == [0, 1, 0]
-    state = run(dataclasses.replace(ready, generation=5), state=state)
+    state = run(msgspec.structs.replace(ready, generation=5), state=state)
     assert state.generation.rolled_back_to == 0
 
 
@@ -190,7 +190,7 @@ def test_a_restart_keeps_the_first_times_and_connects_once() -> None:
     )
     job = state.jobs["AJ_1"]
     assert job.process_id == "p2"
-    assert job.times == dataclasses.replace(begun.jobs["AJ_1"].times, connected=104.0)
+    assert job.times == msgspec.structs.replace(begun.jobs["AJ_1"].times, connected=104.0)
 
 
 def test_a_job_whose_process_died_before_its_entry_is_launched_again() -> None:
@@ -226,7 +226,7 @@ def test_an_ended_job_keeps_its_end_and_memory_after_its_process_is_forgotten() 
         ),
     )
     assert state.processes["p1"].ended_by is ev.EndedBy.SIGNAL
-    forgotten = dataclasses.replace(state, processes={})
+    forgotten = msgspec.structs.replace(state, processes={})
     for each in (state, forgotten):
         job = each.jobs["AJ_1"]
         assert each.memory_of(job).points == ((104.0, 95.0), (105.0, 96.0))

@@ -45,7 +45,7 @@ def test_every_message_to_a_child_is_one_line_of_ascii() -> None:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
         assert line.isascii()
-        assert set(json.loads(line)["value"]) == set(type(message).__dataclass_fields__)
+        assert set(json.loads(line)["value"]) == set(type(message).__struct_fields__)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Which runtime an agent file is for."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model.child import Failed
 from agent_tui.model.errors import ExitCode, UserError

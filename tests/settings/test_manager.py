@@ -1,11 +1,11 @@
 """The settings in force: checked, pushed to their owners, and taken back as a whole."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError

@@ -1,6 +1,6 @@
 """Loads of an agent's code, a diff and hostile text, for the tests of the generations page."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import AppState
@@ -31,7 +31,7 @@ def text(lines: tuple[Line, ...]) -> str:
 
 
 def ready(number: int, **more: object) -> ev.GenerationReady:
-    return replace(histories.READY, generation=number, **more)  # type: ignore[arg-type]
+    return replace(histories.READY, generation=number, **more)
 
 
 def state_of(*events: ev.Event) -> AppState:

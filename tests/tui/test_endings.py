@@ -1,9 +1,9 @@
 """Words for every way to end, and the place in the code at which a job failed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import EndedBy, JobStatus, ProcessState
@@ -16,7 +16,7 @@ PROCESS = ProcessView("p1", 8, ProcessKind.JOB, ProcessState.ENDED, 1, 0.0, 1.0,
 
 
 def ended(by: EndedBy, status: JobStatus = JobStatus.FAILED, **more: int) -> JobView:
-    return replace(RUNNING, phase=JobPhase.ENDED, status=status, ended_by=by, **more)  # type: ignore[arg-type]
+    return replace(RUNNING, phase=JobPhase.ENDED, status=status, ended_by=by, **more)
 
 
 def test_every_way_to_end_looks_different() -> None:
@@ -44,7 +44,7 @@ def test_every_way_to_end_looks_different() -> None:
     ],
 )
 def test_a_process_by_what_ended_it(by: EndedBy | None, more: dict[str, int], text: str) -> None:
-    assert process_ended(replace(PROCESS, ended_by=by, **more), None).text == text  # type: ignore[arg-type]
+    assert process_ended(replace(PROCESS, ended_by=by, **more), None).text == text
 
 
 def test_a_process_that_went_in_order_shows_its_jobs_end_if_that_was_its_last() -> None:

@@ -1,9 +1,9 @@
 """The two lines on top, as text and as a widget."""
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 

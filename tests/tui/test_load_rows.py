@@ -1,8 +1,7 @@
 """What is told of each load: rows, facts, steps, diffs and failures. No screen."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind

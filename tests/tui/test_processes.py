@@ -1,8 +1,7 @@
 """The process table: rows, columns, the cursor that stays with its process."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev

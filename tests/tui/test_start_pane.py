@@ -1,8 +1,7 @@
 """The pane that says what is waited for and what to do."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static

@@ -1,9 +1,9 @@
 """What the tuning page says, as text: figures, tables, curves, at every width and with hostile names."""
 
-import dataclasses
 import functools
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model.tuning import (
     Advice,
@@ -97,7 +97,7 @@ def test_arrivals_are_counted_in_pieces_that_fit() -> None:
     size, steps = live_rows.arrivals(live())
     assert size == 1.0
     assert sum(value for at, value in dict(steps).items() if at % 1 == 0) >= 6
-    assert live_rows.arrivals(dataclasses.replace(live(), elapsed_s=600.0))[0] == 10.0
+    assert live_rows.arrivals(replace(live(), elapsed_s=600.0))[0] == 10.0
 
 
 def test_the_pictures_tell_of_the_change_and_of_warm_and_cold() -> None:
@@ -123,7 +123,7 @@ def advice_for(target: Target) -> Advice:
 def sweep_view(
     *, target: Target = TARGET, running: bool = False, before: bool = True, ended: str = ""
 ) -> SweepView:
-    result = dataclasses.replace(sweep_of(LOAD), ended=ended)
+    result = replace(sweep_of(LOAD), ended=ended)
     return SweepView(
         SweepPlan(LOAD, result.counts),
         target,
@@ -162,20 +162,16 @@ def test_columns_that_have_nothing_to_say_are_not_there() -> None:
     assert not {"lost", "p95 spread", "Δp95 before"} & set(names)
     run = view.result.runs[0]
     jobs = (*run.jobs, JobMeasure("gone", 1.0, lost="no"))
-    lost = dataclasses.replace(view.result, runs=(dataclasses.replace(run, jobs=jobs),))
-    full = dataclasses.replace(
-        view, result=lost, before=BEFORE, plan=dataclasses.replace(view.plan, repeat=2)
-    )
+    lost = replace(view.result, runs=(replace(run, jobs=jobs),))
+    full = replace(view, result=lost, before=BEFORE, plan=replace(view.plan, repeat=2))
     assert len(sweep_rows.columns(full, 200)) == len(sweep_rows.COLUMNS)
 
 
 def test_the_spread_is_that_of_the_repeats() -> None:
     once = sweep_view()
     assert sweep_rows.spread(once, 4) == "–"
-    slower = dataclasses.replace(sweep_of(LOAD, base_ms=9.0).runs[-1], repeat=1)
-    twice = dataclasses.replace(
-        once, result=dataclasses.replace(once.result, runs=(*once.result.runs, slower))
-    )
+    slower = replace(sweep_of(LOAD, base_ms=9.0).runs[-1], repeat=1)
+    twice = replace(once, result=replace(once.result, runs=(*once.result.runs, slower)))
     assert sweep_rows.spread(twice, 4) == "5.0…9.0"
 
 
@@ -197,19 +193,15 @@ def test_what_it_waits_for_is_said() -> None:
     assert sweep_rows.progress_text(settling, 1) == "makes 2 processes idle: 1 of 2 processes idle"
     running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)
     assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs are over"
-    assert "5/10 runs" in text(
-        sweep_rows.head(dataclasses.replace(sweep_view(running=True), progress=running))
-    )
+    assert "5/10 runs" in text(sweep_rows.head(replace(sweep_view(running=True), progress=running)))
 
 
 def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
     view = sweep_view(ended="cancelled")
-    runs = (*view.result.runs[:-1], dataclasses.replace(view.result.runs[-1], complete=False))
-    view = dataclasses.replace(view, result=dataclasses.replace(view.result, runs=runs))
+    runs = (*view.result.runs[:-1], replace(view.result.runs[-1], complete=False))
+    view = replace(view, result=replace(view.result, runs=runs))
     assert "4/5 runs  ■ ended early: cancelled" in text(sweep_rows.head(view))
-    lost = dataclasses.replace(
-        sweep_view(), outcome=SweepOutcome(trouble="the first job was lost: no worker")
-    )
+    lost = replace(sweep_view(), outcome=SweepOutcome(trouble="the first job was lost: no worker"))
     assert "could not begin: the first job was lost" in text(sweep_rows.head(lost))
 
 
@@ -217,8 +209,8 @@ def test_the_histogram_counts_every_job_and_the_lost_ones() -> None:
     view = sweep_view()
     run = view.result.runs[0]
     jobs = (*run.jobs[:-1], JobMeasure("gone", 1.0, lost="no"))
-    result = dataclasses.replace(view.result, runs=(dataclasses.replace(run, jobs=jobs),))
-    title, *bars = sweep_rows.bar_lines(dataclasses.replace(view, result=result), 0, 72)
+    result = replace(view.result, runs=(replace(run, jobs=jobs),))
+    title, *bars = sweep_rows.bar_lines(replace(view, result=result), 0, 72)
     assert "0 idle: 40 jobs" in text((title,))
     assert sum(int(text((line,)).split()[-1]) for line in bars) == 40
     assert text((bars[-1],)).split()[0] == "lost"
@@ -248,17 +240,17 @@ def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
 
 
 def test_text_from_outside_is_one_line_of_text() -> None:
-    view = dataclasses.replace(
+    view = replace(
         sweep_view(ended=HOSTILE),
         outcome=SweepOutcome(HOSTILE, files=(HOSTILE,)),
-        target=dataclasses.replace(TARGET, text=HOSTILE),
+        target=replace(TARGET, text=HOSTILE),
         progress=Progress(Phase.SETTLING, 5, 40, waits_for=HOSTILE),
     )
     said = text(
         (
             *sweep_rows.lines(view, 2, 1, 116, 40),
-            *sweep_rows.head(dataclasses.replace(view, outcome=SweepOutcome(trouble=HOSTILE))),
-            *sweep_rows.head(dataclasses.replace(view, outcome=None)),
+            *sweep_rows.head(replace(view, outcome=SweepOutcome(trouble=HOSTILE))),
+            *sweep_rows.head(replace(view, outcome=None)),
             *live_rows.lines(live(ended=HOSTILE), 116, 40),
         )
     )

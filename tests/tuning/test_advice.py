@@ -1,8 +1,7 @@
 """Advice: the smallest count that is enough by measurement and model, or none."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model.tuning import Candidate, JobMeasure, Pattern, SweepResult, TestLoad
 from agent_tui.tuning.advice import advise, choose, confidence, model_error

@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from agent_tui.model.tuning import JobMeasure, Row, TestLoad
 from agent_tui.tuning import store

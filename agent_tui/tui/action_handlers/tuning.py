@@ -1,8 +1,9 @@
 """Loads, sweeps, advice, and the count of idle processes."""
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
