@@ -170,7 +170,7 @@ async def test_doctor_passes_for_the_example(tmp_path: Path) -> None:
         assert (code, err) == (0, "")
         found = findings(out)
         assert {each["level"] for each in found.values()} == {"good"}
-        assert "takes the credentials; LiveKit 1." in found["server"]["text"]
+        assert "accepts the credentials; LiveKit 1." in found["server"]["text"]
         assert set(found) == {
             *("interpreter", "agent", "options", "server", "clock", "port", "dispatch", "saves"),
         }
