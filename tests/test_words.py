@@ -49,17 +49,6 @@ PHRASES = {
 
 EXCUSED: dict[str, int] = {
     "agent_tui/logs/redactor.py": 1,
-    "agent_tui/model/capacity.py": 1,
-    "agent_tui/model/child.py": 8,
-    "agent_tui/model/codec.py": 1,
-    "agent_tui/model/commands.py": 10,
-    "agent_tui/model/dispatches.py": 2,
-    "agent_tui/model/errors.py": 1,
-    "agent_tui/model/events.py": 14,
-    "agent_tui/model/reduce.py": 5,
-    "agent_tui/model/signing.py": 1,
-    "agent_tui/model/state.py": 4,
-    "agent_tui/model/tuning.py": 5,
     "agent_tui/tui/action_handlers/tuning.py": 1,
     "agent_tui/tui/actions.py": 6,
     "agent_tui/tui/app.py": 6,

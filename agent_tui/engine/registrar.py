@@ -229,7 +229,7 @@ class Registrar:
                 self._emit(ev.ConnectionSuspect(suspect=isinstance(event, Suspect)))
             case LoadReported(measured=measured, reported=reported):
                 self._reported_load = reported
-                self._emit(ev.LoadMeasured(measured, reported))
+                self._emit(ev.WorkerLoadMeasured(measured, reported))
             case _:
                 pass
 

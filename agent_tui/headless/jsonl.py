@@ -61,7 +61,7 @@ def _mb(value: float | None) -> float | None:
 
 def _steps(steps: ev.LoadSteps) -> dict[str, float]:
     """Return ms by step, in order, without steps that did not happen."""
-    return {name: round(ms, 2) for name, ms in steps.taken}
+    return {name: round(ms, 2) for name, ms in steps.measured}
 
 
 def _process(e: ev.ProcessChanged) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""When a worker is offered nothing, for its load's sake."""
+"""When a worker's load keeps it from getting offers."""
 
 TARGET_LOAD = 0.7
-"""From here on a server passes a lone worker by, whatever its status (worker-protocol §6.1)."""
+"""At this load a server ignores its only worker, regardless of its status (worker-protocol §6.1)."""
 
 
 def is_full(measured: float, threshold: float) -> bool:
-    """Whether a worker tells the server that it is full: from `loadThreshold` on."""
+    """Return whether a worker reports to the server that it is full: from `loadThreshold` on."""
     return measured >= threshold

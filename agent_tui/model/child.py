@@ -1,7 +1,8 @@
-"""What the host and a child process say to each other, whatever language the child is written in.
+"""The messages between the host and a child process, in any language.
 
-A runtime (`agent_tui.runtimes`) starts children and speaks their channel; the pool and the job manager know
-only the types here. Nothing in them is Python's: a child may have no fork, no stacks, one measure of memory.
+A runtime (`agent_tui.runtimes`) starts children and implements their channel. The pool and the job manager
+use only these types. Nothing here is specific to Python: a child may have no fork, no stacks, one measure of
+memory.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,7 @@ from msgspec import Struct, field
 
 
 class ProcessKind(StrEnum):
-    """What a process is there for; only a `job` process is ever idle."""
+    """The purpose of a process. Only `job` processes are ever idle."""
 
     JOB = "job"
     CONTROL = "control"
@@ -20,11 +21,11 @@ class ProcessKind(StrEnum):
     BASE = "base"
     INFERENCE = "inference"
     BLANK = "blank"
-    """A Node process with the SDK loaded that has not been given a file yet."""
+    """A Node process that has loaded the SDK, but has no file yet."""
 
 
 class MemoryMeasure(StrEnum):
-    """Which figure of memory counts against a limit: the SDKs differ (livekit-agents.md §1.2)."""
+    """The memory figure that limits apply to; the SDKs differ (livekit-agents.md §1.2)."""
 
     RSS = "rss"
     USS = "uss"
@@ -32,19 +33,19 @@ class MemoryMeasure(StrEnum):
 
 
 class ChildTraits(Struct, frozen=True):
-    """What a kind of child can do; the parts that use it ask here and never for the runtime's name."""
+    """What a child can do. Callers check these traits, never the name of the runtime."""
 
     stacks: bool
-    """It can print its own stacks on request."""
+    """Whether it can return its stacks on request."""
     reports_loading: bool
-    """It says when it starts to load the user's file (`Loading`), so that the SDK's import is not counted."""
+    """Whether it reports the start of loading the file (`Loading`), so that the SDK's import does not count."""
     memory: MemoryMeasure = MemoryMeasure.RSS
     reports_entry: bool = True
-    """It says when the job's entry function is called; without that it counts as called with `StartJob`."""
+    """Whether it reports the call of the entry function; otherwise that counts as called with `StartJob`."""
 
 
 class AcceptArguments(Struct, frozen=True):
-    """How the agent joins the room, as its request function asked. Identity is never empty."""
+    """How the agent joins the room, as its request function requested. `identity` is never empty."""
 
     identity: str
     name: str = ""
@@ -56,13 +57,13 @@ class AcceptArguments(Struct, frozen=True):
 
 
 class Ping(Struct, frozen=True):
-    """Asks the child's event loop for a `Pong` with the same number."""
+    """Ask the child's event loop for a `Pong` with the same number."""
 
     sent_ms: int
 
 
 class StartJob(Struct, frozen=True):
-    """Runs one job in a ready job process. `job` is a serialised `livekit.Job`; times are Unix seconds."""
+    """Run a job in a ready job process. `job` is a serialized `livekit.Job`; times are in Unix seconds."""
 
     job: bytes
     accept: AcceptArguments
@@ -75,43 +76,43 @@ class StartJob(Struct, frozen=True):
     assigned_at: float
     launched_at: float
     debug_port: int = 0
-    """On loopback, where a debugger is waited for before the entry function is called; 0 for none."""
+    """The loopback port on which to wait for a debugger before the entry function; 0 for none."""
 
 
 class Shutdown(Struct, frozen=True):
-    """Asks the child to end in good order: the job leaves its room, callbacks run, the process exits."""
+    """Ask the child to end gracefully: the job leaves its room, callbacks run, the process exits."""
 
     reason: str
 
 
 class DumpStacks(Struct, frozen=True):
-    """Asks for the stacks of all threads, as `Stacks`; answered even when the event loop is blocked."""
+    """Ask for the stacks of all threads, as `Stacks`. Answered even if the event loop is blocked."""
 
 
 class AskRequest(Struct, frozen=True):
-    """Asks the control process to run the agent's request function on an offer."""
+    """Ask the control process to run the agent's request function on an offer."""
 
     job: bytes
-    """Serialised `livekit.Job`."""
+    """A serialized `livekit.Job`."""
     job_id: str
 
 
 class AcceptOutcome(Struct, frozen=True):
-    """Tells the control process what became of an accepted offer; resolves `await req.accept()`."""
+    """Report the outcome of an accepted offer to the control process. Resolves `await req.accept()`."""
 
     job_id: str
     error: str | None = None
-    """None when the job was launched; else why it was not."""
+    """Why the job was not launched; None if it was."""
 
 
 class AskLoad(Struct, frozen=True):
-    """Asks the control process to run the agent's load function. `request_id` comes back in `LoadAnswer`."""
+    """Ask the control process to run the agent's load function. `LoadAnswer` has the same `request_id`."""
 
     request_id: int
 
 
 class ActiveJob(Struct, frozen=True):
-    """One running job as the agent's own code may look at it (`server.active_jobs`)."""
+    """A running job as the agent's code sees it (`server.active_jobs`)."""
 
     job: bytes
     accept: AcceptArguments
@@ -121,7 +122,7 @@ class ActiveJob(Struct, frozen=True):
 
 
 class WorkerLive(Struct, frozen=True):
-    """Live worker data for the control process, sent whenever it changes and before each question."""
+    """The worker's data for the control process, sent at each change and before each request."""
 
     worker_id: str
     active_jobs: tuple[ActiveJob, ...]
@@ -137,7 +138,7 @@ class InferenceRequest(Struct, frozen=True):
 
 
 class InferenceResponse(Struct, frozen=True):
-    """What the inference process answered; `data` is None when it had none."""
+    """The answer of the inference process; `data` is None without a result."""
 
     request_id: str
     data: bytes | None
@@ -145,19 +146,19 @@ class InferenceResponse(Struct, frozen=True):
 
 
 class ImportModules(Struct, frozen=True):
-    """Has a base import more modules of others, one at a time between forks."""
+    """Make a base import more installed modules, one at a time between forks."""
 
     modules: tuple[str, ...]
 
 
 class KeepCode(Struct, frozen=True):
-    """Gives a base what a child compiled."""
+    """Give a base the code that a child compiled."""
 
     modules: tuple[Mapping[str, str], ...]
 
 
 class Tidy(Struct, frozen=True):
-    """Has a base give back the memory that it does not need while it waits."""
+    """Make a base free memory that it does not need while it waits."""
 
 
 ToChild = (
@@ -180,15 +181,15 @@ ToChild = (
 
 
 class Loading(Struct, frozen=True):
-    """The child starts to load the user's file: from here the initialise time-out counts."""
+    """The child starts to load the agent's file. initializeProcessTimeout counts from here."""
 
 
 class Ready(Struct, frozen=True):
-    """A job or inference process is warmed up (prewarm done) and waits."""
+    """A job or inference process is warm (prewarm done)."""
 
 
 class Failed(Struct, frozen=True):
-    """The child could not load or prewarm. `traceback` is text for people, its last line is `error`."""
+    """Loading or prewarm failed. `traceback` is text; its last line is `error`."""
 
     error: str
     traceback: str = ""
@@ -197,18 +198,17 @@ class Failed(Struct, frozen=True):
 
 
 class SetInCode(Struct, frozen=True):
-    """An option's value as the agent's code passed it, and where (`agent.py:12`, or "" if unknown)."""
+    """An option's value as the agent's code passed it, and the line (`agent.py:12`, or "" if unknown)."""
 
     value: object
     where: str
 
 
 class Manifest(Struct, frozen=True):
-    """What loading the agent's file in the control process found.
+    """What the control process found when it loaded the agent's file.
 
-    `options` are those that the agent's code passed, by the seed's name (`numIdleProcesses`) and in the
-    project's units (milliseconds, MB).
-    `functions` is opaque: a job child of the same generation needs it, the host never looks inside.
+    `options` are those that the agent's code passed, by name (`numIdleProcesses`), in ms and MB. `functions`
+    is opaque to the host: job processes of the same generation need it.
     """
 
     runtime: str
@@ -221,47 +221,47 @@ class Manifest(Struct, frozen=True):
     inference_runners: tuple[str, ...]
     functions: str
     files: tuple[str, ...]
-    """Absolute paths of the project's own modules that loading imported."""
+    """Absolute paths of the project's modules that loading imported."""
     load_ms: float
     roots: tuple[str, ...] = ()
-    """Folders in which the project's own modules are looked for (`sys.path`, editable installs)."""
+    """Folders that are searched for the project's modules (`sys.path`, editable installs)."""
     imports: tuple[str, ...] = ()
-    """Modules of others that the project's own code imports, in order."""
+    """Installed modules that the project's code imports, in order."""
     lazy_runners: bool = False
-    """No plugin asked for the runners: their process starts at the first request."""
+    """Whether no plugin requires the runners, so that their process starts at the first request."""
     own_runners: bool = False
-    """Some of the runners are the project's own code, and differ when that does."""
+    """Whether some runners are the project's code, and change with it."""
     function_names: tuple[str, ...] = ()
-    """The file's own functions that an option may name."""
+    """The functions of the file that an option may name."""
 
 
 class Code(Struct, frozen=True):
-    """What the child compiled of the project's own modules; opaque, for `KeepCode`."""
+    """The project's modules as the child compiled them; opaque, for `KeepCode`."""
 
     modules: tuple[Mapping[str, str], ...]
 
 
 class Wants(Struct, frozen=True):
-    """The child makes its own copy of something large that a base could hold for all (`ImportModules`)."""
+    """The child copies something large that a base could load once for all (`ImportModules`)."""
 
     name: str
 
 
 class BaseReport(Struct, frozen=True):
-    """What a base found out about itself."""
+    """What a base reports about itself."""
 
     unsafe: str
     """Why it cannot be forked; empty if it can."""
     module: str
-    """The module that made it so, if one did."""
+    """The module that makes it unsafe; empty if none does."""
     asked: tuple[str, ...]
-    """Environment variables that modules asked for while they were imported (fork.md §4)."""
+    """Environment variables that modules read during their import (fork.md §4)."""
     packages: tuple[str, ...]
-    """Folders of installed packages; a change in them makes the base stale."""
+    """Folders of installed packages. A change in them makes the base stale."""
 
 
 class Imported(Struct, frozen=True):
-    """Answer to `ImportModules`: those that could be imported, and the rest as in `BaseReport`."""
+    """The answer to `ImportModules`: the imported modules, and the other fields as in `BaseReport`."""
 
     modules: tuple[str, ...]
     unsafe: str
@@ -270,7 +270,7 @@ class Imported(Struct, frozen=True):
 
 
 class TemplateReport(Struct, frozen=True):
-    """A template has loaded the file. `unsafe` says why it must not be forked; empty if it may be.
+    """A template has loaded the file. `unsafe` says why it cannot be forked; empty if it can.
 
     `drawn` are the project's lines that drew random values, which are now the same in all jobs.
     """
@@ -281,32 +281,32 @@ class TemplateReport(Struct, frozen=True):
 
 
 class Pong(Struct, frozen=True):
-    """Answer to `Ping`, with its number."""
+    """The answer to `Ping`, with its number."""
 
     sent_ms: int
 
 
 class EntryStarted(Struct, frozen=True):
-    """The job's entry function was called. `at` is Unix seconds by the child's clock."""
+    """The job's entry function was called. `at` is in Unix seconds, by the child's clock."""
 
     at: float
 
 
 class JobConnected(Struct, frozen=True):
-    """The job's agent joined its room. `at` is Unix seconds by the child's clock."""
+    """The agent joined its room. `at` is in Unix seconds, by the child's clock."""
 
     at: float
 
 
 class JobCrashed(Struct, frozen=True):
-    """The job's entry function raised. The child goes on to end in good order."""
+    """The job's entry function raised. The child then ends gracefully."""
 
     error: str
     traceback: str
 
 
 class Exiting(Struct, frozen=True):
-    """The job is over, for this reason; wind-down begins."""
+    """The job ended, for this reason. Its shutdown starts."""
 
     reason: str
 
@@ -320,22 +320,22 @@ class ShuttingDown(Struct, frozen=True):
 
 
 class Debugging(Struct, frozen=True):
-    """A debugger attached to (or left) the child: while it is there no watchdog may kill the child."""
+    """A debugger attached to the child, or detached. While it is attached, no watchdog kills the child."""
 
     attached: bool
 
 
 class Stacks(Struct, frozen=True):
-    """Answer to `DumpStacks`."""
+    """The answer to `DumpStacks`."""
 
     text: str
 
 
 class RequestAnswer(Struct, frozen=True):
-    """What the request function decided. Exactly one for each `AskRequest`.
+    """The decision of the request function. Exactly one for each `AskRequest`.
 
-    `accept` is None for a rejection; `terminate` then says that no other worker is to be asked
-    (worker-protocol §6.4). `error` is the text of an exception, or why there was no answer.
+    `accept` is None for a rejection; with `terminate`, the server then asks no other worker (worker-protocol
+    §6.4). `error` is the text of an exception, or why there is no decision.
     """
 
     job_id: str
@@ -345,7 +345,7 @@ class RequestAnswer(Struct, frozen=True):
 
 
 class LoadAnswer(Struct, frozen=True):
-    """What the load function returned, or the text of its exception."""
+    """The result of the load function, or the text of its exception."""
 
     request_id: int
     load: float | None
@@ -379,14 +379,14 @@ FromChild = (
 
 
 class ChildExit(Struct, frozen=True):
-    """How a process ended: its exit code, or the number of the signal that ended it."""
+    """How a process ended: its exit code, or the number of the signal that killed it."""
 
     exit_code: int | None
     signal: int | None = None
 
 
 class Child(Protocol):
-    """One live child process and its channel. Whoever started it must `wait()` for it in the end."""
+    """A running child process and its channel. Its owner must call `wait` in the end."""
 
     @property
     def pid(self) -> int: ...
@@ -395,21 +395,21 @@ class Child(Protocol):
     def traits(self) -> ChildTraits: ...
 
     def send(self, message: ToChild) -> None:
-        """Queues a message; never blocks. Silently dropped when the channel is already closed."""
+        """Queue a message, without blocking. It is dropped if the channel is closed."""
         ...
 
     def receive(self) -> Awaitable[FromChild | None]:
-        """The next message, or None when the channel closed. One caller at a time."""
+        """Return the next message, or None if the channel is closed. One caller at a time."""
         ...
 
     def kill(self) -> None:
-        """SIGKILL to the child's whole process group. Safe to call again, and after the end."""
+        """Send SIGKILL to the child's process group. May be called again, and after the end."""
         ...
 
     def wait(self) -> Awaitable[ChildExit]:
-        """Waits for the process to be gone, reaps it and releases every descriptor. Can be called again."""
+        """Wait until the process has ended, reap it, and close its descriptors. May be called again."""
         ...
 
 
 Launch = Callable[[ProcessKind, str], Awaitable[Child]]
-"""Starts a child of one generation, by its kind and id; it loads at once. Raises OSError."""
+"""Starts a child of a generation, by kind and id. It loads its code at once. Raises OSError."""

@@ -1,27 +1,27 @@
-"""The clocks, injected everywhere so that tests own time."""
+"""The clocks, injected everywhere so that tests control time."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the project asks of time: a date for people, and a steady count for deadlines."""
+    """The time of day, and steady clocks for deadlines."""
 
     def time(self) -> float:
-        """Seconds since the Unix epoch; may jump."""
+        """Return seconds since the Unix epoch; may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start; never goes back."""
+        """Return seconds since an arbitrary start; never goes back."""
         ...
 
     def boottime(self) -> float:
-        """As `monotonic`, from another start, and counted while the machine sleeps too."""
+        """Return seconds since an arbitrary start, including the time that the machine sleeps."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of the machine."""
 
     def time(self) -> float:
         return time.time()
@@ -34,4 +34,4 @@ class SystemClock:
 
 
 _COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux's CLOCK_MONOTONIC stands still while the machine sleeps, that of macOS does not."""
+"""On Linux, CLOCK_MONOTONIC stops while the machine sleeps; on macOS it does not."""

@@ -1,9 +1,9 @@
-"""One codec for the data that crosses processes: events, commands, requests, answers, what children say.
+"""The codec of all data between processes: events, commands, requests, answers, and messages of children.
 
-The members of a union are told apart by their case, the class's name in snake case. Our own
-processes exchange MessagePack, which carries infinities and bytes. Children write JSON, `{"case":
-…, "value": {…}}` on a line, as agents-js children do (agents-js.md §8), with bytes in base64. Since
-JSON has no infinity, a number that is not finite is `{"$float": "inf"}` there (or `-inf`, `nan`).
+Members of a union are distinguished by their case, the class's name in snake case. Processes of agent-tui
+exchange MessagePack, which has infinities and bytes. Children write JSON, `{"case": …, "value": {…}}` on a
+line, as agents-js children do (agents-js.md §8), with bytes in base64. JSON has no infinity, so a number that
+is not finite is written as `{"$float": "inf"}` (or `-inf`, `nan`).
 """
 
 import functools
@@ -26,19 +26,19 @@ Data = Event | Command | CommandResult | Request | Answer | AppState
 
 
 class CodecError(ValueError):
-    """Bytes that are no message."""
+    """The bytes are not a message."""
 
 
 def case_of(cls: type) -> str:
-    """Return the name of a class in a message: `job_started`."""
+    """Return the name of a class in messages, such as `job_started`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class Codec(Generic[M]):
-    """Encodes and decodes the members of a union. Raises CodecError for what is none of them."""
+    """Encodes and decodes the members of a union. Decoding raises CodecError for anything else."""
 
     def __init__(self, union: Any, **renamed: type) -> None:
-        """`renamed` members have another case than their class's name."""
+        """`renamed` maps cases to members whose case differs from their class's name."""
         usual = {case_of(cls): cls for cls in _members(union) if cls not in renamed.values()}
         self._classes: dict[str, type] = {**usual, **renamed}
         self._cases = {cls: case for case, cls in self._classes.items()}
@@ -66,7 +66,7 @@ class Codec(Generic[M]):
     def decode_json(self, line: bytes) -> M:
         """Return a message from a JSON line. Fields that its class does not have are ignored."""
         try:
-            # msgspec refuses what Python writes for odd texts and floats, such as NaN in a log record.
+            # msgspec refuses some texts and numbers that Python writes, such as NaN in a log record.
             if any(mark in line for mark in (b"$float", b"\\ud", b"NaN", b"Infinity")):
                 raw = json.loads(line, object_hook=_finite_or_not)
                 if b"\\ud" in line:
@@ -93,7 +93,7 @@ _CASE_AND_VALUE = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _FROM_JSON = msgspec.json.Decoder(_Line)
 
 
-@functools.cache  # made when the first such message comes: all of them would cost a start 20 ms
+@functools.cache  # created at the first such message: creating all would delay the start by 20 ms
 def _from_msgpack(cls: type) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(cls)
 
@@ -112,7 +112,7 @@ def _finite_or_not(raw: dict[str, Any]) -> Any:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace half characters (`os.fsdecode` makes them of odd file names), which fit nowhere, by U+FFFD."""
+    """Replace lone surrogates by U+FFFD: `os.fsdecode` creates them, and UTF-8 cannot encode them."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a front end may ask of the engine. Each command gets exactly one `CommandResult`."""
+"""Commands that a front end sends to the engine. Each gets exactly one `CommandResult`."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,21 +9,21 @@ from agent_tui.model.tuning import SweepPlan, Target, TestLoad
 
 
 class DispatchBy(StrEnum):
-    """How a test job comes to be: by the server's own dispatching, or offered to this worker alone."""
+    """How a test job is dispatched: by the server, or simulated: offered to this worker only."""
 
     SERVER = "server"
     SIMULATE = "simulate"
 
 
 class Dispatch(Struct, frozen=True):
-    """Makes test dispatches: CreateDispatch for a named agent, a new room for one without a name.
+    """Make test dispatches: CreateDispatch for a named agent, a new room for one without a name.
 
-    `room` is a prefix when `count` > 1 or empty. On a server that is not local it needs
-    `confirmed_host` to be that server's host.
+    `room` is a prefix if `count` > 1, or generated if empty. On a remote server, `confirmed_host` must be its
+    host.
 
-    Simulated (`by`) the server offers the job to this worker alone, whatever its load. Such a job has no
-    metadata or attributes of its own: both are then those of a pretended participant called `identity`,
-    which makes it a job of type publisher.
+    Simulated (`by`): the server offers the job to this worker only, regardless of its load. Such a job has no
+    metadata and attributes; they become those of a simulated participant named `identity`, which makes it a
+    publisher job.
     """
 
     count: int = 1
@@ -34,43 +34,44 @@ class Dispatch(Struct, frozen=True):
     attributes: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
     length_s: float | None = None
-    """Ends these jobs when they go on for longer; None: as long as test jobs of this run may last."""
+    """End these jobs after this time; None: the limit of this run's test jobs."""
 
 
 class MeasureMemory(Struct, frozen=True):
-    """Reads the memory of all processes now, and in full; `ProcessMeasured` tells of each."""
+    """Measure the memory of all processes now. `ProcessMeasured` reports each."""
 
 
 class EndJob(Struct, frozen=True):
-    """Ends a running job in good order."""
+    """End a running job gracefully."""
 
     job_id: str
     reason: str = "ended by the user"
 
 
 class DumpStacks(Struct, frozen=True):
-    """Asks a process for the stacks of its threads and tasks; the result's text is them."""
+    """Get the stacks of a process's threads and tasks, as the result's text."""
 
     process_id: str
 
 
 class DescribeJob(Struct, frozen=True):
-    """Asks for a job and its token's claims as the server sent them; the result's text holds no secret."""
+    """Get a job and its token's claims as the server sent them, without secrets, as the result's text."""
 
     job_id: str
 
 
 class RestartJob(Struct, frozen=True):
-    """Ends a running job in good order and runs it anew, as the same agent, on the current generation."""
+    """Restart a running job on the current generation: end it gracefully, and start it as the same agent."""
 
     job_id: str
     reason: str = "restarted by the user"
 
 
 class SetOptions(Struct, frozen=True):
-    """Edits options while running, as one step: all are applied or none. Values as typed, by seed's name;
-    None takes an edit back. With `measuring` the values are a sweep's, not the user's: they beat the edits,
-    and neither UndoOptions nor SaveOptions sees them.
+    """Edit options while running, in one step: all are applied, or none.
+
+    Values are as typed, by option name; None reverts an edit. With `measuring`, the values are a sweep's:
+    they override the user's edits, and UndoOptions and SaveOptions ignore them.
     """
 
     values: Mapping[str, str | None]
@@ -78,42 +79,43 @@ class SetOptions(Struct, frozen=True):
 
 
 class UndoOptions(Struct, frozen=True):
-    """Takes the last edits back, as one step."""
+    """Undo the last step of edits."""
 
 
 class SaveOptions(Struct, frozen=True):
-    """Writes the edits to the config file. Secrets become references to variables, unless `clear_secrets`."""
+    """Save the edits to the config file. Secrets become references to variables, unless `clear_secrets`."""
 
     clear_secrets: bool = False
 
 
 class Reload(Struct, frozen=True):
-    """Loads the agent's file again now, changed or not; saves that were passed over count again."""
+    """Reload the agent's file now, changed or not. Files that were ignored are watched again."""
 
 
 class RollBack(Struct, frozen=True):
-    """Loads the code of an earlier generation as a new one; files stay, and the next save or `Reload` loads
-    what is on disk.
+    """Load the code of an earlier generation as a new one.
+
+    Files do not change. The next save, or `Reload`, loads them again.
     """
 
     generation: int
 
 
 class DiffGeneration(Struct, frozen=True):
-    """Asks what changed from the load before, or from `against`; the result's text is a unified diff."""
+    """Get the changes since the previous load, or since `against`, as a unified diff in the result's text."""
 
     number: int
     against: int | None = None
 
 
 class PauseWatching(Struct, frozen=True):
-    """Loads no saves until it is sent again with False; then what changed meanwhile is loaded."""
+    """Pause or resume reloads. On resume, changes since the pause are loaded."""
 
     paused: bool
 
 
 class StartTestLoad(Struct, frozen=True):
-    """Makes the test jobs of a load, each at its time, and measures them. One load or sweep at a time."""
+    """Run a test load: dispatch its jobs, each at its time, and measure them."""
 
     load: TestLoad
     confirmed_host: str = ""
@@ -121,20 +123,20 @@ class StartTestLoad(Struct, frozen=True):
 
 
 class StartSweep(Struct, frozen=True):
-    """Measures the plan's load at each of its counts, then advises the count that meets the target."""
+    """Measure the plan's test load at each count, and advise the smallest count that meets the target."""
 
     plan: SweepPlan
     target: Target
 
 
 class StopTuning(Struct, frozen=True):
-    """Ends the load or sweep that runs, if one does; what was measured is kept."""
+    """End the running test load or sweep, and keep its results."""
 
     reason: str
 
 
 class Stop(Struct, frozen=True):
-    """Ends everything; `kill` skips the good order, `drain` lets running jobs finish first (drainTimeout)."""
+    """End everything. `kill`: not gracefully. `drain`: running jobs finish first (drainTimeout)."""
 
     reason: str
     kill: bool = False
@@ -163,9 +165,9 @@ Command = (
 
 
 class CommandResult(Struct, frozen=True):
-    """What became of a command: one line for people either way. `refused` tells that a guard said no.
+    """The result of a command, with one line of text. `refused`: not allowed, such as on a remote server.
 
-    `dispatches` are the test dispatches that were made, also when others failed: number → room.
+    `dispatches` are the test dispatches that were made (number → room), even if others failed.
     """
 
     ok: bool

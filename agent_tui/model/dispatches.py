@@ -1,8 +1,8 @@
-"""Test dispatches: whether one may be made, and what became of each, as `AppState.dispatches`, oldest first.
+"""Test dispatches: whether one is allowed, and the job or loss of each (`AppState.dispatches`).
 
-The engine decides at the offer which dispatch a job comes from; events carry its number. A dispatch and its
-offer come by different ways (the API's answer, the worker's connection), so either may be reported first, and
-so may its loss.
+The engine decides at the offer which dispatch a job belongs to; events have its number. A dispatch is
+reported by the API's answer, and its offer by the worker's connection, so either may come first, and so may
+its loss.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,13 @@ from agent_tui.model.state import DispatchView, JobView
 DispatchViews = tuple[DispatchView, ...]
 
 KEPT = 200
-"""Dispatches that are remembered; the oldest go first."""
+"""How many dispatches are remembered; the oldest are dropped first."""
 
 
 def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str | None:
-    """Return why this may not be done on that server, or None when it may.
+    """Return why this is not allowed on that server; None if it is.
 
-    A server that is not on this machine may serve other people: nothing is dispatched there unless its host
-    was named.
+    A remote server may serve other people, so nothing is dispatched there unless the user names its host.
     """
     if not server.remote or confirmed_host.strip().lower() == server.host.lower():
         return None
@@ -34,7 +33,7 @@ def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str 
 def made(
     dispatches: DispatchViews, jobs: Mapping[str, JobView], event: Dispatched, ts: float
 ) -> DispatchViews:
-    """After a dispatch was made here: its job or its loss may be known already."""
+    """Return the dispatches after one was made. Its job or loss may already be known."""
     early = _numbered(dispatches, event.test_dispatch)
     if early is not None:
         known = replace(
@@ -49,7 +48,7 @@ def made(
 
 
 def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
-    """After an offer: its dispatch has this job, and is no longer lost if it was."""
+    """Return the dispatches after an offer. Its dispatch has this job, and is no longer lost."""
     dispatch = _numbered(dispatches, event.test_dispatch)
     if dispatch is None:
         return dispatches
@@ -57,7 +56,7 @@ def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
 
 
 def lost(dispatches: DispatchViews, jobs: Mapping[str, JobView], event: JobLost, ts: float) -> DispatchViews:
-    """After a loss. One that belongs to nothing known is kept too: somebody misses that job."""
+    """Return the dispatches after a loss. A loss without a known dispatch gets its own row."""
     dispatch = _numbered(dispatches, event.test_dispatch)
     if dispatch is not None:
         return _with(dispatches, dispatch, replace(dispatch, lost=event.why))
@@ -72,7 +71,7 @@ def _numbered(dispatches: DispatchViews, number: int) -> DispatchView | None:
 
 
 def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchView:
-    """With a job; what the server called the dispatch of a new room is known from it."""
+    """Return the dispatch with a job. The job has the server's id of the dispatch of a new room."""
     return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
 
 

@@ -1,10 +1,10 @@
-"""Errors that a person caused and can mend: one clear line and an exit code each."""
+"""Errors that the user can fix, each with one line and an exit code."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the command's exit codes mean; a public contract."""
+    """The exit codes of the command (a public contract)."""
 
     OK = 0
     JOB_FAILED = 1
@@ -15,9 +15,9 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """Something to tell the user in one line: what, which value, from where, what to do.
+    """An error for the user in one line: what is wrong, with which value, from where, and what to do.
 
-    `str(error)` is the whole line. `exit_code` is what the command ends with if nothing handles it.
+    `str(error)` is the line. `exit_code` is the command's exit code if nothing handles the error.
     """
 
     def __init__(self, line: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
@@ -30,7 +30,7 @@ class PortBusyError(UserError):
 
 
 class ServerError(UserError):
-    """The server cannot be reached or refuses us."""
+    """The server cannot be reached, or refused the credentials."""
 
     def __init__(self, line: str) -> None:
         super().__init__(line, ExitCode.SERVER)

@@ -1,6 +1,6 @@
-"""What happened, as frozen data: the one stream that both front ends, the reducer and the log of a run read.
+"""Events as frozen data: the one stream that the front ends and the reducer read.
 
-An event says what is so, once, when it became so. The public JSON form is made in `headless/`.
+An event reports one change, once, when it happens. `headless/jsonl.py` formats the public JSON events.
 """
 
 from enum import StrEnum
@@ -16,7 +16,7 @@ from agent_tui.options.declare import OptionValue
 
 
 class ServerKind(StrEnum):
-    """Which server the worker is registered with, as people name it."""
+    """The kind of server that the worker registers with."""
 
     EMBEDDED = "embedded"
     STARTED = "livekit-server"
@@ -25,7 +25,7 @@ class ServerKind(StrEnum):
 
 
 class ProcessState(StrEnum):
-    """A process's life in order; no state is ever gone back to."""
+    """The states of a process, in order. A process never returns to an earlier one."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -43,37 +43,37 @@ class JobStatus(StrEnum):
 
 
 class EndedBy(StrEnum):
-    """What ended a process, or a job and with it its process. The value is how the JSON form names it."""
+    """What ended a process or a job. The values are those of the public JSON field `ended_by`."""
 
     ORDER = "order"
-    """It ended by itself in good order, or as it was asked to."""
+    """It ended gracefully, by itself or on request."""
     CRASH = "crash"
     """The entry function raised."""
     LOADING = "loading"
-    """The file did not load or prewarm failed."""
+    """The file did not load, or prewarm failed."""
     INIT_TIMEOUT = "init_timeout"
     """Loading and prewarm took longer than initializeProcessTimeout."""
     EXIT = "exit"
-    """The process went by itself, with an exit code."""
+    """The process exited by itself, with an exit code."""
     SIGNAL = "signal"
     OUT_OF_MEMORY = "out_of_memory"
-    """The kernel killed it for want of memory."""
+    """The kernel killed it, because the machine ran out of memory."""
     MEMORY_LIMIT = "memory_limit"
-    """It was over jobMemoryLimitMB."""
+    """It used more than jobMemoryLimitMB."""
     UNRESPONSIVE = "unresponsive"
-    """It answered no ping, or did not end when it was asked to, and was killed."""
+    """It was killed, because it did not answer a ping or did not end on request."""
     KILLED = "killed"
-    """Whoever runs agent-tui wanted everything ended at once."""
+    """It was killed, because the user ended agent-tui at once."""
     NO_PROCESS = "no_process"
-    """The process could not be started, or the job got none."""
+    """The process failed to start, or the job got no process."""
     SERVER = "server"
     """The server ended the job."""
     INTERNAL_ERROR = "internal_error"
-    """An error of agent-tui itself ended it."""
+    """An internal error of agent-tui ended it."""
 
 
 class OnReload(StrEnum):
-    """What becomes of a running job when a new generation takes over."""
+    """What happens to running jobs when a new generation becomes current."""
 
     KEEP = "keep"
     RESTART = "restart"
@@ -81,7 +81,7 @@ class OnReload(StrEnum):
 
 
 class StartMethod(StrEnum):
-    """How job processes start: fork of the base, fork of a template, a fresh interpreter, or a blank Node."""
+    """How job processes start: fork of the base or a template, new interpreter, or blank Node process."""
 
     FORK = "fork"
     TEMPLATE = "template"
@@ -90,7 +90,7 @@ class StartMethod(StrEnum):
 
 
 class Starting(Struct, frozen=True):
-    """The host is up and begins; nothing is loaded or connected yet."""
+    """agent-tui starts. Nothing is loaded or connected yet."""
 
     version: str
     agent: str
@@ -98,22 +98,25 @@ class Starting(Struct, frozen=True):
 
 
 class InterpreterChosen(Struct, frozen=True):
-    """On which interpreter the agent's code runs, and what was passed over before it."""
+    """The interpreter that runs the agent's code. `misses` are those that were skipped, with reasons."""
 
     path: str
     version: str
     found_as: str
     misses: tuple[str, ...]
     language: str = "Python"
-    """Or Node."""
+    """Python or Node."""
     package: str = ""
-    """The SDK of an agents-js file: its version and folder."""
+    """The SDK of an agents-js file: version and folder."""
     typescript: str = ""
-    """What reads an agents-js file that is TypeScript."""
+    """What compiles or strips the types of an agents-js file in TypeScript."""
 
 
 class ServerChosen(Struct, frozen=True):
-    """Where the worker will register. `remote` asks for the guard; without `media` jobs join no real room."""
+    """The server that the worker will register with.
+
+    `remote`: test jobs need a confirmation. Without `media`, jobs join no real room.
+    """
 
     kind: ServerKind
     url: str
@@ -135,7 +138,7 @@ class WorkerRegistered(Struct, frozen=True):
 
 
 class WorkerDisconnected(Struct, frozen=True):
-    """The connection was lost or could not be made. `retry_in_s` is None when nothing will be tried."""
+    """The connection was lost, or failed. `retry_in_s` is None if there is no retry."""
 
     reason: str
     retry_in_s: float | None
@@ -143,60 +146,58 @@ class WorkerDisconnected(Struct, frozen=True):
 
 
 class WorkerRefused(Struct, frozen=True):
-    """The server refuses the credentials; retrying stopped until they change."""
+    """The server refused the credentials. There is no retry until they change."""
 
     reason: str
 
 
 class ConnectionSuspect(Struct, frozen=True):
-    """The server did not answer a ping in time (`suspect`), or does again."""
+    """The server did not answer a ping in time (`suspect`), or answers again."""
 
     suspect: bool
 
 
-class LoadMeasured(Struct, frozen=True):
-    """Load as measured and as told to the server (0…1)."""
+class WorkerLoadMeasured(Struct, frozen=True):
+    """The worker's load, as measured and as reported to the server (0…1)."""
 
     measured: float
     reported: float
 
 
 class GenerationOvertaken(Struct, frozen=True):
-    """A load was given up before its end: a later save, which may have been an undo, made it worthless, or
-    agent-tui ends.
-    """
+    """A load was cancelled, because a later save, which may be an undo, overtook it, or agent-tui ends."""
 
     generation: int
 
 
 class GenerationLoading(Struct, frozen=True):
-    """A generation begins to load. `cause` names the file whose save caused it, or "start"."""
+    """A generation starts to load. `cause` is the saved file, or "start"."""
 
     generation: int
     cause: str
 
 
 class LoadSteps(Struct, frozen=True):
-    """How long the steps of a load took, in milliseconds, in their order; None for one that there was not."""
+    """The durations of a load's steps, in ms, in their order. None for a step that did not happen."""
 
     seen: float | None = None
-    """From the save until it was seen."""
+    """From the save until the watch noticed it."""
     read: float | None = None
     """Reading the files."""
     control: float | None = None
-    """Until the control process began to load them."""
+    """Until the control process started to load them."""
     load: float | None = None
     """Loading, in the control process."""
     warm: float | None = None
-    """Until idle processes were warm; the first generation serves before."""
+    """Until idle processes were warm. The first generation serves before that."""
     quiet: float | None = None
-    """Waiting whether a further save follows."""
+    """Waiting for further saves."""
     switch: float | None = None
-    """Taking its options, registering, and the switch."""
+    """Applying its options, registering, and switching."""
 
     @property
-    def taken(self) -> tuple[tuple[str, float], ...]:
-        """Name and milliseconds of those that there were, in order."""
+    def measured(self) -> tuple[tuple[str, float], ...]:
+        """Name and duration (ms) of each step that happened, in order."""
         named = ((each.name, getattr(self, each.name)) for each in fields(self))
         return tuple((name, ms) for name, ms in named if ms is not None)
 
@@ -205,7 +206,7 @@ NO_STEPS = LoadSteps()
 
 
 class GenerationReady(Struct, frozen=True):
-    """Jobs now start on this generation. `seconds` counts from the save that caused it, if one did."""
+    """Jobs now start on this generation. `seconds` since the save that caused it; None without one."""
 
     generation: int
     seconds: float | None
@@ -214,18 +215,18 @@ class GenerationReady(Struct, frozen=True):
     sdk_version: str | None
     start_method: StartMethod
     start_reason: str = ""
-    """Why this start method, for people."""
+    """Why this start method was chosen."""
     load_ms: float = 0.0
-    """How long the agent's own file took to load, in milliseconds."""
+    """How long the agent's file took to load, in ms."""
     changed: tuple[str, ...] = ()
-    """The files that differ from the generation before, deleted ones too."""
+    """The files that differ from the previous generation, deleted ones included."""
     steps: LoadSteps = NO_STEPS
     rolled_back_to: int = 0
-    """The generation whose code this is, while that is not what is on disk."""
+    """The generation whose code this is, while it differs from the disk; 0 otherwise."""
 
 
 class GenerationFailed(Struct, frozen=True):
-    """The agent's file does not load; what was current before still is.
+    """The agent's file failed to load. The current generation stays.
 
     `seconds` and `cause` are as in `GenerationReady`.
     """
@@ -238,14 +239,14 @@ class GenerationFailed(Struct, frozen=True):
     cause: str = ""
     seconds: float | None = None
     steps: LoadSteps = NO_STEPS
-    """Those that it came through, with the one that failed."""
+    """The steps that happened; the last one failed."""
 
 
 class StartsFailing(Struct, frozen=True):
-    """No job process of the current generation becomes ready; the next attempt follows in `retry_in_s`.
+    """No job process of the current generation becomes ready. The next attempt is in `retry_in_s`.
 
-    `failures` counts the attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers
-    are refused until a start succeeds.
+    `failures`: attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers are refused
+    until a start succeeds.
     """
 
     generation: int
@@ -256,18 +257,18 @@ class StartsFailing(Struct, frozen=True):
 
 
 class StartsRecovered(Struct, frozen=True):
-    """Job processes become ready again, or another generation took over."""
+    """Job processes become ready again, or another generation became current."""
 
 
 class WatchingChanged(Struct, frozen=True):
-    """Whether saves are loaded. Those of `passed_over` are not: loading rewrites these files."""
+    """Whether saves reload. Saves of `passed_over` files never do, because loading rewrites these files."""
 
     paused: bool
     passed_over: tuple[str, ...] = ()
 
 
 class ProcessChanged(Struct, frozen=True):
-    """A process entered a state. The last four say how it ended and are None before."""
+    """A process entered a state. The last four fields say how it ended, and are None before."""
 
     id: str
     pid: int | None
@@ -282,33 +283,33 @@ class ProcessChanged(Struct, frozen=True):
 
 
 class ProcessMeasured(Struct, frozen=True):
-    """One sample of a process: MB (2**20 bytes), CPU in percent of one core."""
+    """A measurement of a process: memory in MB (2**20 bytes), CPU in percent of one core."""
 
     id: str
     rss_mb: float
     uss_mb: float | None = None
     pss_mb: float | None = None
     children_mb: float = 0.0
-    """RSS of all that it has started."""
+    """RSS of its child processes."""
     cpu_s: float | None = None
-    """Processor seconds since its start."""
+    """CPU seconds since its start."""
     cpu_pct: float | None = None
-    """Since the sample before; None in the first."""
+    """CPU since the last measurement; None in the first one."""
     used_mb: float | None = None
-    """What counts against the warning level and the limit, as in `MemoryWarned`."""
+    """The figure that warning and limit apply to, as in `MemoryWarned`."""
 
 
 class ProcessPinged(Struct, frozen=True):
-    """Round trip of the last ping through the child's event loop, by the host's clock, in milliseconds."""
+    """The round trip of the last ping through the child's event loop, in ms, by the host's clock."""
 
     id: str
     ms: float
 
 
 class ProcessBlocked(Struct, frozen=True):
-    """A child's event loop does not answer for that many seconds; `stacks` are from that moment.
+    """A child's event loop has not answered for that many seconds. `stacks` were taken at this moment.
 
-    `where` is the innermost line that it was in (`agent.py:12 in entry`), empty if that is not known.
+    `where` is its innermost line (`agent.py:12 in entry`); empty if unknown.
     """
 
     process_id: str
@@ -320,10 +321,10 @@ class ProcessBlocked(Struct, frozen=True):
 
 
 class MemoryWarned(Struct, frozen=True):
-    """A process is over jobMemoryWarnMB, or over jobMemoryLimitMB and ended for it (`over_limit`).
+    """A process uses more than jobMemoryWarnMB, or more than jobMemoryLimitMB and is ended (`over_limit`).
 
-    Sizes in MB. `used_mb` is what counts, by `measure` and with what the process has started; so is
-    `baseline_mb`, from before its first job.
+    Sizes are in MB. `used_mb` is the figure that counts: by `measure`, with child processes. `baseline_mb` is
+    the same figure before its first job.
     """
 
     process_id: str
@@ -338,7 +339,7 @@ class MemoryWarned(Struct, frozen=True):
     baseline_mb: float
     over_limit: bool = False
     children_mb: float = 0.0
-    """RSS of all that the process has started; it counts too."""
+    """RSS of its child processes; included in `used_mb`."""
     uptime_s: float = 0.0
 
 
@@ -350,11 +351,11 @@ class OfferReceived(Struct, frozen=True):
     dispatch_id: str
     generation: int
     test_dispatch: int = 0
-    """The number of the dispatch made here that the job comes from, as in `Dispatched`; 0 for none."""
+    """The number of its test dispatch, as in `Dispatched`; 0 for other jobs."""
 
 
 class OfferAnswered(Struct, frozen=True):
-    """The one answer that the offer got. `error` says why it was declined when the agent did not say."""
+    """The answer to an offer. `error` says why it was declined, unless the agent decided."""
 
     job_id: str
     accepted: bool
@@ -372,9 +373,9 @@ class JobAssigned(Struct, frozen=True):
 class JobStarted(Struct, frozen=True):
     """The job's entry function was called.
 
-    `offer_to_entry_ms` counts from the offer's arrival, or from the end of the old process for a job that was
-    restarted; `dispatch_to_entry_ms` from the dispatch made here (None for a job that somebody else
-    dispatched, and after a restart). Both end at the child's own stamp.
+    `offer_to_entry_ms`: since the offer's arrival; after a restart, since the end of the old process.
+    `dispatch_to_entry_ms`: since the test dispatch; None for other jobs, and after a restart. Both end at the
+    entry, by the child's clock.
     """
 
     job_id: str
@@ -386,15 +387,12 @@ class JobStarted(Struct, frozen=True):
     offer_to_entry_ms: float
     dispatch_to_entry_ms: float | None
     restarts: int = 0
-    """How often the job was restarted before."""
+    """How often the job was restarted."""
     test_dispatch: int = 0
 
 
 class JobConnected(Struct, frozen=True):
-    """The agent joined its room, so many milliseconds after its entry function was called.
-
-    Without media that is the SDK's own stand-in for a room.
-    """
+    """The agent joined its room. On a server without media, that is the SDK's mock room."""
 
     job_id: str
     room: str
@@ -402,22 +400,22 @@ class JobConnected(Struct, frozen=True):
 
 
 class JobRestarting(Struct, frozen=True):
-    """A running job ends its process in good order, to run anew on the current generation.
+    """A running job ends its process gracefully, to restart on the current generation.
 
-    `JobStarted` follows with the same job id and another process, or `JobEnded`.
+    `JobStarted` with the same job id and another process follows, or `JobEnded`.
     """
 
     job_id: str
     room: str
     generation: int
-    """The one that it leaves."""
+    """The generation that it leaves."""
     reason: str
 
 
 class JobEnded(Struct, frozen=True):
-    """An accepted and launched job is over. `seconds` counts from its entry, or from its launch if none.
+    """A launched job ended. `seconds` since its entry, or since its launch without one.
 
-    `exit_code` and `signal` are its process's, None while that is not known.
+    `exit_code` and `signal` are those of its process; None if unknown.
     """
 
     job_id: str
@@ -431,12 +429,12 @@ class JobEnded(Struct, frozen=True):
     exit_code: int | None = None
     signal: int | None = None
     traceback: str = ""
-    """Of what its code raised; its middle is left out where it is long."""
+    """The traceback of what its code raised; the middle of a long one is left out."""
     test_dispatch: int = 0
 
 
 class JobLost(Struct, frozen=True):
-    """A dispatch or an accepted offer never became a running job, and why."""
+    """A dispatch or an accepted offer never became a running job. `why` is the reason."""
 
     room: str
     why: str
@@ -445,7 +443,7 @@ class JobLost(Struct, frozen=True):
 
 
 class Dispatched(Struct, frozen=True):
-    """A test dispatch was made from here. Its job's offer, or its loss, may be reported before it."""
+    """A test dispatch was made. The offer or loss of its job may be reported before this event."""
 
     room: str
     agent_name: str
@@ -455,43 +453,43 @@ class Dispatched(Struct, frozen=True):
 
 
 class OptionsChanged(Struct, frozen=True):
-    """Options that changed while running: seed's name → (old, new), secrets masked."""
+    """Options that changed: name → (old, new), secrets masked."""
 
     changes: dict[str, tuple[OptionValue, OptionValue]]
 
 
 class SettingsChanged(Struct, frozen=True):
-    """The settings as they are from here on: sources, edits and functions of the agent's file, too."""
+    """The settings in effect from now on, with their sources, edits, and functions of the agent file."""
 
     settings: SettingsView
 
 
 class TestLoadChanged(Struct, frozen=True):
-    """A load of test jobs as it stands: at its start and end, and a few times a second between."""
+    """The progress of a test load: at its start and end, and a few times per second between."""
 
     load: TestLoadView
 
 
 class SweepStarted(Struct, frozen=True):
-    """A sweep started: nothing is measured yet."""
+    """A sweep started. Nothing is measured yet."""
 
     sweep: SweepView
 
 
 class SweepProgressed(Struct, frozen=True):
-    """The sweep has come this far. Only this event carries a run's measures, which may be large."""
+    """The progress of a sweep. Only this event has a run's measurements, which can be large."""
 
     progress: Progress
 
 
 class SweepEnded(Struct, frozen=True):
-    """The sweep ended, and its advice is there."""
+    """The sweep ended. Its outcome includes the advice."""
 
     outcome: SweepOutcome
 
 
 class LogsAdded(Struct, frozen=True):
-    """Lines with index `first` ≤ i < `end` are in the store; `dropped` lines were lost to overload so far."""
+    """Lines with `first` ≤ index < `end` were stored. `dropped`: all lines dropped by overload so far."""
 
     first: int
     end: int
@@ -499,30 +497,30 @@ class LogsAdded(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """One line that the host says on its own account."""
+    """A line that agent-tui itself logs."""
 
     level: LogLevel
     text: str
 
 
 class HttpListening(Struct, frozen=True):
-    """Health and worker information are served here."""
+    """The HTTP endpoint listens at this URL."""
 
     url: str
 
 
 class Stopping(Struct, frozen=True):
-    """The end began. `jobs` still run; `deadline_s` seconds at most until they are killed."""
+    """agent-tui ends. `jobs` still run; they are killed after `deadline_s` seconds."""
 
     reason: str
     jobs: int
     deadline_s: float
     drain_s: float | None = None
-    """In production: how long jobs may go on by themselves; 0 is no limit."""
+    """In production: how long jobs may continue, in s; 0 for no limit."""
 
 
 class Stopped(Struct, frozen=True):
-    """Everything ended and is reaped."""
+    """Everything has ended, and all processes are reaped."""
 
     reason: str
 
@@ -535,7 +533,7 @@ Event = (
     | WorkerDisconnected
     | WorkerRefused
     | ConnectionSuspect
-    | LoadMeasured
+    | WorkerLoadMeasured
     | GenerationLoading
     | GenerationOvertaken
     | GenerationReady
@@ -572,7 +570,7 @@ Event = (
 
 
 class Stamped(Struct, frozen=True):
-    """An event with its place in the stream: `seq` counts from 1 without gaps, `ts` is Unix seconds."""
+    """An event with its number in the stream (from 1, without gaps) and its time in Unix seconds."""
 
     seq: int
     ts: float

@@ -1,4 +1,4 @@
-"""Log lines as the front ends see them, and the sink that takes them from children."""
+"""Log lines as front ends get them, and the sink that reads them from children."""
 
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 
 class LogLevel(IntEnum):
-    """Levels in rising order; `number >= minimum` is the filter."""
+    """Log levels, comparable by severity."""
 
     TRACE = 5
     DEBUG = 10
@@ -23,12 +23,12 @@ class LogLevel(IntEnum):
 
 
 def nearest_level(number: int) -> LogLevel:
-    """The level at or just below a `logging`-style number; TRACE for anything lower."""
+    """Return the level at or below a number of `logging`; TRACE for lower ones."""
     return max((level for level in LogLevel if level <= number), default=LogLevel.TRACE)
 
 
 class LogStream(StrEnum):
-    """Which descriptor a line came by."""
+    """The stream that a line was written to."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
@@ -37,34 +37,34 @@ class LogStream(StrEnum):
 
 
 class LogSource(Struct, frozen=True):
-    """Who wrote a line, known by descriptor and never by parsing. The host itself has an empty id."""
+    """The writer of a line, known from its descriptor, not from its text. The host has an empty id."""
 
     process_id: str
     stream: LogStream
 
 
 class LogLine(Struct, frozen=True, gc=False):
-    """One line of one source, already sanitised. `index` counts all lines ever stored, from 0.
+    """One sanitized line of a source. `index` numbers all stored lines, from 0.
 
-    The garbage collector does not look at lines: there are 200 000 of them, and none can be in a cycle.
+    The garbage collector ignores lines: there can be 200,000, and none is in a cycle.
     """
 
     index: int
     ts: float
-    """Unix seconds: the child's own stamp for records, arrival otherwise."""
+    """Unix seconds: the child's time for records, the arrival for other lines."""
     level: LogLevel
     source: LogSource
     job_id: str | None
     text: str
-    """May hold several lines (a traceback); no control characters but the newline."""
+    """May have several lines (a traceback), but no control characters except the newline."""
     logger: str = ""
     fields: dict[str, object] = field(default_factory=dict)
     generation: int = 0
-    """Of the agent's code in that process; 0 where it is of none, as with the host's lines."""
+    """The generation of the process's code; 0 for processes without one, and for the host."""
 
 
 class LineRecord(Struct, frozen=True):
-    """A structured record that a child printed as a line. `ts` is Unix seconds."""
+    """A structured record that a child printed as a line. `ts` is in Unix seconds."""
 
     level: LogLevel
     ts: float
@@ -77,12 +77,12 @@ ParseLine = Callable[[str], LineRecord | None]
 
 
 class LogSink(Protocol):
-    """Where a runtime puts what its children print. All calls are safe from any thread."""
+    """Receives what children print. All calls are safe from any thread."""
 
     def attach(self, fd: int, source: LogSource, parse: ParseLine | None = None) -> None:
-        """Takes over a pipe's read end: reads it to its end, line by line, then closes it.
+        """Take ownership of a pipe's read end, read it line by line, and close it at its end.
 
-        `parse` returns the record that a line is, if it is one.
+        `parse` returns the record of a line that is one, else None.
         """
         ...
 
@@ -96,5 +96,5 @@ class LogSink(Protocol):
         logger: str = "",
         fields: dict[str, object] | None = None,
     ) -> None:
-        """Stores one structured record."""
+        """Store one structured record."""
         ...

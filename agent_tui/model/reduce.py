@@ -1,4 +1,4 @@
-"""`reduce(state, stamped event) -> state`: pure, total, and the only way state comes to be."""
+"""`reduce(state, stamped event) -> state`: pure, never raises, and the only source of the state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -29,20 +29,20 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 HISTORY = 200
-"""Ended processes and jobs that are kept for the tables; older ones go, oldest first."""
+"""How many ended processes and jobs are kept; the oldest are dropped first."""
 
 LOADS = 50
-"""Loads kept for the generations page."""
+"""How many loads are kept."""
 
 BREACHES = 1000
-"""Breaches kept on the time line."""
+"""How many breaches are kept."""
 
 _LOST = frozenset({Registration.BACKING_OFF, Registration.OFFLINE, Registration.REFUSED})
-"""A registration that comes after these is a reconnect; one that takes over from another is none."""
+"""A registration after these states is a reconnect; one that replaces another is not."""
 
 
 def reduce(state: AppState, stamped: ev.Stamped) -> AppState:
-    """The state after one event. Unknown ids are tolerated: a projection must never raise."""
+    """Return the state after an event. Unknown ids are ignored, because a projection must never raise."""
     handler = _HANDLERS.get(type(stamped.event))
     return state if handler is None else handler(state, stamped.event, stamped.ts)
 
@@ -88,7 +88,7 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
 def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> AppState:
     phase = Registration.OFFLINE if event.retry_in_s is None else Registration.BACKING_OFF
     before = state.worker
-    # Later attempts fail for reasons of their own, and so does the one after which it is given up.
+    # Later attempts can fail for other reasons; `last_loss` keeps why the connection was lost.
     first = before.state not in (Registration.BACKING_OFF, Registration.OFFLINE)
     worker = replace(
         before,
@@ -112,7 +112,7 @@ def _suspect(state: AppState, event: ev.ConnectionSuspect, ts: float) -> AppStat
     return replace(state, worker=replace(state.worker, state=phase))
 
 
-def _load(state: AppState, event: ev.LoadMeasured, ts: float) -> AppState:
+def _load(state: AppState, event: ev.WorkerLoadMeasured, ts: float) -> AppState:
     worker = replace(state.worker, measured_load=event.measured, reported_load=event.reported)
     return replace(state, worker=worker)
 
@@ -128,7 +128,7 @@ def _generation_overtaken(state: AppState, event: ev.GenerationOvertaken, ts: fl
 
 
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
-    """The first one serves before it is told of: a later save may have been told of by then."""
+    """The first generation serves before this event, so the event of a later load may come earlier."""
     before, later = state.generation, [load for load in state.loads if load.number > event.generation]
     loading = _still_loading(before, event.generation)
     view = replace(
@@ -160,9 +160,9 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
     return replace(state, generation=view, loads=(*earlier, record, *later)[-LOADS:])
 
 
-def _still_loading(view: GenerationView, told: int) -> int:
-    """What loads now: nothing, unless what is told of is a generation before it."""
-    return view.loading if view.loading > told else 0
+def _still_loading(view: GenerationView, reported: int) -> int:
+    """Return the loading generation, or 0 if it is the reported one or older."""
+    return view.loading if view.loading > reported else 0
 
 
 def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -> AppState:
@@ -197,7 +197,7 @@ def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppS
 
 def _starts_recovered(state: AppState, event: ev.StartsRecovered, ts: float) -> AppState:
     view = state.generation
-    if view.failed == view.current:  # its processes did not become ready, and now they do
+    if view.failed == view.current:  # its processes did not become ready before
         view = replace(view, failed=0, error="", file=None, line=None, traceback="")
     return replace(state, starts=StartsView(), generation=view)
 
@@ -231,7 +231,7 @@ def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> Ap
     )
     processes: Mapping[str, ProcessView] = {**state.processes, event.id: view}
     if event.kind is ProcessKind.BLANK and event.state is ev.ProcessState.ENDED:
-        # It became another process, or was never given a file: nothing to look at.
+        # It became a job process, or was never used.
         processes = {each: known for each, known in processes.items() if each != event.id}
     elif event.state is ev.ProcessState.ENDED:
         processes = _trimmed(processes, lambda p: p.state is ev.ProcessState.ENDED)
@@ -245,8 +245,8 @@ def _launched(state: AppState, job_id: str, event: ev.ProcessChanged, ts: float)
     job = state.jobs.get(job_id)
     if job is None:
         return state
-    begun = job.times.entered is not None  # a restart: how it began stays
-    return _job(state, job_id, {} if begun else {"launched": ts}, process_id=event.id, pid=event.pid)
+    restarted = job.times.entered is not None  # then the times of its first process stay
+    return _job(state, job_id, {} if restarted else {"launched": ts}, process_id=event.id, pid=event.pid)
 
 
 def _process_measured(state: AppState, event: ev.ProcessMeasured, ts: float) -> AppState:
@@ -273,7 +273,7 @@ def _process_pinged(state: AppState, event: ev.ProcessPinged, ts: float) -> AppS
 
 
 def _process_blocked(state: AppState, event: ev.ProcessBlocked, ts: float) -> AppState:
-    """Until it answers a ping again its round trip is what it has been silent for."""
+    """Show the time without an answer as the round trip, until the process answers a ping."""
     before = state.processes.get(event.process_id)
     if before is None:
         return state
@@ -323,7 +323,7 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
         "restarts": event.restarts,
     }
     if event.restarts:
-        return _job(state, event.job_id, **now)  # how it began stays what is counted
+        return _job(state, event.job_id, **now)  # totals and times are those of its first process
     totals = replace(
         state.totals, started=state.totals.started + 1, warm=state.totals.warm + (1 if event.warm else 0)
     )
@@ -341,7 +341,7 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
 
 
 def _entered(state: AppState, event: ev.JobStarted, ts: float) -> float:
-    """By the child's own stamp; the event is told a moment later."""
+    """Return the time of the entry by the child's clock; the event comes a moment later."""
     job = state.jobs.get(event.job_id)
     return job.offered + event.offer_to_entry_ms / 1000 if job is not None else ts
 
@@ -409,7 +409,7 @@ def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:
 def _job(
     state: AppState, job_id: str, times: Mapping[str, float | None] | None = None, **changes: Any
 ) -> AppState:
-    """Return the state with a job changed, and times of it noted; as it is if the job is unknown."""
+    """Return the state with a changed job, and its new times. Unchanged if the job is unknown."""
     before = state.jobs.get(job_id)
     if before is None:
         return state
@@ -447,13 +447,13 @@ def _sweep_ended(state: AppState, event: ev.SweepEnded, ts: float) -> AppState:
     )
 
 
-def _trimmed(items: Mapping[K, V], over: Callable[[V], bool]) -> Mapping[K, V]:
-    surplus = sum(1 for item in items.values() if over(item)) - HISTORY
+def _trimmed(items: Mapping[K, V], ended: Callable[[V], bool]) -> Mapping[K, V]:
+    surplus = sum(1 for item in items.values() if ended(item)) - HISTORY
     if surplus <= 0:
         return items
     kept: dict[K, V] = {}
     for key, item in items.items():
-        if surplus > 0 and over(item):
+        if surplus > 0 and ended(item):
             surplus -= 1
         else:
             kept[key] = item
@@ -470,7 +470,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: _refused,
     ev.ConnectionSuspect: _suspect,
-    ev.LoadMeasured: _load,
+    ev.WorkerLoadMeasured: _load,
     ev.GenerationLoading: _generation_loading,
     ev.GenerationOvertaken: _generation_overtaken,
     ev.GenerationReady: _generation_ready,

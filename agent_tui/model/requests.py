@@ -1,4 +1,4 @@
-"""What a front end may ask for that is not in the state. Each request gets frozen data, or a UserError."""
+"""Requests for data that is not in the state. Each returns frozen data, or raises UserError."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 class Asks(Generic[A]):
-    """A request that is answered with an `A`."""
+    """A request whose answer is an `A`."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class LogRange(Struct, frozen=True):
 
 
 class JoinLink(Struct, frozen=True):
-    """A way into one room. The token opens it: it belongs on the clipboard, never in a log or picture."""
+    """A link into a room. Its token grants access: it must not reach a log or a picture."""
 
     room: str
     url: str
@@ -35,7 +35,7 @@ class JoinLink(Struct, frozen=True):
 
 
 class Secrets(Struct, frozen=True):
-    """Values of the secret options in clear, by name: those that wait for the next start, else in force."""
+    """The plain values of secret options, by name: edits for the next start, else those in effect."""
 
     values: Mapping[str, str]
 
@@ -44,20 +44,20 @@ class Secrets(Struct, frozen=True):
 
 
 class ReadLogs(Struct, Asks[LogRange], frozen=True):
-    """The stored lines with first ≤ index < end; those that were evicted are missing at the front."""
+    """Get the stored lines with first ≤ index < end. Evicted lines are missing at the start."""
 
     first: int
     end: int
 
 
 class JoinRoom(Struct, Asks[JoinLink], frozen=True):
-    """A way for a person into a room."""
+    """Get a link for a person into a room."""
 
     room: str
 
 
 class ReadSecrets(Struct, Asks[Secrets], frozen=True):
-    """The secrets that a form may edit and a screenshot must mask: the state has them masked."""
+    """Get the secrets that a form edits and a screenshot masks. In the state they are masked."""
 
 
 Request = ReadLogs | JoinRoom | ReadSecrets

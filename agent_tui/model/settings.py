@@ -1,4 +1,4 @@
-"""The settings in force as front ends show them: plain data, secrets masked."""
+"""The settings in effect as front ends show them: plain data, secrets masked."""
 
 from collections.abc import Mapping
 
@@ -10,28 +10,28 @@ from agent_tui.options.resolve import Resolution, resolve
 
 
 class SettingsView(Struct, frozen=True):
-    """The options with their sources, and what was edited."""
+    """The options with their sources, and the edits."""
 
     resolution: Resolution
     context: DefaultsContext
     edited: tuple[str, ...] = ()
     """Options whose edits are not saved yet."""
     pending: Mapping[str, str] = field(default_factory=dict)
-    """Edits that wait for the next start, as one would type them."""
+    """Edits that wait for the next start, as typed."""
     function_names: tuple[str, ...] = ()
-    """Functions of the agent's file that options may name; none before it has loaded."""
+    """Functions of the agent file that options may name; none before it has loaded."""
     can_undo: bool = False
 
     @property
     def options(self) -> ServerOptions:
-        """The options in force."""
+        """The options in effect."""
         return self.resolution.options
 
     @property
     def log_level(self) -> LogLevel:
-        """The level from which on lines are to be shown."""
+        """The lowest level of lines to show."""
         return LogLevel[self.options.log_level.upper()]
 
 
 DEFAULTS = SettingsView(resolve((), DefaultsContext()), DefaultsContext())
-"""Before the start, when nothing is known yet."""
+"""The settings before the start."""

@@ -1,7 +1,7 @@
-"""JSON web tokens as LiveKit has them: HS256, signed with an API secret (worker-protocol §2, §7).
+"""JSON web tokens of LiveKit: HS256, signed with an API secret (worker-protocol §2, §7).
 
-Short secrets are taken in silence: `secret` is what every development server uses (worker-protocol §12),
-and PyJWT warns about it.
+Short secrets are accepted without PyJWT's warning, because development servers use `secret` (worker-protocol
+§12).
 """
 
 import contextlib
@@ -25,18 +25,18 @@ _HS256.register_algorithm("HS256", _AnyKeyLength(HMACAlgorithm.SHA256))
 
 
 def sign(claims: Mapping[str, Any], secret: str) -> str:
-    """A token with these claims."""
+    """Return a token with these claims."""
     return _HS256.encode(json.dumps(claims).encode(), secret.encode(), algorithm="HS256")
 
 
 def read(token: str) -> Mapping[str, Any]:
-    """The claims, unverified. Raises `jwt.InvalidTokenError` for what is no JWT."""
+    """Return the claims, unverified. Raises `jwt.InvalidTokenError` for text that is not a JWT."""
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
 
 
 def verify(token: str, secret: str) -> Mapping[str, Any]:
-    """The claims, with only the signature verified. Raises `jwt.InvalidTokenError`."""
+    """Return the claims, with only the signature verified. Raises `jwt.InvalidTokenError`."""
     payload = _HS256.decode(token, secret.encode(), algorithms=["HS256"])
     try:
         claims = json.loads(payload)
@@ -48,15 +48,16 @@ def verify(token: str, secret: str) -> Mapping[str, Any]:
 
 
 RENEWED_FOR_S = 3600
-"""As long as the server makes a job's token (worker-protocol §7)."""
+"""The validity of a job's token, as on the server (worker-protocol §7)."""
 
 RENEW_BEFORE_S = 120.0
 
 
 def renewed(token: str, secret: str, now: float) -> str:
-    """The token, or where it has (almost) expired one with the same claims for another hour.
+    """Return the token, or, if it has (almost) expired, one with the same claims for another hour.
 
-    `now` is Unix seconds. Without a secret, or for what is no JWT, the token as it is.
+    `now` is in Unix seconds. Without a secret, or for text that is not a JWT, the token is returned
+    unchanged.
     """
     with contextlib.suppress(jwt.InvalidTokenError):
         claims = dict(read(token)) if secret else {}

@@ -1,4 +1,4 @@
-"""What front ends show: a frozen projection of the events so far. Nobody acts on it."""
+"""What front ends show: a frozen projection of the events so far. The engine never reads it to decide."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from agent_tui.model.tuning import TuningView
 
 
 class Registration(StrEnum):
-    """Where the worker stands with its server."""
+    """The state of the worker's registration."""
 
     CONNECTING = "connecting"
     REGISTERED = "registered"
@@ -34,7 +34,7 @@ class Registration(StrEnum):
 
 
 class JobPhase(StrEnum):
-    """How far a job has come."""
+    """The phases of a job."""
 
     OFFERED = "offered"
     ACCEPTED = "accepted"
@@ -52,7 +52,7 @@ LIVE_PHASES = frozenset(
 
 
 class WorkerView(Struct, frozen=True):
-    """The registration strip."""
+    """The worker's registration. Times are in Unix seconds."""
 
     state: Registration = Registration.CONNECTING
     worker_id: str = ""
@@ -64,7 +64,7 @@ class WorkerView(Struct, frozen=True):
     reconnects: int = 0
     reason: str = ""
     last_loss: str = ""
-    """Why the connection was lost last, also when it is back."""
+    """Why the connection was last lost, even if it is back."""
     lost_at: float = 0.0
     retry_in_s: float | None = None
     measured_load: float = 0.0
@@ -72,7 +72,7 @@ class WorkerView(Struct, frozen=True):
 
 
 class GenerationView(Struct, frozen=True):
-    """The current generation, and the last load that failed if nothing good came after it."""
+    """The current generation, and the last failed load unless a later one succeeded."""
 
     current: int = 0
     runtime: str = ""
@@ -81,7 +81,7 @@ class GenerationView(Struct, frozen=True):
     start_reason: str = ""
     seconds: float | None = None
     rolled_back_to: int = 0
-    """The generation whose code runs, while that is not what is on disk."""
+    """The generation whose code runs, while it differs from the disk; 0 otherwise."""
     loading: int = 0
     loading_cause: str = ""
     failed: int = 0
@@ -92,27 +92,27 @@ class GenerationView(Struct, frozen=True):
 
     @property
     def is_broken(self) -> bool:
-        """The newest code does not load, or its processes do not become ready."""
+        """Whether the newest code fails to load, or its processes do not become ready."""
         return self.failed > 0 and self.failed >= self.current
 
 
 class StartsView(Struct, frozen=True):
-    """Starts of job processes that fail in a row; `failures` is 0 while they succeed."""
+    """Failed starts of job processes. `failures` counts those in a row, 0 while starts succeed."""
 
     failures: int = 0
     error: str = ""
     retry_at: float = 0.0
-    """Of the next attempt, in Unix seconds."""
+    """The time of the next attempt, in Unix seconds."""
     accepting: bool = True
 
     def next_attempt(self, now: float) -> str:
-        """Return when the next attempt follows, in words."""
+        """Return when the next attempt is, as text."""
         left = math.ceil(self.retry_at - now)
         return f"retrying in {left} s" if left > 0 else "retrying"
 
 
 class LoadRecord(Struct, frozen=True):
-    """One load, good or bad, as the generations page lists it. `ts` is Unix seconds."""
+    """One load of the code, good or failed. `ts` is in Unix seconds."""
 
     number: int
     ts: float
@@ -132,14 +132,14 @@ class LoadRecord(Struct, frozen=True):
 
 
 class WatchingView(Struct, frozen=True):
-    """Whether saves are loaded."""
+    """Whether saves reload, and the files whose saves are ignored."""
 
     paused: bool = False
     passed_over: tuple[str, ...] = ()
 
 
 class ProcessView(Struct, frozen=True):
-    """One row of the process table. Memory in MB, `since` and `started` in Unix seconds."""
+    """One process. Memory is in MB; `since` (its state) and `started` are in Unix seconds."""
 
     id: str
     pid: int | None
@@ -160,13 +160,13 @@ class ProcessView(Struct, frozen=True):
     signal: int | None = None
     ended_by: EndedBy | None = None
     memory: TimeSeries = field(default_factory=TimeSeries)
-    """MB by the measure that counts."""
+    """Its memory over time, in MB, by the measure that the limits apply to."""
 
 
 class JobTimes(Struct, frozen=True):
-    """When a job came how far, in Unix seconds; None for what did not happen or was not told.
+    """The times of a job, in Unix seconds; None for what did not happen or is unknown.
 
-    Those of its first process, where it was restarted. `dispatched` is known of dispatches made here.
+    For a restarted job they are those of its first process. `dispatched` is known for test dispatches only.
     """
 
     dispatched: float | None = None
@@ -180,14 +180,14 @@ class JobTimes(Struct, frozen=True):
 
 
 class JobView(Struct, frozen=True):
-    """One job from its offer on."""
+    """One job, from its offer on."""
 
     id: str
     room: str
     phase: JobPhase
     offered: float
     accepted: bool | None = None
-    """None until the offer was answered."""
+    """None until the offer is answered."""
     generation: int = 0
     process_id: str | None = None
     pid: int | None = None
@@ -199,7 +199,7 @@ class JobView(Struct, frozen=True):
     seconds: float | None = None
     dispatch_id: str = ""
     test_dispatch: int = 0
-    """The number of the dispatch made here that it comes from; 0 for none."""
+    """The number of its test dispatch; 0 for other jobs."""
     restarts: int = 0
     times: JobTimes = field(default_factory=JobTimes)
     ended_by: EndedBy | None = None
@@ -207,11 +207,11 @@ class JobView(Struct, frozen=True):
     signal: int | None = None
     traceback: str = ""
     memory: TimeSeries = field(default_factory=TimeSeries)
-    """Its process's when the job ended; a running job's is in `AppState.processes`."""
+    """The memory of its process at the job's end. That of a running job is in `AppState.processes`."""
 
 
 class DispatchView(Struct, frozen=True):
-    """One test dispatch made here, or (`ours` is False) one of somebody else that is known to be lost."""
+    """One test dispatch, or (`ours` is False) a lost dispatch that was made elsewhere."""
 
     room: str
     made: float
@@ -219,9 +219,9 @@ class DispatchView(Struct, frozen=True):
     dispatch_id: str | None = None
     job_id: str | None = None
     lost: str = ""
-    """Why it became no job."""
+    """Why no job started; empty unless it is lost."""
     number: int = 0
-    """Under which events speak of it; 0 for somebody else's."""
+    """Its number in events; 0 for dispatches made elsewhere."""
 
     @property
     def ours(self) -> bool:
@@ -229,12 +229,12 @@ class DispatchView(Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """It was made here and has neither a job nor a loss."""
+        """Whether it is a test dispatch without a job or a loss so far."""
         return self.ours and self.job_id is None and not self.lost
 
 
 class Totals(Struct, frozen=True):
-    """Counts over the whole run."""
+    """Counts since the start."""
 
     dispatched: int = 0
     started: int = 0
@@ -246,7 +246,7 @@ class Totals(Struct, frozen=True):
 
 
 class AppState(Struct, frozen=True):
-    """Everything a front end needs to draw itself from nothing."""
+    """Everything that a front end shows."""
 
     version: str = ""
     agent: str = ""
@@ -271,18 +271,18 @@ class AppState(Struct, frozen=True):
     logs_dropped: int = 0
     stopping: str = ""
     stop_by: float = 0.0
-    """When what then still runs is killed, in Unix seconds; 0 while nothing stops."""
+    """When the processes that still run are killed, in Unix seconds; 0 unless agent-tui ends."""
     stopped: bool = False
 
     def is_stale(self, process: ProcessView) -> bool:
-        """Whether a process runs its job on code that is no longer current."""
+        """Return whether a process runs its job on code that is no longer current."""
         return process.state is ProcessState.JOB and process.generation < self.generation.current
 
     def is_ready_for_tests(self, target: int) -> bool:
-        """Whether test jobs can be dispatched, `target` being the count of processes to keep idle.
+        """Return whether test jobs can be dispatched, with `target` idle processes to keep.
 
-        That is: registered, loaded, and with a warm process unless none is to be kept. One that has ended
-        already is as good: where none can become warm, the jobs will say why.
+        The worker must be registered, the code loaded, and, unless `target` is 0, a process warm or already
+        ended: if processes cannot become warm, the jobs will report why.
         """
         states = {p.state for p in self.processes.values() if p.kind is ProcessKind.JOB}
         warm = target == 0 or not states.isdisjoint({ProcessState.IDLE, ProcessState.ENDED})
@@ -290,7 +290,7 @@ class AppState(Struct, frozen=True):
         return registered and self.generation.current > 0 and warm
 
     def memory_of(self, job: JobView) -> TimeSeries:
-        """The memory of a job's process, of one that is over too."""
+        """Return the memory of a job's process, also after the job has ended."""
         process = self.processes.get(job.process_id) if job.process_id else None
         return process.memory if process is not None and process.memory.points else job.memory
 

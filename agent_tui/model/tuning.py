@@ -1,4 +1,4 @@
-"""Loads of test jobs, sweeps of them, what they measured and the advice drawn from it, as frozen data."""
+"""Test loads, sweeps, their measurements, and advice, as frozen data."""
 
 import math
 from enum import StrEnum
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 
 class Pattern(StrEnum):
-    """How the arrivals of a load lie in time."""
+    """How the jobs of a test load arrive."""
 
     POISSON = "poisson"
     STEADY = "steady"
@@ -17,10 +17,10 @@ class Pattern(StrEnum):
 
 
 class TestLoad(Struct, frozen=True):
-    """`jobs` test jobs at `rate` a second, each ended after `job_length_s` unless it ends before.
+    """`jobs` test jobs at `rate` per second, each ended after `job_length_s` unless it ends earlier.
 
-    A burst is all at once, whatever the rate; a ramp goes evenly from `rate` to `end_rate`. Raises
-    ValueError for what is no load.
+    A burst dispatches all at once, regardless of the rate. A ramp goes evenly from `rate` to `end_rate`.
+    Raises ValueError for impossible values.
     """
 
     jobs: int
@@ -32,19 +32,19 @@ class TestLoad(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
-            raise ValueError("a load has at least one job")
+            raise ValueError("a test load needs at least one job")
         if not (math.isfinite(self.rate) and self.rate > 0):
-            raise ValueError(f"{self.rate} jobs a second is no rate")
+            raise ValueError(f"{self.rate} jobs per second is not a rate above 0")
         if self.pattern is Pattern.RAMP and not (
             self.end_rate is not None and math.isfinite(self.end_rate) and self.end_rate > 0
         ):
-            raise ValueError("a ramp needs the rate that it ends with")
+            raise ValueError("a ramp needs the rate at its end")
         if not (math.isfinite(self.job_length_s) and self.job_length_s > 0):
             raise ValueError(f"a job cannot last {self.job_length_s} s")
 
     @property
     def mean_rate(self) -> float:
-        """Jobs a second over the whole load; infinite for a burst."""
+        """Jobs per second over the whole test load; infinite for a burst."""
         if self.pattern is Pattern.BURST:
             return math.inf
         if self.pattern is Pattern.RAMP and self.end_rate is not None:
@@ -57,31 +57,31 @@ class TestLoad(Struct, frozen=True):
         return self.jobs / self.mean_rate
 
     def reseeded(self, seed: int) -> "TestLoad":
-        """The same load with other luck."""
+        """Return the same test load with another seed."""
         return replace(self, seed=seed)
 
 
 class SweepPlan(Struct, frozen=True):
-    """What to measure: the load at each of `counts`, `repeat` times with a seed each."""
+    """What to measure: the test load at each of `counts`, `repeat` times, with a seed for each repeat."""
 
     load: TestLoad
     counts: tuple[int, ...]
     repeat: int = 1
     confirmed_host: str = ""
-    """Of the remote server that may be tested on."""
+    """The host of the remote server on which test jobs are allowed."""
 
 
 class Target(Struct, frozen=True):
-    """At least `share` of the jobs (more, if `above`) enter within `limit_ms` of their dispatch.
+    """At least `share` of the jobs (more, if `above`) are entered within `limit_ms` after their dispatch.
 
-    Without a limit: find a process warm. A lost job misses every target.
+    Without a limit, that share must find a warm process. A lost job misses every target.
     """
 
     share: float
     limit_ms: float | None = None
     above: bool = False
     text: str = ""
-    """As it was written; it makes no difference between two targets."""
+    """The target as typed; ignored when targets are compared."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Target) and self._key == other._key
@@ -99,11 +99,11 @@ class Target(Struct, frozen=True):
         return f"p{self.share * 100:.10g}<{self.limit_ms:.10g}ms"
 
     def hit(self, latency_ms: float, warm: bool) -> bool:
-        """Whether one job is as it should be; `latency_ms` is infinite for a lost one."""
+        """Return whether a job hits the target; `latency_ms` is infinite for a lost job."""
         return warm if self.limit_ms is None else latency_ms < self.limit_ms
 
     def met(self, hits: int, jobs: int) -> bool:
-        """Whether so many hits are enough; no jobs meet nothing."""
+        """Return whether that many hits meet the target; False without jobs."""
         needed = self.share * jobs
         return jobs > 0 and (hits > needed + 1e-9 if self.above else hits >= needed - 1e-9)
 
@@ -112,10 +112,10 @@ class Target(Struct, frozen=True):
 
 
 class JobMeasure(Struct, frozen=True):
-    """One test job. Times in ms; None for what did not happen.
+    """One test job. None for what did not happen.
 
-    `at_s` counts from the start of its run to its dispatch. `wait_ms` is from the accepted offer until a
-    process was there, 0 for a warm one.
+    `at_s`: from the start of its run to its dispatch. `wait_ms`: from the accepted offer until it had a
+    process, 0 for a warm one.
     """
 
     room: str
@@ -127,16 +127,16 @@ class JobMeasure(Struct, frozen=True):
     warm: bool = False
     process_id: str = ""
     lost: str = ""
-    """Why it was never entered; empty for one that was."""
+    """Why it was never entered; empty for an entered job."""
 
     @property
     def latency_ms(self) -> float:
-        """From dispatch to entry; infinite for a lost job."""
+        """From dispatch to entry, in ms; infinite for a lost job."""
         return math.inf if self.dispatch_to_entry_ms is None else self.dispatch_to_entry_ms
 
 
 class IdleMemory(Struct, frozen=True):
-    """MB of one idle process before the load; None where the system does not tell."""
+    """The memory of an idle process before the test load, in MB; None if the system does not report it."""
 
     pid: int
     rss_mb: float
@@ -145,31 +145,31 @@ class IdleMemory(Struct, frozen=True):
 
 
 class RunMeasure(Struct, frozen=True):
-    """One load at one count of idle processes. Times in seconds from its start, unless they say ms."""
+    """One run: a test load at one count of idle processes. Times are in seconds since its start."""
 
     num_idle_processes: int
     repeat: int
     load: TestLoad
     jobs: tuple[JobMeasure, ...] = ()
     warm_ups_s: tuple[float, ...] = ()
-    """From a process's start until it was ready, for each that was started meanwhile."""
+    """From its start until it was ready, for each process started during the run."""
     warming_cpu_s: tuple[float, ...] = ()
-    """Processor seconds that it took to become ready."""
+    """CPU seconds until it was ready, for each of them."""
     refills_s: tuple[float, ...] = ()
-    """From the moment in which idle processes were missing until none was."""
+    """From when fewer processes were idle than wanted until that many were idle, each time."""
     memory: tuple[IdleMemory, ...] = ()
     idle: tuple[tuple[float, int], ...] = ()
-    """How many processes waited idle, from when on."""
+    """The number of idle processes over time, as (time, number)."""
     arrivals_s: tuple[float, ...] = ()
     """When the jobs were dispatched."""
     others: int = 0
-    """Jobs of somebody else that came meanwhile, and took processes."""
+    """The number of other jobs during the run, which used processes too."""
     complete: bool = True
-    """Whether the whole load was run."""
+    """Whether the whole test load was run."""
 
 
 class SweepResult(Struct, frozen=True):
-    """A whole sweep: what was asked for and what was measured, the runs in the order they were made."""
+    """A sweep: its plan, and the measured runs in order."""
 
     agent: str
     agent_name: str
@@ -180,22 +180,22 @@ class SweepResult(Struct, frozen=True):
     repeat: int
     runs: tuple[RunMeasure, ...] = ()
     ended: str = ""
-    """Why it ended before everything was measured; empty if it did not."""
+    """Why it ended early; empty if everything was measured."""
 
     def runs_of(self, count: int) -> tuple[RunMeasure, ...]:
         return tuple(run for run in self.runs if run.num_idle_processes == count)
 
     @property
     def measured(self) -> tuple[int, ...]:
-        """The counts that jobs were measured with, in order."""
+        """The measured counts, in order."""
         return tuple(sorted({run.num_idle_processes for run in self.runs if run.jobs}))
 
 
 class Row(Struct, frozen=True):
-    """One count of the table: latencies from dispatch to entry in ms, memory in MB.
+    """One count in the table: latencies from dispatch to entry in ms, memory in MB.
 
-    A percentile is None if a lost job would be it. `uss_mb`, `pss_mb` and `rss_mb` are of one idle process,
-    on average; `idle_…` of all of them together.
+    A percentile is None if it is a lost job. `uss_mb`, `pss_mb`, and `rss_mb` are the average of one idle
+    process; `idle_…` is the sum of all.
     """
 
     num_idle_processes: int
@@ -220,11 +220,11 @@ class Row(Struct, frozen=True):
 
 
 class Candidate(Struct, frozen=True):
-    """One count that was measured. Shares are from 0 to 1.
+    """One measured count. Shares are from 0 to 1.
 
-    `measured` of its jobs hit the target (`interval`: Wilson's, 95 %); the model predicts `predicted`, and
-    that `sure` of all new runs meet the target. `confidence` holds the share of a new run of as many jobs,
-    95 times of 100.
+    `measured`: share of its jobs that hit the target, with Wilson's 95 % `interval`. `predicted`: the same
+    share by the model. `sure`: share of new runs that meet the target. `confidence`: the share of a new run
+    of as many jobs is in this interval in 95 of 100 runs.
     """
 
     num_idle_processes: int
@@ -240,7 +240,7 @@ class Candidate(Struct, frozen=True):
 
 
 class Advice(Struct, frozen=True):
-    """`count` is None when no count that was measured meets the target. The lines are for people."""
+    """`count` is None if no measured count meets the target. `lines` are the advice as text."""
 
     target: Target
     count: int | None
@@ -249,11 +249,11 @@ class Advice(Struct, frozen=True):
 
     @property
     def chosen(self) -> Candidate | None:
-        """The count that is advised."""
+        """The advised count; None without advice."""
         return next((each for each in self.candidates if each.num_idle_processes == self.count), None)
 
 
-# -- as it stands ----------------------------------------------------------------------------------------
+# -- progress --------------------------------------------------------------------------------------------
 
 
 class Phase(StrEnum):
@@ -267,43 +267,43 @@ class Phase(StrEnum):
 
 
 class Progress(Struct, frozen=True):
-    """Where a sweep stands. `run` and `jobs` count from 0: how many are finished of `runs` and `jobs_of`."""
+    """The progress of a sweep: `run` of `runs` and `jobs` of `jobs_of` are finished."""
 
     phase: Phase
     runs: int
     jobs_of: int
     run: int = 0
     count: int | None = None
-    """Idle processes of the current run, or those that it waits for."""
+    """The count of the current run, or the one that it waits for."""
     repeat: int = 0
     jobs: int = 0
     waits_for: str = ""
-    """While it settles: what keeps it."""
+    """What it waits for while it settles."""
     finished: RunMeasure | None = None
-    """The run whose end this progress reports; only in one progress each."""
+    """The run that just finished; each run is in one progress only."""
 
 
 class TestLoadView(Struct, frozen=True):
-    """A load as it stands. `counts` are the values of numIdleProcesses, from which second on each."""
+    """The state of a test load. `counts` are the values of numIdleProcesses over time, as (second, value)."""
 
     measure: RunMeasure
     counts: tuple[tuple[float, int], ...]
     elapsed_s: float
     running: bool
     ended: str = ""
-    """Why it ended before all jobs were over; empty if it did not."""
+    """Why it ended early; empty if all jobs ended."""
     started: float = 0.0
     """Unix seconds."""
 
     @property
     def progress(self) -> str:
-        """How far it is, in a few words."""
+        """Its progress in a few words."""
         made = len(self.measure.arrivals_s) + sum(not job.room for job in self.measure.jobs)
         return f"load {made}/{self.measure.load.jobs}"
 
 
 class EarlierSweep(Struct, frozen=True):
-    """The table of the last sweep of the same agent with the same load. `started` is Unix seconds."""
+    """The table of the last sweep of the agent with the same test load. `started` is in Unix seconds."""
 
     started: float
     rows: tuple[Row, ...]
@@ -313,18 +313,18 @@ class SweepOutcome(Struct, frozen=True):
     """How a sweep ended."""
 
     ended: str = ""
-    """Why before everything was measured; empty if it did not."""
+    """Why it ended early; empty if everything was measured."""
     trouble: str = ""
-    """Why it measured nothing at all."""
+    """Why it measured nothing; empty if it did."""
     advice: Advice | None = None
     files: tuple[str, ...] = ()
-    """The result on disk, as JSON and as CSV."""
+    """The saved files, JSON and CSV."""
     not_kept: str = ""
-    """Why there are no files of what was measured."""
+    """Why the results are not saved; empty if they are."""
 
 
 class SweepView(Struct, frozen=True):
-    """A sweep as it stands: it runs, until there is advice too, or has an outcome."""
+    """The state of a sweep. It runs until it has an outcome, which includes the advice."""
 
     plan: SweepPlan
     target: Target
@@ -343,7 +343,7 @@ class SweepView(Struct, frozen=True):
 
 
 class TuningView(Struct, frozen=True):
-    """The last load and the last sweep; one of them may be running."""
+    """The last test load and the last sweep. One of them may be running."""
 
     load: TestLoadView | None = None
     sweep: SweepView | None = None
@@ -355,12 +355,12 @@ class TuningView(Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """What is running, in a few words; empty if nothing is."""
+        """What is running, in a few words; empty if nothing."""
         if self.sweep is not None and self.sweep.running:
             return f"sweep {self.sweep.progress.run}/{self.sweep.progress.runs}"
         return self.load.progress if self.load is not None and self.load.running else ""
 
     @property
     def busy(self) -> str:
-        """Why nothing more can start, for two loads at once measure each other; empty if something can."""
-        return self.summary and f"{self.summary} is still under way: T shows it, and Esc there ends it"
+        """Why no other can start, because two would disturb each other; empty if one can."""
+        return self.summary and f"{self.summary} is still running: T shows it, and Esc there ends it"

@@ -213,7 +213,7 @@ async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
         assert [each for each in s.events if not isinstance(each, ev.Notice)] == [
             ev.ConnectionSuspect(suspect=True),
             ev.ConnectionSuspect(suspect=False),
-            ev.LoadMeasured(0.9, 0.8),
+            ev.WorkerLoadMeasured(0.9, 0.8),
             ev.WorkerDisconnected("gone", 1.0, 1),
             ev.WorkerRefused("the key is wrong"),
         ]

@@ -201,4 +201,4 @@ def test_steps_count_from_the_end_of_the_one_before_and_never_backwards() -> Non
     steps.end("control", clock.monotonic() - 5)
     taken = steps.taken
     assert (taken.seen, taken.read, taken.control, taken.load) == (250.0, 1250.0, 0.0, None)
-    assert [name for name, _ in taken.taken] == ["seen", "read", "control"]
+    assert [name for name, _ in taken.measured] == ["seen", "read", "control"]

@@ -145,7 +145,7 @@ async def test_a_save_is_switched_to_once_its_idle_processes_are_warm() -> None:
         assert first.seconds is None
         assert second.seconds is not None
         assert (second.cause, second.changed) == ("/a.py", ("/a.py",))
-        steps = [name for name, _ in second.steps.taken]
+        steps = [name for name, _ in second.steps.measured]
         assert steps == ["seen", "read", "control", "load", "warm", "quiet", "switch"]
         await until(lambda: w.children(ch.ProcessKind.CONTROL)[0].exit.done())
         jobs = w.children(ch.ProcessKind.JOB)
@@ -191,7 +191,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         assert w.loader.current is good
         assert w.pool.idle == 1
         [event] = failed(w)
-        steps = [name for name, _ in event.steps.taken]
+        steps = [name for name, _ in event.steps.measured]
         assert steps == ["control", "load", *(["warm"] if what == "prewarm" else [])]
         assert event.cause == "agent.py"
         assert event.seconds is not None

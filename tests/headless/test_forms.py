@@ -62,7 +62,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.GenerationLoading(1, "start"),
     ev.GenerationOvertaken(1),
     ev.JobAssigned("AJ_a", "a"),
-    ev.LoadMeasured(0.5, 0.5),
+    ev.WorkerLoadMeasured(0.5, 0.5),
     ev.LogsAdded(0, 1, 0),
     ev.ProcessMeasured("p1", 30.0),
     ev.ProcessPinged("p1", 0.5),

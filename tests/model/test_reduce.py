@@ -127,7 +127,7 @@ def test_the_running_load_and_the_times_of_its_steps() -> None:
     later = run(ev.GenerationLoading(3, "agent.py"), ev.GenerationOvertaken(2), state=state)
     assert later.generation.loading == 3
     failed = ev.GenerationFailed(2, "SyntaxError", None, None, "", steps=ev.LoadSteps(read=3.0))
-    assert [each.steps.taken for each in run(failed, state=state).loads] == [
+    assert [each.steps.measured for each in run(failed, state=state).loads] == [
         (("read", 1.0), ("control", 2.0)),
         (("read", 3.0),),
     ]

@@ -50,7 +50,7 @@ def idle(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
         process("p1", 8123, ev.ProcessState.IDLE),
         ev.ProcessMeasured("p1", 131.4, 92.0, 108.5),
         ev.ProcessPinged("p1", 1.2),
-        ev.LoadMeasured(0.12, 0.0),
+        ev.WorkerLoadMeasured(0.12, 0.0),
     )
     engine.log("prewarm done", process="p1")
 
@@ -196,7 +196,7 @@ def agents_js(engine: FakeEngine) -> None:
         ),
         REGISTERED,
         ev.HttpListening("http://127.0.0.1:40999"),
-        ev.LoadMeasured(0.08, 0.0),
+        ev.WorkerLoadMeasured(0.08, 0.0),
     )
     job = "AJ_k3Lm9QxTzW2a"
     engine.publish(

@@ -120,7 +120,7 @@ async def test_nothing_is_painted_when_nothing_changed(monkeypatch: pytest.Monke
         await pilot.pause()
         updates: list[object] = []
         monkeypatch.setattr(Static, "update", lambda *args, **_: updates.append(args))
-        engine.publish(ev.LoadMeasured(0.5, 0.0))
+        engine.publish(ev.WorkerLoadMeasured(0.5, 0.0))
         panel.show(engine.bus.state, 1.0)
         assert updates == []
         engine.publish(ev.Dispatched("next", "", None, 9))

@@ -149,7 +149,7 @@ def test_a_remote_server_is_named_at_any_width() -> None:
 def test_full_is_said_with_a_word() -> None:
     engine = FakeEngine(loadThreshold="0.5")
     histories.idle(engine)
-    engine.publish(ev.LoadMeasured(0.61, 0.61))
+    engine.publish(ev.WorkerLoadMeasured(0.61, 0.61))
     assert "▲ full" in shown(engine)[2]
 
 

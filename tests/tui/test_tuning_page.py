@@ -211,7 +211,7 @@ async def test_closing_ends_nothing_and_escape_asks() -> None:
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
         await pilot.press("w")
-        busy = "sweep 1/3 is still under way: T shows it, and Esc there ends it"
+        busy = "sweep 1/3 is still running: T shows it, and Esc there ends it"
         await until(lambda: any(each.message == busy for each in app._notifications))
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TuningPage))
@@ -230,12 +230,12 @@ async def test_closing_ends_nothing_and_escape_asks() -> None:
 
 async def test_what_the_engine_refuses_is_told() -> None:
     engine = fake()
-    engine.refuse = "sweep 0/5 is still under way"
+    engine.refuse = "sweep 0/5 is still running"
     async with screen(engine) as (app, pilot):
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
-        await until(lambda: any("still under way" in each.message for each in app._notifications))
+        await until(lambda: any("still running" in each.message for each in app._notifications))
         assert len(app.screen_stack) == 1
 
 

@@ -50,7 +50,7 @@ def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
 def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object], said: str) -> None:
     engine = FakeEngine()
     histories.idle(engine)
-    engine.publish(ev.LoadMeasured(*load))
+    engine.publish(ev.WorkerLoadMeasured(*load))
     shown = text(engine, **options)
     assert ("no offers now" in shown) == bool(said)
     assert said in shown

@@ -121,12 +121,12 @@ async def test_one_test_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     started = await asyncio.gather(*(engine.send(cmd.StartSweep(plan, TARGET)) for _ in range(2)))
     assert [each.ok for each in started] == [True, False]
     refused = await engine.send(cmd.StartTestLoad(ENDLESS))
-    assert refused.text == "sweep 0/1 is still under way: T shows it, and Esc there ends it"
+    assert refused.text == "sweep 0/1 is still running: T shows it, and Esc there ends it"
     await engine.send(cmd.StopTuning("enough"))
     await finished(engine)
     assert (await engine.send(cmd.StartTestLoad(ENDLESS))).ok
     await until(lambda: load_of(engine).progress == "load 1/1000")
-    assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith("load 1/1000 is still under way")
+    assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith("load 1/1000 is still running")
     await engine.send(cmd.Stop("quit"))
 
 

@@ -217,7 +217,7 @@ def _job_lines(jobs: list[JobView], now: float) -> list[Line]:
 
 def step_lines(record: LoadRecord, columns: int = 1) -> tuple[Line, ...]:
     """A bar for each step that there was, so many beside each other; the longest one's is whole."""
-    taken = record.steps.taken
+    taken = record.steps.measured
     most = max((ms for _, ms in taken), default=0.0) or 1.0
     width = BAR if columns == 1 else BAR // 5
     cells = [_step(name, ms, ms / most, width) for name, ms in taken]
