@@ -38,7 +38,7 @@ class ChildTraits(Struct, frozen=True):
     stacks: bool
     """Whether it can return its stacks on request."""
     reports_loading: bool
-    """Whether it reports the start of loading the file (`Loading`), so that the SDK's import does not count."""
+    """Whether it reports when it starts to load the file (`Loading`): the SDK's import must not count."""
     memory: MemoryMeasure = MemoryMeasure.RSS
     reports_entry: bool = True
     """Whether it reports the call of the entry function; otherwise that counts as called with `StartJob`."""
