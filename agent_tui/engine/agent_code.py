@@ -97,7 +97,7 @@ class AgentCode:
             supervisor,
             self._launch_base,
             sdk=kind.sdk_modules,
-            warm_up=(*kind.warm_up, *self._hints.wants),
+            warm_up=(*kind.warm_up, *self._hints.preloads),
             imports=self._hints.imports,
             impossible=_why_no_forks(config.start_method, is_node=self._blanks is not None),
         )
@@ -243,10 +243,10 @@ class AgentCode:
         match event:
             case MessageReceived(process, ch.InferenceRequest() as request):
                 self._inference.ask(process, request)
-            case MessageReceived(message=ch.Wants(name=name)):
+            case MessageReceived(message=ch.PreloadHint(name=name)):
                 self._bases.hold(name)
-                if name not in self._hints.wants:
-                    self._learn(replace(self._hints, wants=(*self._hints.wants, name)))
+                if name not in self._hints.preloads:
+                    self._learn(replace(self._hints, preloads=(*self._hints.preloads, name)))
             case ProcessReaped():
                 self._release_unused()
             case StartsFail():

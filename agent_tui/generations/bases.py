@@ -41,7 +41,7 @@ READ_BY_NATIVE_CODE = [
 PLUGINS = "livekit.plugins."
 """Prefix of the plugins. An imported plugin registers itself permanently."""
 
-TIDY_AFTER_S = 5.0
+FREE_MEMORY_AFTER_S = 5.0
 """Delay before a base frees memory, which takes it up to a second in which it cannot fork."""
 
 MOST_DEATHS = 3
@@ -92,7 +92,7 @@ class Bases:
         warm_up: Sequence[str],
         imports: Sequence[str] = (),
         impossible: str = "",
-        tidy_after_s: float = TIDY_AFTER_S,
+        free_memory_after_s: float = FREE_MEMORY_AFTER_S,
         back_off: BackOff | None = None,
     ) -> None:
         """`sdk` is always imported, `imports` where possible, `warm_up` later, before the first job process.
@@ -112,7 +112,7 @@ class Bases:
         self._supervisor = supervisor
         self._clock = supervisor.clock
         self._emit = supervisor.emit
-        self._tidy_after_s = tidy_after_s
+        self._free_memory_after_s = free_memory_after_s
         self._imports = tuple(imports)
         self._excluded: set[str] = set()
         self._current: Base | None = None
@@ -321,7 +321,9 @@ class Bases:
                     self._exclude(message.module, message.unsafe)
                     self._replace(base, message.unsafe)
                 else:
-                    asyncio.get_running_loop().call_later(self._tidy_after_s, process.send, ch.Tidy())
+                    asyncio.get_running_loop().call_later(
+                        self._free_memory_after_s, process.send, ch.FreeMemory()
+                    )
             case _:
                 pass
 

@@ -146,7 +146,7 @@ class LogIntake:
     def _store_lines(self, pipe: _Pipe, lines: list[bytearray]) -> None:
         now = self._clock.monotonic()
         if now - pipe.window >= self._allowance.window_s:
-            self._tell_dropped(pipe)
+            self._report_dropped(pipe)
             pipe.window, pipe.used = now, 0
         room = max(self._allowance.lines - pipe.used, 0)
         texts = [line.decode("utf-8", "replace") for line in lines[:room]]
@@ -177,9 +177,9 @@ class LogIntake:
         now = self._clock.monotonic()
         for key in list(self._selector.get_map().values()):
             if key.data is not None and now - key.data.window >= self._allowance.window_s:
-                self._tell_dropped(key.data)
+                self._report_dropped(key.data)
 
-    def _tell_dropped(self, pipe: _Pipe) -> None:
+    def _report_dropped(self, pipe: _Pipe) -> None:
         if pipe.dropped:
             self._store.drop(pipe.source, pipe.dropped)
             pipe.dropped = 0
@@ -190,7 +190,7 @@ class LogIntake:
         if pipe.pending:
             self._store_lines(pipe, [pipe.pending])
             pipe.pending = bytearray()
-        self._tell_dropped(pipe)
+        self._report_dropped(pipe)
 
 
 def _no_record(line: str) -> None:

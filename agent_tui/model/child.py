@@ -157,7 +157,7 @@ class KeepCode(Struct, frozen=True):
     modules: tuple[Mapping[str, str], ...]
 
 
-class Tidy(Struct, frozen=True):
+class FreeMemory(Struct, frozen=True):
     """Make a base free memory that it does not need while it waits."""
 
 
@@ -174,7 +174,7 @@ ToChild = (
     | InferenceResponse
     | ImportModules
     | KeepCode
-    | Tidy
+    | FreeMemory
 )
 
 # -- child to host ------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Code(Struct, frozen=True):
     modules: tuple[Mapping[str, str], ...]
 
 
-class Wants(Struct, frozen=True):
+class PreloadHint(Struct, frozen=True):
     """The child copies something large that a base could load once for all (`ImportModules`)."""
 
     name: str
@@ -371,7 +371,7 @@ FromChild = (
     | InferenceRequest
     | InferenceResponse
     | Code
-    | Wants
+    | PreloadHint
     | BaseReport
     | Imported
     | TemplateReport

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent_tui.files import replace_file, user_folder
 
-VERSION = 1
+VERSION = 2
 
 KEEP_DAYS = 90
 """Days since the project was last run."""
@@ -22,8 +22,8 @@ class StartupHints:
 
     imports: tuple[str, ...] = ()
     """Installed modules that the project's code imports."""
-    wants: tuple[str, ...] = ()
-    """What else a base should import (`Wants`)."""
+    preloads: tuple[str, ...] = ()
+    """What else a base should import (`PreloadHint`)."""
     template: bool = False
     """Whether loading took long enough for a template to be worth it."""
 
@@ -44,7 +44,7 @@ def load_hints(path: Path) -> StartupHints:
         if not path.is_file():
             return StartupHints()  # opening a FIFO would block
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return StartupHints(_names(kept["imports"]), _names(kept["wants"]), kept["template"] is True)
+        return StartupHints(_names(kept["imports"]), _names(kept["preloads"]), kept["template"] is True)
     return StartupHints()
 
 

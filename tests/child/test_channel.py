@@ -143,7 +143,7 @@ def test_a_forked_copy_does_not_hold_the_channel_open(pair: Pair) -> None:
 
 def test_a_record_with_everything(pair: Pair) -> None:
     handler = RecordHandler(logging.INFO)
-    handler.speak_to(pair.channel)
+    handler.send_to(pair.channel)
     handler.context.append({"job_id": "AJ_1", "answer": 1})
     logger = logging.Logger("agent")
     logger.addHandler(handler)
@@ -163,7 +163,7 @@ def test_a_record_with_everything(pair: Pair) -> None:
 
 def test_a_record_of_any_size_stays_small(pair: Pair) -> None:
     handler = RecordHandler(logging.INFO)
-    handler.speak_to(pair.channel)
+    handler.send_to(pair.channel)
     logger = logging.Logger("l" * 100_000)
     logger.addHandler(handler)
     pair.start()

@@ -189,7 +189,7 @@ class World:
             sdk=("sdk",),
             warm_up=("warm",),
             impossible=impossible,
-            tidy_after_s=0.0,
+            free_memory_after_s=0.0,
             back_off=BackOff(first_s=pause_s, most_s=pause_s),
         )
         self.inference = SharedInference(supervisor)

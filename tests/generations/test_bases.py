@@ -59,7 +59,7 @@ async def test_what_it_lacks_is_imported_into_it() -> None:
         w.bases.learn(["boto3", "pandas"])
         assert imports(w.children(BASE)[0]) == ["warm", "boto3", "pandas"]
         assert len(w.children(BASE)) == 1
-        await until(lambda: w.children(BASE)[0].told(ch.Tidy))
+        await until(lambda: w.children(BASE)[0].told(ch.FreeMemory))
 
 
 async def test_a_plugin_that_is_no_longer_imported_makes_it_anew_without_a_gap() -> None:

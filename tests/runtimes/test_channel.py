@@ -34,7 +34,7 @@ TO_CHILD: dict[type, Any] = {
     seam.InferenceResponse: seam.InferenceResponse("r1", None, "no model"),
     seam.ImportModules: seam.ImportModules(("json", "livekit.agents")),
     seam.KeepCode: seam.KeepCode(({"path": "/a.py", "digest": "00", "code": "4w=="},)),
-    seam.Tidy: seam.Tidy(),
+    seam.FreeMemory: seam.FreeMemory(),
 }
 
 

@@ -39,7 +39,7 @@ class Child {
       }
     }
     this.phase = '';
-    this.say('blank_ready');
+    this.send('blank_ready');
   }
 
   async run(how) {
@@ -64,7 +64,7 @@ class Child {
       return exit.call(process, code);
     };
     this.enter('loading');
-    this.say('loading');
+    this.send('loading');
     if (spec.kind === 'control') {
       await require('./control.cjs').run(this, how);
     } else if (spec.kind === 'inference') {
@@ -85,7 +85,7 @@ class Child {
     else process.channel?.ref();
   }
 
-  say(name, value = {}) {
+  send(name, value = {}) {
     if (!process.connected) return;
     process.send({ case: name, value }, () => {});
   }
@@ -100,7 +100,7 @@ class Child {
 
   /** Report why the process is about to end, unless it is ready. */
   failing(error) {
-    if (!this.isReady) this.say('failed', describeNow(error, this));
+    if (!this.isReady) this.send('failed', describeNow(error, this));
     this.isReady = true;
     this.phase = '';
   }

@@ -16,7 +16,7 @@ const OPTIONS = [
   'production', 'requestFunc', 'serverType', 'sessionEndTimeout', 'shutdownProcessTimeout', 'workerToken', 'wsURL',
 ];
 const FLAGS = ['canPublish', 'canSubscribe', 'canPublishData', 'canUpdateMetadata', 'hidden'];
-const NEVER_CAME = 'agent-tui did not report whether the job was assigned';
+const NO_OUTCOME = 'agent-tui did not report whether the job was assigned';
 
 /** Replaces the SDK's ways to start a worker: keeps what the file passed, and starts nothing. */
 class Capture {
@@ -120,7 +120,7 @@ async function run(child, how) {
     if (value !== undefined && value !== null && value !== '') set[name] = { value: portable(name, value), where };
   }
   child.isReady = true;
-  child.say('manifest', {
+  child.send('manifest', {
     runtime: 'agents-js',
     sdk_version: child.config.version,
     options: set,
@@ -193,7 +193,7 @@ function serve(child, request, load) {
     offers.set(value.job_id, offer);
     const answer = (fields) => {
       offer.answered = true;
-      child.say('request_answer', { job_id: value.job_id, accept: null, terminate: false, error: null, ...fields });
+      child.send('request_answer', { job_id: value.job_id, accept: null, terminate: false, error: null, ...fields });
     };
     const reject = async () => {
       if (!offer.answered) answer({});
@@ -236,7 +236,7 @@ function serve(child, request, load) {
     } catch (error) {
       answer.error = describeNow(error, child).error;
     }
-    child.say('load_answer', answer);
+    child.send('load_answer', answer);
   }
 
   function live(value) {
@@ -252,16 +252,16 @@ function serve(child, request, load) {
   }
 
   process.on('message', ({ case: name, value }) => {
-    if (name === 'ping') child.say('pong', { sent_ms: value.sent_ms });
+    if (name === 'ping') child.send('pong', { sent_ms: value.sent_ms });
     else if (name === 'ask_request') ask(value);
     else if (name === 'ask_load') askLoad(value);
     else if (name === 'worker_live') live(value);
-    else if (name === 'accept_outcome') offers.get(value.job_id)?.settle(value.error ?? NEVER_CAME);
+    else if (name === 'accept_outcome') offers.get(value.job_id)?.settle(value.error ?? NO_OUTCOME);
     else if (name === 'shutdown' || name === 'shutdownRequest') {
       if (ending) return;
       ending = true;
-      child.say('shutdown_ack');
-      child.say('shutting_down');
+      child.send('shutdown_ack');
+      child.send('shutting_down');
       setTimeout(() => process.exit(0), process.connected ? 20 : 0);
     }
   });

@@ -24,7 +24,7 @@ async function run(child, how) {
   watchConnect(child);
   standIn(child.sdk);
   watchCrashes(child);
-  if (inspector.url()) child.say('debugging', { attached: true });
+  if (inspector.url()) child.send('debugging', { attached: true });
   child.definition = watched(child, definition, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
   // The job main reads its argument when it is imported; the agent's code sees its own file there.
   process.argv = [process.execPath, main, how.definition];
@@ -53,15 +53,15 @@ function watched(child, definition, acknowledges) {
         if (message.case === 'startJobRequest') hasJob = true;
         if (message.case === 'shutdownRequest') isEnding = true;
         if (message.case === 'shutdownRequest' && !acknowledges) {
-          child.say('shutdown_ack'); // SDKs before 1.8 send no acknowledgement
-          if (!hasJob) child.say('shutting_down');
+          child.send('shutdown_ack'); // SDKs before 1.8 send no acknowledgement
+          if (!hasJob) child.send('shutting_down');
         }
       });
     },
     async entry(ctx) {
       if (debugPort) await waitForDebugger(child, debugPort, () => isEnding);
       if (debugPort && isEnding) return undefined;
-      child.say('entry_started', { at: Date.now() / 1000 });
+      child.send('entry_started', { at: Date.now() / 1000 });
       const entry = definition.entry; // called without `this`, as the SDK does
       try {
         return await entry(ctx);
@@ -91,12 +91,12 @@ async function waitForDebugger(child, port, isEnding) {
     return;
   }
   console.error(`waiting for a debugger on 127.0.0.1:${port} (pid ${process.pid})`);
-  child.say('debugging', { attached: true }); // from now on no time-out counts
+  child.send('debugging', { attached: true }); // from now on no time-out counts
   await new Promise((sent) => setImmediate(sent));
   inspector.waitForDebugger();
   await new Promise((read) => setTimeout(read, READ_MS)); // the shutdown waits in the channel
   if (isEnding()) {
-    child.say('debugging', { attached: false });
+    child.send('debugging', { attached: false });
     return;
   }
   // eslint-disable-next-line no-debugger
@@ -105,7 +105,7 @@ async function waitForDebugger(child, port, isEnding) {
 
 function crashed(child, error) {
   const { error: text, traceback } = describeNow(error, child);
-  child.say('job_crashed', { error: text, traceback });
+  child.send('job_crashed', { error: text, traceback });
 }
 
 /** Report an uncaught error, which ends the process after Node has printed it. */
@@ -121,7 +121,7 @@ function watchConnect(child) {
     const result = await connect.apply(this, args);
     if (!told) {
       told = true;
-      child.say('job_connected', { at: Date.now() / 1000 });
+      child.send('job_connected', { at: Date.now() / 1000 });
     }
     return result;
   };

@@ -159,7 +159,7 @@ class Channel:
         """Wait until everything is written, the host has ended, or the time is up."""
         with self._change:
             if self._dropped:
-                self._tell_dropped(1)  # after the line being written, since not all may be written in time
+                self._report_dropped(1)  # after the line being written, since not all may be written in time
             self._change.wait_for(lambda: self.ended or not self._pending, timeout_s)
 
     def _put(self, data: bytes, *, droppable: bool) -> None:
@@ -205,10 +205,10 @@ class Channel:
                 self._pending.popleft()
                 self._backlog -= len(data)
                 if self._dropped and self._backlog < MAX_BACKLOG // 2:
-                    self._tell_dropped(len(self._pending))
+                    self._report_dropped(len(self._pending))
                 self._change.notify_all()
 
-    def _tell_dropped(self, place: int) -> None:
+    def _report_dropped(self, place: int) -> None:
         count, self._dropped = self._dropped, 0
         text = f"{count} log records dropped: they came too fast to show"
         line = encode(

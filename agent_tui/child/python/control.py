@@ -22,7 +22,7 @@ OUTCOME_LIMIT_S = 60.0
 """How long `await req.accept()` waits for the outcome, in s, in case the host never reports it."""
 
 
-NEVER_CAME = "agent-tui did not report whether the job was assigned"
+NO_OUTCOME = "agent-tui did not report whether the job was assigned"
 
 
 class AlreadyAnswered(RuntimeError):
@@ -32,11 +32,11 @@ class AlreadyAnswered(RuntimeError):
 class Offer:
     """One offer: takes its one answer, and lets `accept` wait for the outcome."""
 
-    def __init__(self, job_id: str, say: Callable[..., None]) -> None:
+    def __init__(self, job_id: str, send: Callable[..., None]) -> None:
         self.job_id = job_id
         self.answered = False
         self.outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._say = say
+        self._send = send
 
     async def accept(
         self, identity: str, name: str, metadata: str, attributes: dict[str, str] | None
@@ -53,7 +53,7 @@ class Offer:
         try:
             return await asyncio.wait_for(asyncio.shield(self.outcome), OUTCOME_LIMIT_S)
         except asyncio.TimeoutError:
-            return NEVER_CAME
+            return NO_OUTCOME
 
     def answer(
         self, *, accept: dict[str, Any] | None = None, terminate: bool = False, error: str | None = None
@@ -62,7 +62,7 @@ class Offer:
         if self.answered:
             raise AlreadyAnswered(f"the offer of job {self.job_id} was already answered")
         self.answered = True
-        self._say("request_answer", job_id=self.job_id, accept=accept, terminate=terminate, error=error)
+        self._send("request_answer", job_id=self.job_id, accept=accept, terminate=terminate, error=error)
 
 
 class LoadedAgent(Protocol):
@@ -90,7 +90,7 @@ class ControlLoop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
-            "ping": lambda value: link.say("pong", sent_ms=value["sent_ms"]),
+            "ping": lambda value: link.send("pong", sent_ms=value["sent_ms"]),
             "shutdown": self._shutdown,
             "ask_request": self._ask_request,
             "accept_outcome": self._accept_outcome,
@@ -120,21 +120,21 @@ class ControlLoop:
             handler(value)
 
     def _shutdown(self, value: dict[str, Any]) -> None:
-        self._link.say("shutdown_ack")
+        self._link.send("shutdown_ack")
         self._ending.add(asyncio.create_task(self._end(), name="end"))
 
     async def _end(self) -> None:
         """End the loop; the host decides how long request functions may work after their answers."""
         for offer in self._offers.values():
             if not offer.outcome.done():
-                offer.outcome.set_result(NEVER_CAME)  # the host would have reported it before
+                offer.outcome.set_result(NO_OUTCOME)  # the host would have reported it before
         while self._tasks and not self._link.host_lost:
             await asyncio.wait(self._tasks)
-        self._link.say("shutting_down")
+        self._link.send("shutting_down")
         self._ended.set()
 
     def _ask_request(self, value: dict[str, Any]) -> None:
-        offer = self._offers[value["job_id"]] = Offer(value["job_id"], self._link.say)
+        offer = self._offers[value["job_id"]] = Offer(value["job_id"], self._link.send)
         task = asyncio.create_task(self._request(value["job"], offer), name=f"request {offer.job_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -177,4 +177,4 @@ class ControlLoop:
             answer["load"] = load
         except BaseException as error:
             answer["error"] = loading.describe(error)["error"]
-        self._link.say("load_answer", **answer)
+        self._link.send("load_answer", **answer)

@@ -35,7 +35,7 @@ class ForkServer:
             "ping": lambda value: channel.send("pong", sent_ms=value["sent_ms"]),
             "keep_code": self._keep_code,
             "import_modules": lambda value: self._imports.extend(value["modules"]),
-            "tidy": lambda value: preloading.give_back_memory(),
+            "free_memory": lambda value: preloading.free_memory(),
             "shutdown": self._shutdown,
         }
 
@@ -148,7 +148,7 @@ class ForkServer:
             self._channel.send("fork_ended", fork=fork, code=os.waitstatus_to_exitcode(status))
 
     def _keep_code(self, value: dict[str, Any]) -> None:
-        snapshots.absorb(
+        snapshots.add_codes(
             ((each["path"], each["digest"]), base64.b64decode(each["code"])) for each in value["modules"]
         )
 

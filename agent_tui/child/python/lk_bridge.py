@@ -100,12 +100,12 @@ class Bridge:
         }
         self._from_sdk: dict[Any, Callable[[Any], None]] = {
             proto.InitializeResponse: self._initialized,
-            proto.PongResponse: lambda each: link.say("pong", sent_ms=each.last_timestamp),
-            proto.Exiting: lambda each: link.say("exiting", reason=each.reason),
-            proto.InferenceRequest: lambda each: link.say(
+            proto.PongResponse: lambda each: link.send("pong", sent_ms=each.last_timestamp),
+            proto.Exiting: lambda each: link.send("exiting", reason=each.reason),
+            proto.InferenceRequest: lambda each: link.send(
                 "inference_request", request_id=each.request_id, method=each.method, data=_text(each.data)
             ),
-            proto.InferenceResponse: lambda each: link.say(
+            proto.InferenceResponse: lambda each: link.send(
                 "inference_response", request_id=each.request_id, data=_text(each.data), error=each.error
             ),
         }
@@ -135,8 +135,8 @@ class Bridge:
     def _receive(self, case: str, value: dict[str, Any]) -> None:
         if case == "shutdown" and not self._acknowledges:
             # The SDK's inference main only says that it exits; for the host, all kinds end alike.
-            self._link.say("shutdown_ack")
-            self._link.say("shutting_down")
+            self._link.send("shutdown_ack")
+            self._link.send("shutting_down")
         if case in self._to_sdk:
             self._outgoing.put(self._to_sdk[case](value))
 
@@ -170,10 +170,10 @@ class Bridge:
             failure = {"error": response.error, "traceback": "", "file": None, "line": None}
         if failure is None:
             self.ready = True
-            self._link.say("ready")
+            self._link.send("ready")
         else:
             self.failure = failure
-            self._link.say("failed", **failure)
+            self._link.send("failed", **failure)
 
 
 class QuietHandler(logging.Handler):
@@ -192,7 +192,7 @@ class QuietHandler(logging.Handler):
 
 
 def _say_bare(link: HostLink, case: str, message: object) -> None:
-    link.say(case)
+    link.send(case)
 
 
 def _text(data: bytes | None) -> str | None:

@@ -83,7 +83,7 @@ def run(link: HostLink) -> None:
     """Send `Loading`, then `Manifest` or `Failed`; then serve."""
     try:
         capture = import_sdk(link)
-        link.say("loading")
+        link.send("loading")
         started = time.monotonic()
         with project_files.ThirdPartyImports() as others:
             server = capture.load_worker()
@@ -103,8 +103,8 @@ def run(link: HostLink) -> None:
             os.path.basename(link.spec.file),
         )
     agent = SdkAgent(server, request, load)
-    loading.hand_over_code(link.say)
-    link.say(
+    loading.hand_over_code(link.send)
+    link.send(
         "manifest",
         runtime="livekit-agents",
         sdk_version=importlib.import_module("livekit.agents").__version__,

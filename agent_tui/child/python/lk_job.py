@@ -56,11 +56,11 @@ def run(link: HostLink) -> None:
     """Send `Loading`, then run the SDK's job main until the job has ended."""
     try:
         capture = _prepare(link)
-        link.say("loading")
+        link.send("loading")
         functions = _functions(link, capture)
         set_up_logging(link)
         main = importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
-        _tell_of_models(link)
+        _report_own_models(link)
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
@@ -130,7 +130,7 @@ def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
     return {name: getattr(server, attribute, None) for name, attribute in FUNCTIONS.items()}
 
 
-def _tell_of_models(link: HostLink) -> None:
+def _report_own_models(link: HostLink) -> None:
     """Report to the host if the job loads its own copy of something that a base could hold for all jobs."""
     name = "livekit.agents.inference.eot.transports"
     with contextlib.suppress(ImportError, AttributeError):  # since 1.7
@@ -138,7 +138,7 @@ def _tell_of_models(link: HostLink) -> None:
         make = transports._EOT
 
         def told(*args: Any, **kwargs: Any) -> Any:
-            link.say("wants", name=preloading.END_OF_TURN)
+            link.send("preload_hint", name=preloading.END_OF_TURN)
             return make(*args, **kwargs)
 
         transports._EOT = told
@@ -173,7 +173,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
             _watch_leaving(bridge, context)
         try:
             await debugging.wait_for_client(link.debug_port)
-            link.say("entry_started", at=time.time())
+            link.send("entry_started", at=time.time())
             return await entry(context)
         except asyncio.CancelledError:
             if not link.host_lost:
@@ -181,7 +181,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
             return None  # it ended as asked: the SDK leaves the room next
         except BaseException as error:
             told = loading.describe(error, link.spec.file)
-            link.say("job_crashed", error=told["error"], traceback=told["traceback"])
+            link.send("job_crashed", error=told["error"], traceback=told["traceback"])
             raise
 
     return watched
@@ -200,7 +200,7 @@ def _watch_connect(link: HostLink, context: Any) -> None:
         result = await join(*args, **kwargs)
         if not told:
             told = True
-            link.say("job_connected", at=time.time())
+            link.send("job_connected", at=time.time())
         return result
 
     with contextlib.suppress(AttributeError):  # a context that cannot be watched still runs its job
@@ -259,7 +259,7 @@ def run_inference(link: HostLink) -> None:
         capture = import_sdk(link)
         set_mode(link)
         main = importlib.import_module("livekit.agents.ipc.inference_proc_lazy_main")
-        link.say("loading")
+        link.send("loading")
         capture.run_file("__mp_main__")
         set_up_logging(link)
     except BaseException as error:

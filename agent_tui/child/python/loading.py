@@ -93,19 +93,19 @@ def _function_names() -> list[str]:
     ]
 
 
-def hand_over_code(say: Callable[..., None]) -> None:
+def hand_over_code(send: Callable[..., None]) -> None:
     """Send what was compiled here to the host, for the base to keep: the next process need not compile it.
 
     Large modules are left out, since the host handles one message at a time.
     """
     modules = []
     left = MOST_CODE
-    for (path, digest), code in snapshots.take_fresh():
+    for (path, digest), code in snapshots.pop_fresh():
         if len(code) <= left:
             left -= len(code)
             modules.append({"path": path, "digest": digest, "code": base64.b64encode(code).decode("ascii")})
     if modules:
-        say("code", modules=modules)
+        send("code", modules=modules)
 
 
 def describe(error: BaseException, file: str = "") -> dict[str, Any]:

@@ -46,7 +46,7 @@ class NativeAgent:
 
 def run(link: HostLink) -> None:
     """Send `Loading`, then `Manifest` or `Failed`; then serve."""
-    link.say("loading")
+    link.send("loading")
     started = time.monotonic()
     try:
         with project_files.ThirdPartyImports() as others:
@@ -62,8 +62,8 @@ def run(link: HostLink) -> None:
         link.fail(error)
         raise SystemExit(1) from None
     link.records.install()
-    loading.hand_over_code(link.say)
-    link.say(
+    loading.hand_over_code(link.send)
+    link.send(
         "manifest",
         runtime="native",
         sdk_version=None,

@@ -42,7 +42,7 @@ def run(link: HostLink) -> None:
     loop = link.loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     process = native.Process()
-    link.say("loading")
+    link.send("loading")
     try:
         agent = load(link)
         if agent.prewarm is not None:
@@ -52,7 +52,7 @@ def run(link: HostLink) -> None:
     except BaseException as error:
         link.fail(error)
         raise SystemExit(1) from None
-    link.say("ready")
+    link.send("ready")
     try:
         loop.run_until_complete(_JobProcess(link, agent, process).serve())
     finally:
@@ -82,7 +82,7 @@ class _JobProcess:
         self._process = process
         self._job: asyncio.Task[None] | None = None
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
-            "ping": lambda value: link.say("pong", sent_ms=value["sent_ms"]),
+            "ping": lambda value: link.send("pong", sent_ms=value["sent_ms"]),
             "start_job": self._start,
             "shutdown": self._shutdown,
         }
@@ -105,9 +105,9 @@ class _JobProcess:
             handler(value)
 
     def _shutdown(self, value: dict[str, Any]) -> None:
-        self._link.say("shutdown_ack")
+        self._link.send("shutdown_ack")
         if self._job is None:
-            self._link.say("shutting_down")
+            self._link.send("shutting_down")
             self._over.set()
         else:
             self._end(value["reason"] or "shut down")
@@ -127,14 +127,14 @@ class _JobProcess:
             self._reason.set_result(reason)
 
     def _joined(self) -> None:
-        self._link.say("job_connected", at=time.time())
+        self._link.send("job_connected", at=time.time())
 
     async def _run(self, context: native.Context) -> None:
         entry = asyncio.create_task(self._enter(context), name="entry")
         reason = await self._reason
         await self._stop(entry)
-        self._link.say("exiting", reason=reason)
-        self._link.say("shutting_down")
+        self._link.send("exiting", reason=reason)
+        self._link.send("shutting_down")
         await asyncio.gather(*(_call_back(each, reason) for each in context.shutdown_callbacks))
         try:
             await context.leave()
@@ -144,7 +144,7 @@ class _JobProcess:
     async def _enter(self, context: native.Context) -> None:
         try:
             await debugging.wait_for_client(self._link.debug_port)
-            self._link.say("entry_started", at=time.time())
+            self._link.send("entry_started", at=time.time())
             result = self._agent.entry(context)
             if inspect.isawaitable(result):
                 await result
@@ -154,7 +154,7 @@ class _JobProcess:
         except BaseException as error:
             told = loading.describe(error, self._link.spec.file)
             _log.error("the entry function failed\n%s", told["traceback"])
-            self._link.say("job_crashed", error=told["error"], traceback=told["traceback"])
+            self._link.send("job_crashed", error=told["error"], traceback=told["traceback"])
             self._end("job crashed")
         else:
             if not context.connected:

@@ -133,7 +133,7 @@ def _switched_off(value: str | None) -> bool:
 _STEPS = {PRELOAD: warm_up_sdk, END_OF_TURN: _end_of_turn}
 
 
-def give_back_memory() -> None:
+def free_memory() -> None:
     """Free memory that a waiting base does not need.
 
     Only mappings that are not writable and hold no anonymous pages are dropped (relocated data would be

@@ -63,9 +63,9 @@ class HostLink:
     def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
         """`records` is the log handler that a template has installed, for its fork to use."""
         self.spec = spec
-        self.say = channel.send
+        self.send = channel.send
         self.records = records or RecordHandler(spec.log_level)
-        self.records.speak_to(channel)
+        self.records.send_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The agent's event loop, whose tasks belong to the stacks."""
         self.debug_port = 0
@@ -92,7 +92,7 @@ class HostLink:
 
     def fail(self, error: BaseException) -> None:
         """Report to the host that loading or prewarm failed."""
-        self.say("failed", **loading.describe(error, self.spec.file))
+        self.send("failed", **loading.describe(error, self.spec.file))
 
     def finish(self) -> None:
         """Write what is queued. If the host has ended, also end the processes that the job started."""
@@ -105,7 +105,7 @@ class HostLink:
 
     def _receive(self, case: str, value: dict[str, Any]) -> None:
         if case == "dump_stacks":
-            self.say("stacks", text=stacks(self.loop))
+            self.send("stacks", text=stacks(self.loop))
             return
         if case == "start_job":
             self.debug_port = value.pop("debug_port")
@@ -122,7 +122,7 @@ class HostLink:
         now = debugging.attached()
         if now != self._debugging:
             self._debugging = now
-            self.say("debugging", attached=now)
+            self.send("debugging", attached=now)
 
     def _host_went(self) -> None:
         self.host_lost = True
@@ -165,7 +165,7 @@ def _set_up_streams() -> None:
         faulthandler.enable()
 
 
-def _pass_over(signum: int, frame: object) -> None:
+def _ignore_signal(signum: int, frame: object) -> None:
     """Ignore a signal: only the host ends children. Unlike SIG_IGN, programs they start do not inherit
     this.
     """
@@ -240,7 +240,7 @@ def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool
     """Set up the process as the agent's file expects; in a template's fork, most of that is done."""
     _set_up_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _pass_over)
+        signal.signal(number, _ignore_signal)
     fds = channel.take_fds(1) if spec.snapshot else []
     if loaded:
         for fd in fds:
@@ -276,7 +276,7 @@ def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
     link = HostLink(channel, spec)
     _set_up(channel, spec, link)
     open_before, drawn = fork_safety.descriptors(), list[str]()
-    link.say("loading")
+    link.send("loading")
     started = time.monotonic()
     gc.disable()
     try:
@@ -291,8 +291,8 @@ def _become_template(channel: Channel, spec: ProcessSpec) -> RecordHandler:
         stream.flush()
     unsafe = fork_safety.unsafe(open_before)
     gc.freeze()
-    link.say("template_report", load_ms=took, unsafe=unsafe, drawn=drawn)
-    link.say("ready")
+    link.send("template_report", load_ms=took, unsafe=unsafe, drawn=drawn)
+    link.send("ready")
     return link.records
 
 

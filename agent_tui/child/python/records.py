@@ -50,7 +50,7 @@ class RecordHandler(logging.Handler):
         self._channel: Channel | None = None
         self.context: list[dict[str, Any]] = []
 
-    def speak_to(self, channel: Channel) -> None:
+    def send_to(self, channel: Channel) -> None:
         """Send records to this link from now on."""
         self._channel = channel
 

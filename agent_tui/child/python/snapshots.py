@@ -99,7 +99,7 @@ def compiled(path: str, content: bytes) -> CodeType:
     return code
 
 
-def take_fresh() -> list[tuple[Key, bytes]]:
+def pop_fresh() -> list[tuple[Key, bytes]]:
     """Return what was compiled here since the last call, for a base to keep."""
     taken = []
     for key in fresh:
@@ -109,7 +109,7 @@ def take_fresh() -> list[tuple[Key, bytes]]:
     return taken
 
 
-def absorb(packed: Iterable[tuple[Key, bytes]]) -> None:
+def add_codes(packed: Iterable[tuple[Key, bytes]]) -> None:
     """Keep code objects that another process of this interpreter compiled; drop the file's older ones."""
     for key, data in packed:
         for old in [each for each in codes if each[0] == key[0] and each != key]:
