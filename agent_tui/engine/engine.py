@@ -325,7 +325,7 @@ class Engine:
         """Add an event to the stream, after the log lines that led to it."""
         self._announcer.announce()
         if isinstance(event, ev.ProcessChanged):
-            self._store.introduce(event.id, event.generation, event.job_id)
+            self._store.set_owner(event.id, event.generation, event.job_id)
             if event.state is ev.ProcessState.ENDED:
                 self._store.process_ended(event.id)
         self._bus.publish(event)

@@ -44,7 +44,7 @@ class Timings:
     """Between two checks for rooms to close."""
 
 
-class Silence(StrEnum):
+class NoAnswer(StrEnum):
     """Why an offer got no answer."""
 
     TIMED_OUT = "timed out"
@@ -69,7 +69,7 @@ class WorkerConnection:
         self._simulate = simulate
         self._timings = timings
         self._answers: dict[str, asyncio.Future[Any]] = {}
-        """For each offered job: the worker's AvailabilityResponse, or a `Silence`."""
+        """For each offered job: the worker's AvailabilityResponse, or a `NoAnswer`."""
         self._text = False
         self._request: web.Request | None = None
         # One byte more than allowed: aiohttp refuses what reaches its limit, the real server what exceeds it.
@@ -103,7 +103,7 @@ class WorkerConnection:
     # -- for the dispatcher -------------------------------------------------------------------------
 
     async def ask(self, job: Any, timeout_s: float) -> Any:
-        """Offer the job; return the AvailabilityResponse, or a `Silence`. Stamps the job's state.
+        """Offer the job; return the AvailabilityResponse, or a `NoAnswer`. Stamps the job's state.
 
         A late answer is ignored (§6.3).
         """
@@ -112,10 +112,10 @@ class WorkerConnection:
         try:
             async with asyncio.timeout(timeout_s):
                 if not await self._send(self.session.offer(job)):
-                    return Silence.LOST
+                    return NoAnswer.LOST
                 return await answer
         except TimeoutError:
-            return Silence.TIMED_OUT
+            return NoAnswer.TIMED_OUT
         finally:
             self.session.withdraw(job.id)
             del self._answers[job.id]
@@ -157,7 +157,7 @@ class WorkerConnection:
         """End the connection without a close frame, once what was sent before is written."""
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_result(Silence.LOST)
+                answer.set_result(NoAnswer.LOST)
         if self._request is not None and self._request.transport is not None:
             self._request.transport.close()
 

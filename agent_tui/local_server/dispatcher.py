@@ -12,7 +12,7 @@ from typing import Any
 
 from livekit.protocol.agent import Job, JobStatus, JobType
 
-from agent_tui.local_server.connection import Silence, Timings, WorkerConnection
+from agent_tui.local_server.connection import NoAnswer, Timings, WorkerConnection
 from agent_tui.local_server.pool import TARGET_LOAD, Candidate, Pool, PoolKey, gate_open, key_of, pick
 from agent_tui.local_server.session import JOB_ID, nanoseconds, new_id
 from agent_tui.model.clock import Clock
@@ -66,7 +66,7 @@ class Unassigned:
     """Load of each worker with the job's key, by worker id; infinite if it reports full."""
 
 
-TellUnassigned = Callable[[Any, Unassigned], None]
+ReportUnassigned = Callable[[Any, Unassigned], None]
 """Called with the livekit.Job and why it was not assigned."""
 
 
@@ -96,7 +96,7 @@ class Dispatcher:
         clock: Clock,
         timings: Timings,
         rng: Random,
-        on_unassigned: TellUnassigned | None,
+        on_unassigned: ReportUnassigned | None,
     ) -> None:
         self._pool = pool
         self._tasks = tasks
@@ -111,7 +111,7 @@ class Dispatcher:
         workers = [worker.key for worker in self._pool if worker.key.agent_name == wanted.agent_name]
         same = [key for key in workers if key.deployment == wanted.deployment]
         namespaces = sorted({key.namespace for key in same if key.job_type == job_type})
-        if not namespaces and not self._is_missed(record, same, job_type):
+        if not namespaces and not self._is_worth_reporting(record, same, job_type):
             return
         for namespace in namespaces or [""]:
             job = Job(
@@ -130,7 +130,7 @@ class Dispatcher:
             task.add_done_callback(record.placing.discard)
 
     @staticmethod
-    def _is_missed(record: DispatchRecord, same_name: list[PoolKey], job_type: Any) -> bool:
+    def _is_worth_reporting(record: DispatchRecord, same_name: list[PoolKey], job_type: Any) -> bool:
         """Return whether to report that no worker is registered for a job type: each dispatch covers all
         three types, so only the room's job is reported, and only if no worker is registered for another
         type.
@@ -172,7 +172,7 @@ class Dispatcher:
         outcome = await self._offer(worker, job, self.timings.simulate_answer_s)
         if outcome is None:
             return
-        reason = Reason.NO_ANSWER if outcome == Silence.TIMED_OUT else Reason.REJECTED
+        reason = Reason.NO_ANSWER if outcome == NoAnswer.TIMED_OUT else Reason.REJECTED
         self._report(job, _unassigned(reason, key_of(job), [worker], {worker.worker_id: outcome}))
 
     async def place(self, job: Any) -> Unassigned | None:
@@ -197,7 +197,7 @@ class Dispatcher:
             if outcome is None:
                 return None
             asked[worker.worker_id] = outcome
-            if outcome == Silence.TIMED_OUT:
+            if outcome == NoAnswer.TIMED_OUT:
                 return _unassigned(Reason.NO_ANSWER, key, self._pool.of(key), asked)
 
     async def _terminate(self, job: Any, status: int, error: str = "") -> Any | None:
@@ -209,8 +209,8 @@ class Dispatcher:
         """Offer a job to one worker; return None if that settled it, else how the worker declined.
         `terminate` beats `available`.
         """
-        answer = await worker.ask(job, timeout_s) if timeout_s > 0 else Silence.TIMED_OUT
-        if isinstance(answer, Silence):
+        answer = await worker.ask(job, timeout_s) if timeout_s > 0 else NoAnswer.TIMED_OUT
+        if isinstance(answer, NoAnswer):
             return answer
         if answer.terminate:
             job.state.status = JobStatus.JS_SUCCESS

@@ -13,7 +13,7 @@ from livekit.protocol.models import ServerInfo
 from agent_tui.local_server import api, auth, twirp
 from agent_tui.local_server.auth import job_token
 from agent_tui.local_server.connection import Timings, WorkerConnection
-from agent_tui.local_server.dispatcher import Dispatcher, Tasks, TellUnassigned
+from agent_tui.local_server.dispatcher import Dispatcher, ReportUnassigned, Tasks
 from agent_tui.local_server.pool import Pool
 from agent_tui.local_server.rooms import Rooms
 from agent_tui.local_server.session import JOB_ID, NODE_ID, WORKER_ID, WorkerSession, new_id
@@ -50,7 +50,7 @@ class LocalServer:
         clock: Clock | None = None,
         timings: Timings | None = None,
         rng: Random | None = None,
-        on_unassigned: TellUnassigned | None = None,
+        on_unassigned: ReportUnassigned | None = None,
     ) -> None:
         self._host = host
         self._port = port

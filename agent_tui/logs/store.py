@@ -62,7 +62,7 @@ class LogStore:
         """Lines lost to overload before they were stored."""
         return self._dropped
 
-    def introduce(self, process_id: str, generation: int, job_id: str | None = None) -> None:
+    def set_owner(self, process_id: str, generation: int, job_id: str | None = None) -> None:
         """Mark that process's lines from now on with this generation of the agent's code and this job."""
         with self._lock:
             self._owners[process_id] = (generation, job_id)

@@ -56,11 +56,11 @@ class ForkEnded:
 ForkMessage = Forked | ForkFailed | ForkEnded
 """Messages that only a `ForkServer` handles."""
 
-OwnMessage = LogRecord | ForkMessage
+RuntimeMessage = LogRecord | ForkMessage
 """Messages for the runtime itself; no other part sees them."""
 
 
-_FROM_CHILD: Codec[FromChild | OwnMessage] = Codec(FromChild | OwnMessage, log=LogRecord)
+_FROM_CHILD: Codec[FromChild | RuntimeMessage] = Codec(FromChild | RuntimeMessage, log=LogRecord)
 
 JobView = Callable[[bytes], object]
 """Turns a serialized `livekit.Job` into data that the child can read."""
@@ -81,7 +81,7 @@ def encode_line(case: str, value: object) -> bytes:
     return json.dumps({"case": case, "value": value}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def decode(line: bytes) -> FromChild | OwnMessage:
+def decode(line: bytes) -> FromChild | RuntimeMessage:
     """Return a line as a message. Raise CodecError."""
     return _FROM_CHILD.decode_json(line)
 

@@ -18,14 +18,14 @@ from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import Forked, ForkEnded, ForkFailed, ForkMessage, encode_line
 from agent_tui.runtimes.line_child import LOST_FD, LineChild
 from agent_tui.runtimes.orphans import reap_session
-from agent_tui.runtimes.spawn import Ends, readable
+from agent_tui.runtimes.spawn import ChildPipes, readable
 
 if TYPE_CHECKING:
     from agent_tui.model.child import ChildTraits
     from agent_tui.runtimes.line_child import Dialect, Process
 
 ORPHANED_S = 0.01
-ORPHAN_LOOKS = 50
+ORPHAN_CHECKS = 50
 """How long a process whose parent has ended may take to become the host's child."""
 
 
@@ -46,7 +46,7 @@ class ForkServer(LineChild):
         """Return a fork that waits for its spec. Raise OSError if it cannot be created."""
         if self.gone:
             raise OSError("the base process has ended")
-        ends = Ends.make()
+        ends = ChildPipes.make()
         forked: asyncio.Future[tuple[int, int]] = self._loop.create_future()
         self._forking[process_id] = forked
         ended = self._ends[process_id] = self._loop.create_future()
@@ -149,7 +149,7 @@ class ForkedProcess:
         before its report was read.
         """
         # The fork becomes the host's child when its parent has ended, soon after the parent's channel closes.
-        for _ in range(ORPHAN_LOOKS):
+        for _ in range(ORPHAN_CHECKS):
             code = self._reap_now()
             if code is not None:
                 return code

@@ -66,7 +66,7 @@ class Dialect(Protocol):
         """Return the messages of a line; messages for the runtime itself (logs) are handled here."""
         ...
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Log that the child sent something that cannot be understood."""
         ...
 
@@ -189,10 +189,10 @@ class LineChild:
         self._inbox.put_nowait(message)
 
     def _oversize(self, size: int) -> None:
-        self._dialect.complain(f"ignored a message of {size / 2**20:.0f} MB: too long")
+        self._dialect.warn(f"ignored a message of {size / 2**20:.0f} MB: too long")
 
     def _fork_message(self, message: ForkMessage) -> None:
-        self._dialect.complain(f"ignored a fork message from a process that does not fork: {message}")
+        self._dialect.warn(f"ignored a fork message from a process that does not fork: {message}")
 
     def _drain(self) -> None:
         """Read what an ended process sent last."""

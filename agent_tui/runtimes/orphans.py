@@ -134,7 +134,7 @@ def forget(pid: int) -> None:
 
 PR_SET_CHILD_SUBREAPER = 36
 
-LOOKS_S = (0.0, 0.005, 0.05, 0.5)
+CHECKS_S = (0.0, 0.005, 0.05, 0.5)
 """When to search for what a killed group left, in s; it is gone at once unless the kernel is busy."""
 
 
@@ -149,7 +149,7 @@ def become_subreaper() -> bool:
 
 async def reap_session(session: int) -> None:
     """Reap what an ended process left in its session; the group must have been killed."""
-    for delay in LOOKS_S:
+    for delay in CHECKS_S:
         await asyncio.sleep(delay)
         left = [pid for pid in _children() if _session_of(pid) == session and pid != session]
         if not left:

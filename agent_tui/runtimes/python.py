@@ -102,7 +102,7 @@ class _Dialect:
         try:
             message = decode(line)
         except CodecError as error:
-            self.complain(str(error))
+            self.warn(str(error))
             return ()
         if not isinstance(message, LogRecord):
             return (message,)
@@ -116,7 +116,7 @@ class _Dialect:
         )
         return ()
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         source = LogSource(self._process_id, LogStream.HOST)
         self._sink.write(source, LogLevel.WARN, text, ts=self._clock.time())
 
@@ -147,7 +147,7 @@ class SnapshotFile:
             places[path] = offset, len(content)
             offset += len(content)
         index = json.dumps([places, sorted(modules.missing)], separators=(",", ":")).encode("ascii")
-        self.fd = _nameless()
+        self.fd = _unnamed_file()
         try:
             with os.fdopen(os.dup(self.fd), "wb") as file:
                 file.write(f"{len(index):{SNAPSHOT_HEAD}}".encode("ascii"))
@@ -199,7 +199,7 @@ class PythonRuntime:
         self._log_level = int(log_level)
         self._settings = settings or ChildSettings()
         self._head_start = head_start
-        self._over = False
+        self._closed = False
         self._modules = modules
         self._snapshot: SnapshotFile | None = None
 
@@ -209,7 +209,7 @@ class PythonRuntime:
 
     def serve(self, modules: Modules) -> None:
         """Set the project's modules for children launched from now on."""
-        if self._over or modules == self._modules:
+        if self._closed or modules == self._modules:
             return
         self._modules = modules
         self._drop_snapshot()
@@ -222,7 +222,7 @@ class PythonRuntime:
 
     def close(self) -> None:
         """Launch nothing any more, and release the modules. Running children keep theirs."""
-        self._over = True
+        self._closed = True
         self._drop_snapshot()
 
     async def launch(
@@ -232,12 +232,12 @@ class PythonRuntime:
 
         `functions` comes from the manifest. Raise OSError.
         """
-        self._raise_if_over()
+        self._raise_if_closed()
         process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
         make = ForkServer if kind is ProcessKind.TEMPLATE else LineChild
         child = make(process, self._kind.traits, self._dialect(process_id))
         try:
-            self._raise_if_over()
+            self._raise_if_closed()
             snapshot = self._written_snapshot()
             spec = {
                 "runtime": self.name,
@@ -281,8 +281,8 @@ class PythonRuntime:
             self._snapshot.close()
             self._snapshot = None
 
-    def _raise_if_over(self) -> None:
-        if self._over:
+    def _raise_if_closed(self) -> None:
+        if self._closed:
             raise OSError("its generation has ended")
 
     async def _fork(
@@ -303,7 +303,7 @@ class PythonRuntime:
         return _Dialect(_JOB_VIEWS[self.name], process_id, self._sink, self._clock)
 
 
-def _nameless() -> int:
+def _unnamed_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("agent-tui generation")
     with tempfile.TemporaryFile() as file:

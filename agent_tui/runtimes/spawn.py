@@ -45,7 +45,7 @@ class Started:
     """A started process and this side's ends of its channel and pipes. Nothing reads or reaps it yet."""
 
     popen: subprocess.Popen[bytes]
-    ends: "Ends"
+    ends: "ChildPipes"
 
     @property
     def sock(self) -> socket.socket:
@@ -130,7 +130,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class ChildPipes:
     """The two sides of what a child gets: one channel, and one pipe per output."""
 
     ours: socket.socket
@@ -141,7 +141,7 @@ class Ends:
     """The second channel: this side's end and the child's."""
 
     @classmethod
-    def make(cls, *, side: bool = False) -> "Ends":
+    def make(cls, *, side: bool = False) -> "ChildPipes":
         """Create the channel and pipes. Raise OSError and leave nothing open."""
         with contextlib.ExitStack() as on_error:
             ours, theirs = socket.socketpair()
@@ -198,7 +198,7 @@ class Ends:
 
 def start(command: Command) -> Started:
     """Start a process. Raise OSError and leave nothing open."""
-    ends = Ends.make(side=bool(command.side_variable))
+    ends = ChildPipes.make(side=bool(command.side_variable))
     fd, out, err = ends.child_fds
     environ = dict(command.environ)
     if command.fd_variable:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import select
 import socket
 import threading
 import time
@@ -44,10 +45,12 @@ class Pair:
         return [json.loads(line) for line in data.splitlines()]
 
     def everything(self) -> list[dict[str, Any]]:
-        """All that comes until the line that counts the dropped ones and the end of what waits."""
+        """Return all lines until the one that counts the dropped ones, and until nothing is queued."""
         data = b""
         while b"dropped" not in data or not data.endswith(b"\n") or self.channel._pending:
-            data += self.host.recv(1 << 20)
+            # A line may have been received before its writer has removed it from the queue.
+            if select.select([self.host], [], [], 0.01)[0]:
+                data += self.host.recv(1 << 20)
         return [json.loads(line) for line in data.splitlines()]
 
     def close(self) -> None:

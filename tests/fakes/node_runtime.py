@@ -91,7 +91,7 @@ class NodeDialect:
         message = json.loads(line)
         return _DECODE[message["case"]](message.get("value") or {})
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         raise AssertionError(text)
 
 

@@ -156,7 +156,7 @@ def test_the_ring_keeps_the_newest_and_indexes_never_repeat() -> None:
 def test_lines_belong_to_the_job_that_their_process_runs() -> None:
     store = LogStore(FakeClock())
     store.add(OUT, LogLevel.INFO, "prewarm")
-    store.introduce("p1", 0, "AJ_1")
+    store.set_owner("p1", 0, "AJ_1")
     store.add(OUT, LogLevel.INFO, "entry")
     assert [line.job_id for line in store.pull(0, 2)] == [None, "AJ_1"]
 

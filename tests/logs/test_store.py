@@ -73,7 +73,7 @@ def test_lines_that_come_together_are_announced_once() -> None:
 
 def test_lines_are_of_the_generation_that_their_process_runs() -> None:
     store = LogStore(FakeClock())
-    store.introduce("p1", 3)
+    store.set_owner("p1", 3)
     store.add(OUT, LogLevel.INFO, "agent's")
     store.add(LogSource("", LogStream.HOST), LogLevel.INFO, "host's")
     assert [each.generation for each in store.pull(0, 2)] == [3, 0]
@@ -83,7 +83,7 @@ def test_the_last_lines_of_a_process_that_ended_are_still_its_job_s(monkeypatch:
     monkeypatch.setattr(store_module, "MAX_ENDED", 1)
     store = LogStore(FakeClock())
     for process in ("p1", "p2", "p3"):
-        store.introduce(process, 3, f"AJ_{process}")
+        store.set_owner(process, 3, f"AJ_{process}")
     store.process_ended("p1")
     store.process_ended("p2")
     for process in ("p1", "p2", "p3"):

@@ -37,7 +37,7 @@ class Dialect:
     def decode(self, line: bytes) -> tuple[ForkMessage, ...]:
         return (decode(line),)  # type: ignore[return-value]
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         raise AssertionError(text)
 
 

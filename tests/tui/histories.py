@@ -74,7 +74,7 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
             ev.ProcessMeasured(f"p{number}", 300.0 + number, 24.0 + number, 170.0),
             ev.ProcessPinged(f"p{number}", 0.8),
         )
-        engine.store.introduce(f"p{number}", 0, job)
+        engine.store.set_owner(f"p{number}", 0, job)
         engine.log(f"user said hello in {room}", process=f"p{number}")
         engine.clock.advance(1.0)
     engine.publish(
@@ -214,7 +214,7 @@ def agents_js(engine: FakeEngine) -> None:
     for name, mb in (("p1", 96.0), ("p2", 88.0), ("k3", 81.0), ("k4", 81.0)):
         used = mb + 52
         engine.publish(ev.ProcessMeasured(name, used, mb, mb + 8, cpu_pct=1.0, used_mb=used))
-    engine.store.introduce("p1", 0, job)
+    engine.store.set_owner("p1", 0, job)
     engine.log("Servus, test user", process="p1")
 
 

@@ -43,7 +43,7 @@ def crashed(engine: FakeEngine, file: Path) -> None:
     for second in range(30):
         engine.clock.advance(1.0)
         engine.publish(ev.ProcessMeasured("p9", 40.0 + second, used_mb=40.0 + second))
-    engine.store.introduce("p9", 0, "AJ_c")
+    engine.store.set_owner("p9", 0, "AJ_c")
     engine.log("about to fail", LogLevel.WARN, "p9")
     engine.publish(
         histories.process(
@@ -266,7 +266,7 @@ async def test_text_from_outside_is_only_ever_text_on_these_pages(text: str) -> 
     engine = FakeEngine()
     histories.idle(engine)
     job_id = text[:5_000]
-    engine.store.introduce("p9", 0, job_id)
+    engine.store.set_owner("p9", 0, job_id)
     engine.log(text, process="p9")
     traceback = f'Traceback…\n  File "/{text[:2000]}", line 2, in {text}\n    {text}\n{text}'
     engine.publish(

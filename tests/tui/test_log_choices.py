@@ -23,7 +23,7 @@ async def test_the_choice_of_filters_narrows_this_view_at_once() -> None:
     histories.busy(engine)
     async with host(size=(100, 30)) as (app, pilot):
         for process, generation in (("p1", 1), ("p2", 1), ("p3", 2), ("", 0)):
-            app.store.introduce(process, generation)
+            app.store.set_owner(process, generation)
             app.log_lines(f"of {process}", process=process)
         app.log_lines("bad", level=LogLevel.ERROR, process="p1")
         app.pane.show(engine.bus.state, 0.0)

@@ -44,9 +44,9 @@ MOST_DEATHS = 3
 IMPORT_LIMIT_S = 60.0
 """As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
 
-BY_ITSELF = "it exited unexpectedly"
+EXITED = "it exited unexpectedly"
 NOT_IMPORTED = f"importing the SDK took longer than {IMPORT_LIMIT_S:g} s"
-_ENDED_BY = {BY_ITSELF: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
+_ENDED_BY = {EXITED: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
 
 COMPILE_CACHE_SINCE = 22
 
@@ -196,7 +196,7 @@ class Blanks:
         if self._stock:
             blank = next((each for each in self._stock if each.ready.done()), self._stock[0])
             self._stock.remove(blank)
-            self._tell(blank, ProcessState.ENDED, f"became {process_id}")
+            self._report(blank, ProcessState.ENDED, f"became {process_id}")
         else:
             blank = self._start(environ)
         self._refill_later()
@@ -212,10 +212,10 @@ class Blanks:
             self._end(blank, NOT_IMPORTED)
         else:
             asyncio.get_running_loop().add_reader(blank.process.sock, self._readable, blank)
-            self._tell(blank, ProcessState.IDLE if blank.ready.done() else ProcessState.STARTING)
+            self._report(blank, ProcessState.IDLE if blank.ready.done() else ProcessState.STARTING)
             self._refill_later()
 
-    def leaves(self, blank: Blank) -> None:
+    def hand_over(self, blank: Blank) -> None:
         """Leave a claimed blank's channel to its owner, who sends it a spec now."""
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
@@ -314,7 +314,7 @@ class Blanks:
 
     def _add(self, blank: Blank) -> None:
         self._stock.append(blank)
-        self._tell(blank, ProcessState.STARTING)
+        self._report(blank, ProcessState.STARTING)
 
     def _readable(self, blank: Blank) -> None:
         """Handle a blank's only line, `blank_ready`, or its end."""
@@ -330,18 +330,18 @@ class Blanks:
             if not data:
                 self._preload = ()  # what it imported in advance may have ended it
         if data and blank in self._stock:
-            self._tell(blank, ProcessState.IDLE)
+            self._report(blank, ProcessState.IDLE)
         elif not data and blank in self._stock:
             self._deaths += 1
-            self._end(blank, BY_ITSELF)
+            self._end(blank, EXITED)
         elif not data:
-            self.leaves(blank)  # its owner reads its end
+            self.hand_over(blank)  # its owner reads its end
         self._refill_later()
 
     def _end(self, blank: Blank, reason: str) -> None:
         self._stock.remove(blank)
         self._importing.discard(blank)
-        self.leaves(blank)
+        self.hand_over(blank)
         blank.process.kill()
         task = asyncio.create_task(self._reap(blank, reason), name=f"blank {blank.id}")
         self._tasks.add(task)
@@ -351,9 +351,9 @@ class Blanks:
         blank.started.ends.attach(blank.id, self._sink)  # its output says why it ended
         exit = await blank.process.wait()
         blank.started.ends.close_channels()
-        self._tell(blank, ProcessState.ENDED, reason, exit.exit_code, exit.signal)
+        self._report(blank, ProcessState.ENDED, reason, exit.exit_code, exit.signal)
 
-    def _tell(
+    def _report(
         self,
         blank: Blank,
         state: ProcessState,

@@ -90,7 +90,7 @@ class NodeChild:
     def _begin(self) -> None:
         if self._lines.done():
             return
-        self._blanks.leaves(self._blank)
+        self._blanks.hand_over(self._blank)
         self._blank.started.ends.attach(self._process_id, self._sink, parse)
         side = self._blank.started.ends.side
         lines = _Lines(
@@ -125,7 +125,7 @@ class _Lines(LineChild):
 
     def send(self, message: ToChild) -> None:
         if isinstance(message, DumpStacks):
-            self._send_aside(b"stacks\n")
+            self._send_on_side_channel(b"stacks\n")
         elif self._held is not None:
             self._held.append(message)
         else:
@@ -133,9 +133,11 @@ class _Lines(LineChild):
             if isinstance(message, StartJob):
                 self._waits_for_debugger = message.debug_port != 0
             elif isinstance(message, Shutdown) and self._waits_for_debugger:
-                self._send_aside(b"resume\n")  # its main thread reads nothing while it waits for a debugger
+                self._send_on_side_channel(
+                    b"resume\n"
+                )  # its main thread reads nothing while it waits for a debugger
 
-    def _send_aside(self, line: bytes) -> None:
+    def _send_on_side_channel(self, line: bytes) -> None:
         if self._side is not None:
             with contextlib.suppress(OSError):  # it has ended, or has not read for very long
                 self._side.send(line)

@@ -71,10 +71,10 @@ class NodeDialect:
         try:
             return self._sdk_message(line)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self.complain(f"ignored an invalid message: {line[:200]!r} ({error})")
+            self.warn(f"ignored an invalid message: {line[:200]!r} ({error})")
             return []
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         source = LogSource(self._process_id, LogStream.HOST)
         self._sink.write(source, LogLevel.WARN, text, ts=self._clock.time())
 
@@ -105,7 +105,7 @@ class NodeDialect:
         try:
             message = decode(line)
         except CodecError as error:
-            self.complain(str(error))
+            self.warn(str(error))
             return []
         self._crashed = self._crashed or isinstance(message, ch.JobCrashed)
         return [message]  # type: ignore[list-item]  # a Node child sends no log records on its channel

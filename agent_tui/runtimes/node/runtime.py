@@ -44,7 +44,7 @@ class NodeRuntime:
         self._settings = settings or ChildSettings()
         self._modules = modules or Modules()
         self._snapshot: Mapping[str, Mapping[str, str]] | None = None
-        self._over = False
+        self._closed = False
 
     def configure(self, settings: ChildSettings) -> None:
         """Set the settings of children launched from now on."""
@@ -61,13 +61,13 @@ class NodeRuntime:
 
     def close(self) -> None:
         """Launch nothing any more."""
-        self._over = True
+        self._closed = True
 
     async def launch(
         self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
     ) -> NodeChild:
         """Start a child of that kind. `functions` comes from the manifest. Raise OSError."""
-        if self._over:
+        if self._closed:
             raise OSError("its generation has ended")
         found = json.loads(functions) if functions else {}
         dialect = NodeDialect(kind, process_id, self._sink, self._clock, self.environ)

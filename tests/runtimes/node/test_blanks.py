@@ -238,7 +238,7 @@ async def test_one_that_died_while_it_was_claimed_does_not_come_back(tmp_path: P
     async with stock(tmp_path) as (blanks, _):
         await ready(*blanks.stock)
         claimed = blanks.claim(clean_environ(), CONTROL, "c1")
-        blanks.leaves(claimed)
+        blanks.hand_over(claimed)
         claimed.process.kill()
         blanks.give_back(claimed)
         await poll(lambda: claimed not in blanks.stock)
