@@ -161,7 +161,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "accepting": e.accepting,
     },
     ev.StartsRecovered: lambda e: {"event": "starts_recovered"},
-    ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.passed_over},
+    ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.ignored},
     ev.ProcessChanged: _process,
     ev.ProcessBlocked: lambda e: {
         "event": "blocked",

@@ -95,8 +95,8 @@ def _starts_failing(e: ev.StartsFailing) -> str:
 
 def _watching(e: ev.WatchingChanged) -> str:
     files = (
-        f"; ignored, because loading rewrites them: {', '.join(map(path_text, e.passed_over))}"
-        if e.passed_over
+        f"; ignored, because loading rewrites them: {', '.join(map(path_text, e.ignored))}"
+        if e.ignored
         else ""
     )
     return f"  reload {'paused' if e.paused else 'on'}{files}"

@@ -261,10 +261,10 @@ class StartsRecovered(Struct, frozen=True):
 
 
 class WatchingChanged(Struct, frozen=True):
-    """Whether saves reload. Saves of `passed_over` files never do, because loading rewrites these files."""
+    """Whether saves reload. Saves of `ignored` files never do, because loading rewrites these files."""
 
     paused: bool
-    passed_over: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class ProcessChanged(Struct, frozen=True):

@@ -203,7 +203,7 @@ def _starts_recovered(state: AppState, event: ev.StartsRecovered, ts: float) -> 
 
 
 def _watching(state: AppState, event: ev.WatchingChanged, ts: float) -> AppState:
-    return replace(state, watching=WatchingView(event.paused, event.passed_over))
+    return replace(state, watching=WatchingView(event.paused, event.ignored))
 
 
 def _process_changed(state: AppState, event: ev.ProcessChanged, ts: float) -> AppState:

@@ -135,7 +135,7 @@ class WatchingView(Struct, frozen=True):
     """Whether saves reload, and the files whose saves are ignored."""
 
     paused: bool = False
-    passed_over: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class ProcessView(Struct, frozen=True):

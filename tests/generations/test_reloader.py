@@ -263,12 +263,12 @@ async def desktop(
             await asyncio.gather(running, return_exceptions=True)
 
 
-def passed_over(d: Desktop) -> set[str]:
+def ignored_files(d: Desktop) -> set[str]:
     told = [event for event in d.world.events if isinstance(event, WatchingChanged)]
-    return {path for event in told for path in event.passed_over}
+    return {path for event in told for path in event.ignored}
 
 
-async def test_a_file_that_each_load_rewrites_is_passed_over(tmp_path: Path) -> None:
+async def test_a_file_that_each_load_rewrites_is_ignored(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         prepare, stamps = d.world.nursery.prepare, itertools.count()
 
@@ -281,7 +281,7 @@ async def test_a_file_that_each_load_rewrites_is_passed_over(tmp_path: Path) -> 
         d.world.nursery.prepare = rewrite
         d.save("by somebody")
         d.look()
-        await until(lambda: passed_over(d) == {str(d.file)})
+        await until(lambda: ignored_files(d) == {str(d.file)})
         events = d.world.events
         told = next(
             at for at, each in enumerate(events) if isinstance(each, WatchingChanged) and each.passed_over
@@ -303,7 +303,7 @@ async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agen
         d.world.script.hangs = False
         await d.load("the last")
         assert d.served == "the last"
-        assert not passed_over(d)
+        assert not ignored_files(d)
 
 
 async def test_a_pause_while_a_suspect_is_held_back_is_heeded(
@@ -477,7 +477,7 @@ async def test_what_was_saved_while_it_was_rolled_back_is_loaded_after_it(tmp_pa
         assert d.served == "three"
 
 
-async def test_saves_that_are_passed_over_wait_behind_a_roll_back(tmp_path: Path) -> None:
+async def test_ignored_saves_wait_behind_a_roll_back(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
         d.reloader.pause(True)
