@@ -419,7 +419,7 @@ def _job(
 
 
 def _test_load(state: AppState, event: ev.TestLoadChanged, ts: float) -> AppState:
-    return replace(state, tuning=replace(state.tuning, load=event.load))
+    return replace(state, tuning=replace(state.tuning, test_load=event.load))
 
 
 def _sweep_started(state: AppState, event: ev.SweepStarted, ts: float) -> AppState:

@@ -299,7 +299,7 @@ class TestLoadView(Struct, frozen=True):
     def progress(self) -> str:
         """Its progress in a few words."""
         made = len(self.measure.arrivals_s) + sum(not job.room for job in self.measure.jobs)
-        return f"load {made}/{self.measure.load.jobs}"
+        return f"test load {made}/{self.measure.load.jobs}"
 
 
 class EarlierSweep(Struct, frozen=True):
@@ -345,7 +345,7 @@ class SweepView(Struct, frozen=True):
 class TuningView(Struct, frozen=True):
     """The last test load and the last sweep. One of them may be running."""
 
-    load: TestLoadView | None = None
+    test_load: TestLoadView | None = None
     sweep: SweepView | None = None
 
     @property
@@ -358,7 +358,7 @@ class TuningView(Struct, frozen=True):
         """What is running, in a few words; empty if nothing."""
         if self.sweep is not None and self.sweep.running:
             return f"sweep {self.sweep.progress.run}/{self.sweep.progress.runs}"
-        return self.load.progress if self.load is not None and self.load.running else ""
+        return self.test_load.progress if self.test_load is not None and self.test_load.running else ""
 
     @property
     def busy(self) -> str:

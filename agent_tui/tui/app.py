@@ -267,7 +267,7 @@ class AgentTuiApp(App[int]):
         """Says that a load or sweep is over, where no page shows it."""
         ran = before.tuning.summary
         if ran and not self.state.tuning.summary and len(self.screen_stack) == 1:
-            self.tell(f"the {ran.partition(' ')[0]} is over: T shows it")
+            self.tell(f"the {ran.rpartition(' ')[0]} is over: T shows it")
 
     def show(self) -> None:
         """Each panel finds out by itself whether it has anything new to paint."""

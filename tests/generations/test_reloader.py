@@ -284,7 +284,7 @@ async def test_a_file_that_each_load_rewrites_is_ignored(tmp_path: Path) -> None
         await until(lambda: ignored_files(d) == {str(d.file)})
         events = d.world.events
         told = next(
-            at for at, each in enumerate(events) if isinstance(each, WatchingChanged) and each.passed_over
+            at for at, each in enumerate(events) if isinstance(each, WatchingChanged) and each.ignored
         )
         last = 1 + sum(isinstance(each, GenerationLoading) for each in events[:told])
         await until(lambda: d.loaded[-1].generation == last)

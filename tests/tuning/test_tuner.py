@@ -68,7 +68,7 @@ def sweep_of(engine: FakeEngine) -> SweepView:
 
 
 def load_of(engine: FakeEngine) -> TestLoadView:
-    load = engine.state.tuning.load
+    load = engine.state.tuning.test_load
     assert load is not None
     return load
 
@@ -125,8 +125,10 @@ async def test_one_test_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     await engine.send(cmd.StopTuning("enough"))
     await finished(engine)
     assert (await engine.send(cmd.StartTestLoad(ENDLESS))).ok
-    await until(lambda: load_of(engine).progress == "load 1/1000")
-    assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith("load 1/1000 is still running")
+    await until(lambda: load_of(engine).progress == "test load 1/1000")
+    assert (await engine.send(cmd.StartSweep(plan, TARGET))).text.startswith(
+        "test load 1/1000 is still running"
+    )
     await engine.send(cmd.Stop("quit"))
 
 
@@ -248,7 +250,7 @@ def fails(*_: object) -> None:
     ("command", "ended"),
     [
         (cmd.StartSweep(SweepPlan(BURST, (0,)), TARGET), lambda state: state.tuning.sweep.outcome.ended),
-        (cmd.StartTestLoad(BURST), lambda state: state.tuning.load.ended),
+        (cmd.StartTestLoad(BURST), lambda state: state.tuning.test_load.ended),
     ],
     ids=["sweep", "load"],
 )

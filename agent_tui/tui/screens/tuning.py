@@ -79,7 +79,9 @@ class TuningPage(Page[None], Follower):
         self._send = send
         self._tuning = state.tuning
         self._wanted = state.settings.options.num_idle_processes
-        self._shown = Shown.LOAD if state.tuning.sweep is None or _runs(state.tuning.load) else Shown.SWEEP
+        self._shown = (
+            Shown.LOAD if state.tuning.sweep is None or _runs(state.tuning.test_load) else Shown.SWEEP
+        )
         self._selected: int | None = None
         self._painted = Content()
         self._seen: tuple[object, ...] | None = None
@@ -98,7 +100,7 @@ class TuningPage(Page[None], Follower):
         """Takes the state; shows what has started since."""
         before, self._tuning = self._tuning, state.tuning
         self._wanted = state.settings.options.num_idle_processes
-        if _started(self._tuning.load) != _started(before.load):
+        if _started(self._tuning.test_load) != _started(before.test_load):
             self._shown = Shown.LOAD
         if _started(self._tuning.sweep) != _started(before.sweep):
             self._shown = Shown.SWEEP
@@ -135,7 +137,7 @@ class TuningPage(Page[None], Follower):
 
     def lines(self, width: int, height: int) -> tuple[Line, ...]:
         """What the page says."""
-        load, sweep = self._tuning.load, self._tuning.sweep
+        load, sweep = self._tuning.test_load, self._tuning.sweep
         if self._shown is Shown.SWEEP and sweep is not None:
             selected = self._count(sweep)
             return sweep_rows.lines(sweep, selected, self._wanted, width, height)
@@ -165,7 +167,7 @@ class TuningPage(Page[None], Follower):
 
     def action_other(self) -> None:
         """From the load to the sweep, and back."""
-        if self._tuning.load is not None and self._tuning.sweep is not None:
+        if self._tuning.test_load is not None and self._tuning.sweep is not None:
             self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
             self.paint()
 
@@ -181,7 +183,7 @@ class TuningPage(Page[None], Follower):
         if not running:
             self.dismiss(None)
             return
-        question = f"End the {running.partition(' ')[0]}?"
+        question = f"End the {running.rpartition(' ')[0]}?"
         detail = "What was measured so far is kept. To close the page and let it go on, press q instead."
         self.app.push_screen(Confirm(question, detail, yes="End it", no="Go on"), self._answered)
 
