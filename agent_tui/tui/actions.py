@@ -1,4 +1,4 @@
-"""The one registry of what the screen can do: bindings, palette, help, and docs/keys.md are made from it."""
+"""The registry of actions: the source of key bindings, command palette, help, and docs/keys.md."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ def _serving(state: AppState) -> bool:
 
 @dataclass
 class ActionRequested(Message):
-    """A panel was clicked where it offers an action of the registry."""
+    """The user clicked a part of a panel that runs an action of the registry."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do: `tui/action_handlers/` has a method of its name. `enabled`: when it makes sense."""
+    """An action; `tui/action_handlers/` has a method of its name. It is available while `enabled(state)`."""
 
     name: str
     keys: tuple[str, ...]
@@ -39,11 +39,11 @@ class Action:
     group: str
     enabled: Callable[[AppState], bool] = _always
     footer: str = ""
-    """A short word for the footer; without one it is not there."""
+    """The label in the footer; actions without one are not in the footer."""
 
     @property
     def shown_keys(self) -> str:
-        """The keys as people write them."""
+        """Return the keys as users write them, such as `+ =` or `Esc`."""
         return " ".join(_KEY_NAMES.get(key, key) for key in self.keys)
 
 
@@ -63,7 +63,7 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch",
         ("d",),
         "Dispatch",
-        "Make a test job, as last time: a new room, or CreateDispatch for an agent with a name.",
+        "Start a test job like the last one: in a new room, or by CreateDispatch if agentName is set.",
         "Test jobs",
         _serving,
         footer="Dispatch",
@@ -72,7 +72,7 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch_form",
         ("D",),
         "Dispatch…",
-        "Make test jobs with a count, a room's name and metadata.",
+        "Start test jobs; a form asks for count, room, metadata, attributes, and job length.",
         "Test jobs",
         _serving,
     ),
@@ -80,7 +80,7 @@ ACTIONS: tuple[Action, ...] = (
         "copy_link",
         ("c",),
         "Copy join link",
-        "Copy a link into the room of the last test job; it holds a token for one hour.",
+        "Copy a link that joins the room of the last test job. Its token is valid for one hour.",
         "Test jobs",
         _serving,
     ),
@@ -88,7 +88,7 @@ ACTIONS: tuple[Action, ...] = (
         "open_link",
         ("o",),
         "Open in browser",
-        "Join the room of the last test job in the browser, always the same room.",
+        "Join the room of the last test job in the browser.",
         "Test jobs",
         _serving,
     ),
@@ -96,7 +96,7 @@ ACTIONS: tuple[Action, ...] = (
         "end",
         ("x",),
         "End job",
-        "End the job of the selected process in good order; asks first where people may be in its room.",
+        "End the selected process's job gracefully. Asks first if people may be in its room.",
         "Processes",
         footer="End",
     ),
@@ -104,7 +104,7 @@ ACTIONS: tuple[Action, ...] = (
         "stacks",
         ("s",),
         "Show stacks",
-        "Show what the selected process does right now, also when its event loop is blocked.",
+        "Show the stacks of the selected process, even if its event loop is blocked.",
         "Processes",
         _serving,
     ),
@@ -112,35 +112,35 @@ ACTIONS: tuple[Action, ...] = (
         "job",
         ("j",),
         "Jobs",
-        "List the running jobs and the last that ended; Enter there, or on a process, opens a job's page.",
+        "List running and recently ended jobs. Enter on a job, or on a process, opens the job's page.",
         "Processes",
     ),
     Action(
         "breaches",
         ("B",),
         "Breaches",
-        "Show all memory warnings and limit events with the memory of their processes.",
+        "List memory warnings and limit events, with a memory graph of the selected one's process.",
         "Processes",
     ),
     Action(
         "restart",
         ("R",),
         "Restart job",
-        "Run the selected process's job anew on the current code, as the same agent.",
+        "Restart the selected process's job on the current code, as the same participant.",
         "Processes",
     ),
     Action(
         "sort",
         ("S",),
         "Sort",
-        "Sort the processes by the next column; a click on a column's head sorts by that one.",
+        "Sort the processes by the next column. A click on a column header sorts by that column.",
         "Processes",
     ),
     Action(
         "more_idle",
         ("plus", "equals_sign"),
-        "One more idle",
-        "Keep one more process warm (numIdleProcesses), at once.",
+        "More idle",
+        "Increase numIdleProcesses by one: more warm processes.",
         "Processes",
         _serving,
         footer="Idle",
@@ -148,16 +148,16 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "less_idle",
         ("minus",),
-        "One less idle",
-        "Keep one process less warm (numIdleProcesses), at once.",
+        "Fewer idle",
+        "Decrease numIdleProcesses by one: fewer warm processes.",
         "Processes",
         _serving,
     ),
     Action(
         "load",
         ("b",),
-        "Burst or ramp…",
-        "Make many test jobs: all at once, steady, Poisson or a ramp; the tuning page shows how they fare.",
+        "Test load…",
+        "Start many test jobs: a burst, a steady rate, Poisson arrivals, or a ramp. Shows their latencies.",
         "Tuning",
         _serving,
     ),
@@ -165,7 +165,7 @@ ACTIONS: tuple[Action, ...] = (
         "sweep",
         ("w",),
         "Sweep…",
-        "Measure the same load with different counts of idle processes, and get advice which is enough.",
+        "Measure the same load at several counts of idle processes and recommend one.",
         "Tuning",
         _serving,
     ),
@@ -173,50 +173,50 @@ ACTIONS: tuple[Action, ...] = (
         "tuning",
         ("T",),
         "Tuning",
-        "Show the load or sweep that runs, or what the last one measured; closing the page ends neither.",
+        "Show the running load or sweep, or the results of the last one.",
         "Tuning",
         footer="Tuning",
     ),
     Action(
         "apply_advice",
         ("a",),
-        "Apply the advice",
-        "Keep as many processes warm as the last sweep advises (numIdleProcesses), at once.",
+        "Apply advice",
+        "Set numIdleProcesses to the count that the last sweep recommends.",
         "Tuning",
         _serving,
     ),
     Action(
         "owner",
         ("L",),
-        "Logs of this one",
-        "Show only the log lines of the selected process; again shows all.",
+        "Logs of process",
+        "Show only the log lines of the selected process, or all lines again.",
         "Logs",
     ),
     Action(
         "log_filters",
         ("F",),
         "Filter…",
-        "Choose a level for this view, jobs, processes and generations; each is shown above the lines.",
+        "Filter the log lines by level, job, process, and generation.",
         "Logs",
     ),
     Action(
         "find",
         ("slash",),
         "Find",
-        "Find text in the log lines, or with re: before it a regular expression; Esc ends it.",
+        "Find text in the log lines; re: before it makes it a regular expression. Esc closes the search.",
         "Logs",
         footer="Find",
     ),
-    Action("find_next", ("n",), "Next match", "Go to the next line that was found.", "Logs"),
-    Action("find_previous", ("N",), "Previous match", "Go to the line that was found before.", "Logs"),
+    Action("find_next", ("n",), "Next match", "Go to the next match.", "Logs"),
+    Action("find_previous", ("N",), "Previous match", "Go to the previous match.", "Logs"),
     Action(
-        "only_found", ("m",), "Only matches", "Show only the lines that were found; again shows all.", "Logs"
+        "only_found", ("m",), "Only matches", "Show only the lines that match, or all lines again.", "Logs"
     ),
     Action(
         "go_to_time",
         ("t",),
-        "Go to a time…",
-        "Go to a time of day (12:04:31, 10:15) or so far from the line you are at (-30s, +2m).",
+        "Go to time…",
+        "Go to a time of day (12:04:31, 10:15), or back or ahead of the current line (-30s, +2m).",
         "Logs",
     ),
     Action("fold", ("z",), "Fold", "Fold the selected record (a traceback), or unfold it.", "Logs"),
@@ -225,38 +225,38 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "export_logs",
         ("X",),
-        "Write to a file…",
-        "Write the log lines that the filters show into a file: text, or JSON lines (.jsonl).",
+        "Save log…",
+        "Save the shown log lines to a file, as text or as JSON lines (.jsonl).",
         "Logs",
     ),
     Action(
         "level",
         ("l",),
         "Level",
-        "Show log lines from the next level on (logLevel), at once.",
+        "Change logLevel: debug, info, warn, error, in turn.",
         "Logs",
     ),
     Action("follow", ("f",), "Follow", "Go to the newest log line and stay there.", "Logs"),
-    Action("reload", ("r",), "Reload", "Load the agent's file again now.", "Agent", footer="Reload"),
+    Action("reload", ("r",), "Reload", "Reload the agent file now.", "Agent", footer="Reload"),
     Action(
         "pause",
         ("p",),
-        "Pause watching",
-        "Load no saves until it is pressed again; then what changed meanwhile is loaded.",
+        "Pause reload",
+        "Stop reloading on saves. Press it again to resume and load the changes.",
         "Agent",
     ),
     Action(
         "generations",
         ("g",),
         "Generations",
-        "Show each load of the agent's code: what changed, how long it took, why it failed; roll back.",
+        "List the loads of the agent's code: what changed, how long it took, why it failed. Roll back.",
         "Agent",
     ),
     Action(
         "close_trouble",
         ("escape",),
-        "Close the message",
-        "Take the message of a save that does not load away, until the next one.",
+        "Hide error",
+        "Hide the error of a save that failed to load, until the next one fails.",
         "Agent",
         _broken_while_serving,
     ),
@@ -264,51 +264,51 @@ ACTIONS: tuple[Action, ...] = (
         "edit",
         ("e",),
         "Edit",
-        "Open the line that does not load, or else the agent's file, in $VISUAL, $EDITOR, vi or nano.",
+        "Open the line that failed to load, or the agent file, in $VISUAL, $EDITOR, vi, or nano.",
         "Agent",
     ),
     Action(
         "worker",
         ("i",),
         "Worker",
-        "Show where the worker stands: server, region, reconnects and why, load and offers, addresses.",
+        "Show the worker's registration: server, region, reconnects, load, offers, and addresses.",
         "General",
     ),
     Action(
         "options",
         ("O",),
         "Options",
-        "Go to options and test jobs; on a narrow terminal they take the others' place, and give it back.",
+        "Go to the options panel. On a narrow terminal, show or hide options and test jobs.",
         "General",
     ),
     Action(
         "all_options",
         ("E",),
         "All options…",
-        "Edit every option in a form: applied as one step, undone, saved to agent-tui.toml or exported.",
+        "Edit all options in a form: apply, undo, save to agent-tui.toml, or export them.",
         "General",
         footer="Options",
     ),
     Action(
         "picture",
         ("f12",),
-        "Picture",
-        "Save a picture of the screen (SVG) to the working folder, with secrets masked.",
+        "Screenshot",
+        "Save a screenshot (SVG) to the current folder, with secrets masked.",
         "General",
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(
         "drain",
         ("Q",),
-        "Quit after the jobs",
-        "Take no more jobs, let the running ones finish (drainTimeout), then leave; q again ends them.",
+        "Quit after jobs",
+        "Accept no more jobs, wait for the running ones (up to drainTimeout), then quit. q ends them.",
         "General",
     ),
     Action(
         "quit",
         ("q", "ctrl+c"),
         "Quit",
-        "End jobs gracefully and leave; a second time kills what is left, a third leaves whatever hangs.",
+        "End jobs gracefully and quit. Press it again to kill what is left, a third time to exit at once.",
         "General",
         footer="Quit",
     ),
@@ -318,7 +318,7 @@ BY_NAME = {action.name: action for action in ACTIONS}
 
 
 class ActionProvider(Provider):
-    """The command palette: the actions that make sense now, found by their title and help."""
+    """Provide the enabled actions to the command palette, which finds them by title and help."""
 
     async def discover(self) -> Hits:
         for action in ACTIONS:

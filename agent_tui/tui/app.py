@@ -1,4 +1,4 @@
-"""The screen: composes the panels, paints the engine's state, turns keys into commands."""
+"""The app: composes the panels, paints the engine's state, and turns keys into commands."""
 
 import asyncio
 import contextlib
@@ -49,13 +49,13 @@ if TYPE_CHECKING:  # what the first frame does not need
 
 PAINT_S = 0.1
 CLOCK_TICKS = 10
-"""Every so many ticks what counts seconds is painted, though nothing happened."""
+"""After this many ticks without a change, paint anyway: some texts count seconds."""
 
 SETTLE_TICKS = 6
-"""So many ticks after a change, panels that paint at most twice a second catch up with it."""
+"""After a change, paint for this many ticks: panels that paint twice a second catch up with it."""
 
 CONTROL_CHARACTERS = ControlCharacters()
-"""One for good: lines that it has gone over are kept by it."""
+"""A single instance: Textual caches the lines that a filter has processed."""
 
 P = TypeVar("P", bound=Widget)
 
@@ -63,7 +63,7 @@ MakeEngine = Callable[[], Awaitable[EngineAPI]]
 
 
 class AgentTuiApp(App[int]):
-    """One screen over one engine. The engine is made after the first frame, and ended with the app."""
+    """The screen of one engine. It starts the engine after the first frame and stops it at exit."""
 
     TITLE = "agent-tui"
     CSS_PATH = "app.tcss"
@@ -79,7 +79,7 @@ class AgentTuiApp(App[int]):
             action.footer or action.title,
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
-            priority=key.startswith(("ctrl+", "f1")),  # over what has the focus and over pages
+            priority=key.startswith(("ctrl+", "f1")),  # also while another widget or a page has the focus
             id=action.name,
         )
         for action in ACTIONS
@@ -97,14 +97,14 @@ class AgentTuiApp(App[int]):
         now: Callable[[], float] = time.time,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
-        """`agent` is the file's path for the first frame, before there is an engine to tell of it.
+        """Create the app. `agent` is the agent file's path, shown until the engine is running.
 
-        `dispatch` test jobs are made once the worker is ready.
+        `dispatch` test jobs start once the worker is ready.
         """
         super().__init__()
         self.error_console = Console(highlight=False, stderr=True, color_system=None)
         self.actions = remapped(ACTIONS, preferences.keys)
-        """The registry, with keys as they are here."""
+        """The registry, with the user's keys."""
         self.register_theme(HIGH_CONTRAST)
         self.set_keymap(preferences.keymap)
         if preferences.theme:
@@ -114,20 +114,20 @@ class AgentTuiApp(App[int]):
         self._engine: EngineAPI | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self.state = AppState(agent=agent)
-        """What the screen shows, as of the last paint."""
+        """The state that the last paint showed."""
         self._first_dispatch = dispatch
         self.confirmed_host = confirmed_host
-        """The remote server whose name was typed."""
+        """The remote host that the user confirmed by typing its name."""
         self.quitting = False
         self.killing = False
-        """Whether everything is to end at once; what hangs now can only be left."""
+        """Whether a forced stop was requested; the next `quit` exits without waiting."""
         self._exit_process = exit_process
         self._enabled: tuple[bool, ...] = ()
         self._shown_settings = DEFAULTS
         self._reading_logs: Worker[None] | None = None
         self._panels: dict[type[Widget], Widget] = {}
         self.painted: Signal[AppState] = Signal(self, "painted")
-        """Published with the state when all that shows it has been painted."""
+        """Published with the state after each paint."""
         self._ticks = 0
         self._settling = 0
 
@@ -141,11 +141,11 @@ class AgentTuiApp(App[int]):
         return (*super().get_line_filters(), CONTROL_CHARACTERS)
 
     def _fatal_error(self) -> None:
-        """Leave with the traceback of what failed. Textual's own shows all local variables, secrets too."""
+        """Exit with a traceback. Textual's version would print local variables, which may hold secrets."""
         self._exit_renderables.append(Text(traceback.format_exc()))
         self._close_messages_no_wait()
 
-    # -- life ----------------------------------------------------------------------------------------
+    # -- start and stop --------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         yield Header(id="header")
@@ -169,7 +169,7 @@ class AgentTuiApp(App[int]):
         self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
 
     async def _run_engine(self) -> None:
-        """Makes the engine, stays until it has ended, and leaves with it, also when it fails."""
+        """Run the engine until it stops, then exit the app, also if the engine fails."""
         try:
             self._engine = await self._make_engine()
             async with self._engine:
@@ -177,12 +177,12 @@ class AgentTuiApp(App[int]):
                 await self._engine.closed()
             self.exit(ExitCode.OK)
         except Exception as error:
-            # Without an engine that is followed no key would do anything any more.
-            told = error if isinstance(error, UserError) else InternalError("screen", error)
-            self.exit(told.exit_code, return_code=told.exit_code, message=Text(f"agent-tui: {told}"))
+            # Exit here: without an engine, no key would work.
+            shown = error if isinstance(error, UserError) else InternalError("screen", error)
+            self.exit(shown.exit_code, return_code=shown.exit_code, message=Text(f"agent-tui: {shown}"))
 
     async def stop(self, reason: str, kill: bool, *, drain: bool = False) -> None:
-        """Ends the engine, in good order or at once; the app leaves when it has ended."""
+        """Stop the engine, gracefully or with `kill` by force; the app exits when it has stopped."""
         self.quitting, self.killing = True, self.killing or kill
         if self._engine is not None and self._engine.up:
             await self._engine.send(cmd.Stop(reason, kill, drain))
@@ -192,7 +192,7 @@ class AgentTuiApp(App[int]):
             self.exit(ExitCode.OK)
 
     def leave(self, code: int) -> None:
-        """Leave at once, whatever hangs, with the terminal as it was. Children end without their host."""
+        """Restore the terminal and exit at once, without waiting. Children end when their host is gone."""
         if self._driver is not None:
             with contextlib.suppress(Exception):
                 self._driver.stop_application_mode()
@@ -200,11 +200,11 @@ class AgentTuiApp(App[int]):
         self._exit_process(code)
 
     async def ended(self) -> None:
-        """Returns when the engine has ended, also when the screen went by an error of its own."""
+        """Wait until the engine has stopped; stop it if the screen failed before."""
         if self._engine_task is None or self._engine_task.done():
             return
         if self._engine is not None and self._engine.up:
-            await self._engine.send(cmd.Stop("the screen has ended"))
+            await self._engine.send(cmd.Stop("the screen failed"))
         else:
             self._engine_task.cancel()
         await asyncio.gather(self._engine_task, return_exceptions=True)
@@ -216,24 +216,24 @@ class AgentTuiApp(App[int]):
         return self._reading_logs is not None and not self._reading_logs.is_finished
 
     async def _read_logs(self) -> None:
-        """Give the log pane the lines that it does not have yet; it paints what it has meanwhile."""
+        """Read the log lines that the log pane does not have yet and add them to it."""
         pane = self.panel(LogPane)
         while pane.end < self.state.log_end:
             first = pane.end
             answer = await self.engine.request(ReadLogs(first, self.state.log_end))
             pane.add(answer.lines)
             if pane.end == first:
-                return  # all of them were evicted
+                return  # the store has evicted all of them
 
     def _refresh_keys(self) -> None:
-        """The footer is made anew, which costs a layout, only when other keys make sense than before."""
+        """Rebuild the footer if the enabled actions changed; it costs a layout."""
         enabled = tuple(action.enabled(self.state) for action in ACTIONS)
         if enabled != self._enabled:
             self._enabled = enabled
             self.refresh_bindings()
 
     def _paint(self) -> None:
-        """Shows the engine's state, where it is another one than the last time."""
+        """Paint the engine's state if it changed since the last paint."""
         before = self.state
         if self._engine is not None:
             self.state = self._engine.state
@@ -241,12 +241,12 @@ class AgentTuiApp(App[int]):
         self._ticks += 1
         self._settling = SETTLE_TICKS if changed else self._settling - 1
         if not changed and self._settling != 0 and self._ticks % CLOCK_TICKS:
-            return  # nothing could look different
+            return  # nothing to paint
         self.show()
         if changed:
             self._refresh_keys()
-            self._tell_lost(before)
-            self._tell_tuned(before)
+            self._notify_lost(before)
+            self._notify_tuned(before)
         self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
@@ -254,28 +254,28 @@ class AgentTuiApp(App[int]):
                 self._guarded(lambda: self.action_handlers.make(cmd.Dispatch(count))), group="actions"
             )
 
-    def _tell_lost(self, before: AppState) -> None:
-        """Says why a dispatch was lost, where the panel that shows it has no room."""
+    def _notify_lost(self, before: AppState) -> None:
+        """Notify why a dispatch was lost, on narrow terminals, where the dispatch panel is hidden."""
         dashboard = self.screen_stack[0]
         if self.state.totals.lost == before.totals.lost or not dashboard.has_class("-narrow"):
             return
         if news := [each for each in self.state.dispatches if each.lost and each not in before.dispatches]:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
-            self.tell(brief(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
+            self.notify_line(brief(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
 
-    def _tell_tuned(self, before: AppState) -> None:
-        """Says that a load or sweep is over, where no page shows it."""
+    def _notify_tuned(self, before: AppState) -> None:
+        """Notify that a load or sweep finished, unless a page is open."""
         ran = before.tuning.summary
         if ran and not self.state.tuning.summary and len(self.screen_stack) == 1:
-            self.tell(f"the {ran.rpartition(' ')[0]} is over: T shows it")
+            self.notify_line(f"{ran.rpartition(' ')[0]} finished · T show results")
 
     def show(self) -> None:
-        """Each panel finds out by itself whether it has anything new to paint."""
+        """Pass the state to each panel and page; each paints only what changed."""
         state, now = self.state, self.now()
         options = self.in_force
         start, header = self.panel(StartPane), self.panel(Header)
         if not header.is_attached:
-            return  # the app is leaving
+            return  # the app is exiting
         with self.batch_update():
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
@@ -297,7 +297,7 @@ class AgentTuiApp(App[int]):
                     screen.follow(state, now)
 
     def panel(self, kind: type[P]) -> P:
-        """The one panel of that kind, found once: a search walks the whole screen."""
+        """Return the panel of that class. Cached, because a query walks the whole screen."""
         if kind not in self._panels:
             self._panels[kind] = self.screen_stack[0].query_one(kind)
         panel = self._panels[kind]
@@ -312,7 +312,7 @@ class AgentTuiApp(App[int]):
         return super().check_action(action, parameters)
 
     async def action_act(self, name: str) -> None:
-        """Runs an action of the registry; what it waits for holds nothing else up."""
+        """Run an action of the registry in the background."""
         self._do(name)
 
     def _do(self, name: str) -> None:
@@ -322,9 +322,9 @@ class AgentTuiApp(App[int]):
         try:
             await act()
         except UserError as error:
-            self.tell(str(error), failed=True)
+            self.notify_line(str(error), failed=True)
 
-    # -- what panels ask for ---------------------------------------------------------------------------
+    # -- messages from panels --------------------------------------------------------------------------
 
     @on(ActionRequested)
     def action_requested(self, event: ActionRequested) -> None:
@@ -356,13 +356,13 @@ class AgentTuiApp(App[int]):
 
     @cached_property
     def action_handlers(self) -> "ActionHandlers":
-        """What the actions do."""
+        """The handlers of all actions; imported at first use, after the first frame."""
         from agent_tui.tui.action_handlers import ActionHandlers
 
         return ActionHandlers(self)
 
     async def host_typed(self, what: str) -> bool:
-        """Asks for the name of the server, which is remote; whether it was typed."""
+        """Ask the user to type the remote server's name; return whether they did. `what` will run on it."""
         from agent_tui.tui.screens.remote_guard import RemoteGuard
 
         if self.state.server is None:
@@ -372,18 +372,18 @@ class AgentTuiApp(App[int]):
         return host is not None
 
     async def set_option(self, name: str, value: str) -> None:
-        """Edits one option at once; what is wrong is said at its field."""
+        """Set one option; the options panel shows the error if it is refused."""
         result = await self.ask(cmd.SetOptions({name: value}), quiet=True)
         if not result.ok:
             self.panel(OptionsPanel).failed(name, result.text)
 
     async def ask(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult:
-        """Sends a command and says what came of it, success only unless `quiet`."""
+        """Send a command and notify the user of its result; `quiet` suppresses success."""
         result = await self.engine.send(command)
         if not result.refused and not (quiet and result.ok):
-            self.tell(result.text, failed=not result.ok)
+            self.notify_line(result.text, failed=not result.ok)
         return result
 
-    def tell(self, text: str, *, failed: bool = False) -> None:
-        """Shows one line for a moment."""
+    def notify_line(self, text: str, *, failed: bool = False) -> None:
+        """Show a toast with one line of plain text."""
         self.notify(text, severity="error" if failed else "information", markup=False)

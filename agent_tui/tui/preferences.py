@@ -1,4 +1,4 @@
-"""What the table `[screen]` of the config file says about the screen: the theme, and keys of one's own."""
+"""The table `[screen]` of the config file: the theme and custom keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,24 +29,24 @@ THEMES = (*BUILTIN_THEMES, HIGH_CONTRAST.name)
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """How the screen is to be. `keys` has the keys of an action by its name, as Textual spells them."""
+    """The user's screen settings. `keys` maps an action's name to its keys, in Textual's spelling."""
 
     theme: str = ""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keymap(self) -> dict[str, str]:
-        """As `App.set_keymap` takes it."""
+        """The keys in the form that `App.set_keymap` expects."""
         return {name: ",".join(keys) for name, keys in self.keys.items()}
 
 
 def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[Action]) -> Preferences:
-    """The table's content; `where` names its file. Raises UserError for what cannot be meant."""
+    """Read the table; `where` names its file in errors. Raises UserError for invalid names and values."""
     for name in table.keys() - {"theme", "keys"}:
-        raise UserError(f"screen.{name} ({where}) is not known: give screen.theme or [screen.keys]")
+        raise UserError(f"screen.{name} ({where}) is unknown: use screen.theme or [screen.keys]")
     theme = table.get("theme", "")
     if not isinstance(theme, str) or (theme and theme not in THEMES):
-        raise UserError(f"screen.theme = {theme!r} ({where}) is no theme: give one of {', '.join(THEMES)}")
+        raise UserError(f"screen.theme = {theme!r} ({where}) is not a theme: use one of {', '.join(THEMES)}")
     keys = table.get("keys", {})
     if not isinstance(keys, Mapping):
         raise UserError(
@@ -58,19 +58,19 @@ def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[
 
 
 def remapped(actions: Iterable[Action], keys: Mapping[str, tuple[str, ...]]) -> tuple[Action, ...]:
-    """The actions under the keys that were chosen for them."""
+    """Return the actions with the user's keys in place of the defaults."""
     return tuple(replace(each, keys=keys.get(each.name, each.keys)) for each in actions)
 
 
 def _keys(name: str, value: object, where: str, actions: Sequence[Action]) -> tuple[str, ...]:
     known = [action.name for action in actions]
     if name not in known:
-        raise UserError(f"screen.keys.{name} ({where}) is no action: {', '.join(known)}")
+        raise UserError(f"screen.keys.{name} ({where}) is not an action: use one of {', '.join(known)}")
     given = value if isinstance(value, list) else [value]
     texts = [text.strip() for text in given if isinstance(text, str) and text.strip()]
     if not texts or len(texts) != len(given):
         raise UserError(
-            f"screen.keys.{name} = {value!r} ({where}) is no key: give one as 'f5', 'ctrl+r' or 'W'"
+            f"screen.keys.{name} = {value!r} ({where}) is not a key: use one such as 'f5', 'ctrl+r', or 'W'"
         )
     return tuple(_character_to_key(text) if len(text) == 1 else text for text in texts)
 
@@ -83,5 +83,5 @@ def _refuse_clashes(actions: Iterable[Action], chosen: Mapping[str, object], whe
             if other != action.name and {other, action.name} & chosen.keys():
                 both = f"{other} and {action.name}"
                 raise UserError(
-                    f"screen.keys ({where}): {key!r} is the key of {both}; give one of them another"
+                    f"screen.keys ({where}): {key!r} is bound to {both}; choose another key for one of them"
                 )

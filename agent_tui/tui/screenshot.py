@@ -1,4 +1,4 @@
-"""A picture of the screen as a file, with nothing secret in it."""
+"""Save a screenshot as an SVG file, with secrets masked."""
 
 import time
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from agent_tui.files import create_file
 from agent_tui.options.kinds import MASK
 
 SHORTEST = 8
-"""Of the secrets that are looked for: a development server's `secret` is a word like any other."""
+"""Shorter secrets are not masked: the dev server's `secret` is an ordinary word."""
 
 
 def masked(svg: str, secrets: Iterable[str]) -> str:
-    """The picture without these texts, however it spells them."""
+    """Return the SVG with these secrets masked, in each way that SVG escapes them."""
     long = {each for each in secrets if len(each) >= SHORTEST}
     for secret in sorted(long, key=len, reverse=True):
         for spelled in {secret, escape(secret), escape(secret).replace(" ", "&#160;")}:
@@ -22,7 +22,7 @@ def masked(svg: str, secrets: Iterable[str]) -> str:
 
 
 def save(svg: str, folder: Path) -> Path:
-    """Writes the picture under a name that was free. Raises OSError."""
+    """Write the SVG to a new file in `folder` and return its path. Raises OSError."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(100):
         path = folder / f"agent-tui-{stamp}{f'-{number}' if number else ''}.svg"
@@ -31,4 +31,4 @@ def save(svg: str, folder: Path) -> Path:
         except FileExistsError:
             continue
         return path
-    raise FileExistsError(f"too many pictures in {folder}")
+    raise FileExistsError(f"too many screenshots in {folder}")

@@ -1,4 +1,4 @@
-"""The terminal that the screen is on: it may go away or stop reading, and no control characters reach it."""
+"""The terminal driver: survives a terminal that closes or stops reading, and filters control characters."""
 
 import contextlib
 import os
@@ -17,45 +17,45 @@ from agent_tui.options.characters import UNSAFE
 STDOUT, STDERR = 1, 2
 
 DEFAULT_SIZE = (80, 24)
-"""Of a terminal that does not know its own, as serial lines."""
+"""Columns and rows if the terminal reports none, as serial lines do."""
 
 MAX_BEHIND = 20
-"""Writes that may wait for the terminal. Textual's queue blocks the event loop, and so the worker, at 30."""
+"""Pending writes before frames are dropped. Textual's queue blocks the event loop, and the worker, at 30."""
 
 LEAVE_S = 1.0
-"""A terminal that has not read what is written by then does not hold up the end."""
+"""How long the exit waits for the terminal to read pending writes."""
 
 
 class _Output:
-    """The terminal's file. What it does not take anymore is dropped, and counts as its end.
+    """The terminal's file. After the first write error it drops everything and sends SIGHUP.
 
-    The thread that writes would end with the first error, and then whatever paints would wait forever.
+    An exception would end Textual's writer thread, and then painting would block forever.
     """
 
     def __init__(self) -> None:
         self.written = 0
-        """How many writes are done. Only the writing thread changes it."""
+        """Number of finished writes. Only the writer thread changes it."""
         self._gone = False
 
     def write(self, text: str) -> int:
-        # Not `sys.stdout`: in a locale that is not UTF-8 it would raise at the first line of a frame, and a
-        # thread that hangs in it would stop the interpreter's exit.
+        # Not `sys.stdout`: without a UTF-8 locale it raises at the first line of a frame, and a thread that
+        # blocks in it would stop the interpreter from exiting.
         data = text.encode("utf-8", "replace")
         try:
             while data and not self._gone:
                 try:
                     data = data[os.write(STDOUT, data) :]
-                except BlockingIOError:  # another program on this terminal made it so
+                except BlockingIOError:  # another program set this terminal to non-blocking
                     select.select([], [STDOUT], [], LEAVE_S)
         except OSError:
             self.let_go()
-            # The kernel sends it only to programs whose controlling terminal this is.
+            # The kernel sends SIGHUP only to programs whose controlling terminal this is.
             os.kill(os.getpid(), signal.SIGHUP)
         self.written += 1
         return len(text)
 
     def let_go(self) -> None:
-        """Write to the terminal no more. What is still printed at the end must neither fail nor hang."""
+        """Stop writing to the terminal, and redirect stdout and stderr so that no print fails or blocks."""
         self._gone = True
         null = os.open(os.devnull, os.O_WRONLY)
         device = os.fstat(STDOUT).st_rdev
@@ -65,7 +65,7 @@ class _Output:
         os.close(null)
 
     def flush(self) -> None:
-        """Everything is written at once."""
+        """Do nothing: `write` does not buffer."""
 
     def fileno(self) -> int:
         return STDOUT
@@ -75,11 +75,11 @@ class _Output:
 
 
 class Terminal(linux_driver.LinuxDriver):
-    """Textual's driver on a terminal that may end, stop reading, or be lent to an editor.
+    """Textual's driver for a terminal that may close, stop reading, or be used by an editor.
 
-    It draws on stdout, which is a terminal whenever there is a screen. Textual itself draws on stderr, which
-    may be redirected or closed. Frames for a terminal that does not read are dropped, so that it cannot block
-    the event loop; when it reads again, everything is drawn. When the terminal ends, SIGHUP ends agent-tui.
+    It draws on stdout, which is always a terminal here; Textual draws on stderr, which may be redirected or
+    closed. If the terminal stops reading, frames are dropped, so that it cannot block the event loop; when it
+    reads again, the whole screen is drawn. If the terminal closes, SIGHUP ends agent-tui.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -87,15 +87,15 @@ class Terminal(linux_driver.LinuxDriver):
         self._file: Any = _Output()
         self._queued = 0
         self._drawing = False
-        """Between start and stop; not while an editor has the terminal."""
+        """Between start and stop; False while an editor uses the terminal."""
         self._switching = False
-        """While modes are set, which must not be dropped."""
+        """While terminal modes are set or reset; those writes must not be dropped."""
         self._dropped = False
-        """Frames were, so that the terminal shows something else than what was drawn."""
+        """Whether frames were dropped, so that the terminal shows an old frame."""
         self._hung = False
 
     def _get_terminal_size(self) -> tuple[int, int]:
-        """Return the terminal's own size: COLUMNS and LINES may be those of another window."""
+        """Return the terminal's size in cells. Ignores COLUMNS and LINES: they may be another window's."""
         with contextlib.suppress(OSError):
             width, height = os.get_terminal_size(STDOUT)
             if width and height:
@@ -104,7 +104,7 @@ class Terminal(linux_driver.LinuxDriver):
 
     @property
     def _behind(self) -> int:
-        """How many writes wait for the terminal."""
+        """Number of pending writes."""
         return self._queued - int(self._file.written)
 
     def write(self, data: str) -> None:
@@ -133,11 +133,11 @@ class Terminal(linux_driver.LinuxDriver):
         self._drawing = self._switching = False
 
     def close(self) -> None:
-        if not self._hung:  # otherwise the writing thread never ends
+        if not self._hung:  # the writer thread would never end
             super().close()
 
     def _await_terminal(self) -> None:
-        """Wait until everything is written, but not for a terminal that hangs."""
+        """Wait until everything is written, at most `LEAVE_S` seconds."""
         until = time.monotonic() + LEAVE_S
         while self._behind and not self._hung:
             if time.monotonic() > until:
@@ -147,9 +147,9 @@ class Terminal(linux_driver.LinuxDriver):
 
 
 class ControlCharacters(LineFilter):
-    """Removes control characters from painted lines; they have no width, so that nothing moves."""
+    """Remove control characters from painted lines. They have zero width, so the layout does not change."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         if all(text.isprintable() for text, _, _ in segments):
-            return segments  # as nearly every line is
+            return segments  # true for nearly every line
         return [Segment(UNSAFE.sub("", text), style, control) for text, style, control in segments]

@@ -140,7 +140,7 @@ def stale(engine: FakeEngine) -> None:
 
 
 def paused(engine: FakeEngine) -> None:
-    """Saves are passed over."""
+    """Reload on saves is paused."""
     idle(engine)
     engine.publish(ev.WatchingChanged(True))
 

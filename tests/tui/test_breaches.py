@@ -12,6 +12,8 @@ from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 
+NONE = "none: no job process has used more than 1 000 MB (jobMemoryWarnMB)"
+
 
 def texts(engine: FakeEngine) -> list[str]:
     return ["".join(span.text for span in line) for line in breach_lines(engine.bus.state)]
@@ -22,7 +24,7 @@ def warned(job: str | None, mb: float, uss: float | None = None) -> ev.MemoryWar
 
 
 def test_none_when_there_is_none() -> None:
-    assert texts(FakeEngine()) == ["none"]
+    assert texts(FakeEngine()) == [NONE]
 
 
 def test_newest_first_with_room_and_growth() -> None:
@@ -31,9 +33,9 @@ def test_newest_first_with_room_and_growth() -> None:
     engine.publish(warned(None, 1500.0))
     newest, first = texts(engine)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1 500 MB > 1 000 MB, \+1 369 since start", newest
+        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1 500 MB > 1 000 MB, \+1 369 MB since start", newest
     )
-    assert first.endswith("⚠ warning 8123 demo-1 rss 1 012 MB > 1 000 MB, +881 since start (uss 640)")
+    assert first.endswith("⚠ warning 8123 demo-1 rss 1 012 MB > 1 000 MB, +881 MB since start (uss 640 MB)")
 
 
 def test_many_are_counted() -> None:
@@ -42,7 +44,7 @@ def test_many_are_counted() -> None:
     lines = texts(engine)
     assert len(lines) == SHOWN + 1
     assert f"AJ_{SHOWN + 6} " in lines[0]
-    assert lines[-1] == "7 older"
+    assert lines[-1] == "7 older · B show all"
 
 
 class Host(App[None]):
@@ -56,7 +58,7 @@ async def test_the_widget_shows_them_as_plain_text() -> None:
     async with app.run_test(size=(120, 10)) as pilot:
         breaches = app.query_one(Breaches)
         await pilot.pause()
-        assert str(breaches.query_one(Static).content) == "none"
+        assert str(breaches.query_one(Static).content) == NONE
         engine.publish(ev.OfferReceived("AJ_1", HOSTILE, "", 1), warned("AJ_1", 1200.0))
         breaches.show(engine.bus.state, engine.clock.time())
         await pilot.pause()

@@ -35,9 +35,9 @@ def job(phase: JobPhase, **more: object) -> JobView:
         (DISPATCH, job(JobPhase.ENDED, status=ev.JobStatus.SUCCESS, reason="done"), "ok", "", ""),
         (DISPATCH, job(JobPhase.ENDED, status=ev.JobStatus.FAILED, reason="boom"), "failed", "", "boom"),
         (DISPATCH, job(JobPhase.ENDED, status=ev.JobStatus.TERMINATED, reason="x"), "terminated", "", "x"),
-        (DISPATCH, job(JobPhase.DECLINED), "lost", "", "the offer was declined"),
+        (DISPATCH, job(JobPhase.DECLINED), "lost", "", "offer declined"),
         (DispatchView("demo", 100.0, lost="no offer", number=1), None, "lost", "", "no offer"),
-        (DispatchView("demo", 100.0, lost="full"), None, "lost", "", "not made here: full"),
+        (DispatchView("demo", 100.0, lost="full"), None, "lost", "", "full (dispatched by another client)"),
         (DISPATCH, None, "ended", "", ""),
     ],
 )
@@ -68,7 +68,7 @@ def test_newest_first_and_not_too_many() -> None:
     lines = rows(AppState(dispatches=many), 0.0, 40).plain.split("\n")
     assert len(lines) == SHOWN
     assert f"room-{SHOWN + 19}" in lines[0]
-    assert rows(AppState(), 0.0, 40).plain == "no test job yet"
+    assert rows(AppState(), 0.0, 40).plain == "Test jobs appear here, with their result and time to entry."
 
 
 def test_only_a_server_without_media_is_told_of() -> None:

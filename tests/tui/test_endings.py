@@ -34,7 +34,7 @@ def test_every_way_to_end_looks_different() -> None:
     ("by", "more", "text"),
     [
         (EndedBy.OUT_OF_MEMORY, {"signal": 9}, "✗ OOM kill"),
-        (EndedBy.INIT_TIMEOUT, {"signal": 9}, "✗ time-out"),
+        (EndedBy.INIT_TIMEOUT, {"signal": 9}, "✗ timeout"),
         (EndedBy.UNRESPONSIVE, {"signal": 9}, "✗ hung"),
         (EndedBy.LOADING, {"exit_code": 1}, "✗ not ready"),
         (EndedBy.SIGNAL, {"signal": 11}, "✗ SIGSEGV"),
@@ -65,7 +65,7 @@ KeyError
 
 
 def texts(place: Place, source: str | None, width: int = 80) -> list[str]:
-    return ["".join(span.text for span in line) for line in source_lines(place, width, lambda _: source)]
+    return ["".join(span.text for span in line) for line in source_lines(place, width, read=lambda _: source)]
 
 
 def test_the_place_is_the_innermost_in_the_projects_own_code() -> None:
@@ -107,9 +107,9 @@ def test_lines_around_the_place_as_they_are_now() -> None:
         "    3      return 1",
         "    4  4",
     ]
-    assert texts(place, "def f():\n    other()\n")[1:] == ["  ▸ look()", "  the file has changed since"]
-    assert texts(place, "one line")[-1] == "  the file has changed since"
-    assert texts(place, None)[1:] == ["  the file cannot be read any more"]
+    assert texts(place, "def f():\n    other()\n")[1:] == ["  ▸ look()", "  the file has changed since then"]
+    assert texts(place, "one line")[-1] == "  the file has changed since then"
+    assert texts(place, None)[1:] == ["  the file is no longer readable"]
     assert texts(place, None, 12)[0] == "…/agent.py:2"
 
 

@@ -50,7 +50,7 @@ async def test_one_key_tells_what_the_last_save_changed(size: tuple[int, int]) -
         assert page.query_one(LoadList).selected == entries(app.state)[0]
         assert "▸ ✗   3" in said(page, "#loads-list Static")
         shown = said(page, "#loads-text Static")
-        assert shown.startswith("KeyError: 'SEARCH_KEY'\nat /home/ann/voice/tools/search.py:7\n   KEY = ")
+        assert shown.startswith("KeyError: 'SEARCH_KEY'\nat tools/search.py:7\n   KEY = ")
         assert "+++ one that was added" in shown
 
 
@@ -62,10 +62,10 @@ async def test_arrows_choose_and_each_diff_is_asked_for_once() -> None:
             await pilot.press(key)
             await asked(engine, min(number, 3))
         assert engine.commands == [cmd.DiffGeneration(3), cmd.DiffGeneration(2), cmd.DiffGeneration(1)]
-        assert "generation 3 does not load" in said(page, "#loads-facts")
+        assert "generation 3 failed to load" in said(page, "#loads-facts")
         await pilot.press("end")
         await pilot.pause()
-        assert "generation 1 was ready" in said(page, "#loads-facts")
+        assert "generation 1 was replaced" in said(page, "#loads-facts")
         await pilot.press("enter")
         assert page.query_one("#loads-text").has_focus
         await pilot.press("enter")
@@ -78,7 +78,7 @@ async def test_a_click_chooses() -> None:
     async with page_over(engine) as (_, page, pilot):
         await pilot.click(LoadList, offset=(5, 2))
         await pilot.pause()
-        assert "generation 1 was ready" in said(page, "#loads-facts")
+        assert "generation 1 was replaced" in said(page, "#loads-facts")
 
 
 async def test_why_there_is_no_diff_is_said() -> None:
@@ -101,10 +101,10 @@ async def test_a_load_that_happens_while_you_look_appears() -> None:
 
         assert "generation 2 is loading" in await happens(ev.GenerationLoading(2, "/v/agent.py"))
         assert cmd.DiffGeneration(2) not in engine.commands
-        assert "generation 2 serves" in await happens(ready(2, cause="/v/agent.py"))
+        assert "generation 2 is current" in await happens(ready(2, cause="/v/agent.py"))
         await until(lambda: engine.commands[-1] == cmd.DiffGeneration(2))
         await pilot.press("down")
-        assert "generation 1 was ready" in await happens(ready(3, cause="/v/agent.py"))
+        assert "generation 1 was replaced" in await happens(ready(3, cause="/v/agent.py"))
         assert "●   3" in said(page, "#loads-list Static")
         assert engine.commands[-1] != cmd.DiffGeneration(3)
 
@@ -126,8 +126,8 @@ async def test_a_roll_back_is_confirmed_first_and_then_seen() -> None:
         await until(lambda: cmd.RollBack(1) in engine.commands)
         engine.publish(ready(4, cause="roll back to 1", rolled_back_to=1))
         await painted(app, engine, pilot)
-        assert "generation 4 serves" in said(page, "#loads-facts")
-        assert "rolled back to 1: the next save or r" in str(page.query_one("#loads-box").border_title)
+        assert "generation 4 is current" in said(page, "#loads-facts")
+        assert "rolled back to 1 · the next save or r" in str(page.query_one("#loads-box").border_title)
 
 
 @pytest.mark.parametrize(("presses", "why"), [(0, "did load"), (1, "generation 2 is already current")])
@@ -162,7 +162,7 @@ async def test_c_compares_with_what_serves_and_back() -> None:
         assert engine.commands[-1] == cmd.DiffGeneration(1, 2)
         await pilot.press("up")  # that one serves: it is compared with the one before it
         await pilot.pause()
-        assert "generation 2 serves" in said(page, "#loads-facts")
+        assert "generation 2 is current" in said(page, "#loads-facts")
         await pilot.press("down", "c")
         await pilot.pause()
         diffs = [each for each in engine.commands if isinstance(each, cmd.DiffGeneration)]

@@ -32,7 +32,7 @@ def test_what_runs_where_and_for_how_long() -> None:
     engine.clock.advance(724)
     left, right, second = shown(engine)
     assert left == "agent-tui  agent.py · gen 1 ✓ · livekit-agents 1.8.9"
-    assert right == "● registered AW_9xKq2L… 12m · ws://127.0.0.1:40123 embedded"
+    assert right == "● registered AW_9xKq2L… 12 min · ws://127.0.0.1:40123 embedded"
     assert second.startswith("load 0.12 of ∞ · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
     assert second.endswith("mem 108 MB pss")
 
@@ -69,7 +69,7 @@ def test_a_reload_shows_both_generations() -> None:
     engine.publish(ev.GenerationLoading(2, "agent.py"))
     assert "gen 1 ✓, 2 ◌ loading" in shown(engine)[0]
     engine.publish(ev.GenerationFailed(2, "SyntaxError", None, None, ""))
-    assert "gen 1 ✓, 2 ✗ does not load" in shown(engine)[0]
+    assert "gen 1 ✓, 2 ✗ failed to load" in shown(engine)[0]
     engine.publish(replace(histories.READY, generation=3, seconds=0.041))
     assert "gen 3 ✓ 41 ms" in shown(engine)[0]
 
@@ -78,7 +78,7 @@ def test_what_runs_is_said_not_to_be_what_is_on_disk() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(replace(histories.READY, generation=3, rolled_back_to=1))
-    assert "↶ rolled back to 1: the next save or r loads the disk" in shown(engine)[0]
+    assert "↶ rolled back to 1 until the next save or r" in shown(engine)[0]
     assert "↶ rolled back to 1" in text(left_parts(engine.bus.state, 0.0), 60)
     engine.publish(replace(histories.READY, generation=4))
     assert "rolled back" not in shown(engine)[0]
@@ -91,21 +91,21 @@ def test_starts_that_fail_are_shown_with_the_next_attempt_until_one_succeeds() -
     assert "gen 1 ✓" in shown(engine)[0]  # retried at once
     engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 8.0, accepting=False))
     engine.clock.advance(3)
-    assert "gen 1 ✗ does not start · retrying in 5 s · OSError: no model" in shown(engine)[0]
+    assert "gen 1 ✗ fails to start · retrying in 5 s · OSError: no model" in shown(engine)[0]
     engine.clock.advance(5)
-    assert "gen 1 ✗ does not start · retrying · OSError" in shown(engine)[0]
+    assert "gen 1 ✗ fails to start · retrying · OSError" in shown(engine)[0]
     engine.publish(ev.GenerationLoading(2, "agent.py"))
     assert "◌ loading" in shown(engine)[0]
     engine.publish(ev.GenerationFailed(2, "SyntaxError", None, None, ""))
     engine.publish(ev.StartsRecovered())
-    assert "gen 1 ✓, 2 ✗ does not load" in shown(engine)[0]
+    assert "gen 1 ✓, 2 ✗ failed to load" in shown(engine)[0]
 
 
 def test_the_next_attempt_is_counted_down() -> None:
     engine = FakeEngine()
     histories.disconnected(engine)
     engine.clock.advance(1.5)
-    assert "○ not registered (nothing listens on 127.0.0.1:40123), next try in 3 s" in shown(engine)[1]
+    assert "○ not registered (nothing listens on 127.0.0.1:40123) · retrying in 3 s" in shown(engine)[1]
     engine.clock.advance(3)
     assert "trying now" in shown(engine)[1]
 
@@ -115,7 +115,7 @@ def test_the_next_attempt_is_counted_down() -> None:
     [
         (ev.WorkerDisconnected("gone", None, 17), "✗ offline"),
         (ev.WorkerRefused("no"), "✗ refused"),
-        (ev.ConnectionSuspect(suspect=True), "◐ server does not answer"),
+        (ev.ConnectionSuspect(suspect=True), "◐ server not responding"),
         (ev.Stopping("quit", 1, 60.0), "■ stopping"),
     ],
 )
@@ -132,7 +132,7 @@ def test_stopping_says_when_what_is_left_is_killed() -> None:
     engine.publish(ev.Stopping("quit", 2, 72.0))
     engine.clock.advance(10)
     assert shown(engine)[2].startswith(
-        "■ stopping: quit, 2 jobs still to end, killed in 62 s; q again kills now"
+        "■ stopping (quit): waiting for 2 jobs · forced stop in 1 min 2 s · q kill now"
     )
 
 

@@ -167,7 +167,7 @@ async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.Mo
         await pilot.press("escape")
         await job_page(app, pilot, "AJ_Zz81kPpQ0sVb")
         await pilot.press("e")
-        await until(lambda: any("no line of this job" in each.message for each in app._notifications))
+        await until(lambda: any("no failing line" in each.message for each in app._notifications))
 
 
 async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
@@ -188,7 +188,7 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
         idle = next(at for at, id in enumerate(table._order) if app.state.processes[id].job_id is None)
         table.move_cursor(row=idle)
         await pilot.press("enter")
-        await until(lambda: any("has had no job" in each.message for each in app._notifications))
+        await until(lambda: any("no job to open" in each.message for each in app._notifications))
         assert len(app.screen_stack) == 1
 
 
@@ -243,7 +243,7 @@ async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size:
 
         await until(lambda: pids() == ["8126", "99", "8123"])
         await pilot.press("enter")
-        await until(lambda: any("had no job" in each.message for each in app._notifications))
+        await until(lambda: any("no job to open" in each.message for each in app._notifications))
         await pilot.press("l")
         await until(lambda: pids() == ["99"])
         assert "peak 69" in str(page.query_one("#breach-memory", Static).content)

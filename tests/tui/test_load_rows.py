@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.state import LoadRecord
+from agent_tui.model.state import AppState, LoadRecord
 from agent_tui.tui.widgets.load_rows import (
     bar,
     diff_lines,
@@ -38,7 +38,7 @@ def test_loads_that_were_overtaken_are_told_where_they_went() -> None:
     )
     assert [(each.number, each.overtook) for each in entries(state)] == [(6, (5,)), (4, (2, 3)), (1, ())]
     loading, newest, _ = entries(state)
-    assert "is loading\n  cause    v/tools.py was saved" in text(fact_lines(loading, state, 0.0))
+    assert "is loading\n  cause    v/tools.py saved" in text(fact_lines(loading, state, 0.0))
     assert "overtook 2 to 3, saved again while loading" in text(fact_lines(newest, state, 0.0))
 
 
@@ -46,7 +46,7 @@ def test_a_generation_that_is_given_up_has_two_rows() -> None:
     state = state_of(ready(1), ev.GenerationFailed(1, "KeyError", None, None, "", "its processes …"))
     failed, good = entries(state)
     assert failed.key != good.key
-    assert "does not start" in text(fact_lines(failed, state, 0.0))
+    assert "fails to start" in text(fact_lines(failed, state, 0.0))
     assert "serves" in text(fact_lines(good, state, 0.0))
 
 
@@ -66,7 +66,7 @@ def test_what_is_known_of_the_one_that_serves_and_of_an_older_one_with_jobs() ->
     state, now = engine.bus.state, engine.clock.time()
     failed, current, first = entries(state)
     facts = text(fact_lines(current, state, now))
-    assert "● generation 2 serves, 54 ms after the save" in facts
+    assert "● generation 2 is current · took 54 ms" in facts
     assert "changed  agent.py, tools/search.py" in facts
     assert "fork: loading takes 9 ms" in facts
     facts = text(fact_lines(first, state, now))
@@ -99,7 +99,7 @@ def test_memory_is_the_sum_of_what_all_of_them_have() -> None:
     one, other = state.processes.values()
     assert memory([one, other]) == "not measured yet: 2 processes (2 idle)"
     one = replace(one, rss_mb=100.0, uss_mb=20.0, pss_mb=40.0)
-    assert memory([one, replace(one, pss_mb=41.0)]) == "81M pss in 2 processes (2 idle)"
+    assert memory([one, replace(one, pss_mb=41.0)]) == "81 MB pss in 2 processes (2 idle)"
     assert memory([one, replace(one, pss_mb=None)]) == "40M uss in 2 processes (2 idle)"
     assert memory([one, replace(other, rss_mb=50.0)]) == "150M rss in 2 processes (2 idle)"
 
@@ -111,7 +111,7 @@ def test_what_runs_is_told_not_to_be_what_is_on_disk() -> None:
     newest, *_ = entries(state)
     said = text(fact_lines(newest, state, 0.0))
     assert "cause    roll back to 1" in said
-    assert "that of generation 1, not what is on disk" in said
+    assert "same as generation 1, not the files on disk" in said
     later = state_of(ready(1), ready(3, rolled_back_to=1), ready(4))
     assert "not what is on disk" not in text(fact_lines(entries(later)[1], later, 0.0))
 
@@ -168,10 +168,10 @@ def test_a_failure_with_the_line_that_failed() -> None:
         traceback=traceback,
     )  # fmt: skip
     assert failing_line(record) == 'KEY = os.environ["KEY"]'
-    said = text(failure_lines(record, 100))
+    said = text(failure_lines(record, AppState(), 100))
     assert said.startswith('KeyError\nat /v/search.py:7\n   KEY = os.environ["KEY"]\n\nTraceback:')
     assert "importlib" not in said
     assert failing_line(replace(record, line=70)) == ""
     assert failing_line(replace(record, traceback="")) == ""
     long = replace(record, traceback="\n".join(f"line {number}" for number in range(100)))
-    assert "… 40 lines before\nline 40" in text(failure_lines(long, 100))
+    assert "… 40 earlier lines\nline 40" in text(failure_lines(long, AppState(), 100))

@@ -78,16 +78,16 @@ async def test_going_to_a_time() -> None:
             assert app.view.selected == line
             assert app.focused is app.view
         await pilot.press("t")
-        for typed, line, told in (
-            ("11:30", 99, "nothing is so new: the newest line shown is of 10:49:30"),
-            ("-1h", 0, "nothing is so old: the oldest line shown is of 10:00:00"),
-            ("noon", 0, "not a time: give 12:04:31, 10:15, -30s or +2m"),
-            ("25:00", 0, "there is no 25:00 on a clock"),
+        for typed, line, message in (
+            ("11:30", 99, "no line at or after 11:30:00; the newest is 10:49:30"),
+            ("-1h", 0, "no line at or before 09:00:00; the oldest is 10:00:00"),
+            ("noon", 0, "not a time: enter 12:04:31, 10:15, -30s, or +2m"),
+            ("25:00", 0, "25:00 is not a time of day"),
         ):
             await pilot.press(*typed, "enter")
             await pilot.pause()
             assert app.view.selected == line
-            assert str(help.render()) == told, "and what is typed next takes the place of what was wrong"
+            assert str(help.render()) == message, "and what is typed next takes the place of what was wrong"
         await pilot.press("escape")
         assert app.focused is app.view
         app.view.go_to(app.view.rows.row_at_time(36_000.0 + 30 * 20))
@@ -103,16 +103,16 @@ async def test_writing_what_is_shown_into_a_file(tmp_path: Path, monkeypatch: py
         await pilot.press("X")
         await pilot.pause()
         name = app.screen.query_one(Input)
-        told = app.screen.query_one("#export-told", Static)
+        note = app.screen.query_one("#export-note", Static)
         assert re.fullmatch(r"agent-tui-\d{8}-\d{6}\.log", name.value)
         for wrong, why in (
-            ("", "give the file a name"),
-            ("no/such/x.log", "not written: No such file"),
-            (".", "is no file"),
+            ("", "enter a file name"),
+            ("no/such/x.log", "not saved: No such file"),
+            (".", "is not a regular file"),
         ):
             name.value = wrong
             await pilot.press("enter")
-            await until(lambda: why in str(told.render()))  # noqa: B023
+            await until(lambda: why in str(note.render()))  # noqa: B023
         name.value = "out.jsonl"
         await pilot.press("enter")
         await until(lambda: not isinstance(app.screen, LogExport))

@@ -101,7 +101,7 @@ async def test_a_regular_expression_is_looked_for_and_a_bad_one_only_told() -> N
         assert (app.view.rows.found, app.view.selected) == (2, 45)
         await pilot.press(*"[")
         await pilot.pause()
-        assert str(help.render()).startswith("no regular expression: unterminated character set")
+        assert str(help.render()).startswith("invalid regular expression: unterminated character set")
         assert app.view.rows.found == 2
         await pilot.press("enter")
         assert app.pane.query_one("#log-find").has_class("-open")

@@ -85,14 +85,14 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
     )
     assert written(title, 120) == (
         "Logs | info ▾ | p1 pid 8123 × | /boom 2/17"
-        " | ⚠ 5 000 dropped | 50 000 lines | ‖ held +1 234 new  f follows"
+        " | ⚠ 5 000 dropped | 50 000 lines | ‖ paused +1 234 new  f follow"
     )
     assert written(title, 94) == (
-        "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ held +1 234 new  f follows"
+        "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ paused +1 234 new  f follow"
     )
-    assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ held +1 234 new  f follows"
+    assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ paused +1 234 new  f follow"
     picked = written(replace(title, picked=3, dropped=0, unseen=0), 66)
-    assert picked == "info ▾ | 1 filter ▾ | /boom 2/17 | ‖ held  f follows", "what is found is told first"
+    assert picked == "info ▾ | 1 filter ▾ | /boom 2/17 | ‖ paused  f follow", "what is found is told first"
     assert "2 filters ▾" in written(replace(title, chips=title.chips * 2), 60)
 
 
@@ -101,12 +101,12 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
     [
         (Title(LogLevel.WARN), "Logs | warn ▾ | all ▾ | / find | 0 lines | ● follow"),
         (Title(LogLevel.INFO, (Chip("a", "gen 2"), Chip("b", "warn+"))), "info ▾ | gen 2 × | warn+ × | /"),
-        (Title(LogLevel.INFO, needle="x"), "/x not found"),
-        (Title(LogLevel.INFO, needle="x", found=3), "/x 3 found"),
+        (Title(LogLevel.INFO, needle="x"), "/x no match"),
+        (Title(LogLevel.INFO, needle="x", found=3), "/x 3 matches"),
         (Title(LogLevel.INFO, needle="x", found=3, scanned=40), "/x searching… 40 %"),
         (Title(LogLevel.INFO, scanned=40), "filtering… 40 %"),
-        (Title(LogLevel.INFO, needle="x", found=3, only_matches=True), "/x 3 found only"),
-        (Title(LogLevel.INFO, follow=False), "‖ held  f follows"),
+        (Title(LogLevel.INFO, needle="x", found=3, only_matches=True), "/x 3 matches only"),
+        (Title(LogLevel.INFO, follow=False), "‖ paused  f follow"),
         (Title(LogLevel.INFO, picked=12), "12 selected y | ● follow"),
     ],
 )

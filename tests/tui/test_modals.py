@@ -125,8 +125,8 @@ def test_a_form_reads_as_a_command() -> None:
     read_ = read(filled(count=" 100 ", room=" demo ", metadata=' {"a": 1}', length="500ms", attributes="a=b"))
     assert read_ == Dispatch(100, "demo", ' {"a": 1}', attributes={"a": "b"}, length_s=0.5)
     assert wrong(filled(room="a\x1bb")) == ["room"]
-    assert "its own, beginning with demo" in room_note("demo", "2")
-    assert "this one" in room_note("demo", "1")
+    assert "one room per job; their names start with demo" in room_note("demo", "2")
+    assert "created if" in room_note("demo", "1")
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a=b, c", "{", "[1]", '{"a": 1}', "{" * 100_000])
@@ -160,8 +160,8 @@ def test_a_simulated_job_carries_only_what_a_participant_has() -> None:
         ("", "none"),
         ("hello", "as text"),
         ('{"a": 1}', "valid JSON"),
-        ("{a", "but is none"),
-        ("[" * 100_000, "none"),
+        ("{a", "but is invalid"),
+        ("[" * 100_000, "invalid"),
     ],
 )
 def test_metadata_that_was_meant_as_json_is_looked_at(text: str, note: str) -> None:

@@ -53,7 +53,7 @@ async def test_every_option_is_there_with_its_value_and_source() -> None:
         assert [each.option.name for each in shown.query(DraftRow)] == [option.name for option in OPTIONS]
         assert row(shown, "port").control.text == "8085"
         assert "--port" in str(row(shown, "port").query_one(".draft-note", Static).render())
-        assert text(shown) == "nothing edited"
+        assert text(shown) == "no edits"
         assert shown.query_one("#options-apply", Button).disabled
 
 
@@ -169,7 +169,7 @@ async def test_what_waits_for_the_next_start_says_so() -> None:
         await pilot.pause()
         await pilot.press("ctrl+s")
         await pilot.pause()
-        assert "at the next start, once saved; now false" in str(
+        assert "takes effect at the next start, once saved · now false" in str(
             row(shown, "production").query_one(".draft-note", Static).render()
         )
 

@@ -20,7 +20,7 @@ async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_tex
         await pilot.press("s")
         await until(lambda: isinstance(app.screen, StacksPage))
         assert cmd.DumpStacks("p1") in engine.commands
-        assert "[bold]x[/]" in str(app.screen.query_one("#page-box Static").render())
+        assert "Main thread:\n  [bold]x[/]" in str(app.screen.query_one("#page-box Static").render())
         await pilot.press("s")
         await pilot.pause()
         assert not isinstance(app.screen, StacksPage)
@@ -39,7 +39,7 @@ async def test_leaving_after_the_jobs_is_asked_for_once_and_then_at_once() -> No
         await pilot.pause()
         stops = [each for each in engine.commands if isinstance(each, cmd.Stop)]
         assert stops == [
-            cmd.Stop("quit after the jobs", drain=True),
+            cmd.Stop("quit after jobs", drain=True),
             cmd.Stop("quit", kill=True),
         ]
         engine.obedient = True

@@ -60,9 +60,9 @@ def test_a_file_that_does_not_load() -> None:
     histories.broken(engine)
     found = trouble(engine.bus.state, engine.resolution.options)
     assert found is not None
-    assert found.place == f"{engine.bus.state.generation.file}:12"
+    assert found.place == "agent.py:12"
     assert found.what == "SyntaxError: expected ':'"
-    assert "save: it is loaded at once" in found.todo[0]
+    assert "fix it and save · e edit line · r retry" in found.todo[0]
     assert found.trace.startswith("  File")
 
 
@@ -72,8 +72,8 @@ def test_a_reload_that_fails_says_that_the_old_code_serves_on() -> None:
     engine.publish(ev.GenerationFailed(2, "loadFunc is no function", None, None, ""))
     found = trouble(engine.bus.state, engine.resolution.options)
     assert found is not None
-    assert found.place == engine.bus.state.agent
-    assert "generation 1 serves on" in found.todo[0]
+    assert found.place == "agent.py"
+    assert "generation 1 still serves · e edit · g details · Esc hide" in found.todo[0]
     engine.publish(replace(histories.READY, generation=3))
     assert trouble(engine.bus.state, engine.resolution.options) is None
 
@@ -99,7 +99,7 @@ def test_a_server_that_is_gone_for_good() -> None:
     engine.publish(ev.WorkerDisconnected("nothing listens there", None, 17))
     found = trouble(engine.bus.state, engine.resolution.options)
     assert found is not None
-    assert found.todo[0] == "bring ws://127.0.0.1:40123 up again, then press r"
+    assert found.todo[0] == "start ws://127.0.0.1:40123 again, then press r"
 
 
 class Host(App[None]):
@@ -124,7 +124,7 @@ async def test_before_anything_is_known_the_interpreter_is_waited_for() -> None:
     async with app.run_test(size=(80, 24)):
         pane = app.query_one(StartPane)
         assert pane.needed
-        assert text(pane).startswith("◌ under way interpreter")
+        assert text(pane).startswith("◌ running   interpreter")
 
 
 async def test_needed_until_started_and_again_in_trouble() -> None:
@@ -140,7 +140,7 @@ async def test_needed_until_started_and_again_in_trouble() -> None:
         pane = show(app, engine)
         assert pane.needed
         assert pane.has_class("-trouble")
-        assert "✗ The server is gone" in text(pane)
+        assert "✗ The server is unreachable" in text(pane)
 
 
 async def test_a_long_traceback_scrolls_and_its_end_can_be_seen() -> None:

@@ -155,13 +155,13 @@ async def test_the_form_starts_a_load_and_the_page_shows_it_until_the_next_one_s
         engine.publish(ev.TestLoadChanged(LOAD))
         await until(lambda: "3/4 dispatched" in said(app))
         engine.publish(ev.TestLoadChanged(replace(LOAD, running=False)))
-        await until(lambda: "✓ over 3/4 dispatched" in said(app))
+        await until(lambda: "✓ done  3/4 dispatched" in said(app))
         await pilot.press("plus")
         await until(lambda: engine.resolution.options.num_idle_processes == 2)
         engine.publish(ev.SweepStarted(SWEEP))
         await until(lambda: "0/3 runs" in said(app))
         await pilot.press("tab")
-        assert "✓ over 3/4 dispatched" in said(app)
+        assert "✓ done  3/4 dispatched" in said(app)
 
 
 async def test_what_runs_is_what_the_page_opens_with() -> None:
@@ -185,7 +185,7 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         app.action_handlers.tuning.last_sweep = SweepWish(PLAN, TARGET)
         await pilot.press("a")
         await pilot.pause()
-        assert any("no sweep has advised" in each.message for each in app._notifications)
+        assert any("no advice yet" in each.message for each in app._notifications)
         await pilot.press("w")
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")
@@ -198,7 +198,7 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         assert "0 idle: 4 jobs" in said(app)
         await pilot.press("a")
         await until(lambda: engine.resolution.options.num_idle_processes == 4)
-        await until(lambda: "it is in force" in said(app))
+        await until(lambda: "✓ applied" in said(app))
         assert "numIdleProcesses" in app.export_screenshot()
 
 
@@ -207,7 +207,7 @@ async def test_closing_ends_nothing_and_escape_asks() -> None:
     engine.publish(ev.SweepStarted(SWEEP))
     async with screen(engine, "T") as (app, pilot):
         await pilot.press("plus")  # it would be the sweep's to set
-        await until(lambda: any("until it is over" in each.message for each in app._notifications))
+        await until(lambda: any("when the sweep is done" in each.message for each in app._notifications))
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
         await pilot.press("w")
@@ -307,6 +307,6 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
-        await until(lambda: "■ ended 1/1000 dispatched" in said(app))
+        await until(lambda: "■ ended early  1/1000 dispatched" in said(app))
     engine.bus.close()
     await app.ended()

@@ -82,7 +82,7 @@ def test_the_newest_columns_stay_where_there_is_little_room() -> None:
     counts = tuple((float(number), number) for number in range(12))
     heads = text(live_rows.figures(live(counts=counts), 80)[:1])
     assert "11 idle now" in heads
-    assert "together" in heads
+    assert "total" in heads
     assert " 1 idle" not in heads
 
 
@@ -101,10 +101,10 @@ def test_arrivals_are_counted_in_pieces_that_fit() -> None:
 
 
 def test_the_pictures_tell_of_the_change_and_of_warm_and_cold() -> None:
-    picture = text(live_rows.pictures(live(), 120, 12))
+    picture = text(live_rows.graphs(live(), 120, 12))
     assert "▲" in picture
     assert "count changed" in picture
-    assert "count changed" not in text(live_rows.pictures(live(counts=((0.0, 1),)), 120, 12))
+    assert "count changed" not in text(live_rows.graphs(live(counts=((0.0, 1),)), 120, 12))
 
 
 # -- a sweep ---------------------------------------------------------------------------------------------
@@ -181,18 +181,18 @@ def test_the_advice_says_how_to_apply_and_how_to_keep_it() -> None:
     said = text(sweep_rows.advice_lines(view, 0))
     assert f"advice: {view.advice.count} idle for p95<50ms" in said
     assert f"--num-idle-processes {view.advice.count}" in said
-    assert "a sets it now" in said
-    assert "✓ it is in force" in text(sweep_rows.advice_lines(view, view.advice.count or 0))
+    assert "a apply" in said
+    assert "✓ applied" in text(sweep_rows.advice_lines(view, view.advice.count or 0))
     none = text(sweep_rows.advice_lines(sweep_view(target=parse_target("p95<1ms")), 1))
     assert "no measured count meets p95<1ms" in none
-    assert "sets it now" not in none
+    assert "apply" not in none
 
 
 def test_what_it_waits_for_is_said() -> None:
     settling = Progress(Phase.SETTLING, 10, 40, 3, count=2, waits_for="1 of 2 processes idle")
-    assert sweep_rows.progress_text(settling, 1) == "makes 2 processes idle: 1 of 2 processes idle"
+    assert sweep_rows.progress_text(settling, 1) == "waiting: 1 of 2 processes idle"
     running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)
-    assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs are over"
+    assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs done"
     assert "5/10 runs" in text(sweep_rows.head(replace(sweep_view(running=True), progress=running)))
 
 
@@ -202,7 +202,7 @@ def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
     view = replace(view, result=replace(view.result, runs=runs))
     assert "4/5 runs  ■ ended early: cancelled" in text(sweep_rows.head(view))
     lost = replace(sweep_view(), outcome=SweepOutcome(trouble="the first job was lost: no worker"))
-    assert "could not begin: the first job was lost" in text(sweep_rows.head(lost))
+    assert "failed to start: the first job was lost" in text(sweep_rows.head(lost))
 
 
 def test_the_histogram_counts_every_job_and_the_lost_ones() -> None:
@@ -224,16 +224,16 @@ def test_a_bar_is_as_long_as_its_share_and_never_vanishes(value: int, expected: 
 def test_the_comparison_and_the_place_come_last() -> None:
     said = text(sweep_rows.lines(sweep_view(), 2, 1, 116, 40))
     assert "compared with the same test load on " in said
-    assert said.endswith("kept in /state/sweeps/x.json and .csv")
+    assert said.endswith("saved as /state/sweeps/x.json and .csv")
 
 
 @pytest.mark.parametrize("width", [20, 78, 118, 198])
 def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
     view = sweep_view()
     lines = [
-        *live_rows.pictures(live(), width, 10),
+        *live_rows.graphs(live(), width, 10),
         *live_rows.figures(live(), max(width, 41)),
-        *sweep_rows.pictures(view, width, 10),
+        *sweep_rows.graphs(view, width, 10),
         *sweep_rows.table(view, 2, max(width, 60)),
     ]
     assert all(width_of(line) <= max(width, 60) for line in lines)

@@ -43,8 +43,8 @@ def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
     ("load", "options", "said"),
     [
         ((0.2, 0.0), {}, ""),
-        ((0.9, 0.0), {"load_threshold": 0.8}, "the load is over the threshold"),
-        ((0.75, 0.75), {"load_threshold": 0.9}, "the server passes over workers at 0.7 or more"),
+        ((0.9, 0.0), {"load_threshold": 0.8}, "the load is above loadThreshold"),
+        ((0.75, 0.75), {"load_threshold": 0.9}, "the server skips workers that report a load of 0.7 or more"),
     ],
 )
 def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object], said: str) -> None:
@@ -62,7 +62,7 @@ def test_code_that_is_given_up_takes_no_offers() -> None:
     engine.publish(ev.StartsFailing(1, 3, "OSError: no model", 4.0, accepting=True))
     assert "no offers now" not in text(engine)
     engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 4.0, accepting=False))
-    assert "no offers now: no process becomes ready: OSError: no model" in text(engine)
+    assert "no offers now: job processes fail to start: OSError: no model" in text(engine)
 
 
 def test_while_jobs_are_drained_it_says_so() -> None:

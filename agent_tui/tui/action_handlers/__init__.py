@@ -1,4 +1,4 @@
-"""Action handlers: what each action of the registry does. Imported after the first frame, with all pages."""
+"""The handlers of the registry's actions. Imported after the first frame, because they import all pages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,20 +41,20 @@ LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
 
 class ActionHandlers(Handlers):
-    """An action's method has the action's name, here or in `TuningActions`."""
+    """One method per action, of the action's name; those about tuning are in `TuningActions`."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
         super().__init__(app)
         self.tuning = TuningActions(app)
         self.last_dispatch = cmd.Dispatch()
-        # `tuning` is an action too: its method is looked up before our attribute of that name
+        # `tuning` is also an action: look its method up before the attribute of that name
         self._by_name: dict[str, Handler] = {
             action.name: getattr(self.tuning, action.name, None) or getattr(self, action.name)
             for action in ACTIONS
         }
 
     def of(self, name: str) -> Handler:
-        """Return the handler of the action of that name."""
+        """Return the handler of the action `name`."""
         return self._by_name[name]
 
     # -- test jobs ---------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class ActionHandlers(Handlers):
             await self.make(command)
 
     async def make(self, command: cmd.Dispatch) -> None:
-        """Make test jobs; on a remote server its name is asked for first."""
+        """Start test jobs; on a remote server the user confirms its name first."""
         app = self.app
         result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
         if result.refused and await app.host_typed("a test dispatch"):
@@ -78,15 +78,15 @@ class ActionHandlers(Handlers):
     async def copy_link(self) -> None:
         link = await self.app.engine.request(JoinRoom(self._room()))
         self.app.copy_to_clipboard(link.link)
-        self.app.tell(f"copied: a link into {link.room}, with a token for one hour")
+        self.app.notify_line(f"copied a link to {link.room}; its token is valid for one hour")
 
     async def open_link(self) -> None:
         link = await self.app.engine.request(JoinRoom(self._room()))
         self.app.open_url(link.link)
-        self.app.tell(f"opening {link.room} in the browser")
+        self.app.notify_line(f"opening {link.room} in the browser")
 
     def _room(self) -> str:
-        """Return the room that a person joins: of the last test job, so that it is always the same one."""
+        """Return the room that join links lead to: the last test job's."""
         return self.app.panel(DispatchPanel).last_room or "agent-tui"
 
     # -- the selected process and its job ---------------------------------------------------------------
@@ -95,7 +95,7 @@ class ActionHandlers(Handlers):
         await self.end_job(self._selected_job)
 
     async def end_job(self, job_id: str | None) -> None:
-        """End that job, whatever is selected by now."""
+        """End that job, even if the selection has changed since the key was pressed."""
         job = await self._confirmed("End", job_id)
         if job is not None:
             await self.app.ask(cmd.EndJob(job.id))
@@ -111,13 +111,17 @@ class ActionHandlers(Handlers):
         return None if process is None else process.job_id
 
     async def _confirmed(self, what: str, job_id: str | None) -> JobView | None:
-        """Return the job, having asked first where people may be in its room."""
+        """Return the job if it is live and the user confirms; asks only if people may be in its room.
+
+        `what` is the verb of the question. Raises UserError if there is no live job.
+        """
         state = self.app.state
         job = state.jobs.get(job_id) if job_id else None
         if job is None or job.phase not in LIVE_PHASES:
-            raise UserError("no running job is selected: choose its process in the table")
-        live = state.server is not None and state.server.media
-        if live and not await self.app.push_screen_wait(Confirm(f"{what} job {job.id} in room {job.room}?")):
+            raise UserError("no running job selected: select its process first")
+        has_media = state.server is not None and state.server.media
+        question = Confirm(f"{what} job {job.id} in room {job.room}?", "People may be in the room.")
+        if has_media and not await self.app.push_screen_wait(question):
             return None
         return job
 
@@ -139,7 +143,7 @@ class ActionHandlers(Handlers):
     async def open(self, job_id: str | None) -> None:
         """Open the page of one job."""
         if job_id is None:
-            raise UserError("this process has had no job yet")
+            raise UserError("no job to open: this process has not run one yet")
         await self.app.push_screen_wait(JobPage(self.context, job_id))
 
     async def breaches(self) -> None:
@@ -245,8 +249,8 @@ class ActionHandlers(Handlers):
         try:
             path = await asyncio.to_thread(save, svg, Path.cwd())
         except OSError as error:
-            raise UserError(f"the picture is not saved: {error}") from None
-        self.app.tell(f"saved as {path.name}, secrets masked")
+            raise UserError(f"screenshot not saved: {error.strerror or error}") from None
+        self.app.notify_line(f"saved {path.name}, secrets masked")
 
     async def help(self) -> None:
         actions = self.app.actions
@@ -256,7 +260,7 @@ class ActionHandlers(Handlers):
 
     async def drain(self) -> None:
         if not self.app.quitting:
-            await self.app.stop("quit after the jobs", kill=False, drain=True)
+            await self.app.stop("quit after jobs", kill=False, drain=True)
 
     async def quit(self) -> None:
         if self.app.killing:

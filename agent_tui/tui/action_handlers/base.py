@@ -1,4 +1,4 @@
-"""What every group of actions has."""
+"""The base class of action handlers."""
 
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Actions over one app: they render nothing themselves, but open pages and send commands."""
+    """Handlers of one app's actions. They open pages and send commands; they draw nothing themselves."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
         self.app = app
 
     @property
     def context(self) -> PageContext:
-        """What a live page looks at."""
+        """The context that live pages get."""
         return PageContext(self.app.engine, lambda: self.app.state, self.app.now)

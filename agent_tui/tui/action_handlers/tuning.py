@@ -1,4 +1,4 @@
-"""Loads, sweeps, advice, and the count of idle processes."""
+"""The actions about test loads, sweeps, their advice, and the number of idle processes."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ MAX_IDLE = 256
 
 
 class TuningActions(Handlers):
-    """Remembers the last load and the last sweep."""
+    """Handlers of the tuning actions. The forms open with the values of the last load and sweep."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
         super().__init__(app)
@@ -46,7 +46,7 @@ class TuningActions(Handlers):
                 await self._start(cmd.StartSweep(plan, wish.target))
 
     def _check_free(self) -> None:
-        """Raises UserError before a form is filled in for nothing."""
+        """Raise UserError if a load or sweep is running, before the user fills in a form."""
         if busy := self.app.state.tuning.busy:
             raise UserError(busy)
 
@@ -57,10 +57,10 @@ class TuningActions(Handlers):
         await self.tuning()
 
     async def _may(self, what: str) -> bool:
-        """Whether so many test jobs may be made on this server; asks where that is not clear."""
+        """Return whether `what` may run on this server; on a remote one the user confirms its name."""
         server = self.app.state.server
         if server is None:
-            raise UserError("no server yet: agent-tui is starting")
+            raise UserError("no server yet: agent-tui is still starting")
         confirmed = not server.remote or server.host == self.app.confirmed_host
         return confirmed or await self.app.host_typed(what)
 
@@ -72,7 +72,7 @@ class TuningActions(Handlers):
         sweep = self.app.state.tuning.sweep
         advice = None if sweep is None else sweep.advice
         if advice is None or advice.count is None:
-            raise UserError("no sweep has advised a count: w starts one")
+            raise UserError("no advice yet: press w to start a sweep")
         await self._set_idle(advice.count)
 
     async def more_idle(self) -> None:
@@ -82,12 +82,12 @@ class TuningActions(Handlers):
         await self._change_idle(-1)
 
     async def _change_idle(self, by: int) -> None:
-        async with self._counting:  # each press counts from what the one before it came to
+        async with self._counting:  # each key press changes the result of the previous one
             count = self.app.engine.state.settings.options.num_idle_processes + by
             if 0 <= count <= MAX_IDLE:
                 await self._set_idle(count)
 
     async def _set_idle(self, count: int) -> None:
         if self.app.engine.state.tuning.sweeping:
-            raise UserError("the sweep sets numIdleProcesses itself until it is over")
+            raise UserError("the running sweep sets numIdleProcesses; change it when the sweep is done")
         await self.app.set_option("numIdleProcesses", str(count))

@@ -1,4 +1,4 @@
-"""All memory warnings and limit events, with the memory of the process of the chosen one."""
+"""The breaches page: memory warnings and limit events, and the memory graph of the selected one's process."""
 
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from agent_tui.tui.widgets.breaches import (
     breach_line,
     breach_memory,
     filter_line,
+    no_breaches,
     shown,
 )
 from agent_tui.tui.widgets.line_list import LineList
@@ -25,7 +26,7 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, to_content, to_contents
 
 
 class BreachesPage(LivePage):
-    """A list with filters over a curve; Enter opens the job's page."""
+    """A filtered list above a memory graph; Enter opens the job's page."""
 
     DEFAULT_CSS = """
     BreachesPage {
@@ -50,9 +51,9 @@ class BreachesPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Breaches"
-            box.border_subtitle = "Enter opens the job · / finds · Esc closes"
+            box.border_subtitle = "Enter open job · / find · Esc close"
             yield Static(id="breach-kinds", markup=False)
-            yield Input(placeholder="/ room or pid", id="breach-find")
+            yield Input(placeholder="/ room, pid, or job", id="breach-find")
             yield LineList(id="breach-list")
             yield Static(id="breach-memory", markup=False)
 
@@ -93,7 +94,7 @@ class BreachesPage(LivePage):
         self.query_one(Input).focus()
 
     def action_close(self) -> None:
-        """Out of the text box first, then out of the page."""
+        """Leave the text box if it has the focus, otherwise close the page."""
         if self.query_one(Input).has_focus:
             self.query_one(LineList).focus()
         else:
@@ -118,10 +119,12 @@ class BreachesPage(LivePage):
         if breach is None:
             return
         if breach[1].job_id is None:
-            self.notify("this process had no job then", severity="error", markup=False)
+            self.notify("no job to open: this process was not running one", severity="error", markup=False)
         else:
             self.app.push_screen(JobPage(self.context, breach[1].job_id))
 
 
 def _nothing(state: AppState) -> Span:
-    return Span("none passes the filter" if state.breaches else "no process was over a level", Tone.DIM)
+    if not state.breaches:
+        return no_breaches(state)
+    return Span("no breach matches the filters: a shows all, / edits the text", Tone.DIM)

@@ -1,4 +1,4 @@
-"""A yes-or-no question; whoever does not answer has said no."""
+"""A yes-or-no question; closing it means no."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from agent_tui.tui.widgets.text import brief
 
 
 class Confirm(Page[bool]):
-    """Returns True only for a yes. Enter alone says no, as Escape does."""
+    """Returns True for yes, False otherwise. The No button has the focus, so Enter answers no."""
 
     DEFAULT_CSS = """
     Confirm {
@@ -38,13 +38,13 @@ class Confirm(Page[bool]):
     ]
 
     def __init__(self, question: str, detail: str = "", *, yes: str = "Yes", no: str = "No") -> None:
-        """`detail` says what a yes leads to."""
+        """`detail` explains what happens after a yes."""
         super().__init__()
         self._question, self._detail, self._yes, self._no = question, detail, yes, no
 
     def compose(self) -> ComposeResult:
         with Vertical(id="confirm-box", classes="page-box") as box:
-            box.border_title = "Sure?"
+            box.border_title = "Confirm"
             yield Static(Content(brief(self._question)), markup=False)
             if self._detail:
                 yield Static(Content(brief(self._detail)), id="confirm-detail", markup=False)

@@ -1,56 +1,56 @@
-"""The form for test dispatches: how many, into which room, with what, made which way, for how long."""
+"""The form for test dispatches: count, room, metadata, attributes, method, identity, and job length."""
 
 import json
 from collections.abc import Mapping
 
 from agent_tui.model.commands import Dispatch, DispatchBy
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
-from agent_tui.tui.widgets.text import brief
+from agent_tui.tui.widgets.text import brief, counted
 
 MOST = 100
-"""Test dispatches of one form; bursts and sweeps have their own ways."""
+"""Test dispatches per form; for more there are test loads and sweeps."""
 
 LENGTH_EXPECTS = "500ms, 10s, 2m or nothing"
-LENGTH_NOTE = "ended after it; empty: like all test jobs"
+LENGTH_NOTE = "the job ends after this time; empty: as set by --job-length"
 ATTRIBUTES_EXPECTS = 'a=1, b=2 or {"a": "1"}'
 WAYS = {
-    DispatchBy.SERVER.value: "server: as a real caller's job comes",
-    DispatchBy.SIMULATE.value: "simulate: offered to this worker alone",
+    DispatchBy.SERVER.value: "server: like a real call",
+    DispatchBy.SIMULATE.value: "simulate: offered to this worker only",
 }
 _WAY_NOTES = {
-    DispatchBy.SERVER: "a new room, or CreateDispatch for an agent with a name",
-    DispatchBy.SIMULATE: "whatever the worker's load; needs no free worker",
+    DispatchBy.SERVER: "creates a room, or a dispatch if agentName is set",
+    DispatchBy.SIMULATE: "at any load, even when the worker is full",
 }
 
 
 def count_error(text: str) -> str:
-    """Why this is no count, or nothing."""
+    """Return what is wrong with the count; empty if nothing is."""
     stripped = text.strip()
     if not (stripped.isascii() and stripped.isdigit()):
-        return f"give a whole number from 1 to {MOST}"
+        return f"enter a whole number from 1 to {MOST}"
     if not 1 <= int(stripped[:9]) <= MOST:
-        return f"{stripped[:9]} is not within 1 to {MOST}"
+        return f"{stripped[:9]} is not between 1 and {MOST}"
     return ""
 
 
 def room_error(text: str) -> str:
-    """Why this is no name for a room, or nothing."""
+    """Return what is wrong with the room's name; empty if nothing is."""
     if any(not char.isprintable() for char in text.strip()):
-        return "a room's name holds printable characters only"
+        return "only printable characters are allowed"
     return ""
 
 
 def room_note(room: str, count: str) -> str:
-    """Which rooms there will be."""
+    """Return which rooms the test jobs will use."""
     several = not count_error(count) and int(count) > 1
     name = brief(room.strip(), 30)
     if not name:
-        return "a name of its own for each" if several else "a new one with a name of its own"
-    return f"each job has its own, beginning with {name}" if several else "this one"
+        return "empty: a new room for each job" if several else "empty: a new room"
+    return f"one room per job; their names start with {name}" if several else "created if it does not exist"
 
 
 def metadata_note(text: str) -> str:
-    """What the agent gets; text that was meant as JSON and is none is told, and sent all the same."""
+    """Return how the metadata is sent, with a warning for text that looks like JSON but is invalid."""
     stripped = text.strip()
     if not stripped:
         return "none"
@@ -59,12 +59,12 @@ def metadata_note(text: str) -> str:
     try:
         json.loads(stripped)
     except (ValueError, RecursionError):
-        return "⚠ begins like JSON but is none; it is sent as it is"
-    return "sent as it is, valid JSON"
+        return "⚠ looks like JSON but is invalid; sent as text"
+    return "valid JSON"
 
 
 def parse_attributes(text: str) -> dict[str, str]:
-    """`key=value` pairs with commas between, or a JSON object of texts. Raises ValueError."""
+    """Parse comma-separated `key=value` pairs, or a JSON object of strings. Raises ValueError."""
     stripped = text.strip()
     if stripped.startswith("{"):
         try:
@@ -72,16 +72,16 @@ def parse_attributes(text: str) -> dict[str, str]:
         except (ValueError, RecursionError):
             raise ValueError("is not JSON") from None
         if not all(isinstance(value, str) for value in found.values()):
-            raise ValueError("has values that are no texts")
+            raise ValueError("has values that are not strings")
         return dict(found)
     pairs = [pair.partition("=") for pair in stripped.split(",") if pair.strip()]
     if not all(key.strip() and equals for key, equals, _ in pairs):
-        raise ValueError("is not a list of pairs")
+        raise ValueError("is not a list of key=value pairs")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def attributes_text(attributes: Mapping[str, str]) -> str:
-    """The attributes as `parse_attributes` takes them back."""
+    """Return the attributes in a form that `parse_attributes` reads."""
     text = ", ".join(f"{key}={value}" for key, value in attributes.items())
     try:
         plain = parse_attributes(text) == dict(attributes)
@@ -91,14 +91,14 @@ def attributes_text(attributes: Mapping[str, str]) -> str:
 
 
 def notes(values: Values) -> dict[str, Note]:
-    """The line below each field."""
+    """Return the note below each field."""
     by, identity = DispatchBy(values["by"]), values["identity"].strip()
     simulated = by is DispatchBy.SIMULATE
     count, room = count_error(values["count"]), room_error(values["room"])
     attributes = judged(parse_attributes, values["attributes"], ATTRIBUTES_EXPECTS)
     if not attributes.wrong:
         number = len(parse_attributes(values["attributes"]))
-        attributes = Note(f"{number} sent" if number else f"none; {ATTRIBUTES_EXPECTS}")
+        attributes = Note(counted(number, "attribute") if number else f"none; {ATTRIBUTES_EXPECTS}")
     return {
         "count": Note(count or f"1 to {MOST}", bool(count)),
         "room": Note(room or room_note(values["room"], values["count"]), bool(room)),
@@ -111,14 +111,14 @@ def notes(values: Values) -> dict[str, Note]:
 
 
 def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
-    """A simulated job carries things only as those of a participant whom it is about."""
+    """Return the note on the identity. A simulated job has metadata only as those of a participant."""
     if not simulated:
-        return Note("only for a simulated job")
+        return Note("only for simulated jobs")
     if identity:
-        return Note("a pretended participant, who has the metadata and attributes")
+        return Note("a simulated participant with the metadata and attributes")
     if values["metadata"].strip() or values["attributes"].strip():
-        return Note("give a name: metadata and attributes need a participant", True)
-    return Note("nobody: the job is about the room")
+        return Note("enter a name: metadata and attributes need a participant", True)
+    return Note("empty: a room job, without a participant")
 
 
 def _length(text: str) -> float | None:
@@ -126,7 +126,7 @@ def _length(text: str) -> float | None:
 
 
 def read(values: Values) -> Dispatch:
-    """The command of values that no note finds wrong."""
+    """Return the command for valid values."""
     by = DispatchBy(values["by"])
     return Dispatch(
         int(values["count"]),
@@ -140,7 +140,7 @@ def read(values: Values) -> Dispatch:
 
 
 class DispatchForm(FieldForm[Dispatch]):
-    """Begins with the values of `last`; returns a command without a confirmed host, or None."""
+    """Opens with the values of `last`. Returns a command without a confirmed host, or None."""
 
     def __init__(self, last: Dispatch | None = None) -> None:
         last = last or Dispatch()
@@ -149,7 +149,7 @@ class DispatchForm(FieldForm[Dispatch]):
             Field("room", "Room", last.room),
             Field("metadata", "Metadata", last.metadata),
             Field("attributes", "Attributes", attributes_text(last.attributes)),
-            Field("by", "Made by", last.by.value, WAYS),
+            Field("by", "Method", last.by.value, WAYS),
             Field("identity", "Identity", last.identity),
             Field("length", "Job length", "" if last.length_s is None else f"{last.length_s:g}s"),
         )

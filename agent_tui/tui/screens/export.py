@@ -1,4 +1,4 @@
-"""The options in force as text for other programs."""
+"""The export page: the options in effect, as code, `.env`, flags, or TOML."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from agent_tui.tui.screens.page import Page
 
 
 class ExportPage(Page[None]):
-    """What differs from the defaults, in a form to choose; c copies it."""
+    """Shows the options that differ from their defaults, in a selectable format; c copies the text."""
 
     DEFAULT_CSS = """
     ExportPage {
@@ -34,7 +34,7 @@ class ExportPage(Page[None]):
     ]
 
     def __init__(self, resolution: Resolution, context: DefaultsContext) -> None:
-        """Shows the agent's own language first."""
+        """Select the format of the agent's own language first."""
         super().__init__()
         self._texts = {name: make(resolution, context) for name, make in FORMATS.items()}
         self._shown = default_format(resolution.options.agent)
@@ -42,7 +42,7 @@ class ExportPage(Page[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Export"
-            box.border_subtitle = "c copies · Esc closes"
+            box.border_subtitle = "c copy · Esc close"
             yield Select(
                 [(name, name) for name in FORMATS], value=self._shown, allow_blank=False, compact=True
             )

@@ -1,4 +1,4 @@
-"""A form of a few fields: each has a line below that says what it leads to, or what is wrong with it."""
+"""The base class of small forms. Each field has a note below: what its value means, or what is wrong."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,20 +16,20 @@ from textual.widgets import Button, Input, Static
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import kinds
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.widgets.text import PRINTABLE
+from agent_tui.tui.widgets.text import PRINTABLE, brief
 
 T = TypeVar("T")
 
 NOTE_WIDTH = 60
-"""Characters of a note that are on one line on a terminal of 80 columns, after its mark."""
+"""Characters of a note that fit one line at 80 columns, after its mark."""
 
 Values = Mapping[str, str]
-"""Field's name → what it holds."""
+"""The fields' values by their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. With `choices` (what it holds → words for people) it takes nothing else."""
+    """One field. `choices` (value → label) limits it to these values."""
 
     name: str
     label: str
@@ -39,32 +39,32 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The line below a field; while one of them is `wrong` the form cannot be sent."""
+    """The line below a field. A form with a `wrong` note cannot be submitted."""
 
     text: str
     wrong: bool = False
 
 
 def judged(parse: Callable[[str], object], text: str, expects: str, good: str = "") -> Note:
-    """What a parser says that raises ValueError with words to follow the value; `good` if it says nothing."""
+    """Return the note on a field: `good`, or the parser's ValueError, whose words follow the value."""
     try:
         parse(text)
     except ValueError as error:
-        why = f"it {str(error).partition(',')[0]}" if text.strip() else ""
-        whole = f"{why}: give {expects}" if why else f"give {expects}"
+        why = f"{brief(text, 16)} {str(error).partition(',')[0]}" if text.strip() else ""
+        whole = f"{why}: enter {expects}" if why else f"enter {expects}"
         return Note(whole if len(whole) <= NOTE_WIDTH else why, wrong=True)
     return Note(good or expects)
 
 
 def seconds(text: str) -> float:
-    """A duration such as `500ms` or `2s`, in seconds. Raises ValueError."""
+    """Parse a duration such as `500ms` or `2s`; return seconds. Raises ValueError."""
     value = kinds.duration(1).convert(text)
     assert isinstance(value, (int, float))
     return value / 1000
 
 
 class Choice(Static, can_focus=True):
-    """One of a few texts; left, right, space or a click goes to another one."""
+    """A field with a few values; left, right, space, or a click selects another one."""
 
     DEFAULT_CSS = """
     Choice {
@@ -80,10 +80,10 @@ class Choice(Static, can_focus=True):
     ]
 
     class Changed(Message):
-        """Another text was chosen."""
+        """The user selected another value."""
 
     class Submitted(Message):
-        """The form is to be sent."""
+        """The user pressed Enter to submit the form."""
 
     def __init__(self, choices: Mapping[str, str], value: str, *, id: str) -> None:
         super().__init__(id=id, markup=False)
@@ -111,7 +111,7 @@ class Choice(Static, can_focus=True):
 
 
 class FieldForm(Page[T | None]):
-    """Returns what `read` makes of the fields when it is sent, None when it is not."""
+    """Returns the result of `read` when submitted, None when cancelled."""
 
     DEFAULT_CSS = """
     FieldForm {
@@ -136,17 +136,17 @@ class FieldForm(Page[T | None]):
     ]
 
     def __init__(self, title: str, fields: Sequence[Field], go: str) -> None:
-        """`go` is the word on the button that sends it."""
+        """`go` is the label of the submit button."""
         super().__init__()
         self._title, self._fields, self._go = title, tuple(fields), go
 
     @abstractmethod
     def notes(self, values: Values) -> Mapping[str, Note]:
-        """The line below each field."""
+        """Return the note below each field."""
 
     @abstractmethod
     def read(self, values: Values) -> T:
-        """What the form asks for; called while no note is wrong."""
+        """Return the form's result; called only while no note is wrong."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form-box", classes="page-box") as box:
@@ -175,7 +175,7 @@ class FieldForm(Page[T | None]):
 
     @property
     def values(self) -> Values:
-        """What the fields hold now."""
+        """The fields' current values."""
         found = {}
         for field in self._fields:
             control = self.query_one(f"#form-{field.name}")

@@ -1,4 +1,4 @@
-"""Every load of the agent's code: what changed, how long each step took, what runs on it, why it failed."""
+"""The generations page: each load of the agent's code, what changed, its steps, jobs, and errors."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,20 +27,20 @@ from agent_tui.tui.widgets.load_rows import (
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 Compared = tuple[int, int | None]
-"""A load, and the one that it is compared with; None for the one before it."""
+"""A load's number, and the number of the load to compare it with; None for the previous one."""
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "↑ ↓ · Enter reads · c compare · b roll back · e edit · r reload · Esc"
+KEYS = "Enter read · c compare · b roll back · e edit · r reload · Esc close"
 STEP_COLUMNS = 3
-"""How many steps stand beside each other on a narrow terminal."""
+"""Steps per row on a narrow terminal."""
 
-ROLLED_BACK = "rolled back to {}: the next save or r loads what is on disk"
-BACK = "Its code is loaded as a new generation. Files stay as they are; the next save or r loads them."
+ROLLED_BACK = "rolled back to {} · the next save or r loads the files on disk"
+BACK = "Its code becomes a new generation. Your files do not change; the next save or r loads them again."
 
 
 class GenerationsPage(Follower, Page[None]):
-    """Follows what is loaded while it is open; Esc, g or q closes it."""
+    """Lists the loads and follows new ones; Esc, g, or q closes it."""
 
     DEFAULT_CSS = """
     GenerationsPage {
@@ -65,14 +65,14 @@ class GenerationsPage(Follower, Page[None]):
         Binding("enter,tab", "other_pane", show=False, priority=True),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown,space", "scroll(1)", show=False),
-        Binding("c", "compare", "Compare with what serves"),
+        Binding("c", "compare", "Compare with current"),
         Binding("b", "roll_back", "Roll back"),
         Binding("e", "edit", "Edit"),
         Binding("r", "reload", "Reload"),
     ]
 
     def __init__(self, send: Send, edit: Callable[[Path, int], None]) -> None:
-        """`edit` opens a file at a line. Raises UserError."""
+        """`edit` opens a file at a line; it raises UserError if there is no editor."""
         super().__init__()
         self._send = send
         self._edit = edit
@@ -110,7 +110,7 @@ class GenerationsPage(Follower, Page[None]):
         self.call_after_refresh(self._paint)
 
     def follow(self, state: AppState, now: float) -> None:
-        """Takes the state; `now` is in Unix seconds."""
+        """Show the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
         if self._composed and self.is_attached:
             back = state.generation.rolled_back_to
@@ -121,7 +121,7 @@ class GenerationsPage(Follower, Page[None]):
 
     @on(LoadList.Selected)
     def _selected(self) -> None:
-        """Asks for the diff of what is selected now, unless it is known."""
+        """Request the diff of the selected load, unless it is cached."""
         entry = self._list.selected
         if entry is not None and (self._compared(entry), entry.key[1]) != self._asked:
             compared = self._compared(entry)
@@ -150,7 +150,7 @@ class GenerationsPage(Follower, Page[None]):
         if entry is None or not self.is_attached:
             return
         narrow = self.has_class("-narrow")
-        facts = fact_lines(entry, self._state, self._now)
+        facts = fact_lines(entry, self._state, self._now, self._facts.scrollable_content_region.width)
         if entry.record is not None:
             facts += step_lines(entry.record, STEP_COLUMNS if narrow else 1)
         if facts != self._facts_shown:
@@ -159,14 +159,14 @@ class GenerationsPage(Follower, Page[None]):
         width = self._scroll.scrollable_content_region.width
         diff = self._diffs.get(self._compared(entry))
         shown = (entry, width, diff, self._problem)
-        if shown != self._text_shown:  # a diff of thousands of lines is not made anew each second
+        if shown != self._text_shown:  # do not rebuild a diff of thousands of lines each second
             self._text_shown = shown
             self._text.update(to_contents(self._text_lines(entry, diff, width)))
 
     def _text_lines(self, entry: Entry, diff: str | None, width: int) -> tuple[Line, ...]:
         lines: tuple[Line, ...] = ()
         if entry.record is not None and not entry.record.good:
-            lines = (*failure_lines(entry.record, width), ())
+            lines = (*failure_lines(entry.record, self._state, width), ())
         if diff is not None:
             return (*lines, *diff_lines(diff, width))
         return (*lines, (Span(self._problem, Tone.DIM),))
@@ -177,7 +177,7 @@ class GenerationsPage(Follower, Page[None]):
         self.dismiss(None)
 
     def action_other_pane(self) -> None:
-        """From the list to the text, and back."""
+        """Move the focus between the list and the text."""
         text = self._scroll
         (self._list if text.has_focus else text).focus()
 
@@ -186,12 +186,12 @@ class GenerationsPage(Follower, Page[None]):
         text.scroll_relative(y=pages * max(text.size.height - 1, 1), animate=False)
 
     def action_compare(self) -> None:
-        """With what serves, and so with what a roll back would change; again with the load before."""
+        """Compare with the current generation (what a roll back would change), or with the previous load."""
         self._with_current = not self._with_current
         self._selected()
 
     def action_edit(self) -> None:
-        """The line that failed, or the first that was changed, or the agent's file."""
+        """Open the failing line, or else the first changed line, or else the agent file."""
         agent, entry = Path(self._state.agent), self._list.selected
         record = entry.record if entry is not None else None
         place = agent, 1
@@ -202,18 +202,18 @@ class GenerationsPage(Follower, Page[None]):
         try:
             self._edit(*place)
         except UserError as error:
-            self._tell(str(error), failed=True)
+            self._notify(str(error), failed=True)
 
     def action_reload(self) -> None:
         self.run_worker(self._command(cmd.Reload()), group="load")
 
     def action_roll_back(self) -> None:
-        """To the selected one, once that was confirmed."""
+        """Roll back to the selected generation after a confirmation."""
         entry = self._list.selected
         if entry is None or entry.record is None or not entry.record.good:
-            self._tell("only a generation that did load can be rolled back to", failed=True)
+            self._notify("cannot roll back to it: select a generation that has loaded", failed=True)
         elif entry.number == self._state.generation.current:
-            self._tell(f"generation {entry.number} is already current", failed=True)
+            self._notify(f"generation {entry.number} is already the current one", failed=True)
         else:
             self.run_worker(self._roll_back(entry.number), group="load")
 
@@ -223,7 +223,7 @@ class GenerationsPage(Follower, Page[None]):
 
     async def _command(self, command: cmd.Command) -> None:
         result = await self._answer(command)
-        self._tell(result.text, failed=not result.ok)
+        self._notify(result.text, failed=not result.ok)
         if result.ok:
             self._list.select_newest()
 
@@ -233,5 +233,5 @@ class GenerationsPage(Follower, Page[None]):
         except UserError as error:
             return cmd.CommandResult(False, str(error))
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
+    def _notify(self, text: str, *, failed: bool = False) -> None:
         self.notify(text, severity="error" if failed else "information", markup=False)

@@ -1,4 +1,4 @@
-"""All keys, by group."""
+"""The help page: all keys, by group."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -13,14 +13,14 @@ from agent_tui.tui.screens.page import TextPage
 from agent_tui.tui.widgets.text import MUTED
 
 HelpRow = tuple[str, str, str, str]
-"""Keys as people write them, title, help, group."""
+"""Keys, title, help text, and group."""
 
 KEYS_WIDTH = 10
 TITLE_WIDTH = 20
 
 
 def in_groups(rows: Sequence[HelpRow]) -> dict[str, list[HelpRow]]:
-    """The rows by group, groups in the order in which they first come."""
+    """Return the rows by group, in order of first appearance."""
     groups: dict[str, list[HelpRow]] = {}
     for row in rows:
         groups.setdefault(row[3], []).append(row)
@@ -28,7 +28,7 @@ def in_groups(rows: Sequence[HelpRow]) -> dict[str, list[HelpRow]]:
 
 
 def key_row(row: HelpRow, width: int) -> Content:
-    """Keys, title and help; the help goes below the title where `width` has no room beside it."""
+    """Return keys, title, and help; if `width` is too small, the help goes below the title."""
     keys, title, help, _ = row
     beside = width - KEYS_WIDTH - TITLE_WIDTH
     head = Content.styled(keys.ljust(KEYS_WIDTH - 1) + " ", "bold $text-accent")
@@ -42,7 +42,7 @@ def key_row(row: HelpRow, width: int) -> Content:
 
 
 def page(rows: Sequence[HelpRow], width: int) -> Content:
-    """All groups, each under its name."""
+    """Return all groups, each under its name."""
     parts: list[Content] = []
     for group, members in in_groups(rows).items():
         if parts:
@@ -53,7 +53,7 @@ def page(rows: Sequence[HelpRow], width: int) -> Content:
 
 
 class Help(TextPage):
-    """A scrollable list of the rows given to it; closed by ?, Esc or q."""
+    """A scrollable list of keys; ?, Esc, or q closes it."""
 
     DEFAULT_CSS = """
     Help {

@@ -1,4 +1,4 @@
-"""All jobs that are known, and one of them in full."""
+"""The jobs page, a list of running and recent jobs, and the job page, with all about one of them."""
 
 from collections import deque
 from pathlib import Path
@@ -15,7 +15,7 @@ from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
 from agent_tui.model.requests import ReadLogs
-from agent_tui.model.state import JobView
+from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.job_text import (
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from agent_tui.model.logs import LogLine
 
 LOG_LINES = 1_000
-"""Lines of the job that are kept for the page, the newest."""
+"""The newest log lines of the job that the page keeps."""
 
 LOG_TAIL = 8
-"""Of these the overview shows so many."""
+"""The newest log lines that the overview shows."""
 
 OVERVIEW, LOG, SENT = "overview", "log", "sent"
 _TABS = {OVERVIEW: "1 Overview", LOG: "2 Log", SENT: "3 Job and token"}
 
 
 class JobPage(LivePage):
-    """Three tabs over one job, running or over."""
+    """One running or ended job, in three tabs."""
 
     DEFAULT_CSS = """
     JobPage {
@@ -70,17 +70,18 @@ class JobPage(LivePage):
         super().__init__(context)
         self._job_id = job_id
         self._tab = OVERVIEW
-        self._sent = "asking …"
+        self._sent = "loading…"
         self._log: deque[LogLine] = deque(maxlen=LOG_LINES)
         self._log_end = 0
         self._shown: tuple[Line, ...] | None = None
         self._crash_of = ("", 0)
         self._crash_shown: tuple[Line, ...] = ()
+        self._subtitle = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = Content(f"Job {clip(one_line(self._job_id), 40)}")
-            box.border_subtitle = "1 2 3 tabs · e edits the failing line · Esc closes"
+
             tabs = Tabs(*(Tab(title, id=name) for name, title in _TABS.items()))
             tabs.can_focus = False
             yield tabs
@@ -108,28 +109,32 @@ class JobPage(LivePage):
         if lines != self._shown:
             self._shown = lines
             text.update(to_contents(lines))
+        job = self._job
+        edit = "e edit failing line · " if job is not None and failing_place(job.traceback) else ""
+        subtitle = f"1 2 3 tabs · {edit}Esc close"
+        if subtitle != self._subtitle:
+            self._subtitle = self.query_one(".page-box").border_subtitle = subtitle
 
     async def _read_log(self) -> None:
-        """Take the log lines that came since the last time, and show them."""
+        """Read the job's new log lines and show them."""
         first, end = self._log_end, self.context.state().log_end
         if end > first:
-            self._log_end = end  # nobody else asks for these
+            self._log_end = end  # before the request, so that the next call does not read them too
             answer = await self.context.engine.request(ReadLogs(first, end))
             new = [line for line in answer.lines if line.job_id == self._job_id]
             self._log.extend(new)
             if new:
-                # Not before the first text has its place: Textual would keep its height for the longer one.
+                # After the first layout: Textual would keep the height of the shorter text.
                 self.call_after_refresh(self.show)
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:
             return tuple((Span(line),) for line in sanitise(self._sent, len(self._sent)).split("\n"))
         if self._tab == LOG:
-            none = ((Span("no log line of this job is kept", Tone.DIM),),)
-            return log_lines(tuple(self._log), width) or none
+            return log_lines(tuple(self._log), width) or ((Span(self._no_log(), Tone.DIM),),)
         job = self._job
         if job is None:
-            return ((Span("this job is not known any more: it ended long ago", Tone.DIM),),)
+            return ((Span("details no longer kept: this job ended long ago", Tone.DIM),),)
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
@@ -147,11 +152,17 @@ class JobPage(LivePage):
         blocks = (summary_lines(job, state, width), figures, crash, log)
         return tuple(line for block in blocks if block for line in (*block, ()))[:-1]
 
+    def _no_log(self) -> str:
+        if self._job is not None and self._job.phase in LIVE_PHASES:
+            return "no log lines yet: the job's output and log records appear here"
+        return "no log lines: the job wrote none, or they are no longer kept"
+
     def _crash(self, traceback: str, width: int) -> tuple[Line, ...]:
-        """The file is read again only for another traceback or width."""
+        """Return the failing line and the traceback. The file is read once per traceback and width."""
         if self._crash_of != (traceback, width):
             self._crash_of = (traceback, width)
-            self._crash_shown = crash_lines(failing_place(traceback), traceback, width)
+            agent = self.context.state().agent
+            self._crash_shown = crash_lines(failing_place(traceback), traceback, width, agent)
         return self._crash_shown
 
     @property
@@ -182,19 +193,19 @@ class JobPage(LivePage):
         self.query_one("#job-scroll").scroll_relative(y=lines, animate=False)
 
     def action_edit(self) -> None:
-        """Opens the line at which its code failed."""
+        """Open the line of the project's code that raised."""
         job = self._job
         place = failing_place(job.traceback) if job is not None else None
         try:
             if place is None:
-                raise UserError("no line of this job is known to have failed")
+                raise UserError("no failing line: this job has no traceback")
             open_in_editor(self.app, Path(place.file), place.line)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
 
 
 class JobsPage(LivePage):
-    """Enter opens a job's page."""
+    """A list of running and recent jobs; Enter opens a job's page."""
 
     def __init__(self, context: PageContext, chosen: str | None = None) -> None:
         super().__init__(context)
@@ -203,7 +214,7 @@ class JobsPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Jobs"
-            box.border_subtitle = "Enter opens · Esc closes"
+            box.border_subtitle = "Enter open · Esc close"
             yield LineList(id="jobs-list")
 
     def show(self) -> None:
@@ -213,13 +224,15 @@ class JobsPage(LivePage):
         width = rows.scrollable_content_region.width
         rows.show(
             [(job.id, job_row(job, now, width)) for job in jobs]
-            or [("", (Span("no job has been offered yet: d makes a test job", Tone.DIM),))]
+            or [("", (Span("no jobs yet: each offered job appears here. Esc, then d starts one", Tone.DIM),))]
         )
         if self._wanted is not None:
             rows.choose(self._wanted)
             self._wanted = None
         running = len(state.live_jobs)
-        self.query_one(".page-box").border_title = f"Jobs {len(jobs)}, {running} running" if jobs else "Jobs"
+        self.query_one(".page-box").border_title = (
+            f"Jobs · {len(jobs)}, {running} running" if jobs else "Jobs"
+        )
 
     @on(OptionList.OptionSelected)
     def opened(self, event: OptionList.OptionSelected) -> None:

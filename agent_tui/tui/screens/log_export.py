@@ -1,4 +1,4 @@
-"""Writes the log lines that are shown into a file; asks for its name, and before it overwrites one."""
+"""The page that saves the shown log lines to a file; asks for its name, and before it overwrites one."""
 
 import asyncio
 import time
@@ -17,11 +17,11 @@ from agent_tui.model.logs import LogLine
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.log_export import default_name, write
-from agent_tui.tui.widgets.text import grouped, one_line
+from agent_tui.tui.widgets.text import counted, one_line, shown_path
 
 
 class LogExport(Page[None]):
-    """Closes when the file is written; what went wrong is told in one line, and the name can be mended."""
+    """Closes when the file is saved; on an error it shows why and stays open."""
 
     DEFAULT_CSS = """
     LogExport {
@@ -35,21 +35,21 @@ class LogExport(Page[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
 
     def __init__(self, lines: Callable[[], Sequence[LogLine]]) -> None:
-        """`lines()` gives what is shown."""
+        """`lines()` returns the shown lines."""
         super().__init__()
         self._lines = lines
         self._writing = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
-            box.border_title = "Write the lines shown into a file"
-            box.border_subtitle = "Enter writes · Esc closes"
+            box.border_title = "Save log"
+            box.border_subtitle = "Enter save · Esc close"
             yield Input(default_name(time.time()), compact=True, select_on_focus=False)
-            yield Static(self._about(), id="export-told", markup=False)
+            yield Static(self._about(), id="export-note", markup=False)
 
     def _about(self) -> Content:
-        lines = grouped(len(self._lines()))
-        return Content(f"{lines} lines, as text; a name that ends with .jsonl makes it JSON lines")
+        lines = counted(len(self._lines()), "line")
+        return Content(f"{lines}, as text; for JSON lines, end the name with .jsonl")
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
@@ -64,23 +64,23 @@ class LogExport(Page[None]):
 
     async def _write(self, name: str) -> None:
         if not name:
-            self._say("give the file a name")
+            self._say("enter a file name")
             return
         self._writing = True
         try:
             self._written(await self._write_asking(name))
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such user (~who)
-            self._say(f"not written: {getattr(error, 'strerror', None) or error}")
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no such user (~name)
+            self._say(f"not saved: {getattr(error, 'strerror', None) or error}")
         finally:
             self._writing = False
 
     async def _write_asking(self, name: str) -> tuple[Path, int] | None:
-        """The file and its lines; None when it was there and shall stay."""
+        """Write the file; return its path and number of lines, or None if an existing file is kept."""
         lines = self._lines()
         try:
             return await asyncio.to_thread(write, name, lines)
         except FileExistsError:
-            question = Confirm(f"{name} is there already.", "Its content is replaced.", yes="Overwrite")
+            question = Confirm(f"Overwrite {name}?", "The file already exists.", yes="Overwrite", no="Keep")
             if not await self.app.push_screen_wait(question):
                 return None
         return await asyncio.to_thread(write, name, lines, overwrite=True)
@@ -88,13 +88,14 @@ class LogExport(Page[None]):
     def _written(self, result: tuple[Path, int] | None) -> None:
         if result is not None:
             path, count = result
-            self.app.notify(f"written: {grouped(count)} lines to {one_line(str(path))}", markup=False)
+            where = one_line(shown_path(str(path)))
+            self.app.notify(f"saved {counted(count, 'line')} to {where}", markup=False)
             self.dismiss(None)
 
     def _say(self, wrong: str) -> None:
-        told = self.query_one("#export-told", Static)
-        told.set_class(bool(wrong), "-failed")
-        told.update(Content(one_line(wrong, 200)) if wrong else self._about())
+        note = self.query_one("#export-note", Static)
+        note.set_class(bool(wrong), "-failed")
+        note.update(Content(one_line(wrong, 200)) if wrong else self._about())
 
     def action_close(self) -> None:
         if not self._writing:

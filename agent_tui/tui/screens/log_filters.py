@@ -1,4 +1,4 @@
-"""Which log lines are shown: a choice of level, jobs, processes and generations, over everything else."""
+"""The log filters page: level, jobs, processes, and generations."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -20,7 +20,7 @@ ALL = "all"
 
 
 class LogFilters(Page[None]):
-    """Each choice takes effect at once. Esc closes."""
+    """Each choice takes effect at once; Esc closes it."""
 
     DEFAULT_CSS = """
     LogFilters {
@@ -45,18 +45,18 @@ class LogFilters(Page[None]):
     def __init__(
         self, state: AppState, level: LogLevel, chosen: Chosen, choose: Callable[[Chosen], None]
     ) -> None:
-        """`level` is the option's: the view shows nothing below it."""
+        """`level` is the option logLevel: the view never shows lines below it."""
         super().__init__()
         self._state, self._level, self._chosen, self._choose = state, level, chosen, choose
 
     def compose(self) -> ComposeResult:
-        words = [(f"as the option logLevel: {self._level.label}", ALL)]
+        words = [(f"{self._level.label} and above (logLevel)", ALL)]
         words += [(f"{level.label} and above", level.label) for level in LEVELS if level > self._level]
         shown = self._chosen.level
         value = shown.label if shown is not None and shown > self._level else ALL
         with Vertical(id="filters-box", classes="page-box") as box:
-            box.border_title = "Log lines shown"
-            box.border_subtitle = "Enter chooses · Backspace shows all · Esc closes"
+            box.border_title = "Log filters"
+            box.border_subtitle = "Enter select · Backspace clear all · Esc close"
             with Horizontal(id="filters-level"):
                 yield Static("Level", id="filters-word", markup=False)
                 yield Select(words, value=value, allow_blank=False, compact=True)
@@ -66,7 +66,7 @@ class LogFilters(Page[None]):
         self.query_one(OptionList).focus()
 
     def _options(self) -> list[Option]:
-        """Headings and what stands below them; what is chosen is ticked."""
+        """Return the headings and their choices; selected ones are ticked."""
         ticked = {chip.name for chip in chips(self._chosen, None)}
         options: list[Option] = []
         for heading, rows in choices(self._state, self._chosen):
@@ -92,7 +92,7 @@ class LogFilters(Page[None]):
             self._apply(toggle(self._chosen, event.option_id))
 
     def action_clear(self) -> None:
-        """Shows all lines again."""
+        """Remove all filters."""
         self._apply(Chosen())
         self.query_one(Select).value = ALL
 

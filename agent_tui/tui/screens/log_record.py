@@ -1,4 +1,4 @@
-"""A whole log record, wrapped, over everything else."""
+"""The page of one log record: its fields and its whole text."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d+)', re.MULTILINE)
 
 
 class LogRecord(Page[None]):
-    """Says when, who, where and what of one line. Esc, Enter or q closes it."""
+    """Shows a record's time, origin, fields, and text. Esc, Enter, or q closes it."""
 
     DEFAULT_CSS = """
     LogRecord {
@@ -43,7 +43,7 @@ class LogRecord(Page[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = f"{self._line.level.name} record"
-            box.border_subtitle = "c copies · Esc closes"
+            box.border_subtitle = "c copy · Esc close"
             yield Static(Text(record_head(self._line)), id="record-head")
             with VerticalScroll(id="record-scroll"):
                 yield Static(Text(self._line.text.rstrip("\n")), id="record-text")
@@ -52,13 +52,13 @@ class LogRecord(Page[None]):
         self.query_one("#record-scroll").focus()
 
     def action_copy(self) -> None:
-        """Copies the record's text."""
+        """Copy the record's text."""
         self.app.copy_to_clipboard(self._line.text)
-        self.notify("copied", markup=False)
+        self.notify("copied the text", markup=False)
 
 
 def record_head(line: LogLine) -> str:
-    """What is known of a line besides its text, one fact a row."""
+    """Return the record's fields, one per row."""
     process = line.source.process_id
     facts: list[tuple[str, str]] = [
         ("time", f"{date(line.ts)}{clock(line.ts, millis=True)}"),
@@ -75,7 +75,7 @@ def record_head(line: LogLine) -> str:
 
 
 def json_fields(text: str) -> dict[str, object]:
-    """What a line that is one JSON object holds, as some loggers write them; nothing for any other."""
+    """Return the fields of a line that is a JSON object, as some loggers write; empty for any other line."""
     if not text.startswith("{"):
         return {}
     try:
@@ -86,7 +86,7 @@ def json_fields(text: str) -> dict[str, object]:
 
 
 def _place(text: str) -> str:
-    """The innermost file and line of a traceback."""
+    """Return file:line of a traceback's innermost frame; empty without one."""
     frames = _FRAME.findall(text)
     return ":".join(frames[-1]) if frames else ""
 

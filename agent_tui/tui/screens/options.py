@@ -1,4 +1,4 @@
-"""The options page: every option in a form; what is edited is collected, shown and applied as one step."""
+"""The options page: all options in a form. Edits are collected, shown as a diff, and applied together."""
 
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
@@ -24,7 +24,10 @@ from agent_tui.tui.widgets.text import MUTED, brief
 
 
 def held(option: Option, settings: SettingsView, secrets: Secrets) -> str:
-    """The option's value as text: what waits for the next start, else what is in force. Secrets are clear."""
+    """Return the option's value as text: the one pending for the next start, or else the one in effect.
+
+    Secrets are not masked.
+    """
     if option.kind.secret:
         return secrets.values[option.name]
     in_force = option.kind.write(settings.resolution.value(option))
@@ -32,14 +35,14 @@ def held(option: Option, settings: SettingsView, secrets: Secrets) -> str:
 
 
 def difference(option: Option, before: str, after: str) -> str:
-    """One change for people; secrets masked."""
+    """Return one edit as text, with secrets masked."""
     if option.kind.secret:
         before, after = (MASK if text else "" for text in (before, after))
     return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.effect.text})"
 
 
 class DraftRow(Vertical):
-    """One option: its control, how it applies, and a line on it."""
+    """One option: name, control, when it applies, and a note."""
 
     DEFAULT_CSS = """
     DraftRow {
@@ -73,16 +76,16 @@ class DraftRow(Vertical):
 
     @property
     def edited(self) -> bool:
-        """Whether the text is not what is held."""
+        """Whether the user changed the text."""
         return self.control.text != self.before
 
     @property
     def error(self) -> str:
-        """Why what was typed is not taken; empty if it is, and without an edit."""
+        """What is wrong with the edit; empty if nothing is."""
         return check(self.option, self.control.text) if self.edited else ""
 
     def show_value(self, settings: SettingsView, secrets: Secrets) -> None:
-        """Takes the settings in force; what is being edited stays."""
+        """Show the settings in effect; keeps an edit."""
         edited, self._settings = self.edited, settings
         self.before = held(self.option, settings, secrets)
         if not edited:
@@ -90,12 +93,12 @@ class DraftRow(Vertical):
         self.refresh_note()
 
     def reset(self) -> None:
-        """Takes the edit back."""
+        """Discard the edit."""
         self.control.write(self.before)
         self.refresh_note()
 
     def refresh_note(self) -> None:
-        """The line below: what is wrong, what was before, or source and help."""
+        """Update the note: an error, the edit, or else source and help."""
         if self.error:
             content = Content.styled(f"✗ {brief(self.error)}", "bold $text-error")
         elif self.edited:
@@ -103,14 +106,16 @@ class DraftRow(Vertical):
             content = Content.styled(f"● {text}", "$text-warning")
         elif self.option.name in self._settings.pending:
             now = self.option.kind.write(self._settings.resolution.value(self.option)) or "–"
-            content = Content.styled(f"at the next start, once saved; now {brief(now)}", "$text-warning")
+            content = Content.styled(
+                f"takes effect at the next start, once saved · now {brief(now)}", "$text-warning"
+            )
         else:
             content = note(self.option, self._settings.resolution)
         self._note.update(content)
 
 
 class OptionsPage(Page[None]):
-    """Every option; Ctrl+S applies what was edited, Esc takes it back and then closes."""
+    """All options. Ctrl+S applies the edits; Esc discards them, or closes the page if there are none."""
 
     DEFAULT_CSS = """
     OptionsPage {
@@ -128,7 +133,7 @@ class OptionsPage(Page[None]):
         Binding("ctrl+s", "apply", "Apply", priority=True),
         Binding("ctrl+z", "undo", "Undo", priority=True),
         Binding("ctrl+w", "save", "Save", priority=True),
-        Binding("ctrl+g", "save_in_clear", "Save secrets in clear", priority=True),
+        Binding("ctrl+g", "save_in_clear", "Save secrets as plain text", priority=True),
         Binding("ctrl+x", "export", "Export", priority=True),
         Binding("down", "app.focus_next", show=False),
         Binding("up", "app.focus_previous", show=False),
@@ -140,7 +145,7 @@ class OptionsPage(Page[None]):
         secrets: Secrets,
         export: Callable[[], Awaitable[None]],
     ) -> None:
-        """`secrets` are those that the state has masked."""
+        """`secrets` are the values that the state masks."""
         super().__init__()
         self._engine = engine
         self._export = export
@@ -159,7 +164,7 @@ class OptionsPage(Page[None]):
             with Horizontal(id="options-buttons"):
                 yield Button(Content("Undo"), id="options-undo", compact=True)
                 yield Button(Content("Export"), id="options-export", compact=True)
-                yield Button(Content("Secrets in clear (Ctrl+G)"), id="options-clear", compact=True)
+                yield Button(Content("Save secrets as plain text (Ctrl+G)"), id="options-clear", compact=True)
                 yield Button(Content("Save"), id="options-save", compact=True)
                 yield Button(Content("Apply"), id="options-apply", variant="primary", compact=True)
 
@@ -168,7 +173,7 @@ class OptionsPage(Page[None]):
 
     @property
     def edits(self) -> dict[str, str]:
-        """What was typed and not applied yet."""
+        """The edits that are not applied yet."""
         return {name: row.control.text for name, row in self._rows.items() if row.edited}
 
     @on(Control.Changed)
@@ -178,7 +183,7 @@ class OptionsPage(Page[None]):
 
     @on(Button.Pressed, "#options-apply")
     def action_apply(self) -> None:
-        """All edits, or none of them."""
+        """Apply all edits, or none of them."""
         wrong = [row for row in self._rows.values() if row.error]
         if wrong:
             wrong[0].scroll_visible(animate=False)
@@ -189,31 +194,32 @@ class OptionsPage(Page[None]):
 
     @on(Button.Pressed, "#options-undo")
     def action_undo(self) -> None:
-        """What was applied last."""
+        """Undo what was applied last."""
         self._start(cmd.UndoOptions())
 
     @on(Button.Pressed, "#options-save")
     def action_save(self) -> None:
-        """What was applied, to the config file."""
+        """Save the applied options to the config file."""
         if self.edits:
-            self._say("apply the edits first (Ctrl+S)", failed=True)
+            self._say("not saved: apply the edits first (Ctrl+S)", failed=True)
         else:
             self._start(cmd.SaveOptions())
 
     @on(Button.Pressed, "#options-clear")
     def action_save_in_clear(self) -> None:
-        """Secrets too, in a file that only its owner reads."""
+        """Save edited secrets as plain text, in a file that only its owner can read."""
         if self._secrets:
             self.run_worker(self._save_in_clear(), group="options")
 
     async def _save_in_clear(self) -> None:
         names = ", ".join(self._secrets)
-        if await self.app.push_screen_wait(Confirm(f"write {names} in clear into a file for you only?")):
+        question = Confirm(f"Save {names} as plain text?", "Only your user can read the file.")
+        if await self.app.push_screen_wait(question):
             await self._command(cmd.SaveOptions(clear_secrets=True))
 
     @property
     def _secrets(self) -> list[str]:
-        """Secrets that were edited and are not saved."""
+        """The names of secrets that were edited and are not saved."""
         return [
             name
             for name, row in self._rows.items()
@@ -222,17 +228,17 @@ class OptionsPage(Page[None]):
 
     @on(Button.Pressed, "#options-export")
     def action_export(self) -> None:
-        """As text for other programs."""
+        """Open the export page."""
         self.run_worker(self._export(), group="export")
 
     def action_back(self) -> None:
-        """Takes edits back; without any, closes."""
+        """Discard the edits, or close the page if there are none."""
         if not self.edits:
             self.dismiss(None)
             return
         for row in self._rows.values():
             row.reset()
-        self._say("the edits are taken back; Esc closes")
+        self._say("edits discarded · Esc close")
 
     def _start(self, command: cmd.Command) -> None:
         self.run_worker(self._command(command), group="options")
@@ -262,7 +268,7 @@ class OptionsPage(Page[None]):
             lines = [difference(row.option, row.before, row.control.text) for row in edits]
             content = Content.styled("\n".join(lines), "$text-warning")
         else:
-            content = Content.styled("nothing edited", MUTED)
+            content = Content.styled("no edits", MUTED)
         self.query_one("#options-diff", Static).update(content)
         self.query_one("#options-apply", Button).disabled = not edits
         self.query_one("#options-clear", Button).display = bool(self._secrets)

@@ -1,5 +1,6 @@
-"""What the pages over the dashboard are made of: lines to read, or what goes on with what happens."""
+"""The base classes of pages over the dashboard: static text, and content that follows the state."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +23,14 @@ from agent_tui.tui.widgets.text import Line, to_contents
 
 REFRESH_S = 0.5
 
+MAIN_THREAD = re.compile(r"^Thread MainThread:", re.MULTILINE)
+"""Python's name of the main thread, which the stacks of Node processes have too."""
+
 R = TypeVar("R")
 
 
 class Page(ModalScreen[R]):
-    """A page around one `.page-box`, of which each page says how large it is."""
+    """A page with one `.page-box`, whose size each subclass sets."""
 
     DEFAULT_CSS = """
     Page {
@@ -45,15 +49,15 @@ class Page(ModalScreen[R]):
 
 
 class Follower:
-    """A page that takes the state as the panels do."""
+    """A page that the app passes each new state to, like a panel."""
 
     def follow(self, state: AppState, now: float) -> None:
-        """Takes the state; `now` is in Unix seconds."""
+        """Show the state; `now` is in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What a page looks at: the newest state, the time (Unix seconds), and whom it may ask."""
+    """What live pages read: the engine, the newest state, and the time in Unix seconds."""
 
     engine: EngineAPI
     state: Callable[[], AppState]
@@ -61,16 +65,13 @@ class PageContext:
 
     @property
     def levels(self) -> Levels:
-        """The memory levels in force."""
+        """The memory levels in effect."""
         options = self.state().settings.options
         return Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
 
 
 class LivePage(Page[None]):
-    """Calls `show()` when it opens, twice a second, and when its size changes; Esc or q closes it.
-
-    Each page says in `show` what it paints.
-    """
+    """A page that calls `show` when it opens, twice a second, and on resize; Esc or q closes it."""
 
     DEFAULT_CSS = """
     LivePage {
@@ -87,7 +88,7 @@ class LivePage(Page[None]):
 
     @abstractmethod
     def show(self) -> None:
-        """Paints what is so now."""
+        """Paint the newest state."""
 
     def on_mount(self) -> None:
         self.set_interval(REFRESH_S, self.show)
@@ -101,7 +102,7 @@ class LivePage(Page[None]):
 
 
 class TextPage(Page[None]):
-    """Lines that stay as they are while it is open; Esc or q closes it."""
+    """A page of static text; Esc or q closes it."""
 
     DEFAULT_CSS = """
     TextPage {
@@ -125,7 +126,7 @@ class TextPage(Page[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="page-box", classes="page-box") as box:
             box.border_title = Content(self._title)
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            box.border_subtitle = "↑ ↓ scroll · Esc close"
             yield Static(self._lines, markup=False)
 
     def on_mount(self) -> None:
@@ -139,29 +140,34 @@ class TextPage(Page[None]):
 
 
 class LiveTextPage(TextPage):
-    """Lines that are made anew twice a second, and painted where they are others."""
+    """A page of text that is rebuilt twice a second and on resize, and painted if it changed."""
 
-    def __init__(self, title: str, lines: Callable[[], tuple[Line, ...]]) -> None:
+    def __init__(self, title: str, lines: Callable[[int], tuple[Line, ...]]) -> None:
+        """`lines(width)` builds the text for that many cells; width 0 means not known yet."""
         self._make = lines
-        self._shown = lines()
+        self._shown = lines(0)
         super().__init__(title, to_contents(self._shown))
 
     def on_mount(self) -> None:
         super().on_mount()
         self.set_interval(REFRESH_S, self.show)
 
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self.show)
+
     def show(self) -> None:
-        """Paints what is so now."""
-        lines = self._make()
+        """Paint the newest text."""
+        lines = self._make(self.query_one("#page-box").scrollable_content_region.width)
         if lines != self._shown:
             self._shown = lines
             self.query_one(Static).update(to_contents(lines))
 
 
 class StacksPage(TextPage):
-    """The stacks as they were; Esc, s or q closes it."""
+    """The stacks of a process at one moment; Esc, s, or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "close", show=False)]
 
     def __init__(self, title: str, stacks: str) -> None:
-        super().__init__(title, Content(sanitise(stacks).strip("\n")))
+        text = MAIN_THREAD.sub("Main thread:", sanitise(stacks))
+        super().__init__(title, Content(text.strip("\n")))

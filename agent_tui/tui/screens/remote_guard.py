@@ -1,4 +1,4 @@
-"""The guard before anything is done on a server that is not local: its host must be typed."""
+"""The confirmation before anything runs on a remote server: the user types its host name."""
 
 from typing import ClassVar
 
@@ -14,22 +14,22 @@ from agent_tui.tui.widgets.text import PRINTABLE, brief
 
 
 def confirms(typed: str, host: str) -> bool:
-    """Whether what was typed names the host, in any case and with spaces around."""
+    """Return whether the typed text is the host's name; case and surrounding spaces do not matter."""
     return bool(host) and typed.strip().lower() == host.lower()
 
 
 def progress(typed: str, host: str) -> str:
-    """What is still missing, in words."""
+    """Return the line below the input: what to do next, or that the name is wrong."""
     text = typed.strip().lower()
     if not text:
-        return "nothing is done until the name is there"
+        return "nothing runs until you type the name"
     if confirms(text, host):
-        return "✓ that is its name: Enter goes on"
-    return "… go on typing" if host.lower().startswith(text) else "✗ that is not its name"
+        return "✓ matches · Enter continue"
+    return "… keep typing" if host.lower().startswith(text) else "✗ not the server's name"
 
 
 class RemoteGuard(Page[str | None]):
-    """Returns the host when it was typed in full, None when the user would rather not."""
+    """Returns the host if the user typed its name, None if they cancelled."""
 
     DEFAULT_CSS = """
     RemoteGuard {
@@ -52,27 +52,27 @@ class RemoteGuard(Page[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
     def __init__(self, host: str, what: str) -> None:
-        """`what` is about to be done, such as "a test dispatch"."""
+        """`what` names the action to confirm, such as "a test dispatch"."""
         super().__init__()
         self._host, self._what = host, what
 
     def compose(self) -> ComposeResult:
         with Vertical(id="guard-box", classes="page-box") as box:
             box.border_title = "⚠ REMOTE SERVER"
-            yield Static(Content(f"You asked for {brief(self._what)} on"), markup=False)
+            yield Static(Content(f"About to run {brief(self._what)} on"), markup=False)
             yield Static(Content(brief(self._host)), id="guard-host", markup=False)
             yield Static(
                 Content(
-                    "It does not run on this machine: other people may be served there, and it may cost "
-                    "money. Type its name to go on; it is asked once in a run."
+                    "This server is not on your machine. It may serve other people, and it may cost "
+                    "money. Type its name to continue; agent-tui asks once per run."
                 ),
                 markup=False,
             )
-            yield Input(placeholder="the server's name, as above", id="guard-input", restrict=PRINTABLE)
+            yield Input(placeholder="server name", id="guard-input", restrict=PRINTABLE)
             yield Static(Content(progress("", self._host)), id="guard-progress", markup=False)
             with Horizontal():
                 yield Button(Content("Cancel (Esc)"), id="guard-cancel", variant="primary")
-                yield Button(Content("Go on (Enter)"), id="guard-go", variant="error", disabled=True)
+                yield Button(Content("Continue (Enter)"), id="guard-go", variant="error", disabled=True)
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()

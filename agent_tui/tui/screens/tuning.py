@@ -1,4 +1,4 @@
-"""The tuning page: a load while it runs, or a sweep with its table, curves and advice."""
+"""The tuning page: a test load while it runs, or a sweep with its table, graphs, and advice."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -24,29 +24,28 @@ CANCELLED = "cancelled"
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
 NOTHING: tuple[Line, ...] = (
-    (Span("Nothing is tuned yet.", Tone.STRONG),),
+    (Span("No test load or sweep yet", Tone.STRONG),),
     (),
-    (
-        Span("  b", Tone.STRONG),
-        Span("  makes a load of test jobs: a burst, steady, Poisson or a ramp; + and - change"),
-    ),
-    (Span("     numIdleProcesses meanwhile, and the figures before and after stand side by side"),),
+    (Span("  b", Tone.STRONG), Span("  test load: many test jobs, and how long each takes to start.")),
+    (Span("     + and - change numIdleProcesses while it runs; a column for each value"),),
+    (Span("     shows what the change does"),),
     (
         Span("  w", Tone.STRONG),
-        Span("  sweeps: the same load at several counts of idle processes, and says which is enough"),
+        Span("  sweep: the same load at several counts of idle processes, and advice"),
     ),
+    (Span("     on which count is enough"),),
 )
 
 
 class Shown(StrEnum):
-    """What the page shows."""
+    """Which of the two the page shows."""
 
     LOAD = "load"
     SWEEP = "sweep"
 
 
 class TuningPage(Page[None], Follower):
-    """Shows the last load or sweep. Closing it ends nothing; Esc asks whether what runs should end."""
+    """Shows the last load or sweep. q closes it; Esc asks first whether to end what is running."""
 
     DEFAULT_CSS = """
     TuningPage {
@@ -60,7 +59,7 @@ class TuningPage(Page[None], Follower):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Close/end"),
         Binding("T,q", "close", "Close", show=False),
-        Binding("b", "app.act('load')", "Load…"),
+        Binding("b", "app.act('load')", "Test load…"),
         Binding("w", "app.act('sweep')", "Sweep…"),
         Binding("plus,equals_sign", "app.act('more_idle')", "Idle", key_display="+/-"),
         Binding("minus", "app.act('less_idle')", show=False),
@@ -85,7 +84,7 @@ class TuningPage(Page[None], Follower):
         self._selected: int | None = None
         self._painted = Content()
         self._seen: tuple[object, ...] | None = None
-        """What the lines were made of: making them sorts all jobs."""
+        """The inputs of the painted lines; building lines sorts all jobs."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
@@ -97,7 +96,7 @@ class TuningPage(Page[None], Follower):
         self.paint()
 
     def follow(self, state: AppState, now: float) -> None:
-        """Takes the state; shows what has started since."""
+        """Show the state; switches to a load or sweep that has just started."""
         before, self._tuning = self._tuning, state.tuning
         self._wanted = state.settings.options.num_idle_processes
         if _started(self._tuning.test_load) != _started(before.test_load):
@@ -111,7 +110,7 @@ class TuningPage(Page[None], Follower):
         self.paint()
 
     def paint(self) -> None:
-        """Shows how things stand, if they differ from what is shown."""
+        """Paint the lines and the border if they changed."""
         box = self.query_one("#tuning-box", VerticalScroll)
         width, height = box.scrollable_content_region.width, box.size.height
         if width <= 0:
@@ -126,7 +125,7 @@ class TuningPage(Page[None], Follower):
         self._paint_frame(box)
 
     def _paint_frame(self, box: VerticalScroll) -> None:
-        """What the border says."""
+        """Update the border's title and subtitle."""
         now = self._tuning.summary
         title = f"Tuning · {now}" if now else "Tuning"
         if box.border_title != title:
@@ -136,7 +135,7 @@ class TuningPage(Page[None], Follower):
             box.border_subtitle = subtitle
 
     def lines(self, width: int, height: int) -> tuple[Line, ...]:
-        """What the page says."""
+        """Return the page's lines for that many cells."""
         load, sweep = self._tuning.test_load, self._tuning.sweep
         if self._shown is Shown.SWEEP and sweep is not None:
             selected = self._count(sweep)
@@ -146,7 +145,7 @@ class TuningPage(Page[None], Follower):
         return NOTHING
 
     def _count(self, sweep: SweepView) -> int | None:
-        """The selected count; without a choice the advised one, or the last that was measured."""
+        """Return the selected count, or else the recommended one, or else the last measured one."""
         measured = sweep.result.measured
         if self._selected in measured:
             return self._selected
@@ -155,7 +154,7 @@ class TuningPage(Page[None], Follower):
         return measured[-1] if measured else None
 
     def action_choose(self, by: int) -> None:
-        """Another count; where none is to be chosen the page scrolls."""
+        """Select another count; scroll if there are no counts."""
         sweep = self._tuning.sweep if self._shown is Shown.SWEEP else None
         if sweep is None or not sweep.result.runs:
             self.action_scroll(by)
@@ -166,7 +165,7 @@ class TuningPage(Page[None], Follower):
         self.paint()
 
     def action_other(self) -> None:
-        """From the load to the sweep, and back."""
+        """Switch between the load and the sweep."""
         if self._tuning.test_load is not None and self._tuning.sweep is not None:
             self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
             self.paint()
@@ -178,14 +177,14 @@ class TuningPage(Page[None], Follower):
         self.dismiss(None)
 
     def action_back(self) -> None:
-        """Closes; while something runs it asks whether that should end."""
+        """Close the page; if something is running, ask whether to end it."""
         running = self._tuning.summary
         if not running:
             self.dismiss(None)
             return
         question = f"End the {running.rpartition(' ')[0]}?"
-        detail = "What was measured so far is kept. To close the page and let it go on, press q instead."
-        self.app.push_screen(Confirm(question, detail, yes="End it", no="Go on"), self._answered)
+        detail = "The measurements so far are kept. To close the page only, press q instead."
+        self.app.push_screen(Confirm(question, detail, yes="End it", no="Keep running"), self._answered)
 
     async def _answered(self, answer: bool | None) -> None:
         if answer:

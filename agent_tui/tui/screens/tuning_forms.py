@@ -1,4 +1,4 @@
-"""The forms for a load of test jobs, and for a sweep of such loads over counts of idle processes."""
+"""The forms of a test load and of a sweep."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from agent_tui.model.tuning import Pattern, SweepPlan, Target, TestLoad
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
-from agent_tui.tui.widgets.text import duration
+from agent_tui.tui.widgets.text import counted, duration
 from agent_tui.tuning import grammar
 from agent_tui.tuning.grammar import parse_counts, parse_rate, parse_target, rate_text
 
 PATTERNS = {
     Pattern.BURST.value: "all at once",
     Pattern.STEADY.value: "steady: evenly spaced",
-    Pattern.POISSON.value: "Poisson: as calls of many people come",
+    Pattern.POISSON.value: "Poisson: like calls from many people",
     Pattern.RAMP.value: "ramp: from one rate to another",
 }
 JOBS = kinds.integer(1, 10_000)
 REPEAT = kinds.integer(1, 100)
 SEED = kinds.integer(0, 2**31 - 1)
 LENGTH_EXPECTS = "500ms, 2s or 1m"
-RATE_EXPECTS = "2/s, 30/m or, for a ramp, 1-5/s"
+RATE_EXPECTS = "2/s, 30/m, or 1-5/s for a ramp"
 COUNTS_EXPECTS = "0-4 or 0,2"
 TARGET_EXPECTS = "p95<50ms or warm>99%"
 SEED_EXPECTS = "a whole number such as 1"
@@ -29,7 +29,7 @@ SEED_EXPECTS = "a whole number such as 1"
 
 @dataclass(frozen=True, slots=True)
 class SweepWish:
-    """What the sweep's form asks for."""
+    """The result of the sweep form."""
 
     plan: SweepPlan
     target: Target
@@ -40,7 +40,7 @@ FIRST_SWEEP = SweepWish(SweepPlan(TestLoad(50, 2.0), (0, 1, 2, 3, 4)), parse_tar
 
 
 def counts_text(counts: Sequence[int]) -> str:
-    """Counts as `parse_counts` takes them back: `0-4`, `0,1,4`."""
+    """Return the counts in a form that `parse_counts` reads: `0-4`, `0,1,4`."""
     runs = [
         [number for _, number in group]
         for _, group in itertools.groupby(enumerate(counts), lambda pair: pair[1] - pair[0])
@@ -51,22 +51,24 @@ def counts_text(counts: Sequence[int]) -> str:
 
 
 def rate_note(text: str, pattern: Pattern) -> Note:
-    """Whether the rate goes with the pattern."""
+    """Return the note on the rate; a ramp needs two rates, other patterns one."""
     note = judged(parse_rate, text, RATE_EXPECTS)
     if note.wrong:
         return note
     _, end = parse_rate(text)
     if pattern is Pattern.BURST:
-        return Note("not needed: they all come at once")
+        return Note("not used: all jobs start at once")
     if pattern is Pattern.RAMP and end is None:
-        return Note("a ramp goes from one rate to another: give 1-5/s", wrong=True)
+        return Note("a ramp needs two rates: enter one such as 1-5/s", wrong=True)
     if pattern is not Pattern.RAMP and end is not None:
-        return Note("two rates are a ramp's: give one, such as 2/s", wrong=True)
-    return Note("jobs per time: 2/s, 30/m, 0.5/s" if end is None else "from the first rate to the second")
+        return Note("only a ramp has two rates: enter one, such as 2/s", wrong=True)
+    return Note(
+        "jobs per second or minute: 2/s, 30/m" if end is None else "from the first rate to the second"
+    )
 
 
 def load_fields(load: TestLoad) -> tuple[Field, ...]:
-    """The fields that say what a load is."""
+    """Return the fields of a load."""
     return (
         Field("jobs", "Jobs", str(load.jobs)),
         Field("pattern", "Arrivals", load.pattern.value, PATTERNS),
@@ -77,48 +79,48 @@ def load_fields(load: TestLoad) -> tuple[Field, ...]:
 
 
 def load_notes(values: Values) -> dict[str, Note]:
-    """The line below each of these fields."""
+    """Return the notes below the fields of a load."""
     return {
         "jobs": judged(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
-        "pattern": Note("left and right choose"),
+        "pattern": Note("← → select"),
         "rate": rate_note(values["rate"], Pattern(values["pattern"])),
-        "length": judged(seconds, values["length"], LENGTH_EXPECTS, "a job is ended after it"),
-        "seed": judged(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed makes the same arrivals"),
+        "length": judged(seconds, values["length"], LENGTH_EXPECTS, "each job ends after this time"),
+        "seed": judged(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed repeats the same arrivals"),
     }
 
 
 def read_load(values: Values) -> TestLoad:
-    """The load of values that no note finds wrong."""
+    """Return the load for valid values."""
     rate, end = parse_rate(values["rate"])
     pattern = Pattern(values["pattern"])
     return TestLoad(
-        _whole(JOBS, values["jobs"]),
+        _integer(JOBS, values["jobs"]),
         rate,
         pattern,
         end if pattern is Pattern.RAMP else None,
         seconds(values["length"]),
-        _whole(SEED, values["seed"]),
+        _integer(SEED, values["seed"]),
     )
 
 
-def _whole(kind: kinds.Kind, text: str) -> int:
-    """Takes what the kind takes, `1e3` too."""
+def _integer(kind: kinds.Kind, text: str) -> int:
+    """Convert a valid text, including `1e3`."""
     value = kind.convert(text)
     assert isinstance(value, int)
     return value
 
 
 class TestLoadForm(FieldForm[TestLoad]):
-    """Begins with `last`."""
+    """The form of a test load. Opens with the values of `last`."""
 
     def __init__(self, last: TestLoad) -> None:
-        super().__init__("A load of test jobs", load_fields(last), "Start")
+        super().__init__("Test load", load_fields(last), "Start")
 
     def notes(self, values: Values) -> Mapping[str, Note]:
         notes = load_notes(values)
         if not any(note.wrong for note in notes.values()):
             load = read_load(values)
-            span = "at once" if load.pattern is Pattern.BURST else f"within {duration(load.span_s)}, about"
+            span = "all at once" if load.pattern is Pattern.BURST else f"over about {duration(load.span_s)}"
             notes["jobs"] = Note(f"test jobs, {span}")
         return notes
 
@@ -127,7 +129,7 @@ class TestLoadForm(FieldForm[TestLoad]):
 
 
 class SweepForm(FieldForm[SweepWish]):
-    """Begins with `last`; returns a plan without a confirmed host."""
+    """The form of a sweep. Opens with the values of `last`; returns a plan without a confirmed host."""
 
     def __init__(self, last: SweepWish) -> None:
         jobs, *rest = load_fields(last.plan.load)
@@ -138,22 +140,26 @@ class SweepForm(FieldForm[SweepWish]):
             Field("repeat", "Repeat", str(last.plan.repeat)),
             *rest,
         )
-        super().__init__("Sweep over counts of idle processes", fields, "Start")
+        super().__init__("Sweep", fields, "Start")
 
     def notes(self, values: Values) -> Mapping[str, Note]:
         notes = {
             **load_notes(values),
-            "counts": judged(parse_counts, values["counts"], COUNTS_EXPECTS, "counts to try: 0-4 or 0,1,2,4"),
+            "counts": judged(
+                parse_counts, values["counts"], COUNTS_EXPECTS, "counts to compare: 0-4 or 0,1,4"
+            ),
             "target": judged(parse_target, values["target"], TARGET_EXPECTS, grammar.TARGET_EXPECTS),
-            "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs of each count"),
+            "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs per count"),
         }
         if not any(note.wrong for note in notes.values()):
             plan = self.read(values).plan
             runs = len(plan.counts) * plan.repeat
             at_least = duration(runs * (plan.load.span_s + plan.load.job_length_s))
-            notes["repeat"] = Note(f"runs of each count: {runs} runs in all, {at_least} at least")
+            notes["repeat"] = Note(f"runs per count; {counted(runs, 'run')} in total, at least {at_least}")
         return notes
 
     def read(self, values: Values) -> SweepWish:
-        plan = SweepPlan(read_load(values), parse_counts(values["counts"]), _whole(REPEAT, values["repeat"]))
+        plan = SweepPlan(
+            read_load(values), parse_counts(values["counts"]), _integer(REPEAT, values["repeat"])
+        )
         return SweepWish(plan, parse_target(values["target"]))

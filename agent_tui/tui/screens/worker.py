@@ -1,4 +1,4 @@
-"""Where the worker stands: all that the header has no room for, in lines that stay true while open."""
+"""The worker page: registration, load and offers, and addresses, refreshed while it is open."""
 
 import math
 from typing import ClassVar
@@ -11,42 +11,62 @@ from agent_tui.model.state import AppState, Registration, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import LiveTextPage, PageContext
+from agent_tui.tui.widgets.header import retrying
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, duration, one_line
+from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, shown_path
+
+INDENT = 14
+"""Cells before a fact's value."""
 
 _WORDS = {
     Registration.REGISTERED: ("● registered", Tone.GOOD),
-    Registration.SUSPECT: ("◐ registered, but the server does not answer", Tone.WARN),
+    Registration.SUSPECT: ("◐ registered · server not responding", Tone.WARN),
     Registration.CONNECTING: ("◌ connecting", Tone.WARN),
-    Registration.BACKING_OFF: ("○ not registered, tried again soon", Tone.BAD),
-    Registration.REFUSED: ("✗ refused: mend url, key or secret (E), or press r", Tone.BAD),
-    Registration.OFFLINE: ("✗ offline, not tried again: press r", Tone.BAD),
+    Registration.BACKING_OFF: ("○ not registered", Tone.BAD),
+    Registration.REFUSED: ("✗ refused by the server · E edit url, key, or secret · r retry", Tone.BAD),
+    Registration.OFFLINE: ("✗ offline · r retry", Tone.BAD),
 }
 
-
-def worker_lines(state: AppState, options: ServerOptions, now: float) -> tuple[Line, ...]:
-    """A block each for the registration, the load that decides about offers, and where things are."""
-    return (*_registration(state, now), (), *_offers(state, options), (), *_places(state))
+Fact = tuple[str, str]
+"""A label and its value."""
 
 
-def _registration(state: AppState, now: float) -> list[Line]:
-    worker, (words, tone) = state.worker, _WORDS[state.worker.state]
-    lines: list[Line] = [(Span(words, tone), Span(f"  for {duration(now - worker.since)}", Tone.DIM))]
-    if worker.reason:
-        lines.append(_fact("because", worker.reason))
-    if worker.worker_id:
-        lines.append(_fact("worker id", worker.worker_id))
-    if state.server is not None:
-        remote = ", REMOTE: other people may be served there" if state.server.remote else ""
-        media = "" if state.server.media else " (no media: nobody can be in its rooms)"
-        lines.append(
-            _fact("server", f"{shown_url(state.server.url)}, {state.server.kind.value}{remote}{media}")
-        )
-    lines.append(_fact("version", worker.server or "–"))
+def worker_lines(state: AppState, options: ServerOptions, now: float, width: int = 0) -> tuple[Line, ...]:
+    """Return three blocks: registration, load and offers, and addresses. Width 0 does not wrap."""
+    facts = (_registration(state), _load(state, options), _addresses(state))
+    registration, load, addresses = (
+        [line for name, value in block for line in fact(name, value, INDENT, width)] for block in facts
+    )
+    return (
+        _standing(state.worker, now),
+        *registration,
+        (),
+        *load,
+        *_no_offers(state, options),
+        (),
+        *addresses,
+    )
+
+
+def _standing(worker: WorkerView, now: float) -> Line:
+    words, tone = _WORDS[worker.state]
+    if worker.state is Registration.BACKING_OFF:
+        words = f"{words} · {retrying(worker, now)}"
+    return Span(words, tone), Span(f"  for {duration(now - worker.since)}", Tone.DIM)
+
+
+def _registration(state: AppState) -> list[Fact]:
+    worker, server = state.worker, state.server
+    facts = [("reason", worker.reason), ("worker id", worker.worker_id)]
+    if server is not None:
+        remote = " · REMOTE, it may serve other people" if server.remote else ""
+        media = "" if server.media else " · no audio"
+        facts.append(("server", f"{shown_url(server.url)}, {server.kind.value}{remote}{media}"))
+    facts.append(("version", worker.server))
     if worker.region or worker.node_id:
-        lines.append(_fact("region", f"{worker.region or '–'}, node {worker.node_id or '–'}"))
-    lines.append(_fact("reconnects", _reconnects(worker)))
-    return lines
+        facts.append(("region", ", node ".join(each or "–" for each in (worker.region, worker.node_id))))
+    facts.append(("reconnects", _reconnects(worker)))
+    return [(name, value) for name, value in facts if value]
 
 
 def _reconnects(worker: WorkerView) -> str:
@@ -55,64 +75,65 @@ def _reconnects(worker: WorkerView) -> str:
     return f"{worker.reconnects}, last lost at {clock(worker.lost_at, millis=False)}: {worker.last_loss}"
 
 
-def _offers(state: AppState, options: ServerOptions) -> list[Line]:
+def _load(state: AppState, options: ServerOptions) -> list[Fact]:
+    worker = state.worker
+    limit = (
+        "never full (loadThreshold inf)"
+        if math.isinf(options.load_threshold)
+        else f"full at {options.load_threshold:g} (loadThreshold)"
+    )
+    name = (
+        f"for agent name {options.agent_name!r}" if options.agent_name else "for every new one (no agentName)"
+    )
+    return [
+        ("accepts", f"{options.server_type} jobs, {name}"),
+        ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
+    ]
+
+
+def _no_offers(state: AppState, options: ServerOptions) -> list[Line]:
     worker = state.worker
     full = is_full(worker.measured_load, options.load_threshold)
-    threshold = "∞" if math.isinf(options.load_threshold) else f"{options.load_threshold:g}"
-    name = (
-        f"as {options.agent_name!r}" if options.agent_name else "without a name: every new room asks for it"
-    )
-    told = f"{worker.reported_load:.2f} told to the server"
-    lines = [
-        _fact("offered", f"{options.server_type} jobs, {name}"),
-        _fact(
-            "load", f"{worker.measured_load:.2f} measured, {told}; full from {threshold} on (loadThreshold)"
-        ),
-    ]
-    held = {
-        "the load is over the threshold": full,
-        f"the server passes over workers at {TARGET_LOAD:g} or more": not full
-        and worker.reported_load >= TARGET_LOAD,
+    skipped = not full and worker.reported_load >= TARGET_LOAD
+    reasons = {
+        "the load is above loadThreshold": full,
+        f"the server skips workers that report a load of {TARGET_LOAD:g} or more": skipped,
         one_line(f"agent-tui is stopping: {state.stopping}"): state.stopping,
-        one_line(f"no process becomes ready: {state.starts.error}"): not state.starts.accepting,
+        one_line(f"job processes fail to start: {state.starts.error}"): not state.starts.accepting,
     }
-    return lines + [
-        (Span("  ▲ no offers now: ", Tone.WARN), Span(why)) for why, holds in held.items() if holds
-    ]
+    return [(Span("  ▲ no offers now: ", Tone.WARN), Span(why)) for why, holds in reasons.items() if holds]
 
 
-def _places(state: AppState) -> list[Line]:
-    found = (
-        ("agent", state.agent),
-        *_runs_on(state.interpreter),
+def _addresses(state: AppState) -> list[Fact]:
+    facts = (
+        ("agent", shown_path(state.agent)),
+        *_interpreter(state.interpreter, state.agent),
         ("health", state.http_url and f"{state.http_url} (also /worker and /metrics)"),
         ("agent-tui", state.version),
     )
-    return [_fact(name, value) for name, value in found if value]
+    return [(name, value) for name, value in facts if value]
 
 
-def _runs_on(chosen: InterpreterChosen | None) -> tuple[tuple[str, str], ...]:
+def _interpreter(chosen: InterpreterChosen | None, agent: str) -> tuple[Fact, ...]:
     if chosen is None:
         return ()
     return (
-        (chosen.language, f"{chosen.path} ({chosen.version}, {chosen.found_as})"),
+        (chosen.language, f"{shown_path(chosen.path, agent)} ({chosen.version}, {chosen.found_as})"),
         *(("skipped", miss) for miss in chosen.misses),
         ("package", chosen.package),
         ("TypeScript", chosen.typescript),
     )
 
 
-def _fact(name: str, value: str) -> Line:
-    return (Span(f"  {name:<12}", Tone.DIM), Span(one_line(value)))
-
-
 class WorkerPage(LiveTextPage):
-    """Esc, i or q closes it."""
+    """The worker's state; Esc, i, or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(
             "Worker",
-            lambda: worker_lines(context.state(), context.state().settings.options, context.now()),
+            lambda width: worker_lines(
+                context.state(), context.state().settings.options, context.now(), width
+            ),
         )

@@ -1,4 +1,4 @@
-"""The time line of memory warnings and limit breaches, newest first."""
+"""The breaches panel, and the texts of the breaches page: memory warnings and limit events, newest first."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,13 +30,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreachFilter:
-    """What is shown: of this kind, with this text in its room, pid, process or job."""
+    """Shows breaches of one kind, with `text` in their room, pid, process id, or job id."""
 
     kind: Kind = Kind.ALL
     text: str = ""
 
     def passes(self, warned: MemoryWarned, state: AppState) -> bool:
-        """Whether a breach is shown; capitals do not count."""
+        """Return whether a breach is shown; case does not matter."""
         if self.kind is not Kind.ALL and warned.over_limit is not (self.kind is Kind.LIMITS):
             return False
         job = state.jobs.get(warned.job_id) if warned.job_id else None
@@ -46,7 +46,7 @@ class BreachFilter:
 
 
 def shown(state: AppState, wanted: BreachFilter) -> tuple[tuple[str, Breach], ...]:
-    """The breaches that pass, newest first, each with a key of its own that it keeps."""
+    """Return the breaches that pass the filter, newest first, each with a stable, unique key."""
     seen: dict[str, int] = {}
     keyed: list[tuple[str, Breach]] = []
     for ts, warned in state.breaches:
@@ -58,7 +58,7 @@ def shown(state: AppState, wanted: BreachFilter) -> tuple[tuple[str, Breach], ..
 
 
 def filter_line(wanted: BreachFilter, count: int, total: int) -> Line:
-    """The keys that choose the kind, the chosen one standing out, and how many pass."""
+    """Return the keys that select a kind, the selected one marked, and how many breaches pass."""
     spans: list[Span] = []
     for key, kind in (("a", Kind.ALL), ("w", Kind.WARNINGS), ("l", Kind.LIMITS)):
         tone = Tone.STRONG if kind is wanted.kind else Tone.DIM
@@ -68,13 +68,13 @@ def filter_line(wanted: BreachFilter, count: int, total: int) -> Line:
 
 
 def breach_memory(breach: Breach, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
-    """The memory of the breach's process over its life, all its breaches marked, this one loudest."""
+    """Return the memory graph of the breach's process, with a mark at each of its breaches."""
     chosen_ts, warned = breach
     process = state.processes.get(warned.process_id)
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     series = process.memory if process is not None else job.memory if job is not None else TimeSeries()
     if not series.points:
-        return ((Span("the memory of this process is not kept any more", Tone.DIM),),)
+        return ((Span("memory graph no longer kept: the process ended long ago", Tone.DIM),),)
     if process is None or process.state is ProcessState.ENDED:
         end = max(series.points[-1][0], process.since if process else 0.0, chosen_ts)
     else:
@@ -89,43 +89,60 @@ def breach_memory(breach: Breach, state: AppState, now: float, width: int, heigh
 
 
 SHOWN = 100
-"""Lines of the time line; the count in the title is of all."""
+"""Lines in the panel; the title counts all breaches."""
 
 
 def breach_lines(state: AppState) -> tuple[Line, ...]:
-    """One line for each breach, the newest first."""
+    """Return one line per breach, newest first."""
     newest = state.breaches[: -SHOWN - 1 : -1]
     lines = [breach_line(ts, warned, state) for ts, warned in newest]
     older = len(state.breaches) - len(newest)
     if older:
-        lines.append((Span(f"{older} older", Tone.DIM),))
-    return tuple(lines) or ((Span("none", Tone.DIM),),)
+        lines.append((Span(f"{older} older · B show all", Tone.DIM),))
+    return tuple(lines) or ((no_breaches(state),),)
+
+
+def no_breaches(state: AppState) -> Span:
+    """Return what appears here and when, from the limits in effect."""
+    options = state.settings.options
+    levels = (
+        (options.job_memory_warn_mb, "jobMemoryWarnMB"),
+        (options.job_memory_limit_mb, "jobMemoryLimitMB"),
+    )
+    over = " or ".join(f"{grouped(mb)} MB ({name})" for mb, name in levels if mb > 0)
+    if not over:
+        return Span("off: set jobMemoryWarnMB or jobMemoryLimitMB", Tone.DIM)
+    return Span(f"none: no job process has used more than {over}", Tone.DIM)
 
 
 def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
-    """When, whose, how much, and what was allowed."""
+    """Return a breach: time, kind, pid, room, memory used and allowed, and growth."""
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     where = clip(one_line(job.room if job else warned.job_id or "no job"), 24)
     allowed = warned.limit_mb if warned.over_limit else warned.warn_mb
     over = f" {warned.measure} {grouped(warned.used_mb)} MB > {grouped(allowed)} MB"
     figures = {MemoryMeasure.RSS: warned.rss_mb, MemoryMeasure.USS: warned.uss_mb}
     others = [
-        f"{each} {grouped(mb)}" for each, mb in figures.items() if each != warned.measure and mb is not None
+        f"{each} {grouped(mb)} MB"
+        for each, mb in figures.items()
+        if each != warned.measure and mb is not None
     ]
     beside = f" ({', '.join(others)})" if others else ""
-    limit = f", limit {grouped(warned.limit_mb)}" if warned.limit_mb > 0 and not warned.over_limit else ""
+    limit = f", limit {grouped(warned.limit_mb)} MB" if warned.limit_mb > 0 and not warned.over_limit else ""
     grown = warned.used_mb - warned.baseline_mb
+    sign = "+" if grown >= 0 else "−"
+    growth = f", {sign}{grouped(abs(grown))} MB since start" if abs(grown) >= 0.5 else ""
     return (
         Span(clock(ts, millis=False), Tone.DIM),
         Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),
         Span(f" {warned.pid} {where}"),
         Span(over, Tone.STRONG),
-        Span(f", {'+' if grown >= 0 else '−'}{grouped(abs(grown))} since start{beside}{limit}", Tone.DIM),
+        Span(f"{growth}{beside}{limit}", Tone.DIM),
     )
 
 
 class Breaches(VerticalScroll):
-    """Shows `state.breaches`."""
+    """The breaches panel: the newest memory warnings and limit events."""
 
     DEFAULT_CSS = """
     Breaches {
@@ -151,7 +168,7 @@ class Breaches(VerticalScroll):
         self.show(AppState(), 0.0)
 
     def show(self, state: AppState, now: float) -> None:
-        """Shows the breaches of the state."""
+        """Show the breaches of the state."""
         lines = breach_lines(state)
         if lines != self._lines:
             self._lines = lines

@@ -1,4 +1,4 @@
-"""The dispatch panel: make test jobs, and see what became of each."""
+"""The dispatch panel: starts test jobs and lists their results."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ from agent_tui.tui.actions import ActionRequested
 from agent_tui.tui.widgets.text import MUTED, brief, cell, milliseconds
 
 SHOWN = 50
-"""Dispatches in the panel, newest first."""
+"""Maximum number of dispatches in the panel."""
 
 WORD_WIDTH = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`took` is the time to entry, or how long it has been waited for."""
+    """The result of a dispatch so far. `took` is the time to entry, or the waiting time so far."""
 
     glyph: str
     word: str
@@ -35,7 +35,7 @@ _ENDS = {
     JobStatus.FAILED: ("✗", "failed", "bold $text-error"),
     JobStatus.TERMINATED: ("■", "terminated", "$text-warning"),
 }
-_ON_THE_WAY = {
+_PENDING = {
     JobPhase.OFFERED: "offered",
     JobPhase.ACCEPTED: "accepted",
     JobPhase.ASSIGNED: "assigned",
@@ -43,23 +43,23 @@ _ON_THE_WAY = {
 
 
 def outcome(dispatch: DispatchView, job: JobView | None, now: float) -> Outcome:
-    """What became of it so far. `job` is None before the offer, and for jobs from long ago."""
+    """Return the result so far. `job` is None before the offer, and for jobs no longer kept."""
     if dispatch.lost:
-        why = dispatch.lost if dispatch.ours else f"not made here: {dispatch.lost}"
+        why = dispatch.lost if dispatch.ours else f"{dispatch.lost} (dispatched by another client)"
         return Outcome("✗", "lost", "bold $text-error", why=why)
     if dispatch.job_id is None:
         return Outcome("◌", "waiting", "$text-warning", f"{max(now - dispatch.made, 0.0):.0f} s")
     if job is None:
         return Outcome("–", "ended", MUTED)
     if job.phase in (JobPhase.LOST, JobPhase.DECLINED):
-        return Outcome("✗", "lost", "bold $text-error", why=job.reason or f"the offer was {job.phase}")
+        return Outcome("✗", "lost", "bold $text-error", why=job.reason or f"offer {job.phase}")
     if job.phase is JobPhase.RUNNING:
         return Outcome("●", "running", "$text-success", _to_entry(job))
     if job.phase is JobPhase.ENDED and job.status is not None:
         glyph, word, style = _ENDS[job.status]
         why = "" if job.status is JobStatus.SUCCESS else job.reason
         return Outcome(glyph, word, style, _to_entry(job), why)
-    return Outcome("◌", _ON_THE_WAY.get(job.phase, job.phase.value), "$text-warning")
+    return Outcome("◌", _PENDING.get(job.phase, job.phase.value), "$text-warning")
 
 
 def _to_entry(job: JobView) -> str:
@@ -69,30 +69,30 @@ def _to_entry(job: JobView) -> str:
     return f"{'cold ' if job.warm is False else ''}{milliseconds(ms)}"
 
 
-def row(dispatch: DispatchView, became: Outcome, width: int) -> Content:
-    """One dispatch: state, room and time on a line of `width` columns; below it why, if it went wrong."""
-    took = Content.styled(became.took, MUTED)
+def row(dispatch: DispatchView, result: Outcome, width: int) -> Content:
+    """Return a dispatch in `width` cells: state, room, and time; below them the reason if it failed."""
+    took = Content.styled(result.took, MUTED)
     room = max(width - WORD_WIDTH - 2 - took.cell_length, 0)
     parts = [
-        cell(f"{became.glyph} {became.word}", WORD_WIDTH, became.style),
+        cell(f"{result.glyph} {result.word}", WORD_WIDTH, result.style),
         Content(" "),
         cell(dispatch.room, room),
         Content(" "),
         took,
     ]
-    if became.why:
+    if result.why:
         parts += [
             Content.assemble("\n  ", line.stylize(MUTED))
-            for line in Content(brief(became.why)).wrap(max(width - 2, 2))
+            for line in Content(brief(result.why)).wrap(max(width - 2, 2))
         ]
     return Content.assemble(*parts)
 
 
 def rows(state: AppState, now: float, width: int) -> Content:
-    """The last dispatches, newest first, or that there are none yet."""
+    """Return the last dispatches, newest first, or the text of the empty panel."""
     newest = state.dispatches[: -SHOWN - 1 : -1]
     if not newest:
-        return Content.styled("no test job yet", MUTED)
+        return Content.styled("Test jobs appear here, with their result and time to entry.", MUTED)
     return Content("\n").join(
         row(dispatch, outcome(dispatch, state.jobs.get(dispatch.job_id or ""), now), width)
         for dispatch in newest
@@ -100,14 +100,14 @@ def rows(state: AppState, now: float, width: int) -> Content:
 
 
 def without_media(state: AppState) -> str:
-    """What to say where jobs run but nobody can join their rooms; nothing on a server with media."""
+    """Return the warning about a server without media; empty on a server with media."""
     if state.server is None or state.server.media:
         return ""
-    return "⚠ no real rooms here (no media): put livekit-server on PATH, restart"
+    return "⚠ embedded server: no audio. For audio, put livekit-server on PATH and restart"
 
 
 class DispatchPanel(VerticalScroll):
-    """Shows `AppState.dispatches`; its two buttons say the keys that do the same."""
+    """Lists test dispatches; its two buttons show the keys that do the same."""
 
     BORDER_TITLE = "Dispatch"
     DEFAULT_CSS = """
@@ -130,7 +130,7 @@ class DispatchPanel(VerticalScroll):
 
     def __init__(self, *, again_key: str = "d", form_key: str = "D", id: str | None = None) -> None:
         super().__init__(id=id)
-        self._labels = (f"{again_key} again", f"{form_key} form…")
+        self._labels = (f"{again_key} dispatch", f"{form_key} form…")
         self._media = Static("", id="dispatch-media", markup=False)
         self._rows = Static("", id="dispatch-rows", markup=False)
         self._state = AppState()
@@ -139,7 +139,7 @@ class DispatchPanel(VerticalScroll):
 
     @property
     def last_room(self) -> str:
-        """The room of the newest dispatch made here; empty before the first."""
+        """The room of the newest dispatch of this run; empty before the first."""
         return next((dispatch.room for dispatch in reversed(self._state.dispatches) if dispatch.ours), "")
 
     def compose(self) -> ComposeResult:
@@ -151,7 +151,7 @@ class DispatchPanel(VerticalScroll):
         yield self._rows
 
     def show(self, state: AppState, now: float) -> None:
-        """Paints what became of the dispatches; `now` in Unix seconds."""
+        """Show the dispatches; `now` is in Unix seconds."""
         before, second = self._state, int(self._now)
         self._state, self._now = state, now
         if state.server is not before.server:

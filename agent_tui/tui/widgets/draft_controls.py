@@ -1,4 +1,4 @@
-"""The controls of the options page: each holds an option's value as text, whatever it looks like."""
+"""The controls of the options page. Each holds an option's value as text."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,11 +15,11 @@ from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.tui.widgets.text import PRINTABLE
 
 BOX_WIDTH = 24
-OWN_CHOICE = "the agent's own choice"
+OWN_CHOICE = "as the agent file sets it"
 
 
 class Control(Horizontal):
-    """Holds `text`; says so when the user changed it."""
+    """The base class: holds `text` and posts `Changed` when the user edits it."""
 
     DEFAULT_CSS = """
     Control {
@@ -37,15 +37,15 @@ class Control(Horizontal):
     @property
     @abstractmethod
     def text(self) -> str:
-        """The value as one would type it."""
+        """The value as text, in the form that the option parses."""
 
     @abstractmethod
     def write(self, text: str) -> None:
-        """Shows another value; tells nobody."""
+        """Show another value without posting `Changed`."""
 
 
 class TextControl(Control):
-    """A line of text; a secret is hidden until it is asked for."""
+    """A text input; secrets are hidden until the user presses "show"."""
 
     def __init__(self, option: Option) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class TextControl(Control):
     def compose(self) -> ComposeResult:
         yield self._input
         if self._secret:
-            yield Button(Content("show"), compact=True, tooltip="show the secret, or hide it again")
+            yield Button(Content("show"), compact=True, tooltip="show or hide the secret")
 
     @property
     def text(self) -> str:
@@ -81,7 +81,7 @@ class TextControl(Control):
 
 
 class ChoiceControl(Control):
-    """One of a few texts, each with its words."""
+    """A select with a few values, each with a label."""
 
     def __init__(self, choices: dict[str, str]) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class ChoiceControl(Control):
 
 
 class Box(Checkbox):
-    """A box that says its state by a sign: `[x]` or `[ ]`. Textual's own differ in color only."""
+    """A checkbox that shows its state as `[x]` or `[ ]`. Textual's differ only in color."""
 
     DEFAULT_CSS = """
     Box {
@@ -133,9 +133,9 @@ class Box(Checkbox):
 
 
 class PermissionsControl(Control):
-    """A box for each permission, and for each source that may be published.
+    """A checkbox per permission, and per source that the agent may publish.
 
-    No source in the option means all of them, so then all boxes are checked.
+    An empty list of sources means all of them, so then all boxes are checked.
     """
 
     DEFAULT_CSS = """
@@ -171,7 +171,7 @@ class PermissionsControl(Control):
     def _chosen(self) -> tuple[str, ...]:
         checked = tuple(name for name, box in self._sources.items() if box.value)
         if set(checked) == set(self._written or SOURCES):
-            return self._written  # all of them may be spelled out, or not: as it was
+            return self._written  # unchanged: keep an explicit list of all sources
         return () if len(checked) == len(SOURCES) else checked
 
     def write(self, text: str) -> None:
@@ -200,7 +200,7 @@ class PermissionsControl(Control):
 
 
 def control_for(option: Option, function_names: tuple[str, ...]) -> Control:
-    """What an option is edited with."""
+    """Return a control for the option."""
     if option.name == "permissions":
         return PermissionsControl(option)
     if option.kind.word == "NAME":

@@ -1,5 +1,6 @@
-"""How jobs and processes ended, in words: every way to end has its own. Pure functions."""
+"""How jobs and processes ended, as text. Pure functions."""
 
+import re
 import signal
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from agent_tui.tui.widgets.text import Span, Tone
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`short` fits the narrowest column; `words` follow the status."""
+    """The texts of one cause. `short` fits the narrowest column; `words` are for the job page."""
 
     short: str
     words: str
@@ -18,21 +19,23 @@ class Ending:
 
 
 ENDINGS: dict[EndedBy, Ending] = {
-    EndedBy.ORDER: Ending("", "ended in good order", Tone.DIM),
-    EndedBy.CRASH: Ending("✗ crashed", "its entry function raised"),
-    EndedBy.LOADING: Ending("✗ not ready", "the file or prewarm failed in its process"),
-    EndedBy.INIT_TIMEOUT: Ending("✗ time-out", "its process took too long to become ready"),
-    EndedBy.EXIT: Ending("", "its process ended by itself"),
-    EndedBy.SIGNAL: Ending("", "its process was ended by a signal"),
-    EndedBy.OUT_OF_MEMORY: Ending("✗ OOM kill", "the kernel killed its process: out of memory"),
-    EndedBy.MEMORY_LIMIT: Ending("✗ limit", "it was over jobMemoryLimitMB"),
-    EndedBy.UNRESPONSIVE: Ending("✗ hung", "its process did not respond and was killed"),
-    EndedBy.KILLED: Ending("■ killed", "everything was ended at once", Tone.DIM),
-    EndedBy.NO_PROCESS: Ending("✗ no start", "there was no process for it"),
-    EndedBy.SERVER: Ending("■ by server", "the server ended it", Tone.DIM),
-    EndedBy.INTERNAL_ERROR: Ending("✗ internal", "an internal error of agent-tui ended it"),
+    EndedBy.ORDER: Ending("", "gracefully", Tone.DIM),
+    EndedBy.CRASH: Ending("✗ crashed", "entry function raised"),
+    EndedBy.LOADING: Ending("✗ not ready", "the agent file or prewarm failed in the process"),
+    EndedBy.INIT_TIMEOUT: Ending("✗ timeout", "process not ready within initializeProcessTimeout"),
+    EndedBy.EXIT: Ending("", "process exited"),
+    EndedBy.SIGNAL: Ending("", "process killed"),
+    EndedBy.OUT_OF_MEMORY: Ending("✗ OOM kill", "out of memory: the kernel killed the process"),
+    EndedBy.MEMORY_LIMIT: Ending("✗ limit", "process exceeded jobMemoryLimitMB"),
+    EndedBy.UNRESPONSIVE: Ending("✗ hung", "process not responding, killed"),
+    EndedBy.KILLED: Ending("■ killed", "forced stop of agent-tui", Tone.DIM),
+    EndedBy.NO_PROCESS: Ending("✗ no start", "no process for the job"),
+    EndedBy.SERVER: Ending("■ by server", "by the server", Tone.DIM),
+    EndedBy.INTERNAL_ERROR: Ending("✗ internal", "internal error in agent-tui"),
 }
-"""Those with nothing short are told by their exit code or signal, or by how the job went."""
+"""Without a `short` text, the exit code, the signal, or the job's status is shown."""
+
+_EXCEPTION = re.compile(r"(?:Uncaught )?([A-Za-z_][\w.]{0,80})(?::|$)")
 
 _PHASES = {
     JobPhase.OFFERED: Span("◌ offered", Tone.WARN),
@@ -52,8 +55,9 @@ _STATUSES = {
 
 
 def process_ended(process: ProcessView, job: JobView | None) -> Span:
-    """How a process ended, by what killed it, else by its exit code, else by how its job went."""
-    for by in (process.ended_by, job.ended_by if job is not None and _is_its_last(job, process) else None):
+    """Return how a process ended: by its cause, or else its exit code or signal, or else its job's status."""
+    # A restarted job's end is not that of the processes it ran in before.
+    for by in (process.ended_by, job.ended_by if job is not None and job.process_id == process.id else None):
         if by is not None and ENDINGS[by].short:
             return Span(ENDINGS[by].short, ENDINGS[by].tone)
     if process.signal:
@@ -70,7 +74,7 @@ def process_ended(process: ProcessView, job: JobView | None) -> Span:
 
 
 def job_standing(job: JobView) -> Span:
-    """How a job stands or how it ended, short."""
+    """Return a job's phase or how it ended, short."""
     if job.status is None:
         return _PHASES.get(job.phase, Span("✗ failed", Tone.BAD))
     by = job.ended_by
@@ -84,11 +88,15 @@ def job_standing(job: JobView) -> Span:
 
 
 def job_ended(job: JobView) -> str:
-    """What ended a job, its exit code and signal with it; empty while it is not over."""
+    """Return what ended a job, with the exception, signal, or exit code; empty while it is live."""
     if job.phase in LIVE_PHASES or job.ended_by is None:
         return ""
     facts = [ENDINGS[job.ended_by].words]
-    if job.signal:
+    if job.ended_by is EndedBy.CRASH and (name := exception_name(job.traceback)):
+        facts = [f"{facts[0]} {name}"]
+    if job.ended_by is EndedBy.SIGNAL and job.signal:
+        facts = [f"{facts[0]} by {signal_name(job.signal)}"]
+    elif job.signal:
         facts.append(signal_name(job.signal))
     elif job.exit_code is not None:
         facts.append(f"exit code {job.exit_code}")
@@ -96,13 +104,16 @@ def job_ended(job: JobView) -> str:
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL`, or the number for a signal without a name."""
+    """Return a signal's name, `SIGKILL`, or `signal 99` if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def _is_its_last(job: JobView, process: ProcessView) -> bool:
-    """A restarted job's end says nothing of the processes that it left."""
-    return job.process_id == process.id
+def exception_name(traceback: str) -> str:
+    """Return the exception's name from a traceback of Python (last line) or Node (first line), or ''."""
+    lines = traceback.strip().split("\n")
+    line = lines[-1] if traceback.lstrip().startswith("Traceback") else lines[0]
+    found = _EXCEPTION.match(line)
+    return found[1].rpartition(".")[2] if found else ""

@@ -1,4 +1,4 @@
-"""The two lines on top: which code, registered where, and what it does and costs."""
+"""The two header lines: code, registration, server; then load, jobs, latency, and memory."""
 
 import math
 from collections import deque
@@ -21,11 +21,12 @@ from agent_tui.tui.widgets.text import (
     Span,
     Tone,
     clip,
+    counted,
+    duration,
     fit,
     joined,
     megabytes,
     milliseconds,
-    minutes,
     one_line,
     part,
     percentile,
@@ -34,19 +35,19 @@ from agent_tui.tui.widgets.text import (
 )
 
 RECENT_JOBS = 100
-"""How many of the last jobs the latencies are taken from."""
+"""The number of recent jobs that the latencies are computed from."""
 
 SAMPLE_S = 2.0
 SAMPLES = 8
 BARS = "▁▂▃▄▅▆▇█"
 SEEN_FAILURES = 2
-"""A first failed start is retried at once."""
+"""Failed starts before the header shows it; the first one is retried at once."""
 
 ONLINE = frozenset({Registration.REGISTERED, Registration.SUSPECT})
 
 
 class LoadHistory:
-    """The measured load as it was every `SAMPLE_S` seconds while registered, the last `SAMPLES` of them."""
+    """The last `SAMPLES` values of the measured load, one every `SAMPLE_S` seconds while registered."""
 
     def __init__(self) -> None:
         self._samples: deque[float] = deque(maxlen=SAMPLES)
@@ -57,7 +58,7 @@ class LoadHistory:
         return tuple(self._samples)
 
     def sample(self, worker: WorkerView, now: float) -> None:
-        """Takes a sample if one is due. Before the first measurement there is nothing to sample."""
+        """Take a sample if one is due, from the first measurement on."""
         measured = self._samples or worker.measured_load > 0
         if worker.state in ONLINE and measured and abs(now - self._sampled_at) >= SAMPLE_S:
             self._samples.append(worker.measured_load)
@@ -65,22 +66,22 @@ class LoadHistory:
 
 
 def bars(samples: tuple[float, ...], top: float) -> str:
-    """Samples as bars; `top` (the threshold, or 1 where there is none) is a full one."""
+    """Return samples as bars; `top` (the threshold, or 1 if there is none) is a full bar."""
     full = top if 0 < top < math.inf else 1.0
     return "".join(BARS[min(int(max(value, 0.0) / full * len(BARS)), len(BARS) - 1)] for value in samples)
 
 
 def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
-    """Which code: file, generation, runtime, the agent's name."""
+    """Return the parts about the code: file, generation, runtime, and agent name."""
     failing = state.starts.failures >= SEEN_FAILURES and state.generation.loading <= state.generation.current
     code = _failing_part(state, now) if failing else _generation_part(state.generation)
     parts = [_file_part(state.agent), code]
     if state.watching.paused:
-        parts.append(part(1, (Span("‖ saves passed over", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
+        parts.append(part(1, (Span("‖ reload paused", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
     if back := state.generation.rolled_back_to:
-        until = Span(": the next save or r loads the disk", Tone.DIM)
-        said = Span(f"↶ rolled back to {back}", Tone.WARN)
-        parts.append(Part(((8, (said, until)), (1, (said,)))))
+        until = Span(" until the next save or r", Tone.DIM)
+        rolled_back = Span(f"↶ rolled back to {back}", Tone.WARN)
+        parts.append(Part(((8, (rolled_back, until)), (1, (rolled_back,)))))
     runtime = " ".join(filter(None, (state.generation.runtime, state.generation.sdk_version)))
     if runtime:
         parts.append(part(6, (Span(one_line(runtime, 40), Tone.DIM),)))
@@ -105,9 +106,9 @@ def _generation_part(generation: GenerationView) -> Part:
     if generation.loading > now:
         change: Line = (Span(f"{generation.loading} "), Span("◌ loading", Tone.WARN))
     elif generation.is_broken and generation.failed == now:
-        return part(4, (Span(f"gen {now} "), Span("✗ does not start", Tone.BAD)))
+        return part(4, (Span(f"gen {now} "), Span("✗ fails to start", Tone.BAD)))
     elif generation.is_broken:
-        change = (Span(f"{generation.failed} "), Span("✗ does not load", Tone.BAD))
+        change = (Span(f"{generation.failed} "), Span("✗ failed to load", Tone.BAD))
     elif now and generation.seconds is not None:
         took = Span(f" {milliseconds(generation.seconds * 1000)}", Tone.DIM)
         return Part(((6, (*current, took)), (3, current)))
@@ -120,18 +121,18 @@ def _generation_part(generation: GenerationView) -> Part:
 def _failing_part(state: AppState, now: float) -> Part:
     number, again = Span(f"gen {state.generation.current} "), state.starts.next_attempt(now)
     why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
-    bad = Span("✗ does not start", Tone.BAD)
+    bad = Span("✗ fails to start", Tone.BAD)
     retrying = Span(f" · {again}", Tone.WARN)
     return Part(((6, (number, bad, retrying, why)), (4, (number, bad, retrying)), (2, (number, bad))))
 
 
 def tuning_parts(running: str) -> tuple[Part, ...]:
-    """The load or sweep that is under way; nothing if none is."""
+    """Return the part about the running load or sweep; empty if there is none."""
     return (part(1, (Span(f"◌ {running}", Tone.WARN),)),) if running else ()
 
 
 def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
-    """Where it stands with the server, and which server that is."""
+    """Return the parts about the registration and the server."""
     standing = _standing(state, now)
     return (standing,) if state.server is None else (standing, _server_part(state.server))
 
@@ -148,7 +149,7 @@ def _standing(state: AppState, now: float) -> Part:
         case Registration.REFUSED:
             return part(0, (Span("✗ refused by the server", Tone.BAD),), (Span("✗ refused", Tone.BAD),))
         case Registration.OFFLINE:
-            return part(0, (Span("✗ offline, not tried again", Tone.BAD),), (Span("✗ offline", Tone.BAD),))
+            return part(0, (Span("✗ offline · r retry", Tone.BAD),), (Span("✗ offline", Tone.BAD),))
         case Registration.CONNECTING if state.generation.current:
             return part(0, (Span("◌ connecting", Tone.WARN),))
     return part(0, (Span("○ not registered yet", Tone.DIM),))
@@ -156,16 +157,21 @@ def _standing(state: AppState, now: float) -> Part:
 
 def _online(worker: WorkerView, now: float) -> Part:
     good = worker.state is Registration.REGISTERED
-    state = Span("● registered", Tone.GOOD) if good else Span("◐ server does not answer", Tone.WARN)
+    state = Span("● registered", Tone.GOOD) if good else Span("◐ server not responding", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
-    up = Span(f" {minutes(now - worker.since)}{again}")
+    up = Span(f" {duration(now - worker.since, whole_minutes=True)}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 
 
-def _backing_off(worker: WorkerView, now: float) -> Part:
+def retrying(worker: WorkerView, now: float) -> str:
+    """Return when the next attempt to register starts: `retrying in 3 s`."""
     left = worker.since + (worker.retry_in_s or 0.0) - now
-    then = Span(f", next try in {math.ceil(left)} s" if left > 0 else ", trying now", Tone.WARN)
+    return f"retrying in {duration(math.ceil(left))}" if left > 0 else "retrying now"
+
+
+def _backing_off(worker: WorkerView, now: float) -> Part:
+    then = Span(f" · {retrying(worker, now)}", Tone.WARN)
     state = Span("○ not registered", Tone.BAD)
     reason = Span(f" ({clip(one_line(worker.reason), 60)})", Tone.DIM)
     return Part(((9, (state, reason, then)), (0, (state, then))))
@@ -185,7 +191,7 @@ def _server_part(server: ServerChosen) -> Part:
 def second_parts(
     state: AppState, now: float, options: ServerOptions, samples: tuple[float, ...]
 ) -> tuple[Part, ...]:
-    """What it does and costs."""
+    """Return the parts of the second line: load, jobs, idle processes, errors, latency, and memory."""
     parts = [_stopping_part(state, now)] if state.stopping and not state.stopped else []
     parts += [
         _load_part(state.worker, options.load_threshold, samples),
@@ -205,13 +211,14 @@ def _figure(name: str, value: str) -> Line:
 
 def _stopping_part(state: AppState, now: float) -> Part:
     jobs = len(state.live_jobs)
-    what = f"{jobs} job{'' if jobs == 1 else 's'} still to end" if jobs else "processes end"
-    limit = f", killed in {max(math.ceil(state.stop_by - now), 0)} s" if 0 < state.stop_by < math.inf else ""
+    what = f"waiting for {counted(jobs, 'job')}" if jobs else "waiting for processes to exit"
+    has_limit = 0 < state.stop_by < math.inf
+    limit = f" · forced stop in {duration(math.ceil(state.stop_by - now))}" if has_limit else ""
     reason = clip(one_line(state.stopping), 30)
     return part(
         0,
-        (Span(f"■ stopping: {reason}, {what}{limit}; q again kills now", Tone.WARN),),
-        (Span(f"■ {what}{limit}; q kills", Tone.WARN),),
+        (Span(f"■ stopping ({reason}): {what}{limit} · q kill now", Tone.WARN),),
+        (Span(f"■ {what}{limit} · q kill now", Tone.WARN),),
         (Span(f"■ {what}{limit}", Tone.WARN),),
     )
 
@@ -265,9 +272,9 @@ def _latency_part(state: AppState) -> Part:
 
 
 def _memory_part(live: tuple[ProcessView, ...]) -> Part:
-    """One total of one measure: of PSS, which can be added up, or of RSS where PSS is known of no process.
+    """Return the total PSS, or the total RSS if no process has a PSS.
 
-    A process whose PSS is not read yet is left out: its RSS counts what it shares with the others once more.
+    Processes without a PSS so far are left out: their RSS would count shared pages twice.
     """
     shares = [p.pss_mb for p in live if p.pss_mb is not None]
     resident = [p.rss_mb for p in live if p.rss_mb is not None]
@@ -283,11 +290,11 @@ _DOT = " · "
 _GAP = "   "
 
 TICK_S = 0.25
-"""While the state stays the same, only its times move on, and those in whole seconds."""
+"""The header's clock: without a new state, only its times change, in whole seconds."""
 
 
 class Header(Widget):
-    """Two lines that give up their least important parts when the screen is narrow."""
+    """The two header lines; on narrow screens they drop their least important parts."""
 
     DEFAULT_CSS = """
     Header {
@@ -311,7 +318,7 @@ class Header(Widget):
         self._second: tuple[Part, ...] = ()
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
-        """Shows the state; `now` is in Unix seconds. Paints only if something reads differently."""
+        """Show the state; `now` is in Unix seconds. Paints only if a text changed."""
         tick = int(now / TICK_S)
         if state is self._state and (tick, options) == self._moment:
             return

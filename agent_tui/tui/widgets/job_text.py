@@ -1,4 +1,4 @@
-"""What the job page and the list of jobs say. Pure functions."""
+"""The texts of the job page and the jobs page. Pure functions."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ from agent_tui.tui.widgets.text import (
     Span,
     Tone,
     clip,
+    counted,
     duration,
     grouped,
     one_line,
@@ -38,7 +39,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("connected", "connected"),
     ("end", "ended"),
 )
-"""Names of the time line and fields of `JobTimes`, in order."""
+"""The rows of the timeline: names, and fields of `JobTimes`."""
 
 _TONES = {
     Role.MARK: Tone.PLAIN,
@@ -48,16 +49,16 @@ _TONES = {
     Role.ERROR: Tone.BAD,
     Role.ERROR_WORD: Tone.BAD,
 }
-"""Of log rows; the rest is dim."""
+"""The tones of log rows; other roles are dim."""
 
 
 def newest_first(state: AppState) -> tuple[JobView, ...]:
-    """All jobs that are known, the last offered on top."""
+    """Return all jobs, the newest offer first."""
     return tuple(sorted(state.jobs.values(), key=lambda job: job.offered, reverse=True))
 
 
 def job_row(job: JobView, now: float, width: int) -> Line:
-    """One job of the list: when, how it stands, room, how long, why."""
+    """Return a row of the jobs page: offer time, status, room, duration, and reason."""
     standing = job_standing(job)
     room = min(max(width // 4, 10), 30)
     started = job.times.entered or job.times.launched
@@ -72,9 +73,9 @@ def job_row(job: JobView, now: float, width: int) -> Line:
 
 
 def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
-    """How the job stands, what ended it, and where it runs."""
+    """Return the job's status, what ended it, and its process."""
     standing = job_standing(job)
-    after = f" after {seconds(job.seconds)}" if job.seconds is not None else ""
+    after = f" · {seconds(job.seconds)}" if job.seconds is not None else ""
     ended = job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
     lines: list[Line] = [
@@ -95,23 +96,23 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
 
 def _process(job: JobView, state: AppState) -> str:
     if job.process_id is None:
-        return "none yet" if job.phase in LIVE_PHASES else "it never had one"
+        return "none yet" if job.phase in LIVE_PHASES else "none"
     facts = [f"{one_line(job.process_id)} pid {job.pid or NONE}", f"generation {job.generation}"]
     if job.warm is not None:
-        facts.append("was warm" if job.warm else "was started for it")
+        facts.append("warm" if job.warm else "cold start")
     if job.restarts:
-        facts.append(f"restarted {job.restarts} ×")
+        facts.append(counted(job.restarts, "restart"))
     if job.phase in LIVE_PHASES and 0 < job.generation < state.generation.current:
         facts.append(f"stale: generation {state.generation.current} is current")
     return ", ".join(facts)
 
 
 def time_line(job: JobView) -> tuple[Line, ...]:
-    """Each step with the time since the dispatch, or the offer, and since the step before."""
-    begun = "dispatch" if job.times.dispatched is not None else "offer"
+    """Return the steps, each with the time since the dispatch (or offer) and since the previous step."""
+    first = "dispatch" if job.times.dispatched is not None else "offer"
     head = (
-        Span("Time line", Tone.STRONG),
-        Span(pad(f"since {begun}", 15, right=True) + pad("step", 11, right=True), Tone.DIM),
+        Span("Timeline", Tone.STRONG),
+        Span(pad(f"since {first}", 16, right=True) + pad("step", 11, right=True), Tone.DIM),
     )
     lines: list[Line] = [head]
     stamps = [(_name(name, job), getattr(job.times, field)) for name, field in _STEPS]
@@ -139,7 +140,7 @@ def _name(name: str, job: JobView) -> str:
 def job_memory(
     job: JobView, state: AppState, now: float, levels: Levels, width: int, height: int = PLOT_HEIGHT
 ) -> tuple[Line, ...]:
-    """The memory of the job's process from its launch to its end."""
+    """Return the memory graph of the job's process, from its launch to its end."""
     times = job.times
     end = times.ended if times.ended is not None else now
     marks = [
@@ -147,31 +148,31 @@ def job_memory(
         for ts, warned in state.breaches
         if warned.job_id == job.id
     ]
-    start = begin_of(times, job.offered)
+    start = start_of(times, job.offered)
     return memory_lines(state.memory_of(job), start, end, levels, width, height, marks=marks)
 
 
-def begin_of(times: JobTimes, otherwise: float) -> float:
-    """When the job got its process."""
+def start_of(times: JobTimes, otherwise: float) -> float:
+    """Return when the job got its process, in Unix seconds; `otherwise` if it has none."""
     return times.launched or times.entered or otherwise
 
 
-def crash_lines(place: Place | None, traceback: str, width: int) -> tuple[Line, ...]:
-    """The failing line in its file, then the whole traceback."""
+def crash_lines(place: Place | None, traceback: str, width: int, agent: str = "") -> tuple[Line, ...]:
+    """Return the failing line with its neighbors, then the whole traceback."""
     if not traceback:
         return ()
-    shown = source_lines(place, width) if place is not None else ()
-    head: Line = (Span("Traceback", Tone.STRONG),)
+    shown = source_lines(place, width, agent) if place is not None else ()
+    head: Line = (Span("Traceback" if 'File "' in traceback else "Stack trace", Tone.STRONG),)
     return (*shown, *(((),) if shown else ()), head, *_plain(traceback))
 
 
 def _plain(text: str) -> tuple[Line, ...]:
-    """Lines of a text from outside, their indentation kept."""
+    """Return outside text as lines, indentation kept."""
     return tuple((Span(f"  {line}"),) for line in sanitise(text).rstrip("\n").split("\n"))
 
 
 def log_lines(lines: Sequence[LogLine], width: int) -> tuple[Line, ...]:
-    """Log lines as the log pane shows them, without the owner: it is always this job."""
+    """Return log lines as in the log pane, without the owner column."""
     layout = Columns(millis=width >= 100, owner=False, aligned=width >= 100)
     return tuple(
         tuple(Span(text, _TONES.get(role, Tone.DIM)) for text, role in row_parts(line, row, layout))
@@ -181,10 +182,10 @@ def log_lines(lines: Sequence[LogLine], width: int) -> tuple[Line, ...]:
 
 
 def log_title(lines: Sequence[LogLine], shown: int) -> Line:
-    """How many lines there are, and how many of them failed or warned."""
+    """Return the heading of the log: how many lines are shown, and how many are warnings or errors."""
     bad = sum(line.level >= LogLevel.WARN for line in lines)
-    more = f"  the last {shown} of {grouped(len(lines))} lines" if len(lines) > shown else ""
-    loud = f"  {bad} warnings and errors" if bad else ""
+    more = f"  last {shown} of {counted(len(lines), 'line')}" if len(lines) > shown else ""
+    loud = f"  {counted(bad, 'warning or error', 'warnings and errors')}" if bad else ""
     return (Span("Log", Tone.STRONG), Span(more, Tone.DIM), Span(loud, Tone.WARN))
 
 
@@ -196,5 +197,5 @@ def _ms(seconds_: float) -> str:
 
 
 def seconds(length: float) -> str:
-    """A job's length: tenths as long as they say something."""
+    """Return a job's duration, with tenths below a minute."""
     return f"{length:.1f} s" if length < 60 else duration(length)

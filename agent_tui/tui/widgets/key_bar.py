@@ -1,4 +1,4 @@
-"""The last line of a screen: the keys that do something now, each with a word."""
+"""The key bar at the bottom of a screen: the enabled keys and their labels."""
 
 from textual import events
 from textual.content import Content
@@ -8,9 +8,9 @@ from textual.widgets import Static
 
 
 class KeyBar(Static, can_focus=False):
-    """Textual's Footer as one line of text: that one mounts a widget for each key at every change of focus.
+    """The footer as one line of text; a click on a key presses it.
 
-    A click on a key presses it.
+    Textual's Footer mounts a widget per key at every change of focus, which is slower.
     """
 
     ALLOW_SELECT = False

@@ -1,4 +1,4 @@
-"""A list of lines to choose from; the cursor stays with its line when others come and go."""
+"""A list of lines whose cursor stays on its line when others are added or removed."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,11 +10,11 @@ from textual.widgets.option_list import Option
 from agent_tui.tui.widgets.text import Line, to_content
 
 Rows = Sequence[tuple[str, Line]]
-"""Keys, each once, and the line of each."""
+"""Unique keys and their lines."""
 
 
 class LineList(OptionList):
-    """Shows rows; what is chosen is known by its key."""
+    """A list of rows, each with a key."""
 
     DEFAULT_CSS = """
     LineList {
@@ -42,21 +42,21 @@ class LineList(OptionList):
 
     @property
     def chosen(self) -> str | None:
-        """The key of the line under the cursor."""
+        """The key of the line under the cursor; None if there is none."""
         at = self.highlighted
         return self._keys[at] if at is not None and at < len(self._keys) else None
 
     def choose(self, key: str) -> None:
-        """Puts the cursor there, if there is such a line."""
+        """Move the cursor to the line with that key, if there is one."""
         if key in self._keys:
             self.highlighted = self._keys.index(key)
 
     def key_at(self, index: int) -> str:
-        """The key of a line by its place."""
+        """Return the key of the line at `index`."""
         return self._keys[index]
 
     def show(self, rows: Rows) -> None:
-        """Shows these rows, the cursor on the same key or else on the first."""
+        """Show these rows; the cursor stays on its key, or moves to the first row."""
         keys, lines = tuple(key for key, _ in rows), tuple(line for _, line in rows)
         if keys == self._keys:
             for at, (line, before) in enumerate(zip(lines, self._rows, strict=True)):

@@ -1,4 +1,4 @@
-"""What the tuning page says of a load: figures for each count of idle processes, and curves. Pure."""
+"""The texts of a test load on the tuning page: a column per idle count, and graphs. Pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -6,17 +6,28 @@ from dataclasses import dataclass
 
 from agent_tui.model.tuning import JobMeasure, Pattern, TestLoad, TestLoadView
 from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, beside, held, plot, round_up
-from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, clip, milliseconds, one_line, pad, stopwatch
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Span,
+    Tone,
+    clip,
+    counted,
+    milliseconds,
+    one_line,
+    pad,
+    stopwatch,
+)
 from agent_tui.tuning.grammar import rate_text
 from agent_tui.tuning.stats import percentile
 
 LABEL = 17
 COLUMN = 12
 BUCKETS = 60
-"""Arrivals are counted in so many pieces of the time, none of them shorter than a second."""
+"""Maximum number of buckets that arrivals are counted in; a bucket is at least one second."""
 
 WIDE = 100
-"""From this width on two pictures stand next to each other."""
+"""From this width on, the two graphs are side by side."""
 
 _MEASURES = (
     "dispatched",
@@ -45,7 +56,7 @@ class Part:
 
 
 def parts(view: TestLoadView) -> tuple[Part, ...]:
-    """One for each value, in order."""
+    """Return one part per value of numIdleProcesses, in order."""
     ends = [*(at for at, _ in view.counts[1:]), math.inf]
     starts = [-math.inf, *ends[:-1]]
     found = []
@@ -56,32 +67,32 @@ def parts(view: TestLoadView) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def whole(view: TestLoadView) -> Part:
-    """All jobs of the load."""
+def total(view: TestLoadView) -> Part:
+    """Return all jobs of the load as one part."""
     made = len(view.measure.arrivals_s) + sum(not job.room for job in view.measure.jobs)
     return Part(view.counts[-1][1], 0.0, made, view.measure.jobs)
 
 
 def load_text(load: TestLoad) -> str:
-    """A load in words."""
+    """Return a load in words."""
+    jobs = counted(load.jobs, "job")
     if load.pattern is Pattern.BURST:
-        return f"{load.jobs} jobs at once, each {load.job_length_s:g} s"
-    rate = rate_text(load.rate, load.end_rate)
-    return f"{load.jobs} jobs, {load.pattern} {rate}, each {load.job_length_s:g} s"
+        return f"{jobs} at once, each {load.job_length_s:g} s"
+    return f"{jobs}, {load.pattern} {rate_text(load.rate, load.end_rate)}, each {load.job_length_s:g} s"
 
 
 def lines(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
-    """All of it; the pictures take what `height` leaves, but never less than is readable."""
+    """Return the whole text; the graphs get the rest of `height`, within readable bounds."""
     top = (*_head(view), (), *figures(view, width), ())
-    return (*top, *pictures(view, width, min(max(height - len(top) - 1, 8), 18)))
+    return (*top, *graphs(view, width, min(max(height - len(top) - 1, 8), 18)))
 
 
 def _head(view: TestLoadView) -> tuple[Line, ...]:
-    made, of = whole(view).dispatched, view.measure.load.jobs
+    made, of = total(view).dispatched, view.measure.load.jobs
     if view.running:
         state = Span(f"◌ {stopwatch(view.elapsed_s)} ", Tone.WARN)
     else:
-        state = Span("■ ended " if view.ended else "✓ over ", Tone.WARN if view.ended else Tone.GOOD)
+        state = Span("■ ended early  " if view.ended else "✓ done  ", Tone.WARN if view.ended else Tone.GOOD)
     first = (
         state,
         Span(f"{made}/{of} dispatched", Tone.STRONG),
@@ -91,7 +102,7 @@ def _head(view: TestLoadView) -> tuple[Line, ...]:
 
 
 def figures(view: TestLoadView, width: int) -> tuple[Line, ...]:
-    """A column for each value of numIdleProcesses, the newest last; the first ones give way to the room."""
+    """Return a column per value of numIdleProcesses, newest last; drops the oldest if they do not fit."""
     columns = parts(view)
     room = max((width - LABEL) // COLUMN - 1, 1)
     shown = columns[-room:]
@@ -100,8 +111,8 @@ def figures(view: TestLoadView, width: int) -> tuple[Line, ...]:
     ]
     cells = [_cells(each) for each in shown]
     if len(columns) > 1:
-        heads.append("together")
-        cells.append(_cells(whole(view)))
+        heads.append("total")
+        cells.append(_cells(total(view)))
     table: list[Line] = [
         (Span(pad("", LABEL)), *(Span(pad(head, COLUMN, right=True), Tone.STRONG) for head in heads))
     ]
@@ -137,16 +148,16 @@ def _ms(value: float | None) -> str:
     return milliseconds(value) if math.isfinite(value) else "lost"
 
 
-def pictures(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
-    """Idle processes against arrivals, and beside it or below each job's latency."""
+def graphs(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
+    """Return two graphs, side by side if they fit: idle processes and arrivals, and the jobs' latencies."""
     if width < WIDE:
-        return (*pool_picture(view, width, height), *latency_picture(view, width, height))
+        return (*pool_graph(view, width, height), *latency_graph(view, width, height))
     half = (width - 3) // 2
-    return beside(pool_picture(view, half, height), latency_picture(view, half, height), half, 3)
+    return beside(pool_graph(view, half, height), latency_graph(view, half, height), half, 3)
 
 
-def pool_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
-    """How many processes wait idle, and how many jobs arrive."""
+def pool_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
+    """Return the graph of idle processes and arriving jobs over time."""
     x = _time_axis(view)
     idle = held(view.measure.idle, view.elapsed_s)
     size, arrived = arrivals(view)
@@ -154,7 +165,7 @@ def pool_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...
     legend = (
         Span("idle processes", Tone.GOOD),
         Span(" · "),
-        Span(f"jobs arriving in {size:g} s", Tone.WARN),
+        Span(f"jobs arriving per {'second' if size == 1 else f'{size:g} s'}", Tone.WARN),
         Span("  ▲ count changed" if len(view.counts) > 1 else "", Tone.DIM),
     )
     drawn = plot(
@@ -169,7 +180,7 @@ def pool_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...
 
 
 def arrivals(view: TestLoadView) -> tuple[float, tuple[Point, ...]]:
-    """Seconds of a piece of time, and how many jobs arrived in each as a curve of steps."""
+    """Return the bucket size in seconds, and the number of arrivals per bucket as steps of a curve."""
     size = max(math.ceil(view.elapsed_s / BUCKETS), 1.0)
     counts = [0] * (int(view.elapsed_s / size) + 1)
     for at in view.measure.arrivals_s:
@@ -178,8 +189,8 @@ def arrivals(view: TestLoadView) -> tuple[float, tuple[Point, ...]]:
     return size, held(steps, view.elapsed_s)
 
 
-def latency_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
-    """When each job was dispatched, and how long after that it entered."""
+def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
+    """Return the graph of each job's latency, in ms, at its dispatch time."""
     entered = [job for job in view.measure.jobs if not job.lost]
     warm = [(job.at_s, job.latency_ms) for job in entered if job.warm]
     cold = [(job.at_s, job.latency_ms) for job in entered if not job.warm]
@@ -203,12 +214,12 @@ def latency_picture(view: TestLoadView, width: int, height: int) -> tuple[Line, 
 
 
 def _stems(points: Sequence[Point]) -> tuple[Point, ...]:
-    """A line up to each point and down again, all of them one curve: there may be thousands."""
+    """Return one curve with a vertical line at each point; one curve, because there may be thousands."""
     return tuple(each for at, value in points for each in ((at, 0.0), (at, value), (at, 0.0)))
 
 
 def plain(value: float) -> str:
-    """A number on an axis."""
+    """Return a number for an axis."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -217,7 +228,7 @@ def _time_axis(view: TestLoadView) -> Axis:
 
 
 def cut(line: Sequence[Span], width: int) -> Line:
-    """The line in at most that many cells."""
+    """Cut the line to at most `width` cells."""
     left, spans = width, []
     for span in line:
         text = clip(span.text, left)

@@ -1,4 +1,4 @@
-"""The list of loads on the generations page, and what it says of each: steps, facts, changes and failure."""
+"""The list of loads on the generations page, and the texts about one load: facts, steps, diff, error."""
 
 import re
 from collections.abc import Iterator
@@ -23,18 +23,24 @@ from agent_tui.tui.widgets.text import (
     Line,
     Span,
     Tone,
-    megabytes,
+    counted,
+    fact,
+    grouped,
     milliseconds,
     one_line,
     pad,
+    shown_path,
     stopwatch,
     to_contents,
 )
 
+INDENT = 11
+"""Cells before a fact's value."""
+
 FILES_SHOWN = 6
 JOBS_SHOWN = 3
 BAR = 20
-"""Cells of the longest step's bar."""
+"""Width of the longest step's bar, in cells."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -51,21 +57,21 @@ STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row: a load that is over, or (without `record`) the one that is under way."""
+    """A row of the list: a finished load, or without `record` the running one."""
 
     number: int
     record: LoadRecord | None
     overtook: tuple[int, ...] = ()
-    """Loads that a later save ended before they were over; this is the one that it led to."""
+    """The numbers of earlier loads that were cancelled by the save that started this one."""
 
     @property
     def key(self) -> tuple[int, bool | None]:
-        """What tells it from others: a generation that is given up later has two rows."""
+        """A unique key; a generation that failed after it had loaded has two rows."""
         return self.number, None if self.record is None else self.record.good
 
 
 def entries(state: AppState) -> tuple[Entry, ...]:
-    """Newest first. A load that was overtaken has no row, and is told where it went."""
+    """Return the rows, newest first. A cancelled load has no row; the next one lists it in `overtook`."""
     found: list[Entry] = []
     last = 0 if len(state.loads) < LOADS else state.loads[0].number
     for record in state.loads:
@@ -77,7 +83,7 @@ def entries(state: AppState) -> tuple[Entry, ...]:
 
 
 def short(path: str, state: AppState) -> str:
-    """A file as seen from the agent's folder, others by folder and name; words stay as they are."""
+    """Return a path relative to the agent's folder, or its last folder and name; other text unchanged."""
     if "/" not in path:
         return path
     file, folder = PurePath(path), PurePath(state.agent).parent
@@ -88,7 +94,7 @@ def short(path: str, state: AppState) -> str:
 
 
 def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
-    """One load in exactly `width` cells."""
+    """Return a load in exactly `width` cells."""
     record = entry.record
     mark, _ = _standing(entry, state)
     method = "loading" if record is None else record.start_method if record.good else "failed"
@@ -97,8 +103,8 @@ def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
     jobs = len(_jobs(state, entry.number)) if record is not None and record.good else 0
     at = "" if record is None else clock(record.ts, millis=False)
     head = f"{entry.number:>4}  {at:<8}  "
-    on_it = f"{jobs} job{'' if jobs == 1 else 's'}" if jobs else ""
-    tail = f"  {took:>7}  {method:<8}  {on_it:<7}"
+    running = counted(jobs, "job") if jobs else ""
+    tail = f"  {took:>7}  {method:<8}  {running:<7}"
     tone = Tone.STRONG if selected else Tone.PLAIN
     return (
         Span("▸ " if selected else "  ", tone),
@@ -112,50 +118,57 @@ def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
 def _standing(entry: Entry, state: AppState) -> tuple[Span, str]:
     record = entry.record
     if record is None:
-        return Span("◌", Tone.WARN), "loading"
+        return Span("◌", Tone.WARN), "is loading"
     if not record.good:
         broken = any(each.good and each.number == record.number for each in state.loads)
-        return Span("✗", Tone.BAD), "does not start" if broken else "does not load"
+        return Span("✗", Tone.BAD), "fails to start" if broken else "failed to load"
     if record.number == state.generation.current:
-        return Span("●", Tone.GOOD), "serves"
-    return Span("✓", Tone.GOOD), "was ready"
+        return Span("●", Tone.GOOD), "is current"
+    return Span("✓", Tone.GOOD), "was replaced"
 
 
-# -- what is known of one ---------------------------------------------------------------------------------
+# -- facts ------------------------------------------------------------------------------------------------
+
+Fact = tuple[str, str, Tone]
+"""A label, its value, and its tone."""
 
 
-def fact_lines(entry: Entry, state: AppState, now: float) -> tuple[Line, ...]:
-    """What is so of one load, but for the times of its steps."""
+def fact_lines(entry: Entry, state: AppState, now: float, width: int = 0) -> tuple[Line, ...]:
+    """Return the facts about a load, without its steps. Width 0 does not wrap."""
     record = entry.record
     mark, what = _standing(entry, state)
+    took = ""
+    if record is not None and record.seconds is not None:
+        took = f" · took {milliseconds(record.seconds * 1000)}"
+    head = (mark, Span(f" generation {entry.number}", Tone.STRONG), Span(f" {what}{took}"))
+    facts = _facts(entry, state, now)
+    return (head, *(line for name, value, tone in facts for line in fact(name, value, INDENT, width, tone)))
+
+
+def _facts(entry: Entry, state: AppState, now: float) -> Iterator[Fact]:
+    record = entry.record
+    cause = state.generation.loading_cause if record is None else record.cause
+    yield "cause", _cause(cause, state), Tone.PLAIN
+    if record is not None and record.rolled_back_to:
+        yield _rolled_back(record, state)
+    if record is not None and record.changed and record.changed != (record.cause,):
+        yield "changed", _files(record.changed, state), Tone.PLAIN
+    if entry.overtook:
+        first, *rest = entry.overtook
+        which = f"{first} to {rest[-1]}" if rest else f"{first}"
+        yield "skipped", f"{which}: saved again while loading", Tone.PLAIN
     if record is None:
-        head: Line = (mark, Span(f" generation {entry.number}", Tone.STRONG), Span(" is loading"))
-        return head, _fact("cause", _words(state.generation.loading_cause, state)), *_overtook(entry)
-    took = "" if record.seconds is None else f", {milliseconds(record.seconds * 1000)} after the save"
-    lines = [
-        (mark, Span(f" generation {record.number}", Tone.STRONG), Span(f" {what}{took}")),
-        _fact("cause", _words(record.cause, state)),
-    ]
-    if record.rolled_back_to:
-        lines.append(_rolled_back(record, state))
-    if record.changed and record.changed != (record.cause,):
-        lines.append(_fact("changed", _files(record.changed, state)))
-    lines += _overtook(entry)
+        return
     if record.good:
-        lines.append(_fact("start", f"{record.start_method}: {record.start_reason}"))
+        yield "start", f"{record.start_method}: {record.start_reason}", Tone.PLAIN
     if processes := [each for each in state.live_processes if each.generation == record.number]:
-        lines.append(_fact("memory", memory(processes)))
+        yield "memory", memory(processes), Tone.PLAIN
     if record.good and (jobs := _jobs(state, record.number)):
-        lines += _job_lines(jobs, now)
-    return tuple(lines)
+        yield from _job_facts(jobs, now)
 
 
-def _fact(name: str, value: str, tone: Tone = Tone.PLAIN) -> Line:
-    return Span(f"  {name:<9}", Tone.DIM), Span(one_line(value), tone)
-
-
-def _words(cause: str, state: AppState) -> str:
-    return f"{short(cause, state)} was saved" if "/" in cause else cause
+def _cause(cause: str, state: AppState) -> str:
+    return f"{short(cause, state)} saved" if "/" in cause else cause
 
 
 def _files(paths: tuple[str, ...], state: AppState) -> str:
@@ -164,27 +177,20 @@ def _files(paths: tuple[str, ...], state: AppState) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _rolled_back(record: LoadRecord, state: AppState) -> Line:
+def _rolled_back(record: LoadRecord, state: AppState) -> Fact:
+    same = f"same as generation {record.rolled_back_to}"
     if record.number != state.generation.current:
-        return _fact("code", f"that of generation {record.rolled_back_to}")
-    return _fact("code", f"that of generation {record.rolled_back_to}, not what is on disk", Tone.WARN)
-
-
-def _overtook(entry: Entry) -> tuple[Line, ...]:
-    if not entry.overtook:
-        return ()
-    first, *rest = entry.overtook
-    which = f"{first} to {rest[-1]}" if rest else f"{first}"
-    return (_fact("overtook", f"{which}, saved again while loading"),)
+        return "code", same, Tone.PLAIN
+    return "code", f"{same}, not the files on disk", Tone.WARN
 
 
 def memory(processes: list[ProcessView]) -> str:
-    """The sum over processes of what can be added up (PSS), or else of USS or RSS, and how many they are."""
-    count = f"{len(processes)} process{'' if len(processes) == 1 else 'es'}"
+    """Return the total PSS of the processes, or else their USS or RSS, and how many they are."""
+    count = counted(len(processes), "process", "processes")
     for name in ("pss", "uss", "rss"):
         sizes = [getattr(each, f"{name}_mb") for each in processes]
         if all(size is not None for size in sizes):
-            return f"{megabytes(sum(sizes))} {name} in {count}{_doing(processes)}"
+            return f"{grouped(sum(sizes))} MB {name} in {count}{_doing(processes)}"
     return f"not measured yet: {count}{_doing(processes)}"
 
 
@@ -202,21 +208,21 @@ def _jobs(state: AppState, number: int) -> list[JobView]:
     return [job for job in state.live_jobs if job.generation == number]
 
 
-def _job_lines(jobs: list[JobView], now: float) -> list[Line]:
+def _job_facts(jobs: list[JobView], now: float) -> list[Fact]:
     shown = [
         f"{one_line(job.id)} in {one_line(job.room)}, {stopwatch(now - job.offered)}"
         for job in jobs[:JOBS_SHOWN]
     ]
     if len(jobs) > JOBS_SHOWN:
         shown[-1] += f", and {len(jobs) - JOBS_SHOWN} more"
-    return [_fact("jobs" if number == 0 else "", text) for number, text in enumerate(shown)]
+    return [("jobs" if number == 0 else "", text, Tone.PLAIN) for number, text in enumerate(shown)]
 
 
 # -- steps ------------------------------------------------------------------------------------------------
 
 
 def step_lines(record: LoadRecord, columns: int = 1) -> tuple[Line, ...]:
-    """A bar for each step that there was, so many beside each other; the longest one's is whole."""
+    """Return the steps with bars, `columns` per row; the longest step has a full bar."""
     taken = record.steps.measured
     most = max((ms for _, ms in taken), default=0.0) or 1.0
     width = BAR if columns == 1 else BAR // 5
@@ -234,7 +240,7 @@ def _step(name: str, ms: float, share: float, width: int) -> Line:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar as long as a share (0…1) of `width` cells; what is not nothing is to be seen."""
+    """Return a bar for a share (0…1) of `width` cells; a share above 0 is always visible."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     whole, rest = divmod(max(eighths, 1 if share > 0 else 0), 8)
     return "█" * whole + (EIGHTHS[rest] if rest else "")
@@ -242,23 +248,23 @@ def bar(share: float, width: int) -> str:
 
 TRACE_LINES = 60
 LONGEST = 2_000
-"""Characters of one line that are shown."""
+"""Maximum characters of a shown line."""
 
 NOWHERE = "/dev/null"
 IMPORTS = 'File "<frozen importlib.'
-"""Frames of Python's own import system say nothing to anybody."""
+"""Frames of Python's import system, which are left out."""
 
 
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _TONES = {"+": Tone.GOOD, "-": Tone.GONE, "@": Tone.DIM, "f": Tone.STRONG, "=": Tone.WARN, " ": Tone.PLAIN}
 
 Marked = tuple[str, str, int]
-"""What a line of a diff is (`+`, `-`, ` `, `@` a place, `f` a file's name, `=` a remark), its text, and the
-line of the new file that it stands at."""
+"""A diff line's kind (`+`, `-`, ` `, `@` hunk, `f` file name, `=` remark), its text, and its line in the new
+file."""
 
 
 def marked(diff: str) -> Iterator[Marked]:
-    """The lines of a diff by what they are: a removed `-- x` is no file's name."""
+    """Classify the lines of a diff. Hunk lengths decide, so a removed line `-- x` is not a file name."""
     old = new = at = 0
     for line in diff.split("\n"):
         if (old > 0 or new > 0) and line[:1] in ("+", "-", " "):
@@ -277,7 +283,7 @@ def marked(diff: str) -> Iterator[Marked]:
 
 
 def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
-    """A diff with a blank line before each file; its first line sums it up."""
+    """Return a diff with a blank line before each file; its first line is a summary."""
     lines: list[Line] = []
     for kind, text, _ in marked(diff):
         if kind == "f" and text.startswith("--- "):
@@ -288,7 +294,7 @@ def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """A line in as many rows as it takes; those after the first begin with its sign, and a mark."""
+    """Return a line as rows of at most `width` cells; further rows start with its sign and an ellipsis."""
     clean = sanitise(text, LONGEST).replace("\n", " ")
     sign = clean[:1] if clean[:1] in ("+", "-") else " "
     first, *rest = chop_cells(clean, max(width, 8)) or [""]
@@ -297,7 +303,7 @@ def folded(text: str, width: int) -> list[str]:
 
 
 def first_change(diff: str) -> tuple[str, int] | None:
-    """The first file that was changed and is still there, and the line of its first change."""
+    """Return the first changed file that still exists, and its first changed line; None if there is none."""
     name = ""
     for kind, text, at in marked(diff):
         if kind == "f" and text.startswith("+++ "):
@@ -307,11 +313,12 @@ def first_change(diff: str) -> tuple[str, int] | None:
     return None
 
 
-def failure_lines(record: LoadRecord, width: int) -> tuple[Line, ...]:
-    """Why it failed, where, the line that did, and the traceback."""
+def failure_lines(record: LoadRecord, state: AppState, width: int) -> tuple[Line, ...]:
+    """Return a failed load's error, place, failing line, and traceback."""
     lines: list[Line] = [(Span(one_line(record.error), Tone.BAD),)]
     if record.file:
-        place = f"{record.file}:{record.line}" if record.line else record.file
+        file = shown_path(record.file, state.agent)
+        place = f"{file}:{record.line}" if record.line else file
         lines.append((Span("at ", Tone.DIM), Span(one_line(place))))
     if source := failing_line(record):
         lines.append((Span("   ", Tone.DIM), Span(one_line(source), Tone.STRONG)))
@@ -319,13 +326,13 @@ def failure_lines(record: LoadRecord, width: int) -> tuple[Line, ...]:
     if trace:
         lines.append(())
     if (more := len(trace) - TRACE_LINES) > 0:
-        lines.append((Span(f"… {more} lines before", Tone.DIM),))
+        lines.append((Span(f"… {counted(more, 'earlier line')}", Tone.DIM),))
     lines += ((Span(row),) for each in trace[-TRACE_LINES:] for row in folded(each, width))
     return tuple(lines)
 
 
 def failing_line(record: LoadRecord) -> str:
-    """The text of the line that failed, as the traceback has it; empty if it has none."""
+    """Return the failing line as the traceback quotes it; empty if it does not."""
     lines = record.traceback.split("\n")
     at = f'File "{record.file}", line {record.line}'
     for number in range(len(lines) - 2, -1, -1):
@@ -335,11 +342,11 @@ def failing_line(record: LoadRecord) -> str:
     return ""
 
 
-EMPTY: Line = (Span("nothing has been loaded yet", Tone.DIM),)
+EMPTY: Line = (Span("no load yet: each load of the agent file appears here", Tone.DIM),)
 
 
 class LoadList(VerticalScroll):
-    """Rows that ↑ and ↓ go over, newest first."""
+    """The list of loads, newest first; ↑ and ↓ select one."""
 
     DEFAULT_CSS = """
     LoadList {
@@ -355,7 +362,7 @@ class LoadList(VerticalScroll):
     ]
 
     class Selected(Message):
-        """Another load is the selected one."""
+        """The user selected another load."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -376,7 +383,7 @@ class LoadList(VerticalScroll):
         return self._entries[self._index] if self._entries else None
 
     def show(self, state: AppState) -> None:
-        """Takes the state. Whoever looks at the newest load goes on to the next one with it."""
+        """Show the state. If the newest load is selected, the selection moves to each newer one."""
         before = self.selected
         self._state, self._entries = state, entries(state)
         if before is not None and self._index > 0:
@@ -385,11 +392,11 @@ class LoadList(VerticalScroll):
         self._paint()
 
     def select_newest(self) -> None:
-        """Goes to the first row, and stays with the newest from there on."""
+        """Select the newest load, and each newer one from now on."""
         self._select(0)
 
     def action_select(self, by: int) -> None:
-        """Selects the row so many below."""
+        """Move the selection by that many rows."""
         self._select(self._index + by)
 
     def on_click(self, event: Click) -> None:

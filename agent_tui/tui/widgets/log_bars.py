@@ -1,4 +1,4 @@
-"""The bars of the log pane: the title line above the lines, and fields below them."""
+"""The bars of the log pane: the title above the lines, and the prompts below them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +20,7 @@ from agent_tui.tui.widgets.text import one_line
 
 
 class LogTitle(Widget):
-    """One line: level, owner, find, what was dropped, whether the end is followed. Its parts take clicks."""
+    """The title line: level, filters, search, dropped lines, follow mode. Its parts are clickable."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log-title--{role}" for role in TITLE_ROLES}
     DEFAULT_CSS = """
@@ -38,7 +38,7 @@ class LogTitle(Widget):
 
     @dataclass
     class Clicked(Message):
-        """A part of the title was clicked."""
+        """The user clicked a part of the title."""
 
         name: str
 
@@ -75,35 +75,35 @@ class LogTitle(Widget):
 
 
 class PromptInput(Input):
-    """A field in a bar of its own; leaves the list keys to the lines."""
+    """The input of a prompt; list keys go to the log lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]
 
     class Left(Message):
-        """Escape was pressed."""
+        """The user pressed Escape."""
 
     def action_leave(self) -> None:
         self.post_message(self.Left())
 
 
 class FindInput(PromptInput):
-    """The text to find."""
+    """The input for the text to find."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "go(-1)", "Found before", show=False),
-        Binding("down", "go(1)", "Found next", show=False),
-        Binding("ctrl+o", "only", "Only found lines", show=False),
+        Binding("up", "go(-1)", "Previous match", show=False),
+        Binding("down", "go(1)", "Next match", show=False),
+        Binding("ctrl+o", "only", "Only matches", show=False),
         Binding("ctrl+r", "regex", "Regular expression", show=False),
     ]
 
     @dataclass
     class Go(Message):
-        """To the next (1) or the last (-1) found line."""
+        """Go to the next (1) or previous (-1) match."""
 
         step: int
 
     class OnlyToggled(Message):
-        """Only found lines, or all."""
+        """The user toggled between matching lines and all lines."""
 
     def action_go(self, step: int) -> None:
         self.post_message(self.Go(step))
@@ -112,14 +112,14 @@ class FindInput(PromptInput):
         self.post_message(self.OnlyToggled())
 
     def action_regex(self) -> None:
-        """A regular expression, or a text again."""
+        """Switch between a regular expression and plain text."""
         before, at = len(self.value), self.cursor_position
         self.value = toggled(self.value)
         self.cursor_position = max(at + len(self.value) - before, 0)
 
 
 class LogPrompt(Horizontal):
-    """A word, a field, and what can be done or what was wrong."""
+    """A prompt: a label, an input, and help or an error."""
 
     DEFAULT_CSS = """
     LogPrompt {
@@ -140,20 +140,20 @@ class LogPrompt(Horizontal):
         super().__init__(id=id)
         self.field = field
         self._word, self._help = word, help
-        self._told = Static(help, classes="prompt-help", markup=False)
+        self._note = Static(help, classes="prompt-help", markup=False)
         self._before: Widget | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(f" {self._word} ", classes="prompt-word", markup=False)
         yield self.field
-        yield self._told
+        yield self._note
 
     @property
     def is_open(self) -> bool:
         return self.has_class("-open")
 
     def open(self) -> None:
-        """Shows the bar; keys go to its field."""
+        """Show the prompt and focus its input."""
         if not self.is_open:
             self._before = self.screen.focused
         self.say("")
@@ -161,7 +161,7 @@ class LogPrompt(Horizontal):
         self.field.focus()
 
     def close(self, then: Widget, *, back: bool = False) -> None:
-        """Takes the bar away. Keys go to that widget if they came here, `back` to where they went before."""
+        """Hide the prompt. If it has the focus, focus `then`, or with `back` the widget focused before."""
         focused, before = self.field.has_focus, self._before
         self.remove_class("-open")
         self.say("")
@@ -169,6 +169,6 @@ class LogPrompt(Horizontal):
             (before if back and before is not None and before.is_attached else then).focus()
 
     def say(self, wrong: str) -> None:
-        """What is wrong, in one line; empty shows the help again."""
+        """Show an error in one line; an empty text shows the help again."""
         self.set_class(bool(wrong), "-failed")
-        self._told.update(Content(one_line(wrong, 200) or self._help))
+        self._note.update(Content(one_line(wrong, 200) or self._help))

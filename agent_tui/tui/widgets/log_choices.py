@@ -1,4 +1,4 @@
-"""What the log pane's lines are narrowed to, and what it can be narrowed to."""
+"""The log pane's filters: the selected ones, and the available choices."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from agent_tui.tui.widgets.text import clip, one_line
 LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR, LogLevel.FATAL)
 
 LEVEL, OWNER, GENERATION = "level:", "owner:", "generation:"
-"""What the names of filters begin with."""
+"""Prefixes of filter names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a view is narrowed to; nothing chosen of a kind means all of it."""
+    """The selected filters; an empty kind shows everything."""
 
     level: LogLevel | None = None
-    """From this level on, where that is higher than the option."""
+    """The lowest level shown; applies if it is above the option logLevel."""
     owners: frozenset[str] = frozenset()
     generations: frozenset[int] = frozenset()
 
 
 def chips(chosen: Chosen, state: AppState | None) -> tuple[Chip, ...]:
-    """The filters that are in force."""
+    """Return a chip for each selected filter."""
     level = [] if chosen.level is None else [Chip(f"{LEVEL}{chosen.level.label}", f"{chosen.level.label}+")]
     owners = [Chip(f"{OWNER}{owner}", owner_label(owner, state)) for owner in sorted(chosen.owners)]
     generations = [Chip(f"{GENERATION}{number}", f"gen {number}") for number in sorted(chosen.generations)]
@@ -33,7 +33,7 @@ def chips(chosen: Chosen, state: AppState | None) -> tuple[Chip, ...]:
 
 
 def toggle(chosen: Chosen, name: str) -> Chosen:
-    """The choice with one filter more or, where it was in force, less; a level takes another's place."""
+    """Return the filters with one added, or removed if it was selected; a level replaces another."""
     kind, _, value = name.partition(":")
     if kind + ":" == LEVEL:
         level = LogLevel[value.upper()]
@@ -44,12 +44,12 @@ def toggle(chosen: Chosen, name: str) -> Chosen:
 
 
 def without(chosen: Chosen, name: str) -> Chosen:
-    """The choice with this filter taken away; one that is not in force stays so."""
+    """Return the filters without this one."""
     return toggle(chosen, name) if name in {chip.name for chip in chips(chosen, None)} else chosen
 
 
 def choices(state: AppState, chosen: Chosen) -> Iterator[tuple[str, tuple[Chip, ...]]]:
-    """What can be chosen, by heading: what is known and what is chosen already."""
+    """Yield headings with their choices: known jobs, processes, and generations, and selected ones."""
     jobs = [job for job in reversed(list(state.jobs.values())) if job.process_id]
     known = {*state.processes, *state.jobs, ""}
     named = [f"{short_id(job.id)}  {clip(one_line(job.room), 30)}{_of(job.generation)}" for job in jobs]

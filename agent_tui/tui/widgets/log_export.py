@@ -1,4 +1,4 @@
-"""Log lines for other programs: as text and as JSON lines, to the clipboard and to a file."""
+"""Export of log lines as text or JSON lines, to the clipboard or a file."""
 
 import json
 import math
@@ -12,13 +12,13 @@ from agent_tui.model.logs import LogLine
 from agent_tui.tui.widgets.log_text import HOST, clock
 
 MAX_COPIED = 1_000_000
-"""Characters: terminals cut or refuse what is longer, and say nothing."""
+"""Maximum characters to copy; terminals silently cut or ignore longer text."""
 
 CHUNK = 2_000
 
 
 def as_text(line: LogLine) -> str:
-    """A line with its date; further lines of a record stand below it as they are."""
+    """Return a record as text: date, level, owner, text; further lines of the record follow unchanged."""
     owner = line.job_id or line.source.process_id or HOST
     logger = f"{line.logger}: " if line.logger else ""
     stamp = f"{date(line.ts)}{clock(line.ts, millis=True)}"
@@ -26,7 +26,7 @@ def as_text(line: LogLine) -> str:
 
 
 def as_json(line: LogLine) -> str:
-    """A line as one JSON object, with the names that `log` events have."""
+    """Return a record as a JSON object with the fields of the `log` event."""
     body: dict[str, Any] = {
         "event": "log",
         "ts": round(line.ts, 6) if math.isfinite(line.ts) else None,
@@ -42,7 +42,7 @@ def as_json(line: LogLine) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has neither infinity nor NaN."""
+    """Replace infinity and NaN by None, because JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -51,24 +51,24 @@ def _finite(value: Any) -> Any:
 
 
 def form_of(path: Path) -> Callable[[LogLine], str]:
-    """How lines are written into a file of that name."""
+    """Return the format for a file: JSON lines for .jsonl and .ndjson, otherwise text."""
     return as_json if path.suffix.lower() in (".jsonl", ".ndjson") else as_text
 
 
 def default_name(now: float) -> str:
-    """The name that is offered."""
+    """Return the suggested file name; `now` is in Unix seconds."""
     return time.strftime("agent-tui-%Y%m%d-%H%M%S.log", time.localtime(now))
 
 
 def write(name: str, lines: Sequence[LogLine], *, overwrite: bool = False) -> tuple[Path, int]:
-    """Writes the lines into a file; tells its whole path and how many. None stays half written.
+    """Write the lines to a file, all or nothing; return its absolute path and the number of lines.
 
-    Raises OSError, FileExistsError if there is one of that name and it is not to be overwritten; ValueError
-    and RuntimeError for what cannot be a name.
+    Raises FileExistsError if the file exists and `overwrite` is False, another OSError if writing fails, and
+    ValueError or RuntimeError for an invalid name.
     """
     path = Path(name).expanduser().absolute()
     if path.is_dir() or (path.exists() and not path.is_file()):
-        raise OSError(f"{name} is no file")
+        raise OSError(f"{name} is not a regular file")
     form, count = form_of(path), 0
 
     def write_lines(file: TextIO) -> None:
@@ -76,7 +76,7 @@ def write(name: str, lines: Sequence[LogLine], *, overwrite: bool = False) -> tu
         for count, line in enumerate(lines, 1):
             file.write(form(line).encode("utf-8", "replace").decode() + "\n")
             if not count % CHUNK:
-                time.sleep(0)  # the screen's thread goes first
+                time.sleep(0)  # let the screen's thread run
 
     if overwrite:
         replace_file(path, write_lines)
@@ -86,7 +86,7 @@ def write(name: str, lines: Sequence[LogLine], *, overwrite: bool = False) -> tu
 
 
 def date(ts: float) -> str:
-    """The day with a space behind; empty for what is no time."""
+    """Return the local date with a trailing space; empty for an invalid time."""
     try:
         return time.strftime("%Y-%m-%d ", time.localtime(ts))
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Rows of the log pane as strips: each made once, and cut to what is in view."""
+"""Renders rows of the log pane as strips, cached, and cut to the visible columns."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -10,42 +10,43 @@ from textual.widget import Widget
 from agent_tui.model.logs import LogLine
 from agent_tui.tui.widgets.log_rows import LogRows
 from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, row_parts
+from agent_tui.tui.widgets.text import counted
 
 CACHED_ROWS = 128
-"""More than any screen shows; each holds what Textual made of it for the garbage collector to look at."""
+"""More rows than a screen has; not many more, because the garbage collector walks all cached objects."""
 
 STYLES: dict[Role, str] = {role: f"log--{role}" for role in ROW_ROLES}
-"""The view's component class of each role."""
+"""The component class of each role."""
 
 SELECTED = "log--selected"
 
 
 class LogPainter:
-    """Paints for one view, whose component classes are the styles."""
+    """Renders rows in the styles of one view's component classes."""
 
     def __init__(self, view: Widget, rows: LogRows) -> None:
         self._view = view
         self._rows = rows
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(CACHED_ROWS)
         self.columns = Columns()
-        """What each part of a row takes, at the width that there is."""
+        """The columns that fit the current width."""
         self._plain: Style | None = None
         self._chosen: Style | None = None
 
     def fit(self, width: int) -> None:
-        """Rows are so wide from now on."""
+        """Adapt to a new width, in cells."""
         self.columns = columns(width)
         self.forget()
 
     def forget(self) -> None:
-        """Rows look different from now on."""
+        """Clear the cache after a change of styles, columns, or filters."""
         self._strips.clear()
         self._plain = self._chosen = None
 
     def row(self, row: int, left: int, width: int, picked: tuple[int, int] | None) -> Strip:
-        """That row from the column `left` on; one that goes on says so with `›`.
+        """Return a row from column `left` on; `›` marks a row that continues to the right.
 
-        `picked` are the first and last index of the lines that are selected.
+        `picked` has the first and last index of the selected lines.
         """
         if row >= len(self._rows):
             return Strip.blank(width, self._fill(False))
@@ -61,16 +62,27 @@ class LogPainter:
         return strip
 
     def empty(self, width: int) -> Strip:
-        """In place of the first row, when there is none."""
+        """Return the row of an empty pane: why there are no lines."""
         if self._rows.end == 0:
-            text = "no log lines yet"
+            text = "no log lines yet: output and log records of all processes appear here"
         else:
-            kept = self._rows.end - self._rows.first
-            text = f"none of {kept} lines is shown: see the filters and find above"
+            hidden = counted(self._rows.end - self._rows.first, "line")
+            text = f"{hidden} hidden by the {self._hiding()}"
         return Strip([Segment(f" {text}", self._style(Role.QUIET))]).crop_extend(0, width, self._fill(False))
 
+    def _hiding(self) -> str:
+        """Return what hides all lines: the filters in effect, and the search if it shows only matches."""
+        shown = self._rows.filter
+        filters = [
+            f"level filter ({shown.level.label})",
+            *(["process and job filter"] if shown.owners else []),
+            *(["generation filter"] if shown.generations else []),
+            *(["search (m show all lines)"] if shown.only_matches else []),
+        ]
+        return " and the ".join(filters)
+
     def _whole(self, line: LogLine, part: int, width: int, selected: bool) -> Strip:
-        """A whole row, at least so wide."""
+        """Return a whole row, at least `width` cells wide."""
         key = (line.index, part, selected)
         strip = self._strips.get(key)
         if strip is None:
@@ -88,7 +100,7 @@ class LogPainter:
         return strip
 
     def _fill(self, selected: bool) -> Style:
-        """The style of a row where nothing is written; made once, since Textual works it out at each call."""
+        """Return the style of blank cells. Cached, because Textual computes it at each call."""
         if self._plain is None or self._chosen is None:
             self._plain = self._view.rich_style
             self._chosen = self._view.get_component_rich_style(SELECTED)

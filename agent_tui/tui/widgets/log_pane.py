@@ -1,4 +1,4 @@
-"""The log pane: a title line, the lines, and fields for finding text or a time in them."""
+"""The log pane: a title, the lines, and prompts to find text or go to a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,15 +23,15 @@ from agent_tui.tui.widgets.log_query import NOTHING, parse
 from agent_tui.tui.widgets.log_text import Title, clock
 from agent_tui.tui.widgets.log_time import EXAMPLES, parse_time
 from agent_tui.tui.widgets.log_view import LogView
-from agent_tui.tui.widgets.text import grouped
+from agent_tui.tui.widgets.text import counted
 
-FIND_HELP = "↑↓ goes on · Ctrl+O only found · Ctrl+R regex · Esc ends"
-TIME_HELP = f"{EXAMPLES} · Esc closes"
-TOO_SLOW = "this regular expression takes too long on these lines: it is no longer looked for"
+FIND_HELP = "↑ ↓ next match · Ctrl+O only matches · Ctrl+R regex · Esc close"
+TIME_HELP = f"{EXAMPLES} · Esc close"
+TOO_SLOW = "search cancelled: this regular expression is too slow on these lines"
 
 
 class LogPane(Vertical):
-    """Shows the lines that it is given by `add`."""
+    """The log pane. The app adds lines with `add`."""
 
     DEFAULT_CSS = """
     LogPane {
@@ -48,14 +48,14 @@ class LogPane(Vertical):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`capacity` is the store's."""
+        """`capacity` is the number of lines that the log store keeps."""
         super().__init__(id=id, classes=classes)
         self._level = level
         self._chosen = Chosen()
         self._title = LogTitle()
         self._view = LogView(level, capacity)
         self._find_field = FindInput(
-            compact=True, select_on_focus=False, placeholder="text in the lines shown, or re:…"
+            compact=True, select_on_focus=False, placeholder="text, or re: and a regular expression"
         )
         self._find = LogPrompt("Find", self._find_field, FIND_HELP, id="log-find")
         self._time = LogPrompt("Go to", PromptInput(compact=True), TIME_HELP, id="log-time")
@@ -76,26 +76,26 @@ class LogPane(Vertical):
         for prompt in (self._find, self._time):
             prompt.set_class(event.size.width < 100, "-narrow")
 
-    # -- what the app tells ------------------------------------------------------------------------------
+    # -- called by the app -------------------------------------------------------------------------------
 
     def show(self, state: AppState, now: float) -> None:
-        """Takes the owners' names, and how many lines were dropped."""
+        """Update the title from the state: owners' names and the number of dropped lines."""
         if state is not self._state:
             self._state = state
             self._retitle()
 
     @property
     def end(self) -> int:
-        """Index of the next line that is wanted."""
+        """Index of the next line to add."""
         return self._view.rows.end
 
     def add(self, lines: Sequence[LogLine]) -> None:
-        """Takes the next lines; those that are missing before them were evicted."""
+        """Add the next lines; a gap before them means that the store evicted lines."""
         self._view.add(lines)
 
     @property
     def level(self) -> LogLevel:
-        """The option: lines below this level are never shown."""
+        """The option logLevel: lines below it are never shown."""
         return self._level
 
     @level.setter
@@ -106,7 +106,7 @@ class LogPane(Vertical):
 
     @property
     def chosen(self) -> Chosen:
-        """What this view is narrowed to. Set it to narrow it."""
+        """The selected filters; settable."""
         return self._chosen
 
     @chosen.setter
@@ -116,7 +116,7 @@ class LogPane(Vertical):
 
     @property
     def owner(self) -> str | None:
-        """The only process or job whose lines are shown (by id, empty for the host); None for more."""
+        """The id of the only process or job whose lines are shown, empty for the host; None for several."""
         return next(iter(self._chosen.owners)) if len(self._chosen.owners) == 1 else None
 
     @owner.setter
@@ -136,7 +136,7 @@ class LogPane(Vertical):
 
     @property
     def follow(self) -> bool:
-        """Whether the newest line is kept in view. Set it to go there."""
+        """Whether the newest line stays in view; settable."""
         return self._view.follow
 
     @follow.setter
@@ -145,20 +145,20 @@ class LogPane(Vertical):
 
     @property
     def needle(self) -> str:
-        """What is looked for, as it was typed; empty when nothing is."""
+        """The search as typed; empty without one."""
         return self._view.rows.query.typed
 
     # -- find --------------------------------------------------------------------------------------------
 
     def start_find(self) -> None:
-        """Opens the field for the text to find."""
+        """Open the find prompt."""
         if not self._find.is_open:
             self._origin = (self.follow, self._view.bottom)
         self._time.close(self._view)
         self._find.open()
 
     def end_find(self) -> None:
-        """Nothing is looked for any more; what was before the find is again."""
+        """End the search and return to the place before it."""
         self._find.close(self._view, back=True)
         with self._find_field.prevent(Input.Changed):
             self._find_field.value = ""
@@ -168,15 +168,15 @@ class LogPane(Vertical):
             self.follow = True
 
     def find_next(self) -> None:
-        """Goes to the next line that was found, after the newest to the oldest."""
+        """Go to the next match, from the newest to the oldest."""
         self._go(1)
 
     def find_previous(self) -> None:
-        """Goes to the line that was found before, after the oldest to the newest."""
+        """Go to the previous match, from the oldest to the newest."""
         self._go(-1)
 
     def toggle_only_found(self) -> None:
-        """Shows only the lines that were found, or all again."""
+        """Switch between matching lines and all lines."""
         if not self.needle:
             self.start_find()
             return
@@ -188,7 +188,7 @@ class LogPane(Vertical):
             self.start_find()
             return
         view, rows = self._view, self._view.rows
-        if rows.scanned is not None:  # not all is found yet
+        if rows.scanned is not None:  # the search is still running
             self._when_scanned = partial(self._go, step)
             return
         if view.selected is not None:
@@ -200,7 +200,7 @@ class LogPane(Vertical):
             view.reveal(index)
 
     def _show_latest_found(self) -> None:
-        """The found line that is nearest before where the find began."""
+        """Select the last match before the place where the search started."""
         origin = self._origin[1]
         index = None if origin is None else self._view.rows.match_before(origin + 1)
         if index is not None:
@@ -247,19 +247,19 @@ class LogPane(Vertical):
         if then is not None:
             then()
 
-    @on(LogView.GaveUp)
-    def _gave_up(self, event: LogView.GaveUp) -> None:
+    @on(LogView.SearchCancelled)
+    def _search_cancelled(self, event: LogView.SearchCancelled) -> None:
         event.stop()
         self._when_scanned = None
         if self._find.is_open:
             self._find.say(TOO_SLOW)
         else:
-            self._tell(TOO_SLOW, failed=True)
+            self._notify(TOO_SLOW, failed=True)
 
-    # -- a time --------------------------------------------------------------------------------------------
+    # -- go to a time --------------------------------------------------------------------------------------
 
     def start_time(self) -> None:
-        """Opens the field for the time to go to."""
+        """Open the prompt for a time."""
         self._find.close(self._view)
         self._time.field.value = ""
         self._time.open()
@@ -270,16 +270,16 @@ class LogPane(Vertical):
         wrong = self._go_to_time(event.value)
         if wrong:
             self._time.say(wrong)
-            self._time.field.action_select_all()  # so that it can be typed anew
+            self._time.field.action_select_all()  # to type another one over it
         else:
             self._time.close(self._view)
 
     def _go_to_time(self, typed: str) -> str:
-        """Goes to the first shown line from that time on, or as near as there is one; tells what is wrong."""
+        """Go to the first shown line at or after that time, or the nearest one; return an error or ''."""
         view, rows = self._view, self._view.rows
         here = view.current
         if here is None:
-            return "there are no lines to go to"
+            return "no lines to go to"
         oldest, newest = rows.at(0)[0].ts, rows.at(len(rows) - 1)[0].ts
         try:
             ts = parse_time(typed, here.ts, oldest, newest)
@@ -287,16 +287,17 @@ class LogPane(Vertical):
             return str(error)
         row = rows.row_at_time(ts)
         view.go_to(row)
+        wanted = clock(ts, millis=False)
         if row >= len(rows):
-            return f"nothing is so new: the newest line shown is of {clock(newest, millis=False)}"
+            return f"no line at or after {wanted}; the newest is {clock(newest, millis=False)}"
         if row == 0 and ts < oldest:
-            return f"nothing is so old: the oldest line shown is of {clock(oldest, millis=False)}"
+            return f"no line at or before {wanted}; the oldest is {clock(oldest, millis=False)}"
         return ""
 
     # -- filters, folds, copies ----------------------------------------------------------------------------
 
     def choose_filters(self) -> None:
-        """Opens the choice of level, processes, jobs and generations; it takes effect at once."""
+        """Open the page of log filters; its choices take effect at once."""
 
         def choose(chosen: Chosen) -> None:
             self.chosen = chosen
@@ -305,35 +306,35 @@ class LogPane(Vertical):
         self.app.push_screen(LogFilters(state, self._level, self._chosen, choose))
 
     def fold(self) -> None:
-        """Folds or unfolds the selected record, else the lowest in view."""
+        """Fold or unfold the selected record, or else the lowest one in view."""
         self._view.action_fold()
 
     def fold_all(self) -> None:
-        """Folds all long records, or unfolds all."""
+        """Fold all long records, or unfold all."""
         self._view.fold_all()
 
     def copy(self) -> None:
-        """Copies the selected lines as text."""
+        """Copy the selected lines as text."""
         picked = self._view.picked
         if picked is None:
-            self._tell("select lines first: ↑↓, with Shift held for more, or the mouse", failed=True)
+            self._notify("no lines selected: use ↑ ↓, Shift+↑ ↓ for several, or the mouse", failed=True)
             return
         lines = self._view.rows.shown(*picked)
         text = "\n".join(map(as_text, lines))
         if len(text) > MAX_COPIED:
-            self._tell("this is too much for a clipboard: X writes the lines into a file", failed=True)
+            self._notify("too long for the clipboard · X save to a file", failed=True)
             return
         self.app.copy_to_clipboard(text)
-        self._tell(f"copied: {grouped(len(lines))} line{'' if len(lines) == 1 else 's'}")
+        self._notify(f"copied {counted(len(lines), 'line')}")
 
     def export(self) -> None:
-        """Asks for a file and writes what is shown into it."""
+        """Open the page that saves the shown lines to a file."""
         self.app.push_screen(LogExport(self._view.rows.shown))
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
+    def _notify(self, text: str, *, failed: bool = False) -> None:
         self.notify(text, severity="error" if failed else "information", markup=False)
 
-    # -- messages of the parts ---------------------------------------------------------------------------
+    # -- messages from its widgets -----------------------------------------------------------------------
 
     @on(PromptInput.Left)
     @on(LogView.Released)

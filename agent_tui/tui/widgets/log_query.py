@@ -1,4 +1,4 @@
-"""What is searched for in the log lines: a text or a regular expression, and the time that one may take."""
+"""The search in the log lines: plain text, or a regular expression with a time limit."""
 
 import re
 import warnings
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     import regex
 
 PREFIX = "re:"
-"""Typed before a regular expression."""
+"""The prefix of a regular expression."""
 
 MATCH_S = 0.25
-"""CPU seconds that one slice of lines may take to match; `(a|aa)+$` can take years on one line."""
+"""CPU seconds to match one slice of lines; `(a|aa)+$` can take years on a single line."""
 
 MARK_S = 0.02
-"""CPU seconds for finding all places in one line; a page of slow lines must still be painted."""
+"""CPU seconds to find all matches in one line, so that a page of slow lines is still painted."""
 
 
 class TooSlow(Exception):
-    """Matching took too long."""
+    """A regular expression exceeded its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for; with an empty `typed`, nothing."""
+    """A search: `typed` is the user's input, empty for no search."""
 
     typed: str = ""
     text: str = ""
-    """The text itself where it is no regular expression, in small letters if capitals do not count."""
+    """The plain text, in lower case if case does not matter; empty for a regular expression."""
     ignores_case: bool = False
     expression: "regex.Pattern[str] | None" = None
 
@@ -38,23 +38,23 @@ class Query:
         return bool(self.text) or self.expression is not None
 
     def matches(self, line: str, deadline: float) -> bool:
-        """Return whether a line holds it.
+        """Return whether a line matches.
 
-        Raises TooSlow if a regular expression is not done by the deadline (`thread_time`).
+        Raises TooSlow if a regular expression has not finished by the deadline (`thread_time`).
         """
         if self.expression is None:
             return bool(self.text) and self.text in (line.lower() if self.ignores_case else line)
         left = deadline - thread_time()
-        if left <= 0:  # a time-out is only seen within a match; many short ones take long too
+        if left <= 0:  # `timeout` limits a single match, but many short ones add up
             raise TooSlow
         try:
-            # Releasing the interpreter for each line would wait for the other threads as often.
+            # Keep the GIL: releasing it for each line would wait for other threads each time.
             return self.expression.search(line, timeout=min(left, MATCH_S), concurrent=False) is not None
         except TimeoutError:
             raise TooSlow from None
 
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
-        """Where in a line it stands, in order, as far as that is found in MARK_S; none of no length."""
+        """Yield start and end of the non-empty matches in a line, as many as are found in `MARK_S`."""
         if self.expression is None:
             if self.text:
                 flags = re.IGNORECASE if self.ignores_case else re.NOFLAG
@@ -72,27 +72,27 @@ NOTHING = Query()
 
 
 def parse(typed: str) -> Query:
-    """What was typed: `re:` begins a regular expression; capitals count only where some are typed.
+    """Parse a search: `re:` starts a regular expression; case matters only if it has capitals.
 
-    Raises ValueError.
+    Raises ValueError for an invalid regular expression.
     """
     if not typed.startswith(PREFIX):
         return Query(typed, typed, typed == typed.lower())
     expression = typed.removeprefix(PREFIX)
     if not expression:
         return NOTHING
-    import regex  # 30 ms that the first frame does not wait for
+    import regex  # takes 30 ms, so not before the first use
 
     capitals = any(char.isupper() for char in re.sub(r"\\.", "", expression, flags=re.DOTALL))
     flags = regex.MULTILINE | (0 if capitals else regex.IGNORECASE)
     try:
-        with warnings.catch_warnings():  # `[[` may mean something else one day
+        with warnings.catch_warnings():  # such as the FutureWarning about `[[`
             warnings.simplefilter("ignore")
             return Query(typed, expression=regex.compile(expression, flags))
     except (regex.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"no regular expression: {error}") from None
+        raise ValueError(f"invalid regular expression: {error}") from None
 
 
 def toggled(typed: str) -> str:
-    """The same as a regular expression, or as a text again."""
+    """Add the prefix of a regular expression, or remove it."""
     return typed.removeprefix(PREFIX) if typed.startswith(PREFIX) else PREFIX + typed

@@ -1,7 +1,7 @@
-"""The lines behind the log pane: a mirror of the store's ring, and the index of what is shown of it.
+"""The log pane's lines: a copy of the store's ring, and the index of the shown rows. Without Textual.
 
-Knows no screen. When a filter changes, what was shown stays whole and grows on while the new index is made
-in slices (`work`); `swap` puts it in the old one's place.
+When the filter changes, the current index stays in use and keeps growing, while the new one is built in
+slices (`work`); then `swap` replaces the current one.
 """
 
 from bisect import bisect_left
@@ -16,25 +16,25 @@ from agent_tui.tui.widgets.log_index import PARTS, SHORTEST_FOLD, LogFilter, Log
 from agent_tui.tui.widgets.log_query import MATCH_S, NOTHING, Query, TooSlow
 
 SLICE = 8_192
-"""Lines that are scanned in one go: some milliseconds."""
+"""Lines scanned in one slice, which takes a few milliseconds."""
 
 REGEX_COSTS = 8
-"""So many times what looking for a text does, and more."""
+"""A regular expression is at least this many times slower than plain text."""
 
 AT_ONCE = 2 * SLICE
-"""So few lines are not worth slicing."""
+"""Up to this many lines are scanned without slices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What adding lines did: screen rows that went at the front, records that came at the end."""
+    """The effect of adding lines: rows evicted at the front, records added at the end."""
 
     rows_evicted: int = 0
     records_added: int = 0
 
 
 class LogRows:
-    """Lines in, rows out. Every call is cheap enough for a tick of the screen."""
+    """Turns lines into rows. Each call is fast enough for one tick of the screen."""
 
     def __init__(
         self, level: LogLevel = LogLevel.INFO, capacity: int = CAPACITY, max_bytes: int = MAX_BYTES
@@ -42,34 +42,34 @@ class LogRows:
         self._ring = Ring(capacity, max_bytes)
         self._index = LogIndex(LogFilter(level), 0)
         self._wanted: LogIndex | None = None
-        self.gave_up = False
-        """Whether a regular expression took too long, so that it is no longer looked for."""
+        self.search_cancelled = False
+        """Whether the search was cancelled because its regular expression was too slow."""
 
     def __len__(self) -> int:
         return len(self._index.rows)
 
     @property
     def end(self) -> int:
-        """Index of the next line that is wanted."""
+        """Index of the next line to add."""
         return self._ring.end
 
     @property
     def first(self) -> int:
-        """Index of the oldest line that is still here."""
+        """Index of the oldest line."""
         return self._ring.first
 
     @property
     def width(self) -> int:
-        """Cells of the widest line that was shown so far."""
+        """Width of the widest line shown so far, in cells."""
         return self._index.width
 
     # -- lines ---------------------------------------------------------------------------------------
 
     def add(self, lines: Sequence[LogLine]) -> Change:
-        """Takes the next lines in; the oldest go when there are too many.
+        """Add the next lines; the oldest ones are evicted if there are too many.
 
-        Lines that are missing between the last and these were evicted from the store: older ones go as well.
-        Of very many lines the newest are shown at once, and a scan for the others begins.
+        A gap before them means that the store evicted lines, so all older lines are dropped too. Of very many
+        lines, the newest are shown at once, and a scan of the others starts.
         """
         if not lines:
             return Change()
@@ -88,36 +88,36 @@ class LogRows:
         return Change(before, self._index_lines(self._index, kept[-SLICE:]))
 
     def _index_lines(self, index: LogIndex, lines: Sequence[LogLine]) -> int:
-        """Lets an index take lines in; a regular expression that takes too long is given up."""
+        """Add lines to an index; cancel the search if its regular expression is too slow."""
         try:
             return index.add(lines, deadline=thread_time() + MATCH_S)
         except TooSlow:
-            self.gave_up = True
+            self.search_cancelled = True
             index.filter = replace(index.filter, query=NOTHING, only_matches=False)
-            taken = index.add(lines, deadline=inf)
+            added = index.add(lines, deadline=inf)
             if index is self._wanted or self._wanted is None:
                 self.request(index.filter)
-            return taken
+            return added
 
     # -- filters -------------------------------------------------------------------------------------
 
     @property
     def filter(self) -> LogFilter:
-        """What is asked for; what is shown follows when it is `swap`ped in."""
+        """The requested filter; the shown rows follow at `swap`."""
         return self._index.filter if self._wanted is None else self._wanted.filter
 
     @property
     def query(self) -> Query:
-        """What is looked for."""
+        """The search."""
         return self.filter.query
 
     def request(self, wanted: LogFilter) -> None:
-        """Begins to look for what another filter shows; a scan that is under way is given up."""
+        """Start a scan for another filter; a running scan is cancelled."""
         toggled = self._index.toggled if wanted.folded == self._index.filter.folded else ()
         self._wanted = LogIndex(wanted, self.first, toggled)
 
     def work(self, count: int = SLICE) -> bool:
-        """Scans the next lines for what was asked for; tells whether it may be swapped in."""
+        """Scan the next `count` lines; return whether the scan has finished."""
         wanted = self._wanted
         if wanted is None:
             return False
@@ -127,14 +127,14 @@ class LogRows:
         return self._wanted is not None and self._wanted.upto == self.end
 
     def swap(self) -> None:
-        """Shows what was asked for, once it is whole."""
+        """Replace the shown rows by those of the finished scan."""
         assert self._wanted is not None
         assert self._wanted.upto == self.end
         self._index, self._wanted = self._wanted, None
 
     @property
     def scanned(self) -> int | None:
-        """How much of the scan is done, in percent; None when none is under way."""
+        """Progress of the running scan in percent; None without one."""
         if self._wanted is None:
             return None
         return 100 * (self._wanted.upto - self.first) // max(len(self._ring), 1)
@@ -142,15 +142,15 @@ class LogRows:
     # -- folds ---------------------------------------------------------------------------------------
 
     def is_long(self, line: LogLine) -> bool:
-        """Whether a record can be folded."""
+        """Return whether a record is long enough to fold."""
         return line_count(line.text) >= SHORTEST_FOLD
 
     def is_folded(self, line: LogLine) -> bool:
-        """Whether a record is shown as its first and its last line."""
+        """Return whether a record is folded to its first and last line."""
         return self._index.is_folded(line.index) and self.is_long(line)
 
     def toggle_fold(self, line: LogLine) -> bool:
-        """Folds or unfolds one record; False when it is too short for that."""
+        """Fold or unfold a record; return False if it is too short."""
         if not self.is_long(line):
             return False
         self._index.toggle(line)
@@ -159,65 +159,65 @@ class LogRows:
         return True
 
     def fold_all(self, folded: bool) -> None:
-        """Begins to fold or unfold all records alike."""
+        """Start a scan that folds or unfolds all records."""
         self.request(replace(self.filter, folded=folded))
         assert self._wanted is not None
         self._wanted.toggled.clear()
 
-    # -- what was found ------------------------------------------------------------------------------
+    # -- matches -------------------------------------------------------------------------------------
 
     @property
     def found(self) -> int:
-        """How many lines hold what is looked for."""
+        """Number of lines that match the search."""
         return len(self._index.matches)
 
     def rank(self, index: int) -> int:
-        """The how-manieth match this line is, from 1; 0 when it is none."""
+        """Return the number of this line among the matches, from 1; 0 if it is not a match."""
         return self._index.rank(index)
 
     def match_after(self, index: int) -> int | None:
-        """The first match after this line, else the first of all."""
+        """Return the first match after this line, or else the first of all."""
         return self._index.match_after(index)
 
     def match_before(self, index: int) -> int | None:
-        """The last match before this line, else the last of all."""
+        """Return the last match before this line, or else the last of all."""
         return self._index.match_before(index)
 
     # -- rows ----------------------------------------------------------------------------------------
 
     def at(self, row: int) -> tuple[LogLine, int]:
-        """The line of a row, and which of its rows that is."""
+        """Return the line of a row, and the row's number within the line's record."""
         index, part = divmod(self._index.rows[row], PARTS)
         line = self._ring.line(index)
         assert line is not None
         return line, part
 
     def line(self, index: int) -> LogLine | None:
-        """A line by its index, None when it is no longer here."""
+        """Return a line by its index; None if it was evicted."""
         return self._ring.line(index)
 
     def row_of(self, index: int) -> int:
-        """The first row of a line, or of the next one that is shown."""
+        """Return the first row of a line, or of the next shown line."""
         return self._index.row_of(index)
 
     def row_after(self, index: int) -> int:
-        """The first row behind a line."""
+        """Return the first row after a line."""
         return self._index.row_of(index + 1)
 
     def shown(self, first: int | None = None, last: int | None = None) -> list[LogLine]:
-        """The shown lines with first ≤ index ≤ last, in order; all without bounds."""
+        """Return the shown lines with first ≤ index ≤ last, in order; without bounds, all of them."""
         low = self.first if first is None else first
         indexes = self._index.shown(low, self.end if last is None else last)
         return [line for line in map(self._ring.line, indexes) if line is not None]
 
     def count(self, first: int, last: int) -> int:
-        """How many lines are shown with first ≤ index ≤ last."""
+        """Return the number of shown lines with first ≤ index ≤ last."""
         return sum(1 for _ in self._index.shown(first, last))
 
     def row_at_time(self, ts: float) -> int:
-        """The row of the first shown line from that time on (Unix seconds), behind all if there is none.
+        """Return the row of the first shown line at or after `ts` (Unix seconds), or the end without one.
 
-        Records carry their children's own stamps: where these are not in order, it is one such place.
+        Lines have the timestamps of their processes; if these are not in order, it is one such row.
         """
         row = bisect_left(range(len(self)), ts, key=lambda row: _stamp(self.at(row)[0]))
         return self.row_of(self.at(row)[0].index) if row < len(self) else row

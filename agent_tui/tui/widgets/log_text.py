@@ -1,4 +1,4 @@
-"""What stands in one row of the log pane, and in its title: pairs of a text and the part it plays."""
+"""The texts of the log pane's rows and title, as pairs of text and role."""
 
 import time
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.log_index import MAX_ROWS, SHORTEST_FOLD, line_count
 from agent_tui.tui.widgets.log_query import NOTHING, Query
-from agent_tui.tui.widgets.text import clip, grouped, one_line, pad
+from agent_tui.tui.widgets.text import clip, counted, grouped, one_line, pad
 
 HOST = "agent-tui"
 OWNER_WIDTH = len(HOST)
 
 
 class Role(StrEnum):
-    """What a piece of text is; each has a style of that name."""
+    """The role of a piece of text; each has a style of its name."""
 
     MARK = "mark"
     TIME = "time"
@@ -53,7 +53,7 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns there is room for. Wide panes align the further rows of a record under its text."""
+    """The columns that fit. Wide panes align further rows of a record with its text."""
 
     millis: bool = True
     owner: bool = True
@@ -61,27 +61,27 @@ class Columns:
 
     @property
     def prefix(self) -> int:
-        """Cells before the text."""
+        """Width of the columns before the text, in cells."""
         return 1 + (13 if self.millis else 9) + 6 + (OWNER_WIDTH + 2 if self.owner else 0)
 
 
 def columns(width: int) -> Columns:
-    """The columns for a pane so many cells wide: milliseconds go first, then the owner."""
+    """Return the columns for a width in cells; milliseconds are dropped first, then the owner."""
     return Columns(millis=width >= 100, owner=width >= 60, aligned=width >= 100)
 
 
 def short_id(name: str) -> str:
-    """An id from outside in at most nine cells."""
+    """Return an id from outside in at most nine cells."""
     return clip(one_line(name), OWNER_WIDTH)
 
 
 def owner_of(line: LogLine) -> str:
-    """Whose line it is: the job's short id, else the process's, else the host."""
+    """Return a line's owner: the short id of its job, or else of its process, or else the host's name."""
     return short_id(line.job_id or line.source.process_id or HOST)
 
 
 def clock(ts: float, millis: bool) -> str:
-    """The local time of day. A child's stamp may be anything: what is no time is shown as none."""
+    """Return the local time of day; dashes for an invalid time, since processes send any timestamp."""
     try:
         text = time.strftime("%H:%M:%S", time.localtime(ts))
         return text + f".{int(ts * 1000) % 1000:03d}" if millis else text
@@ -98,7 +98,7 @@ def row_parts(
     selected: bool = False,
     folded: bool = False,
 ) -> Parts:
-    """One row of a line: the first with its columns, the others indented."""
+    """Return one row of a record: the first with the columns, the others indented."""
     texts = line.text.rstrip("\n").split("\n")
     word, body = _ROLES[line.level]
     mark = ("▌" if selected else " ", Role.MARK)
@@ -106,7 +106,7 @@ def row_parts(
         count = f"▸ {len(texts) - 2} lines  "
         return [mark, (_blank(layout), Role.MARK), (count, Role.FOLD), *found(texts[-1], body, query)]
     if part == MAX_ROWS - 1 and len(texts) > MAX_ROWS:
-        more = f"… {len(texts) - part} more lines, Enter shows all"
+        more = f"… {counted(len(texts) - part, 'more line')} · Enter show all"
         return [mark, (_blank(layout), Role.MARK), (more, Role.QUIET)]
     text = texts[part] if part < len(texts) else ""
     if part:
@@ -127,19 +127,19 @@ def _indent(layout: Columns) -> int:
 
 
 def _blank(layout: Columns) -> str:
-    """What stands between the mark and the text of a further row."""
+    """Return the blanks between the mark and the text of a further row."""
     return " " * (_indent(layout) - 1)
 
 
 def _margin(part: int, count: int, layout: Columns) -> Parts:
-    """The second row of a long record that is not folded has the sign that folds it."""
+    """Return the indent of a further row; the second row of a long record has the fold sign."""
     if part == 1 and count >= SHORTEST_FOLD:
         return [(_blank(layout)[2:], Role.MARK), ("▾ ", Role.FOLD)]
     return [(_blank(layout), Role.MARK)]
 
 
 def fold_cells(line: LogLine, layout: Columns, *, folded: bool) -> range:
-    """The cells of a record's second row that fold or unfold it."""
+    """Return the cells of a record's second row that fold or unfold it when clicked."""
     count = line_count(line.text)
     if count < SHORTEST_FOLD:
         return range(0)
@@ -148,7 +148,7 @@ def fold_cells(line: LogLine, layout: Columns, *, folded: bool) -> range:
 
 
 def match_place(line: LogLine, query: Query, layout: Columns) -> tuple[int, int, int]:
-    """Where a line holds what is looked for first: its row if it is not folded, and the cells there."""
+    """Return the first match in a line: its row (unfolded), and the cells where it starts and ends."""
     for part, text in enumerate(line.text.split("\n")[:MAX_ROWS]):
         for low, high in query.spans(text):
             start = (_indent(layout) if part else layout.prefix) + cell_len(text[:low])
@@ -157,7 +157,7 @@ def match_place(line: LogLine, query: Query, layout: Columns) -> tuple[int, int,
 
 
 def found(text: str, role: Role, query: Query) -> Parts:
-    """The text with what was looked for standing out."""
+    """Return the text with the matches in the FOUND role."""
     parts: Parts = []
     end = 0
     for low, high in query.spans(text):
@@ -169,7 +169,7 @@ def found(text: str, role: Role, query: Query) -> Parts:
 
 
 def owner_label(owner: str, state: AppState | None) -> str:
-    """The owner of lines as people read it: a job with its room, a process with its pid."""
+    """Return the label of an owner: a job with its room, a process with its pid."""
     name = short_id(owner) or HOST
     if state is not None and owner in state.jobs:
         return f"{name} {clip(one_line(state.jobs[owner].room), 24)}"
@@ -180,7 +180,7 @@ def owner_label(owner: str, state: AppState | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A filter that is in force, which a click takes away: its name in messages, and what it says."""
+    """A selected filter in the title, which a click removes: its name and its label."""
 
     name: str
     label: str
@@ -188,7 +188,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """What the pane's title line tells."""
+    """The content of the title line."""
 
     level: LogLevel
     chips: tuple[Chip, ...] = ()
@@ -197,9 +197,9 @@ class Title:
     rank: int = 0
     found: int = 0
     scanned: int | None = None
-    """How much of a scan is done, in percent; None without one."""
+    """Progress of a scan in percent; None without one."""
     picked: int = 0
-    """How many lines a range of selected ones has; 0 or 1 is none."""
+    """Number of lines in the selected range; 0 or 1 is no range."""
     follow: bool = True
     unseen: int = 0
     dropped: int = 0
@@ -208,7 +208,7 @@ class Title:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of the title: what a click on it does, and when it goes (the highest first)."""
+    """A part of the title: the name that a click sends, its text, and its drop priority (highest first)."""
 
     name: str
     parts: tuple[tuple[str, Role], ...]
@@ -216,10 +216,10 @@ class Piece:
 
 
 def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
-    """The title's left and right pieces that fit into so many cells."""
+    """Return the title's left and right pieces that fit the width."""
     count = len(title.chips)
     chips = [Piece(chip.name, ((f"{chip.label} ×", Role.KEY),), 5) for chip in title.chips]
-    short = Piece("filter", ((f"{count} filter{'s' if count > 1 else ''} ▾", Role.KEY),), 0)
+    short = Piece("filter", ((f"{counted(count, 'filter')} ▾", Role.KEY),), 0)
     left = [
         Piece("", (("Logs", Role.TITLE),), 4),
         Piece("filter", ((f"{title.level.label} ▾", Role.KEY),), 0),
@@ -227,7 +227,7 @@ def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
         Piece("find", tuple(_find(title)), 2 if title.needle or title.scanned is not None else 3),
     ]
     right = [
-        Piece("", ((f"{grouped(title.lines)} lines", Role.QUIET),), 6),
+        Piece("", ((counted(title.lines, "line"), Role.QUIET),), 6),
         Piece("follow", tuple(_follow(title)), 0),
     ]
     if title.picked > 1:
@@ -251,17 +251,17 @@ def _find(title: Title) -> Parts:
             [(f"filtering… {progress}", Role.TEXT)] if progress else [("/ ", Role.KEY), ("find", Role.QUIET)]
         )
     needle = clip(one_line(title.needle), 20)
-    count = f"{title.rank}/{title.found}" if title.rank else f"{title.found} found"
+    count = f"{title.rank}/{title.found}" if title.rank else counted(title.found, "match", "matches")
     only = " only" if title.only_matches else ""
-    told = f"searching… {progress}" if progress else (count if title.found else "not found")
-    return [(f"/{needle}", Role.FOUND), (f" {told}{only}", Role.TEXT)]
+    result = f"searching… {progress}" if progress else (count if title.found else "no match")
+    return [(f"/{needle}", Role.FOUND), (f" {result}{only}", Role.TEXT)]
 
 
 def _follow(title: Title) -> Parts:
     if title.follow:
         return [("● follow", Role.GOOD)]
     new = f"+{grouped(title.unseen)} new " if title.unseen else ""
-    return [("‖ held ", Role.WARN_WORD), (new, Role.TEXT), (" f ", Role.KEY), ("follows", Role.QUIET)]
+    return [("‖ paused ", Role.WARN_WORD), (new, Role.TEXT), (" f ", Role.KEY), ("follow", Role.QUIET)]
 
 
 def _cells(pieces: Iterable[Piece]) -> int:

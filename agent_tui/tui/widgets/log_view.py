@@ -1,4 +1,4 @@
-"""The scrolling part of the log pane: paints only the rows that are seen, keeps the reader's place."""
+"""The scrolling part of the log pane: paints only visible rows and keeps the reader's place."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
 STEP = 8
-"""Columns that one press of ← or → goes."""
+"""Columns to scroll per press of ← or →."""
 
 SLICE_S = 0.005
-"""Between the slices of a scan keys are heard and rows are painted."""
+"""Pause between the slices of a scan, in which keys are handled and rows are painted."""
 
 
 class LogView(ScrollView, can_focus=True):
-    """A Line API view of `LogRows`. Follows the end until somebody scrolls or selects."""
+    """A Line API view of `LogRows`. Follows the newest line until the user scrolls or selects."""
 
-    ALLOW_SELECT = False  # whole lines are selected here
+    ALLOW_SELECT = False  # it selects whole lines instead
     COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES.values(), SELECTED}
     DEFAULT_CSS = """
     LogView {
@@ -74,30 +74,30 @@ class LogView(ScrollView, can_focus=True):
 
     @dataclass
     class Opened(Message):
-        """Somebody wants to read a whole record."""
+        """The user opened a record."""
 
         line: LogLine
 
     class Changed(Message):
-        """What the title tells may have changed."""
+        """The content of the title may have changed."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LogView.Changed)
 
     class Scanned(Message):
-        """What was asked for is shown now."""
+        """A scan has finished and its rows are shown."""
 
-    class GaveUp(Message):
-        """A regular expression took too long and is no longer looked for."""
+    class SearchCancelled(Message):
+        """The search was cancelled because its regular expression was too slow."""
 
     class Released(Message):
-        """Escape was pressed in the lines."""
+        """The user pressed Escape in the lines."""
 
     def __init__(self, level: LogLevel, capacity: int = CAPACITY) -> None:
         super().__init__()
         self.rows = LogRows(level, capacity)
         self.unseen = 0
-        """Shown lines that came since the view left the end."""
+        """Number of shown lines added since the view stopped following."""
         self._follow = True
         self._selected: int | None = None
         self._anchor: int | None = None
@@ -108,7 +108,7 @@ class LogView(ScrollView, can_focus=True):
     # -- lines and filters -----------------------------------------------------------------------------
 
     def add(self, lines: Sequence[LogLine]) -> None:
-        """Takes new lines in; the line under the reader's eye stays where it is."""
+        """Add new lines; the lines in view stay in place."""
         change = self.rows.add(lines)
         if not self._follow:
             self.unseen += change.records_added
@@ -123,18 +123,18 @@ class LogView(ScrollView, can_focus=True):
         self._look_after_scan()
 
     def request(self, wanted: LogFilter) -> None:
-        """Changes what is shown and what is looked for, and keeps the place; of many lines in slices."""
+        """Apply another filter or search and keep the place; many lines are scanned in slices."""
         self.rows.request(wanted)
         self._painter.forget()
         self._look_after_scan(AT_ONCE)
 
     def _look_after_scan(self, count: int = 0) -> None:
-        """Goes on with a scan: its first lines at once, the others from a timer. Tells when it is over."""
+        """Continue a scan: `count` lines at once, the others from a timer. Posts `Scanned` at the end."""
         if self.rows.scanned is not None and self.rows.work(count):
             with self._place_kept():
                 self.rows.swap()
             self.post_message(self.Scanned())
-        self._tell_given_up()
+        self._post_cancelled()
         scanning = self.rows.scanned is not None
         if not scanning and self._scan is not None:
             self._scan.stop()
@@ -148,15 +148,15 @@ class LogView(ScrollView, can_focus=True):
     def _go_on(self) -> None:
         self._look_after_scan(SLICE)
 
-    def _tell_given_up(self) -> None:
-        if self.rows.gave_up:
-            self.rows.gave_up = False
+    def _post_cancelled(self) -> None:
+        if self.rows.search_cancelled:
+            self.rows.search_cancelled = False
             self._painter.forget()
-            self.post_message(self.GaveUp())
+            self.post_message(self.SearchCancelled())
 
     @contextmanager
     def _place_kept(self) -> Iterator[None]:
-        """Around a change of what is shown: the selected or the top line stays on its row of the screen."""
+        """Keep the selected line, or else the top line, on its screen row while the shown rows change."""
         anchor, offset = self._selected, 0
         top = int(self.scroll_y)
         if anchor is None and len(self.rows):
@@ -169,9 +169,9 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def _place(self, top: float) -> None:
-        """Tells the scroller how much there is, and goes to the end or to this row.
+        """Update the virtual size and scroll to row `top`, or to the end while following.
 
-        Before there is a screen nothing is placed; the first resize does it.
+        Does nothing before the view is attached; the first resize calls it again.
         """
         if not self.is_attached:
             return
@@ -189,7 +189,7 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def follow(self) -> bool:
-        """Whether the newest line is kept in view."""
+        """Whether the newest line stays in view."""
         return self._follow
 
     @follow.setter
@@ -204,19 +204,19 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def selected(self) -> int | None:
-        """Index of the selected line, of several the one that moves."""
+        """Index of the selected line; of a range, the end that moves."""
         return self._selected
 
     @property
     def picked(self) -> tuple[int, int] | None:
-        """Indexes of the first and the last selected line."""
+        """Indexes of the first and last selected line; None without a selection."""
         if self._selected is None:
             return None
         anchor = self._selected if self._anchor is None else self._anchor
         return min(anchor, self._selected), max(anchor, self._selected)
 
     def select(self, index: int, *, extend: bool = False) -> None:
-        """Selects a line, or all from the one selected first to it; it comes into view, following ends."""
+        """Select a line, or with `extend` a range to it; scroll it into view and stop following."""
         if not extend:
             self._anchor = None
         elif self._anchor is None:
@@ -233,7 +233,7 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def reveal(self, index: int) -> None:
-        """Selects a found line; what was found comes into view, in the middle if it was out of view."""
+        """Select a matching line and bring the match into view, centered if it was out of view."""
         line = self.rows.line(index)
         if line is None:
             return
@@ -248,7 +248,7 @@ class LogView(ScrollView, can_focus=True):
         self._scroll_aside(0 if end < region.width else min(start, end + STEP - region.width))
 
     def go_to(self, row: int) -> None:
-        """Selects the line of a row, which comes to the top of the view where there is enough behind it."""
+        """Select the line of a row and scroll it to the top of the view, if enough rows follow."""
         if len(self.rows):
             self._select_row(row)
             self._place(row)
@@ -259,7 +259,7 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def bottom(self) -> int | None:
-        """Index of the lowest line in view, None when there is none."""
+        """Index of the lowest line in view; None if there is none."""
         if not len(self.rows):
             return None
         row = int(self.scroll_y) + max(self.scrollable_content_region.height, 1) - 1
@@ -267,12 +267,12 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def current(self) -> LogLine | None:
-        """The selected line, or else the lowest one in view."""
+        """The selected line, or else the lowest line in view."""
         index = self._selected if self._selected is not None else self.bottom
         return None if index is None else self.rows.line(index)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever scrolls away from the end leaves following; whoever scrolls back to it follows again."""
+        """Stop following when the user scrolls away from the end, and follow again at the end."""
         super().watch_scroll_y(old_value, new_value)
         if not self._placing and (new_value >= self.max_scroll_y) != self._follow:
             self._follow, self.unseen = not self._follow, 0
@@ -281,7 +281,7 @@ class LogView(ScrollView, can_focus=True):
     # -- keys ------------------------------------------------------------------------------------------
 
     def action_select(self, step: int) -> None:
-        """One line up or down; down from the newest follows again."""
+        """Select the previous or next line; below the newest line, follow again."""
         start = self._selected if self._selected is not None else self.bottom
         if start is None:
             return
@@ -295,7 +295,7 @@ class LogView(ScrollView, can_focus=True):
             self.follow = True
 
     def action_extend(self, step: int) -> None:
-        """One line more, or one less on the way back."""
+        """Extend the range by one line up or down."""
         start = self._selected if self._selected is not None else self.bottom
         if start is None:
             return
@@ -305,7 +305,7 @@ class LogView(ScrollView, can_focus=True):
         self._select_row(row, extend=True)
 
     def action_page(self, pages: int) -> None:
-        """A page up or down; the selection goes along."""
+        """Scroll one page up or down and move the selection with it."""
         height = max(self.scrollable_content_region.height - 1, 1)
         if self._selected is not None:
             self._select_row(self.rows.row_of(self._selected) + pages * height)
@@ -325,22 +325,22 @@ class LogView(ScrollView, can_focus=True):
         self.follow = True
 
     def action_open(self) -> None:
-        """Opens the selected record, or else the lowest one in view."""
+        """Open the selected record, or else the lowest one in view."""
         if (line := self.current) is not None:
             self.post_message(self.Opened(line))
 
     def action_fold(self) -> None:
-        """Folds or unfolds that record."""
+        """Fold or unfold the selected record, or else the lowest one in view."""
         if (line := self.current) is not None:
             self.toggle_fold(line)
 
     def toggle_fold(self, line: LogLine) -> None:
-        """Folds or unfolds a record that is long enough; the place is kept."""
+        """Fold or unfold a record if it is long enough; keep the place."""
         with self._place_kept():
             self.rows.toggle_fold(line)
 
     def fold_all(self) -> None:
-        """Folds all long records, or unfolds all of them."""
+        """Fold all long records, or unfold all."""
         self.rows.fold_all(not self.rows.filter.folded)
         self._look_after_scan(AT_ONCE)
 
@@ -356,14 +356,14 @@ class LogView(ScrollView, can_focus=True):
     # -- the mouse -------------------------------------------------------------------------------------
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Selects a line; with Shift held, all from the selected one to it."""
+        """Select a line, or with Shift a range."""
         row = int(self.scroll_y) + event.y
         if event.button == 1 and row < len(self.rows):
             self.capture_mouse()
             self._select_row(row, extend=event.shift)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Dragging selects a range; beyond the edge it scrolls."""
+        """Select a range by dragging; scroll beyond the edge."""
         if self.app.mouse_captured is not self or not event.button:
             return
         row = min(max(int(self.scroll_y) + event.y, 0), len(self.rows) - 1)
@@ -375,7 +375,7 @@ class LogView(ScrollView, can_focus=True):
             self.release_mouse()
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the sign of a fold works it; a second click opens the record."""
+        """Fold or unfold at a click on the fold sign; open the record at a double click."""
         row = int(self.scroll_y) + event.y
         if row >= len(self.rows):
             return

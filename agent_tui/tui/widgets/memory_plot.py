@@ -1,4 +1,4 @@
-"""A process's memory over time, with the lines at which it is warned of and ended. Pure functions."""
+"""The graph of a process's memory over time, with lines for the warning and the limit. Pure functions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, held, plot, rou
 from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch
 
 FAR = 4.0
-"""A line so many times above the curve's peak is named, but not drawn: the curve would be flat below it."""
+"""A level more than this many times the peak is named but not drawn; the curve would be flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """MB; 0 is no such level."""
+    """Memory levels in MB; 0 means none."""
 
     warn_mb: float = 0.0
     limit_mb: float = 0.0
@@ -30,7 +30,7 @@ def memory_lines(
     marks: Sequence[Mark] = (),
     write_time: Callable[[float], str] | None = None,
 ) -> tuple[Line, ...]:
-    """A headline and the curve from `start` to `end` (Unix seconds) in `height` rows at most."""
+    """Return a headline and the graph from `start` to `end` (Unix seconds), in at most `height` rows."""
     points = _from(curve.points, start)
     if not points:
         return ((Span("Memory", Tone.STRONG), Span("  not measured", Tone.DIM)),)
@@ -43,14 +43,14 @@ def memory_lines(
     high = round_up(1.05 * max(peak, *(rule.y for rule in rules), 1.0))
     head = (
         Span("Memory", Tone.STRONG),
-        Span(f"  {grouped(points[-1][1])} MB, peak {grouped(peak)}"),
+        Span(f"  {grouped(points[-1][1])} MB, peak {grouped(peak)} MB"),
         Span(_far(levels, peak), Tone.DIM),
     )
     since: Callable[[float], str] = write_time or (lambda at: stopwatch(at - start))
     picture = plot(
         [Series(held(points, end))],
         width,
-        height - 1 - (height - 1) % 2,  # an odd number of rows: the middle one is half of the top
+        height - 1 - (height - 1) % 2,  # an odd number of rows, so that the middle label is half of the top
         rules,
         x=Axis(start, max(end, start + 1.0), since),
         y=Axis(0.0, high, lambda mb: megabytes(mb) if mb else "0"),
@@ -60,13 +60,13 @@ def memory_lines(
 
 
 def _from(points: Sequence[Point], start: float) -> list[Point]:
-    """The points since then, led by the value that was in force."""
+    """Return the points since `start`, and the value at that time first."""
     before = [value for at, value in points if at <= start]
     after = [point for point in points if point[0] > start]
     return [(start, before[-1]), *after] if before else after
 
 
 def _far(levels: Levels, peak: float) -> str:
-    named = (("warn at", levels.warn_mb), ("limit", levels.limit_mb))
-    far = [f"{name} {grouped(mb)}" for name, mb in named if mb > FAR * peak]
+    named = (("warn", levels.warn_mb), ("limit", levels.limit_mb))
+    far = [f"{name} {grouped(mb)} MB" for name, mb in named if mb > FAR * peak]
     return f"  ({', '.join(far)})" if far else ""

@@ -1,4 +1,4 @@
-"""The rows in which options are edited: a stepper, a choice and a field, each with a line below."""
+"""The rows of the options panel: a stepper, a choice, and a text field, each with a note below."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from agent_tui.tui.widgets.text import PRINTABLE, brief
 
 
 class OptionRow(Vertical):
-    """One live option. What is being edited stays as it is, whatever comes from elsewhere."""
+    """One live option. Changes from elsewhere do not overwrite what the user is typing."""
 
     DEFAULT_CSS = """
     OptionRow {
@@ -33,7 +33,7 @@ class OptionRow(Vertical):
 
     @dataclass
     class Wanted(Message):
-        """Another value is wanted; it has been checked."""
+        """The user entered another valid value."""
 
         name: str
         value: str
@@ -50,14 +50,14 @@ class OptionRow(Vertical):
         self._resolution: Resolution | None = None
 
     def controls(self) -> tuple[Widget, ...]:
-        """The widgets beside the name; each kind of row has its own."""
+        """Return the widgets beside the name."""
         return ()
 
     def refresh_control(self) -> None:
-        """Shows `edit.target`, unless the user is at it."""
+        """Show `edit.target`, unless the user is editing."""
 
     def hint(self) -> str:
-        """What is to be said of an edit under way."""
+        """Return the note about a pending edit; empty without one."""
         return "applying…" if self.edit.asked else ""
 
     def compose(self) -> ComposeResult:
@@ -67,7 +67,7 @@ class OptionRow(Vertical):
         yield self._note
 
     def show_value(self, resolution: Resolution) -> None:
-        """Takes the options in force."""
+        """Show the options in effect."""
         if self.edit.receive(effective(self.option, resolution)):
             self._reason = ""
         self._resolution = resolution
@@ -75,8 +75,8 @@ class OptionRow(Vertical):
         self.refresh_control()
         self.refresh_note()
 
-    def tell(self, fact: str) -> None:
-        """Says what came of the value."""
+    def show_fact(self, fact: str) -> None:
+        """Show what the value led to, such as the address of port 0."""
         if fact == self._fact:
             return
         self._fact = fact
@@ -84,18 +84,18 @@ class OptionRow(Vertical):
             self.show_value(self._resolution)
 
     def fail(self, text: str) -> None:
-        """What was asked for was not taken: the old value is back, with the reason."""
+        """Restore the old value after a refused edit and show the reason."""
         self.edit.fail()
         self.refresh_control()
-        self.say(brief(text) or "it was not taken")
+        self.say(brief(text) or "not accepted")
 
     def say(self, reason: str) -> None:
-        """Shows why a value is not taken; an empty reason takes that back."""
+        """Show why a value is invalid; an empty reason clears the error."""
         self._reason = reason
         self.refresh_note()
 
     def refresh_note(self) -> None:
-        """The line below: a reason, a hint, or else source and help."""
+        """Update the note: an error, a hint, or else source and help."""
         hint = self.hint()
         if self._reason:
             content = Content.styled(f"✗ {self._reason}", "bold $text-error")
@@ -110,11 +110,11 @@ class OptionRow(Vertical):
                 self.call_after_refresh(self.scroll_visible, animate=False)
 
     def on_descendant_focus(self) -> None:
-        """The line below comes into view with its control."""
+        """Scroll the note into view together with its control."""
         self.call_after_refresh(self.scroll_visible, animate=False)
 
     def ask(self, value: object) -> None:
-        """Asks for a value that the option takes."""
+        """Request another valid value."""
         self.edit.asked.append(value)
         self._reason = ""
         self.refresh_control()
@@ -123,7 +123,7 @@ class OptionRow(Vertical):
 
 
 class Stepper(OptionRow):
-    """A whole number between two buttons."""
+    """An integer between two buttons."""
 
     DEFAULT_CSS = """
     Stepper {
@@ -134,10 +134,10 @@ class Stepper(OptionRow):
 
     def controls(self) -> tuple[Widget, ...]:
         self._value = Static("–", classes="option-value", markup=False)
-        less = Button(Content("-"), id="option-less", compact=True, tooltip="one less")
+        less = Button(Content("-"), id="option-less", compact=True, tooltip="one fewer")
         more = Button(Content("+"), id="option-more", compact=True, tooltip="one more")
         for button in (less, more):
-            button.active_effect_duration = 0  # while it lasts a button takes no further click
+            button.active_effect_duration = 0  # during the effect a button ignores clicks
         return less, self._value, more
 
     def refresh_control(self) -> None:
@@ -158,7 +158,7 @@ class Stepper(OptionRow):
 
 
 class Choice(OptionRow):
-    """One of a few words."""
+    """A select with the log levels."""
 
     DEFAULT_CSS = """
     Choice Select { width: 1fr; max-width: 20; }
@@ -183,7 +183,7 @@ class Choice(OptionRow):
 
 
 class Field(OptionRow):
-    """A text: checked as it is typed, applied by Enter, taken back by Escape."""
+    """A text input. It checks the value while typing; Enter applies it, Escape restores the old one."""
 
     DEFAULT_CSS = """
     Field Input { width: 1fr; max-width: 40; }
@@ -191,18 +191,18 @@ class Field(OptionRow):
 
     def controls(self) -> tuple[Widget, ...]:
         self._input = Input(
-            compact=True, restrict=PRINTABLE, tooltip=f"{self.option.kind.expects}; Enter applies"
+            compact=True, restrict=PRINTABLE, tooltip=f"{self.option.kind.expects} · Enter apply"
         )
         self._set = ""
         return (self._input,)
 
     @property
     def dirty(self) -> bool:
-        """Whether something was typed that was not asked for yet."""
+        """Whether the typed text is not applied yet."""
         return self._input.value != self._set
 
     def hint(self) -> str:
-        return "not applied yet: Enter applies, Esc takes it back" if self.dirty else super().hint()
+        return "not applied · Enter apply · Esc discard" if self.dirty else super().hint()
 
     def refresh_control(self) -> None:
         if not self.dirty:
@@ -232,7 +232,7 @@ class Field(OptionRow):
             self.ask(value)
 
     def on_key(self, event: events.Key) -> None:
-        """Escape takes back what was typed; on a field without edits it leaves the field."""
+        """On Escape, restore the old value, or leave the field if it is unchanged."""
         if event.key != "escape":
             return
         event.stop()

@@ -1,4 +1,4 @@
-"""The options in words, and what is known of an edit under way: no widgets here."""
+"""The texts of options, and the state of pending edits; without widgets."""
 
 from dataclasses import dataclass, field
 
@@ -17,41 +17,41 @@ LIVE: tuple[Option, ...] = (
     *(BY_NAME[name] for name in _FIRST),
     *(option for option in OPTIONS if option.effect.is_live and option.name not in _FIRST),
 )
-"""Options that a running worker takes at once, those that are changed most first."""
+"""Options that apply to a running worker, the most used ones first."""
 
 NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.effect.is_live)
 
 
 def written(option: Option, value: object) -> str:
-    """A value as one would type it for this option; secrets masked."""
+    """Return a value as text, in the form that the option parses; secrets are masked."""
     if option.kind.secret:
         return MASK if value else ""
     return option.kind.write(value)
 
 
 def _seen(option: Option, value: object) -> str:
-    return "all, not hidden" if value == Permissions() else written(option, value)
+    return "all" if value == Permissions() else written(option, value)
 
 
 def effective(option: Option, resolution: Resolution) -> object:
-    """The value in force, as the options hold it."""
+    """Return the value in effect."""
     value: object = getattr(resolution.options, option.field)
     return value
 
 
 def source(option: Option, resolution: Resolution) -> str:
-    """Where the value comes from: `default`, `--port`, `LIVEKIT_URL in .env:3`."""
+    """Return where the value comes from: `default`, `--port`, `LIVEKIT_URL in .env:3`."""
     layer, where = resolution.sources[option.name]
     return brief(where or layer)
 
 
 def edited(resolution: Resolution) -> int:
-    """How many options differ because they were edited here."""
+    """Return the number of options that were edited on the screen."""
     return sum(layer == "edited" for layer, _ in resolution.sources.values())
 
 
 def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
-    """The line below an option: its source, what came of it, and what it is for."""
+    """Return the note below an option: its source, `fact`, and its help."""
     style = MUTED if resolution.sources[option.name] == (DEFAULT, "") else "$text-accent"
     return Content.assemble(
         (source(option, resolution), style), (f"{fact and ' · '}{fact}"), (f" · {option.help}", MUTED)
@@ -59,8 +59,8 @@ def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
 
 
 def next_start(resolution: Resolution) -> Content:
-    """The options that only another start changes, each with value, source and help."""
-    parts = [Content.styled("── not at once: E opens all options ──", MUTED)]
+    """Return the options that need a restart, each with value, source, and help."""
+    parts = [Content.styled("── these need a restart · E edit ──", MUTED)]
     for option in NEXT_START:
         value = brief(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)
@@ -70,7 +70,7 @@ def next_start(resolution: Resolution) -> Content:
 
 
 def check(option: Option, text: str) -> str:
-    """Why the option does not take this text, or nothing when it does."""
+    """Return why the option refuses this text; empty if it is valid."""
     try:
         convert(option, SourcedValue(text, "typed"))
     except OptionError as error:
@@ -80,18 +80,18 @@ def check(option: Option, text: str) -> str:
 
 @dataclass(slots=True)
 class Edit:
-    """One option's value in force and those asked for since, oldest first, that no answer came to yet."""
+    """An option's value in effect, and the requested values without an answer yet, oldest first."""
 
     current: object = None
     asked: list[object] = field(default_factory=list)
 
     @property
     def target(self) -> object:
-        """What the value will be if all goes well."""
+        """The value if all requests are accepted."""
         return self.asked[-1] if self.asked else self.current
 
     def receive(self, value: object) -> bool:
-        """Takes the value in force; tells whether it is another one than before."""
+        """Set the value in effect; return whether it changed."""
         changed = value != self.current
         if value in self.asked:
             del self.asked[: self.asked.index(value) + 1]
@@ -101,5 +101,5 @@ class Edit:
         return changed
 
     def fail(self) -> None:
-        """Nothing of what was asked for came to be."""
+        """Drop all requested values."""
         self.asked.clear()

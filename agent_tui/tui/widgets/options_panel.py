@@ -1,4 +1,4 @@
-"""The options panel: every option with its value, where it came from and what it is for."""
+"""The options panel: all options with their values, sources, and help."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ from agent_tui.tui.widgets.option_controls import Choice, Field, OptionRow, Step
 from agent_tui.tui.widgets.option_rows import LIVE, edited, next_start
 
 _CONTROLS: dict[str, type[OptionRow]] = {"numIdleProcesses": Stepper, "logLevel": Choice}
-"""Every other live option is a field."""
+"""The controls of options; every other live option has a `Field`."""
 
 
 class OptionsPanel(VerticalScroll):
-    """Live options can be edited; the others say where to change them for the next start."""
+    """Live options are editable here; the others only show their value."""
 
     BORDER_TITLE = "Options"
     DEFAULT_CSS = """
@@ -38,7 +38,7 @@ class OptionsPanel(VerticalScroll):
 
     @dataclass
     class Edited(Message):
-        """A live option shall have this value, written as one would type it."""
+        """The user set a live option; `value` is its text."""
 
         name: str
         value: str
@@ -60,14 +60,14 @@ class OptionsPanel(VerticalScroll):
             self.show_options(self._resolution)
 
     def show(self, state: AppState, now: float) -> None:
-        """Nothing can be edited any more once the end has begun; port 0 is another one in fact."""
-        self._rows["port"].tell(f"{state.http_url} in use" if state.http_url else "")
+        """Show the port in use, and disable editing while agent-tui is stopping."""
+        self._rows["port"].show_fact(f"{state.http_url} in use" if state.http_url else "")
         if bool(state.stopping) != self._stopping:
             self._stopping = bool(state.stopping)
             self._enable()
 
     def show_options(self, resolution: Resolution) -> None:
-        """Shows the options in force; what the user is typing stays."""
+        """Show the options in effect; keeps what the user is typing."""
         self._resolution = resolution
         if not self.is_mounted:
             return
@@ -82,7 +82,7 @@ class OptionsPanel(VerticalScroll):
             self._fixed.update(content)
 
     def failed(self, name: str, text: str) -> None:
-        """An edit was not taken, and why; the old value is back."""
+        """Restore the old value of an option after a refused edit and show why."""
         if name in self._rows:
             self._rows[name].fail(text)
 

@@ -1,4 +1,4 @@
-"""Curves drawn with braille dots: each cell is two dots wide and four high. Pure functions."""
+"""Graphs drawn with braille dots; each cell is two dots wide and four high. Pure functions."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ _MARK = "▲"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve, its points in order of x. Points that are no numbers are passed over."""
+    """One curve, its points in order of x. Points that are not finite are ignored."""
 
     points: Sequence[Point]
     tone: Tone = Tone.GOOD
@@ -25,7 +25,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A horizontal line at `y` with a name; it is left out where it is beyond the axis."""
+    """A named horizontal line at `y`; not drawn if it is outside the axis."""
 
     y: float
     name: str
@@ -34,7 +34,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place on the x axis."""
+    """A mark on the x axis."""
 
     x: float
     tone: Tone = Tone.WARN
@@ -42,7 +42,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range and how its values are written."""
+    """A range, and the function that formats its values."""
 
     low: float
     high: float
@@ -63,9 +63,9 @@ def plot(
     y: Axis | None = None,
     marks: Sequence[Mark] = (),
 ) -> tuple[Line, ...]:
-    """A picture of exactly `width` by `height` cells, the last row being the x axis.
+    """Return a graph of exactly `width` by `height` cells; the last row is the x axis.
 
-    Without axes these fit what is drawn. Later series are drawn over earlier ones, all over the rules.
+    The default axes fit the data. Later series are drawn over earlier ones, and all of them over the rules.
     """
     drawn = [Series(_real(each.points), each.tone) for each in series]
     x = x or _fitting([point[0] for each in drawn for point in each.points])
@@ -89,7 +89,7 @@ def plot(
 
 
 def held(points: Sequence[Point], until: float) -> tuple[Point, ...]:
-    """Points between which the value stays and then jumps, the last one going on until then."""
+    """Return the points as steps: each value lasts until the next point, the last one until `until`."""
     steps: list[Point] = []
     for at, value in points:
         if steps:
@@ -101,7 +101,7 @@ def held(points: Sequence[Point], until: float) -> tuple[Point, ...]:
 
 
 def round_up(value: float) -> float:
-    """The next number that is easy to read: 1, 1.5, 2, 3, 4, 5, 6 or 8 and zeros."""
+    """Return the next round number: 1, 1.5, 2, 3, 4, 5, 6, or 8 times a power of ten."""
     if value <= 0 or not math.isfinite(value):
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
@@ -109,7 +109,7 @@ def round_up(value: float) -> float:
 
 
 def beside(left: Sequence[Line], right: Sequence[Line], width: int, gap: int = 2) -> tuple[Line, ...]:
-    """Two blocks next to each other, the left one in `width` cells."""
+    """Return two blocks side by side, the left one in `width` cells."""
     rows = max(len(left), len(right))
     lines: list[Line] = []
     for row in range(rows):
@@ -120,7 +120,7 @@ def beside(left: Sequence[Line], right: Sequence[Line], width: int, gap: int = 2
 
 
 class _Canvas:
-    """Dots and what lies below them."""
+    """The dots of the curves, and the rules behind them."""
 
     def __init__(self, columns: int, rows: int, x: Axis, y: Axis) -> None:
         self._columns, self._rows, self._x, self._y = columns, rows, x, y
@@ -128,7 +128,7 @@ class _Canvas:
         self._ground: dict[tuple[int, int], tuple[str, Tone]] = {}
 
     def rule(self, rule: Rule) -> None:
-        """Below the curves, its name at the end where it can be read, or nowhere. Drawn after the curves."""
+        """Add a rule behind the curves; its name goes where no curve covers it. Call after `curve`."""
         if not self._y.low <= rule.y <= self._y.high:
             return
         row = self._dot_row(rule.y) // 4
@@ -141,7 +141,7 @@ class _Canvas:
         self._ground |= {(column, row): (char, rule.tone) for column, char in enumerate(text)}
 
     def curve(self, series: Series) -> None:
-        """Each column of dots shows all that the curve goes through in it."""
+        """Add a curve; each column of dots covers all of the curve's values in it."""
         for column, (low, high) in enumerate(self._extents(series.points)):
             if low > high:
                 continue
@@ -151,7 +151,7 @@ class _Canvas:
                 self._dots[cell] = (bits | _DOTS[column % 2][dot % 4], series.tone)
 
     def lines(self) -> Iterable[Line]:
-        """The rows, neighbours of one tone in one piece."""
+        """Yield the rows; adjacent cells of one tone are joined."""
         for row in range(self._rows):
             spans: list[Span] = []
             for column in range(self._columns):
@@ -168,7 +168,7 @@ class _Canvas:
         return self._ground.get((column, row), (" ", Tone.PLAIN))
 
     def _extents(self, points: Sequence[Point]) -> list[tuple[float, float]]:
-        """The lowest and the highest value in each column of dots; low above high where there is none."""
+        """Return the lowest and highest value per column of dots; low > high where there is none."""
         found = [(math.inf, -math.inf)] * (2 * self._columns)
 
         def note(column: int, value: float) -> None:
@@ -182,7 +182,7 @@ class _Canvas:
             for column in range(first + 1, last):
                 note(column, start + (end - start) * (column - first) / (last - first))
             if last == first + 1 and start != end:
-                note(last, start)  # a jump is one line, not two pieces
+                note(last, start)  # draw a jump as one vertical line
         return found
 
     def _dot_column(self, at: float) -> int:
@@ -202,14 +202,14 @@ def _fitting(values: Sequence[float]) -> Axis:
 
 
 def _y_labels(y: Axis, rows: int) -> list[str]:
-    """Values at the top, at the bottom, and between where there is room."""
+    """Return labels for the top, the bottom, and, in at least five rows, the middle."""
     labelled = {0, rows - 1} if rows < 5 else {0, (rows - 1) // 2, rows - 1}
     last = max(rows - 1, 1)
     return [y.write(y.high - y.span * row / last) if row in labelled else "" for row in range(rows)]
 
 
 def _x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
-    """The ends' values and the marks between them."""
+    """Return the x axis with the values of its ends and the marks."""
     first, last = x.write(x.low), x.write(x.high)
     cells: list[tuple[str, Tone]] = [("─", Tone.DIM)] * columns
     marked = {
@@ -220,7 +220,7 @@ def _x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
     if len(first) + len(last) + 4 <= columns:
         for at, text in ((1, f"{first} "), (columns - len(last) - 1, f" {last}")):
             place = range(at, at + len(text))
-            if not marked.keys() & set(place):  # half a label is none
+            if not marked.keys() & set(place):  # do not cut a label
                 cells[place.start : place.stop] = [(char, Tone.DIM) for char in text]
     for column, tone in marked.items():
         cells[column] = (_MARK, tone)

@@ -1,4 +1,4 @@
-"""The process table: one row for each process, live ones first, then the last that ended."""
+"""The process table: live processes first, then the last ended ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, JobView, ProcessView
 from agent_tui.tui.widgets.endings import process_ended
-from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, minutes, one_line, pad, stopwatch
+from agent_tui.tui.widgets.text import NONE, Span, Tone, age, megabytes, one_line, pad, stopwatch
 
 ENDED_SHOWN = 20
-"""How many of the last ended processes have a row."""
+"""Maximum number of ended processes in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: `keep` says how long it stays when the table gets narrow (higher goes first)."""
+    """A column. In narrow tables, the column with the highest `drop_priority` is dropped first."""
 
     key: str
     width: int
-    keep: int
+    drop_priority: int
     most: int
-    """How wide it may grow where there is room."""
+    """Maximum width if there is spare room."""
     right: bool = False
 
 
@@ -48,15 +48,15 @@ _AFTER = (
     Column("why", 16, 10, 80),
 )
 COLUMNS = (*_BEFORE, _USS, _RSS, *_AFTER)
-"""In the order they are shown. `why` says how an ended process came to its end."""
+"""The columns in order. `why` is the reason that a process ended."""
 
 COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 9, 5, right=True), *_AFTER)
-"""The SDK counts RSS there, so it leads, and PSS says how little of it is shared."""
+"""For agents-js: the SDK's limits count RSS, so it comes first; PSS shows how much of it is shared."""
 
 GROWS = ("state", "room", "job", "why")
 
 Row = dict[str, Span]
-"""Cells by the column's key."""
+"""Cells by column key."""
 
 
 def columns_of(state: AppState) -> tuple[Column, ...]:
@@ -66,10 +66,10 @@ def columns_of(state: AppState) -> tuple[Column, ...]:
 
 
 def layout(width: int, columns: Sequence[Column] = COLUMNS) -> tuple[tuple[Column, int], ...]:
-    """The columns that fit into `width` cells and their widths; one blank follows each column."""
+    """Return the columns that fit `width` cells, with their widths; one blank follows each column."""
     kept = list(columns)
     while sum(column.width + 1 for column in kept) > width and len(kept) > 2:
-        kept.remove(max(kept, key=lambda column: column.keep))
+        kept.remove(max(kept, key=lambda column: column.drop_priority))
     widths = {column.key: column.width for column in kept}
     spare = max(width - sum(column.width + 1 for column in kept), 0)
     for column in sorted(kept, key=lambda c: GROWS.index(c.key) if c.key in GROWS else len(GROWS)):
@@ -81,13 +81,13 @@ def layout(width: int, columns: Sequence[Column] = COLUMNS) -> tuple[tuple[Colum
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By which column the live processes are sorted; without one by what they do."""
+    """The column that live processes are sorted by; without one, they are sorted by state."""
 
     column: str = ""
     descending: bool = True
 
     def chosen(self, column: str) -> "Order":
-        """After somebody has chosen that column: the largest first, then the smallest, then none again."""
+        """Return the order after a click on a column: descending, then ascending, then none."""
         if column not in SORTED_BY:
             return self
         if column != self.column:
@@ -95,7 +95,7 @@ class Order:
         return Order(column, descending=False) if self.descending else Order()
 
     def label(self, column: str) -> str:
-        """The column's head."""
+        """Return the column's header, with an arrow if it is sorted by it."""
         return f"{'▼' if self.descending else '▲'}{column}" if column == self.column else column
 
 
@@ -109,14 +109,14 @@ SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
     "ping": lambda p: p.ping_ms or 0.0,
     "up": lambda p: -p.started,
 }
-"""What a column is sorted by."""
+"""The sort key of each column."""
 
 
-AS_THEY_WORK = Order()
+BY_STATE = Order()
 
 
-def ordered(state: AppState, order: Order = AS_THEY_WORK) -> list[ProcessView]:
-    """Live processes first: those with a job, idle ones, starting ones, services; then the last ended."""
+def ordered(state: AppState, order: Order = BY_STATE) -> list[ProcessView]:
+    """Return the processes: with a job, idle, starting, services; then the last ended ones."""
     live = sorted(state.live_processes, key=lambda p: (_rank(p), p.started, p.id))
     if order.column:
         live.sort(key=SORTED_BY[order.column], reverse=order.descending)
@@ -134,7 +134,7 @@ def _rank(process: ProcessView) -> int:
 
 
 def row(process: ProcessView, state: AppState, now: float) -> Row:
-    """One process as cells."""
+    """Return the cells of a process."""
     job = state.jobs.get(process.job_id) if process.job_id else None
     ended = process.state is ProcessState.ENDED
     tone = Tone.DIM if ended or process.kind is not ProcessKind.JOB else Tone.PLAIN
@@ -154,13 +154,13 @@ def row(process: ProcessView, state: AppState, now: float) -> Row:
         "pss": Span(megabytes(process.pss_mb), tone),
         "cpu": Span("" if ended else cpu, tone),
         "ping": Span("" if ended else ping, tone),
-        "up": Span(minutes(up) if at_rest else stopwatch(up), tone),
+        "up": Span(age(up) if at_rest else stopwatch(up), tone),
         "why": Span(one_line(process.reason or ""), tone),
     }
 
 
 STALE = Span("◐ stale job", Tone.WARN)
-"""A job that goes on on old code."""
+"""A job that runs on an older generation."""
 
 _STATES = {
     ProcessState.IDLE: Span("○ idle"),
@@ -179,7 +179,7 @@ def _state(process: ProcessView, job: JobView | None, current: int) -> Span:
 
 
 def _serves(process: ProcessView, current: int) -> bool:
-    """Processes that serve jobs are never idle; that they are up is known by what they did."""
+    """Return whether a service process is up: it has answered a ping, or its generation is loaded."""
     if process.kind in (ProcessKind.JOB, ProcessKind.BLANK):
         return False
     loaded = process.generation <= current if process.generation else current > 0
@@ -187,7 +187,7 @@ def _serves(process: ProcessView, current: int) -> bool:
 
 
 PAINT_S = 0.5
-"""A change of one cell renders all rows anew, so changes are gathered for this long."""
+"""Time between paints; a change of one cell renders all rows, so changes are collected."""
 
 _CLASSES = {Tone.DIM: "processes--dim", Tone.GOOD: "processes--good"} | {
     Tone.WARN: "processes--warn",
@@ -196,13 +196,13 @@ _CLASSES = {Tone.DIM: "processes--dim", Tone.GOOD: "processes--good"} | {
 
 
 class _Pid(Text):
-    """The first cell of a row, which knows whose row it is."""
+    """The first cell of a row, with the id of its process."""
 
     process_id = ""
 
 
 class Processes(DataTable[Text]):
-    """Shows `state.processes`; the cursor stays with its process wherever that process's row goes."""
+    """The table of processes; the cursor stays on its process when rows move."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -234,13 +234,13 @@ class Processes(DataTable[Text]):
 
     @dataclass
     class EndRequested(Message):
-        """The job of the selected process is to be ended."""
+        """The user pressed Delete on a process with a live job."""
 
         job_id: str
 
     @dataclass
     class JobRequested(Message):
-        """The page of the selected process's job is wanted."""
+        """The user pressed Enter on a process; `job_id` is the job that it has or had."""
 
         job_id: str | None
 
@@ -258,7 +258,7 @@ class Processes(DataTable[Text]):
         self._by = Order()
 
     def show(self, state: AppState, now: float) -> None:
-        """Shows the state, at most twice a second; `now` is in Unix seconds."""
+        """Show the state, at most twice a second; `now` is in Unix seconds."""
         self._state, self._now = state, now
         if self._painted is not None and 0 < now - self._painted < PAINT_S:
             return
@@ -266,18 +266,18 @@ class Processes(DataTable[Text]):
 
     @property
     def selected(self) -> ProcessView | None:
-        """The process under the cursor as it is now."""
+        """The process under the cursor; None if there is none."""
         process_id = self._under_cursor()
         return None if process_id is None else self._state.processes.get(process_id)
 
     def sort_by(self, column: str) -> None:
-        """Sorts the live processes by that column; chosen again the other way round, then not at all."""
+        """Sort live processes by that column: descending, then ascending, then by state again."""
         self._by = self._by.chosen(column)
         self._columns_shown = ()
         self._paint()
 
     def sort_by_next(self) -> None:
-        """Sorts by the next column that is shown, after the last by none."""
+        """Sort by the next visible column; after the last one, by state."""
         shown = ["", *(column.key for column, _ in self._columns_shown if column.key in SORTED_BY)]
         place = shown.index(self._by.column) if self._by.column in shown else 0
         self._by = Order(shown[(place + 1) % len(shown)])
@@ -289,13 +289,13 @@ class Processes(DataTable[Text]):
         self.sort_by(event.column_key.value or "")
 
     def action_request_end(self) -> None:
-        """Asks for the end of the selected process's job."""
+        """Request to end the selected process's job."""
         process = self.selected
         if process is not None and process.job_id and process.state is not ProcessState.ENDED:
             self.post_message(self.EndRequested(process.job_id))
 
     def action_request_job(self) -> None:
-        """Asks for the page of the job that the selected process has or had."""
+        """Request the page of the job that the selected process has or had."""
         process = self.selected
         if process is not None:
             self.post_message(self.JobRequested(process.job_id))
@@ -307,7 +307,7 @@ class Processes(DataTable[Text]):
         self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._recolour))
 
     def _recolour(self) -> None:
-        """Cells carry the theme's colours, so that all are made anew."""
+        """Rebuild all cells after a change of theme, because they contain its colors."""
         self._columns_shown = ()
         self._paint()
 
@@ -343,7 +343,7 @@ class Processes(DataTable[Text]):
             self.add_row(*self._texts(process_id, cells), key=process_id)
 
     def _update(self, rows: dict[str, Row]) -> None:
-        """Only what can be seen: a changed cell costs much, and there may be fifty processes."""
+        """Update the visible rows only: a changed cell is expensive, and there may be fifty processes."""
         first = int(self.scroll_y)
         for process_id in self._order[first : first + self.size.height]:
             before, cells = self._cells[process_id], rows[process_id]
@@ -357,10 +357,10 @@ class Processes(DataTable[Text]):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if int(old_value) != int(new_value):
-            self.call_after_refresh(self._paint)  # rows that come into sight may be old
+            self.call_after_refresh(self._paint)  # newly visible rows may be outdated
 
     def _arrange(self, order: tuple[str, ...]) -> None:
-        """Puts the rows into order and the cursor back to its process, or on top if none was chosen."""
+        """Sort the rows and move the cursor back to its process, or to the top if the user selected none."""
         if order != self._order:
             self._order = order
             places = {process_id: place for place, process_id in enumerate(order)}
@@ -373,7 +373,7 @@ class Processes(DataTable[Text]):
         self._placed = wanted
 
     def _note_choice(self) -> None:
-        """The cursor is elsewhere than it was put: somebody chose that process."""
+        """If the cursor is not where `_arrange` put it, the user selected that process."""
         under = self._under_cursor()
         if under is not None and under != self._placed:
             self._chosen = under

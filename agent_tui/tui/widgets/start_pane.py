@@ -1,4 +1,4 @@
-"""The pane in the middle while agent-tui starts, and when something needs the user."""
+"""The pane above the processes while agent-tui starts, and when an error needs the user."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,21 +16,21 @@ from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, Registration
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, to_contents
+from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, shown_path, to_contents
 
 
 class Status(Enum):
-    """How far a step is: its glyph, its word and its tone."""
+    """The status of a step: its glyph, word, and tone."""
 
-    WAITING = ("·", "waits", Tone.DIM)
-    DOING = ("◌", "under way", Tone.WARN)
+    WAITING = ("·", "waiting", Tone.DIM)
+    DOING = ("◌", "running", Tone.WARN)
     DONE = ("✓", "done", Tone.GOOD)
     FAILED = ("✗", "failed", Tone.BAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that is waited for. `seconds` is how long it has taken, None if that was not seen."""
+    """A step of the start. `seconds` is how long it has taken; None if its start was not seen."""
 
     name: str
     status: Status
@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What happened, where, and what to do next; `trace` may hold many lines."""
+    """An error that needs the user: what happened, where, and what to do; `trace` may have many lines."""
 
     title: str
     what: str
@@ -50,7 +50,7 @@ class Trouble:
 
 
 def steps(state: AppState, target: int) -> tuple[Step, ...]:
-    """The steps from nothing to waiting processes; `target` is the idle count."""
+    """Return the steps of the start; `target` is numIdleProcesses."""
     return (_interpreter(state), _server(state), _code(state), _registration(state), _idle(state, target))
 
 
@@ -58,7 +58,8 @@ def _interpreter(state: AppState) -> Step:
     on = state.interpreter
     if on is None:
         return Step("interpreter", Status.DOING)
-    return Step(on.language, Status.DONE, f"{on.path} ({on.version}, {on.found_as})")
+    path = shown_path(on.path, state.agent)
+    return Step(on.language, Status.DONE, f"{path} ({on.version}, {on.found_as})")
 
 
 def _server(state: AppState) -> Step:
@@ -77,7 +78,7 @@ def _code(state: AppState) -> Step:
     if generation.current:
         return Step(name, Status.DONE, f"{file}, {runtime}" if runtime else file)
     if generation.loading:
-        return Step(name, Status.DOING, f"{file} and the SDK that it imports")
+        return Step(name, Status.DOING, f"loading {file} and its imports")
     return Step(name, Status.WAITING, file)
 
 
@@ -89,7 +90,7 @@ def _registration(state: AppState) -> Step:
         case Registration.REFUSED | Registration.OFFLINE:
             return Step(name, Status.FAILED, worker.reason)
         case Registration.BACKING_OFF:
-            return Step(name, Status.DOING, f"{worker.reason}; it is tried again")
+            return Step(name, Status.DOING, f"{worker.reason} · retrying")
     return Step(name, Status.DOING if state.generation.current else Status.WAITING)
 
 
@@ -105,14 +106,14 @@ def _idle(state: AppState, target: int) -> Step:
 
 
 class StepTimes:
-    """How long each step takes, as seen from one state to the next."""
+    """Measures how long each step takes, from one state to the next."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._started: dict[str, float] = {}
         self._took: dict[str, float] = {}
 
     def timed(self, plain: tuple[Step, ...], state: AppState, now: float) -> tuple[Step, ...]:
-        """The steps with their seconds. A step that was done before it was seen has none."""
+        """Return the steps with their seconds; a step that was done at the first state has none."""
         return tuple(
             Step(step.name, step.status, step.detail, self._seconds(step, state, now)) for step in plain
         )
@@ -120,19 +121,19 @@ class StepTimes:
     def _seconds(self, step: Step, state: AppState, now: float) -> float | None:
         name = step.name
         if step.status is Status.WAITING:
-            self._began.pop(name, None)
+            self._started.pop(name, None)
             self._took.pop(name, None)
             return None
         if step.status is Status.DOING:
             self._took.pop(name, None)
-            return max(now - self._began.setdefault(name, now), 0.0)
-        if name in self._began:
-            self._took.setdefault(name, max(now - self._began[name], 0.0))
+            return max(now - self._started.setdefault(name, now), 0.0)
+        if name in self._started:
+            self._took.setdefault(name, max(now - self._started[name], 0.0))
         return self._took.get(name)
 
 
 def step_lines(timed: tuple[Step, ...]) -> tuple[Line, ...]:
-    """One line for each step: glyph, word, name, seconds, detail."""
+    """Return one line per step: glyph, word, name, seconds, detail."""
     return tuple(_step_line(step) for step in timed)
 
 
@@ -148,7 +149,7 @@ def _step_line(step: Step) -> Line:
 
 
 def steps_in_brief(timed: tuple[Step, ...]) -> Line:
-    """All steps in one line, for when there is something worse to read."""
+    """Return all steps in one line, to leave room for an error."""
     spans: list[Span] = []
     for step in timed:
         glyph, _, tone = step.status.value
@@ -157,90 +158,89 @@ def steps_in_brief(timed: tuple[Step, ...]) -> Line:
 
 
 def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
-    """What needs the user, if anything: the file before the server."""
+    """Return the error that needs the user, or None; errors of the file come before those of the server."""
     generation, worker = state.generation, state.worker
     if generation.is_broken:
         return _broken(state)
     if worker.state is Registration.REFUSED:
-        return Trouble("The server refuses this worker", worker.reason, "", _credentials(options))
+        return Trouble("The server refused the worker", worker.reason, "", _credentials(options))
     if worker.state is Registration.OFFLINE:
-        return Trouble("The server is gone", worker.reason, "", _gone(state))
+        return Trouble("The server is unreachable", worker.reason, "", _unreachable(state))
     return None
 
 
 def _broken(state: AppState) -> Trouble:
     generation = state.generation
-    place = f"{generation.file}:{generation.line}" if generation.file and generation.line else ""
-    mend = "mend it" if not place else "mend it (e opens the line in $EDITOR)"
-    again = (
-        "press r: saves are passed over" if state.watching.paused else "it is loaded at once, r loads it now"
-    )
-    todo: tuple[str, ...] = (f"{mend} and save: {again}",)
+    file = shown_path(generation.file or state.agent, state.agent)
+    place = f"{file}:{generation.line}" if generation.file and generation.line else file
+    edit = "e edit line" if generation.file and generation.line else "e edit"
     if generation.failed == generation.current:
-        title = "The agent's processes do not become ready"
-        jobs = (
-            "accepted jobs wait for it"
+        retries = (
+            "agent-tui retries the start; accepted jobs wait for it"
             if state.starts.accepting
-            else "no offers are accepted until one succeeds"
+            else "agent-tui retries the start and accepts no offers until it succeeds"
         )
-        todo = (f"starts are retried, the header says when: {jobs}", *todo)
-        return Trouble(title, generation.error, place or state.agent, todo, generation.traceback)
+        todo: tuple[str, ...] = (retries, f"fix it and save · {edit} · {_retry(state)}")
+        title = "The agent's processes fail to start"
+        return Trouble(title, generation.error, place, todo, generation.traceback)
     if generation.current:
-        todo = (f"generation {generation.current} serves on; e opens the line, g shows all, Esc closes this",)
-    title = "The agent's file does not load"
-    return Trouble(
-        title, generation.error, place or generation.file or state.agent, todo, generation.traceback
-    )
+        todo = (f"generation {generation.current} still serves · {edit} · g details · Esc hide",)
+    else:
+        todo = (f"fix it and save · {edit} · {_retry(state)}",)
+    return Trouble("The agent file failed to load", generation.error, place, todo, generation.traceback)
+
+
+def _retry(state: AppState) -> str:
+    return "r retry (reload is paused: p resume)" if state.watching.paused else "r retry"
 
 
 def _credentials(options: ServerOptions) -> tuple[str, ...]:
-    keys = "key and secret: LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
+    keys = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
     flags = "--api-key and --api-secret"
     if options.worker_token:
-        keys = f"the worker token, LIVEKIT_WORKER_TOKEN, or {keys}"
+        keys = f"LIVEKIT_WORKER_TOKEN, or {keys}"
         flags = f"--worker-token, {flags}"
     return (
         f"correct {keys}, then press r",
-        f"or quit (q) and give {flags}, or --url for another server, or --local for the embedded one",
+        f"or quit (q) and restart with {flags}, with --url for another server, or with --local",
     )
 
 
-def _gone(state: AppState) -> tuple[str, ...]:
+def _unreachable(state: AppState) -> tuple[str, ...]:
     server = shown_url(state.server.url) if state.server is not None else "the server"
     return (
-        f"bring {one_line(server, 200)} up again, then press r",
-        "or quit (q) and give --url for another server, or --local for the embedded one; "
-        "--max-retry says how often a lost server is tried",
+        f"start {one_line(server, 200)} again, then press r",
+        "or quit (q) and restart with --url for another server, or with --local for the embedded one",
     )
 
 
 def trouble_lines(found: Trouble) -> tuple[Line, ...]:
-    """What happened, where, and what to do."""
+    """Return what happened, where, and what to do."""
     lines: list[Line] = [(Span(f"✗ {found.title}", Tone.BAD),)]
     if found.place:
         lines.append((Span(one_line(found.place), Tone.STRONG),))
-    lines.append((Span(one_line(found.what) or "no reason was given"),))
+    lines.append((Span(one_line(found.what) or "no reason given"),))
     lines += [(Span("→ ", Tone.WARN), Span(todo)) for todo in found.todo]
     return tuple(lines)
 
 
 TRACE_ROWS = 20
-"""Rows of a traceback that are shown at once, at most."""
+"""Maximum visible rows of a traceback."""
 
 TRACE_ROWS_SERVING = 6
-"""The same while an older generation serves: its jobs want to be seen too."""
+"""The maximum while an older generation serves, to leave room for its processes."""
 
 LOW = 30
-"""Rows of a terminal below which it is not shown then at all: the generations page has it."""
+"""In terminals with fewer rows, no traceback is shown while an older generation serves; `g` shows it."""
 
 TRACE_LENGTH = 12_000
-"""Characters of a traceback that are kept: its last ones, where the error is."""
+"""Maximum characters of a traceback; the last ones are kept, because the error is at the end."""
 
 
 class StartPane(Vertical):
-    """Says what is being waited for; in trouble what happened, where, and what to do next.
+    """Shows the steps of the start, or an error: what happened, where, and what to do.
 
-    Whether it is on the screen is for the app to decide; `needed` says when it has something to say.
+    The app shows the pane while `needed` is True.
     """
 
     DEFAULT_CSS = """
@@ -268,7 +268,7 @@ class StartPane(Vertical):
         super().__init__(id=id)
         self.border_title = "Starting"
         self.needed = True
-        """Whether something is still waited for since the start, or needs the user."""
+        """Whether agent-tui is still starting, or an error needs the user."""
         self._state: AppState | None = None
         self._started = False
         self._closed_failure = 0
@@ -287,7 +287,7 @@ class StartPane(Vertical):
             yield self._trace_text
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many rows as there is to read; the traceback scrolls in what the app grants of them."""
+        """Return the rows for all of its text; in fewer rows, the traceback scrolls."""
         above = sum(part.get_content_height(container, viewport, width) for part in self._above())
         return above + (1 + self._trace_rows if self._trace else 0)
 
@@ -298,7 +298,7 @@ class StartPane(Vertical):
         return [part for part in (self._trouble, self._steps) if part.display]
 
     def _fit_trace(self) -> None:
-        """Rows in auto height know nothing of the room that is left, so the traceback is told."""
+        """Limit the traceback to the rows left; with `height: auto` it would not know them."""
         room = self.content_size.height - sum(part.outer_size.height for part in self._above()) - 1
         self.query_one("#start-trace").styles.max_height = max(room, 1)
 
@@ -307,7 +307,7 @@ class StartPane(Vertical):
             self._put((), step_lines(steps(AppState(), 0)), "")
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
-        """Shows the state; `now` is in Unix seconds."""
+        """Show the state; `now` is in Unix seconds."""
         if state is self._state and not self.needed:
             return
         self._state = state
@@ -329,7 +329,7 @@ class StartPane(Vertical):
             self.border_title = title
 
     def close(self) -> None:
-        """Takes the message of a save that does not load away, until the next one that does not."""
+        """Hide the error of a save that failed to load, until the next one fails."""
         if self._state is not None and self._state.generation.current:
             self._closed_failure = self._state.generation.failed
             self._state = None

@@ -1,16 +1,25 @@
-"""What the tuning page says of a sweep: its table, curves, a histogram, the advice. Pure functions."""
+"""The texts of a sweep on the tuning page: table, advice, graphs, and a histogram. Pure functions."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent_tui.files import shown_path
 from agent_tui.model.tuning import Phase, Progress, Row, SweepView
 from agent_tui.tui.widgets.live_rows import cut, load_text, plain
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
-from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, megabytes, milliseconds, one_line, pad
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Span,
+    Tone,
+    counted,
+    megabytes,
+    milliseconds,
+    one_line,
+    pad,
+    shown_path,
+)
 from agent_tui.tuning.report import comparison
 from agent_tui.tuning.results import jobs_of, rows
 from agent_tui.tuning.stats import histogram, percentile
@@ -23,14 +32,14 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table. Where there is no room the highest `drop_priority` goes first, 0 never."""
+    """A column of the table. The highest `drop_priority` is dropped first; 0 always stays."""
 
     heading: str
     width: int
     drop_priority: int
     write: Callable[[SweepView, Row], str]
     needed: Callable[[SweepView], bool] = lambda _: True
-    """Whether it has anything to say."""
+    """Whether the column has values in this sweep."""
 
 
 def _ms(value: float | None) -> str:
@@ -40,7 +49,7 @@ def _ms(value: float | None) -> str:
 
 
 def spread(view: SweepView, count: int) -> str:
-    """The p95 of the repeat that had the lowest, and of the one that had the highest."""
+    """Return the lowest and the highest p95 of the repeats."""
     runs = view.result.runs_of(count)
     found = [percentile([job.latency_ms for job in run.jobs], 95) for run in runs if run.jobs]
     real = [each for each in found if each is not None and math.isfinite(each)]
@@ -48,7 +57,7 @@ def spread(view: SweepView, count: int) -> str:
 
 
 def _since(view: SweepView, row: Row) -> str:
-    """How much the p95 differs from the sweep before."""
+    """Return the difference in p95 from the previous sweep, in ms."""
     if view.before is None:
         return NONE
     old = next((each for each in view.before.rows if each.num_idle_processes == row.num_idle_processes), None)
@@ -58,7 +67,7 @@ def _since(view: SweepView, row: Row) -> str:
 
 
 def _model(view: SweepView, row: Row) -> str:
-    """The warm share that the model predicts for the same arrivals."""
+    """Return the share of warm starts that the model predicts for the same arrivals."""
     known = {} if view.advice is None else {each.num_idle_processes: each for each in view.advice.candidates}
     candidate = known.get(row.num_idle_processes)
     return (
@@ -96,7 +105,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def columns(view: SweepView, width: int) -> tuple[Column, ...]:
-    """Those that have something to say and fit, two cells apart."""
+    """Return the columns that have values and fit the width, two cells apart."""
     shown = [each for each in COLUMNS if each.needed(view)]
     while sum(each.width + 2 for each in shown) > width:
         able = [each for each in shown if each.drop_priority]
@@ -107,51 +116,52 @@ def columns(view: SweepView, width: int) -> tuple[Column, ...]:
 
 
 def progress_text(progress: Progress, plan_repeat: int) -> str:
-    """What the sweep does now, and what it waits for."""
+    """Return what the sweep is doing, and what it is waiting for."""
     match progress.phase:
         case Phase.FIRST_JOB:
-            return "waits for the first job, which is not counted"
+            return "waiting for the first job, which is not counted"
         case Phase.SETTLING:
-            waits = one_line(progress.waits_for) or "asks for them"
-            return f"makes {progress.count} processes idle: {waits}"
+            idle = counted(progress.count or 0, "idle process", "idle processes")
+            waits_for = one_line(progress.waits_for)
+            return f"waiting: {waits_for}" if waits_for else f"starting {idle}"
         case Phase.RUNNING:
             repeat = f", repeat {progress.repeat + 1} of {plan_repeat}" if plan_repeat > 1 else ""
-            return f"{progress.count} idle{repeat}: {progress.jobs} of {progress.jobs_of} jobs are over"
+            return f"{progress.count} idle{repeat}: {progress.jobs} of {progress.jobs_of} jobs done"
         case Phase.RESTORING:
-            return "sets numIdleProcesses back"
+            return "restoring numIdleProcesses"
         case Phase.DONE:
-            return "reckons with what was measured"
+            return "computing the advice"
 
 
 def lines(view: SweepView, selected: int | None, wanted: int, width: int, height: int) -> tuple[Line, ...]:
-    """All of it, the most important first; the pictures take what `height` leaves, within reason."""
+    """Return the whole text, the most important first; the graphs get the rest of `height`, within bounds."""
     top = (*head(view), (), *table(view, selected, width), *advice_lines(view, wanted), ())
     rest = (*_compared(view), *_kept(view))
     if not view.result.runs:
         return (*top, *rest)
     bars = bar_lines(view, selected, min(width, 72))
     room = min(max(height - len(top) - len(bars) - len(rest) - 2, 7), 14)
-    return (*top, *pictures(view, width, room), (), *bars, *((), *rest)[: len(rest) + 1 if rest else 0])
+    return (*top, *graphs(view, width, room), (), *bars, *((), *rest)[: len(rest) + 1 if rest else 0])
 
 
 def head(view: SweepView) -> tuple[Line, ...]:
-    """How far it is, and of what load."""
+    """Return the sweep's progress, and its load and target."""
     progress = view.progress
-    whole = sum(run.complete for run in view.result.runs)
-    far = Span(f"{whole}/{progress.runs} runs  ", Tone.STRONG)
+    complete = sum(run.complete for run in view.result.runs)
+    far = Span(f"{complete}/{counted(progress.runs, 'run')}  ", Tone.STRONG)
     what = Span(
         f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
     if view.outcome is not None and view.outcome.trouble:
         trouble = one_line(view.outcome.trouble)
-        return ((Span("✗ it could not begin: ", Tone.BAD), Span(trouble, Tone.BAD)), (what,))
+        return ((Span("✗ failed to start: ", Tone.BAD), Span(trouble, Tone.BAD)), (what,))
     if view.running:
         now = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
         return ((far, _bar(progress), Span("  "), now), (what,))
     if view.result.ended:
         early = Span(f"■ ended early: {one_line(view.result.ended)}", Tone.WARN)
         return ((far, early), (what,))
-    return ((far, Span("✓ all measured", Tone.GOOD)), (what,))
+    return ((far, Span("✓ done", Tone.GOOD)), (what,))
 
 
 def _bar(progress: Progress) -> Span:
@@ -162,11 +172,11 @@ def _bar(progress: Progress) -> Span:
 
 
 def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
-    """A row for each count that was measured; the advised one has a star, the selected one a pointer."""
+    """Return a row per measured count; ★ marks the recommended one, ▸ the selected one."""
     shown = columns(view, width - 4)
     measured = rows(view.result)
     if not measured:
-        return ((Span("no run is finished yet", Tone.DIM),),) if view.running else ()
+        return ((Span("results appear here after the first run", Tone.DIM),),) if view.running else ()
     heading = "".join(f"  {pad(each.heading, each.width, right=True)}" for each in shown)
     lines: list[Line] = [(Span(f"   {heading}", Tone.DIM),)]
     advised = None if view.advice is None else view.advice.count
@@ -181,7 +191,7 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
 
 
 def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
-    """What to do, in words, and how to keep it; `wanted` is numIdleProcesses as it is."""
+    """Return the advice and how to apply and save it; `wanted` is the current numIdleProcesses."""
     advice = view.advice
     if advice is None or not view.result.runs:
         return ()
@@ -189,30 +199,29 @@ def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
     if advice.count is None:
         return ((), (Span(first, Tone.WARN),), *((Span(f"  {line}", Tone.DIM),) for line in rest))
     if wanted == advice.count:
-        now: Line = (Span("  ✓ it is in force", Tone.GOOD),)
+        now: Line = (Span("  ✓ applied", Tone.GOOD),)
     else:
-        now = (Span("  a", Tone.STRONG), Span(" sets it now"))
+        now = (Span("  a", Tone.STRONG), Span(" apply"))
     how = (
         *now,
-        Span("; to keep it: "),
-        Span(f"--num-idle-processes {advice.count}", Tone.STRONG),
-        Span(", or "),
+        Span(" · "),
         Span("E Ctrl+W", Tone.STRONG),
-        Span(" into agent-tui.toml"),
+        Span(" save to agent-tui.toml · or start with "),
+        Span(f"--num-idle-processes {advice.count}", Tone.STRONG),
     )
     return ((), (Span(f"★ {first}", Tone.GOOD),), *((Span(f"  {line}"),) for line in rest), how)
 
 
-def pictures(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """Latency and memory over the count, side by side; one count makes no curve."""
+def graphs(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """Return latency and memory over the idle count, side by side; none for a single count."""
     if len(view.result.measured) < 2:
         return ()
     half = (width - 3) // 2
-    return beside(latency_picture(view, half, height), memory_picture(view, half, height), half, 3)
+    return beside(latency_graph(view, half, height), memory_graph(view, half, height), half, 3)
 
 
-def latency_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """p50, p95 and p99 over the count, with the target's limit."""
+def latency_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """Return p50, p95, and p99 over the idle count, in ms, with the target's limit."""
     measured = rows(view.result)
     kinds = (("p99", "p99_ms", Tone.BAD), ("p95", "p95_ms", Tone.WARN), ("p50", "p50_ms", Tone.GOOD))
     limit = view.target.limit_ms
@@ -225,8 +234,8 @@ def latency_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...
     return (cut(legend, width), *_over_counts(series, measured, width, height - 1, rules))
 
 
-def memory_picture(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """What all idle processes together take."""
+def memory_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
+    """Return the memory of all idle processes over the idle count, in MB."""
     measured = rows(view.result)
     legend = (Span("PSS ", Tone.WARN), Span("USS ", Tone.GOOD), Span("MB over idle processes", Tone.DIM))
     series = [
@@ -256,7 +265,7 @@ def _over_counts(
 
 
 def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
-    """How the latencies of one count lie."""
+    """Return the histogram of one count's latencies."""
     if selected is None:
         return ()
     jobs = jobs_of(view.result.runs_of(selected))
@@ -265,7 +274,7 @@ def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, 
     most = max([lost, *(each.count for each in bins)], default=0)
     title = (
         Span(f"{selected} idle", Tone.STRONG),
-        Span(f": {len(jobs)} jobs by ms from dispatch to entry  (↑ ↓ choose)", Tone.DIM),
+        Span(f": {counted(len(jobs), 'job')} by ms from dispatch to entry  (↑ ↓ select)", Tone.DIM),
     )
     shown = [(f"{_ms(each.low)}…{_ms(each.high)}", each.count, Tone.GOOD) for each in bins]
     shown += [("lost", lost, Tone.BAD)] if lost else []
@@ -283,7 +292,7 @@ def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, 
 
 
 def bar(value: int, most: int, width: int) -> str:
-    """A bar of at most `width` cells; what is not zero can be seen."""
+    """Return a bar of at most `width` cells; a value above 0 is always visible."""
     eighths = round(value / max(most, 1) * width * 8)
     if value:
         eighths = max(eighths, 1)
@@ -299,8 +308,8 @@ def _compared(view: SweepView) -> tuple[Line, ...]:
 
 def _kept(view: SweepView) -> tuple[Line, ...]:
     if view.outcome is not None and view.outcome.not_kept:
-        return ((Span(f"not kept: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
+        return ((Span(f"not saved: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
     if view.outcome is not None and view.outcome.files:
-        place = shown_path(Path(view.outcome.files[0]), os.environ)
-        return ((Span(f"kept in {one_line(place)} and .csv", Tone.DIM),),)
+        place = shown_path(view.outcome.files[0])
+        return ((Span(f"saved as {one_line(place)} and .csv", Tone.DIM),),)
     return ()

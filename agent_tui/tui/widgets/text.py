@@ -1,22 +1,26 @@
-"""Text for the panels: pieces with a tone, made safe, cut and fitted to a width. Pure functions."""
+"""Text for panels and pages: sanitized, styled, and fitted to a width."""
 
 import math
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
+from agent_tui.files import home_folder
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import characters
 
 NONE = "–"
-"""Shown where there is no figure."""
+"""Shown in place of a missing value."""
 
 
 class Tone(StrEnum):
-    """What a piece of text says beside its words. The value is the style, made of the theme's tokens."""
+    """The meaning of a piece of text. The value is its style, in the theme's variables."""
 
     PLAIN = ""
     STRONG = "bold"
@@ -30,7 +34,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of one line. `text` is shown as it is; nothing in it is markup."""
+    """A styled piece of a line. `text` is shown literally, without markup."""
 
     text: str
     tone: Tone = Tone.PLAIN
@@ -41,46 +45,46 @@ Line = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a line that has to fit: its variants from the longest on, each with how soon it gives way.
+    """A part of a line that `fit` shortens: its variants, longest first, each with a drop priority.
 
-    Where there is no room the variant with the highest number gives way to the next one of its part, or to
-    nothing after the last. A last variant with 0 stays.
+    If the line is too long, `fit` replaces the variant with the highest priority by the next one of its part,
+    or drops it if it is the last. A last variant with priority 0 always stays.
     """
 
     variants: tuple[tuple[int, Line], ...]
 
 
 def part(drop_priority: int, *lines: Line) -> Part:
-    """A part whose variants all give way equally soon."""
+    """Return a part whose variants share one drop priority."""
     return Part(tuple((drop_priority, line) for line in lines))
 
 
 def one_line(text: str, limit: int = 1_000) -> str:
-    """Text from outside as one line without control, escape and direction characters."""
+    """Return outside text as one line, without control, escape, and bidirectional characters."""
     return " ".join(sanitise(text, limit).split())
 
 
 def clip(text: str, width: int) -> str:
-    """The text in at most `width` cells, the cut marked with an ellipsis."""
+    """Return the text in at most `width` cells; a cut ends with an ellipsis."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """The text in exactly `width` cells, set to the left or to the right."""
+    """Return the text in exactly `width` cells, aligned left or right."""
     text = clip(text, width)
     blank = " " * (width - cell_len(text))
     return blank + text if right else text + blank
 
 
 def width_of(line: Line) -> int:
-    """Cells that a line takes."""
+    """Return the width of a line in cells."""
     return sum(cell_len(span.text) for span in line)
 
 
 def joined(lines: Iterable[Line], gap: str) -> Line:
-    """Lines put one after the other with a gap between; empty ones leave none."""
+    """Join lines into one, with a gap between them; empty lines are skipped."""
     spans: list[Span] = []
     for line in lines:
         spans += [Span(gap), *line] if spans and line else line
@@ -88,7 +92,7 @@ def joined(lines: Iterable[Line], gap: str) -> Line:
 
 
 def fit(parts: Sequence[Part], width: int, gap: str) -> tuple[Line, ...]:
-    """One line for each part, so that they fit into `width` with gaps between; dropped parts are empty."""
+    """Return one line per part; together they fit `width` with gaps between. Dropped parts are empty."""
     left = [list(part.variants) for part in parts]
     while width_of(joined(_first(left), gap)) > width:
         able = [variants for variants in left if len(variants) > 1 or (variants and variants[0][0] > 0)]
@@ -103,29 +107,59 @@ def _first(left: Sequence[Sequence[tuple[int, Line]]]) -> tuple[Line, ...]:
 
 
 def to_content(line: Line) -> Content:
-    """A line for a widget; no text of it is read as markup."""
+    """Convert a line for a widget, without markup."""
     return Content.assemble(*((span.text, span.tone.value) for span in line))
 
 
 def to_contents(lines: Iterable[Line]) -> Content:
-    """Lines below each other."""
+    """Convert lines for a widget, without markup."""
     return Content("\n").join([to_content(line) for line in lines])
 
 
 def megabytes(mb: float | None) -> str:
-    """A size in at most five characters: `24M`, `1.2G`."""
+    """Return a size for a column, in at most five characters: `24M`, `1.2G`."""
     if mb is None:
         return NONE
     return f"{mb:.0f}M" if mb < 999.5 else f"{mb / 1024:.1f}G"
 
 
 def grouped(number: float) -> str:
-    """A whole number with its thousands set apart."""
+    """Return a whole number with thousands separated: `1 012`."""
     return f"{number:,.0f}".replace(",", " ")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 line`, `2 lines`, `3 processes`."""
+    return f"{grouped(number)} {noun if number == 1 else plural or noun + 's'}"
+
+
+def shown_path(path: str, agent: str = "") -> str:
+    """Return a path relative to the agent file's folder, or else with ~ for the home folder."""
+    file, folder = PurePath(path), PurePath(agent).parent
+    if agent and folder.is_absolute() and file.is_relative_to(folder):
+        return str(file.relative_to(folder))
+    with suppress(OSError):
+        if file.is_relative_to(home := home_folder(os.environ)):
+            return f"~/{file.relative_to(home)}"
+    return path
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the text as rows of at most `width` cells, broken between words."""
+    return [line.plain.rstrip() for line in Content(text).wrap(max(width, 8))] or [""]
+
+
+def fact(name: str, value: str, indent: int, width: int = 0, tone: Tone = Tone.PLAIN) -> list[Line]:
+    """Return a label and its value; further rows of a long value are indented. Width 0 does not wrap."""
+    first, *rest = wrapped(one_line(value), width - indent) if width else [one_line(value)]
+    return [
+        (Span(f"  {name:<{indent - 2}}", Tone.DIM), Span(first, tone)),
+        *((Span(" " * indent), Span(row, tone)) for row in rest),
+    ]
+
+
 def stopwatch(seconds: float) -> str:
-    """A length of time for a column: `0:41`, `12:04`, `3:12:04`, `2d 03h`."""
+    """Return a running time for a column: `0:41`, `12:04`, `3:12:04`, `2d 03h`."""
     minutes, second = divmod(max(int(seconds), 0), 60)
     hours, minute = divmod(minutes, 60)
     if hours >= 24:
@@ -133,54 +167,62 @@ def stopwatch(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def minutes(seconds: float) -> str:
-    """A length of time whose seconds nobody needs after the first minute: `41s`, `12m`, `3h12m`.
+def age(seconds: float) -> str:
+    """Return a duration for a column: `41s`, `12m`, `3h12m`, `2d03h`.
 
-    What is shown at rest should not change each second: each change renders a whole table anew.
+    It changes once a minute, because each change of a cell renders the whole table again.
     """
-    return duration(seconds if seconds < 60 else seconds - seconds % 60).removesuffix("00s")
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words: `41s`, `12m04s`, `3h12m`, `2d03h`."""
-    minutes, second = divmod(max(int(seconds), 0), 60)
+    minutes = max(int(seconds), 0) // 60
     hours, minute = divmod(minutes, 60)
     if hours >= 24:
         return f"{hours // 24}d{hours % 24:02}h"
     if hours:
         return f"{hours}h{minute:02}m"
-    return f"{minute}m{second:02}s" if minutes else f"{second}s"
+    return f"{minutes}m" if minutes else f"{max(int(seconds), 0)}s"
+
+
+def duration(seconds: float, *, whole_minutes: bool = False) -> str:
+    """Return a duration in words: `41 s`, `12 min 4 s`, `1 h 6 min`, `2 d 3 h`."""
+    minutes, second = divmod(max(int(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        parts = ((hours // 24, "d"), (hours % 24, "h"))
+    elif hours:
+        parts = ((hours, "h"), (minute, "min"))
+    else:
+        parts = ((minutes, "min"), (0 if whole_minutes and minutes else second, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
 def milliseconds(ms: float) -> str:
-    """A short time: `0.8 ms`, `11 ms`, `2.4 s`."""
+    """Return a short duration: `0.8 ms`, `11 ms`, `2.4 s`."""
     if ms < 1:
         return f"{ms:.1f} ms"
     return f"{ms:.0f} ms" if ms < 999.5 else f"{ms / 1000:.1f} s"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of at least one value; `share` is 0…1."""
+    """Return the nearest-rank percentile of at least one value; `share` is 0…1."""
     ordered = sorted(values)
     rank = math.ceil(share * len(ordered))
     return ordered[min(max(rank, 1), len(ordered)) - 1]
 
 
 MUTED = "$foreground 60%"
-"""Quiet text inside a `Content`, where `$text-muted` comes out as loud as the rest: only CSS knows shares."""
+"""The style of muted text in a `Content`; `$text-muted` has no effect there, only CSS knows its opacity."""
 
 PRINTABLE = characters.SAFE
-"""What inputs take: an input draws its value raw, and what is pasted can hold anything."""
+"""The characters that inputs accept; an input draws its value unfiltered, and users paste anything."""
 
 LONGEST = 300
-"""Cells of one piece of text from outside in a panel; the log pane has the """
+"""Cells of outside text that a panel shows"""
 
 
 def brief(text: str, longest: int = LONGEST) -> str:
-    """Text from outside as one short line that can be put anywhere, cut with an ellipsis."""
+    """Return outside text as one short line, cut with an ellipsis."""
     return clip(one_line(text), longest)
 
 
 def cell(text: str, width: int, style: str = "") -> Content:
-    """The text in exactly `width` cells."""
+    """Return outside text in exactly `width` cells."""
     return Content.styled(pad(one_line(text), max(width, 0)), style)
