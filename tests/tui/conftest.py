@@ -1,4 +1,4 @@
-"""The screen's tests see one time zone, one terminal, and nothing that blinks."""
+"""Fixtures of the screen's tests: a fixed time zone and terminal, no animations."""
 
 import time
 from collections.abc import Iterator

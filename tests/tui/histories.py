@@ -1,4 +1,4 @@
-"""Histories of events, one for each state that the screen can be in; the clock stands still in them."""
+"""Event histories, one per state of the screen. The clock does not move."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def idle(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
 
 
 def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
-    """Two jobs run, one ended well, one failed, memory was warned of."""
+    """Two running jobs, a successful and a failed one, and a memory warning."""
     idle(engine, server)
     for number, (job, room) in enumerate(
         [("AJ_k3Lm9QxTzW2a", "demo-1"), ("AJ_Zz81kPpQ0sVb", "demo-2"), ("AJ_r7Tt2MmN5cXd", "demo-3")], 1
@@ -91,13 +91,13 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
 
 
 def disconnected(engine: FakeEngine) -> None:
-    """The server went away; a job lives on."""
+    """The connection is lost while a job runs."""
     busy(engine)
     engine.publish(ev.WorkerDisconnected("nothing listens on 127.0.0.1:40123", 4.0, 2))
 
 
 def broken(engine: FakeEngine) -> None:
-    """The file does not load."""
+    """The agent file failed to load."""
     starting(engine)
     traceback = (
         "  File \"/home/ann/voice/agent.py\", line 12\n    async def entry(ctx)\nSyntaxError: expected ':'\n"
@@ -108,7 +108,7 @@ def broken(engine: FakeEngine) -> None:
 
 
 def stale(engine: FakeEngine) -> None:
-    """Jobs go on on old code, the newest save does not load."""
+    """Jobs run on old code, and the newest save failed to load."""
     busy(engine)
     agent = "/home/ann/voice/agent.py"
     engine.publish(
@@ -146,7 +146,7 @@ def paused(engine: FakeEngine) -> None:
 
 
 def refused(engine: FakeEngine) -> None:
-    """The server does not take the credentials."""
+    """The server refused the credentials."""
     starting(engine)
     engine.publish(
         LOCAL,
@@ -159,7 +159,7 @@ def refused(engine: FakeEngine) -> None:
 
 
 def hostile(engine: FakeEngine, text: str = HOSTILE) -> None:
-    """All that can come from outside is that text."""
+    """All outside text is this hostile text."""
     busy(engine)
     engine.log(text)
     engine.publish(
@@ -177,7 +177,7 @@ def hostile(engine: FakeEngine, text: str = HOSTILE) -> None:
 
 
 def agents_js(engine: FakeEngine) -> None:
-    """A TypeScript file: one job runs, one process is warm, two blanks wait for a file."""
+    """A TypeScript file: one running job, one idle process, two blanks."""
     sdk = "/home/ann/desk/node_modules/@livekit/agents"
     engine.publish(
         ev.Starting("0.1.0", "/home/ann/desk/src/agent.ts", ""),

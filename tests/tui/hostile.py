@@ -1,7 +1,7 @@
-"""Text from outside that would like to be more than text."""
+"""Hostile text: markup, escape sequences, and unusual characters."""
 
 HOSTILE = "[/x][bold]\x1b[31mred\x1b]0;title\x07 漢字 👩\u200d👩\u200d👧 \u202eabc\nnext"
-"""A bit of everything: markup, colours, a title, wide and joined signs, right to left, a second row."""
+"""Markup, colors, a terminal title, wide and joined characters, right-to-left text, a second row."""
 
 TEXTS = {
     "markup": "[/x] [bold red]markup[/] [link='http://x']y[/link]",
@@ -11,4 +11,4 @@ TEXTS = {
     "megabyte": "x" * 1_000_000,
     "mixed": "\\[escaped] {braces} $variable \x00\x07",
 }
-"""One kind each."""
+"""One kind of hostile text each."""

@@ -41,11 +41,11 @@ TEN = {
     "help": "show all keys",
     "quit": "quit; press it again to kill what is left",
 }
-"""The actions that a new user needs, and what to say of them."""
+"""The ten actions that a new user needs, and their descriptions."""
 
 
 class Place(NamedTuple):
-    """Where keys of its own act: a title, the classes that bind them, and a row for each key or pair."""
+    """A place with its own keys: a title, the classes that bind them, and a row per key or pair."""
 
     title: str
     classes: tuple[type[Any], ...]
@@ -211,7 +211,7 @@ _NAMES = {
 
 
 def document() -> str:
-    """The whole page."""
+    """Return the whole page."""
     lines = [
         "# Keys",
         "",
@@ -247,7 +247,7 @@ def document() -> str:
 
 
 def bound(kind: type[Any]) -> Iterator[str]:
-    """The keys that a class itself binds."""
+    """Yield the keys that a class itself binds."""
     for binding in vars(kind).get("BINDINGS", ()):
         keys = binding.key if isinstance(binding, Binding) else binding[0]
         yield from (key.strip() for key in keys.split(","))

@@ -1,4 +1,4 @@
-"""Loads of an agent's code, a diff and hostile text, for the tests of the generations page."""
+"""Loads, a diff, and hostile text for the tests of the generations page."""
 
 from msgspec.structs import replace
 

@@ -1,4 +1,4 @@
-"""A log pane over a small store, for tests."""
+"""An app with a log pane over a small store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,13 +17,13 @@ from agent_tui.tui.widgets.log_view import LogView
 from tests.fakes.clock import FakeClock
 
 VIEW = 11
-"""Rows of lines in a pane of 80×12: the title takes one."""
+"""Rows of lines in a pane of 80×12, below the title."""
 
 TRACEBACK = "Traceback (most recent call last):\n  File 1\n    code\n  File 2\n    more\nBoom: no"
 
 
 class Host(App[None]):
-    """A pane over a small store, with the keys that the app's registry gives it."""
+    """A log pane over a small store, with the keys of the app's registry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "pane('start_find')"),

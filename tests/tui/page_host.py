@@ -1,4 +1,4 @@
-"""The app without its dashboard: a page over a state is all that is laid out and painted.
+"""The app without its dashboard, so that only pages are laid out and painted.
 
 A page that covers the dashboard still has Textual lay out and paint it below, which takes most of the time of
 a test that is about the page.
@@ -25,7 +25,7 @@ P = TypeVar("P", bound=Widget)
 
 
 class PageHost(AgentTuiApp):
-    """Keys open pages as in the app, and the pages follow the state; panels exist, but are not shown."""
+    """The app with hidden panels; keys open pages, and pages follow the state."""
 
     CSS_PATH = Path(inspect.getfile(AgentTuiApp)).with_name("app.tcss").as_posix()
 
@@ -53,7 +53,7 @@ def app_over(engine: FakeEngine, kind: type[AgentTuiApp] = PageHost, **more: Any
 
 
 async def painted(app: AgentTuiApp, engine: FakeEngine, pilot: Pilot[Any]) -> None:
-    """Wait until all that was published is on the screen."""
+    """Wait until all published events are painted."""
     news = asyncio.Event()
     app.painted.subscribe(app, lambda _: news.set(), immediate=True)
     async with asyncio.timeout(PATIENCE_S):
@@ -73,7 +73,7 @@ async def page_host(
     ready: Callable[[], object] = lambda: True,
     **more: Any,
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
-    """An app that has painted what was published, and where these keys have been pressed."""
+    """Yield an app that has painted all published events, after pressing these keys."""
     app = app_over(engine, kind, **more)
     async with app.run_test(size=size) as pilot:
         await painted(app, engine, pilot)
@@ -82,5 +82,5 @@ async def page_host(
             await until(lambda: ready() and len(app.screen_stack) > 1)
             await pilot.pause()
         yield app, pilot
-    engine.bus.close()  # whatever it was told to refuse
+    engine.bus.close()  # even if it refuses to stop
     await app.ended()

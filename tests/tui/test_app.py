@@ -1,4 +1,4 @@
-"""The screen over a fake engine: keys become commands, states become pictures of what is so."""
+"""The app over a fake engine: keys become commands, and the screen shows the state."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,12 +38,12 @@ async def screen(
 
 STATES = {**histories.ALL, "hostile": histories.hostile}
 OPENERS = {"help", "worker", "job", "breaches", "generations", "tuning", "dispatch_form", "load", "sweep"}
-"""Actions that open a page which shows the state."""
+"""Actions that open a page about the state."""
 
 
 @pytest.fixture
 def nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Keys open no browser and no editor; the folder where one of them saves a picture."""
+    """Keep keys from opening a browser or an editor; return the folder for screenshots."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AgentTuiApp, "open_url", lambda *_, **__: None)
     monkeypatch.delenv("EDITOR", raising=False)
@@ -55,9 +55,9 @@ def nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 async def press_each(
     actions: list[Action], state: str, kind: type[AgentTuiApp], size: tuple[int, int]
 ) -> None:
-    """Press each of their keys over an app in that state, and escape from what it opens."""
+    """Press each key of these actions in that state, and Escape after each."""
     engine = FakeEngine()
-    engine.obedient = False  # so that the keys after the one that quits are pressed too
+    engine.obedient = False  # keep running after the key that quits
     STATES[state](engine)
     app = app_over(engine, kind, exit_process=lambda _: None)
     async with app.run_test(size=size) as pilot:
@@ -117,7 +117,7 @@ async def test_a_click_on_a_key_presses_it() -> None:
         await until(lambda: engine.commands == [cmd.Dispatch()])
 
 
-async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_kept_idle() -> None:
+async def test_the_first_test_jobs_start_once_ready_even_without_idle_processes() -> None:
     engine = FakeEngine(numIdleProcesses="0")
     histories.starting(engine)
     async with screen(engine, kind=PageHost, dispatch=3):
@@ -127,7 +127,7 @@ async def test_the_first_test_jobs_are_made_once_ready_also_where_no_process_is_
         assert engine.commands == [cmd.Dispatch(3)]
 
 
-async def test_less_than_no_idle_process_is_not_asked_for() -> None:
+async def test_a_negative_idle_count_is_not_requested() -> None:
     engine = FakeEngine(numIdleProcesses="0")
     histories.idle(engine)
     async with screen(engine, kind=PageHost) as (_, pilot):
@@ -150,7 +150,7 @@ async def test_ending_the_selected_job() -> None:
         assert isinstance(command, cmd.EndJob)
 
 
-async def test_the_job_that_was_asked_for_is_ended_whatever_is_selected_by_then() -> None:
+async def test_the_requested_job_is_ended_even_if_the_selection_changes() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with screen(engine) as (app, pilot):
@@ -182,7 +182,7 @@ async def test_a_remote_server_asks_for_its_name_first() -> None:
         assert engine.commands[2] == cmd.Dispatch(confirmed_host="my.livekit.cloud")
 
 
-async def test_a_join_link_goes_to_the_clipboard_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_join_link_goes_only_to_the_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.busy(engine, histories.LOCAL)
     async with screen(engine, kind=PageHost) as (app, pilot):
@@ -194,7 +194,7 @@ async def test_a_join_link_goes_to_the_clipboard_and_nowhere_else(monkeypatch: p
         assert token not in app.export_screenshot()
 
 
-async def test_without_media_it_says_so_instead() -> None:
+async def test_without_media_there_is_no_join_link() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with screen(engine, kind=PageHost) as (app, pilot):
@@ -208,14 +208,14 @@ async def test_without_media_it_says_so_instead() -> None:
     ("state", "shown"),
     [("starting", True), ("idle", False), ("busy", False), ("broken", True), ("refused", True)],
 )
-async def test_the_pane_that_says_what_to_do_is_there_when_it_is_needed(state: str, shown: bool) -> None:
+async def test_the_start_pane_is_shown_when_needed(state: str, shown: bool) -> None:
     engine = FakeEngine()
     histories.ALL[state](engine)
     async with screen(engine) as (app, _):
         assert app.query_one(StartPane).has_class("-shown") is shown
 
 
-async def test_quit_stops_the_engine_and_leaves_when_it_has_ended() -> None:
+async def test_quit_stops_the_engine_and_exits_when_it_has_stopped() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.obedient = False
@@ -262,7 +262,7 @@ async def test_an_engine_that_fails_closes_the_screen_with_its_line(
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-async def test_text_from_outside_is_only_ever_text(text: str) -> None:
+async def test_outside_text_stays_text(text: str) -> None:
     engine = FakeEngine()
     histories.hostile(engine, text)
     engine.publish(ev.Stopping(text, 1, 10.0))
@@ -290,9 +290,7 @@ async def test_log_lines_arrive_in_the_pane() -> None:
 
 
 @pytest.mark.parametrize(("size", "told"), [((80, 24), True), ((120, 40), False)])
-async def test_why_a_dispatch_was_lost_is_told_where_its_panel_has_no_room(
-    size: tuple[int, int], told: bool
-) -> None:
+async def test_narrow_screens_notify_why_a_dispatch_was_lost(size: tuple[int, int], told: bool) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with screen(engine, size) as (app, pilot):

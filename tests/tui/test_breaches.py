@@ -1,4 +1,4 @@
-"""The time line of memory warnings."""
+"""The breaches panel."""
 
 import re
 
@@ -23,11 +23,11 @@ def warned(job: str | None, mb: float, uss: float | None = None) -> ev.MemoryWar
     return ev.MemoryWarned("p1", 8123, job, mb, MemoryMeasure.RSS, mb, uss, 1000.0, 0.0, 131.0)
 
 
-def test_none_when_there_is_none() -> None:
+def test_without_breaches_the_panel_says_what_would_appear() -> None:
     assert texts(FakeEngine()) == [NONE]
 
 
-def test_newest_first_with_room_and_growth() -> None:
+def test_the_newest_breach_comes_first_with_room_and_growth() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(warned(None, 1500.0))
@@ -38,7 +38,7 @@ def test_newest_first_with_room_and_growth() -> None:
     assert first.endswith("⚠ warning 8123 demo-1 rss 1 012 MB > 1 000 MB, +881 MB since start (uss 640 MB)")
 
 
-def test_many_are_counted() -> None:
+def test_older_breaches_are_counted() -> None:
     engine = FakeEngine()
     engine.publish(*(warned(f"AJ_{n}", 1000.0 + n) for n in range(SHOWN + 7)))
     lines = texts(engine)

@@ -1,4 +1,4 @@
-"""The dispatch panel: what became of each dispatch, and what its buttons ask for."""
+"""The dispatch panel: results of dispatches, and its buttons."""
 
 import pytest
 from textual.app import App, ComposeResult
@@ -41,7 +41,7 @@ def job(phase: JobPhase, **more: object) -> JobView:
         (DISPATCH, None, "ended", "", ""),
     ],
 )
-def test_what_became_of_a_dispatch(
+def test_the_result_of_a_dispatch(
     dispatch: DispatchView, its_job: JobView | None, word: str, took: str, why: str
 ) -> None:
     became = outcome(dispatch, its_job, now=103.0)
@@ -63,7 +63,7 @@ def test_a_row_never_spills_over_its_width(room: str, width: int) -> None:
         assert all(len(line) <= width for line in why)
 
 
-def test_newest_first_and_not_too_many() -> None:
+def test_the_newest_dispatches_come_first_up_to_a_limit() -> None:
     many = tuple(DispatchView(f"room-{number}", 0.0) for number in range(SHOWN + 20))
     lines = rows(AppState(dispatches=many), 0.0, 40).plain.split("\n")
     assert len(lines) == SHOWN
@@ -71,7 +71,7 @@ def test_newest_first_and_not_too_many() -> None:
     assert rows(AppState(), 0.0, 40).plain == "Test jobs appear here, with their result and time to entry."
 
 
-def test_only_a_server_without_media_is_told_of() -> None:
+def test_only_a_server_without_media_gets_a_warning() -> None:
     assert without_media(AppState()) == ""
     assert without_media(AppState(server=histories.LOCAL)) == ""
     assert "livekit-server" in without_media(AppState(server=histories.EMBEDDED))
@@ -110,7 +110,7 @@ async def test_a_history_is_shown_and_updated(size: tuple[int, int]) -> None:
         assert "7 s" in shown(app).split("\n")[0]
 
 
-async def test_nothing_is_painted_when_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_change_nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
@@ -128,7 +128,7 @@ async def test_nothing_is_painted_when_nothing_changed(monkeypatch: pytest.Monke
         assert len(updates) == 1
 
 
-async def test_the_buttons_ask_for_a_dispatch_and_for_the_form() -> None:
+async def test_the_buttons_request_a_dispatch_and_the_form() -> None:
     messages: list[object] = []
     app = Host()
     async with app.run_test(message_hook=messages.append) as pilot:

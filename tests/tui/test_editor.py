@@ -1,4 +1,4 @@
-"""Which editor opens a file, and how it gets the line."""
+"""The choice of the editor, and how it gets the line."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def program(folder: Path, name: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_what_the_user_named_comes_before_what_is_installed(tmp_path: Path) -> None:
+def test_the_users_editor_comes_before_installed_ones(tmp_path: Path) -> None:
     path = {"PATH": str(tmp_path)}
     assert find_editor(path) is None
     program(tmp_path, "nano")
@@ -33,10 +33,10 @@ def test_what_the_user_named_comes_before_what_is_installed(tmp_path: Path) -> N
         ("code --wait", ["code", "--wait", "--goto", "/a b/agent.py:7"]),
     ],
 )
-def test_the_command_names_the_line(editor: str, command: list[str]) -> None:
+def test_the_editors_command_has_the_line(editor: str, command: list[str]) -> None:
     assert editor_command(editor, FILE, 7) == command
 
 
-def test_what_is_no_command_line_is_an_error() -> None:
+def test_an_invalid_editor_command_raises_an_error() -> None:
     with pytest.raises(ValueError, match="No closing quotation"):
         editor_command("vi '", FILE, 1)

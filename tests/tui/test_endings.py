@@ -1,4 +1,4 @@
-"""Words for every way to end, and the place in the code at which a job failed."""
+"""The texts of endings, and the place at which a job failed."""
 
 from pathlib import Path
 
@@ -43,11 +43,11 @@ def test_every_way_to_end_looks_different() -> None:
         (None, {"signal": 9}, "✗ SIGKILL"),
     ],
 )
-def test_a_process_by_what_ended_it(by: EndedBy | None, more: dict[str, int], text: str) -> None:
+def test_how_a_process_ended_by_its_cause(by: EndedBy | None, more: dict[str, int], text: str) -> None:
     assert process_ended(replace(PROCESS, ended_by=by, **more), None).text == text
 
 
-def test_a_process_that_went_in_order_shows_its_jobs_end_if_that_was_its_last() -> None:
+def test_a_process_that_ended_gracefully_shows_how_its_last_job_ended() -> None:
     process = replace(PROCESS, ended_by=EndedBy.ORDER, exit_code=0)
     over = ended(EndedBy.MEMORY_LIMIT)
     assert process_ended(process, over).text == "✗ limit"
@@ -68,7 +68,7 @@ def texts(place: Place, source: str | None, width: int = 80) -> list[str]:
     return ["".join(span.text for span in line) for line in source_lines(place, width, read=lambda _: source)]
 
 
-def test_the_place_is_the_innermost_in_the_projects_own_code() -> None:
+def test_the_failing_place_is_the_innermost_frame_of_the_project() -> None:
     assert failing_place(TRACEBACK) == Place("/home/ann/agent.py", 2, "look()")
     theirs = TRACEBACK.replace("/home/ann/agent.py", "<string>")
     assert failing_place(theirs) == Place("/venv/lib/python3.11/site-packages/x/y.py", 9, "raise KeyError")
@@ -94,11 +94,11 @@ def test_the_place_is_the_innermost_in_the_projects_own_code() -> None:
         ("at node:internal/timers:581:17", None),
     ],
 )
-def test_where_a_stack_of_node_points(frames: str, place: Place | None) -> None:
+def test_the_failing_place_in_a_stack_of_node(frames: str, place: Place | None) -> None:
     assert failing_place(f"TypeError: no seat\n    {frames}\n    at node:internal/main:1:1") == place
 
 
-def test_lines_around_the_place_as_they_are_now() -> None:
+def test_source_lines_around_the_failing_line() -> None:
     place = Place("/home/ann/agent.py", 2, "look()")
     assert texts(place, "def f():\n    look()\n    return 1\n4\n5\n") == [
         "/home/ann/agent.py:2",

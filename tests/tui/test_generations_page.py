@@ -1,4 +1,4 @@
-"""The generations page: what it says of each load, its keys, and that it follows what is loaded."""
+"""The generations page: loads, keys, and updates while it is open."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,12 +36,12 @@ async def page_over(
 
 
 async def asked(engine: FakeEngine, count: int) -> None:
-    """So many commands came."""
+    """Return whether the engine has received that many commands."""
     await until(lambda: len(engine.commands) >= count)
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 60)])
-async def test_one_key_tells_what_the_last_save_changed(size: tuple[int, int]) -> None:
+async def test_g_shows_what_the_last_save_changed(size: tuple[int, int]) -> None:
     engine = FakeEngine()
     histories.stale(engine)
     engine.results = [cmd.CommandResult(True, DIFF)]
@@ -54,7 +54,7 @@ async def test_one_key_tells_what_the_last_save_changed(size: tuple[int, int]) -
         assert "+++ one that was added" in shown
 
 
-async def test_arrows_choose_and_each_diff_is_asked_for_once() -> None:
+async def test_arrows_select_and_each_diff_is_requested_once() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
@@ -72,7 +72,7 @@ async def test_arrows_choose_and_each_diff_is_asked_for_once() -> None:
         assert page.query_one(LoadList).has_focus
 
 
-async def test_a_click_chooses() -> None:
+async def test_a_click_selects() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
@@ -81,7 +81,7 @@ async def test_a_click_chooses() -> None:
         assert "generation 1 was replaced" in said(page, "#loads-facts")
 
 
-async def test_why_there_is_no_diff_is_said() -> None:
+async def test_a_missing_diff_is_explained() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.results = [cmd.CommandResult(False, "generation 1 was the first")]
@@ -89,7 +89,7 @@ async def test_why_there_is_no_diff_is_said() -> None:
         assert said(page, "#loads-text Static") == "generation 1 was the first"
 
 
-async def test_a_load_that_happens_while_you_look_appears() -> None:
+async def test_a_new_load_appears_on_the_open_page() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with page_over(engine) as (app, page, pilot):
@@ -109,14 +109,14 @@ async def test_a_load_that_happens_while_you_look_appears() -> None:
         assert engine.commands[-1] != cmd.DiffGeneration(3)
 
 
-async def test_a_roll_back_is_confirmed_first_and_then_seen() -> None:
+async def test_a_roll_back_is_confirmed_first_and_then_shown() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (app, page, pilot):
         await pilot.press("down", "down", "b")
         await pilot.pause()
         assert isinstance(app.screen, Confirm)
-        await pilot.press("enter")  # is a no
+        await pilot.press("enter")  # answers no
         await pilot.pause()
         assert app.screen_stack[-1] is page
         assert cmd.RollBack(1) not in engine.commands
@@ -131,7 +131,7 @@ async def test_a_roll_back_is_confirmed_first_and_then_seen() -> None:
 
 
 @pytest.mark.parametrize(("presses", "why"), [(0, "did load"), (1, "generation 2 is already current")])
-async def test_what_cannot_be_rolled_back_to_is_not_asked_about(presses: int, why: str) -> None:
+async def test_an_impossible_roll_back_is_refused_at_once(presses: int, why: str) -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (app, page, pilot):
@@ -141,7 +141,7 @@ async def test_what_cannot_be_rolled_back_to_is_not_asked_about(presses: int, wh
         assert any(why in each.message for each in app._notifications)
 
 
-async def test_r_reloads_and_what_went_wrong_is_told() -> None:
+async def test_r_reloads_and_a_failure_is_shown() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with page_over(engine) as (app, _, pilot):
@@ -152,7 +152,7 @@ async def test_r_reloads_and_what_went_wrong_is_told() -> None:
         assert [each.message for each in app._notifications] == ["the [file] does not load"]
 
 
-async def test_c_compares_with_what_serves_and_back() -> None:
+async def test_c_compares_with_the_current_generation_and_back() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
@@ -160,7 +160,7 @@ async def test_c_compares_with_what_serves_and_back() -> None:
             await pilot.press(key)
             await asked(engine, number)
         assert engine.commands[-1] == cmd.DiffGeneration(1, 2)
-        await pilot.press("up")  # that one serves: it is compared with the one before it
+        await pilot.press("up")  # the current generation is compared with the previous load
         await pilot.pause()
         assert "generation 2 is current" in said(page, "#loads-facts")
         await pilot.press("down", "c")
@@ -172,12 +172,12 @@ async def test_c_compares_with_what_serves_and_back() -> None:
 @pytest.mark.parametrize(
     ("presses", "place"),
     [
-        (0, ("/home/ann/voice/tools/search.py", 7)),  # what failed
+        (0, ("/home/ann/voice/tools/search.py", 7)),  # the failing line
         (1, ("/home/ann/voice/agent.py", 9)),  # the first change
         (2, ("/home/ann/voice/agent.py", 1)),
     ],
 )
-async def test_e_opens_what_failed_or_was_changed_first(
+async def test_e_opens_the_failing_or_the_first_changed_line(
     presses: int, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[tuple[str, int]] = []
@@ -212,7 +212,7 @@ async def test_without_an_editor_e_says_what_to_set(monkeypatch: pytest.MonkeyPa
         assert any("set VISUAL or EDITOR" in each.message for each in app._notifications)
 
 
-async def test_the_text_scrolls_by_pages_while_the_list_has_the_keys() -> None:
+async def test_the_text_scrolls_by_pages_while_the_list_has_the_focus() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.results = [cmd.CommandResult(True, "\n".join(f"line {number}" for number in range(200)))]
@@ -237,7 +237,7 @@ async def test_it_closes(key: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_hostile_names_causes_and_diffs_are_only_text(size: tuple[int, int]) -> None:
+async def test_hostile_names_causes_and_diffs_stay_text(size: tuple[int, int]) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     name = f"/v/{HOSTILE}/agent.py"

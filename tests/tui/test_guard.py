@@ -1,4 +1,4 @@
-"""Whatever a widget paints, nothing of it acts on the terminal; and a screen that fails shows no secrets."""
+"""Control characters never reach the terminal, and a failing screen prints no secrets."""
 
 import pytest
 from rich.segment import Segment
@@ -17,7 +17,7 @@ from tests.fakes.hostile_values import HOSTILE, SECRET, raw_in
 
 
 class Raw(Widget):
-    """Paints text as it is, as a widget that forgot to clean it would."""
+    """Paints unsanitized text."""
 
     DEFAULT_CSS = "Raw { height: 1; }"
 
@@ -26,7 +26,7 @@ class Raw(Widget):
 
 
 class Bare(AgentTuiApp):
-    """The app, with widgets that clean nothing."""
+    """The app with widgets that do not sanitize text."""
 
     CSS_PATH = None  # type: ignore[assignment]
 
@@ -58,7 +58,7 @@ async def test_no_widget_paints_a_control_character() -> None:
         assert not any("\n" in text or "\t" in text for text in texts)
 
 
-def test_lines_without_them_are_not_copied() -> None:
+def test_segments_without_control_characters_are_not_copied() -> None:
     segments = [Segment("plain"), Segment(" 漢字 ")]
     assert ControlCharacters().apply(segments, Color(0, 0, 0)) is segments
 

@@ -1,4 +1,4 @@
-"""The two lines on top, as text and as a widget."""
+"""The two header lines, as text and as a widget."""
 
 import math
 
@@ -26,7 +26,7 @@ def shown(engine: FakeEngine, width: int = 400) -> tuple[str, str, str]:
     return text(left_parts(state, now), width), text(right_parts(state, now), width), text(second, width)
 
 
-def test_what_runs_where_and_for_how_long() -> None:
+def test_the_first_line_of_the_header() -> None:
     engine = FakeEngine(numIdleProcesses="2")
     histories.idle(engine)
     engine.clock.advance(724)
@@ -37,7 +37,7 @@ def test_what_runs_where_and_for_how_long() -> None:
     assert second.endswith("mem 108 MB pss")
 
 
-def test_figures_of_jobs() -> None:
+def test_the_second_line_of_the_header() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     _, _, second = shown(engine)
@@ -51,12 +51,12 @@ def test_the_memory_total_is_of_one_measure_while_processes_change() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(histories.process("p2", 9, ev.ProcessState.IDLE), ev.ProcessMeasured("p2", 100.0))
-    assert "mem 108 MB pss" in shown(engine)[2]  # what p2 shares with the others is not known yet
+    assert "mem 108 MB pss" in shown(engine)[2]  # p2 has no PSS yet
     engine.publish(ev.ProcessMeasured("p2", 100.0, pss_mb=12.0))
     assert "mem 120 MB pss" in shown(engine)[2]
 
 
-def test_memory_is_rss_where_pss_is_known_of_no_process() -> None:
+def test_memory_is_rss_if_no_process_has_a_pss() -> None:
     engine = FakeEngine()
     engine.publish(*(histories.process(f"p{n}", n, ev.ProcessState.IDLE) for n in (1, 2)))
     engine.publish(ev.ProcessMeasured("p1", 100.0), ev.ProcessMeasured("p2", 50.0))
@@ -74,7 +74,7 @@ def test_a_reload_shows_both_generations() -> None:
     assert "gen 3 ✓ 41 ms" in shown(engine)[0]
 
 
-def test_what_runs_is_said_not_to_be_what_is_on_disk() -> None:
+def test_the_header_says_that_the_code_is_rolled_back() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(replace(histories.READY, generation=3, rolled_back_to=1))
@@ -84,7 +84,7 @@ def test_what_runs_is_said_not_to_be_what_is_on_disk() -> None:
     assert "rolled back" not in shown(engine)[0]
 
 
-def test_starts_that_fail_are_shown_with_the_next_attempt_until_one_succeeds() -> None:
+def test_failed_starts_are_shown_with_the_next_attempt_until_one_succeeds() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.StartsFailing(1, 1, "OSError: no model", 0.0, accepting=True))
@@ -119,14 +119,14 @@ def test_the_next_attempt_is_counted_down() -> None:
         (ev.Stopping("quit", 1, 60.0), "■ stopping"),
     ],
 )
-def test_every_standing_is_glyph_and_word(event: ev.Event, words: str) -> None:
+def test_every_registration_state_has_a_glyph_and_a_word(event: ev.Event, words: str) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(event)
     assert words in shown(engine)[1]
 
 
-def test_stopping_says_when_what_is_left_is_killed() -> None:
+def test_stopping_shows_when_the_forced_stop_comes() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(ev.Stopping("quit", 2, 72.0))
@@ -146,14 +146,14 @@ def test_a_remote_server_is_named_at_any_width() -> None:
     assert "REMOTE" in text(both, 30)
 
 
-def test_full_is_said_with_a_word() -> None:
+def test_a_full_worker_is_marked_with_a_word() -> None:
     engine = FakeEngine(loadThreshold="0.5")
     histories.idle(engine)
     engine.publish(ev.WorkerLoadMeasured(0.61, 0.61))
     assert "▲ full" in shown(engine)[2]
 
 
-def test_load_history_is_sampled_from_what_was_measured() -> None:
+def test_load_history_samples_the_measured_load() -> None:
     history = LoadHistory()
     nothing = WorkerView(state=Registration.REGISTERED)
     history.sample(nothing, 0.0)
@@ -170,7 +170,7 @@ def test_bars_end_at_the_threshold() -> None:
     assert bars((0.5,), math.inf) == "▅"
 
 
-def test_what_matters_least_gives_way_first() -> None:
+def test_the_least_important_parts_are_dropped_first() -> None:
     parts = (part(0, (Span("name"),)), part(2, (Span("long one"),), (Span("one"),)), part(1, (Span("two"),)))
     assert text(parts, 30) == "name · long one · two"
     assert text(parts, 18) == "name · one · two"
@@ -209,7 +209,7 @@ async def test_two_lines_as_wide_as_the_screen() -> None:
         assert second.startswith("load 0.12")
 
 
-async def test_nothing_is_painted_when_nothing_reads_differently(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_changed_text_nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     app = Host()
@@ -225,7 +225,7 @@ async def test_nothing_is_painted_when_nothing_reads_differently(monkeypatch: py
         assert len(painted) == 1
 
 
-async def test_text_from_outside_is_only_text() -> None:
+async def test_outside_text_stays_text() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.Starting("0.1.0", f"/tmp/{HOSTILE.replace('/', '')}", ""))

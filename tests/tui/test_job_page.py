@@ -1,4 +1,4 @@
-"""The job page, the list of jobs and the breaches page: what keys do, and hostile text as text."""
+"""The job page, the jobs page, and the breaches page."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ SIZES = [(120, 40), (80, 24)]
 
 
 def crashed(engine: FakeEngine, file: Path) -> None:
-    """A busy screen, and a job whose code raised in line 2 of that file."""
+    """The busy history, and a job whose code raised in line 2 of that file."""
     histories.busy(engine)
     traceback = (
         f'Traceback (most recent call last):\n  File "{file}", line 2, in entry\n    raise ValueError("no")\n'
@@ -95,7 +95,7 @@ def shown(page: JobPage) -> str:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_crashed_job_tells_all_of_itself(agent_file: Path, size: tuple[int, int]) -> None:
+async def test_the_page_of_a_crashed_job_shows_everything(agent_file: Path, size: tuple[int, int]) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
     async with page_host(engine, size=size) as (app, pilot):
@@ -133,7 +133,7 @@ async def test_a_crashed_job_tells_all_of_itself(agent_file: Path, size: tuple[i
         await until(lambda: len(app.screen_stack) == 1)
 
 
-async def test_a_page_that_is_open_goes_on_with_its_job(agent_file: Path) -> None:
+async def test_an_open_page_follows_its_job(agent_file: Path) -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine) as (app, pilot):
@@ -192,7 +192,7 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
         assert len(app.screen_stack) == 1
 
 
-async def test_j_lists_all_jobs_from_the_selected_processs_one_on(agent_file: Path) -> None:
+async def test_j_opens_the_list_at_the_selected_processs_job(agent_file: Path) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
@@ -228,7 +228,7 @@ async def test_a_list_without_jobs_opens_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size: tuple[int, int]) -> None:
+async def test_breaches_are_filtered_and_open_the_job(agent_file: Path, size: tuple[int, int]) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
     async with page_host(engine, size=size) as (app, pilot):
@@ -262,7 +262,7 @@ async def test_breaches_are_filtered_and_lead_to_the_job(agent_file: Path, size:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-async def test_text_from_outside_is_only_ever_text_on_these_pages(text: str) -> None:
+async def test_outside_text_stays_text_on_these_pages(text: str) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     job_id = text[:5_000]

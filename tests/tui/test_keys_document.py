@@ -1,4 +1,4 @@
-"""docs/keys.md names every key: those of the registry, and those that pages and panels bind."""
+"""docs/keys.md lists every key of the registry, the pages, and the panels."""
 
 import importlib
 import pkgutil
@@ -15,7 +15,7 @@ from tests.cli.support import ROOT
 from tests.tui.keys_document import PLACES, TEN, Place, bound, document
 
 
-def test_the_page_is_not_stale() -> None:
+def test_the_keys_document_is_current() -> None:
     assert (ROOT / "docs/keys.md").read_text(encoding="utf-8") == document(), (
         "stale: python -m tests.tui.keys_document > docs/keys.md"
     )
@@ -27,12 +27,12 @@ def test_the_ten_are_actions() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.title)
-def test_a_place_lists_exactly_its_keys(place: Place) -> None:
+def test_each_place_lists_exactly_its_keys(place: Place) -> None:
     listed = {key for keys, _ in place.rows for key in keys.split()}
     assert listed == {key for each in place.classes for key in bound(each)}
 
 
-def test_no_class_that_binds_keys_is_forgotten() -> None:
+def test_every_class_that_binds_keys_is_listed() -> None:
     for module in pkgutil.walk_packages(agent_tui.tui.__path__, f"{agent_tui.tui.__name__}."):
         importlib.import_module(module.name)
     binding = {

@@ -1,4 +1,4 @@
-"""What is told of each load: rows, facts, steps, diffs and failures. No screen."""
+"""The texts about loads: rows, facts, steps, diffs, and failures."""
 
 import pytest
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from tests.tui import histories
 from tests.tui.loads import DIFF, HOSTILE, ready, state_of, text
 
 
-def test_loads_that_were_overtaken_are_told_where_they_went() -> None:
+def test_skipped_loads_are_listed_at_the_next_load() -> None:
     state = state_of(
         ev.GenerationLoading(1, "start"),
         ready(1),
@@ -39,15 +39,15 @@ def test_loads_that_were_overtaken_are_told_where_they_went() -> None:
     assert [(each.number, each.overtook) for each in entries(state)] == [(6, (5,)), (4, (2, 3)), (1, ())]
     loading, newest, _ = entries(state)
     assert "is loading\n  cause    v/tools.py saved" in text(fact_lines(loading, state, 0.0))
-    assert "overtook 2 to 3, saved again while loading" in text(fact_lines(newest, state, 0.0))
+    assert "skipped  2 to 3: saved again while loading" in text(fact_lines(newest, state, 0.0))
 
 
-def test_a_generation_that_is_given_up_has_two_rows() -> None:
+def test_a_generation_that_fails_after_loading_has_two_rows() -> None:
     state = state_of(ready(1), ev.GenerationFailed(1, "KeyError", None, None, "", "its processes …"))
     failed, good = entries(state)
     assert failed.key != good.key
     assert "fails to start" in text(fact_lines(failed, state, 0.0))
-    assert "serves" in text(fact_lines(good, state, 0.0))
+    assert "is current" in text(fact_lines(good, state, 0.0))
 
 
 @pytest.mark.parametrize("width", [60, 76, 118])
@@ -60,7 +60,7 @@ def test_every_row_fills_its_width(history: str, width: int) -> None:
         assert width_of(row(entry, state, width, selected=True)) == width
 
 
-def test_what_is_known_of_the_one_that_serves_and_of_an_older_one_with_jobs() -> None:
+def test_facts_of_the_current_generation_and_of_an_older_one_with_jobs() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     state, now = engine.bus.state, engine.clock.time()
@@ -76,7 +76,7 @@ def test_what_is_known_of_the_one_that_serves_and_of_an_older_one_with_jobs() ->
     assert "2 jobs" in text((row(first, state, 80, selected=False),))
 
 
-def test_files_are_told_as_seen_from_the_agents_folder() -> None:
+def test_paths_are_relative_to_the_agents_folder() -> None:
     state = state_of()
     paths = (
         "/home/ann/voice/agent.py",
@@ -92,7 +92,7 @@ def test_files_are_told_as_seen_from_the_agents_folder() -> None:
     ]
 
 
-def test_memory_is_the_sum_of_what_all_of_them_have() -> None:
+def test_memory_is_the_sum_of_a_measure_that_all_processes_have() -> None:
     state = state_of(
         *(ev.ProcessChanged(id, 1, ProcessKind.JOB, ev.ProcessState.IDLE, 1) for id in ("a", "b"))
     )
@@ -100,11 +100,11 @@ def test_memory_is_the_sum_of_what_all_of_them_have() -> None:
     assert memory([one, other]) == "not measured yet: 2 processes (2 idle)"
     one = replace(one, rss_mb=100.0, uss_mb=20.0, pss_mb=40.0)
     assert memory([one, replace(one, pss_mb=41.0)]) == "81 MB pss in 2 processes (2 idle)"
-    assert memory([one, replace(one, pss_mb=None)]) == "40M uss in 2 processes (2 idle)"
+    assert memory([one, replace(one, pss_mb=None)]) == "40 MB uss in 2 processes (2 idle)"
     assert memory([one, replace(other, rss_mb=50.0)]) == "150M rss in 2 processes (2 idle)"
 
 
-def test_what_runs_is_told_not_to_be_what_is_on_disk() -> None:
+def test_the_facts_say_that_the_code_is_rolled_back() -> None:
     state = state_of(
         ready(1), ready(2, cause="/v/agent.py"), ready(3, cause="roll back to 1", rolled_back_to=1)
     )
@@ -116,7 +116,7 @@ def test_what_runs_is_told_not_to_be_what_is_on_disk() -> None:
     assert "not what is on disk" not in text(fact_lines(entries(later)[1], later, 0.0))
 
 
-def test_a_bar_for_each_step_that_there_was() -> None:
+def test_each_step_has_a_bar() -> None:
     steps = ev.LoadSteps(seen=10.0, read=0.0, load=40.0)
     record = LoadRecord(1, 0.0, good=True, cause="start", seconds=None, steps=steps)
     lines = text(step_lines(record)).split("\n")
@@ -129,7 +129,7 @@ def test_a_bar_for_each_step_that_there_was() -> None:
     assert [bar(share, 2) for share in (0.0, 0.001, 0.5, 1.0, 7.0)] == ["", "▏", "█", "██", "██"]
 
 
-def test_lines_of_a_diff_are_known_by_their_place() -> None:
+def test_lines_of_a_diff_are_classified_by_hunk() -> None:
     assert "".join(kind for kind, _, _ in marked(DIFF)) == "=ff@ -+ ff@-="
     tones = {"".join(span.text for span in line): line[0].tone for line in diff_lines(DIFF, 100) if line}
     assert tones["--- a comment that was removed"] is Tone.GONE
@@ -137,7 +137,7 @@ def test_lines_of_a_diff_are_known_by_their_place() -> None:
     assert tones["--- agent.py"] is tones["+++ /dev/null"] is Tone.STRONG
 
 
-def test_the_first_change_of_a_file_that_is_there() -> None:
+def test_the_first_change_of_an_existing_file() -> None:
     assert first_change(DIFF) == ("agent.py", 9)
     assert first_change(
         "one\n--- a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n--- b\n+++ b\n@@ -1 +1,2 @@\n a\n+b"
@@ -152,12 +152,12 @@ def test_a_long_line_keeps_its_sign_in_each_row() -> None:
     assert folded("", 20) == [""]
 
 
-def test_text_from_outside_is_one_row_of_text() -> None:
+def test_outside_text_is_one_row() -> None:
     for line in diff_lines(f"head\n--- {HOSTILE}\n+++ x\n@@ -0,0 +1 @@\n+{HOSTILE}", 60):
         assert not set("\x1b\u202e\r\x07\n") & set("".join(span.text for span in line))
 
 
-def test_a_failure_with_the_line_that_failed() -> None:
+def test_a_failure_shows_the_failing_line() -> None:
     traceback = (
         'Traceback:\n  File "/v/agent.py", line 3, in <module>\n    from tools import search\n'
         '  File "<frozen importlib._bootstrap>", line 1176, in _find_and_load\n'

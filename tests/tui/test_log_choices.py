@@ -1,4 +1,4 @@
-"""What the log pane is narrowed to, taken to and written to, each through its own little page."""
+"""The log pane's filters, its prompt for a time, and saving to a file."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.tui import histories
 from tests.tui.log_host import host
 
 
-async def test_the_choice_of_filters_narrows_this_view_at_once() -> None:
+async def test_filters_apply_at_once() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with host(size=(100, 30)) as (app, pilot):
@@ -51,7 +51,7 @@ async def test_the_choice_of_filters_narrows_this_view_at_once() -> None:
         assert app.pane.chosen == Chosen()
 
 
-async def test_the_option_bounds_what_the_view_was_narrowed_to() -> None:
+async def test_the_level_filter_is_never_below_the_option() -> None:
     async with host() as (app, _):
         app.log_lines("info")
         app.log_lines("warn", level=LogLevel.WARN)
@@ -94,7 +94,7 @@ async def test_going_to_a_time() -> None:
         assert app.shown()[0].endswith("line 20"), "it comes to the top"
 
 
-async def test_writing_what_is_shown_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_saving_the_shown_lines_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with host() as (app, pilot):
         app.count(0, 20)

@@ -1,4 +1,4 @@
-"""Log lines as text and as JSON lines, and the times that people type."""
+"""Export of log lines as text and JSON lines, and typed times."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def test_a_line_as_text() -> None:
     assert as_text(host) == "--:--:--.--- INFO  agent-tui hello"
 
 
-def test_a_line_as_json_has_what_a_log_event_has() -> None:
+def test_a_line_as_json_has_the_fields_of_a_log_event() -> None:
     assert json.loads(as_json(RECORD)) == {
         "event": "log",
         "ts": 3600.25,
@@ -46,7 +46,7 @@ def test_a_line_as_json_has_what_a_log_event_has() -> None:
     }
 
 
-def test_files_are_not_overwritten_unless_that_is_wanted(tmp_path: Path) -> None:
+def test_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     file = tmp_path / "out.log"
     assert write(str(file), [RECORD]) == (file, 1)
     with pytest.raises(FileExistsError):
@@ -59,7 +59,7 @@ def test_files_are_not_overwritten_unless_that_is_wanted(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_what_fails_on_the_way_leaves_nothing_and_keeps_what_was(tmp_path: Path, overwrite: bool) -> None:
+def test_a_failed_write_leaves_no_file_and_keeps_the_old_one(tmp_path: Path, overwrite: bool) -> None:
     file = tmp_path / "out.log"
     if overwrite:
         file.write_text("before")
@@ -73,7 +73,7 @@ def test_what_fails_on_the_way_leaves_nothing_and_keeps_what_was(tmp_path: Path,
     assert [path.read_text() for path in tmp_path.iterdir()] == (["before"] if overwrite else [])
 
 
-def test_the_name_that_is_offered() -> None:
+def test_the_suggested_name() -> None:
     assert default_name(3_600.0) == "agent-tui-19700101-010000.log"
 
 
@@ -95,11 +95,11 @@ NOON = 12 * 3_600.0
         ("-1d", NOON - 86_500),
     ],
 )
-def test_what_a_time_means(typed: str, at: float) -> None:
+def test_times_are_parsed(typed: str, at: float) -> None:
     assert parse_time(typed, here=NOON - 100, oldest=0.0, newest=NOON) == at
 
 
-def test_a_time_that_is_still_to_come_is_yesterdays_where_the_lines_reach_back_to_it() -> None:
+def test_a_time_of_day_after_the_newest_line_means_yesterday() -> None:
     assert parse_time("23:00", 0.0, oldest=NOON, newest=NOON + 86_400) == 23 * 3_600
     assert parse_time("11:00", 0.0, oldest=NOON, newest=NOON + 86_400) == 35 * 3_600
     assert parse_time("23:00", 0.0, oldest=NOON + 80_000, newest=NOON + 86_400) == 47 * 3_600
@@ -108,13 +108,13 @@ def test_a_time_that_is_still_to_come_is_yesterdays_where_the_lines_reach_back_t
 @pytest.mark.parametrize(
     "typed", ["", "noon", "24:00", "1:60", "1:00:60", "12", "-", "+1y", "١٢:٠٠", "[/x]", "-9" * 40]
 )
-def test_what_is_no_time_is_told(typed: str) -> None:
+def test_an_invalid_time_is_reported(typed: str) -> None:
     with pytest.raises(ValueError):
         parse_time(typed, 0.0, 0.0, 0.0)
 
 
 @given(st.text(max_size=12), st.floats(), st.floats(), st.floats())
-def test_nothing_typed_and_no_stamp_is_too_strange(
+def test_any_typed_time_and_any_timestamp_are_handled(
     typed: str, here: float, oldest: float, newest: float
 ) -> None:
     for text in (typed, "12:00", "+1s"):

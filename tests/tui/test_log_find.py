@@ -1,4 +1,4 @@
-"""Find in the log pane: from match to match, only matches, regular expressions, long scans."""
+"""Find in the log pane: next match, only matches, regular expressions, long scans."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ async def test_escape_in_the_field_restores_what_was_before() -> None:
         assert app.shown() == numbered(39, 50)
 
 
-async def test_only_found_lines() -> None:
+async def test_only_matching_lines() -> None:
     async with host() as (app, pilot):
         app.count(0, 50)
         await pilot.press("slash", *"line 1", "ctrl+o")
@@ -82,7 +82,7 @@ async def test_a_match_beyond_the_edge_comes_into_view() -> None:
         assert app.view.scroll_offset.x == 0
 
 
-async def test_what_is_found_in_a_fold_unfolds_it() -> None:
+async def test_a_match_in_a_folded_record_unfolds_it() -> None:
     async with host() as (app, pilot):
         app.log_lines(TRACEBACK, *numbered(0, 50))
         await pilot.press("slash", *"file 2", "enter")
@@ -92,7 +92,7 @@ async def test_what_is_found_in_a_fold_unfolds_it() -> None:
         assert "File 2" in app.view.render_line(row).text
 
 
-async def test_a_regular_expression_is_looked_for_and_a_bad_one_only_told() -> None:
+async def test_a_regular_expression_is_searched_and_an_invalid_one_reported() -> None:
     async with host(size=(120, 15)) as (app, pilot):
         app.count(0, 50)
         help = app.pane.query_one("#log-find .prompt-help", Static)
@@ -115,7 +115,7 @@ async def test_a_regular_expression_is_looked_for_and_a_bad_one_only_told() -> N
         assert len(app.view.rows) == 2
 
 
-async def test_a_regular_expression_that_takes_forever_is_told() -> None:
+async def test_the_user_is_notified_of_a_cancelled_search() -> None:
     async with host() as (app, pilot):
         app.log_lines("x" * 60 + "!")
         await pilot.press("slash")
@@ -125,7 +125,7 @@ async def test_a_regular_expression_that_takes_forever_is_told() -> None:
         assert app.shown()[0].startswith("xxx")
 
 
-async def test_a_long_scan_goes_in_slices_and_keys_wait_for_it() -> None:
+async def test_a_long_scan_runs_in_slices_and_search_keys_wait_for_it() -> None:
     async with host(capacity=100_000) as (app, pilot):
         app.log_lines(*(f"line {n}" for n in range(60_000)))
         await until(lambda: app.view.rows.scanned is None)

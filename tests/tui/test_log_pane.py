@@ -1,4 +1,4 @@
-"""The log pane as its users handle it: following, reading back, selecting, folds, the mouse."""
+"""The log pane: following, scrolling, selecting, folding, and the mouse."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.tui import histories
 from tests.tui.log_host import TRACEBACK, VIEW, Host, host, numbered
 
 
-async def test_the_end_is_followed_from_the_first_batch_on() -> None:
+async def test_the_newest_line_is_followed_from_the_first_batch_on() -> None:
     async with host() as (app, pilot):
         app.count(0, 50)
         await pilot.pause()
@@ -31,7 +31,7 @@ async def test_the_end_is_followed_from_the_first_batch_on() -> None:
         assert app.shown() == numbered(49, 60)
 
 
-async def test_lines_from_before_the_pane_had_a_size_are_followed_too() -> None:
+async def test_lines_added_before_the_first_layout_are_followed() -> None:
     app = Host(1000)
     app.count(0, 50)
     async with app.run_test(size=(80, 15)) as pilot:
@@ -39,7 +39,7 @@ async def test_lines_from_before_the_pane_had_a_size_are_followed_too() -> None:
         assert app.shown() == numbered(39, 50)
 
 
-async def test_a_wheel_up_leaves_following_and_says_what_is_new() -> None:
+async def test_the_mouse_wheel_stops_following_and_new_lines_are_counted() -> None:
     async with host() as (app, pilot):
         app.count(0, 50)
         await pilot.pause()
@@ -108,7 +108,7 @@ async def test_the_selected_line_stays_when_filters_change() -> None:
         assert app.shown()[row] == "line 51"
 
 
-async def test_filters_that_show_nothing_say_so() -> None:
+async def test_an_empty_pane_names_the_filters_that_hide_the_lines() -> None:
     async with host() as (app, pilot):
         assert app.view.render_line(0).text.strip().startswith("no log lines yet: ")
         app.count(0, 3)
@@ -221,7 +221,7 @@ async def test_dragging_and_shift_select_ranges_that_y_copies() -> None:
         assert "no lines selected" in [each.message for each in app._notifications][-1]
 
 
-async def test_a_range_leaves_out_what_is_not_shown_and_shrinks_as_lines_go() -> None:
+async def test_a_range_excludes_hidden_lines_and_shrinks_with_eviction() -> None:
     async with host(capacity=20) as (app, pilot):
         app.log_lines(*(f"line {n}" + (" boom" if n % 2 else "") for n in range(20)))
         await pilot.press("home", *["shift+down"] * 9)
@@ -237,7 +237,7 @@ async def test_a_range_leaves_out_what_is_not_shown_and_shrinks_as_lines_go() ->
         assert app.view.picked is None
 
 
-async def test_too_much_for_a_clipboard_is_told() -> None:
+async def test_too_much_text_for_the_clipboard_is_refused() -> None:
     async with host() as (app, pilot):
         app.log_lines(*["x" * 16_000] * 100)
         await pilot.press("home")
@@ -336,7 +336,7 @@ async def test_the_owner_of_the_lines_is_named_by_the_state() -> None:
         assert "AJ_k3Lm9… demo-1 ×" in app.title_line
 
 
-async def test_what_was_dropped_is_in_the_title() -> None:
+async def test_the_title_counts_dropped_lines() -> None:
     async with host() as (app, pilot):
         app.store.drop(LogSource("p1", LogStream.STDOUT), 1200)
         app.pane.show(AppState(logs_dropped=app.store.dropped), 0.0)

@@ -1,4 +1,4 @@
-"""What the log pane shows, with no screen: the mirror, the filters and find."""
+"""The log pane's rows, without Textual: the ring, filters, and find."""
 
 from dataclasses import replace
 from math import inf
@@ -22,7 +22,7 @@ from tests.tui.log_line import line
 
 
 def show(rows: LogRows, **changes: object) -> None:
-    """Changes the filter and waits for the scan."""
+    """Apply a filter and run its scan to the end."""
     rows.request(replace(rows.filter, **changes))  # type: ignore[arg-type]
     while not rows.work():
         assert rows.scanned is not None
@@ -44,7 +44,7 @@ def test_a_record_has_a_row_for_each_of_its_lines() -> None:
     assert (rows.row_of(1), rows.row_after(1)) == (1, 4)
 
 
-def test_the_ring_evicts_the_oldest_and_tells_how_many_rows_went() -> None:
+def test_the_ring_evicts_the_oldest_and_counts_their_rows() -> None:
     rows = LogRows(capacity=3)
     rows.add([line(0, "a\nb"), line(1), line(2)])
     assert rows.add([line(3), line(4, "last")]) == Change(3, 2)
@@ -53,14 +53,14 @@ def test_the_ring_evicts_the_oldest_and_tells_how_many_rows_went() -> None:
     assert rows.line(4) == line(4, "last")
 
 
-def test_a_gap_means_that_the_store_evicted_all_that_is_here() -> None:
+def test_a_gap_drops_all_older_lines() -> None:
     rows = LogRows()
     rows.add([line(0), line(1, "a\nb")])
     assert rows.add([line(90, "later")]) == Change(3, 1)
     assert (rows.first, texts(rows)) == (90, ["later"])
 
 
-def test_level_and_owner_filter_what_is_here_and_what_comes() -> None:
+def test_level_and_owner_filter_existing_and_new_lines() -> None:
     rows = LogRows(LogLevel.DEBUG)
     rows.add([line(0, "a", LogLevel.DEBUG), line(1, "b", process="p2", job="J"), line(2, "c", process="")])
     show(rows, level=LogLevel.INFO)
@@ -82,14 +82,14 @@ def test_level_and_owner_filter_what_is_here_and_what_comes() -> None:
 @pytest.mark.parametrize(
     ("needle", "found"), [("boom", 3), ("Boom", 1), ("BOOM", 1), ("x.y", 0), ("[/b]", 1), ("nothing", 0)]
 )
-def test_find_minds_capitals_only_when_some_are_typed(needle: str, found: int) -> None:
+def test_case_matters_only_if_capitals_are_typed(needle: str, found: int) -> None:
     rows = LogRows()
     rows.add([line(0, "boom [/b]"), line(1, "Boom xzy"), line(2, "a\nBOOM"), line(3, "quiet")])
     find(rows, needle)
     assert (rows.found, len(rows)) == (found, 5)
 
 
-def test_matches_are_gone_through_in_a_circle_and_evicted_with_their_lines() -> None:
+def test_matches_wrap_around_and_are_evicted_with_their_lines() -> None:
     rows = LogRows(capacity=6)
     rows.add([line(i, "boom" if i % 2 else "no") for i in range(6)])
     find(rows, "boom")
@@ -134,7 +134,7 @@ STEPS = st.lists(
 def plain(
     lines: list[LogLine], shown: LogFilter, toggled: set[int]
 ) -> tuple[list[tuple[int, int]], list[int]]:
-    """What a walk over all lines would show and find."""
+    """Return the shown rows and matches from a scan of all lines."""
     rows: list[tuple[int, int]] = []
     found: list[int] = []
     for each in lines:
@@ -154,9 +154,7 @@ def plain(
 
 @settings(max_examples=300, deadline=None)
 @given(STEPS, st.integers(1, 12))
-def test_the_index_is_what_a_walk_over_all_lines_would_show(
-    steps: list[tuple[str, object]], capacity: int
-) -> None:
+def test_the_index_equals_a_scan_of_all_lines(steps: list[tuple[str, object]], capacity: int) -> None:
     rows, kept, end = LogRows(LogLevel.INFO, capacity), list[LogLine](), 0
     shown, wanted, toggled, pending = rows.filter, rows.filter, set[int](), set[int]()
     for what, value in steps:
@@ -174,7 +172,7 @@ def test_the_index_is_what_a_walk_over_all_lines_would_show(
             assert gone == before - sum(
                 1 for row in range(len(rows)) if rows.at(row)[0].index < end - len(new)
             )
-        elif what == "lose":  # the store evicted what was never pulled
+        elif what == "lose":  # the store evicted lines before they were read
             assert isinstance(value, int)
             end += value
             new = [line(end)]
@@ -211,7 +209,7 @@ def test_the_index_is_what_a_walk_over_all_lines_would_show(
     assert [(at.index, part) for at, part in map(rows.at, range(len(rows)))] == plain(kept, shown, toggled)[0]
 
 
-def test_very_many_lines_at_once_show_the_newest_and_a_scan_brings_the_others() -> None:
+def test_of_very_many_lines_the_newest_are_shown_at_once() -> None:
     rows = LogRows()
     rows.add([line(i, f"{i}") for i in range(AT_ONCE + 1)])
     assert (len(rows), rows.scanned) == (SLICE, 0)
@@ -221,7 +219,7 @@ def test_very_many_lines_at_once_show_the_newest_and_a_scan_brings_the_others() 
     assert len(rows) == AT_ONCE + 1
 
 
-def test_a_scan_tells_how_far_it_is_and_what_was_shown_stays() -> None:
+def test_a_scan_reports_progress_while_the_old_rows_stay() -> None:
     rows = LogRows()
     rows.add([line(i, f"{i}") for i in range(100)])
     rows.request(replace(rows.filter, query=parse("9"), only_matches=True))
@@ -235,7 +233,7 @@ def test_a_scan_tells_how_far_it_is_and_what_was_shown_stays() -> None:
 
 @pytest.mark.parametrize("only", [True, False])
 @pytest.mark.parametrize("when", ["scan", "add"])
-def test_a_regular_expression_that_takes_forever_is_given_up(when: str, only: bool) -> None:
+def test_a_search_that_takes_forever_is_cancelled(when: str, only: bool) -> None:
     rows = LogRows()
     slow = "x" * 60 + "!"
     rows.add([line(0, "a"), *([line(1, slow)] if when == "scan" else [])])
@@ -265,7 +263,7 @@ def test_the_lines_of_one_slice_share_the_time_of_a_regular_expression() -> None
     assert (len(rows), rows.found) == (500, 0)
 
 
-def test_places_that_take_forever_to_find_are_not_marked() -> None:
+def test_matches_that_take_too_long_to_find_are_not_marked() -> None:
     query = parse("re:a|(x|xx)+$")
     assert list(query.spans("aa" + "x" * 60 + "!")) == [(0, 1), (1, 2)]
 
@@ -283,21 +281,21 @@ def test_places_that_take_forever_to_find_are_not_marked() -> None:
         ("", False),
     ],
 )
-def test_what_a_query_finds(typed: str, found: bool) -> None:
+def test_matches_of_queries(typed: str, found: bool) -> None:
     assert parse(typed).matches("foo\nbar", inf) is found
 
 
 @pytest.mark.parametrize(
     "typed", ["re:(", "re:[", "re:*", "re:(?P<", "re:a{99999999999}", "re:" + "(" * 5000]
 )
-def test_what_is_no_regular_expression_is_told_in_one_line(typed: str) -> None:
+def test_an_invalid_regular_expression_is_a_one_line_error(typed: str) -> None:
     with pytest.raises(ValueError, match="invalid regular expression: ") as raised:
         parse(typed)
     assert "\n" not in str(raised.value)
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_query_or_refused(typed: str) -> None:
+def test_any_text_is_a_valid_query_or_refused(typed: str) -> None:
     try:
         query = parse("re:" + typed)
     except ValueError:
@@ -314,7 +312,7 @@ def test_a_plain_query_finds_exactly_its_text(typed: str, text: str) -> None:
     assert query.matches(f"<{typed}>", inf) or not query
 
 
-def test_a_record_of_many_lines_ends_with_their_count() -> None:
+def test_a_very_long_record_ends_with_the_count_of_hidden_lines() -> None:
     rows = LogRows()
     text = "\n".join(map(str, range(1000)))
     rows.add([line(0, text)])
@@ -322,7 +320,7 @@ def test_a_record_of_many_lines_ends_with_their_count() -> None:
     show(rows, folded=False)
     assert len(rows) == MAX_ROWS
     last = row_parts(line(0, text), MAX_ROWS - 1, Columns())
-    assert last[-1] == ("… 801 more lines, Enter shows all", Role.QUIET)
+    assert last[-1] == ("… 801 more lines · Enter show all", Role.QUIET)
 
 
 def test_the_width_is_that_of_the_widest_row_in_cells() -> None:
@@ -331,7 +329,7 @@ def test_the_width_is_that_of_the_widest_row_in_cells() -> None:
     assert rows.width == 8
 
 
-def test_a_folded_record_has_its_first_and_its_last_line() -> None:
+def test_a_folded_record_shows_its_first_and_last_line() -> None:
     record = line(0, "Traceback\n  File\n    code\nBoom: no")
     folded = row_parts(record, 1, Columns(), parse("boom"), folded=True)
     assert "".join(text for text, _ in folded).strip() == "▸ 2 lines  Boom: no"
@@ -347,7 +345,7 @@ def test_a_folded_record_has_its_first_and_its_last_line() -> None:
     assert not fold_cells(line(0, "a\nb"), Columns(), folded=False)
 
 
-def test_what_was_unfolded_stays_so_under_another_filter_and_while_it_is_looked_for() -> None:
+def test_unfolded_records_stay_unfolded_under_another_filter() -> None:
     rows = LogRows()
     records = [line(0, "a\nb\nc\nd"), line(1, "e\nf\ng\nh")]
     rows.add(records)

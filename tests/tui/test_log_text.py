@@ -1,4 +1,4 @@
-"""The texts of the log pane: columns, owners, the title, a whole record."""
+"""The texts of the log pane: columns, owners, title, and record."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ from tests.tui.log_line import line
 
 
 @pytest.mark.parametrize("width", [120, 80, 40])
-def test_text_starts_where_the_columns_end(width: int) -> None:
+def test_text_starts_after_the_columns(width: int) -> None:
     layout = columns(width)
     for process, job in (("p1", None), ("", None), ("p2", "AJ_k3Lm9QxTzW2a"), ("漢" * 20, None)):
         parts = row_parts(line(0, "hello", process=process, job=job), 0, layout)
@@ -36,7 +36,7 @@ def test_text_starts_where_the_columns_end(width: int) -> None:
         assert parts[-1] == ("hello", Role.TEXT)
 
 
-def test_owners_are_short_and_harmless() -> None:
+def test_owners_are_short_and_sanitized() -> None:
     assert owner_of(line(0, process="p7")) == "p7"
     assert owner_of(line(0, job="AJ_k3Lm9QxTzW2a")) == "AJ_k3Lm9…"
     assert owner_of(line(0, process="")) == "agent-tui"
@@ -44,20 +44,20 @@ def test_owners_are_short_and_harmless() -> None:
 
 
 @pytest.mark.parametrize("ts", [math.nan, math.inf, -math.inf, 1e300, -1e300])
-def test_a_stamp_that_is_no_time_is_shown_as_none(ts: float) -> None:
+def test_an_invalid_timestamp_is_shown_as_dashes(ts: float) -> None:
     bad = line(0, ts=ts)
     assert row_parts(bad, 0, Columns())[1] == ("--:--:--.--- ", Role.TIME)
     assert "--:--:--" in record_head(bad)
 
 
-def test_what_was_found_stands_out_as_it_is_written() -> None:
+def test_matches_are_highlighted() -> None:
     parts = row_parts(line(0, "a [b] A [B] c"), 0, Columns(), parse("[b]"))
     assert [text for text, role in parts if role is Role.FOUND] == ["[b]", "[B]"]
     assert "".join(text for text, _ in parts).endswith("a [b] A [B] c")
     assert match_place(line(0, "x\n漢 boom"), parse("boom"), Columns(aligned=False)) == (1, 8, 12)
 
 
-def test_the_owner_filter_is_named_by_what_people_know() -> None:
+def test_the_owner_filter_shows_job_room_and_pid() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     state = engine.bus.state
@@ -71,7 +71,7 @@ def written(title: Title, width: int) -> str:
     return " | ".join("".join(text for text, _ in piece.parts) for piece in [*left, *right])
 
 
-def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> None:
+def test_the_title_drops_its_least_important_parts_when_narrow() -> None:
     title = Title(
         LogLevel.INFO,
         (Chip("owner:p1", "p1 pid 8123"),),
@@ -110,7 +110,7 @@ def test_the_title_tells_all_when_there_is_room_and_the_most_telling_else() -> N
         (Title(LogLevel.INFO, picked=12), "12 selected y | ● follow"),
     ],
 )
-def test_what_the_title_says(title: Title, part: str) -> None:
+def test_parts_of_the_title(title: Title, part: str) -> None:
     assert part in written(title, 120)
 
 
@@ -137,7 +137,7 @@ def test_the_record_names_its_origin_and_its_fields_safely() -> None:
     assert "\x1b" not in head
 
 
-def test_the_record_of_a_json_line_and_of_a_traceback_tells_what_is_in_them() -> None:
+def test_the_record_page_shows_json_fields_and_a_tracebacks_place() -> None:
     head = record_head(line(0, '{"msg": "hi", "user": {"id": 3}, "bad\\u0007": "[/x]"}'))
     assert all(fact in head for fact in ("msg   hi", 'user  {"id": 3}', "bad   [/x]"))
     head = record_head(

@@ -1,4 +1,4 @@
-"""The modals: what they give back, by keys and by mouse, and that hostile text stays text."""
+"""The modal pages: their results by keys and mouse, and hostile text."""
 
 import pytest
 from textual import events
@@ -90,7 +90,7 @@ def test_only_the_whole_name_confirms() -> None:
     assert progress("other", "my.livekit.cloud").startswith("✗")
 
 
-async def test_the_host_has_to_be_typed() -> None:
+async def test_the_user_types_the_host() -> None:
     host = "lk.io"
     assert await answer(RemoteGuard(host, "a test dispatch"), *host, "enter") == host
     assert await answer(RemoteGuard(host, "a test dispatch"), *host, click="#guard-go") == host
@@ -105,23 +105,23 @@ async def test_the_host_has_to_be_typed() -> None:
 
 
 def filled(**values: str) -> dict[str, str]:
-    """The dispatch form's fields; those that are not given are as at first."""
+    """Return the values of the dispatch form's fields; unnamed ones have their defaults."""
     empty = dict.fromkeys(("room", "metadata", "attributes", "identity", "length"), "")
     return {"count": "1", "by": "server", **empty, **values}
 
 
 def wrong(values: dict[str, str]) -> list[str]:
-    """The fields that the form finds fault with."""
+    """Return the names of the invalid fields."""
     return [name for name, note in notes(values).items() if note.wrong]
 
 
 @pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "x", "²", "9" * 5000])
-def test_a_bad_count_is_told(text: str) -> None:
+def test_a_bad_count_is_reported(text: str) -> None:
     assert count_error(text)
     assert wrong(filled(count=text)) == ["count"]
 
 
-def test_a_form_reads_as_a_command() -> None:
+def test_a_form_becomes_a_command() -> None:
     read_ = read(filled(count=" 100 ", room=" demo ", metadata=' {"a": 1}', length="500ms", attributes="a=b"))
     assert read_ == Dispatch(100, "demo", ' {"a": 1}', attributes={"a": "b"}, length_s=0.5)
     assert wrong(filled(room="a\x1bb")) == ["room"]
@@ -130,21 +130,21 @@ def test_a_form_reads_as_a_command() -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a=b, c", "{", "[1]", '{"a": 1}', "{" * 100_000])
-def test_bad_attributes_are_told(text: str) -> None:
+def test_bad_attributes_are_reported(text: str) -> None:
     assert wrong(filled(attributes=text)) == ["attributes"]
 
 
 @pytest.mark.parametrize("attributes", [{}, {"a": "1", "b": ""}, {"a": "1, b=2"}, {"a=": "x"}, {"漢": '"'}])
-def test_attributes_are_written_as_they_are_read(attributes: dict[str, str]) -> None:
+def test_attributes_survive_a_round_trip(attributes: dict[str, str]) -> None:
     assert parse_attributes(attributes_text(attributes)) == attributes
 
 
 @pytest.mark.parametrize("text", ["x", "-1s", "0", "1 day"])
-def test_a_bad_length_is_told(text: str) -> None:
+def test_a_bad_length_is_reported(text: str) -> None:
     assert wrong(filled(length=text)) == ["length"]
 
 
-def test_a_simulated_job_carries_only_what_a_participant_has() -> None:
+def test_a_simulated_job_needs_a_participant_for_metadata() -> None:
     assert wrong(filled(by="simulate")) == []
     assert wrong(filled(by="simulate", metadata="hello")) == ["identity"]
     assert wrong(filled(by="simulate", attributes="a=b")) == ["identity"]
@@ -164,11 +164,11 @@ def test_a_simulated_job_carries_only_what_a_participant_has() -> None:
         ("[" * 100_000, "invalid"),
     ],
 )
-def test_metadata_that_was_meant_as_json_is_looked_at(text: str, note: str) -> None:
+def test_metadata_that_looks_like_json_is_checked(text: str, note: str) -> None:
     assert note in metadata_note(text)
 
 
-async def test_the_form_begins_with_the_last_values_and_drops_the_confirmation() -> None:
+async def test_the_form_opens_with_the_last_values_without_the_confirmation() -> None:
     last = Dispatch(3, "demo", "[/x]", confirmed_host="my.livekit.cloud")
     assert await answer(DispatchForm(last), "enter") == Dispatch(3, "demo", "[/x]")
     assert await answer(DispatchForm(), "enter") == Dispatch()
@@ -185,7 +185,7 @@ async def test_the_form_is_filled_by_keys() -> None:
     assert await answer(DispatchForm(simulated), *to_the_way, "left", "space", "enter") == simulated
 
 
-async def test_a_wrong_form_is_not_sent() -> None:
+async def test_an_invalid_form_is_not_submitted() -> None:
     assert await answer(DispatchForm(), "0", "enter") == UNANSWERED
     assert await answer(DispatchForm(), "0", click="#form-go") == UNANSWERED
     assert await answer(DispatchForm(), "5", "escape") is None
@@ -248,7 +248,7 @@ async def test_each_fits_and_shows_hostile_text_as_text(size: tuple[int, int], t
             assert "\x1b" not in app.export_screenshot()
 
 
-async def test_what_is_pasted_into_an_input_is_text_or_refused() -> None:
+async def test_pasted_text_is_sanitized_or_refused() -> None:
     app = Host(DispatchForm(Dispatch(1, "", "a\x1b[31mb\nc")))  # type: ignore[arg-type]
     async with app.run_test() as pilot:
         metadata = app.screen.query_one("#form-metadata", Input)

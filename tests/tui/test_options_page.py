@@ -1,4 +1,4 @@
-"""The options page: what is typed is collected, checked, shown, and sent as one command."""
+"""The options page: edits are collected, checked, shown, and sent as one command."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,7 +48,7 @@ def edits(engine: FakeEngine) -> list[cmd.Command]:
     return [each for each in engine.commands if not isinstance(each, cmd.Stop)]
 
 
-async def test_every_option_is_there_with_its_value_and_source() -> None:
+async def test_every_option_has_its_value_and_source() -> None:
     async with page(shown=OPTIONS, port="8085") as (_, _pilot, shown):
         assert [each.option.name for each in shown.query(DraftRow)] == [option.name for option in OPTIONS]
         assert row(shown, "port").control.text == "8085"
@@ -57,7 +57,7 @@ async def test_every_option_is_there_with_its_value_and_source() -> None:
         assert shown.query_one("#options-apply", Button).disabled
 
 
-async def test_edits_are_collected_and_applied_as_one_step() -> None:
+async def test_edits_are_collected_and_applied_together() -> None:
     async with page() as (engine, pilot, shown):
         row(shown, "numIdleProcesses").query_one(Input).value = "3"
         row(shown, "serverType").query_one(Select).value = "publisher"
@@ -84,7 +84,7 @@ async def test_edits_are_collected_and_applied_as_one_step() -> None:
         assert row(shown, "permissions").before == "hidden=true"
 
 
-async def test_a_bad_value_is_told_as_it_is_typed_and_not_sent() -> None:
+async def test_a_bad_value_is_reported_while_typing_and_not_sent() -> None:
     async with page() as (engine, pilot, shown):
         row(shown, "port").query_one(Input).value = "70000"
         await pilot.pause()
@@ -95,7 +95,7 @@ async def test_a_bad_value_is_told_as_it_is_typed_and_not_sent() -> None:
         assert "port: " in text(shown)
 
 
-async def test_a_refused_step_keeps_what_was_typed() -> None:
+async def test_a_refused_command_keeps_what_was_typed() -> None:
     async with page() as (engine, pilot, shown):
         engine.refuse = "no server there; the old values stay in force"
         row(shown, "wsURL").query_one(Input).value = "ws://nowhere"
@@ -107,7 +107,7 @@ async def test_a_refused_step_keeps_what_was_typed() -> None:
         assert row(shown, "wsURL").before == ""
 
 
-async def test_escape_takes_edits_back_and_then_closes() -> None:
+async def test_escape_discards_edits_and_then_closes() -> None:
     async with page() as (_, pilot, shown):
         row(shown, "agentName").query_one(Input).value = "bob"
         await pilot.pause()
@@ -135,7 +135,7 @@ async def test_undo_and_save_are_commands() -> None:
         assert row(shown, "maxRetry").control.text == "16"
 
 
-async def test_a_secret_is_hidden_until_it_is_asked_for_and_never_in_the_difference() -> None:
+async def test_a_secret_is_hidden_until_revealed_and_never_in_the_diff() -> None:
     async with page() as (_, pilot, shown):
         field = row(shown, "apiSecret").query_one(Input)
         assert field.password
@@ -146,7 +146,7 @@ async def test_a_secret_is_hidden_until_it_is_asked_for_and_never_in_the_differe
         assert not field.password
 
 
-async def test_secrets_are_saved_in_clear_only_after_a_question() -> None:
+async def test_secrets_are_saved_as_plain_text_only_after_a_question() -> None:
     async with page() as (engine, pilot, shown):
         clear = shown.query_one("#options-clear", Button)
         assert not clear.display
@@ -163,7 +163,7 @@ async def test_secrets_are_saved_in_clear_only_after_a_question() -> None:
         assert edits(engine)[1:] == [cmd.SaveOptions(clear_secrets=True)]
 
 
-async def test_what_waits_for_the_next_start_says_so() -> None:
+async def test_pending_options_say_that_they_need_a_restart() -> None:
     async with page() as (_, pilot, shown):
         row(shown, "production").query_one(Select).value = "true"
         await pilot.pause()
@@ -174,7 +174,7 @@ async def test_what_waits_for_the_next_start_says_so() -> None:
         )
 
 
-async def test_boxes_say_their_state_and_no_chosen_source_is_all_of_them() -> None:
+async def test_checkboxes_show_their_state_and_no_source_means_all() -> None:
     async with page() as (_, pilot, shown):
         permissions = row(shown, "permissions")
         boxes = {str(box.id).removeprefix("permission-"): box for box in permissions.query(Checkbox)}
@@ -207,7 +207,7 @@ async def test_all_sources_spelled_out_are_no_edit() -> None:
 
 
 @pytest.mark.parametrize(("agent", "name"), [("src/agent.py", "python"), ("agent.mts", "typescript")])
-async def test_the_export_begins_with_the_agents_own_language(agent: str, name: str) -> None:
+async def test_the_export_opens_with_the_agents_language(agent: str, name: str) -> None:
     async with page(agent=agent) as (_, pilot, _shown):
         await pilot.press("ctrl+x")
         await pilot.pause()

@@ -1,4 +1,4 @@
-"""The options panel: all options are there, edits are asked for once, and are never overwritten."""
+"""The options panel: all options are shown; edits are requested once and never overwritten."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ def resolution(layer: str = "flag", **values: str) -> Resolution:
 # -- text ----------------------------------------------------------------------------------------------
 
 
-def test_every_option_is_either_edited_or_told() -> None:
+def test_every_option_is_editable_or_shown() -> None:
     assert sorted(o.name for o in (*LIVE, *NEXT_START)) == sorted(o.name for o in OPTIONS)
     assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.effect.is_live}
     text = next_start(resolution()).plain
@@ -33,14 +33,14 @@ def test_every_option_is_either_edited_or_told() -> None:
         assert option.help in text
 
 
-def test_secrets_are_masked_and_sources_are_told() -> None:
+def test_secrets_are_masked_and_sources_shown() -> None:
     text = next_start(resolution(apiSecret="s3cr3t-value", deployment="blue")).plain
     assert "s3cr3t-value" not in text
     assert "•••" in text
     assert "--deployment" in text
 
 
-def test_values_from_outside_are_only_text() -> None:
+def test_outside_values_stay_text() -> None:
     content = next_start(resolution(deployment="[/x][bold]漢", agentName="[red]a[/]"))
     assert "[/x][bold]漢" in content.plain
     assert "[red]a[/]" in content.plain
@@ -60,12 +60,12 @@ def test_values_from_outside_are_only_text() -> None:
         ("logLevel", "info", "info"),
     ],
 )
-def test_values_are_written_as_they_are_typed(name: str, value: object, text: str) -> None:
+def test_values_are_written_in_the_form_users_type(name: str, value: object, text: str) -> None:
     assert written(BY_NAME[name], value) == text
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if not option.kind.secret])
-def test_what_is_written_reads_as_the_same_value(option: object) -> None:
+def test_written_values_parse_to_the_same_value(option: object) -> None:
     chosen = next(each for each in OPTIONS if each is option)
     default = chosen.default_for(DefaultsContext("livekit-agents"))
     if chosen.name != "permissions":
@@ -75,7 +75,7 @@ def test_what_is_written_reads_as_the_same_value(option: object) -> None:
         assert chosen.kind.convert(written(chosen, hidden)) == hidden
 
 
-def test_a_bad_value_is_told_with_what_to_give() -> None:
+def test_a_bad_value_is_reported_with_what_to_enter() -> None:
     assert check(BY_NAME["jobMemoryWarnMB"], "200") == ""
     assert check(BY_NAME["jobMemoryWarnMB"], "-1").endswith(
         "is below 0; give a number of MB, or 0 for no warning"
@@ -88,7 +88,7 @@ def test_edits_are_counted() -> None:
     assert edited(resolution()) == 0
 
 
-def test_answers_to_quick_edits_come_one_by_one() -> None:
+def test_quick_edits_are_answered_one_by_one() -> None:
     edit = Edit(1, [2, 3])
     assert not edit.receive(1)
     assert edit.target == 3
@@ -108,7 +108,7 @@ def test_answers_to_quick_edits_come_one_by_one() -> None:
 
 
 class Host(App[None]):
-    """Remembers what was asked for."""
+    """An app that records the requested values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ async def enter(app: Host, pilot: Pilot[None], name: str, text: str, *keys: str)
 
 
 @pytest.mark.parametrize("size", [(46, 20), (80, 24), (120, 40), (200, 60)])
-async def test_all_are_there_at_any_size(size: tuple[int, int]) -> None:
+async def test_all_options_are_shown_at_any_size(size: tuple[int, int]) -> None:
     async with panel(size) as (app, _):
         assert app.idle_count() == "1"
         assert app.query_one(Select).value == "info"
@@ -165,7 +165,7 @@ async def test_all_are_there_at_any_size(size: tuple[int, int]) -> None:
         assert app.asked == []
 
 
-async def test_nothing_can_be_edited_before_the_options_are_known_or_after_the_end_began() -> None:
+async def test_options_are_read_only_before_the_first_state_and_while_stopping() -> None:
     app = Host()
     async with app.run_test() as pilot:
         assert all(row.disabled for row in app.query("OptionRow"))
@@ -176,7 +176,7 @@ async def test_nothing_can_be_edited_before_the_options_are_known_or_after_the_e
         assert app.asked == []
 
 
-async def test_port_zero_tells_the_real_one() -> None:
+async def test_port_zero_shows_the_port_in_use() -> None:
     async with panel() as (app, pilot):
         app.panel.show_options(resolution())
         app.panel.show(replace(AppState(), http_url="http://127.0.0.1:40123"), 0.0)
@@ -184,7 +184,7 @@ async def test_port_zero_tells_the_real_one() -> None:
         assert "http://127.0.0.1:40123 in use" in app.note("port")
 
 
-async def test_the_idle_count_goes_by_its_buttons_and_quick_ones_add_up() -> None:
+async def test_the_idle_count_changes_by_buttons_and_quick_clicks_add_up() -> None:
     async with panel() as (app, pilot):
         await pilot.click("#option-more")
         await pilot.click("#option-more")
@@ -204,7 +204,7 @@ async def test_the_idle_count_stops_at_its_bounds() -> None:
         assert "is below 0" in app.note("numIdleProcesses")
 
 
-async def test_the_level_is_chosen_from_a_list() -> None:
+async def test_the_level_is_selected_from_a_list() -> None:
     async with panel() as (app, pilot):
         app.query_one(Select).focus()
         await pilot.press("enter", "down", "enter")
@@ -218,7 +218,7 @@ async def test_the_level_is_chosen_from_a_list() -> None:
         assert len(app.asked) == 1
 
 
-async def test_a_new_level_from_elsewhere_is_shown_and_not_asked_for_again() -> None:
+async def test_a_level_changed_elsewhere_is_shown_and_not_requested_again() -> None:
     async with panel() as (app, pilot):
         app.panel.show_options(resolution("edited", logLevel="error"))
         await pilot.pause()
@@ -226,7 +226,7 @@ async def test_a_new_level_from_elsewhere_is_shown_and_not_asked_for_again() -> 
         assert app.asked == []
 
 
-async def test_enter_asks_once_for_what_was_typed() -> None:
+async def test_enter_requests_the_typed_value_once() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "shutdownProcessTimeout", "2500ms", "enter", "enter")
         assert app.asked == [("shutdownProcessTimeout", "2500ms")]
@@ -237,14 +237,14 @@ async def test_enter_asks_once_for_what_was_typed() -> None:
         assert app.note("shutdownProcessTimeout").startswith("--shutdownProcessTimeout · ")
 
 
-async def test_the_same_value_in_other_words_is_not_asked_for() -> None:
+async def test_the_same_value_in_another_spelling_is_not_requested() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "shutdownProcessTimeout", "10000", "enter")
         assert app.asked == []
         assert app.field("shutdownProcessTimeout").value == "10s"
 
 
-async def test_a_wrong_value_is_told_as_it_is_typed_and_never_asked_for() -> None:
+async def test_an_invalid_value_is_reported_while_typing_and_never_requested() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "loadThreshold", "1x", "enter")
         assert app.note("loadThreshold").startswith("✗ '1x' (typed) is not a number; give ")
@@ -261,7 +261,7 @@ async def test_a_wrong_value_is_told_as_it_is_typed_and_never_asked_for() -> Non
         assert app.focused is None
 
 
-async def test_an_edit_under_way_is_never_overwritten() -> None:
+async def test_a_pending_edit_is_never_overwritten() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "jobMemoryWarnMB", "77")
         app.panel.show_options(resolution("edited", jobMemoryWarnMB="500", loadThreshold="0.5"))
@@ -272,7 +272,7 @@ async def test_an_edit_under_way_is_never_overwritten() -> None:
         assert app.field("jobMemoryWarnMB").value == "500"
 
 
-async def test_what_is_typed_after_enter_survives_the_answer() -> None:
+async def test_text_typed_after_enter_survives_the_answer() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "jobMemoryWarnMB", "77", "enter", "end", "8")
         app.panel.show_options(resolution("edited", jobMemoryWarnMB="77"))
@@ -294,7 +294,7 @@ async def test_a_failed_edit_leaves_the_old_value_with_the_reason() -> None:
         assert app.note("jobMemoryWarnMB").startswith("not applied")
 
 
-async def test_the_reason_is_in_view_in_a_low_panel() -> None:
+async def test_the_error_is_in_view_in_a_low_panel() -> None:
     async with panel((80, 9)) as (app, pilot):
         await enter(app, pilot, "loadThreshold", "x")
         note = app.query_one("#option-loadThreshold .option-note")

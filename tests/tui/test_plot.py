@@ -1,4 +1,4 @@
-"""Curves as braille: exact sizes, what is drawn where, and figures that are none."""
+"""Braille graphs: sizes, positions, and values that are not finite."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_a_jump_is_one_line_and_axes_are_labelled() -> None:
     ]
 
 
-def test_a_rule_names_itself_where_no_curve_is_and_beyond_the_axis_it_is_not_there() -> None:
+def test_a_rules_name_avoids_curves_and_a_rule_outside_the_axis_is_not_drawn() -> None:
     flat, axis = [Series([(0, 5), (10, 5)])], Axis(0, 10)
     high = texts(*plot(flat, 40, 6, [Rule(9, "limit")], x=axis, y=axis))
     assert high[0].endswith("╌ limit ")
@@ -66,14 +66,14 @@ def test_later_series_lie_over_earlier_ones() -> None:
     assert Tone.GOOD not in tones
 
 
-def test_a_mark_takes_a_labels_place_whole() -> None:
+def test_a_mark_replaces_a_whole_label() -> None:
     picture = plot([], 40, 4, x=Axis(0, 10), y=Axis(0, 1), marks=[Mark(10.0, Tone.BAD), Mark(99.0)])
     assert texts(picture[-1])[0].endswith("▲")
     assert "10" not in texts(picture[-1])[0]
     assert texts(picture[-1])[0].count("▲") == 1
 
 
-def test_numbers_that_are_easy_to_read() -> None:
+def test_round_numbers() -> None:
     assert [round_up(each) for each in (0, -1, math.inf, 1, 1.2, 31, 700, 999)] == [
         1,
         1,
@@ -86,7 +86,7 @@ def test_numbers_that_are_easy_to_read() -> None:
     ]
 
 
-def test_blocks_beside_each_other() -> None:
+def test_blocks_are_joined_side_by_side() -> None:
     left, right = [(Span("a"),)], [(Span("1"),), (Span("2"),)]
     assert texts(*beside(left, right, 3)) == ["a    1", "     2"]
     assert texts(*beside(right, left, 3)) == ["1    a", "2"]

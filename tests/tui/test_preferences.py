@@ -1,4 +1,4 @@
-"""`[screen]` of the config file: themes and keys; and pictures with secrets masked."""
+"""The table `[screen]` of the config file, and screenshots with secrets masked."""
 
 from pathlib import Path
 
@@ -25,17 +25,17 @@ def read(**table: object) -> Preferences:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"thema": "x"}, "screen.thema (agent-tui.toml) is not known"),
-        ({"theme": "pink"}, "is no theme: give one of"),
-        ({"theme": 3}, "is no theme"),
+        ({"thema": "x"}, "screen.thema (agent-tui.toml) is unknown"),
+        ({"theme": "pink"}, "is not a theme: use one of"),
+        ({"theme": 3}, "is not a theme"),
         ({"keys": "w"}, "is not a table"),
-        ({"keys": {"fly": "w"}}, "screen.keys.fly (agent-tui.toml) is no action"),
-        ({"keys": {"reload": ""}}, "is no key"),
-        ({"keys": {"reload": [1]}}, "is no key"),
-        ({"keys": {"reload": "d"}}, "'d' is the key of dispatch and reload"),
+        ({"keys": {"fly": "w"}}, "screen.keys.fly (agent-tui.toml) is not an action"),
+        ({"keys": {"reload": ""}}, "is not a key"),
+        ({"keys": {"reload": [1]}}, "is not a key"),
+        ({"keys": {"reload": "d"}}, "'d' is bound to dispatch and reload"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(table: dict[str, object], said: str) -> None:
+def test_invalid_preferences_are_one_line_errors(table: dict[str, object], said: str) -> None:
     with pytest.raises(UserError) as error:
         read(**table)
     assert said in str(error.value)
@@ -49,7 +49,7 @@ def test_keys_may_be_swapped_and_several() -> None:
     assert by_name["more_idle"] == ("asterisk",)
 
 
-async def test_a_key_of_ones_own_does_it_and_the_usual_one_no_more() -> None:
+async def test_a_custom_key_replaces_the_default_key() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     preferences = read(keys={"reload": "f5"}, theme="high-contrast")
@@ -74,7 +74,7 @@ async def test_every_theme_shows_the_dashboard(theme: str) -> None:
         assert "registered" in app.export_screenshot()
 
 
-def test_the_table_is_no_option_and_reaches_the_screen_as_it_stands(tmp_path: Path) -> None:
+def test_the_screen_table_is_not_an_option_and_reaches_the_screen(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     (tmp_path / "agent-tui.toml").write_text(
         'agentName = "bob"\n[screen]\ntheme = "nord"\n[screen.keys]\nreload = "f5"\n'
@@ -88,14 +88,12 @@ def test_the_table_is_no_option_and_reaches_the_screen_as_it_stands(tmp_path: Pa
     assert ConfigFile(tmp_path / "agent-tui.toml").table == ()
 
 
-def test_a_picture_holds_no_secret_however_it_is_spelled() -> None:
+def test_a_screenshot_contains_no_secret_however_it_is_escaped() -> None:
     svg = "<text>s3cr&amp;t&#160;word and again s3cr&amp;t word</text>"
     assert screenshot.masked(svg, ["s3cr&t word"]) == "<text>••• and again •••</text>"
 
 
-async def test_f12_saves_what_is_seen_over_a_page_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_f12_works_on_pages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     engine = FakeEngine()
     histories.busy(engine)
@@ -112,7 +110,7 @@ async def test_f12_saves_what_is_seen_over_a_page_too(
         assert "Keys" in help.read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_an_unwritable_folder_raises_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         screenshot.save("<svg/>", tmp_path / "nowhere")
 

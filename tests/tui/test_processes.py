@@ -1,4 +1,4 @@
-"""The process table: rows, columns, the cursor that stays with its process."""
+"""The process table: rows, columns, and the cursor."""
 
 import pytest
 from msgspec.structs import replace
@@ -50,7 +50,7 @@ def test_a_process_with_a_job_shows_its_room() -> None:
     }
 
 
-def test_seconds_are_counted_for_jobs_and_in_the_first_minute() -> None:
+def test_seconds_are_shown_for_jobs_and_in_the_first_minute() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     assert [cells(engine, id)["up"] for id in ("p1", "p4")] == ["0:03", "0s"]
@@ -60,7 +60,7 @@ def test_seconds_are_counted_for_jobs_and_in_the_first_minute() -> None:
     assert cells(engine, "p4")["up"] == "15m"
 
 
-def test_live_ones_come_first_then_the_last_that_ended() -> None:
+def test_live_processes_come_first_then_the_last_ended() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.clock.advance(1)
@@ -89,7 +89,7 @@ def test_how_a_process_ended(more: dict[str, object], shown: str) -> None:
     assert signal_name(99) == "signal 99"
 
 
-def test_a_good_job_and_a_process_that_never_was() -> None:
+def test_a_successful_job_and_a_process_that_never_started() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     job = "AJ_k3Lm9QxTzW2a"
@@ -103,7 +103,7 @@ def test_a_good_job_and_a_process_that_never_was() -> None:
     assert cells(engine, "n")["pid"] == "–"
 
 
-def test_services_are_named_and_never_seem_to_start_for_ever() -> None:
+def test_services_are_named_and_shown_as_up() -> None:
     engine = FakeEngine()
     histories.starting(engine)
     assert cells(engine, "c1")["state"] == "◌ starting"
@@ -119,13 +119,13 @@ def test_services_are_named_and_never_seem_to_start_for_ever() -> None:
 
 
 @pytest.mark.parametrize("width", range(20, 220, 7))
-def test_columns_fit_and_the_most_needed_stay(width: int) -> None:
+def test_columns_fit_and_the_most_important_stay(width: int) -> None:
     columns = layout(width)
     assert sum(wide + 1 for _, wide in columns) <= width
     assert [column.key for column, _ in columns][:2] in (["pid", "state"], ["pid", "gen"])
 
 
-def test_at_72_cells_everything_but_ping_and_the_reason_is_there() -> None:
+def test_at_72_cells_all_columns_but_ping_and_reason_are_shown() -> None:
     keys = [column.key for column, _ in layout(72)]
     assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "cpu", "up"]
     assert "why" in [column.key for column, _ in layout(100)]
@@ -138,7 +138,7 @@ def test_a_blank_that_imports_the_sdk_is_starting() -> None:
     assert [cells(engine, each)["state"] for each in ("k3", "k9")] == ["○ idle", "◌ starting"]
 
 
-def test_of_a_node_process_rss_comes_first() -> None:
+def test_for_node_processes_rss_comes_first() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)
     columns = columns_of(engine.bus.state)
@@ -186,7 +186,7 @@ async def test_the_table_shows_and_follows_the_state() -> None:
         assert len(shown_rows(table)) == 5
 
 
-async def test_the_cursor_stays_with_the_process_that_was_chosen() -> None:
+async def test_the_cursor_stays_on_the_selected_process() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
@@ -206,7 +206,7 @@ async def test_the_cursor_stays_with_the_process_that_was_chosen() -> None:
         assert table.selected.id == "p2"
 
 
-async def test_a_click_on_a_head_sorts_by_it_then_the_other_way_then_not_at_all() -> None:
+async def test_clicks_on_a_header_sort_descending_ascending_and_not_at_all() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
@@ -223,13 +223,13 @@ async def test_a_click_on_a_head_sorts_by_it_then_the_other_way_then_not_at_all(
             orders.append([line[0] for line in shown_rows(table)][:4])
             assert table.selected == chosen
         assert orders[0] == ["8124", "8123", "8126", "8100"]
-        assert orders[1] == ["8126", "8100", "8123", "8124"]  # the first two are not measured yet
+        assert orders[1] == ["8126", "8100", "8123", "8124"]  # the first two have no measurement yet
         assert orders[2] == usual[:4]
         table.sort_by("room")
         assert [line[0] for line in shown_rows(table)] == usual
 
 
-async def test_rows_out_of_sight_are_true_when_they_come_into_sight() -> None:
+async def test_hidden_rows_are_updated_when_they_scroll_into_view() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     for number in range(60):
@@ -250,13 +250,13 @@ async def test_rows_out_of_sight_are_true_when_they_come_into_sight() -> None:
         assert all("700M" in line for line in shown_rows(table)[first : first + 8])
 
 
-def test_the_next_column_is_one_that_is_shown() -> None:
+def test_S_skips_hidden_columns() -> None:
     assert Order().chosen("rss").label("rss") == "▼rss"
     assert Order("rss").chosen("rss").label("rss") == "▲rss"
     assert Order("rss", descending=False).chosen("rss") == Order()
 
 
-async def test_until_one_is_chosen_the_cursor_is_on_the_first_job() -> None:
+async def test_until_the_user_selects_one_the_cursor_is_on_the_first_job() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     app = Host()
@@ -271,7 +271,7 @@ async def test_until_one_is_chosen_the_cursor_is_on_the_first_job() -> None:
         assert table.selected.id == "p2"
 
 
-async def test_the_end_of_a_live_job_can_be_asked_for() -> None:
+async def test_delete_requests_the_end_of_a_live_job() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
@@ -284,7 +284,7 @@ async def test_the_end_of_a_live_job_can_be_asked_for() -> None:
         assert app.asked == ["AJ_k3Lm9QxTzW2a"]
 
 
-async def test_changes_are_gathered_for_half_a_second() -> None:
+async def test_changes_are_painted_twice_a_second() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     app = Host()
@@ -318,7 +318,7 @@ async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert updated == [("p2", "rss")]
 
 
-async def test_text_from_outside_is_only_text_in_every_theme() -> None:
+async def test_outside_text_stays_text_in_every_theme() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(

@@ -1,4 +1,4 @@
-"""The whole screen over an engine that is reached through the codec, and answers after 50 ms."""
+"""The app over an engine behind the codec that answers after 50 ms."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,10 +22,10 @@ from tests.tui import histories
 from tests.tui.page_host import PageHost
 
 PAGES = {"help", "worker", "job", "breaches", "generations", "tuning", "dispatch_form", "all_options"}
-"""Actions that open a page over the whole screen."""
+"""Actions that open a full-screen page."""
 
 ANSWERED_S = 0.15
-"""By then a request has its answer, and what it changed is in the state."""
+"""Time after which a request is answered and its changes are in the state."""
 
 SECRET = "a-secret-of-the-fake-engine"
 
@@ -48,7 +48,7 @@ async def screen(
     await app.ended()
 
 
-async def test_the_dashboard_shows_what_the_engine_has() -> None:
+async def test_the_dashboard_shows_the_engines_state() -> None:
     engine = FakeEngine(numIdleProcesses="3")
     histories.busy(engine)
     async with screen(engine) as (app, pilot):
@@ -82,7 +82,7 @@ async def test_edits_dispatches_and_reloads() -> None:
         await until(lambda: app.panel(LogPane).level.label == "warn")
 
 
-async def test_the_form_of_all_options_is_edited_and_keeps_secrets_to_itself() -> None:
+async def test_the_options_form_can_be_edited_and_hides_secrets() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with screen(engine, PageHost) as (app, pilot):
@@ -102,7 +102,7 @@ async def test_the_form_of_all_options_is_edited_and_keeps_secrets_to_itself() -
 
 @pytest.mark.parametrize("opens_page", [True, False], ids=["pages", "dashboard"])
 async def test_every_key(opens_page: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Pages open, take their answers when these come, and close."""
+    """Pages open, show answers when they arrive, and close."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AgentTuiApp, "open_url", lambda *_, **__: None)
     monkeypatch.setenv("PATH", "/nowhere")

@@ -1,4 +1,4 @@
-"""One history of events: what the screen holds in the end is what headless has told."""
+"""The same event history leads to the same result on the screen and in headless JSON."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from tests.tui import histories
 
 
 def lines_of(history: list[ev.Stamped]) -> list[dict[str, Any]]:
-    """What `--json` says of it."""
+    """Return the lines of `--json`."""
     return [body for each in history if (body := jsonl.event(each.event)) is not None]
 
 
 def told(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The end of it, put together from the public lines alone, as somebody's script would."""
+    """Return the final state, computed from the public JSON lines alone, as a script would."""
     found: dict[str, Any] = {"processes": {}, "ended": [], "breaches": 0, "lost": 0}
     for line in lines:
         match line["event"]:
@@ -39,7 +39,7 @@ def told(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shown(state: AppState) -> dict[str, Any]:
-    """The same of the state that the screen draws."""
+    """Return the same from the state that the screen shows."""
     online = state.worker.state in ("registered", "suspect")
     found = {
         "processes": {process.id: process.state.value for process in state.processes.values()},
@@ -55,7 +55,7 @@ def shown(state: AppState) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", histories.ALL)
-async def test_the_state_of_the_screen_says_what_headless_prints(name: str) -> None:
+async def test_the_screen_shows_what_headless_prints(name: str) -> None:
     engine = FakeEngine()
     stream = engine.subscribe()
     histories.ALL[name](engine)

@@ -1,4 +1,4 @@
-"""How the screen looks in each of its states; `pytest tests/tui --snapshot-update` takes them anew."""
+"""Snapshots of the screen; `pytest tests/tui --snapshot-update` updates them."""
 
 import importlib
 import pkgutil
@@ -41,14 +41,14 @@ Compare = Callable[..., bool]
 def app_in(
     state: str, kind: type[AgentTuiApp] = AgentTuiApp
 ) -> tuple[AgentTuiApp, Callable[[Pilot[Any]], Any]]:
-    """The app over an engine with that history, and what waits until it shows it."""
+    """Return an app over an engine with that history, and a function that waits until it is painted."""
     engine = FakeEngine()
     histories.ALL[state](engine)
     app = app_over(engine, kind)
 
     async def shown(pilot: Pilot[Any]) -> None:
         await painted(app, engine, pilot)
-        app.show()  # what is only known once it has a size
+        app.show()  # texts that depend on the size
         await pilot.pause()
 
     return app, shown
@@ -59,11 +59,11 @@ def _opened(app: AgentTuiApp, key: str, depth: int) -> bool:
 
 
 async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
-    """All that was asked for is on the screen."""
+    """Wait until all requested data is painted."""
     await pilot.pause()
     await pilot.wait_for_scheduled_animations()
     for field in app.screen.query(Input):
-        field.cursor_blink = False  # half of the time it could not be seen
+        field.cursor_blink = False  # it would be invisible half of the time
     app.show()
     await pilot.pause()
     await until(lambda: not any(each.group == "log" and not each.is_finished for each in app.workers))
@@ -117,15 +117,15 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "export": ("busy", ["E", "ctrl+x"], ExportPage),
     "stacks": ("busy", ["s"], StacksPage),
 }
-"""A state, the keys that open the page from there, and what is then on top."""
+"""A state, the keys that open the page, and the page's class."""
 
 OF_PANELS = ("find", "log filters", "stacks")
 SMALL = ("job", "generations", "tuning", "options")
 ELSEWHERE = {Confirm, RemoteGuard, LogRecord, LogExport}
-"""Questions, and pages with a time or a path in them, that tests of their own draw."""
+"""Questions, and pages that show a time or a path; other tests cover them."""
 
 
-def test_no_page_is_forgotten() -> None:
+def test_every_page_has_a_snapshot() -> None:
     for module in pkgutil.iter_modules(screens.__path__, f"{screens.__name__}."):
         importlib.import_module(module.name)
     taken = {page for _, _, page in PAGES.values()} | ELSEWHERE
@@ -159,7 +159,7 @@ def test_every_page(snap_compare: Compare, page: str, size: tuple[int, int]) -> 
     assert snap_compare(app, terminal_size=size, run_before=opened)
 
 
-def test_the_message_of_a_broken_save_can_be_closed(snap_compare: Compare) -> None:
+def test_the_error_of_a_broken_save_can_be_hidden(snap_compare: Compare) -> None:
     app, shown = app_in("stale")
 
     async def closed(pilot: Pilot[Any]) -> None:

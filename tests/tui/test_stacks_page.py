@@ -1,4 +1,4 @@
-"""Keys that ask the engine: the stacks of the selected process, and leaving after the jobs."""
+"""The keys for the stacks of the selected process and for quitting after the jobs."""
 
 from agent_tui.model import commands as cmd
 from agent_tui.tui.app import AgentTuiApp
@@ -10,7 +10,7 @@ from tests.tui import histories
 from tests.tui.page_host import app_over, page_host
 
 
-async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_text() -> None:
+async def test_s_shows_the_stacks_of_the_selected_process() -> None:
     engine = FakeEngine()
     app = app_over(engine, AgentTuiApp)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -26,7 +26,7 @@ async def test_the_stacks_of_the_selected_process_are_asked_for_and_shown_as_tex
         assert not isinstance(app.screen, StacksPage)
 
 
-async def test_leaving_after_the_jobs_is_asked_for_once_and_then_at_once() -> None:
+async def test_Q_drains_once_and_then_q_kills() -> None:
     engine = FakeEngine()
     engine.obedient = False
     histories.idle(engine)

@@ -1,4 +1,4 @@
-"""The pane that says what is waited for and what to do."""
+"""The start pane: steps of the start, and errors with what to do."""
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ def statuses(state: AppState, target: int = 1) -> list[Status]:
     return [step.status for step in steps(state, target)]
 
 
-def test_what_is_waited_for_one_after_the_other() -> None:
+def test_the_steps_of_the_start_in_order() -> None:
     waiting, doing, done = Status.WAITING, Status.DOING, Status.DONE
     engine = FakeEngine()
     assert statuses(engine.bus.state) == [doing, waiting, waiting, waiting, waiting]
@@ -34,7 +34,7 @@ def test_what_is_waited_for_one_after_the_other() -> None:
     assert statuses(engine.bus.state, 2)[-1] is doing
 
 
-def test_each_step_has_the_seconds_that_it_was_seen_to_take() -> None:
+def test_each_step_has_its_seconds() -> None:
     engine, times = FakeEngine(), StepTimes()
 
     def seconds() -> list[float | None]:
@@ -55,7 +55,7 @@ def test_each_step_has_the_seconds_that_it_was_seen_to_take() -> None:
     assert seconds()[2] == pytest.approx(61.25)
 
 
-def test_a_file_that_does_not_load() -> None:
+def test_a_file_that_fails_to_load() -> None:
     engine = FakeEngine()
     histories.broken(engine)
     found = trouble(engine.bus.state, engine.resolution.options)
@@ -66,7 +66,7 @@ def test_a_file_that_does_not_load() -> None:
     assert found.trace.startswith("  File")
 
 
-def test_a_reload_that_fails_says_that_the_old_code_serves_on() -> None:
+def test_after_a_failed_reload_the_old_code_still_serves() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.GenerationFailed(2, "loadFunc is no function", None, None, ""))
@@ -89,10 +89,10 @@ def test_refused_names_what_to_check() -> None:
     found = trouble(engine.bus.state, tokened.resolution.options)
     assert found is not None
     assert "LIVEKIT_WORKER_TOKEN" in found.todo[0]
-    assert "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" in found.todo[0]  # the token needs them as well
+    assert "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" in found.todo[0]  # needed together with the token
 
 
-def test_a_server_that_is_gone_for_good() -> None:
+def test_an_unreachable_server() -> None:
     engine = FakeEngine()
     histories.disconnected(engine)
     assert trouble(engine.bus.state, engine.resolution.options) is None
@@ -119,7 +119,7 @@ def text(pane: StartPane) -> str:
     return "\n".join(str(static.content) for static in pane.query(Static) if static.display)
 
 
-async def test_before_anything_is_known_the_interpreter_is_waited_for() -> None:
+async def test_the_first_step_is_the_interpreter() -> None:
     app = Host()
     async with app.run_test(size=(80, 24)):
         pane = app.query_one(StartPane)
@@ -127,7 +127,7 @@ async def test_before_anything_is_known_the_interpreter_is_waited_for() -> None:
         assert text(pane).startswith("◌ running   interpreter")
 
 
-async def test_needed_until_started_and_again_in_trouble() -> None:
+async def test_the_pane_is_needed_until_started_and_again_on_errors() -> None:
     engine, app = FakeEngine(), Host()
     histories.starting(engine)
     async with app.run_test(size=(80, 24)):
@@ -162,7 +162,7 @@ async def test_a_long_traceback_scrolls_and_its_end_can_be_seen() -> None:
         await until(lambda: scroll.scroll_target_y == 0)
 
 
-async def test_of_a_huge_traceback_the_end_is_kept() -> None:
+async def test_the_end_of_a_huge_traceback_is_kept() -> None:
     engine, app = FakeEngine(), Host()
     histories.starting(engine)
     engine.publish(ev.GenerationFailed(1, "x", "/a/agent.py", 3, "  line\n" * 100_000 + "ValueError: last"))
@@ -172,7 +172,7 @@ async def test_of_a_huge_traceback_the_end_is_kept() -> None:
         assert len(shown) < 14_000
 
 
-async def test_no_taller_than_what_there_is_to_read() -> None:
+async def test_the_pane_is_as_tall_as_its_text() -> None:
     engine, app = FakeEngine(), Host()
     histories.broken(engine)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -185,7 +185,7 @@ async def test_no_taller_than_what_there_is_to_read() -> None:
         assert pane.outer_size.height == 5 + 2
 
 
-async def test_text_from_outside_is_only_text() -> None:
+async def test_outside_text_stays_text() -> None:
     engine, app = FakeEngine(), Host()
     histories.starting(engine)
     engine.publish(ev.GenerationFailed(1, HOSTILE, HOSTILE, 3, HOSTILE * 50))

@@ -1,4 +1,4 @@
-"""Loads and sweeps on the screen: forms, figures, the end, the advice."""
+"""Test loads and sweeps on the screen: forms, results, and advice."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,7 +56,7 @@ TARGET = parse_target("p95<50ms")
 # -- forms -------------------------------------------------------------------------------------------------
 
 
-async def test_the_forms_begin_with_the_last_values() -> None:
+async def test_the_forms_open_with_the_last_values() -> None:
     ramp = TestLoad(7, 1.0, Pattern.RAMP, 5.0, 0.5, 3)
     wish = SweepWish(SweepPlan(ramp, (0, 2, 3, 4), 2), parse_target("warm>99%"))
     assert await answer(TestLoadForm(FIRST_TEST_LOAD), "enter") == FIRST_TEST_LOAD
@@ -66,7 +66,7 @@ async def test_the_forms_begin_with_the_last_values() -> None:
 
 
 @pytest.mark.parametrize("text", ["0-4", "0,1,2,4", "3", "0,1", "0-2,7,9-12"])
-def test_counts_are_written_as_they_are_read(text: str) -> None:
+def test_counts_survive_a_round_trip(text: str) -> None:
     assert parse_counts(counts_text(parse_counts(text))) == parse_counts(text)
 
 
@@ -74,13 +74,13 @@ def test_counts_are_written_as_they_are_read(text: str) -> None:
     ("keys", "field"),
     [
         (["0"], "jobs"),
-        (["tab", "right", "right", "right"], "rate"),  # a ramp of one rate
-        (["tab", "right", "tab", *"1-5/s"], "rate"),  # two rates that are no ramp's
+        (["tab", "right", "right", "right"], "rate"),  # a ramp with one rate
+        (["tab", "right", "tab", *"1-5/s"], "rate"),  # two rates without a ramp
         (["tab", "tab", "tab", "x"], "length"),
         (["tab", "tab", "tab", "tab", "x"], "seed"),
     ],
 )
-async def test_bad_input_is_told_in_one_line_at_its_field(keys: list[str], field: str) -> None:
+async def test_bad_input_is_reported_below_its_field(keys: list[str], field: str) -> None:
     app = Host(TestLoadForm(FIRST_TEST_LOAD))  # type: ignore[arg-type]
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*keys, "enter")
@@ -93,7 +93,7 @@ async def test_bad_input_is_told_in_one_line_at_its_field(keys: list[str], field
         assert app.screen.query_one("#form-go", Button).disabled
 
 
-async def test_a_bad_sweep_is_not_begun() -> None:
+async def test_a_bad_sweep_is_not_started() -> None:
     assert await answer(SweepForm(FIRST_SWEEP), "x", "enter") == UNANSWERED
     assert await answer(SweepForm(FIRST_SWEEP), "tab", "x", "enter") == UNANSWERED
     assert await answer(SweepForm(FIRST_SWEEP), "escape") is None
@@ -137,7 +137,7 @@ def fake(server: ev.Event = histories.EMBEDDED) -> FakeEngine:
 
 
 def measured(engine: FakeEngine) -> None:
-    """A whole sweep."""
+    """Publish a whole sweep."""
     engine.publish(ev.SweepStarted(SWEEP))
     for run in RESULT.runs:
         engine.publish(ev.SweepProgressed(replace(SWEEP.progress, finished=run)))
@@ -164,7 +164,7 @@ async def test_the_form_starts_a_load_and_the_page_shows_it_until_the_next_one_s
         assert "✓ done  3/4 dispatched" in said(app)
 
 
-async def test_what_runs_is_what_the_page_opens_with() -> None:
+async def test_the_page_opens_with_what_is_running() -> None:
     engine = fake()
     measured(engine)
     engine.publish(ev.TestLoadChanged(LOAD))
@@ -202,11 +202,11 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         assert "numIdleProcesses" in app.export_screenshot()
 
 
-async def test_closing_ends_nothing_and_escape_asks() -> None:
+async def test_closing_the_page_ends_nothing_and_escape_asks() -> None:
     engine = fake()
     engine.publish(ev.SweepStarted(SWEEP))
     async with screen(engine, "T") as (app, pilot):
-        await pilot.press("plus")  # it would be the sweep's to set
+        await pilot.press("plus")  # the sweep sets it
         await until(lambda: any("when the sweep is done" in each.message for each in app._notifications))
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
@@ -228,7 +228,7 @@ async def test_closing_ends_nothing_and_escape_asks() -> None:
         await until(lambda: "ended early: cancelled" in said(app))
 
 
-async def test_what_the_engine_refuses_is_told() -> None:
+async def test_a_refusal_of_the_engine_is_shown() -> None:
     engine = fake()
     engine.refuse = "sweep 0/5 is still running"
     async with screen(engine) as (app, pilot):
@@ -258,7 +258,7 @@ async def test_a_remote_server_has_to_be_named_before_a_load() -> None:
         assert engine.commands == [cmd.StartTestLoad(FIRST_TEST_LOAD, "my.livekit.cloud")]
 
 
-async def test_the_dashboard_shows_that_it_runs_and_tells_when_it_is_over() -> None:
+async def test_the_dashboard_shows_a_running_load_and_notifies_at_its_end() -> None:
     engine = fake()
     engine.publish(ev.SweepStarted(SWEEP))
     async with screen(engine, kind=AgentTuiApp) as (app, pilot):
@@ -274,7 +274,7 @@ async def test_the_dashboard_shows_that_it_runs_and_tells_when_it_is_over() -> N
         )
 
 
-def test_the_header_says_what_is_under_way() -> None:
+def test_the_header_shows_the_running_load_or_sweep() -> None:
     assert tuning_parts("") == ()
     ((_, line),) = tuning_parts("sweep 3/10")[0].variants
     assert "sweep 3/10" in line[0].text

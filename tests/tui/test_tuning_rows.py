@@ -1,4 +1,4 @@
-"""What the tuning page says, as text: figures, tables, curves, at every width and with hostile names."""
+"""The texts of the tuning page at every width and with hostile names."""
 
 import functools
 
@@ -37,7 +37,7 @@ def text(lines: tuple[Line, ...]) -> str:
 
 
 def row_of(lines: tuple[Line, ...], start: str) -> list[str]:
-    """The cells of the first line that begins with that."""
+    """Return the cells of the first line with that label."""
     line = next(each for each in text(lines).split("\n") if each.startswith(start))
     return line.removeprefix(start).split()
 
@@ -47,7 +47,7 @@ def entered(at_s: float, ms: float, *, warm: bool = True) -> JobMeasure:
 
 
 def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended: str = "") -> TestLoadView:
-    """Before the change all jobs were cold, after it warm; one was lost and one still waits."""
+    """Return a load with cold jobs before the change and warm ones after it; one is lost, one waiting."""
     jobs = (
         entered(1.0, 300.0, warm=False),
         entered(2.0, 310.0, warm=False),
@@ -65,7 +65,7 @@ def live(*, counts: tuple[tuple[float, int], ...] = ((0.0, 1), (5.0, 3)), ended:
 # -- a load ----------------------------------------------------------------------------------------------
 
 
-def test_before_and_after_a_change_stand_side_by_side() -> None:
+def test_before_and_after_a_change_are_side_by_side() -> None:
     lines = live_rows.figures(live(), 80)
     assert row_of(lines, "dispatched") == ["3", "3", "6"]
     assert row_of(lines, "started") == ["2", "2", "4"]
@@ -78,7 +78,7 @@ def test_before_and_after_a_change_stand_side_by_side() -> None:
     assert "3 idle now" in text(lines[:1])
 
 
-def test_the_newest_columns_stay_where_there_is_little_room() -> None:
+def test_on_narrow_screens_the_newest_columns_stay() -> None:
     counts = tuple((float(number), number) for number in range(12))
     heads = text(live_rows.figures(live(counts=counts), 80)[:1])
     assert "11 idle now" in heads
@@ -86,21 +86,21 @@ def test_the_newest_columns_stay_where_there_is_little_room() -> None:
     assert " 1 idle" not in heads
 
 
-def test_nothing_measured_yet_is_no_figure() -> None:
+def test_missing_measurements_are_shown_as_dashes() -> None:
     view = TestLoadView(RunMeasure(1, 0, LOAD), ((0.0, 1),), 0.0, running=True)
     lines = live_rows.lines(view, 80, 24)
     assert row_of(lines, "p99 to entry") == ["–"]
     assert "0/40 dispatched" in text(lines)
 
 
-def test_arrivals_are_counted_in_pieces_that_fit() -> None:
+def test_arrivals_are_counted_in_buckets() -> None:
     size, steps = live_rows.arrivals(live())
     assert size == 1.0
     assert sum(value for at, value in dict(steps).items() if at % 1 == 0) >= 6
     assert live_rows.arrivals(replace(live(), elapsed_s=600.0))[0] == 10.0
 
 
-def test_the_pictures_tell_of_the_change_and_of_warm_and_cold() -> None:
+def test_the_graphs_show_changes_and_warm_and_cold_starts() -> None:
     picture = text(live_rows.graphs(live(), 120, 12))
     assert "▲" in picture
     assert "count changed" in picture
@@ -116,7 +116,7 @@ FILES = ("/state/sweeps/x.json", "/state/sweeps/x.csv")
 
 @functools.cache
 def advice_for(target: Target) -> Advice:
-    """It simulates for a while."""
+    """Return the advice; cached, because the simulation takes a while."""
     return advise(sweep_of(LOAD), target)
 
 
@@ -134,7 +134,7 @@ def sweep_view(
     )
 
 
-def test_the_table_has_a_row_for_each_count_and_a_star_at_the_advised_one() -> None:
+def test_the_table_has_a_row_per_count_and_a_star_at_the_recommended_one() -> None:
     view = sweep_view()
     assert view.advice is not None
     lines = text(sweep_rows.table(view, 0, 116)).split("\n")
@@ -147,7 +147,7 @@ def test_the_table_has_a_row_for_each_count_and_a_star_at_the_advised_one() -> N
     assert "-2.0" in lines[5]  # 5 ms against the 7 ms of before
 
 
-def test_columns_give_way_but_never_what_one_came_for() -> None:
+def test_columns_are_dropped_but_never_the_important_ones() -> None:
     view = sweep_view()
     for width in (30, 76, 116):
         names = [each.heading for each in sweep_rows.columns(view, width)]
@@ -156,7 +156,7 @@ def test_columns_give_way_but_never_what_one_came_for() -> None:
     assert "PSS" in [each.heading for each in sweep_rows.columns(view, 74)]
 
 
-def test_columns_that_have_nothing_to_say_are_not_there() -> None:
+def test_columns_without_values_are_not_shown() -> None:
     view = sweep_view(before=False)
     names = [each.heading for each in sweep_rows.columns(view, 200)]
     assert not {"lost", "p95 spread", "Δp95 before"} & set(names)
@@ -175,7 +175,7 @@ def test_the_spread_is_that_of_the_repeats() -> None:
     assert sweep_rows.spread(twice, 4) == "5.0…9.0"
 
 
-def test_the_advice_says_how_to_apply_and_how_to_keep_it() -> None:
+def test_the_advice_says_how_to_apply_and_save_it() -> None:
     view = sweep_view()
     assert view.advice is not None
     said = text(sweep_rows.advice_lines(view, 0))
@@ -188,7 +188,7 @@ def test_the_advice_says_how_to_apply_and_how_to_keep_it() -> None:
     assert "apply" not in none
 
 
-def test_what_it_waits_for_is_said() -> None:
+def test_the_sweep_says_what_it_is_waiting_for() -> None:
     settling = Progress(Phase.SETTLING, 10, 40, 3, count=2, waits_for="1 of 2 processes idle")
     assert sweep_rows.progress_text(settling, 1) == "waiting: 1 of 2 processes idle"
     running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)
@@ -196,7 +196,7 @@ def test_what_it_waits_for_is_said() -> None:
     assert "5/10 runs" in text(sweep_rows.head(replace(sweep_view(running=True), progress=running)))
 
 
-def test_an_early_end_and_a_sweep_that_did_not_begin_are_told() -> None:
+def test_an_early_end_and_a_failed_start_are_shown() -> None:
     view = sweep_view(ended="cancelled")
     runs = (*view.result.runs[:-1], replace(view.result.runs[-1], complete=False))
     view = replace(view, result=replace(view.result, runs=runs))
@@ -217,18 +217,18 @@ def test_the_histogram_counts_every_job_and_the_lost_ones() -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, ""), (1, "▏"), (500, "█████"), (1000, "█" * 10)])
-def test_a_bar_is_as_long_as_its_share_and_never_vanishes(value: int, expected: str) -> None:
+def test_a_bar_has_the_length_of_its_share_and_is_never_empty(value: int, expected: str) -> None:
     assert sweep_rows.bar(value, 1000, 10) == expected
 
 
-def test_the_comparison_and_the_place_come_last() -> None:
+def test_the_comparison_and_the_file_come_last() -> None:
     said = text(sweep_rows.lines(sweep_view(), 2, 1, 116, 40))
     assert "compared with the same test load on " in said
     assert said.endswith("saved as /state/sweeps/x.json and .csv")
 
 
 @pytest.mark.parametrize("width", [20, 78, 118, 198])
-def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
+def test_graphs_and_tables_fit_their_width(width: int) -> None:
     view = sweep_view()
     lines = [
         *live_rows.graphs(live(), width, 10),
@@ -239,7 +239,7 @@ def test_pictures_and_tables_keep_to_their_width(width: int) -> None:
     assert all(width_of(line) <= max(width, 60) for line in lines)
 
 
-def test_text_from_outside_is_one_line_of_text() -> None:
+def test_outside_text_is_one_line() -> None:
     view = replace(
         sweep_view(ended=HOSTILE),
         outcome=SweepOutcome(HOSTILE, files=(HOSTILE,)),
@@ -258,6 +258,6 @@ def test_text_from_outside_is_one_line_of_text() -> None:
     assert not any(char in said for char in ("\x1b", "\u202e"))
 
 
-def test_a_load_reads_as_one_says_it() -> None:
+def test_a_load_in_words() -> None:
     assert live_rows.load_text(TestLoad(10, pattern=Pattern.BURST)) == "10 jobs at once, each 1 s"
     assert live_rows.load_text(TestLoad(10, 1.0, Pattern.RAMP, 5.0)) == "10 jobs, ramp 1-5/s, each 1 s"

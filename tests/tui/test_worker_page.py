@@ -1,4 +1,4 @@
-"""The page that says where the worker stands."""
+"""The worker page."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def text(engine: FakeEngine, **options: object) -> str:
     return "\n".join("".join(span.text for span in line) for line in lines)
 
 
-def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
+def test_a_registration_with_its_server_and_its_last_loss() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(
@@ -47,7 +47,7 @@ def test_a_registration_with_its_server_and_what_was_lost_before() -> None:
         ((0.75, 0.75), {"load_threshold": 0.9}, "the server skips workers that report a load of 0.7 or more"),
     ],
 )
-def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object], said: str) -> None:
+def test_why_there_are_no_offers(load: tuple[float, float], options: dict[str, object], said: str) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.WorkerLoadMeasured(*load))
@@ -56,7 +56,7 @@ def test_why_no_offers_come(load: tuple[float, float], options: dict[str, object
     assert said in shown
 
 
-def test_code_that_is_given_up_takes_no_offers() -> None:
+def test_after_repeated_failures_no_offers_are_accepted() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.StartsFailing(1, 3, "OSError: no model", 4.0, accepting=True))
@@ -65,14 +65,14 @@ def test_code_that_is_given_up_takes_no_offers() -> None:
     assert "no offers now: job processes fail to start: OSError: no model" in text(engine)
 
 
-def test_while_jobs_are_drained_it_says_so() -> None:
+def test_while_stopping_the_worker_page_says_why_no_offers_come() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     engine.publish(ev.Stopping("quit", 2, 60.0))
     assert "no offers now: agent-tui is stopping: quit" in text(engine)
 
 
-async def test_it_opens_follows_what_happens_and_shows_text_as_text() -> None:
+async def test_the_page_follows_the_state_and_shows_hostile_text_as_text() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with page_host(engine, "i") as (app, pilot):

@@ -17,7 +17,7 @@ from agent_tui.model.logs import LogLine
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.log_export import default_name, write
-from agent_tui.tui.widgets.text import counted, one_line, shown_path
+from agent_tui.tui.widgets.text import counted, one_line, project_path
 
 
 class LogExport(Page[None]):
@@ -88,7 +88,7 @@ class LogExport(Page[None]):
     def _written(self, result: tuple[Path, int] | None) -> None:
         if result is not None:
             path, count = result
-            where = one_line(shown_path(str(path)))
+            where = one_line(project_path(str(path)))
             self.app.notify(f"saved {counted(count, 'line')} to {where}", markup=False)
             self.dismiss(None)
 

@@ -13,7 +13,7 @@ from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import LiveTextPage, PageContext
 from agent_tui.tui.widgets.header import retrying
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, shown_path
+from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path
 
 INDENT = 14
 """Cells before a fact's value."""
@@ -106,7 +106,7 @@ def _no_offers(state: AppState, options: ServerOptions) -> list[Line]:
 
 def _addresses(state: AppState) -> list[Fact]:
     facts = (
-        ("agent", shown_path(state.agent)),
+        ("agent", project_path(state.agent)),
         *_interpreter(state.interpreter, state.agent),
         ("health", state.http_url and f"{state.http_url} (also /worker and /metrics)"),
         ("agent-tui", state.version),
@@ -118,7 +118,7 @@ def _interpreter(chosen: InterpreterChosen | None, agent: str) -> tuple[Fact, ..
     if chosen is None:
         return ()
     return (
-        (chosen.language, f"{shown_path(chosen.path, agent)} ({chosen.version}, {chosen.found_as})"),
+        (chosen.language, f"{project_path(chosen.path, agent)} ({chosen.version}, {chosen.found_as})"),
         *(("skipped", miss) for miss in chosen.misses),
         ("package", chosen.package),
         ("TypeScript", chosen.typescript),

@@ -29,7 +29,7 @@ from agent_tui.tui.widgets.text import (
     milliseconds,
     one_line,
     pad,
-    shown_path,
+    project_path,
     stopwatch,
     to_contents,
 )
@@ -317,7 +317,7 @@ def failure_lines(record: LoadRecord, state: AppState, width: int) -> tuple[Line
     """Return a failed load's error, place, failing line, and traceback."""
     lines: list[Line] = [(Span(one_line(record.error), Tone.BAD),)]
     if record.file:
-        file = shown_path(record.file, state.agent)
+        file = project_path(record.file, state.agent)
         place = f"{file}:{record.line}" if record.line else file
         lines.append((Span("at ", Tone.DIM), Span(one_line(place))))
     if source := failing_line(record):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from agent_tui.reading import read_file
-from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, shown_path
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, project_path
 
 AROUND = 2
 """Lines shown before and after the failing line."""
@@ -53,7 +53,7 @@ def source_lines(
     place: Place, width: int, agent: str = "", read: Callable[[str], str | None] = read_source
 ) -> tuple[Line, ...]:
     """Return the failing line with its neighbors, or why the file does not have it anymore."""
-    file = shown_path(place.file, agent)
+    file = project_path(place.file, agent)
     head = (Span(_end_of(one_line(f"{file}:{place.line}"), width), Tone.STRONG),)
     text = read(place.file)
     if text is None:

@@ -16,7 +16,7 @@ from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, Registration
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, shown_path, to_contents
+from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, project_path, to_contents
 
 
 class Status(Enum):
@@ -58,7 +58,7 @@ def _interpreter(state: AppState) -> Step:
     on = state.interpreter
     if on is None:
         return Step("interpreter", Status.DOING)
-    path = shown_path(on.path, state.agent)
+    path = project_path(on.path, state.agent)
     return Step(on.language, Status.DONE, f"{path} ({on.version}, {on.found_as})")
 
 
@@ -171,7 +171,7 @@ def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
 
 def _broken(state: AppState) -> Trouble:
     generation = state.generation
-    file = shown_path(generation.file or state.agent, state.agent)
+    file = project_path(generation.file or state.agent, state.agent)
     place = f"{file}:{generation.line}" if generation.file and generation.line else file
     edit = "e edit line" if generation.file and generation.line else "e edit"
     if generation.failed == generation.current:

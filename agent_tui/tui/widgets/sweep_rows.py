@@ -1,8 +1,10 @@
 """The texts of a sweep on the tuning page: table, advice, graphs, and a histogram. Pure functions."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent_tui.files import shown_path
 from agent_tui.model.tuning import Phase, Progress, Row, SweepView
@@ -18,7 +20,6 @@ from agent_tui.tui.widgets.text import (
     milliseconds,
     one_line,
     pad,
-    shown_path,
 )
 from agent_tui.tuning.report import comparison
 from agent_tui.tuning.results import jobs_of, rows
@@ -310,6 +311,6 @@ def _kept(view: SweepView) -> tuple[Line, ...]:
     if view.outcome is not None and view.outcome.not_kept:
         return ((Span(f"not saved: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
     if view.outcome is not None and view.outcome.files:
-        place = shown_path(view.outcome.files[0])
+        place = shown_path(Path(view.outcome.files[0]), os.environ)
         return ((Span(f"saved as {one_line(place)} and .csv", Tone.DIM),),)
     return ()

@@ -3,15 +3,14 @@
 import math
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePath
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from agent_tui.files import home_folder
+from agent_tui.files import shown_path
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import characters
 
@@ -133,15 +132,9 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{grouped(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
-def shown_path(path: str, agent: str = "") -> str:
+def project_path(path: str, agent: str = "") -> str:
     """Return a path relative to the agent file's folder, or else with ~ for the home folder."""
-    file, folder = PurePath(path), PurePath(agent).parent
-    if agent and folder.is_absolute() and file.is_relative_to(folder):
-        return str(file.relative_to(folder))
-    with suppress(OSError):
-        if file.is_relative_to(home := home_folder(os.environ)):
-            return f"~/{file.relative_to(home)}"
-    return path
+    return shown_path(Path(path), os.environ, Path(agent).parent if agent else None)
 
 
 def wrapped(text: str, width: int) -> list[str]:
