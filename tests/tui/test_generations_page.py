@@ -130,7 +130,9 @@ async def test_a_roll_back_is_confirmed_first_and_then_shown() -> None:
         assert "rolled back to 1 · the next save or r" in str(page.query_one("#loads-box").border_title)
 
 
-@pytest.mark.parametrize(("presses", "why"), [(0, "did load"), (1, "generation 2 is already current")])
+@pytest.mark.parametrize(
+    ("presses", "why"), [(0, "select a generation that has loaded"), (1, "generation 2 is already current")]
+)
 async def test_an_impossible_roll_back_is_refused_at_once(presses: int, why: str) -> None:
     engine = FakeEngine()
     histories.stale(engine)

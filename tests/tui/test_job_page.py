@@ -103,9 +103,9 @@ async def test_the_page_of_a_crashed_job_shows_everything(agent_file: Path, size
         page = await job_page(app, pilot, "AJ_c")
         text = shown(page)
         for expected in (
-            "✗ crashed  room salon after 30.0 s  failed",
-            "its entry function raised, exit code 0",
-            "p9 pid 99, generation 1, was warm",
+            "✗ crashed  room salon · 30.0 s  failed",
+            "entry function raised ValueError",
+            "p9 pid 99, generation 1, warm",
             "69 MB, peak 69",
             f"/{agent_file.name}:2\n",
             '▸ 2      raise ValueError("no")',

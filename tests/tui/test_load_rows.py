@@ -101,7 +101,7 @@ def test_memory_is_the_sum_of_a_measure_that_all_processes_have() -> None:
     one = replace(one, rss_mb=100.0, uss_mb=20.0, pss_mb=40.0)
     assert memory([one, replace(one, pss_mb=41.0)]) == "81 MB pss in 2 processes (2 idle)"
     assert memory([one, replace(one, pss_mb=None)]) == "40 MB uss in 2 processes (2 idle)"
-    assert memory([one, replace(other, rss_mb=50.0)]) == "150M rss in 2 processes (2 idle)"
+    assert memory([one, replace(other, rss_mb=50.0)]) == "150 MB rss in 2 processes (2 idle)"
 
 
 def test_the_facts_say_that_the_code_is_rolled_back() -> None:

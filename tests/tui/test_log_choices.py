@@ -80,7 +80,7 @@ async def test_going_to_a_time() -> None:
         await pilot.press("t")
         for typed, line, message in (
             ("11:30", 99, "no line at or after 11:30:00; the newest is 10:49:30"),
-            ("-1h", 0, "no line at or before 09:00:00; the oldest is 10:00:00"),
+            ("-1h", 0, "no line at or before 09:49:30; the oldest is 10:00:00"),
             ("noon", 0, "not a time: enter 12:04:31, 10:15, -30s, or +2m"),
             ("25:00", 0, "25:00 is not a time of day"),
         ):

@@ -54,7 +54,7 @@ def test_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     assert file.read_text().startswith("1970-01-01")
     write(str(file), [RECORD] * 3, overwrite=True)
     assert file.read_text().count("slow") == 3
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         write(str(tmp_path), [], overwrite=True)
 
 

@@ -121,7 +121,7 @@ async def test_the_user_is_notified_of_a_cancelled_search() -> None:
         await pilot.press("slash")
         app.pane.query_one(Input).value = "re:(x|xx)+$"
         await pilot.pause()
-        assert "takes too long" in str(app.pane.query_one("#log-find .prompt-help", Static).render())
+        assert "is too slow" in str(app.pane.query_one("#log-find .prompt-help", Static).render())
         assert app.shown()[0].startswith("xxx")
 
 

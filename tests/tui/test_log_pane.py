@@ -175,7 +175,7 @@ async def test_the_mouse_selects_opens_and_works_the_title() -> None:
         await pilot.pause()
         await pilot.click(LogView, offset=(30, 3))
         assert app.view.selected == 42
-        await pilot.click(LogTitle, offset=(app.title_line.index("f follows"), 0))
+        await pilot.click(LogTitle, offset=(app.title_line.index("f follow"), 0))
         assert app.pane.follow
         for text in ("debug", "all"):
             await pilot.click(LogTitle, offset=(app.title_line.index(text), 0))

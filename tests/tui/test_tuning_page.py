@@ -270,7 +270,7 @@ async def test_the_dashboard_shows_a_running_load_and_notifies_at_its_end() -> N
         assert shown.options.num_idle_processes == 3
         engine.publish(ev.SweepEnded(SweepOutcome()))
         await until(
-            lambda: any(each.message == "the sweep is over: T shows it" for each in app._notifications)
+            lambda: any(each.message == "sweep finished · T show results" for each in app._notifications)
         )
 
 

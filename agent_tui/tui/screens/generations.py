@@ -213,7 +213,7 @@ class GenerationsPage(Follower, Page[None]):
         if entry is None or entry.record is None or not entry.record.good:
             self._notify("cannot roll back to it: select a generation that has loaded", failed=True)
         elif entry.number == self._state.generation.current:
-            self._notify(f"generation {entry.number} is already the current one", failed=True)
+            self._notify(f"generation {entry.number} is already current", failed=True)
         else:
             self.run_worker(self._roll_back(entry.number), group="load")
 

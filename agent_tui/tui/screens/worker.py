@@ -83,10 +83,10 @@ def _load(state: AppState, options: ServerOptions) -> list[Fact]:
         else f"full at {options.load_threshold:g} (loadThreshold)"
     )
     name = (
-        f"for agent name {options.agent_name!r}" if options.agent_name else "for every new one (no agentName)"
+        f"for agent name {options.agent_name}" if options.agent_name else "in every new room (no agentName)"
     )
     return [
-        ("accepts", f"{options.server_type} jobs, {name}"),
+        ("accepts", f"{options.server_type} jobs {name}"),
         ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
     ]
 

@@ -98,7 +98,7 @@ def job_ended(job: JobView) -> str:
         facts = [f"{facts[0]} by {signal_name(job.signal)}"]
     elif job.signal:
         facts.append(signal_name(job.signal))
-    elif job.exit_code is not None:
+    elif job.exit_code or (job.ended_by is EndedBy.EXIT and job.exit_code is not None):
         facts.append(f"exit code {job.exit_code}")
     return ", ".join(facts)
 
