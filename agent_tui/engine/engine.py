@@ -176,7 +176,7 @@ class Engine:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
         """End everything. Raise InternalError if a part of the engine failed, unless the body raised."""
-        await self._stop("agent-tui is stopping", kill=False)
+        await self._stop("end of the run", kill=False)
         if self._errors.first is not None and error is None:
             raise self._errors.first
 

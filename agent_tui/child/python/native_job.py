@@ -152,9 +152,9 @@ class _JobProcess:
             self._end("cancelled")
             raise
         except BaseException as error:
-            told = loading.describe(error, self._link.spec.file)
-            _log.error("the entry function failed\n%s", told["traceback"])
-            self._link.send("job_crashed", error=told["error"], traceback=told["traceback"])
+            described = loading.describe(error, self._link.spec.file)
+            _log.error("entry function raised %s\n%s", type(error).__name__, described["traceback"])
+            self._link.send("job_crashed", error=described["error"], traceback=described["traceback"])
             self._end("job crashed")
         else:
             if not context.connected:
