@@ -37,7 +37,7 @@ def test_a_read_only_file_is_refused_also_for_root(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "device", "loop"])
-def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
+def test_only_regular_files_are_accepted(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"
     match kind:
         case "folder":
@@ -83,7 +83,7 @@ def test_the_owner_stays(file: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EPERM, errno.EROFS])
-def test_where_none_can_take_its_place_the_file_itself_is_written(
+def test_a_file_that_cannot_be_replaced_is_overwritten(
     file: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     def refuse(*_: object) -> None:
@@ -97,9 +97,7 @@ def test_where_none_can_take_its_place_the_file_itself_is_written(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_full_disk_takes_back_what_was_written_into_the_file_itself(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_restores_an_overwritten_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.with_name("other").hardlink_to(file)
     real = os.pwrite
 

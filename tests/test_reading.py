@@ -57,7 +57,7 @@ def test_each_load_reads_a_pipe_once(tmp_path: Path, kind: str) -> None:
         assert pipes.read(tmp_path / "x")[0] == b"two"
 
 
-def test_what_a_pipe_gave_last_is_used_where_it_gives_nothing(tmp_path: Path) -> None:
+def test_a_silent_pipe_keeps_its_last_content(tmp_path: Path) -> None:
     pipes = Pipes(0.05)
     os.mkfifo(tmp_path / "x")
     with pytest.raises(OSError, match=r"it sent nothing within 0\.05 s"):
@@ -102,7 +102,7 @@ def test_a_silent_pipe_takes_its_whole_limit_once_a_minute(
     assert silence() == "it sent nothing within 0.05 s"
 
 
-def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
+def test_a_pipe_that_works_again_gets_its_whole_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "x")
@@ -121,7 +121,7 @@ def test_a_pipe_that_gives_its_content_again_gets_its_whole_limit_again(
     assert "it sent nothing within 0.05 s" in pipes.read(tmp_path / "x")[1]
 
 
-def test_a_pipe_without_end_has_one(tmp_path: Path) -> None:
+def test_an_endless_pipe_is_cut_off(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
 
     def write() -> None:
@@ -147,7 +147,7 @@ def test_a_pipe_without_end_has_one(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"x" * 1025), "larger than 1 KiB"),
     ],
 )
-def test_what_is_not_read(tmp_path: Path, make: Callable[[Path], object], what: str) -> None:
+def test_files_that_are_not_read(tmp_path: Path, make: Callable[[Path], object], what: str) -> None:
     make(tmp_path / "x")
     with pytest.raises(OSError, match=what):
         read_file(tmp_path / "x", 1024)

@@ -33,7 +33,7 @@ MOST_MB = 200
 """Of agent-tui's own process, at any time."""
 
 
-async def test_what_has_to_hold_holds(tmp_path: Path) -> None:
+async def test_invariants_hold(tmp_path: Path) -> None:
     async with chaos(tmp_path, SEED) as under:
         process = psutil.Process(under.pid)
         await asyncio.sleep(1)

@@ -79,7 +79,7 @@ def test_messages_both_ways(pair: Pair) -> None:
     assert pair.lines(1) == [{"case": "pong", "value": {"text": "ü\ud800\n"}}]
 
 
-def test_the_end_of_the_host_is_told_and_later_messages_go_nowhere(pair: Pair) -> None:
+def test_the_end_of_the_host_is_reported_and_later_messages_are_dropped(pair: Pair) -> None:
     pair.start()
     pair.host.close()
     assert pair.ended.wait(5)
@@ -105,7 +105,7 @@ def test_records_are_dropped_with_a_count_while_messages_are_not(
     assert len(numbers) + dropped == 3_000
 
 
-def test_the_count_of_the_dropped_is_written_before_what_may_not_be_in_time(
+def test_the_count_of_dropped_records_is_written_before_the_backlog(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_BACKLOG", 100_000)

@@ -71,7 +71,7 @@ def test_an_agent_is_found_in_each_form(names: dict[str, Any]) -> None:
     assert find_agent(module_of(**names), "a.py").entry is entry
 
 
-def test_what_is_no_agent_is_told() -> None:
+def test_a_module_that_is_not_an_agent_is_refused() -> None:
     with pytest.raises(NoEntryError, match=r"a.py has no entry function: the module-level `agent` needs"):
         find_agent(module_of(agent={}, entry=entry), "a.py")
     with pytest.raises(TypeError, match=r"load_func in a.py is float, not a function"):
@@ -166,7 +166,7 @@ def failing(tmp_path: Path, source: str) -> dict[str, Any]:
     return loading.describe(caught.value, str(file))
 
 
-def test_the_innermost_frame_of_the_users_own_is_the_place(tmp_path: Path) -> None:
+def test_the_users_innermost_frame_is_the_place(tmp_path: Path) -> None:
     told = failing(tmp_path, "import json\n\n\ndef f():\n    json.loads('{')\n\n\nf()\n")
     assert (told["file"], told["line"]) == (str(tmp_path / "agent.py"), 5)
     assert told["error"].startswith("json.decoder.JSONDecodeError: Expecting")
@@ -216,7 +216,7 @@ def test_a_chain_of_thousands_is_described() -> None:
     assert len(told["traceback"]) < 70_000
 
 
-def test_what_cannot_be_described_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_that_cannot_be_described_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         raise RecursionError
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_described_keeps_its_type(monkeypatch: pytest.MonkeyPatch
     assert loading.describe(KeyError("x"), "a.py")["error"] == "KeyError (no traceback: RecursionError)"
 
 
-def test_own_files_are_neither_installed_nor_pythons_nor_ours() -> None:
+def test_project_files_are_not_installed_pythons_or_agent_tuis() -> None:
     assert project_files.is_project_file(__file__)
     assert not project_files.is_project_file(logging.__file__)
     assert not project_files.is_project_file(pytest.__file__)

@@ -341,7 +341,7 @@ async def test_grants(server: Server, method: str, video: dict[str, Any]) -> Non
     assert await _post(server, method, {"room": "here"}) == denied
 
 
-async def test_a_bad_token_is_refused_before_the_method_is_looked_at(server: Server) -> None:
+async def test_a_bad_token_is_refused_before_the_method_is_checked(server: Server) -> None:
     expected = (401, "invalid authorization token")
     assert await _post(server, "RoomService/ListRooms", {}, token="nonsense") == expected
 

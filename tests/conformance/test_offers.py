@@ -23,7 +23,7 @@ async def _dispatch(server: Server, name: str, room: str = "", **request: Any) -
         )
 
 
-async def test_what_an_offer_says(server: Server) -> None:
+async def test_the_content_of_an_offer(server: Server) -> None:
     name, room = unique("agent"), unique("room")
     async with worker(server, name) as client:
         begin = time.monotonic()
@@ -90,7 +90,7 @@ async def test_the_gate_is_the_group_s(server: Server) -> None:
         assert min(takers.count(client.worker_id) for client in (low, high)) >= 5
 
 
-async def test_a_full_worker_is_passed_over(server: Server) -> None:
+async def test_a_full_worker_is_skipped(server: Server) -> None:
     name = unique("agent")
     async with worker(server, name) as full, worker(server, name) as free:
         await full.status(status=WorkerStatus.WS_FULL)
@@ -114,7 +114,7 @@ async def test_a_status_without_load_means_load_zero(server: Server) -> None:
         await client.offered()
 
 
-async def test_a_rejected_job_goes_on_to_each_worker_once(server: Server) -> None:
+async def test_a_rejected_job_is_offered_to_each_worker_once(server: Server) -> None:
     name = unique("agent")
     async with worker(server, name) as first, worker(server, name) as second:
         await _dispatch(server, name)
@@ -260,7 +260,7 @@ async def test_assignment_and_token(server: Server) -> None:
         }
 
 
-async def test_an_empty_identity_is_not_the_server_s_business(server: Server) -> None:
+async def test_the_server_accepts_an_empty_identity(server: Server) -> None:
     name = unique("agent")
     async with worker(server, name) as client:
         await _dispatch(server, name)

@@ -137,7 +137,7 @@ async def scene(tmp_path: Path) -> Scene:
     return made
 
 
-async def test_an_edit_of_the_server_waits_for_a_load_that_takes_it_over(scene: Scene) -> None:
+async def test_an_edit_of_the_server_waits_for_its_reload(scene: Scene) -> None:
     await scene.load()
     await scene.edit(port="9001", wsURL="ws://new.example", numIdleProcesses="7")
     assert scene.presented == [(8081, "ws://old.example")]
@@ -148,7 +148,7 @@ async def test_an_edit_of_the_server_waits_for_a_load_that_takes_it_over(scene: 
     assert scene.targets[-1] == 7
 
 
-async def test_what_is_edited_while_the_server_is_being_found_counts(scene: Scene) -> None:
+async def test_edits_made_while_the_server_is_being_found_apply(scene: Scene) -> None:
     await scene.edit(wsURL="ws://new.example")
     scene.edit_while_finding(port="9002")
     await scene.load()
@@ -170,7 +170,7 @@ async def test_a_port_in_use_leaves_everything_as_it_was(scene: Scene) -> None:
     assert scene.presented == [(8081, "ws://old.example")]
 
 
-async def test_missing_credentials_do_not_fail_the_load_and_register_once_they_are_there(
+async def test_missing_credentials_do_not_fail_the_load_and_registration_follows_later(
     tmp_path: Path,
 ) -> None:
     s = Scene(tmp_path, {})
@@ -184,7 +184,7 @@ async def test_missing_credentials_do_not_fail_the_load_and_register_once_they_a
     assert [url for _, url in s.presented] == ["wss://new.example"]
 
 
-async def test_a_registration_that_cannot_be_takes_port_and_server_back(tmp_path: Path) -> None:
+async def test_an_invalid_registration_restores_port_and_server(tmp_path: Path) -> None:
     s = Scene(tmp_path, {name: value for name, value in GIVEN.items() if name != "port"})
     await s.servers.start()
     await s.load()
@@ -218,7 +218,7 @@ async def test_processes_get_the_environment_of_their_load_and_the_server_in_use
     assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://new.example"
 
 
-async def test_an_environment_that_cannot_be_is_refused_by_the_check_and_not_before(scene: Scene) -> None:
+async def test_an_invalid_environment_is_refused_by_the_check_and_not_before(scene: Scene) -> None:
     environment = Environment({"AGENT_TUI_PORT": SourcedValue("x", "AGENT_TUI_PORT in .env:1")}, (), ())
     assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://old.example"
     with pytest.raises(UserError, match="AGENT_TUI_PORT in"):
@@ -226,7 +226,7 @@ async def test_an_environment_that_cannot_be_is_refused_by_the_check_and_not_bef
 
 
 @pytest.mark.real
-async def test_of_two_that_listen_at_once_the_last_one_has_the_last_word() -> None:
+async def test_of_two_concurrent_listens_the_last_one_wins() -> None:
     told: list[Any] = []
     info = WorkerInfo("", "", 0, "", 0.0, agent_name_is_env=False, deployment="", project_type="")
     endpoint = Endpoint(health=lambda: None, info=lambda: info, metrics=bytes, emit=told.append)

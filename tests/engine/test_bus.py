@@ -39,7 +39,7 @@ async def test_snapshot_and_stream_join_without_a_gap_in_a_burst() -> None:
     assert [int(stamped.event.text) + 1 for stamped in seen if isinstance(stamped.event, Notice)] == numbers
 
 
-async def test_a_slow_reader_is_told_and_the_others_are_not_affected() -> None:
+async def test_a_slow_reader_gets_an_error_and_others_are_not_affected() -> None:
     bus = Bus(FakeClock())
     slow, quick = bus.subscribe(limit=10), bus.subscribe()
     for number in range(50):
@@ -65,7 +65,7 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
     assert bus._subscriptions == set()
 
 
-async def test_texts_in_events_are_cleaned_on_their_way() -> None:
+async def test_texts_in_events_are_cleaned() -> None:
     redactor = Redactor()
     redactor.mask(["a-long-api-secret"])
     bus = Bus(FakeClock(), redactor.clean_value)

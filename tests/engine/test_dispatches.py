@@ -87,7 +87,7 @@ def job(bench: Bench, number: int = 0) -> Job:
     return Job(id=f"AJ_{number}", room=Room(name=made.room), dispatch_id=made.dispatch_id or "AD_other")
 
 
-async def test_only_rooms_that_were_made_up_here_are_deleted() -> None:
+async def test_only_generated_rooms_are_deleted() -> None:
     async with bench_of() as bench:
         async with server_api(bench.address, "standup", 5.0) as api:
             await api.room.create_room(CreateRoomRequest(name="standup"))
@@ -134,7 +134,7 @@ async def test_a_simulated_job_and_one_of_a_dispatch_in_one_room_are_told_apart(
         assert await making == made
 
 
-async def test_a_job_that_was_here_before_is_not_the_dispatch_s_that_waits_in_its_room() -> None:
+async def test_an_older_job_does_not_match_a_dispatch_waiting_in_its_room() -> None:
     async with bench_of() as bench:
         old = bench.record(of_room("demo", 1))
         made = await bench.simulate("demo")
@@ -143,7 +143,7 @@ async def test_a_job_that_was_here_before_is_not_the_dispatch_s_that_waits_in_it
         assert bench.record(of_room("demo", 2)).test == made
 
 
-async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
+async def test_offers_that_overtake_the_api_answer_match_their_dispatch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers: list[asyncio.Future[str]] = []
@@ -167,7 +167,7 @@ async def test_offers_that_overtake_the_api_s_answer_find_their_dispatch(
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
-async def test_dispatches_into_rooms_of_their_own_do_not_wait_for_each_other(
+async def test_dispatches_into_different_rooms_do_not_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
@@ -189,9 +189,7 @@ async def test_dispatches_into_rooms_of_their_own_do_not_wait_for_each_other(
 STOPPING = "agent-tui is stopping"
 
 
-async def test_a_dispatch_whose_offer_was_turned_away_is_lost_for_that_reason_once_nobody_else_offers() -> (
-    None
-):
+async def test_a_dispatch_whose_offer_was_turned_away_is_lost_after_the_time_limit() -> None:
     async with bench_of(offer_s=0.2) as bench:
         await bench.simulate("demo")
         turned_away = of_room("demo", 1)
@@ -203,7 +201,7 @@ async def test_a_dispatch_whose_offer_was_turned_away_is_lost_for_that_reason_on
         assert bench.dispatches.claim(turned_away) is None
 
 
-async def test_a_dispatch_turned_away_that_no_worker_takes_is_lost_as_soon_as_the_server_says() -> None:
+async def test_a_dispatch_turned_away_is_lost_as_soon_as_the_server_reports_it() -> None:
     async with bench_of() as bench:
         await bench.simulate("demo")
         turned_away = of_room("demo", 1)
@@ -213,7 +211,7 @@ async def test_a_dispatch_turned_away_that_no_worker_takes_is_lost_as_soon_as_th
         assert bench.lost() == [JobLost("demo", why, "AJ_1", 1)]
 
 
-async def test_a_job_turned_away_that_is_offered_again_and_taken_is_not_lost() -> None:
+async def test_a_job_turned_away_and_accepted_later_is_not_lost() -> None:
     async with bench_of(offer_s=0.2) as bench:
         made = await bench.simulate("demo")
         job = of_room("demo", 1)
@@ -224,7 +222,7 @@ async def test_a_job_turned_away_that_is_offered_again_and_taken_is_not_lost() -
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
 
-async def test_what_the_agent_declines_is_lost_at_once_where_it_was_dispatched_here() -> None:
+async def test_a_test_dispatch_that_the_agent_declines_is_lost_at_once() -> None:
     async with bench_of() as bench:
         made = await bench.make()
         bench.ended(bench.record(job(bench)), declined="busy")
@@ -232,7 +230,7 @@ async def test_what_the_agent_declines_is_lost_at_once_where_it_was_dispatched_h
         assert bench.lost() == [JobLost(made.room, "the offer was declined: busy", "AJ_0", made.number)]
 
 
-async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
+async def test_an_outcome_is_reported_once_and_the_room_is_forgotten() -> None:
     async with bench_of() as bench:
         made = await bench.make()
         first = job(bench)
@@ -245,7 +243,7 @@ async def test_an_outcome_is_told_once_and_then_the_room_is_nobodys() -> None:
         assert bench.dispatches.claim(first) is None
 
 
-async def test_what_is_lost_of_somebody_else_s_is_told_once_too() -> None:
+async def test_a_lost_job_of_another_dispatcher_is_reported_once() -> None:
     async with bench_of() as bench:
         theirs = of_room("theirs", 1, "AD_theirs")
         bench.dispatches.lost(theirs, "no worker answered")
@@ -253,7 +251,7 @@ async def test_what_is_lost_of_somebody_else_s_is_told_once_too() -> None:
         assert bench.lost() == [JobLost("theirs", "no worker answered", "AJ_1")]
 
 
-async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker() -> None:
+async def test_a_job_that_another_worker_took_is_reported_at_once_with_that_worker() -> None:
     async with LocalServer() as server:
         bench = Bench(server, offer_s=30.0)
         async with registered(server, now=SystemClock().time(), agent_name="bob") as other:
@@ -277,7 +275,7 @@ async def test_a_job_that_another_worker_took_is_told_at_once_with_that_worker()
         (None, "room", 0.0, "offered no job within 0.2 s"),
     ],
 )
-async def test_a_dispatch_without_an_offer_is_lost_for_the_reason_that_can_be_seen(
+async def test_a_dispatch_without_an_offer_is_lost_with_the_visible_reason(
     problem: str | None, server_type: str, load: float, said: str
 ) -> None:
     async with bench_of(offer_s=0.2) as bench:

@@ -90,7 +90,7 @@ def breaks(owner: type[Any], name: str, done: list[str], error: Exception | None
 
 
 @pytest.mark.parametrize("broken", STEPS)
-async def test_a_step_that_fails_keeps_no_other_from_being_done(
+async def test_a_failed_step_does_not_stop_the_others(
     broken: tuple[type[Any], str], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -128,7 +128,7 @@ async def test_a_part_that_fails_once_is_restarted_and_ends_nothing(
     assert any("(memory): OSError" in each.text for each in told if isinstance(each, ev.Notice))
 
 
-async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
+async def test_a_part_that_keeps_failing_ends_the_run_with_its_error(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dies(self: object) -> None:
@@ -144,7 +144,7 @@ async def test_a_part_that_fails_again_and_again_ends_the_run_with_its_fault(
     assert isinstance(told[-1], ev.Stopped)
 
 
-async def test_what_the_body_raised_is_not_hidden(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_body_is_raised(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JobManager, "close", breaks(JobManager, "close", [], RuntimeError("it broke")))
     with pytest.raises(LookupError):
         async with engine:
@@ -173,7 +173,7 @@ async def test_internal_errors_keep_the_first_and_report_all() -> None:
     ]
 
 
-async def test_a_fault_that_cannot_be_told_is_kept_all_the_same() -> None:
+async def test_an_error_that_cannot_be_reported_is_kept() -> None:
     def mute(event: object) -> None:
         raise OSError("mute")
 

@@ -92,7 +92,7 @@ async def test_worker_answers_every_field_of_both_sdks(load: float, shown: float
         ("[", 403),
     ],
 )
-async def test_names_that_others_may_point_here_are_refused(host: str, status: int) -> None:
+async def test_unknown_host_names_are_refused(host: str, status: int) -> None:
     server = make()
     await server.start()
     try:
@@ -128,7 +128,7 @@ async def test_a_port_that_another_worker_has_says_so() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.77", "nowhere.invalid"])
-async def test_an_address_that_is_not_ours_is_one_line(host: str) -> None:
+async def test_an_address_of_another_machine_is_one_line(host: str) -> None:
     with pytest.raises(UserError, match=r"--host") as raised:
         await make(host=host).start()
     assert host in str(raised.value)

@@ -145,7 +145,7 @@ async def scene() -> AsyncIterator[Scene]:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
+async def test_a_changed_registration_takes_over_once_accepted() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
@@ -163,7 +163,7 @@ async def test_the_new_one_takes_over_once_it_is_accepted() -> None:
         ]
 
 
-async def test_of_one_that_retires_nothing_is_reported_and_it_is_forgotten_once_it_has_closed() -> None:
+async def test_a_retiring_registration_reports_nothing_and_is_forgotten_once_closed() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
@@ -189,7 +189,7 @@ async def test_of_one_that_retires_nothing_is_reported_and_it_is_forgotten_once_
         assert not new.closed
 
 
-async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
+async def test_events_of_the_current_registration_are_reported() -> None:
     async with scene() as s:
         await s.register()
         (worker,) = s.workers
@@ -221,7 +221,7 @@ async def test_what_happens_to_the_one_that_stands_is_reported() -> None:
 
 
 @pytest.mark.parametrize("event", [Refused("wrong API key"), Disconnected("wrong API key", None, 1)])
-async def test_one_that_is_not_accepted_leaves_the_old_one_up(event: WorkerEvent) -> None:
+async def test_a_refused_registration_leaves_the_old_one_up(event: WorkerEvent) -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
@@ -241,7 +241,7 @@ async def test_one_that_is_not_accepted_leaves_the_old_one_up(event: WorkerEvent
         assert not s.workers[0].retiring
 
 
-async def test_one_that_cannot_connect_is_told_once_and_goes_on_trying() -> None:
+async def test_a_registration_that_cannot_connect_is_reported_once_and_keeps_trying() -> None:
     async with scene() as s:
         await s.register()
         s.workers[0].accepted("AW_1")
@@ -269,7 +269,7 @@ async def test_changes_in_quick_succession() -> None:
         assert len(s.workers) == 3
 
 
-async def test_one_that_is_not_registered_is_simply_replaced() -> None:
+async def test_an_unregistered_worker_is_simply_replaced() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         await s.register(agent_name="b")
@@ -278,7 +278,7 @@ async def test_one_that_is_not_registered_is_simply_replaced() -> None:
         assert s.registrar.worker_id == "AW_2"
 
 
-async def test_the_first_that_is_refused_is_told() -> None:
+async def test_a_refused_first_registration_is_reported() -> None:
     async with scene() as s:
         await s.register()
         s.workers[0].says(Refused("wrong key"))
@@ -289,7 +289,7 @@ async def test_the_first_that_is_refused_is_told() -> None:
         assert len(s.workers) == 2
 
 
-async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> None:
+async def test_a_stopping_worker_never_becomes_available_again() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
@@ -303,7 +303,7 @@ async def test_nothing_that_happens_during_a_stop_makes_it_available_again() -> 
         assert [worker.draining for worker in s.workers] == [True, True]
 
 
-async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> None:
+async def test_a_full_worker_stays_full_through_a_changed_registration() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         s.workers[0].accepted("AW_1")
@@ -317,7 +317,7 @@ async def test_one_that_is_full_is_so_through_a_change_of_its_registration() -> 
 
 
 @pytest.mark.parametrize("before", ["nothing", "registered", "taking over"])
-async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
+async def test_an_invalid_registration_changes_nothing(before: str) -> None:
     async with scene() as s:
         if before != "nothing":
             await s.register(agent_name="a")
@@ -336,7 +336,7 @@ async def test_one_that_cannot_be_made_changes_nothing(before: str) -> None:
         s.registrar.drain()
 
 
-async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> None:
+async def test_missing_credentials_count_as_refused() -> None:
     async with scene() as s:
         s.registrar.refuse(ServerError("no API key"))
         assert s.told(ev.WorkerRefused) == [ev.WorkerRefused("no API key")]
@@ -351,7 +351,7 @@ async def test_without_credentials_it_is_as_if_the_server_had_refused_them() -> 
 BUG = "internal error (worker): KeyError: 'no such thing'"
 
 
-async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:
+async def test_a_worker_is_restarted_after_an_internal_error() -> None:
     async with scene() as s:
         await s.register(agent_name="a")
         (worker,) = s.workers
@@ -364,7 +364,7 @@ async def test_a_worker_that_an_internal_error_ended_is_run_again() -> None:
         assert s.registrar.worker_id == "AW_2"
 
 
-async def test_a_worker_that_is_given_up_stays_away_until_it_is_presented_again() -> None:
+async def test_a_worker_that_keeps_failing_stays_down_until_the_next_registration() -> None:
     async with scene() as s:
         s.pause_s = None
         await s.register()
@@ -386,7 +386,7 @@ async def test_a_worker_closed_before_it_is_restarted_stays_closed() -> None:
     assert len(s.workers) == 1
 
 
-async def test_one_that_takes_over_and_is_given_up_leaves_the_old_one_up() -> None:
+async def test_a_changed_registration_that_keeps_failing_leaves_the_old_one_up() -> None:
     async with scene() as s:
         s.pause_s = None
         await s.register(agent_name="a")

@@ -25,7 +25,7 @@ def test_what_is_missing_is_named(given: dict[str, Any], lacks: str) -> None:
         require_credentials(options(ws_url=REMOTE, **given))
 
 
-def test_a_worker_token_takes_nothing_off_the_keys_of_a_development_server() -> None:
+def test_a_worker_token_does_not_replace_the_keys_of_a_development_server() -> None:
     here = options(ws_url="ws://127.0.0.1:7880", worker_token="t")
     require_credentials(here)
     address = configured(here)

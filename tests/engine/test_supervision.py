@@ -71,7 +71,7 @@ async def test_an_owner_that_fails_is_restarted_with_its_state_and_a_message() -
     await scene.supervision.close()
 
 
-async def test_one_that_fails_again_and_again_ends_the_run_with_its_error() -> None:
+async def test_an_owner_that_keeps_failing_ends_the_run_with_its_error() -> None:
     scene, owner = Scene(), Owner(failures=99)
     scene.supervision.start("pool", owner.run)
     await until(lambda: bool(scene.ended))

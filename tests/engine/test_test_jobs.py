@@ -114,7 +114,7 @@ async def test_a_simulated_job_comes_to_this_worker_and_may_have_a_participant(t
         assert "give an identity" in refused.text
 
 
-async def test_jobs_last_as_long_as_their_dispatch_says_and_their_rooms_go_with_them(tmp_path: Path) -> None:
+async def test_jobs_run_for_their_dispatch_s_length_and_their_rooms_are_deleted(tmp_path: Path) -> None:
     async with scene_of(tmp_path) as scene:
         stays = await scene.engine.send(Dispatch())
         short = await scene.engine.send(Dispatch(2, length_s=0.2))
@@ -134,7 +134,7 @@ async def test_jobs_last_as_long_as_their_dispatch_says_and_their_rooms_go_with_
                 await asyncio.sleep(0.05)
 
 
-async def test_memory_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+async def test_memory_is_read_on_request(tmp_path: Path) -> None:
     async with scene_of(tmp_path, numIdleProcesses="2") as scene:
         await scene.until(lambda: sum(each.state == "idle" for each in scene.state.live_processes) == 2)
         subscription = scene.engine.subscribe()

@@ -175,7 +175,7 @@ def test_at_the_childs_channel() -> None:
     assert "more than a line" not in seen
 
 
-def test_a_line_without_end_is_not_kept() -> None:
+def test_an_endless_line_is_not_kept() -> None:
     oversize: list[int] = []
     buffer = LineBuffer(oversize.append)
     for _ in range(MAX_LINE // 65_536 * 2):
@@ -238,6 +238,6 @@ async def test_at_the_http_port() -> None:
         await server.close()
 
 
-def test_a_registration_that_no_server_takes_is_refused_before_it_is_sent() -> None:
+def test_an_invalid_registration_is_refused_before_it_is_sent() -> None:
     with pytest.raises(UserError):
         Registration(deployment="a b")

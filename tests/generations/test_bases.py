@@ -38,7 +38,7 @@ async def test_one_base_serves_while_it_fits() -> None:
         ((), {}, {"OMP_NUM_THREADS": "1"}, False),  # read by native code, which nobody sees
     ],
 )
-async def test_a_variable_that_modules_read_makes_it_stale(
+async def test_a_changed_variable_that_modules_read_makes_a_base_outdated(
     asked: tuple[str, ...], before: dict[str, str], after: dict[str, str], same: bool
 ) -> None:
     async with world() as w:
@@ -52,7 +52,7 @@ async def test_a_variable_that_modules_read_makes_it_stale(
             await until(lambda: w.children(BASE)[0].exit.done())
 
 
-async def test_what_it_lacks_is_imported_into_it() -> None:
+async def test_missing_modules_are_imported_into_the_base() -> None:
     async with world() as w:
         await w.bases.get({})
         w.bases.learn(["boto3", "sdk"])
@@ -62,7 +62,7 @@ async def test_what_it_lacks_is_imported_into_it() -> None:
         await until(lambda: w.children(BASE)[0].told(ch.FreeMemory))
 
 
-async def test_a_plugin_that_is_no_longer_imported_makes_it_anew_without_a_gap() -> None:
+async def test_a_plugin_that_is_no_longer_imported_replaces_the_base_without_a_gap() -> None:
     async with world() as w:
         await w.bases.get({})
         w.bases.learn(["livekit.plugins.silero"])
@@ -73,7 +73,7 @@ async def test_a_plugin_that_is_no_longer_imported_makes_it_anew_without_a_gap()
         assert w.bases.parents({}) == (w.children(BASE)[1],)
 
 
-async def test_changed_packages_make_it_anew_at_the_next_load(tmp_path: Path) -> None:
+async def test_changed_packages_replace_the_base_at_the_next_load(tmp_path: Path) -> None:
     async with world() as w:
         w.script.base = ch.BaseReport("", "", (), (str(tmp_path),))
         first = await w.bases.get({})
@@ -104,7 +104,7 @@ async def test_a_module_that_starts_threads_stays_out() -> None:
         assert imports(w.children(BASE)[1]) == ["warm"]
 
 
-async def test_a_module_that_turns_out_so_later_makes_it_anew_without_it() -> None:
+async def test_a_base_that_becomes_unsafe_is_replaced_without_that_module() -> None:
     async with world() as w:
         await w.bases.get({})
         w.script.imports_at_once = False
@@ -133,7 +133,7 @@ async def kill_bases(w: World, count: int) -> None:
         await until(lambda: not w.bases.parents({}) or not w.children(BASE)[-1].exit.done())
 
 
-async def test_bases_that_die_again_and_again_pause_forking_and_it_is_reported() -> None:
+async def test_bases_that_keep_dying_pause_forking_with_a_notice() -> None:
     async with world() as w:
         await w.bases.get({})
         await kill_bases(w, MOST_DEATHS)
@@ -146,7 +146,7 @@ async def test_bases_that_die_again_and_again_pause_forking_and_it_is_reported()
         assert await w.bases.get({}) is None
 
 
-async def test_forking_is_resumed_after_a_pause() -> None:
+async def test_forking_resumes_after_a_pause() -> None:
     async with world(pause_s=0.01) as w:
         await w.bases.get({"A": "old"})
         await kill_bases(w, MOST_DEATHS)
@@ -156,7 +156,7 @@ async def test_forking_is_resumed_after_a_pause() -> None:
         assert len(w.children(BASE)) == MOST_DEATHS + 1
 
 
-async def test_deaths_that_are_far_between_pause_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rare_deaths_do_not_pause_forking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bases, "DEATHS_WINDOW_S", 0.0)
     async with world() as w:
         await w.bases.get({})
@@ -173,7 +173,7 @@ async def test_a_base_that_is_killed_while_it_starts_is_started_again() -> None:
         assert len(w.children(BASE)) == 3
 
 
-async def test_a_base_that_does_not_come_up_is_tried_again_after_a_pause() -> None:
+async def test_a_base_that_fails_to_start_is_retried_after_a_pause() -> None:
     async with world(pause_s=0.01) as w:
         prepare = w.nursery.prepare
         w.nursery.prepare = lambda child: child.end(1) if len(w.children(BASE)) < 3 else prepare(child)
@@ -183,7 +183,7 @@ async def test_a_base_that_does_not_come_up_is_tried_again_after_a_pause() -> No
         assert len(w.children(BASE)) == 3
 
 
-async def test_what_is_large_is_held_for_all_by_each_base() -> None:
+async def test_a_preload_hint_applies_to_this_and_later_bases() -> None:
     async with world() as w:
         await w.bases.get({})
         w.bases.hold("end-of-turn model")
@@ -194,7 +194,7 @@ async def test_what_is_large_is_held_for_all_by_each_base() -> None:
         assert imports(w.children(BASE)[1]) == ["warm", "end-of-turn model"]
 
 
-async def test_code_is_passed_on_to_it() -> None:
+async def test_compiled_code_is_passed_to_the_base() -> None:
     async with world() as w:
         w.bases.share_code([{"path": "/a.py"}])  # nobody to keep it
         await w.bases.get({})

@@ -53,7 +53,7 @@ def answering(answer: Callable[[ScriptedChild, ch.ToChild], None]) -> Nursery:
     return Nursery(prepare)
 
 
-async def test_requests_are_answered_each_by_its_own_answer() -> None:
+async def test_each_request_gets_its_own_answer() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):
             accept = ACCEPT if message.job_id == "AJ_1" else None
@@ -77,7 +77,7 @@ async def test_an_agent_without_request_function_accepts_without_being_asked() -
         assert nursery.children[0].told(ch.AskRequest) == []
 
 
-async def test_a_request_function_that_only_waits_is_no_reason_to_end_the_process() -> None:
+async def test_a_request_function_that_only_waits_does_not_end_the_process() -> None:
     nursery = answering(lambda child, message: None)
     async with control_of(nursery) as control:
         await control.start()
@@ -89,7 +89,7 @@ async def test_a_request_function_that_only_waits_is_no_reason_to_end_the_proces
         assert len(nursery.children) == 1
 
 
-async def test_a_blocked_process_is_ended_and_made_anew_with_what_it_knew() -> None:
+async def test_a_blocked_process_is_replaced_and_gets_the_worker_data_again() -> None:
     nursery = Nursery(loads)
     async with control_of(nursery) as control:
         await control.start()
@@ -115,7 +115,7 @@ async def test_the_workers_data_is_sent_only_when_a_function_is_asked() -> None:
         assert child.told(ch.WorkerLive) == [ch.WorkerLive("AW_499", (), draining=False)]
 
 
-async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
+async def test_an_offer_during_a_restart_waits_for_the_new_process() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):
             child.say(ch.RequestAnswer(message.job_id, ACCEPT))
@@ -129,7 +129,7 @@ async def test_an_offer_that_comes_while_it_is_made_anew_waits_for_it() -> None:
         control.outcome("AJ_1", None)
 
 
-async def test_what_a_process_was_asked_that_dies_its_successor_is_asked() -> None:
+async def test_the_questions_of_a_dead_process_go_to_its_successor() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest) and child is not nursery.children[0]:
             child.say(ch.RequestAnswer(message.job_id, ACCEPT))
@@ -146,7 +146,7 @@ async def test_what_a_process_was_asked_that_dies_its_successor_is_asked() -> No
         assert len(nursery.children[1].told(ch.AcceptOutcome)) == 3
 
 
-async def test_a_question_that_ends_each_process_is_rejected() -> None:
+async def test_a_question_that_kills_each_process_is_rejected() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):
             child.end(None, 11)
@@ -193,7 +193,7 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_it_was_asked_is_answered_before_it_ends() -> None:
+async def test_open_questions_are_answered_before_the_end() -> None:
     nursery = answering(lambda child, message: None)
     async with control_of(nursery, LONG) as control:
         await control.start()
@@ -217,7 +217,7 @@ async def test_what_it_was_asked_is_answered_before_it_ends() -> None:
         assert child.exit.result() == ch.ChildExit(0, None)
 
 
-async def test_a_function_that_accepts_too_late_hears_so_too() -> None:
+async def test_a_function_that_accepts_too_late_gets_the_outcome() -> None:
     nursery = answering(
         lambda child, message: child.say(ch.Pong(0)) if isinstance(message, ch.Ping) else None
     )
@@ -231,7 +231,7 @@ async def test_a_function_that_accepts_too_late_hears_so_too() -> None:
         assert child.told(ch.AcceptOutcome) == [ch.AcceptOutcome("AJ_1", answer.error)]
 
 
-async def test_a_function_that_heard_the_outcome_may_finish_what_it_does() -> None:
+async def test_a_function_may_finish_after_the_outcome() -> None:
     def answer(child: ScriptedChild, message: ch.ToChild) -> None:
         if isinstance(message, ch.AskRequest):
             child.say(ch.RequestAnswer(message.job_id, ACCEPT))
@@ -272,7 +272,7 @@ async def test_a_kill_waits_for_no_answer(accepted: bool) -> None:
         assert len(nursery.children) == 1
 
 
-async def test_a_replaced_one_that_dies_while_it_is_asked_has_a_successor_that_answers() -> None:
+async def test_a_retired_control_process_that_dies_with_a_question_is_replaced() -> None:
     nursery = answering(lambda child, message: None)
     async with control_of(nursery, LONG) as control:
         await control.start()
@@ -288,7 +288,7 @@ async def test_a_replaced_one_that_dies_while_it_is_asked_has_a_successor_that_a
             await closing
 
 
-async def test_a_replaced_one_that_dies_after_its_answer_has_no_successor() -> None:
+async def test_a_retired_control_process_that_dies_after_its_answer_is_not_replaced() -> None:
     nursery = answering(lambda child, message: None)
     async with control_of(nursery, LONG) as control:
         await control.start()
@@ -315,7 +315,7 @@ async def test_the_manifest_of_a_child_that_dies_first_is_an_error() -> None:
         assert len(nursery.children) == 1
 
 
-async def test_one_that_is_killed_from_outside_while_it_loads_is_started_again() -> None:
+async def test_a_control_process_killed_while_loading_is_restarted() -> None:
     nursery = Nursery()
     nursery.prepare = lambda child: child.end(None, 9) if len(nursery.children) == 1 else loads(child)
     async with control_of(nursery) as control:

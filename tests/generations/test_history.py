@@ -37,7 +37,7 @@ def test_equal_content_is_held_once() -> None:
     assert history.held_bytes == 1003
 
 
-def test_the_oldest_goes_first_by_number_and_by_size() -> None:
+def test_the_oldest_loads_are_dropped_first_by_number_and_size() -> None:
     history = History(most_good=3)
     for number in range(1, 6):
         history.keep(kept(number, agent=b"%d" % number))
@@ -54,7 +54,7 @@ def test_the_oldest_goes_first_by_number_and_by_size() -> None:
         small.loadable(3)
 
 
-def test_many_that_do_not_load_do_not_pile_up() -> None:
+def test_failed_loads_do_not_pile_up() -> None:
     history = History()
     history.keep(kept(1, agent=b"good"))
     for number in range(2, 100):
@@ -64,7 +64,7 @@ def test_many_that_do_not_load_do_not_pile_up() -> None:
         history.pair(1)
 
 
-def test_each_is_compared_with_the_load_before_it_whether_or_not_that_was_good() -> None:
+def test_a_load_is_compared_with_the_one_before_it_failed_or_not() -> None:
     history = History()
     for each in (kept(1), kept(3, good=False), kept(4), kept(5, good=False, rolled_back_to=1), kept(6)):
         history.keep(each)
@@ -87,7 +87,7 @@ def test_each_is_compared_with_the_load_before_it_whether_or_not_that_was_good()
         history.loadable(3)
 
 
-def test_the_oldest_that_is_kept_has_nothing_before_it() -> None:
+def test_the_oldest_kept_load_has_nothing_before_it() -> None:
     history = History(most_good=1)
     history.keep(kept(1))
     history.keep(kept(2))
@@ -98,7 +98,7 @@ def test_the_oldest_that_is_kept_has_nothing_before_it() -> None:
 # -- diffs ------------------------------------------------------------------------------------------------
 
 
-def test_a_change_with_its_surroundings_and_a_line_that_sums_it_up() -> None:
+def test_a_diff_has_context_and_a_summary_line() -> None:
     old = b"".join(b"line %d\n" % number for number in range(20))
     text = difference(kept(4, agent=old), kept(6, agent=old.replace(b"line 9\n", b"changed\n")), "/p")
     assert text.split("\n") == [
@@ -130,7 +130,7 @@ def test_new_and_deleted_files() -> None:
         (b"", b"x" * (LARGEST + 1), f"=== agent.py: too large to compare, 0 → {LARGEST + 1} bytes"),
     ],
 )
-def test_what_has_no_lines_to_compare_is_said(old: bytes, new: bytes, said: str) -> None:
+def test_files_without_comparable_lines_are_named(old: bytes, new: bytes, said: str) -> None:
     assert diff(old, new) == [said]
 
 
@@ -157,7 +157,7 @@ def test_a_huge_diff_is_cut_with_a_count() -> None:
     assert lines[-1] == "… 953 more lines"
 
 
-def test_files_of_many_equal_lines_are_not_compared_for_ever() -> None:
+def test_comparing_files_of_many_equal_lines_has_a_time_limit() -> None:
     old, new = ("".join(f"{number * step % 150}\n" for number in range(2000)).encode() for step in (1, 7))
     clock = itertools.count()
     late = difference(kept(1, agent=old), kept(2, agent=new), "/p", now=lambda: next(clock) / 10)
@@ -177,7 +177,7 @@ def test_hunks_are_as_difflib_has_them() -> None:
             assert diff(old, new) == expected
 
 
-def test_what_would_hide_something_is_seen() -> None:
+def test_characters_that_hide_something_are_made_visible() -> None:
     hostile = "ok = 1 \u202e}\x1b[2K\x1b]0;title\r# over it\x07\n".encode()
     assert diff(b"ok = 1\n", hostile)[-2:] == ["+ok = 1 <U+202E>}␛[2K␛]0;title", "+# over it␇"]
     odd = Loaded(2, Snapshot({"/p/a\n+++ b\x1b[m.py": b"x\n"}, {}), True)

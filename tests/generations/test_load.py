@@ -66,7 +66,7 @@ async def test_the_first_generation_serves_before_its_processes_are_warm() -> No
         assert [event.generation for event in ready(w)] == [1]
 
 
-async def test_what_runs_on_an_old_generation_can_be_started_again_as_long_as_it_is_used() -> None:
+async def test_shared_processes_of_an_old_generation_restart_while_it_is_used() -> None:
     async with world() as w:
         w.script.manifest = replace(MANIFEST, inference_runners=("eot",))
         assert await load(w)
@@ -82,7 +82,7 @@ async def test_what_runs_on_an_old_generation_can_be_started_again_as_long_as_it
         await until(lambda: w.runtimes[0].closed)
 
 
-async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it() -> None:
+async def test_the_first_generation_serves_while_a_save_is_loaded() -> None:
     async with world() as w:
         w.script.imports_at_once = False
         assert await load(w)
@@ -103,7 +103,7 @@ async def test_the_first_generation_serves_on_while_a_save_is_loaded_beside_it()
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_the_first_generation_may_end_before_it_is_known_how_its_processes_start(how: str) -> None:
+async def test_the_first_generation_may_end_before_its_start_method_is_chosen(how: str) -> None:
     async with world() as w:
         w.script.imports_at_once = False
         assert await load(w)
@@ -116,7 +116,7 @@ async def test_the_first_generation_may_end_before_it_is_known_how_its_processes
     assert not ready(w)
 
 
-async def test_a_load_past_its_point_of_no_return_says_so() -> None:
+async def test_a_load_that_can_no_longer_be_overtaken_says_so() -> None:
     async with world() as w:
         w.settings.apply_gives.clear()
         loading = begin(w, "start")
@@ -172,7 +172,7 @@ async def test_a_save_waits_for_one_process_where_each_takes_a_blank() -> None:
 
 
 @pytest.mark.parametrize("what", ["load", "prewarm", "hang", "options"])
-async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> None:
+async def test_a_failed_load_changes_nothing_and_says_where(what: str) -> None:
     async with world() as w:
         assert await load(w)
         await until(lambda: w.pool.idle == 1)
@@ -208,7 +208,7 @@ async def test_what_does_not_load_changes_nothing_and_says_where(what: str) -> N
         assert w.switches == [1, 3]
 
 
-async def test_what_is_on_disk_may_fail_because_it_is_of_another_kind() -> None:
+async def test_a_load_may_fail_because_the_file_has_changed_its_kind() -> None:
     async with world() as w:
         assert await load(w)
         w.script.broken = ch.Failed("LookupError: no entry function", "", None, None)
@@ -221,7 +221,7 @@ async def test_what_is_on_disk_may_fail_because_it_is_of_another_kind() -> None:
         ]
 
 
-async def test_what_was_loaded_is_kept_before_it_is_reported() -> None:
+async def test_a_load_is_stored_before_it_is_reported() -> None:
     async with world() as w:
         newest: list[int] = []
 
@@ -283,7 +283,7 @@ async def test_an_overtaken_load_that_was_warm_leaves_nothing() -> None:
         assert w.told(GenerationOvertaken) == [GenerationOvertaken(2)]
 
 
-async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(tmp_path: Path) -> None:
+async def test_a_module_that_appears_while_it_is_imported_repeats_the_load(tmp_path: Path) -> None:
     agent, helper = tmp_path / "agent.py", tmp_path / "helper.py"
     agent.write_text("import helper\n")
     sources = Sources(agent, cwd=tmp_path)
@@ -302,7 +302,7 @@ async def test_a_module_that_appears_while_it_is_imported_has_the_load_repeated(
         assert loaded.snapshot.modules.keys() == {str(agent), str(helper)}
 
 
-async def test_a_job_that_waits_gets_a_process_of_the_generation_that_took_over() -> None:
+async def test_a_waiting_job_gets_a_process_of_the_new_generation() -> None:
     async with world(idle=0) as w:
         assert await load(w)
         w.script.prepare = lambda child: None  # type: ignore[method-assign]
@@ -360,7 +360,7 @@ async def test_spawn_makes_no_base() -> None:
         assert not w.children(ch.ProcessKind.BASE)
 
 
-async def test_where_nothing_can_be_forked_processes_are_fresh() -> None:
+async def test_processes_are_fresh_where_forking_is_impossible() -> None:
     async with world(forks=False) as w:
         assert await load(w)
         await until(lambda: w.pool.idle == 1)

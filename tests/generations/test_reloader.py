@@ -90,7 +90,7 @@ class Desktop:
         assert len(self.loaded) == count
 
 
-async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away(tmp_path: Path) -> None:
+async def test_a_save_while_the_first_generation_warms_up_does_not_end_it(tmp_path: Path) -> None:
     async with world(idle=0) as w:
         w.script.imports_at_once = False
         d = Desktop(w, tmp_path)
@@ -111,7 +111,7 @@ async def test_a_save_while_the_first_generation_gets_warm_does_not_take_it_away
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_what_appears_while_something_is_loaded_is_loaded_with_all_the_rest(tmp_path: Path) -> None:
+async def test_a_module_that_appears_during_a_load_is_loaded_with_the_rest(tmp_path: Path) -> None:
     helper, lazy = tmp_path / "helper.py", tmp_path / "lazy.py"
 
     def appear() -> None:
@@ -167,7 +167,7 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
     hangs.set()  # only now, and all has ended
 
 
-async def test_modules_are_loaded_as_they_are_once_the_environment_is_read(tmp_path: Path) -> None:
+async def test_modules_are_read_after_the_environment(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         d.world.environment_gives.clear()
         d.save("half")
@@ -292,7 +292,7 @@ async def test_a_file_that_each_load_rewrites_is_ignored(tmp_path: Path) -> None
         assert await d.reloader.reload()  # it counts again
 
 
-async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agent(tmp_path: Path) -> None:
+async def test_a_person_who_saves_faster_than_a_load_is_not_flapping(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         d.world.script.hangs = True
         for number in range(24):
@@ -306,7 +306,7 @@ async def test_somebody_who_saves_faster_than_it_loads_is_not_taken_for_the_agen
         assert not ignored_files(d)
 
 
-async def test_a_pause_while_a_suspect_is_held_back_is_heeded(
+async def test_a_pause_during_the_wait_for_a_suspect_file_applies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FlapDetector, "pause_s", lambda *_: 60.0)
@@ -366,13 +366,13 @@ def test_a_file_that_each_load_rewrites_flaps() -> None:
     assert not disk.load(A)
 
 
-def test_one_load_that_leaves_it_as_it_was_ends_the_row() -> None:
+def test_one_load_without_a_rewrite_resets_the_count() -> None:
     disk = Disk()
     for number in range(200):
         assert not disk.load(*[A] if number % 3 else [])
 
 
-def test_a_save_between_two_loads_ends_the_row() -> None:
+def test_a_save_between_two_loads_resets_the_count() -> None:
     disk = Disk()
     for number in range(200):
         assert not disk.load(A)
@@ -381,7 +381,7 @@ def test_a_save_between_two_loads_ends_the_row() -> None:
             disk.save(A)
 
 
-def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
+def test_a_suspect_file_delays_the_next_load() -> None:
     disk = Disk()
     disk.load(A)
     assert disk.pause_s(A) == 0
@@ -396,7 +396,7 @@ def test_a_suspect_is_not_loaded_for_longer_than_its_last_change_took() -> None:
     assert disk.pause_s(A) == FlapDetector.MOST_PAUSE_S
 
 
-def test_what_a_cancelled_load_writes_while_its_processes_die_is_its_own() -> None:
+def test_writes_of_a_cancelled_load_s_dying_processes_count_as_its_own() -> None:
     disk = Disk()
     for _ in range(3):
         assert not disk.begin()
@@ -415,7 +415,7 @@ def test_a_file_that_loads_delete_flaps_as_well() -> None:
     assert disk.load() == {A}
 
 
-async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path: Path) -> None:
+async def test_a_save_that_is_undone_while_loading_is_reported_overtaken(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         d.world.script.hangs = True
         d.save("two")
@@ -433,7 +433,7 @@ async def test_a_save_that_is_undone_while_it_loads_is_told_to_be_over(tmp_path:
 
 
 @pytest.mark.parametrize("loading", [False, True])
-async def test_who_waits_for_a_load_when_agent_tui_ends_hears_that(tmp_path: Path, loading: bool) -> None:
+async def test_callers_waiting_for_a_load_get_an_error_at_the_end(tmp_path: Path, loading: bool) -> None:
     async with world(idle=0) as w:
         d = Desktop(w, tmp_path)
         running = asyncio.create_task(d.reloader.run())
@@ -464,7 +464,7 @@ async def test_a_roll_back_stays_until_something_is_saved(tmp_path: Path) -> Non
         assert d.loaded[-1].changed == (str(d.file),)
 
 
-async def test_what_was_saved_while_it_was_rolled_back_is_loaded_after_it(tmp_path: Path) -> None:
+async def test_a_save_during_a_roll_back_is_loaded_after_it(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
         asked = asyncio.create_task(d.reloader.roll_back(1))
@@ -489,7 +489,7 @@ async def test_ignored_saves_wait_behind_a_roll_back(tmp_path: Path) -> None:
         assert d.served == "three"
 
 
-async def test_other_packages_load_what_was_rolled_back_to_again(tmp_path: Path) -> None:
+async def test_changed_packages_reload_what_was_rolled_back_to(tmp_path: Path) -> None:
     packages = tmp_path / "site-packages"
     packages.mkdir()
     async with desktop(tmp_path, packages=packages) as d:
@@ -503,7 +503,7 @@ async def test_other_packages_load_what_was_rolled_back_to_again(tmp_path: Path)
         await d.nothing_is_loaded()
 
 
-async def test_what_is_asked_for_at_once_is_done_in_order(tmp_path: Path) -> None:
+async def test_concurrent_requests_are_served_in_order(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
         asked = (d.reloader.roll_back(1), d.reloader.reload(), d.reloader.reload(), d.reloader.roll_back(1))
@@ -512,7 +512,7 @@ async def test_what_is_asked_for_at_once_is_done_in_order(tmp_path: Path) -> Non
         assert d.served == "one"
 
 
-async def test_a_roll_back_to_a_roll_back_names_where_the_code_is_from(tmp_path: Path) -> None:
+async def test_a_roll_back_to_a_roll_back_names_the_original_generation(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
         await d.reloader.roll_back(1)
@@ -521,7 +521,7 @@ async def test_a_roll_back_to_a_roll_back_names_where_the_code_is_from(tmp_path:
         assert (d.loaded[-1].cause, d.loaded[-1].rolled_back_to) == ("roll back to 1", 1)
 
 
-async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: Path) -> None:
+async def test_a_failed_roll_back_changes_nothing(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         await d.load("two")
         d.world.settings.refuse = refused
@@ -538,7 +538,7 @@ async def test_one_that_fails_leaves_what_was_and_the_way_to_the_disk(tmp_path: 
         assert (await d.reloader.diff(4, None)).startswith("generation 4 compared with 2")
 
 
-async def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+async def test_an_unknown_generation_is_refused_before_loading(tmp_path: Path) -> None:
     async with desktop(tmp_path) as d:
         with pytest.raises(UserError, match="generation 1 is already current"):
             await d.reloader.roll_back(1)
@@ -583,7 +583,7 @@ async def test_a_save_that_is_followed_by_others_waits_until_it_is_quiet(tmp_pat
         await until(lambda: len(d.loaded) == 2)
 
 
-async def test_a_request_has_the_running_load_finished_first_whatever_is_saved(tmp_path: Path) -> None:
+async def test_a_request_lets_the_running_load_finish_despite_saves(tmp_path: Path) -> None:
     watch, clock = Poked(), FakeClock()
     async with desktop(tmp_path, clock, watch=watch, quiet_s=0.03) as d:
         d.save("two")
@@ -636,7 +636,7 @@ class Scarce(Watch):
         await asyncio.Event().wait()
 
 
-async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
+async def test_a_watch_that_ended_is_restarted_with_one_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reloader, "RETRY_S", 0.0)
@@ -656,7 +656,7 @@ async def test_a_watch_that_ended_is_started_again_and_its_end_is_told_once(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_load_whose_process_cannot_be_started_is_tried_again(
+async def test_a_load_whose_process_cannot_start_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reloader, "RETRY_S", 0.0)
@@ -700,7 +700,7 @@ async def test_an_internal_error_in_a_load_is_a_load_that_failed(tmp_path: Path)
         await d.load("three")
 
 
-async def test_loading_goes_on_after_an_internal_error_with_what_is_loaded(
+async def test_an_internal_error_keeps_what_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world(idle=0) as w:

@@ -58,7 +58,7 @@ def deleted_and_written(path: Path, text: str) -> None:
 ALL = {"agent.py", "helpers.py", "tools/__init__.py", "tools/search.py", "tools/deep.py", "tools/later.py"}
 
 
-def test_what_is_imported_anywhere_belongs_to_it_and_nothing_else(project: Path) -> None:
+def test_imported_files_belong_to_the_agent_and_no_others(project: Path) -> None:
     found = sources(project)
     assert names(found.read().modules, project) == ALL
     assert names(found.folders, project) == {".", "tools"}
@@ -114,7 +114,7 @@ def test_deleted_missing_and_new_files(project: Path) -> None:
     assert names(found.changed(now), project) == {"fresh/stuff.py"}
 
 
-def test_the_agents_own_file_may_go_and_come_back(project: Path) -> None:
+def test_the_agents_file_may_disappear_and_return(project: Path) -> None:
     found = sources(project)
     before = found.read()
     text = (project / "agent.py").read_text()
@@ -305,9 +305,7 @@ def test_links_in_circles_end(project: Path) -> None:
     assert project / "tools/deep.md" in {Path(os.path.realpath(each)) for each in found.read().others}
 
 
-def test_a_file_beyond_what_is_kept_is_left_to_the_disk(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_beyond_the_size_limit_are_left_on_disk(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_tui.generations.sources.MOST_BYTES", 500)
     (project / "helpers.py").write_text("x = 1\n" * 100)
     found = sources(project)
@@ -317,7 +315,7 @@ def test_a_file_beyond_what_is_kept_is_left_to_the_disk(
     assert found.changed(before) == (project / "helpers.py",)
 
 
-def test_modules_that_are_not_there(project: Path) -> None:
+def test_missing_modules(project: Path) -> None:
     missing = names(sources(project).read().missing, project)
     assert {"numpy", "os", "tools/search/thing"} - missing == {"tools/search/thing"}
     assert not {"helpers", "tools", "tools/deep"} & missing
@@ -363,7 +361,7 @@ def test_the_modules_of_an_agents_js_project(tmp_path: Path) -> None:
     assert names(every.changed(snapshot), root) == {"late.ts", "lib/no.ts"}
 
 
-def test_what_a_load_of_an_agents_js_project_shows_belongs_to_it(tmp_path: Path) -> None:
+def test_modules_shown_by_an_agents_js_load_belong_to_it(tmp_path: Path) -> None:
     root = tmp_path.resolve()
     (root / "packages/desk").mkdir(parents=True)
     (root / "packages/desk/main.js").write_text("import './inner.js';\n")

@@ -30,7 +30,7 @@ async def heard(watch: Watch) -> None:
         await watch.next()
 
 
-async def test_saves_are_heard_of_in_each_folder_and_in_new_ones(tmp_path: Path) -> None:
+async def test_saves_are_seen_in_each_folder_and_in_new_ones(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     a.mkdir()
     b.mkdir()
@@ -51,7 +51,7 @@ async def test_saves_are_heard_of_in_each_folder_and_in_new_ones(tmp_path: Path)
         await heard(watch)
 
 
-async def test_what_cannot_matter_is_not_heard_of(tmp_path: Path) -> None:
+async def test_irrelevant_files_are_filtered(tmp_path: Path) -> None:
     async with watching(tmp_path) as watch:
         (tmp_path / "agent.log").write_text("line")
         with pytest.raises(TimeoutError):
@@ -75,6 +75,6 @@ async def test_a_folder_that_vanishes_does_not_end_the_watching(tmp_path: Path) 
         await heard(watch)
 
 
-async def test_everything_is_looked_at_now_and_then_anyway(tmp_path: Path) -> None:
+async def test_all_files_are_checked_at_intervals_anyway(tmp_path: Path) -> None:
     async with watching(tmp_path) as watch, asyncio.timeout(3):
         await watch.next()

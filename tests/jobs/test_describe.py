@@ -31,7 +31,7 @@ def record(job_id: str = "AJ_1", metadata: str = "") -> JobRecord:
     return made
 
 
-def test_the_job_and_the_claims_are_there_and_the_credentials_are_not() -> None:
+def test_a_description_has_the_job_and_claims_and_no_credentials() -> None:
     text = describe(record())
     for expected in (
         '"agent_name": "helpdesk"',
@@ -61,14 +61,14 @@ def test_the_job_and_the_claims_are_there_and_the_credentials_are_not() -> None:
         (token(nested=[{"token": "hunter2hunter2"}]), HIDDEN),
     ],
 )
-def test_any_token_is_told_of_without_showing_it(text: str, said: str) -> None:
+def test_any_token_is_described_without_showing_it(text: str, said: str) -> None:
     told = describe_token(text)
     assert said in told
     assert "secret-word" not in told
     assert "hunter2" not in told
 
 
-def test_the_last_jobs_that_are_over_are_kept_bounded() -> None:
+def test_descriptions_of_ended_jobs_are_bounded() -> None:
     past = Descriptions(lambda text, limit: text[:limit])
     for number in range(KEPT + 5):
         past.keep(record(f"AJ_{number}", "m" * 100_000))
@@ -79,7 +79,7 @@ def test_the_last_jobs_that_are_over_are_kept_bounded() -> None:
     assert "roomJoin" in kept
 
 
-async def test_the_manager_tells_of_a_running_and_of_an_ended_job() -> None:
+async def test_running_and_ended_jobs_are_described() -> None:
     async with bench_of() as bench:
         assert bench.manager.describe("AJ_1") is None
         child = await bench.run_job()

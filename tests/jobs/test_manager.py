@@ -63,7 +63,7 @@ async def test_a_rejection_says_whether_others_may_be_asked(terminate: bool) -> 
 
 
 @pytest.mark.parametrize("why", ["not loaded", "draining", "here already"])
-async def test_offers_that_cannot_be_taken_are_rejected_at_once(why: str) -> None:
+async def test_offers_that_cannot_be_accepted_are_rejected_at_once(why: str) -> None:
     async with bench_of(loaded=why != "not loaded") as bench:
         if why == "draining":
             bench.manager.drain()
@@ -116,7 +116,7 @@ async def test_an_offer_that_became_too_old_while_the_agent_was_asked_gets_no_an
         assert bench.nursery.children == []
 
 
-async def test_an_assignment_that_came_while_the_host_stood_still_is_taken() -> None:
+async def test_an_assignment_that_came_while_the_host_stalled_counts() -> None:
     async with bench_of(assignment_s=0.6) as bench:
         bench.offer()
         await until(lambda: bench.answers)
@@ -169,7 +169,7 @@ async def test_a_job_that_is_ended_while_the_request_function_thinks(accepts: bo
 
 
 @pytest.mark.parametrize("how", ["killed", "signal"])
-async def test_a_test_job_that_does_not_end_well_after_its_length_is_no_success(how: str) -> None:
+async def test_a_test_job_that_is_killed_after_its_length_has_failed(how: str) -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
 
@@ -200,7 +200,7 @@ async def test_a_crash_is_failed_with_its_last_line_although_the_process_exits_w
     ("code", "signal", "reason"),
     [(0, None, "exited with code 0"), (3, None, "exited with code 3"), (None, 11, "SIGSEGV")],
 )
-async def test_a_process_that_goes_without_a_word_is_a_failed_job(
+async def test_a_process_that_dies_silently_is_a_failed_job(
     code: int | None, signal: int | None, reason: str
 ) -> None:
     async with bench_of() as bench:
@@ -212,7 +212,7 @@ async def test_a_process_that_goes_without_a_word_is_a_failed_job(
         assert bench.updates[-1][1] is JobProgress.FAILED
 
 
-async def test_termination_ends_the_job_once_and_the_server_is_told_nothing_more() -> None:
+async def test_termination_ends_the_job_once_without_a_report() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
         bench.manager.terminated("AJ_1")
@@ -292,7 +292,7 @@ async def test_ending_before_the_assignment_loses_the_job() -> None:
         assert not bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "again")
 
 
-async def test_no_process_to_be_had_fails_the_job_with_the_reason() -> None:
+async def test_a_job_without_a_process_fails_with_the_reason() -> None:
     def prepare(child: ScriptedChild) -> None:
         child.say(ch.Loading(), ch.Failed("OSError: no model", "Traceback…"))
         child.end(1)
@@ -307,7 +307,7 @@ async def test_no_process_to_be_had_fails_the_job_with_the_reason() -> None:
         assert bench.outcomes == [("AJ_1", "the job failed to launch")]
 
 
-async def test_a_process_that_was_dead_already_costs_the_job_nothing() -> None:
+async def test_a_process_that_was_already_dead_is_replaced() -> None:
     nursery = Nursery()
     async with bench_of(nursery) as bench:
         nursery.children[0].answers = lambda child, message: (
@@ -339,7 +339,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("broken", FAULTS)
-async def test_a_fault_of_our_own_ends_the_job_with_its_reason(
+async def test_an_internal_error_ends_the_job_with_its_reason(
     broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench_of() as bench:
@@ -374,7 +374,7 @@ async def test_a_fault_of_our_own_ends_the_job_with_its_reason(
         await until(lambda: bench.pool.idle == len(bench.pool.processes) == 1)
 
 
-async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_after_the_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench_of() as bench:
 
         def fails(*_: object) -> None:
@@ -387,7 +387,7 @@ async def test_a_fault_after_the_end_is_told_too(monkeypatch: pytest.MonkeyPatch
         assert bench.told(ev.Notice)[0].text.startswith("internal error (handling job AJ_1): KeyError")
 
 
-async def test_the_number_of_its_dispatch_goes_with_every_word_of_a_job() -> None:
+async def test_every_event_of_a_job_has_its_dispatch_number() -> None:
     async with bench_of() as bench:
         made = SystemClock().time()
         child = await bench.run_job(test=TestDispatch(7, "demo", made))
@@ -415,7 +415,7 @@ async def test_a_job_that_was_not_dispatched_here_has_no_length() -> None:
         assert record.length_timer is None
 
 
-async def test_its_registration_hears_once_that_an_offer_is_over_however_it_went() -> None:
+async def test_the_worker_is_notified_once_when_an_offer_has_ended() -> None:
     async with bench_of() as bench:
         (await bench.run_job()).end()
         await bench.ended()
@@ -427,7 +427,7 @@ async def test_its_registration_hears_once_that_an_offer_is_over_however_it_went
         assert bench.worker_over == ["AJ_1", "AJ_2", "AJ_3"]
 
 
-async def test_close_ends_running_jobs_in_good_order() -> None:
+async def test_close_ends_running_jobs_gracefully() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
         await bench.manager.close("agent-tui ends")
@@ -437,7 +437,7 @@ async def test_close_ends_running_jobs_in_good_order() -> None:
         assert bench.updates[-1][1] is JobProgress.SUCCESS
 
 
-async def test_a_crash_goes_with_the_end_of_its_job() -> None:
+async def test_the_end_of_a_crashed_job_has_its_traceback() -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
         child.say(ch.JobConnected(SystemClock().time()), ch.JobCrashed("ValueError: no", "Traceback…"))
@@ -462,7 +462,7 @@ async def test_a_crash_goes_with_the_end_of_its_job() -> None:
         ("killed", ev.EndedBy.KILLED),
     ],
 )
-async def test_what_ended_a_job_is_told_apart(how: str, by: ev.EndedBy) -> None:
+async def test_each_cause_of_an_end_is_named(how: str, by: ev.EndedBy) -> None:
     async with bench_of() as bench:
         child = await bench.run_job()
         (process,) = (each for each in bench.pool.processes if each.job_id == "AJ_1")
@@ -483,7 +483,7 @@ async def test_what_ended_a_job_is_told_apart(how: str, by: ev.EndedBy) -> None:
         assert end.signal == (11 if how == "signal" else end.signal)
 
 
-async def test_a_job_that_gets_no_process_ends_with_why_there_is_none() -> None:
+async def test_a_job_without_a_process_ends_with_the_failed_start() -> None:
     def fails(child: ScriptedChild) -> None:
         child.say(ch.Loading(), ch.Failed("RuntimeError: no", "Traceback of prewarm"))
         child.end(1)
@@ -497,7 +497,7 @@ async def test_a_job_that_gets_no_process_ends_with_why_there_is_none() -> None:
         assert end.traceback == "Traceback of prewarm"
 
 
-def test_a_long_traceback_keeps_both_of_its_ends() -> None:
+def test_a_long_traceback_keeps_start_and_end() -> None:
     lines = [f"  line {number}" for number in range(5_000)]
     short = shortened("\n".join(lines))
     assert len(short) <= MAX_TRACEBACK + 10

@@ -46,7 +46,7 @@ async def started(bench: Bench) -> ev.JobStarted:
     return event
 
 
-async def test_a_job_shows_as_running_and_ends_as_it_was_told() -> None:
+async def test_a_job_runs_and_ends_on_request() -> None:
     nodes = Nodes()
     async with bench_of(nodes) as bench:
         event = await started(bench)

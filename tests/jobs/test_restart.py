@@ -65,7 +65,7 @@ async def test_the_same_job_goes_on_in_another_process() -> None:
         assert [progress for _, progress, _ in bench.updates] == [JobProgress.RUNNING, JobProgress.SUCCESS]
 
 
-async def test_nothing_begins_before_the_old_participant_has_left() -> None:
+async def test_a_restart_waits_until_the_old_participant_has_left() -> None:
     async with bench_of(target=2) as bench:
         old = await bench.run_job()
         old.answers = reluctant
@@ -98,7 +98,7 @@ async def test_the_termination_for_the_old_participant_does_not_hit_the_new(when
         assert (await bench.ended()).status == "terminated"
 
 
-async def test_without_media_nobody_leaves_and_a_termination_is_meant() -> None:
+async def test_without_media_a_termination_ends_the_restarted_job() -> None:
     async with bench_of() as bench:
         await bench.run_job()
         bench.manager.restart("AJ_1", "new code")
@@ -132,7 +132,7 @@ async def test_a_job_that_is_ended_while_it_waits_for_its_new_process() -> None:
         assert (await bench.ended()).status == "terminated"
 
 
-async def test_what_goes_wrong_in_the_old_process_does_not_fail_the_job() -> None:
+async def test_errors_of_the_old_process_do_not_fail_the_job() -> None:
     async with bench_of() as bench:
         old = await bench.run_job()
         old.answers = lambda child, message: None  # deaf: it has to be killed
@@ -160,7 +160,7 @@ async def test_a_job_that_had_ended_by_itself_is_not_restarted(crash: str | None
         assert len(starts(bench)) == 1
 
 
-async def test_no_process_to_be_had_fails_it_with_the_reason() -> None:
+async def test_a_restart_without_a_process_fails_with_the_reason() -> None:
     async with bench_of() as bench:
         await bench.run_job()
         await until(lambda: bench.pool.idle == 1)
@@ -177,7 +177,7 @@ async def test_no_process_to_be_had_fails_it_with_the_reason() -> None:
         assert "SyntaxError: no" in end.reason
 
 
-async def test_what_cannot_be_restarted_says_why() -> None:
+async def test_a_job_that_cannot_be_restarted_says_why() -> None:
     async with bench_of() as bench:
         assert "no job AJ_9" in (bench.manager.restart("AJ_9", "x") or "")
         bench.offer()
@@ -193,7 +193,7 @@ async def test_what_cannot_be_restarted_says_why() -> None:
 
 
 @pytest.mark.parametrize("policy", list(ev.OnReload))
-async def test_what_a_new_generation_does_to_running_jobs(policy: ev.OnReload) -> None:
+async def test_running_jobs_follow_the_reload_policy(policy: ev.OnReload) -> None:
     async with bench_of() as bench:
         old = await bench.run_job()
         for generation in (2, 3, 4):  # saves in quick succession
@@ -231,7 +231,7 @@ async def test_a_token_that_has_expired_is_renewed() -> None:
         assert claims["exp"] > now + 3000
 
 
-def test_only_what_expires_soon_is_renewed_and_only_with_the_secret() -> None:
+def test_only_tokens_that_expire_soon_are_renewed_and_only_with_the_secret() -> None:
     fresh, old = (sign({"exp": 1000 + seconds}, "s") for seconds in (3600, 60))
     assert renewed(fresh, "s", 1000) == fresh
     assert read(renewed(old, "s", 1000))["exp"] == 4600

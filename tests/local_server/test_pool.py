@@ -47,7 +47,7 @@ def test_weights_are_one_minus_load() -> None:
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=6), st.integers())
-def test_pick_takes_nobody_without_weight(loads: list[float], seed: int) -> None:
+def test_pick_returns_none_without_weight(loads: list[float], seed: int) -> None:
     workers = [Someone(str(number), load) for number, load in enumerate(loads)]
     picked = pick(workers, Random(seed))
     if picked is None:

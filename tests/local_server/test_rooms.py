@@ -188,7 +188,7 @@ async def test_a_job_still_being_offered_is_terminated_too(world: World) -> None
         assert (await wire.receive("termination")).job_id == job.id
 
 
-async def test_who_is_not_there(world: World) -> None:
+async def test_unknown_participants(world: World) -> None:
     room = await world.room()
     with pytest.raises(KeyError):
         room.leave("ann")
@@ -198,7 +198,7 @@ async def test_who_is_not_there(world: World) -> None:
         room.join("")
 
 
-async def test_rooms_end_when_nobody_is_left(world: World) -> None:
+async def test_rooms_end_when_everyone_has_left(world: World) -> None:
     room = await world.room(empty_timeout=100, departure_timeout=10)
     world.clock.now += 99
     room.join("ann")
@@ -215,7 +215,7 @@ async def test_rooms_end_when_nobody_is_left(world: World) -> None:
 # -- jobs that nobody takes ----------------------------------------------------------------------------
 
 
-async def test_nobody_of_that_name(world: World) -> None:
+async def test_no_worker_of_that_name(world: World) -> None:
     async with world.worker(agent_name="other"):
         await world.dispatch("x", deployment="blue")
         why = await world.why()
@@ -226,7 +226,7 @@ async def test_nobody_of_that_name(world: World) -> None:
         assert why.loads == {}
 
 
-async def test_the_room_that_a_dispatch_made_is_not_complained_of(world: World) -> None:
+async def test_the_room_of_a_dispatch_is_not_reported(world: World) -> None:
     async with world.worker(agent_name="x") as wire:
         await world.dispatch("x")
         await wire.take()
@@ -294,7 +294,7 @@ async def test_a_lost_worker(world: World) -> None:
         assert why.text.endswith("connection lost")
 
 
-async def test_what_a_worker_reports_is_seen(world: World) -> None:
+async def test_a_workers_reports_are_visible(world: World) -> None:
     async with world.worker(agent_name="x", version="9.9", namespace="n", deployment="blue") as wire:
         await wire.send(update_worker=UpdateWorkerStatus(load=0.5, status=WorkerStatus.WS_FULL))
         await wire.synced()

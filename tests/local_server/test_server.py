@@ -39,7 +39,7 @@ async def test_a_busy_port() -> None:
         )
 
 
-async def test_an_address_that_is_not_ours() -> None:
+async def test_an_address_of_another_machine() -> None:
     with pytest.raises(UserError, match=r"^cannot listen on 192\.0\.2\.1:0: .*--host"):
         await LocalServer(host="192.0.2.1").start()
 

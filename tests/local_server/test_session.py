@@ -75,13 +75,13 @@ def test_job_updates(session: WorkerSession, clock: FakeClock) -> None:
     assert not session.running
 
 
-def test_an_update_for_another_s_job_is_ignored(session: WorkerSession) -> None:
+def test_an_update_for_another_workers_job_is_ignored(session: WorkerSession) -> None:
     _running(session)
     _update(session, JobStatus.JS_SUCCESS, job_id="AJ_2")
     assert list(session.running) == ["AJ_1"]
 
 
-def test_termination_is_said_once(session: WorkerSession, clock: FakeClock) -> None:
+def test_termination_is_sent_once(session: WorkerSession, clock: FakeClock) -> None:
     _running(session)
     clock.now += 1
     ended = session.terminate("AJ_1", JobStatus.JS_FAILED, "why")

@@ -85,7 +85,7 @@ async def test_a_traceback_on_stderr_is_an_error_and_one_on_stdout_is_what_it_pr
         assert levels == [info, error, error, error, info] + [info] * 5
 
 
-async def test_bytes_that_are_no_text_and_split_characters_survive() -> None:
+async def test_invalid_bytes_and_split_characters_survive() -> None:
     with intake_of() as (intake, store):
         write = pipe_to(intake)
         euro = "€\n".encode()
@@ -108,7 +108,7 @@ async def test_more_than_the_allowance_is_dropped_with_a_count() -> None:
         assert texts(store)[-1] == "490 lines of stdout dropped: too many to show"
 
 
-async def test_the_rest_of_a_line_that_is_too_long_is_no_line_of_its_own() -> None:
+async def test_the_rest_of_a_too_long_line_is_dropped() -> None:
     with intake_of() as (intake, store):
         write = pipe_to(intake)
 

@@ -76,7 +76,7 @@ def test_no_secret_survives_in_any_spelling(secret: str, before: bytes, after: b
 
 @pytest.mark.parametrize("at", [MAX_LINE - 8, MAX_LINE, 4 * MAX_LINE - 8, 4 * MAX_LINE + 8, 5 * MAX_LINE])
 @pytest.mark.parametrize("filler", ["x", "\x1b[1m", "x\x1b[31m"])
-def test_a_secret_across_a_cut_shows_no_half(at: int, filler: str) -> None:
+def test_a_secret_across_a_cut_is_masked(at: int, filler: str) -> None:
     secret = "0123456789abcdef"
     text = (filler * at)[: at - at % len(filler)] + secret + "y" * 5 * MAX_LINE
     shown = redactor(secret).clean(text)
@@ -85,7 +85,7 @@ def test_a_secret_across_a_cut_shows_no_half(at: int, filler: str) -> None:
 
 
 @pytest.mark.parametrize("at", range(36))
-def test_a_secret_through_which_a_child_has_cut_shows_neither_part(at: int) -> None:
+def test_a_secret_that_a_child_has_cut_is_masked_on_both_sides(at: int) -> None:
     secret = "0123456789abcdefghij"
     for limit, text in (
         (4_000, "x" * (3_000 - at) + secret + "y" * 9_000),  # its first part

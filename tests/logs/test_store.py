@@ -42,7 +42,7 @@ def test_the_ring_keeps_the_newest_that_fit(batches: list[list[int]], capacity: 
             assert ring.bytes + weight(older) > limit, "nothing goes that had room"
 
 
-def test_what_has_gone_is_given_back() -> None:
+def test_dropped_lines_free_their_memory() -> None:
     ring = Ring(capacity=10)
     for start in range(0, 50_000, 100):
         ring.extend([line(start + i) for i in range(100)])

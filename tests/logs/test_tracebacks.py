@@ -50,7 +50,7 @@ def test_all_that_python_prints_when_it_fails_is_an_error(code: str) -> None:
         "except Exception:\n    traceback.print_exc()",
     ],
 )
-def test_what_goes_on_afterwards_is_not(code: str) -> None:
+def test_lines_after_a_traceback_are_not(code: str) -> None:
     first, *rest, last = printed(f"{code}\nprint('after', file=sys.stderr)").splitlines()
     assert (first, last) == ("before", "after")
     assert len(rest) > 2

@@ -48,7 +48,7 @@ async def test_a_request_that_comes_early_waits_for_the_process() -> None:
         assert answers == [response]
 
 
-async def test_when_it_dies_requests_fail_and_it_is_made_anew() -> None:
+async def test_when_it_dies_requests_fail_and_it_restarts() -> None:
     nursery = Nursery()
     answers: list[ch.InferenceResponse] = []
     async with inference_of(nursery) as inference:
@@ -99,7 +99,7 @@ async def test_generations_with_the_same_runners_share_one_process() -> None:
         assert len(first.children) == 1
 
 
-async def test_what_shared_it_and_is_given_up_does_not_start_it_again() -> None:
+async def test_an_abandoned_generation_does_not_restart_a_shared_process() -> None:
     first, second = Nursery(), Nursery()
     async with shared() as inference:
         inference.use(Plan(1, first), MANIFEST)
@@ -116,7 +116,7 @@ async def test_what_shared_it_and_is_given_up_does_not_start_it_again() -> None:
     [replace(MANIFEST, inference_runners=("other",)), replace(MANIFEST, own_runners=True)],
     ids=["others", "own code"],
 )
-async def test_other_runners_get_a_process_of_their_own_and_the_old_one_serves_old_jobs(
+async def test_other_runners_get_another_process_and_the_old_one_serves_old_jobs(
     later: ch.Manifest,
 ) -> None:
     first, second = Nursery(), Nursery()
@@ -153,7 +153,7 @@ async def test_a_generation_is_released_when_nothing_runs_on_it_any_more() -> No
         await inference.released(2)
 
 
-async def test_without_runners_a_job_hears_that_nobody_answers() -> None:
+async def test_without_runners_a_job_gets_an_error() -> None:
     nursery = Nursery()
     async with shared() as inference:
         inference.use(Plan(1, nursery), replace(MANIFEST, inference_runners=()))

@@ -87,7 +87,7 @@ def test_the_costly_figures_are_read_only_near_the_warning() -> None:
     assert bench.full_reads == 2 + FULL_EVERY
 
 
-def test_a_warning_tells_growth_since_before_the_first_job() -> None:
+def test_a_warning_has_the_growth_since_before_the_first_job() -> None:
     bench = Bench()
     bench.sample(200)
     bench.process.had_job, bench.process.job_id = True, "AJ_1"
@@ -103,7 +103,7 @@ def test_exactly_at_the_level_is_no_warning_and_zero_is_off() -> None:
     assert bench.sample(5000) == []
 
 
-def test_over_the_limit_a_process_is_told_of_and_ended_once() -> None:
+def test_a_process_over_the_limit_is_reported_and_ended_once() -> None:
     bench = Bench(limit=1500)
     assert not bench.sample(1500)[0].over_limit
     (breach,) = bench.sample(1501)
@@ -114,7 +114,7 @@ def test_over_the_limit_a_process_is_told_of_and_ended_once() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "used", "baseline"), [(None, 1200, 200), (MemoryMeasure.PSS, 1100, 110)])
-def test_what_counts_is_the_runtimes_measure_unless_another_is_set(
+def test_the_runtimes_measure_counts_unless_another_is_set(
     wanted: MemoryMeasure | None, used: float, baseline: float
 ) -> None:
     bench = Bench(wanted=wanted)
@@ -127,7 +127,7 @@ def test_what_counts_is_the_runtimes_measure_unless_another_is_set(
     assert (warning.baseline_mb, warning.rss_mb) == (baseline, 1200)
 
 
-def test_what_a_process_has_started_counts_and_is_told_apart() -> None:
+def test_child_processes_count_and_are_reported_separately() -> None:
     bench = Bench(limit=500, started=[101, 102])
     (breach,) = bench.sample(200)
     assert (breach.rss_mb, breach.children_mb, breach.over_limit) == (200, 400, True)
@@ -151,7 +151,7 @@ def test_descendants_are_found_at_any_depth() -> None:
     assert descendants([process.pid]) == {process.pid: []}
 
 
-def test_without_descriptors_samples_go_on_with_the_descendants_known_before() -> None:
+def test_without_free_descriptors_the_last_known_descendants_count() -> None:
     bench = Bench()
     bench.started = [43]
     bench.sample(100)
@@ -190,7 +190,7 @@ def test_the_measure_of_the_runtime_decides(measure: str, warns: bool) -> None:
     assert bool(bench.sample(1200, uss=300, pss=400)) is warns
 
 
-def test_a_process_that_is_gone_is_passed_over() -> None:
+def test_an_ended_process_is_skipped() -> None:
     bench = Bench(memory=None)
     bench.sampler.sample()
     assert bench.events == []
@@ -215,7 +215,7 @@ def test_measured_events_carry_what_was_read() -> None:
     assert bench.events == [ProcessMeasured("p1", 900, 10, 20, used_mb=900)]
 
 
-def test_cpu_is_told_as_a_share_of_a_core_since_the_sample_before() -> None:
+def test_cpu_is_the_share_of_a_core_since_the_last_sample() -> None:
     bench = Bench()
     told = []
     for used in (3.0, 3.5, 3.5, 3.502):
@@ -237,7 +237,7 @@ def test_cpu_time_agrees_with_the_kernels_clock() -> None:
     )
 
 
-def test_all_are_read_in_full_when_that_is_asked_for_changed_or_not() -> None:
+def test_a_request_reads_all_processes_in_full() -> None:
     bench = Bench(started=[101])
     bench.sample(900, 10, 20)
     before = bench.full_reads
@@ -251,14 +251,14 @@ def test_all_are_read_in_full_when_that_is_asked_for_changed_or_not() -> None:
     assert bench.sampler.measure_all() == 0
 
 
-def test_a_sample_that_did_not_read_what_counts_tells_the_last_that_did() -> None:
+def test_a_partial_sample_reports_the_last_full_measure() -> None:
     bench = Bench(measure=MemoryMeasure.USS)
     bench.sample(900, 10, 20)
     bench.sample(500, 11, 21)
     assert bench.events[1:] == [ProcessMeasured("p1", 500, None, None, used_mb=10)]
 
 
-def test_a_process_that_a_job_waits_for_is_not_held_up_by_a_full_reading() -> None:
+def test_a_process_with_a_waiting_job_is_not_read_in_full() -> None:
     bench = Bench(measure=MemoryMeasure.PSS)
     process = cast("SupervisedProcess", bench.process)
     bench.sampler.note_baseline(process, is_awaited=True)  # none of its generation is known yet

@@ -78,7 +78,7 @@ async def test_the_target_is_kept_warm_and_refilled_after_a_job_took_one() -> No
         assert len(nursery.children) == 3
 
 
-async def test_one_more_than_is_wanted_is_never_started_however_often_one_looks() -> None:
+async def test_reconciling_again_starts_no_surplus() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 5) as pool:
         for _ in range(500):
@@ -100,7 +100,7 @@ async def test_a_refill_lets_the_job_start_first() -> None:
 
 
 @pytest.mark.parametrize("ticks", range(5))
-async def test_its_loop_ends_when_cancelled_at_whatever_moment_of_a_wake(ticks: int) -> None:
+async def test_the_loop_ends_when_cancelled_at_any_moment_of_a_wake_up(ticks: int) -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, refill_after_s=60) as pool:
         await until(lambda: pool.idle == 1)
@@ -116,7 +116,7 @@ async def test_its_loop_ends_when_cancelled_at_whatever_moment_of_a_wake(ticks: 
         assert running.cancelled()
 
 
-async def test_what_accepted_jobs_lack_is_started_at_once_however_long_a_refill_waits() -> None:
+async def test_processes_for_accepted_jobs_start_at_once_despite_the_refill_pause() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, refill_after_s=60.0) as pool:
         await until(lambda: pool.idle == 1)
@@ -126,7 +126,7 @@ async def test_what_accepted_jobs_lack_is_started_at_once_however_long_a_refill_
         assert len(nursery.children) == 2
 
 
-async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
+async def test_a_lease_makes_the_pool_prepare_before_the_claim() -> None:
     async with pool_of(Nursery(), 0) as pool:
         await asyncio.sleep(0.01)
         assert pool.processes == ()
@@ -136,7 +136,7 @@ async def test_a_lease_makes_the_pool_prepare_before_it_is_taken() -> None:
         lease.release()
 
 
-async def test_it_is_told_whether_a_job_waits_for_a_process_that_is_ready() -> None:
+async def test_a_ready_process_reports_whether_a_job_waits_for_it() -> None:
     told: list[PoolEvent] = []
     async with pool_of(Nursery(), 1, on_event=told.append) as pool:
         await until(lambda: pool.idle == 1)
@@ -154,7 +154,7 @@ async def test_on_demand_waits_for_a_process_and_says_that_it_was_cold() -> None
         assert not lease.warm
 
 
-async def test_a_given_up_lease_leaves_no_surplus() -> None:
+async def test_a_released_lease_leaves_no_surplus() -> None:
     async with pool_of(Nursery(), 1) as pool:
         await until(lambda: pool.idle == 1)
         lease = pool.lease()
@@ -186,7 +186,7 @@ async def given(
     return taking
 
 
-async def test_a_lease_released_in_the_moment_of_giving_loses_no_process() -> None:
+async def test_a_lease_released_during_the_assignment_loses_no_process() -> None:
     nursery = Nursery(prepare=lambda child: None)
     async with pool_of(nursery, 0) as pool:
         await given(pool, nursery, lambda: None, released=True)
@@ -213,7 +213,7 @@ async def test_no_more_start_at_once_than_allowed() -> None:
         await until(lambda: pool.idle == 6)
 
 
-async def test_an_idle_process_that_dies_is_replaced_and_never_given_to_a_job() -> None:
+async def test_an_idle_process_that_dies_is_replaced_and_never_assigned() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1) as pool:
         await until(lambda: pool.idle == 1)
@@ -266,7 +266,7 @@ async def test_code_that_keeps_failing_is_retried_until_a_start_succeeds(target:
         await until(lambda: pool.idle == target)
 
 
-async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fail() -> None:
+async def test_offers_are_not_refused_while_a_process_is_idle() -> None:
     nursery, told = prepared(lambda number: number < 2), Told()
     async with pool_of(nursery, 1, patience=AT_ONCE, on_event=told.hear) as pool:
         await until(lambda: pool.idle == 1)
@@ -278,7 +278,7 @@ async def test_while_a_process_is_idle_offers_are_not_refused_however_starts_fai
         await until(lambda: pool.refusing)
 
 
-async def test_a_new_generation_ends_the_trouble_of_the_one_before() -> None:
+async def test_a_new_generation_resets_failed_starts() -> None:
     nursery, fixed, told = prepared(lambda number: False), Nursery(), Told()
     async with pool_of(nursery, 2, patience=AT_ONCE, on_event=told.hear) as pool:
         await until(lambda: pool.refusing)
@@ -288,7 +288,7 @@ async def test_a_new_generation_ends_the_trouble_of_the_one_before() -> None:
         nursery.children.extend(fixed.children)  # so that the fixture counts them all
 
 
-async def test_what_cannot_be_started_is_tried_again_for_ever() -> None:
+async def test_failing_starts_are_retried_forever() -> None:
     nursery = Nursery()
     left = iter(range(6))
 
@@ -336,7 +336,7 @@ async def test_only_signals_from_outside_do_not_count_against_the_code(
         assert told.failures[0].error.is_codes_fault is codes_fault
 
 
-async def test_what_is_killed_from_outside_while_it_warms_up_does_not_fail_the_load() -> None:
+async def test_a_process_killed_while_warming_up_does_not_fail_the_load() -> None:
     nursery, new = Nursery(), Nursery()
     new.prepare = lambda child: (
         child.end(None, 9) if len(new.children) < 3 else child.say(ch.Loading(), ch.Ready())
@@ -351,7 +351,7 @@ async def test_what_is_killed_from_outside_while_it_warms_up_does_not_fail_the_l
         nursery.children.extend(new.children)  # so that the fixture counts them all
 
 
-async def test_claims_that_come_to_no_job_start_few_processes() -> None:
+async def test_claims_without_a_job_start_few_processes() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, at_once=2) as pool:
         leases = [pool.lease() for _ in range(50)]
@@ -386,7 +386,7 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
         process.kill("test over")
 
 
-async def test_what_still_starts_for_the_old_generation_ends_before_the_new_one_starts_any() -> None:
+async def test_starting_processes_of_the_old_generation_end_before_new_ones_start() -> None:
     nursery = Nursery(prepare=lambda child: child.say(ch.Loading()))
     async with pool_of(nursery, 2) as pool:
         await until(lambda: len(nursery.children) == 2)
@@ -398,7 +398,7 @@ async def test_what_still_starts_for_the_old_generation_ends_before_the_new_one_
 
 
 @pytest.mark.parametrize("released", [False, True])
-async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(released: bool) -> None:
+async def test_a_process_just_assigned_survives_a_new_generation(released: bool) -> None:
     nursery = Nursery(prepare=lambda child: None)
     async with pool_of(nursery, 0) as pool:
         taking = await given(pool, nursery, lambda: pool.use(Plan(2, nursery)), released=released)
@@ -411,7 +411,7 @@ async def test_what_a_waiting_job_has_just_got_is_not_ended_by_a_new_generation(
         assert nursery.children[0].told(ch.Shutdown) == []
 
 
-async def test_idle_processes_that_keep_dying_are_not_replaced_for_ever_at_once() -> None:
+async def test_idle_processes_that_keep_dying_are_replaced_with_pauses() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1, back_off=BackOff(first_s=0.2, most_s=0.2)) as pool:
         for number in range(1, 4):

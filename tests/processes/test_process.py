@@ -89,7 +89,7 @@ async def test_a_job_process_lives_from_starting_to_ended() -> None:
 
 
 @pytest.mark.parametrize(("reason", "asked"), [("all said", False), ("terminated by the server", True)])
-async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked: bool) -> None:
+async def test_a_job_ends_with_the_first_reason_in_its_process(reason: str, asked: bool) -> None:
     run = Run(Nursery())
     await run.process.ready
     said: list[JobMessage] = []
@@ -103,7 +103,7 @@ async def test_a_job_ends_for_what_came_first_in_its_process(reason: str, asked:
     assert end == ProcessEnd(reason, 0, None, killed=False)
 
 
-async def test_a_process_that_is_not_idle_takes_no_job() -> None:
+async def test_a_process_that_is_not_idle_refuses_a_job() -> None:
     run = Run(Nursery(prepare=lambda child: None), timings=ProcessTimings())
     await until(lambda: run.nursery.children)
     with pytest.raises(RuntimeError, match="cannot run a job"):
@@ -112,7 +112,7 @@ async def test_a_process_that_is_not_idle_takes_no_job() -> None:
     await run.end()
 
 
-async def test_the_sdk_import_and_the_initialisation_have_limits_of_their_own() -> None:
+async def test_sdk_import_and_initialization_have_separate_limits() -> None:
     importing = Run(Nursery(prepare=lambda child: None))
     prewarming = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
     assert "importing the SDK" in (await importing.end()).reason
@@ -127,7 +127,7 @@ def stand_still() -> None:
     time.sleep(0.5)
 
 
-async def test_no_start_times_out_while_the_host_stands_still(
+async def test_no_start_times_out_while_the_host_stalls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process_module, "STALL_S", 0.1)
@@ -144,7 +144,7 @@ async def test_no_start_times_out_while_the_host_stands_still(
     assert not (await run.end()).killed
 
 
-async def test_no_pong_is_missed_while_the_host_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_pong_is_missed_while_the_host_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "STALL_S", 0.1)
     run = Run(Nursery())
     await run.process.ready
@@ -159,7 +159,7 @@ async def test_no_pong_is_missed_while_the_host_stands_still(monkeypatch: pytest
     assert not (await run.end()).killed
 
 
-async def test_a_failed_load_is_told_with_what_the_child_said() -> None:
+async def test_a_failed_load_has_the_childs_report() -> None:
     failure = ch.Failed("ValueError: no", "Traceback…", "agent.py", 3)
 
     def prepare(child: ScriptedChild) -> None:
@@ -198,7 +198,7 @@ async def test_a_launch_that_fails_is_an_end_with_a_reason(error: Exception, why
         ((ch.ShutdownAck(), ch.ShuttingDown()), "exit"),
     ],
 )
-async def test_each_rung_of_the_ladder_ends_in_sigkill(says: tuple[ch.FromChild, ...], what: str) -> None:
+async def test_each_missed_shutdown_step_ends_in_sigkill(says: tuple[ch.FromChild, ...], what: str) -> None:
     run = Run(Nursery(), timings=ProcessTimings(shutdown_s=0.03, session_end_s=-74.97))
     await run.process.ready
     run.child.answers = lambda child, message: child.say(*says) if isinstance(message, ch.Shutdown) else None
@@ -218,7 +218,7 @@ async def test_a_blocked_loop_is_killed_for_its_missing_pongs() -> None:
 
 
 @pytest.mark.parametrize("how", ["stopped by a signal", "debugger"])
-async def test_nothing_kills_a_process_that_a_person_holds(how: str) -> None:
+async def test_a_process_under_a_debugger_is_never_killed(how: str) -> None:
     run = Run(Nursery(), paused=how == "stopped by a signal")
     await run.process.ready
     if how == "debugger":
@@ -242,7 +242,7 @@ async def test_a_process_that_dies_by_itself_says_how() -> None:
 
 
 @pytest.mark.parametrize(("happened", "says"), [(True, "out of memory"), (False, "killed by SIGKILL")])
-async def test_a_kill_by_the_kernel_is_told_apart(happened: bool, says: str) -> None:
+async def test_a_kill_by_the_kernel_is_recognized(happened: bool, says: str) -> None:
     run = Run(Nursery())
     run.process._out_of_memory = lambda: happened
     await run.process.ready
@@ -250,13 +250,13 @@ async def test_a_kill_by_the_kernel_is_told_apart(happened: bool, says: str) -> 
     assert says in (await run.end()).reason
 
 
-def test_each_kill_of_the_kernel_is_told_once() -> None:
+def test_each_kill_by_the_kernel_is_reported_once() -> None:
     count = iter([4, 4, 6, 6, 6])
     watch = OomWatch(lambda: next(count))
     assert [watch.happened() for _ in range(4)] == [False, True, True, False]
 
 
-async def test_messages_of_others_are_relayed() -> None:
+async def test_other_messages_are_relayed() -> None:
     run = Run(Nursery())
     request = ch.InferenceRequest("r1", "eot", b"x")
     await run.process.ready
@@ -267,7 +267,7 @@ async def test_messages_of_others_are_relayed() -> None:
     assert run.relayed == [request]
 
 
-async def test_what_cannot_be_handled_ends_the_process_instead_of_hanging() -> None:
+async def test_a_message_that_cannot_be_handled_ends_the_process() -> None:
     def broken(signal: JobMessage) -> None:
         if isinstance(signal, ch.EntryStarted):
             raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")

@@ -32,11 +32,11 @@ def test_without_lines_of_the_users_own_it_is_the_librarys() -> None:
     assert place(text) == "selectors.py:4 in select"
 
 
-def test_nothing_is_made_up() -> None:
+def test_unknown_places_stay_empty() -> None:
     assert place("") == place("Thread worker:\n") == place("Thread MainThread:\n\n") == ""
 
 
-async def test_a_blocked_loop_is_told_once_with_its_place() -> None:
+async def test_a_blocked_loop_is_reported_once_with_its_place() -> None:
     run = Run(Nursery())
     await run.process.ready
     run.child.answers = lambda child, message: (
@@ -67,7 +67,7 @@ async def test_a_prewarm_that_hangs_fails_with_its_place() -> None:
     assert (await run.end()).killed
 
 
-async def test_a_child_that_does_not_tell_its_stacks_holds_nobody_up() -> None:
+async def test_a_child_that_reports_no_stacks_delays_nothing() -> None:
     run = Run(Nursery())
     await run.process.ready
     assert await run.process.stacks() == ""

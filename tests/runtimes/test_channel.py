@@ -75,7 +75,7 @@ def test_every_message_to_a_child_is_one_line_of_ascii() -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_messages_of_a_child_come_back_as_they_went(message: Any) -> None:
+def test_messages_of_a_child_survive_the_round_trip(message: Any) -> None:
     assert decode(encode(message)) == message
 
 
@@ -122,7 +122,7 @@ def test_a_log_record_is_decoded_too() -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_message_is_a_clear_error(line: bytes) -> None:
+def test_an_invalid_message_is_a_clear_error(line: bytes) -> None:
     with pytest.raises(CodecError, match="not a message of a child"):
         decode(line)
 
@@ -185,7 +185,7 @@ def test_a_poisoned_manifest_is_only_text(tmp_path: Path) -> None:
     assert victim.read_text() == "owned"
 
 
-def test_a_log_record_with_a_number_that_is_none_is_decoded_too() -> None:
+def test_a_log_record_with_an_invalid_number_is_decoded() -> None:
     """Python's own JSON writes NaN and Infinity, which other readers refuse."""
     line = encode_line("log", {"level": 20, "logger": "a", "ts": 1, "text": "t", "fields": {"k": math.inf}})
     assert b"Infinity" in line

@@ -148,7 +148,7 @@ async def test_idle_shutdown(kind: str) -> None:
         assert (await ended(child)).exit_code == 0
 
 
-async def test_a_crash_is_told_before_the_end(kind: str) -> None:
+async def test_a_crash_is_reported_before_the_end(kind: str) -> None:
     sink = Sink()
     async with child_of(kind, "raises", sink) as child:
         await until(child, Ready)

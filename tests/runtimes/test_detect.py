@@ -54,7 +54,7 @@ def test_detection_by_the_file_itself(tmp_path: Path, source: str, runtime: str)
     ],
     ids=range(9),
 )
-def test_what_no_parser_here_takes_is_read_all_the_same(tmp_path: Path, text: str) -> None:
+def test_files_that_do_not_parse_here_are_still_scanned(tmp_path: Path, text: str) -> None:
     file = tmp_path / "agent.py"
     file.write_bytes(b"from livekit.agents import cli\n" + text.encode("utf-8", "surrogateescape"))
     (tmp_path / "m.py").write_bytes(file.read_bytes())
@@ -106,7 +106,7 @@ def test_detection_looks_into_local_modules(tmp_path: Path) -> None:
     assert detect(tmp_path / "agent.py") == "livekit-agents"
 
 
-def test_a_chain_of_modules_is_not_followed_for_ever(tmp_path: Path) -> None:
+def test_a_chain_of_modules_is_followed_to_a_limit(tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / f"m{number}.py").write_text(f"import m{number + 1}\n")
     (tmp_path / "m200.py").write_text("import livekit.agents\n")
@@ -128,7 +128,7 @@ def test_the_sample_agents(path: Path) -> None:
         ("folder", "is a folder"),
     ],
 )
-def test_what_is_no_agent_file_is_told(tmp_path: Path, name: str, what: str) -> None:
+def test_a_file_that_is_not_an_agent_is_refused(tmp_path: Path, name: str, what: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=what) as caught:
@@ -163,7 +163,7 @@ def test_a_file_that_became_one_of_another_kind(tmp_path: Path) -> None:
         (("livekit", "livekit.agents"), "livekit-agents", False),
     ],
 )
-def test_what_it_imported_says_whether_to_look(imports: tuple[str, ...], kind: str, may: bool) -> None:
+def test_imports_show_whether_to_detect_again(imports: tuple[str, ...], kind: str, may: bool) -> None:
     assert may_be_of_another_kind(replace(MANIFEST, imports=imports), kind) is may
 
 
@@ -177,6 +177,6 @@ def test_what_it_imported_says_whether_to_look(imports: tuple[str, ...], kind: s
         ("TypeError: no server", "livekit-agents", True),
     ],
 )
-def test_how_it_failed_says_whether_to_look(error: str, kind: str, may: bool) -> None:
+def test_failures_show_whether_to_detect_again(error: str, kind: str, may: bool) -> None:
     assert may_be_of_another_kind(Failed(error, "Traceback…"), kind) is may
     assert may_be_of_another_kind(None, kind)

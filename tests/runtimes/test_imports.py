@@ -92,7 +92,7 @@ def test_which_files_an_import_runs() -> None:
     assert resolver.folders >= {"/p", "/other", "/p/tools", "/p/tools/deep"}
 
 
-def test_what_is_no_text_imports_nothing() -> None:
+def test_binary_files_import_nothing() -> None:
     assert names(b"\x00\xff\xfeimport\x00") == set()
 
 

@@ -78,20 +78,20 @@ def test_the_order(pythons: Pythons) -> None:
     assert find(pythons, file, str(pythons.root / "named"), **environ) == (named, "--python")
 
 
-def test_agent_tuis_own_environment_is_passed_over(pythons: Pythons) -> None:
+def test_agent_tuis_own_environment_is_skipped(pythons: Pythons) -> None:
     pythons.add("own", "wanted")
     path = pythons.add("path", "wanted")
     environ = {"VIRTUAL_ENV": str(pythons.root / "own"), "PATH": str(path.parent)}
     assert find(pythons, agent(pythons), **environ) == (path, "python on PATH")
 
 
-def test_folders_above_the_repository_are_not_looked_at(pythons: Pythons) -> None:
+def test_folders_above_the_repository_are_not_searched(pythons: Pythons) -> None:
     pythons.add(".venv", "wanted")
     with pytest.raises(UserError, match="no Python was found"):
         find(pythons, agent(pythons))
 
 
-def test_one_that_lacks_something_is_a_miss_with_its_reason(pythons: Pythons) -> None:
+def test_a_python_that_lacks_something_is_a_miss_with_its_reason(pythons: Pythons) -> None:
     file = agent(pythons)
     pythons.add("active", "other")
     old = pythons.add("repo/.venv", "wanted", version=(3, 9, 2))
@@ -107,7 +107,7 @@ def test_one_that_lacks_something_is_a_miss_with_its_reason(pythons: Pythons) ->
     assert len(pythons.asked) == len(set(pythons.asked))
 
 
-def test_none_that_will_do_is_one_line_naming_all(pythons: Pythons) -> None:
+def test_without_a_usable_python_one_line_names_all(pythons: Pythons) -> None:
     pythons.add("active")
     file = agent(pythons, "from livekit.agents import cli\nimport dotenv\n")
     with pytest.raises(UserError) as caught:
@@ -128,7 +128,7 @@ def test_none_that_will_do_is_one_line_naming_all(pythons: Pythons) -> None:
     assert "--python" in line
 
 
-def test_python_that_is_not_there_is_told(pythons: Pythons) -> None:
+def test_a_missing_python_is_reported(pythons: Pythons) -> None:
     with pytest.raises(UserError, match="--python python9: no such file"):
         find(pythons, agent(pythons), "python9")
     with pytest.raises(UserError, match="does not exist"):
@@ -158,7 +158,7 @@ def test_a_livekit_agents_file_needs_that_sdk_and_not_only_its_namespace() -> No
 
 
 @pytest.mark.real
-def test_this_python_is_asked_and_knows_local_modules() -> None:
+def test_this_python_is_queried_and_finds_local_modules() -> None:
     found = find_interpreter(
         AGENTS / "native_short.py", "native", clean_environ(), sys.executable, Path("/nowhere")
     )
@@ -182,7 +182,7 @@ def test_a_project_with_modules_named_like_the_standard_librarys_is_asked_about(
         ("echo no >&2; exit 1", "code 1: no"),
     ],
 )
-def test_what_is_no_python_is_a_miss(tmp_path: Path, script: str, reason: str) -> None:
+def test_a_program_that_is_not_python_is_a_miss(tmp_path: Path, script: str, reason: str) -> None:
     fake = tmp_path / "python"
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)

@@ -181,7 +181,7 @@ async def test_a_raising_entry(sink: Sink, sdk_python: Path) -> None:
     assert "no idea what to do" in sink.logged("unhandled exception")[0][1]
 
 
-async def test_a_job_that_is_told_to_end_and_what_it_started(sink: Sink, sdk_python: Path) -> None:
+async def test_a_job_that_is_asked_to_end_and_its_children(sink: Sink, sdk_python: Path) -> None:
     manifest = await manifest_of("sdk_options.py", sink, sdk_python)
     run = runtime(AGENTS / "sdk_options.py", sink, SDK, sdk_python)
     async with nothing_left() as children:
@@ -220,7 +220,9 @@ async def test_a_job_that_is_told_to_end_and_what_it_started(sink: Sink, sdk_pyt
         ("raises_at_import.py", "KeyError: 'missing'"),
     ],
 )
-async def test_a_file_without_what_is_needed(name: str, error: str, sink: Sink, sdk_python: Path) -> None:
+async def test_a_file_without_server_or_entry_function(
+    name: str, error: str, sink: Sink, sdk_python: Path
+) -> None:
     async with launched(runtime(AGENTS / name, sink, SDK, sdk_python), ProcessKind.CONTROL) as child:
         failed = await loaded(child)
         assert isinstance(failed, Failed)
@@ -228,7 +230,7 @@ async def test_a_file_without_what_is_needed(name: str, error: str, sink: Sink, 
         assert (await ended(child)).exit_code == 1
 
 
-async def test_a_prewarm_that_raises_without_a_word(sink: Sink, sdk_python: Path) -> None:
+async def test_a_prewarm_that_raises_without_a_message(sink: Sink, sdk_python: Path) -> None:
     manifest = await manifest_of("sdk_prewarm_fails.py", sink, sdk_python)
     run = runtime(AGENTS / "sdk_prewarm_fails.py", sink, SDK, sdk_python)
     async with launched(run, ProcessKind.JOB, manifest.functions) as child:

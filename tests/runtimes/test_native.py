@@ -87,7 +87,7 @@ async def test_a_job_from_load_to_exit(sink: Sink) -> None:
     assert sink.logged("leaving")[0][2]["call"] == "one"
 
 
-async def test_a_job_that_is_told_to_end(sink: Sink) -> None:
+async def test_a_job_that_is_asked_to_end(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_waits.py", sink)) as child:
         child.send(start_job())
         await until(child, EntryStarted)
@@ -100,7 +100,7 @@ async def test_a_job_that_is_told_to_end(sink: Sink) -> None:
     assert "callback broke" in sink.logged("a shutdown callback failed")[0][1]
 
 
-async def test_an_idle_process_that_is_told_to_end(sink: Sink) -> None:
+async def test_an_idle_process_that_is_asked_to_end(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_waits.py", sink)) as child:
         child.send(Shutdown("enough"))
         assert await rest(child) == [ShutdownAck(), ShuttingDown()]
@@ -183,7 +183,7 @@ async def test_modules_named_like_the_standard_librarys(sink: Sink, tmp_path: Pa
         assert {Path(file).stem for file in manifest.files} > {"agent", "json", "queue", "part"}
 
 
-async def test_printed_text_comes_whole(sink: Sink) -> None:
+async def test_printed_text_arrives_completely(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_prints.py", sink, LANG="C", LC_ALL="C")) as child:
         child.send(start_job())
         await rest(child)
@@ -208,7 +208,7 @@ async def test_breakpoint_without_a_debugger_is_a_line(sink: Sink) -> None:
     assert "native_breakpoint.py:5" in sink.logged("breakpoint()")[0][1]
 
 
-async def test_a_debugger_is_told_of_when_it_comes_and_goes(sink: Sink) -> None:
+async def test_attaching_and_detaching_a_debugger_is_reported(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_traced.py", sink)) as child:
         child.send(start_job())
         assert await until(child, Debugging) == Debugging(True)
@@ -278,7 +278,7 @@ async def test_wait_and_kill_can_be_called_again(sink: Sink) -> None:
         assert [each.signal for each in (*first, await ended(child))] == [signal.SIGKILL] * 3
 
 
-async def test_a_python_that_is_not_there_leaves_nothing_open(sink: Sink) -> None:
+async def test_a_missing_python_leaves_nothing_open(sink: Sink) -> None:
     run = runtime(AGENTS / "native_waits.py", sink, python=Path("/nowhere/python"))
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     with pytest.raises(OSError, match="nowhere"):
@@ -325,7 +325,7 @@ async def test_a_prewarm_that_raises(sink: Sink) -> None:
         assert (await ended(child)).exit_code == 1
 
 
-async def test_a_prewarm_that_hangs_can_be_looked_into_and_killed(sink: Sink) -> None:
+async def test_a_hanging_prewarm_shows_its_stacks_and_can_be_killed(sink: Sink) -> None:
     async with launched(runtime(AGENTS / "native_prewarm_hangs.py", sink)) as child:
         assert await child.receive() == Loading()
         child.send(DumpStacks())
@@ -451,7 +451,7 @@ def test_no_child_outlives_a_killed_host(name: str, what: str, within_s: float) 
         time.sleep(0.05)
 
 
-async def test_what_is_saved_after_its_generation_does_not_mix_into_a_job(sink: Sink, tmp_path: Path) -> None:
+async def test_later_saves_do_not_mix_into_a_job(sink: Sink, tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(
         "import importlib\n"
@@ -494,9 +494,7 @@ async def test_what_is_saved_after_its_generation_does_not_mix_into_a_job(sink: 
     ]
 
 
-async def test_an_agent_file_that_became_a_link_leaves_its_generation_where_it_was(
-    sink: Sink, tmp_path: Path
-) -> None:
+async def test_an_agent_file_that_became_a_link_keeps_its_generation(sink: Sink, tmp_path: Path) -> None:
     agent, helper = tmp_path / "agent.py", tmp_path / "helper.py"
     agent.write_text("import helper\nasync def entry(ctx):\n    pass\n")
     helper.write_text("")
@@ -508,7 +506,7 @@ async def test_an_agent_file_that_became_a_link_leaves_its_generation_where_it_w
         assert isinstance(await until(child, Ready), Ready)
 
 
-async def test_an_agent_file_that_is_no_file_is_told(sink: Sink, tmp_path: Path) -> None:
+async def test_an_agent_file_that_is_not_a_regular_file_is_refused(sink: Sink, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "agent.py")
     async with launched(runtime(tmp_path / "agent.py", sink), ProcessKind.CONTROL) as child:
         failed = await loaded(child)

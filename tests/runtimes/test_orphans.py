@@ -142,7 +142,7 @@ def guard_of(pid: int, limit_s: float) -> int:
     raise AssertionError("no guard came")
 
 
-def test_a_stopped_host_is_no_dead_one() -> None:
+def test_a_stopped_host_is_not_dead() -> None:
     with host(StartMethod.SPAWN, 0.0, "is stopped") as running:
         assert running.stdout is not None
         pids = [int(word) for word in running.stdout.readline().split()]

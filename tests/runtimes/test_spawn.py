@@ -18,9 +18,7 @@ def none_left(pid: int, flags: int = 0) -> int:
 
 
 @pytest.mark.parametrize("pidfd_open", [system_pidfd_open(), None, none_left])
-async def test_its_end_is_seen_with_a_pidfd_without_and_with_no_descriptor_left(
-    pidfd_open: object, tmp_path: Path
-) -> None:
+async def test_its_end_is_noticed_with_and_without_a_pidfd(pidfd_open: object, tmp_path: Path) -> None:
     command = Command([sys.executable, "-c", "raise SystemExit(7)"], tmp_path, dict(os.environ))
     process = adopt(start(command), "p1", Sink(), pidfd_open)  # type: ignore[arg-type]
     assert await process.wait() == ChildExit(7)

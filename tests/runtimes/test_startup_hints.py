@@ -25,7 +25,7 @@ def path_of(cache: Path, agent: str) -> Path:
     return path
 
 
-def test_what_is_kept_is_recalled(tmp_path: Path) -> None:
+def test_saved_hints_are_loaded(tmp_path: Path) -> None:
     path = path_of(tmp_path, "/a/agent.py")
     assert load_hints(path) == StartupHints()
     save_hints(path, HINTS)
@@ -41,7 +41,7 @@ def test_a_relative_cache_folder_is_ignored() -> None:
     assert given.parent == Path("/home/ann/.cache/agent-tui")
 
 
-def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     assert hints_path({}, Path("/usr/bin/python"), Path("/a/agent.py")) is None
 
@@ -62,7 +62,7 @@ def test_projects_unseen_for_long_are_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[", "[]", '{"imports": 1}', "[" * 100_000, "\x00"])
-def test_what_cannot_be_read_is_no_hint(tmp_path: Path, content: str) -> None:
+def test_unreadable_hints_are_ignored(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     assert load_hints(path) == StartupHints()

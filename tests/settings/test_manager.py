@@ -102,19 +102,19 @@ async def test_an_edit_is_pushed_to_the_one_owner_of_its_option(name: str) -> No
     assert all(options == s.settings.options for _, options in s.pushed)
 
 
-async def test_owners_get_one_edit_in_the_order_of_the_effects() -> None:
+async def test_parts_get_an_edit_in_the_order_of_the_effects() -> None:
     s = Scene()
     await s.edit(**EDITS)
     assert s.effects == list(PUSHED)
 
 
-async def test_an_edit_says_what_it_leaves_without_effect() -> None:
+async def test_an_edit_names_values_without_effect() -> None:
     s = Scene()
     await s.edit(loadThreshold="0.5", workerToken="t")
     assert s.said == ["loadThreshold (edited) has no effect, because workerToken is set"]
 
 
-async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> None:
+async def test_options_that_need_a_restart_are_kept_and_not_pushed() -> None:
     s = Scene()
     assert await s.edit(production="true") == Edited({}, ("production",))
     assert (s.effects, s.events) == ([], [SettingsChanged(s.settings.current.view)])
@@ -122,7 +122,7 @@ async def test_what_only_another_start_takes_is_kept_and_pushed_to_nobody() -> N
 
 
 @pytest.mark.parametrize("at", PUSHED)
-async def test_an_edit_that_an_owner_refuses_is_taken_back_everywhere(at: Effect) -> None:
+async def test_an_edit_that_a_part_refuses_is_undone_everywhere(at: Effect) -> None:
     s = Scene()
     before = s.settings.current
     s.refusing = {at: "it cannot be"}
@@ -137,7 +137,7 @@ async def test_an_edit_that_an_owner_refuses_is_taken_back_everywhere(at: Effect
 
 
 @pytest.mark.parametrize("refusal", ["the server refused it", None])
-async def test_an_edit_that_the_server_does_not_accept_is_taken_back(refusal: str | None) -> None:
+async def test_an_edit_that_the_server_does_not_accept_is_undone(refusal: str | None) -> None:
     s = Scene()
     before = s.settings.current
     s.answer = asyncio.get_running_loop().create_future()
@@ -149,7 +149,7 @@ async def test_an_edit_that_the_server_does_not_accept_is_taken_back(refusal: st
     assert s.effects == [Effect.REGISTRATION, Effect.POOL] * 2
 
 
-async def test_an_edit_that_is_cancelled_is_taken_back() -> None:
+async def test_a_cancelled_edit_is_undone() -> None:
     s = Scene()
     before = s.settings.current
     s.pausing = {Effect.LISTENER: asyncio.Event()}
@@ -234,7 +234,7 @@ async def test_a_later_load_says_what_it_changed() -> None:
     ]
 
 
-async def test_a_load_says_what_has_no_effect() -> None:
+async def test_a_load_names_values_without_effect() -> None:
     s = Scene()
     await s.load(
         Environment({"LIVEKIT_WORKER_TOKEN": SourcedValue("t", "x")}, (), ()),
@@ -258,7 +258,7 @@ async def test_a_check_changes_nothing_and_an_edit_after_it_counts() -> None:
     assert s.settings.options.num_idle_processes == 7
 
 
-async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anything_is_pushed() -> None:
+async def test_an_edit_that_conflicts_with_the_new_file_is_refused_before_pushing() -> None:
     s = Scene()
     proposed = s.settings.check(MANIFEST, NOTHING)
     await s.edit(requestFunc="picky")
@@ -269,7 +269,7 @@ async def test_an_edit_that_does_not_go_with_the_new_file_is_refused_before_anyt
     assert s.pushed == []
 
 
-async def test_a_load_that_an_owner_refuses_leaves_the_old_settings_and_the_edits_of_meanwhile() -> None:
+async def test_a_load_that_a_part_refuses_keeps_the_old_settings_and_newer_edits() -> None:
     s = Scene()
     await s.load(numIdleProcesses="3")
     before, s.pushed = s.settings.current, []
@@ -289,7 +289,7 @@ async def test_a_load_that_an_owner_refuses_leaves_the_old_settings_and_the_edit
     assert s.pushed[-1][1].port == before.options.port
 
 
-async def test_what_is_wrong_with_the_files_is_reported() -> None:
+async def test_problems_of_the_files_are_reported() -> None:
     s = Scene(Environment({}, (), (".env:1 is not NAME=value; the line is ignored",)))
     assert await s.settings.read() is s.environment
     assert s.said == list(s.environment.problems)

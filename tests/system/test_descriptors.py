@@ -38,7 +38,7 @@ def test_a_low_hard_limit_keeps_a_small_reserve() -> None:
     assert limits.now == (56, 64)
 
 
-def test_children_get_the_limit_that_we_were_started_with() -> None:
+def test_children_get_the_original_limit() -> None:
     limits = Limits(1024, 20_000)
     limits.descriptors.give_back(7)
     assert limits.others == {}
@@ -47,7 +47,7 @@ def test_children_get_the_limit_that_we_were_started_with() -> None:
     assert limits.others == {8: (1024, 20_000)}
 
 
-def test_the_reserve_is_there_for_as_long_as_somebody_uses_it() -> None:
+def test_the_reserve_lasts_while_it_is_used() -> None:
     limits = Limits(1024, 20_000)
     limits.descriptors.raise_limit()
     with limits.descriptors.reserve():
@@ -58,7 +58,7 @@ def test_the_reserve_is_there_for_as_long_as_somebody_uses_it() -> None:
     assert limits.now[0] == 20_000 - RESERVE
 
 
-def test_a_limit_lowered_from_outside_stays_and_hurts_nothing() -> None:
+def test_a_limit_lowered_from_outside_stays() -> None:
     limits = Limits(1024, 20_000)
     limits.descriptors.raise_limit()
     limits.now = 20, 30

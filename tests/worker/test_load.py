@@ -113,7 +113,7 @@ async def test_num_cpus_overrides_the_counters_own_number() -> None:
     assert await load() == 0.5
 
 
-async def test_a_torn_reading_is_passed_over() -> None:
+async def test_a_torn_reading_is_ignored() -> None:
     clock, counter = HandClock(), HandCounter(cpus=1.0)
     load = CpuLoad(counter, clock, environ={})
     clock.now, counter.used = 1.0, 0.5

@@ -127,7 +127,7 @@ async def test_refused_credentials_end_it_after_one_request(status: int, body: s
     assert requests == 1
 
 
-async def test_a_wrong_path_is_tried_again_and_explained() -> None:
+async def test_a_wrong_path_is_retried_and_explained() -> None:
     async with scripted(behave, process_request=refuses(404, "404 page not found")) as (_, url):
         told = Recorder()
         with pytest.raises(ServerError, match=r"after 3 attempts: .* no worker endpoint at this path"):
@@ -189,7 +189,7 @@ async def test_a_server_that_stops_answering_is_noticed_and_left() -> None:
         assert "not answered" in told.all(Disconnected)[0].reason
 
 
-async def test_a_server_that_registers_and_hangs_up_is_given_up() -> None:
+async def test_retries_end_for_a_server_that_registers_and_disconnects() -> None:
     async def handler(connection: ServerConnection) -> None:
         await take_registration(connection)
         connection.transport.abort()
@@ -238,7 +238,7 @@ async def test_closing_says_1000_after_what_was_to_be_sent() -> None:
     assert kinds[-1] == "simulate_job"
 
 
-async def test_closing_does_not_wait_for_a_server_that_is_gone() -> None:
+async def test_closing_does_not_wait_for_a_dead_server() -> None:
     async def handler(connection: ServerConnection) -> None:
         await take_registration(connection)
         connection.transport.pause_reading()
@@ -284,7 +284,9 @@ async def bare(answer: bytes | None) -> AsyncIterator[str]:
         ("ws", None, "did not answer in time"),
     ],
 )
-async def test_what_is_no_livekit_server_is_explained(scheme: str, answer: bytes | None, said: str) -> None:
+async def test_a_server_that_is_not_livekit_is_explained(
+    scheme: str, answer: bytes | None, said: str
+) -> None:
     async with bare(answer) as address:
         worker = quick_worker(f"{scheme}://{address}", Recorder(), max_retry=0)
         with pytest.raises(ServerError, match=said):

@@ -67,7 +67,7 @@ def pong(stamp: int) -> agent.ServerMessage:
     return agent.ServerMessage(pong=agent.WorkerPong(last_timestamp=stamp, timestamp=1))
 
 
-def test_registration_says_who_we_are() -> None:
+def test_registration_identifies_the_worker() -> None:
     machine = fresh(Registration("bot", JobType.PUBLISHER, deployment="blue", version="9"))
     machine.register(0.0)
     (message,) = sent(machine)
@@ -80,7 +80,7 @@ def test_registration_says_who_we_are() -> None:
 
 
 @pytest.mark.parametrize("deployment", ["a_b", "a b", "x" * 65, "é" * 33, "a\x7f", "tab\t"])
-def test_a_deployment_that_the_server_would_hang_up_on_is_named(deployment: str) -> None:
+def test_an_invalid_deployment_is_named(deployment: str) -> None:
     with pytest.raises(UserError, match="deployment"):
         Registration(deployment=deployment)
 
@@ -154,7 +154,7 @@ def test_trap_08_status_and_load_go_together() -> None:
 
 
 @pytest.mark.parametrize("load", [math.nan, math.inf, -math.inf])
-def test_a_load_that_is_no_number_is_not_sent(load: float) -> None:
+def test_a_load_that_is_not_a_number_is_not_sent(load: float) -> None:
     with pytest.raises(ValueError, match="load"):
         ready().update_status(WorkerStatus.AVAILABLE, load, 0)
 
@@ -213,7 +213,7 @@ def test_trap_18_permissions_go_out_as_set() -> None:
     assert list(may.can_publish_sources) == [2]
 
 
-def test_trap_20_only_binary_goes_out_and_a_text_message_is_survived() -> None:
+def test_trap_20_only_binary_is_sent_and_a_text_message_is_ignored() -> None:
     machine = ready()
     (event,) = feed(machine, '{"register": {}}')
     assert isinstance(event, Undecodable)
@@ -289,7 +289,7 @@ def test_a_job_update_carries_status_and_error() -> None:
         (registered("AW_9").SerializeToString(), "without an open registration"),
     ],
 )
-def test_a_frame_that_cannot_be_used_is_reported_and_survived(frame: bytes, said: str) -> None:
+def test_an_unusable_frame_is_reported_and_ignored(frame: bytes, said: str) -> None:
     machine = ready()
     (event,) = feed(machine, frame)
     assert isinstance(event, Undecodable)
@@ -335,7 +335,7 @@ def answer_by(machine: WorkerProtocol, *, made: float | None, now: float, job_id
     return round(event.answer_by, 3)
 
 
-def test_offers_that_lay_unread_while_this_side_stood_still_are_known() -> None:
+def test_offers_left_unread_while_this_side_stalled_are_known() -> None:
     machine = ready()
     stamped_pong(machine, 1.0)
     stamped_pong(machine, 2.0)
@@ -348,21 +348,21 @@ def test_offers_that_lay_unread_while_this_side_stood_still_are_known() -> None:
     assert machine.open_offers == {"AJ_2", "AJ_3", "AJ_4"}
 
 
-def test_a_pong_that_lay_unread_does_not_make_offers_look_new() -> None:
+def test_an_unread_pong_does_not_make_offers_look_new() -> None:
     machine = ready()
     stamped_pong(machine, 1.0)
     stamped_pong(machine, 2.0, read_at=27.0)
     assert answer_by(machine, made=4.0, now=27.0) == 6.5
 
 
-def test_while_nothing_stands_still_no_clock_is_trusted() -> None:
+def test_without_a_stall_clocks_are_not_used() -> None:
     machine = ready()
     stamped_pong(machine, 1.0)
     assert answer_by(machine, made=-300.0, now=2.0) == 4.5
     assert answer_by(machine, made=300.0, now=2.0, job_id="AJ_2") == 4.5
 
 
-def test_silence_while_this_side_stood_still_is_forgiven_but_offers_stay_old() -> None:
+def test_silence_during_a_local_stall_does_not_count_but_offers_stay_old() -> None:
     machine = ready()
     stamped_pong(machine, 1.0)
     machine.ping(2.0)
@@ -411,7 +411,7 @@ def test_a_server_that_falls_silent_is_suspect_within_5_and_dead_within_15_secon
 
 
 @given(st.floats(0, 1e6))
-def test_every_deadline_that_passes_means_something(start: float) -> None:
+def test_every_deadline_has_an_effect(start: float) -> None:
     machine = fresh()
     machine.register(start)
     machine.receive(registered().SerializeToString(), start, wall=start)
@@ -441,7 +441,7 @@ def test_answers_that_stay_late_do_not_recover_the_link() -> None:
 
 
 @pytest.mark.parametrize("stamp", [0, -1, 1])
-def test_an_answer_to_no_ping_of_ours_proves_nothing(stamp: int) -> None:
+def test_an_answer_to_an_unknown_ping_proves_nothing(stamp: int) -> None:
     machine = ready()
     play(machine, until=9.0)
     assert feed(machine, pong(stamp), now=9.0) == []
@@ -459,7 +459,7 @@ def test_a_registration_without_an_answer_ends_the_connection() -> None:
     assert "registration" in event.reason
 
 
-def test_a_dead_connection_says_and_hears_nothing_more() -> None:
+def test_a_dead_connection_sends_and_handles_nothing() -> None:
     machine = ready()
     play(machine, until=120.0)
     assert machine.next_deadline() is None

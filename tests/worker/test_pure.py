@@ -78,7 +78,7 @@ def test_a_worker_token_joins_the_query() -> None:
         "wss://.",
     ],
 )
-def test_a_url_that_cannot_work_is_named(url: str) -> None:
+def test_an_unusable_url_is_named(url: str) -> None:
     with pytest.raises(UserError) as raised:
         worker_url(url)
     assert repr(shown_url(url)) in str(raised.value)
@@ -276,7 +276,7 @@ def test_what_is_reported(measured: float, changes: dict[str, Any], wanted: load
         (math.nan, 0.4, True),
     ],
 )
-def test_a_measure_that_is_no_load_is_mended_and_named(value: float, wanted: float, is_problem: bool) -> None:
+def test_an_invalid_load_is_corrected_and_reported(value: float, wanted: float, is_problem: bool) -> None:
     judged = load.judge(load.Measured(0.4), value)
     assert judged.load == wanted
     assert (judged.problem is not None) is is_problem
@@ -285,7 +285,7 @@ def test_a_measure_that_is_no_load_is_mended_and_named(value: float, wanted: flo
 @pytest.mark.parametrize(
     ("skew", "said"), [(412.3, "412 s ahead of"), (-95.0, "95 s behind"), (3.0, ""), (None, "")]
 )
-def test_a_refusal_tells_how_wrong_the_clock_is(skew: float | None, said: str) -> None:
+def test_a_refusal_reports_the_clock_skew(skew: float | None, said: str) -> None:
     line = explain_refusal(401, "token is expired (exp)", "ws://h", "devkey", skew)
     assert said in line
     assert ("this machine's clock is" in line) == bool(said)
@@ -304,6 +304,6 @@ def test_the_clock_of_a_server_is_read_from_its_answer() -> None:
         OSError("Multiple exceptions: [Errno 24] Too many open files, [Errno 111] Connect call failed"),
     ],
 )
-def test_a_want_of_descriptors_is_not_put_down_to_the_server(error: OSError) -> None:
+def test_running_out_of_descriptors_is_not_blamed_on_the_server(error: OSError) -> None:
     assert lacks_descriptors(error)
     assert explain_unreachable(error, "ws://h:1/agent").endswith("out of file descriptors (see ulimit -n)")

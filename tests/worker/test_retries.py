@@ -45,7 +45,7 @@ def test_without_retries_the_first_failure_raises() -> None:
     run_virtual(scenario)
 
 
-def test_a_want_of_descriptors_is_waited_out_and_counts_as_no_attempt() -> None:
+def test_running_out_of_descriptors_does_not_count_as_an_attempt() -> None:
     none_left = ConnectFailedError("out of file descriptors", is_local=True)
 
     async def scenario() -> None:
@@ -71,7 +71,7 @@ def test_pauses_differ_from_worker_to_worker() -> None:
     run_virtual(scenario)
 
 
-def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
+def test_a_server_that_registers_and_disconnects_does_not_loop_forever() -> None:
     async def scenario() -> None:
         server, told = MemoryServer(), Recorder()
         worker = make_worker(server, told, max_retry=3)
@@ -85,7 +85,7 @@ def test_a_server_that_registers_and_hangs_up_does_not_loop_for_ever() -> None:
     run_virtual(scenario)
 
 
-def test_a_registration_that_lasted_forgives_the_failures_before_it() -> None:
+def test_a_lasting_registration_resets_the_failures() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, DOWN, {}), max_retry=3) as scene:
             await scene.told.until(Registered)
@@ -99,7 +99,7 @@ def test_a_registration_that_lasted_forgives_the_failures_before_it() -> None:
     run_virtual(scenario)
 
 
-def test_a_registration_that_is_never_answered_is_given_up() -> None:
+def test_a_registration_that_is_never_answered_times_out() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"registers": False}, {})) as scene:
             reason = (await scene.told.until(Disconnected)).reason
@@ -112,7 +112,7 @@ def test_a_registration_that_is_never_answered_is_given_up() -> None:
     run_virtual(scenario)
 
 
-def test_a_connection_that_never_opens_is_given_up() -> None:
+def test_a_connection_that_never_opens_times_out() -> None:
     async def black_hole(_url: str, _headers: object) -> object:
         await asyncio.sleep(3600)
         raise AssertionError
@@ -137,7 +137,7 @@ def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
     run_virtual(scenario)
 
 
-def test_another_refusal_is_tried_again() -> None:
+def test_other_refusals_are_retried() -> None:
     async def scenario() -> None:
         async with Scene(
             MemoryServer(UpgradeRefusedError(404, ""), UpgradeRefusedError(503, ""), {})

@@ -52,7 +52,7 @@ def test_it_registers_reports_and_closes() -> None:
     run_virtual(scenario)
 
 
-def test_trap_02_a_lost_connection_says_what_was_sent_last() -> None:
+def test_trap_02_a_lost_connection_names_the_last_message() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.worker.update_job("AJ_1", JobProgress.SUCCESS)
@@ -64,7 +64,7 @@ def test_trap_02_a_lost_connection_says_what_was_sent_last() -> None:
     run_virtual(scenario)
 
 
-def test_trap_03_nothing_stands_between_an_offer_and_its_answer() -> None:
+def test_trap_03_an_offer_is_answered_without_delay() -> None:
     async def hangs() -> float:
         await asyncio.sleep(3600)
         return 0.0
@@ -82,7 +82,7 @@ def test_trap_03_nothing_stands_between_an_offer_and_its_answer() -> None:
     run_virtual(scenario)
 
 
-def test_trap_04_an_assignment_that_never_comes_holds_nothing_up() -> None:
+def test_trap_04_an_assignment_that_never_comes_delays_nothing() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
@@ -178,7 +178,7 @@ def test_trap_16_a_reconnect_is_a_new_worker_without_the_old_offers() -> None:
     run_virtual(scenario)
 
 
-def test_an_offer_made_anew_after_a_reconnect_can_be_answered() -> None:
+def test_an_offer_repeated_after_a_reconnect_can_be_answered() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))
@@ -236,7 +236,7 @@ def test_a_suspect_link_recovers() -> None:
     run_virtual(scenario)
 
 
-def test_our_own_standstill_is_not_held_against_the_server() -> None:
+def test_a_local_stall_is_not_blamed_on_the_server() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.pongs = False
@@ -284,7 +284,7 @@ def test_closing_takes_no_time(when: str) -> None:
     run_virtual(scenario)
 
 
-def test_closing_sends_what_was_still_to_be_sent() -> None:
+def test_closing_sends_pending_messages() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"send_takes_s": 0.01})) as scene:
             for number in range(5):
@@ -298,7 +298,7 @@ def test_closing_sends_what_was_still_to_be_sent() -> None:
     run_virtual(scenario)
 
 
-def test_closing_does_not_wait_for_a_link_that_takes_nothing_more() -> None:
+def test_closing_does_not_wait_for_a_blocked_connection() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer({"send_takes_s": 3600.0})) as scene:
             scene.worker.set_draining(True)
@@ -389,7 +389,7 @@ def test_production_reports_full_at_the_threshold() -> None:
     run_virtual(scenario)
 
 
-def test_a_load_function_that_fails_or_hangs_keeps_the_last_load_and_is_told_once() -> None:
+def test_a_failing_load_function_keeps_the_last_load_and_is_reported_once() -> None:
     steps = iter(["0.4", "raise", "raise", "hang", "0.5", "nan", "stop", "0.6"])
 
     async def measure() -> float:
@@ -444,7 +444,7 @@ def test_a_load_function_that_ignores_its_cancellation_is_not_called_again() -> 
     run_virtual(scenario)
 
 
-def test_each_attempt_has_a_token_of_its_own() -> None:
+def test_each_attempt_has_a_new_token() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer(DOWN, {})) as scene:
             await scene.told.until(Registered)
@@ -463,12 +463,12 @@ def test_each_attempt_has_a_token_of_its_own() -> None:
         ServerAddress("ws://h", "k", ""),
     ],
 )
-def test_a_server_that_cannot_work_is_named_at_once(server: ServerAddress) -> None:
+def test_an_unusable_server_is_named_at_once(server: ServerAddress) -> None:
     with pytest.raises(UserError):
         make_worker(MemoryServer(), Recorder(), server=server, clock=None)
 
 
-def test_one_that_retires_takes_no_more_offers_and_ends_with_its_last_job() -> None:
+def test_a_retiring_worker_takes_no_offers_and_ends_with_its_last_job() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             link = scene.server.link
@@ -497,7 +497,7 @@ def test_one_that_retires_takes_no_more_offers_and_ends_with_its_last_job() -> N
 
 
 @pytest.mark.parametrize("how", ["idle", "rejects", "ignores", "is lost"])
-def test_one_that_retires_without_jobs_ends_once_no_offer_is_open(how: str) -> None:
+def test_a_retiring_worker_without_jobs_ends_once_no_offer_is_open(how: str) -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             if how != "idle":
@@ -519,7 +519,7 @@ def test_one_that_retires_without_jobs_ends_once_no_offer_is_open(how: str) -> N
     run_virtual(scenario)
 
 
-def test_jobs_of_a_lost_connection_keep_one_that_retires() -> None:
+def test_jobs_of_a_lost_connection_keep_a_retiring_worker() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.push(offer("AJ_1"))

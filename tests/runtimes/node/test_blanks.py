@@ -104,7 +104,7 @@ async def test_a_blank_that_was_not_needed_goes_back(tmp_path: Path) -> None:
         blanks.give_back(first)
 
 
-async def test_the_farthest_one_is_given_and_the_stock_is_filled_again(tmp_path: Path) -> None:
+async def test_the_most_advanced_blank_is_claimed_and_the_stock_refilled(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         await ready(blanks.stock[1])
         second = blanks.stock[1]
@@ -117,7 +117,7 @@ async def test_the_farthest_one_is_given_and_the_stock_is_filled_again(tmp_path:
         assert second is first or second in blanks.stock
 
 
-async def test_the_stock_is_filled_again_also_while_one_blank_after_the_other_is_taken(
+async def test_the_stock_is_refilled_despite_a_series_of_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REFILL_AFTER_S", 0.2)
@@ -139,7 +139,7 @@ async def test_no_more_start_at_once_than_there_are_cores(tmp_path: Path) -> Non
         await poll(lambda: len(blanks.stock) == STOCK)
 
 
-async def test_nodes_own_environment_decides_whether_one_fits(tmp_path: Path) -> None:
+async def test_variables_of_node_decide_whether_a_blank_fits(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         before = blanks.stock
         taken = blanks.claim({**clean_environ(), "MY_KEY": "x"}, JOB, "p1")
@@ -151,7 +151,7 @@ async def test_nodes_own_environment_decides_whether_one_fits(tmp_path: Path) ->
         blanks.give_back(other)
 
 
-async def test_what_packages_read_at_their_import_decides_too(tmp_path: Path) -> None:
+async def test_preloaded_packages_need_an_equal_environment(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         blanks.learn(["file:///debug.js"])
         blanks.discard("they import no package")
@@ -199,7 +199,7 @@ async def test_without_the_sdk_a_load_says_what_to_do(tmp_path: Path) -> None:
             blanks.claim(clean_environ(), CONTROL, "c1")
 
 
-async def test_one_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
+async def test_a_blank_that_dies_is_replaced_and_reported(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, events):
         first = blanks.stock[0]
         await ready(first)
@@ -209,7 +209,7 @@ async def test_one_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
         assert first not in blanks.stock
 
 
-async def test_one_that_dies_while_it_imports_makes_the_next_ones_import_only_the_sdk(tmp_path: Path) -> None:
+async def test_after_a_death_while_importing_blanks_import_only_the_sdk(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, events):
         blanks.learn(["file:///ends_the_process.js"])
         Stock.code = "raise SystemExit(0)"
@@ -219,7 +219,7 @@ async def test_one_that_dies_while_it_imports_makes_the_next_ones_import_only_th
         await poll(lambda: why in [each.reason for each in events if isinstance(each, ProcessChanged)])
 
 
-async def test_one_that_never_imports_the_sdk_does_not_come_back(tmp_path: Path) -> None:
+async def test_a_blank_that_never_imports_the_sdk_is_ended(tmp_path: Path) -> None:
     Stock.code = HANGS
     async with stock(tmp_path) as (blanks, events):
         early = blanks.claim(clean_environ(), CONTROL, "c1")
@@ -234,7 +234,7 @@ async def test_one_that_never_imports_the_sdk_does_not_come_back(tmp_path: Path)
         assert not alive(hung.pid)
 
 
-async def test_one_that_died_while_it_was_claimed_does_not_come_back(tmp_path: Path) -> None:
+async def test_a_blank_that_died_while_claimed_is_not_restocked(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         await ready(*blanks.stock)
         claimed = blanks.claim(clean_environ(), CONTROL, "c1")

@@ -225,7 +225,7 @@ async def test_runners_that_plugins_register(tmp_path: Path) -> None:
         assert (await ended(child)).exit_code == 0
 
 
-async def test_the_sdks_own_runner_is_there_and_waits_to_be_asked(tmp_path: Path) -> None:
+async def test_the_sdks_own_runner_is_registered_lazily(tmp_path: Path) -> None:
     plain = """
         import { defineAgent } from '@livekit/agents';
         export default defineAgent({ entry: async () => {} });

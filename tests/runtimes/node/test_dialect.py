@@ -73,7 +73,7 @@ def test_older_sdks_end_without_saying_why() -> None:
     assert crashed.decode(said("exiting", {"reason": "no"})) == [ch.Exiting("job crashed")]
 
 
-def test_shutting_down_is_told_once() -> None:
+def test_shutting_down_is_reported_once() -> None:
     speaks = dialect()
     assert speaks.decode(said("shuttingDown")) == [ch.ShuttingDown()]
     assert speaks.decode(said("done")) == []

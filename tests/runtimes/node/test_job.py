@@ -52,7 +52,7 @@ async def test_a_job_from_prewarm_to_exit(tmp_path: Path) -> None:
         assert host.sink.printed()[-1] == "called back"
 
 
-async def test_a_crash_is_told_with_its_error_although_the_process_exits_with_0(tmp_path: Path) -> None:
+async def test_a_crash_is_reported_although_the_process_exits_with_0(tmp_path: Path) -> None:
     agent = """
         import { defineAgent } from '@livekit/agents';
         export default defineAgent({
@@ -72,7 +72,7 @@ async def test_a_crash_is_told_with_its_error_although_the_process_exits_with_0(
         assert (await ended(child)).exit_code == 0
 
 
-async def test_an_error_that_nobody_catches_is_told(tmp_path: Path) -> None:
+async def test_an_uncaught_error_is_reported(tmp_path: Path) -> None:
     agent = """
         import { defineAgent } from '@livekit/agents';
         export default defineAgent({

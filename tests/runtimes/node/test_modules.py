@@ -53,7 +53,7 @@ async def test_imports_that_run_late_still_get_the_old_code(tmp_path: Path) -> N
         assert host.sink.printed() == [f"1 1 1 new ERR_MODULE_NOT_FOUND {host.file.as_uri()}"]
 
 
-async def test_a_module_that_was_deleted_or_replaced_meanwhile_is_still_there(tmp_path: Path) -> None:
+async def test_a_deleted_or_replaced_module_is_still_served(tmp_path: Path) -> None:
     files = {"agent.mjs": LAZY, "first.mjs": "export const first = 1;\n"}
     files |= {"second.mjs": "export const second = 1;\n", "data.json": '{"third": 1}', "note.txt": "n"}
     async with host_of(tmp_path, "agent.mjs", files) as host:
