@@ -40,7 +40,7 @@ MESSAGES = (
     "starting fresh interpreters, retrying forks in",
     "✗ crashed",
     "✗ not ready",
-    "✗ time-out",
+    "✗ timeout",
     "✗ hung",
     "✗ OOM kill",
     "✗ limit",
