@@ -33,7 +33,7 @@ from agent_tui.tuning.load_run import TestLoadRun
 from agent_tui.tuning.results import rows
 from agent_tui.tuning.sweep import Sweep, SweepError, SweepTimings
 
-LEAVING = "agent-tui is ending"
+LEAVING = "agent-tui is stopping"
 
 PUBLISH_S = 0.25
 """How often the progress of a test load, or of a run of a sweep, is published."""

@@ -34,7 +34,7 @@ class Watcher:
                     for stamped in batch:
                         self.on_event(stamped)
                 self._news.set()
-            self.trouble = "agent-tui is ending"
+            self.trouble = "agent-tui is stopping"
         except LaggedError as lag:
             self.trouble = f"events arrived faster than they could be read: {lag}"
         finally:
