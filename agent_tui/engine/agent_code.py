@@ -284,7 +284,8 @@ class AgentCode:
             self._clock,
             self._emit,
             cores=available_cores(),
-            ahead=config.start_method is not StartMethod.SPAWN,
+            method=config.start_method or StartMethod.BLANK,
+            keeps_stock=config.watch,
             first=config.head_start.claim() if config.head_start else None,
             first_environ=environment.plain,
         )

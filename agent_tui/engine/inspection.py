@@ -9,7 +9,7 @@ from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import UserError
-from agent_tui.model.events import Event
+from agent_tui.model.events import Event, StartMethod
 from agent_tui.runtimes.interpreter import Interpreter
 from agent_tui.runtimes.node.blanks import Blanks
 from agent_tui.runtimes.node.find import NodeInterpreter
@@ -39,7 +39,15 @@ async def manifest_of(
     if isinstance(interpreter, NodeInterpreter):
         first = head_start.claim() if head_start else None
         blanks = Blanks(
-            interpreter, file, cwd, intake, clock, _nothing, ahead=False, first=first, first_environ=environ
+            interpreter,
+            file,
+            cwd,
+            intake,
+            clock,
+            _nothing,
+            method=StartMethod.SPAWN,
+            first=first,
+            first_environ=environ,
         )
         run = NodeRuntime(blanks, file, environ, intake, clock, settings=settings)
     else:

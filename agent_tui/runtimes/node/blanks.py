@@ -144,14 +144,18 @@ class Blanks:
         emit: Callable[[Event], None],
         *,
         cores: int = 2,
-        ahead: bool = True,
+        method: StartMethod = StartMethod.BLANK,
+        keeps_stock: bool = True,
         first: Started | None = None,
         first_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`first` is a blank that was started before, in `first_environ`. Without `ahead`, none is started
-        before it is needed.
+        """`first` is a blank that was started before, in `first_environ`.
+
+        Without `keeps_stock` (no save will come), or with method `spawn`, a blank is started only when one is
+        claimed.
         """
-        self.method = StartMethod.BLANK if ahead else StartMethod.SPAWN
+        self.method = method
+        self._keeps_stock = keeps_stock and method is StartMethod.BLANK
         self._node = node
         self._file = file.resolve()
         self._cwd = cwd
@@ -271,7 +275,7 @@ class Blanks:
 
     @property
     def _target(self) -> int:
-        if self.method is not StartMethod.BLANK:
+        if not self._keeps_stock:
             return 0
         often = self._loads[0] - self._loads[1] < OFTEN_S
         recently = self._clock.monotonic() - self._loads[0] < 2 * OFTEN_S

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import InterpreterChosen
 from agent_tui.runtimes.interpreter import Interpreter, Miss, answer_of, named
@@ -51,7 +53,7 @@ class NodeInterpreter(Interpreter):
 
     def chosen(self) -> InterpreterChosen:
         build = "ESM" if self.is_esm else "CommonJS"
-        return replace(
+        return structs.replace(
             Interpreter.chosen(self),
             language="Node",
             package=f"{PACKAGE} {self.sdk_version} in {self.package} ({build})",

@@ -10,7 +10,7 @@ from typing import Any
 
 from agent_tui.model.child import Child, Failed, Manifest, ProcessKind
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.events import Event
+from agent_tui.model.events import Event, StartMethod
 from agent_tui.runtimes.node.blanks import Blanks
 from agent_tui.runtimes.node.child import NodeChild
 from agent_tui.runtimes.node.find import find_node
@@ -95,7 +95,7 @@ async def host_of(
     events: list[Event] = []
     async with nothing_left() as children:
         sink = Sink()
-        blanks = Blanks(node, file, folder, sink, SystemClock(), events.append, ahead=False)
+        blanks = Blanks(node, file, folder, sink, SystemClock(), events.append, method=StartMethod.SPAWN)
         try:
             yield Host(file, sink, blanks, children, events)
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent_tui.model import child as ch
-from agent_tui.model.events import Event, ProcessChanged, ProcessState
+from agent_tui.model.events import Event, ProcessChanged, ProcessState, StartMethod
 from agent_tui.runtimes.node import blanks as module
 from agent_tui.runtimes.node.blanks import IMPORT_LIMIT_S, STOCK, Blank, Blanks
 from agent_tui.runtimes.node.find import NodeInterpreter, with_packages
@@ -56,14 +56,25 @@ def light_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def stock(folder: Path, *, cores: int = 4) -> AsyncIterator[tuple[Stock, list[Event]]]:
+async def stock(
+    folder: Path, *, cores: int = 4, keeps_stock: bool = True
+) -> AsyncIterator[tuple[Stock, list[Event]]]:
     """A filled stock, surely ended."""
     write(folder, {"agent.mjs": "", "package.json": "{}", SDK: '{"version": "1.9.0"}'})
     node = with_packages(NodeInterpreter(Path("/usr/bin/node"), "20.0.0", "", ()), folder / "agent.mjs")
     events: list[Event] = []
     clock = FakeClock()
     async with nothing_left():
-        blanks = Stock(node, folder / "agent.mjs", folder, Sink(), clock, events.append, cores=cores)
+        blanks = Stock(
+            node,
+            folder / "agent.mjs",
+            folder,
+            Sink(),
+            clock,
+            events.append,
+            cores=cores,
+            keeps_stock=keeps_stock,
+        )
         blanks.clock = clock
         try:
             blanks._environ = clean_environ()
@@ -102,6 +113,15 @@ async def test_a_blank_that_was_not_needed_goes_back(tmp_path: Path) -> None:
         ]
         assert blanks.claim(clean_environ(), CONTROL, "c2") is first
         blanks.give_back(first)
+
+
+async def test_without_saves_to_come_no_stock_is_kept(tmp_path: Path) -> None:
+    async with stock(tmp_path, keeps_stock=False) as (blanks, _):
+        assert blanks.method is StartMethod.BLANK
+        blank = blanks.claim(clean_environ(), JOB, "p1")
+        await asyncio.sleep(0.1)  # past REFILL_AFTER_S
+        assert blanks.stock == ()
+        blanks.give_back(blank)
 
 
 async def test_the_most_advanced_blank_is_claimed_and_the_stock_refilled(tmp_path: Path) -> None:
