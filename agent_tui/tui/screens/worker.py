@@ -64,7 +64,8 @@ def _registration(state: AppState) -> list[Fact]:
         facts.append(("server", f"{shown_url(server.url)}, {server.kind.value}{remote}{media}"))
     facts.append(("version", worker.server))
     if worker.region or worker.node_id:
-        facts.append(("region", ", node ".join(each or "–" for each in (worker.region, worker.node_id))))
+        node = f"node {worker.node_id}" if worker.node_id else ""
+        facts.append(("region", ", ".join(filter(None, (worker.region, node)))))
     facts.append(("reconnects", _reconnects(worker)))
     return [(name, value) for name, value in facts if value]
 

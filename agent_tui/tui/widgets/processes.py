@@ -58,6 +58,8 @@ GROWS = ("state", "room", "job", "why")
 Row = dict[str, Span]
 """Cells by column key."""
 
+EMPTY = "each process appears here when it starts"
+
 
 def columns_of(state: AppState) -> tuple[Column, ...]:
     """Return the columns for the language of the agent's file."""
@@ -326,6 +328,7 @@ class Processes(DataTable[Text]):
         self._add_and_remove(rows)
         self._arrange(tuple(rows))
         self._update(rows)
+        self.border_subtitle = "" if rows else EMPTY
 
     def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
         self.clear(columns=True)
