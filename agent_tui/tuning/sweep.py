@@ -135,8 +135,9 @@ class Sweep:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.timings.quiet_s):
                 await self._stopping.wait()
-        why = watcher.trouble or unsettled(watcher.state, count)
-        if why and not self._stop:
+        if watcher.trouble and not self._stop:
+            raise SweepError(watcher.trouble)
+        if (why := unsettled(watcher.state, count)) and not self._stop:
             raise SweepError(f"the pool did not become idle with numIdleProcesses {count}: {why}")
         if watcher.state.generation.current != self._generation and self.result.runs:
             raise SweepError(RELOADED)

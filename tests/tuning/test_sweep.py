@@ -272,7 +272,7 @@ async def test_the_sweep_ends_with_the_engine() -> None:
 
     result = await run(sweep(engine, 0, 1, on_progress=end_after_the_first))
     assert result.measured == (0,)
-    assert "ending" in result.ended
+    assert result.ended == "agent-tui is stopping"
 
 
 def test_the_pool_over_time_and_how_long_it_takes_to_refill() -> None:
