@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and the file stays the one it was."""
+"""Writing files completely or not at all, without changing what the file is."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def test_mode_and_symbolic_link_stay(file: Path) -> None:
     assert link.is_symlink()
     assert file.read_text() == "new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    assert file.stat().st_ino != before.st_ino  # readers of the old one keep it
+    assert file.stat().st_ino != before.st_ino  # readers of the old file keep it
 
 
 def test_a_hard_link_stays(file: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_replaced_is_overwritten(
     def refuse(*_: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    # As for a file that is a mount point, a folder of another user, and a read-only file system.
+    # Like a file that is a mount point, a folder of another user, and a read-only file system.
     monkeypatch.setattr(Path, "replace", refuse)
     inode = file.stat().st_ino
     replace_file(file, write("new"))
@@ -151,7 +151,7 @@ def test_without_home_the_user_database_says_where_it_is(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert home_folder(environ).is_absolute()
-    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # as a container's user that has no entry
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # a container's user without an entry
     with pytest.raises(OSError, match="no home folder"):
         home_folder(environ)
 

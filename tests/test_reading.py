@@ -1,4 +1,4 @@
-"""Reading what comes from outside: with a limit, and never for ever."""
+"""Reading what comes from outside: with a limit, and never forever."""
 
 import os
 import socket
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.timeout(10)
 
 @contextmanager
 def served(path: Path, *contents: bytes, kind: str = "fifo") -> Iterator[None]:
-    """Each content for one reader, as a secret manager does it."""
+    """Serve each content to one reader, as a secret manager does."""
     if kind == "fifo":
         os.mkfifo(path)
 
         def serve() -> None:
             for content in contents:
                 path.write_bytes(content)
-                time.sleep(0.05)  # else the next one may come to the same reader
+                time.sleep(0.05)  # otherwise the next one may go to the same reader
     else:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
@@ -65,7 +65,7 @@ def test_a_silent_pipe_keeps_its_last_content(tmp_path: Path) -> None:
     writer = os.open(tmp_path / "x", os.O_RDWR)
     os.write(writer, b"half of a sec")
     with pytest.raises(OSError, match="it sent nothing"):
-        pipes.read(tmp_path / "x")  # once per load, also what failed
+        pipes.read(tmp_path / "x")  # once per load, failures included
     pipes.renew()
     with pytest.raises(OSError, match=r"was not written to its end within 0\.05 s"):
         pipes.read(tmp_path / "x")
@@ -171,7 +171,7 @@ def test_normalized_paths_mean_the_same_file(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "agent.py").symlink_to("project/agent.py")
     monkeypatch.chdir(tmp_path / "project")
     assert normalized("./../project/./agent.py") == tmp_path / "project/agent.py"
-    assert normalized("../agent.py") == tmp_path / "agent.py"  # a link stays one
+    assert normalized("../agent.py") == tmp_path / "agent.py"  # a link stays a link
     assert (
         normalized("link/../agent.py") == tmp_path / "project/link/../agent.py"
     )  # it means elsewhere/agent.py

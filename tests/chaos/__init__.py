@@ -1,4 +1,4 @@
-"""Faults at random under steady dispatches, and what must hold all the same."""
+"""Random faults under steady dispatches, and what must hold anyway."""
 
 import pytest
 

@@ -15,22 +15,22 @@ class Source:
 
     suffix: str
     agent_text: str
-    """With @VERSION and @FLAGS, the folder that says how it is to behave."""
+    """With @VERSION and @FLAGS, the folder whose files control its behavior."""
     part_text: str
     broken: Mapping[str, str]
-    """What does not load, in place of the agent's file."""
+    """Text that does not load, in place of the agent's file."""
     odd: Mapping[str, Callable[[bytes], bytes]]
-    """What may load or not."""
+    """Text that may or may not load."""
     limit_mb: int
-    """More than a job's memory, and less than what `hog` takes."""
+    """More than a job's memory, and less than what `hog` uses."""
     most_open: int
-    """Jobs at a time; a busy machine would fall behind for good."""
+    """Most concurrent jobs; with more, a busy machine would never catch up."""
     every_s: float
-    """Between two dispatches."""
+    """Seconds between two dispatches."""
     probe_s: float
-    """For a job to start before another one is dispatched to see which code serves."""
+    """Seconds for a job to start before another one is dispatched, to see which code serves."""
     others: int
-    """Processes beside the idle ones at rest, at most."""
+    """Most processes at rest besides the idle ones."""
 
     @property
     def agent(self) -> str:
@@ -42,14 +42,14 @@ class Source:
 
     @property
     def late(self) -> str:
-        """A module that the agent imports in its jobs if there is one."""
+        """A module that the agent imports in its jobs if it exists."""
         return f"late{self.suffix}"
 
     def part(self, version: int) -> str:
         return self.part_text.replace("@VERSION", str(version))
 
     def prepare(self, folder: Path) -> tuple[str, ...]:
-        """Make a folder for the project; return the flags that it needs."""
+        """Create a folder for the project; return the flags that it needs."""
         if self is not JAVASCRIPT:
             return ()
         project(folder)

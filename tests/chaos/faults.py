@@ -20,11 +20,11 @@ KINDS = (
 SEED = int(os.environ.get("AGENT_TUI_CHAOS_SEED", "20261124"))
 FAULTS = int(os.environ.get("AGENT_TUI_CHAOS_FAULTS", str(len(KINDS))))
 ONLY = os.environ.get("AGENT_TUI_CHAOS_ONLY", "").split()
-"""Names of kinds, to look at one of them."""
+"""Names of kinds, to run only these."""
 
 
 def chosen(rng: random.Random) -> Iterator[Kind]:
-    """Each kind once, as far as the count allows, then by weight: the same ones for the same seed."""
+    """Yield each kind once, as far as the count allows, then by weight: the same ones for the same seed."""
     kinds = [kind for kind in KINDS if not ONLY or kind.name in ONLY]
     yield from rng.sample(kinds, min(FAULTS, len(kinds)))
     yield from rng.choices(kinds, [kind.weight for kind in kinds], k=max(FAULTS - len(kinds), 0))

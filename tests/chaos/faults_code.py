@@ -1,4 +1,4 @@
-"""Saves of every sort: what does not load, what cannot be analyzed, and what is easily overlooked."""
+"""Saves of every sort: files that do not load, that cannot be scanned, and that are easily missed."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from tests.chaos.kinds import Kind, saved_again
 from tests.chaos.rig import Chaos
 
 OLD_NS = 10**18
-"""A time of saving that is long past: files that old are not read again while time and size stay."""
+"""A modification time long ago: files that old are not read again while time and size stay."""
 
 
 async def save(under: Chaos) -> None:
@@ -24,7 +24,7 @@ async def broken_save(under: Chaos, source: str) -> None:
 
 
 async def odd_save(under: Chaos, change: Callable[[bytes], bytes]) -> None:
-    """May load or not: then the old code serves."""
+    """Save something that may not load: then the old code serves."""
     path = under.folder / under.rng.choice((SOURCE.agent, SOURCE.parts[0]))
     under.save()
     path.write_bytes(change(path.read_bytes()))
@@ -33,7 +33,7 @@ async def odd_save(under: Chaos, change: Callable[[bytes], bytes]) -> None:
 
 
 async def save_with_the_same_stamp(under: Chaos) -> None:
-    """Size and time of saving stay; only the content says that it is another version."""
+    """Save with the same size and time; only the content shows that it is another version."""
     for _ in range(2):
         under.save()
         for name in (*SOURCE.parts, SOURCE.agent):
@@ -42,7 +42,7 @@ async def save_with_the_same_stamp(under: Chaos) -> None:
 
 
 async def late_module(under: Chaos) -> None:
-    """A module that was missing at load appears while a job of that load runs; the job never sees it."""
+    """Create a module, missing at load, while a job of that load runs; the job never sees it."""
     (under.folder / SOURCE.late).unlink(missing_ok=True)
     await under.saved()
     room = await under.dispatch("late")

@@ -1,4 +1,4 @@
-"""Files that are no regular files, where one is expected, and that vanish again."""
+"""Special files where regular ones are expected, which disappear again."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from tests.chaos.kinds import Kind
 from tests.chaos.rig import Chaos
 
 FIFO: dict[str, Callable[[Path], None]] = {"fifo": os.mkfifo}
-"""Secret managers mount `.env` so."""
+"""Secret managers mount `.env` like this."""
 
 OTHERS: dict[str, Callable[[Path], None]] = {
     "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
@@ -25,7 +25,7 @@ SETTINGS = {"env": ".env", "env_example": ".env.example", "config": "agent-tui.t
 
 
 def put(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a special file in place of whatever has the name."""
+    """Replace whatever has the name with a special file."""
     remove(path)
     make(path)
 
@@ -44,7 +44,7 @@ async def special_module(under: Chaos, name: str, makers: dict[str, Callable[[Pa
 
 
 async def special_settings(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
-    """Nothing can be read from it: saves are loaded all the same."""
+    """Nothing can be read from it: saves are still loaded."""
     put(under.folder / name, makers[under.rng.choice(list(makers))])
     await under.saved()
 

@@ -1,4 +1,4 @@
-"""What the machine does to agent-tui's own process: no descriptor, no space, no time."""
+"""What the machine does to agent-tui's process: no descriptors, no disk space, no time."""
 
 import asyncio
 from functools import partial
@@ -25,7 +25,7 @@ async def few_descriptors(under: Chaos, spare: int) -> None:
 
 
 async def full_disk(under: Chaos) -> None:
-    """No file takes another byte: an editor truncates the agent, and options cannot be saved."""
+    """The disk is full: an editor truncates the agent, and options cannot be saved."""
     process = psutil.Process(under.pid)
     usual = process.rlimit(psutil.RLIMIT_FSIZE)
     process.rlimit(psutil.RLIMIT_FSIZE, (0, usual[1]))
@@ -37,7 +37,7 @@ async def full_disk(under: Chaos) -> None:
 
 
 async def suspend(under: Chaos) -> None:
-    """The process stands still while offers come; those that the server has given up are not accepted."""
+    """Stop the process while offers come; it must not accept offers that the server has dropped."""
     process = psutil.Process(under.pid)
     process.suspend()
     stale = [await under.dispatch("stale") for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Server and connections: gone, silent, cut, and more of them than there are descriptors."""
+"""Server and connections: down, silent, cut, or more of them than descriptors."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ async def half_open(port: int, count: int) -> AsyncIterator[None]:
 
 
 async def flood_health(under: Chaos) -> None:
-    """Jobs are served while nobody else can connect."""
+    """Jobs are served while no one else can connect."""
     async with half_open(health_port(under), DESCRIPTORS + 100):
         await asyncio.sleep(0.5)
         await under.serves()

@@ -1,4 +1,4 @@
-"""What happens to the processes that agent-tui started: signals from outside, and the agent's own code."""
+"""What happens to agent-tui's child processes: signals from outside, and the agent's own code."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ async def dispatch(under: Chaos, what: str) -> None:
 
 
 async def fail(under: Chaos, what: str) -> None:
-    """A job whose own end is a failure, and stays one."""
+    """A job that fails by itself is reported as failed."""
     under.must_end[await under.dispatch(what)] = "failed"
 
 
@@ -35,9 +35,9 @@ async def kill_guard(under: Chaos) -> None:
 
 
 async def kill_control_while_asked(under: Chaos) -> None:
-    """Its successor is asked; only one that takes too long to start leaves no time for an answer.
+    """Kill the control process with a question; its successor is asked, unless it takes too long to start.
 
-    One that ends because another generation takes over has no successor.
+    A process that ends because another generation takes over has no successor.
     """
     await under.serves()
     generations = len(under.events["generation_ready"])
@@ -53,7 +53,7 @@ async def kill_control_while_asked(under: Chaos) -> None:
 
 
 async def kill_starting(under: Chaos) -> None:
-    """Whatever starts is killed, for longer than three attempts take."""
+    """Kill whatever starts, for longer than three attempts take."""
     (under.flags / "slow").touch()
     for _ in range(20):
         for pid in under.pids("job", "starting", "idle"):
@@ -62,7 +62,7 @@ async def kill_starting(under: Chaos) -> None:
 
 
 async def kill_bases(under: Chaos) -> None:
-    """Each base that comes up, more often than a crash would explain."""
+    """Kill each base that starts, more often than a crash would explain."""
     for _ in range(4):
         pids = under.pids("base", "starting")
         for pid in pids:
@@ -73,7 +73,7 @@ async def kill_bases(under: Chaos) -> None:
 
 
 async def kill_template(under: Chaos) -> None:
-    """Code that loads slowly is loaded once, and forked; there is no template while forking pauses."""
+    """Code that loads slowly is loaded once and forked; there is no template while forking pauses."""
     (under.flags / "slow_load").touch()
     await under.saved()
     for _ in range(3):
@@ -96,14 +96,14 @@ async def prewarm_fails(under: Chaos) -> None:
 
 
 async def healthy_prewarm(under: Chaos) -> None:
-    """Nobody saves: agent-tui finds out by trying again."""
+    """Without a save, agent-tui recovers by retrying."""
     for flag in ("slow", "fails"):
         (under.flags / flag).unlink(missing_ok=True)
     await under.warm()
 
 
 async def hold_the_gil(under: Chaos) -> None:
-    """The job does not answer its server's termination, nor any signal that Python handles."""
+    """The job answers neither its server's termination nor any signal that Python handles."""
     await under.serves()
     room = await under.dispatch("gil")
     assert await under.reaches(room, "start"), f"{room} did not start"
@@ -112,7 +112,7 @@ async def hold_the_gil(under: Chaos) -> None:
 
 
 async def terminate_what_ends(under: Chaos) -> None:
-    """The server terminates jobs that have just ended by themselves: that stays how they ended."""
+    """The server terminates jobs that have just ended by themselves: their end stays the same."""
     await under.serves()
     for room in [await under.dispatch("race") for _ in range(3)]:
         assert await under.reaches(room, "end"), f"{room} did not end"

@@ -1,4 +1,4 @@
-"""What holds once everything has come to rest, whatever was done."""
+"""What holds once everything is at rest, whatever was done."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from tests.chaos.rig import IDLE, Chaos
 
 
 async def at_rest(under: Chaos) -> None:
-    """Wait until all jobs have ended, and as many processes as are wanted are idle on the newest code."""
+    """Wait until all jobs have ended and the wanted number of processes is idle on the newest code."""
     await under.saved()
     under.edit(numIdleProcesses=IDLE)
     await under.until(lambda: not under.open and not under.pids("job", "job"), "the ends of all jobs")
@@ -43,7 +43,7 @@ def summary(under: Chaos) -> str:
 
 
 def every_offer_has_an_answer(under: Chaos) -> None:
-    """Or the reason why there is none."""
+    """Every offer has an answer, or the reason why there is none."""
     explained = under.answers.keys() | {event["job_id"] for event in under.events["job_lost"]}
     assert [room for room, job in under.offers.items() if job not in explained] == []
 
@@ -56,7 +56,7 @@ def every_accepted_job_has_one_end(under: Chaos) -> None:
 
 
 def ends_are_those_that_jobs_reported(under: Chaos) -> None:
-    """Unless a fault ended the process: it may have come after the last line that the job printed."""
+    """The reported ends are those of the jobs, unless a fault ended the process after the job's last line."""
     wrong = []
     for event in under.events["job_ended"]:
         room, status = event["room"], event["status"]
@@ -78,7 +78,7 @@ def no_internal_errors(under: Chaos) -> None:
 
 
 def what_is_reported_is_what_runs(under: Chaos) -> None:
-    """The processes that the events leave alive are those that the kernel knows."""
+    """The processes that the events leave running are those that the kernel knows."""
     reported = {event["pid"] for event in under.processes.values() if event["state"] != "ended"}
     children = {child.pid: str(child) for child in psutil.Process(under.pid).children(recursive=True)}
     running = children.keys()

@@ -1,4 +1,4 @@
-"""A kind of fault is a row of a table: its name, its weight, what it does, and what takes it back."""
+"""A kind of fault is a row of a table: its name, its weight, what it does, and what undoes it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ async def nothing(under: Chaos) -> None:
 
 
 async def warm_again(under: Chaos) -> None:
-    """Wait until as many processes as are wanted are idle, without a save."""
+    """Wait until the wanted number of processes is idle, without a save."""
     await under.warm()
 
 
@@ -24,8 +24,9 @@ async def saved_again(under: Chaos) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of fault. `act` does it and checks what has to hold meanwhile; `heal` takes it back and waits
-    until it is gone."""
+    """One kind of fault. `act` does it and checks what must hold in the meantime; `heal` undoes it and waits
+    until it is gone.
+    """
 
     name: str
     weight: int

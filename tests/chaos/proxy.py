@@ -1,4 +1,4 @@
-"""A way to the server that can be cut, or go silent while it stays open."""
+"""A connection to the server that can be cut, or go silent while it stays open."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ class Proxy:
         self._open.set()
 
     def cut(self) -> None:
-        """Every connection is gone at once, without a word."""
+        """Drop every connection at once, without a message."""
         for writer in tuple(self._writers):
             writer.transport.abort()
 
     async def hang(self, seconds: float) -> None:
-        """Nothing comes through, and nobody is told."""
+        """Let nothing through, without a message."""
         self._open.clear()
         await asyncio.sleep(seconds)
         self._open.set()
@@ -50,7 +50,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(port: int) -> AsyncIterator[Proxy]:
-    """One that listens."""
+    """Yield a proxy that listens."""
     made = Proxy(port)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""A server, an agent and a driven run under dispatches that never stop: what faults act on."""
+"""A server, an agent, and a running agent-tui under constant dispatches, which faults act on."""
 
 import asyncio
 import contextlib
@@ -29,10 +29,10 @@ from tests.cli.test_servers import KEY, SECRET, free_port
 
 IDLE = 2
 DESCRIPTORS = 1024
-"""The limit of agent-tui and of the server: what most systems give."""
+"""The descriptor limit of agent-tui and the server: the default of most systems."""
 
 RECOVERY_S = 60.0
-"""Within which everything is as it was, whatever was done; retries are at most this far apart."""
+"""Within this time everything is as before, whatever was done; retries are at most this far apart."""
 
 FIRST_VERSION = 1_000_000
 """All versions have as many digits, so that a save can keep a file's size."""
@@ -52,22 +52,22 @@ class Chaos:
     errors: Path
     """What the servers wrote to stderr."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    """Dispatching is the last one."""
+    """Its tasks; dispatching is the last one."""
     done: Counter[str] = field(default_factory=Counter)
     version: int = FIRST_VERSION
-    """Of the code that was saved last."""
+    """The version of the code saved last."""
     served: int = FIRST_VERSION
-    """Of the newest code that ran a job."""
+    """The version of the newest code that ran a job."""
     dispatched: list[str] = field(default_factory=list)
-    """Rooms that the server took."""
+    """Rooms that the server accepted."""
     events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    """By name, in order."""
+    """Events by name, in order."""
     processes: dict[str, Event] = field(default_factory=dict)
     """The last event of each process, by its id."""
     said: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    """The versions that a job printed, by room and `start` or `end`."""
+    """Versions that a job printed, by room and `start` or `end`."""
     harmed: set[int] = field(default_factory=set)
-    """Pids that a fault sent a signal to."""
+    """Pids to which a fault sent a signal."""
     offers: dict[str, str] = field(default_factory=dict)
     """The job's id by room."""
     answers: dict[str, Event] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Chaos:
     open: set[str] = field(default_factory=set)
     """Jobs that were accepted and have not ended."""
     must_end: dict[str, str] = field(default_factory=dict)
-    """Rooms whose jobs have to end with this status."""
+    """Rooms whose jobs must end with this status."""
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -119,7 +119,7 @@ class Chaos:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def check_alive(self) -> None:
-        """Raises AssertionError when agent-tui or its server has ended or has printed an error."""
+        """Raise AssertionError if agent-tui or its server has ended or printed an error."""
         assert self.run.process.returncode is None, f"agent-tui has ended: {self.run.stderr}"
         assert self.run.stderr == ""
         assert self.server.returncode is None, "the server has ended"
@@ -141,7 +141,7 @@ class Chaos:
         return ServerAddress(f"ws://127.0.0.1:{self.port}", KEY, SECRET)
 
     async def dispatch(self, what: str) -> str:
-        """Make a room, which gives a job, and return its name; the server may be away."""
+        """Create a room, which starts a job, and return its name; the server may be down."""
         room = f"{what}-{next(self.numbers)}"
         with contextlib.suppress(Exception):
             async with server_api(self.address, room, 2) as client:
@@ -150,14 +150,14 @@ class Chaos:
         return room
 
     async def keep_dispatching(self) -> None:
-        """Keep jobs coming, as many as this machine can run."""
+        """Keep as many jobs running as this machine can."""
         while True:
             if len(self.open) < SOURCE.most_open:
                 await self.dispatch("short")
             await asyncio.sleep(SOURCE.every_s)
 
     async def end_dispatch(self, room: str) -> None:
-        """Have the server terminate the room's job."""
+        """Let the server terminate the room's job."""
         async with server_api(self.address, room, 5) as client:
             for each in await client.agent_dispatch.list_dispatch(room):
                 await client.agent_dispatch.delete_dispatch(each.id, room)
@@ -175,10 +175,10 @@ class Chaos:
         return self.answers.get(self.offers.get(room, ""), {})
 
     async def serves(self, first: int | None = None) -> None:
-        """Wait until a new job runs on the current version. Raises AssertionError past the bound.
+        """Wait until a new job runs on the current version. Raise AssertionError after the time limit.
 
-        `first` is the oldest version that will do: by default the last one that is known to have served,
-        since a save may be overtaken by one that does not load.
+        `first` is the oldest acceptable version: by default the last one known to have served, since a save
+        may be overtaken by one that does not load.
         """
         first = self.served if first is None else first
         rooms: list[str] = []
@@ -227,7 +227,7 @@ class Chaos:
             self.send(number, self.rng.choice(pids))
 
     async def warm(self) -> None:
-        """Wait until as many processes are idle as are wanted. Raises AssertionError past the bound."""
+        """Wait until the wanted number of processes is idle. Raise AssertionError after the time limit."""
         await self.until(lambda: len(self.pids("job", "idle")) == IDLE, f"{IDLE} idle processes")
 
     async def healthy(self) -> None:
@@ -332,7 +332,7 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
             try:
                 yield under
             except BaseException:
-                run.process.kill()  # it may hang for the same reason
+                run.process.kill()  # it may be hanging for the same reason
                 await run.process.wait()
                 (tmp / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in run.events))
                 for pid in marked(run.mark):

@@ -30,7 +30,7 @@ if SOURCE is JAVASCRIPT:
 
 PAUSE_S = 0.1
 MOST_MB = 200
-"""Of agent-tui's own process, at any time."""
+"""MB of agent-tui's process, at any time."""
 
 
 async def test_invariants_hold(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def ends_at_a_signal(under: Chaos) -> None:
 
 
 async def test_nothing_survives_a_killed_host(tmp_path: Path) -> None:
-    """Jobs that hold the GIL, spin, ignore signals or are stopped, and what waits beside them."""
+    """Jobs that hold the GIL, spin, ignore signals, or are stopped, and the processes beside them."""
     async with chaos(tmp_path, SEED) as under:
         rooms = [await under.dispatch(what) for what in ("gil", "spin", "stubborn", "stop")]
         await under.until(lambda: all((room, "start") in under.said for room in rooms), "all jobs start")

@@ -112,10 +112,10 @@ def test_the_count_of_dropped_records_is_written_before_the_backlog(
     pair.start()
     for number in range(3_000):
         pair.channel.offer("log", text=f"{number} {'x' * 1000}")
-    pair.channel.flush(0.0)  # the host reads nothing: time is up
+    pair.channel.flush(0.0)  # the host reads nothing: the time is up
     texts = [str(each["value"]["text"]) for each in pair.everything()]
     told = next(number for number, text in enumerate(texts) if "dropped" in text)
-    assert len(texts) - told > 90  # the backlog comes after it
+    assert len(texts) - told > 90  # the backlog follows it
 
 
 def test_flush_waits_for_the_host(pair: Pair) -> None:

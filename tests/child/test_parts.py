@@ -21,7 +21,7 @@ from agent_tui.runtimes.kinds import KINDS
 
 CHILD = Path(main.__file__).parent
 PROGRAMS = {"main", "guard", "orphans"}
-"""Started by themselves."""
+"""Scripts that are started directly."""
 
 
 def test_everything_is_loaded_before_the_agents_file_is() -> None:
@@ -245,7 +245,7 @@ def untraced() -> Iterator[None]:
 
 
 def seen_from_another_thread() -> bool:
-    """As the reading thread asks: about the main one."""
+    """Return what the reading thread sees: it asks about the main thread."""
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(debugging.attached()))
     thread.start()

@@ -1,4 +1,6 @@
-"""Our own tiny worker: a websocket, a token, and the messages of the protocol. Knows no server's classes."""
+"""A minimal worker: a websocket, a token, and the messages of the protocol. Independent of any server's
+classes.
+"""
 
 import asyncio
 import datetime
@@ -25,14 +27,16 @@ from livekit.protocol.agent import (
 from websockets.asyncio.client import ClientConnection, connect
 
 SOON: Final = 8.0
-"""Seconds for something that must come; the real server's bookkeeping can take 5 (worker-protocol §11.3)."""
+"""Seconds in which something that must come comes; the real server's bookkeeping can take 5 (worker-protocol
+§11.3).
+"""
 QUIET: Final = 0.7
 """Seconds in which something that must not come would have come; an offer takes at most 0.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under test: where it is, how to get in, and how long it waits (seconds)."""
+    """A server under test: its address, its credentials, and its time limits (seconds)."""
 
     kind: str
     url: str
@@ -42,15 +46,16 @@ class Server:
     answer_s: float
     ping_s: float
     older: bool = False
-    """A real server from before the version that worker-protocol.md describes: it words refusals otherwise,
-    takes tokens without an expiry and messages of any size."""
+    """A real server older than the version that worker-protocol.md describes: it words refusals differently,
+    and accepts tokens without an expiry and messages of any size.
+    """
 
     @property
     def http_url(self) -> str:
         return "http" + self.url.removeprefix("ws")
 
     def token(self, *, secret: str | None = None, **claims: Any) -> str:
-        """A token of a worker; `claims` replace the ordinary ones, None takes one out."""
+        """Return a worker's token; `claims` replace the ordinary ones, None removes one."""
         now = datetime.datetime.now(datetime.UTC).timestamp()
         all_claims = {"iss": self.api_key, "exp": now + 60, "video": {"agent": True}, **claims}
         return jwt.encode(
@@ -69,7 +74,7 @@ _numbers = itertools.count()
 
 
 def unique(prefix: str) -> str:
-    """A name that no other test uses, so that tests can share one server."""
+    """Return a name that no other test uses, so that tests can share one server."""
     return f"{prefix}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
 
 
@@ -88,13 +93,13 @@ class Worker:
         await self.connection.send(as_json or message.SerializeToString())
 
     async def receive(self, kind: str, timeout: float = SOON) -> Any:
-        """The next message, which must be of this kind."""
+        """Return the next message, which must be of this kind."""
         message = await self.receive_any(timeout)
         assert message.WhichOneof("message") == kind, message
         return getattr(message, kind)
 
     async def receive_any(self, timeout: float = SOON) -> Any:
-        """The next message, a ServerMessage."""
+        """Return the next ServerMessage."""
         async with asyncio.timeout(timeout):
             frame = self.last_frame = await self.connection.recv()
         message = ServerMessage()
@@ -105,7 +110,7 @@ class Worker:
         return message
 
     async def silent(self, seconds: float = QUIET) -> bool:
-        """Whether nothing comes, and the connection stays, for so long."""
+        """Return whether nothing comes, and the connection stays, for that long."""
         try:
             async with asyncio.timeout(seconds):
                 self.last_frame = await self.connection.recv()
@@ -114,19 +119,19 @@ class Worker:
         return False
 
     async def closed(self, timeout: float = SOON) -> int:
-        """Waits for the connection's end; gives the close code, 1006 for none."""
+        """Wait for the end of the connection; return the close code, 1006 without one."""
         async with asyncio.timeout(timeout):
             await self.connection.wait_closed()
         assert self.connection.close_code is not None
         return self.connection.close_code
 
     async def ping(self, timestamp: int = 1) -> Any:
-        """Ping and pong; what was sent before has then been read by the server."""
+        """Send a ping and wait for the pong: the server has then read what was sent before."""
         await self.send(ping=WorkerPing(timestamp=timestamp))
         return await self.receive("pong")
 
     async def register(self, **request: Any) -> Any:
-        """Registers; a ping after it makes sure that the worker is in the pool."""
+        """Register; a ping afterwards makes sure that the worker is in the pool."""
         await self.send(register=RegisterWorkerRequest(version="conformance", **request))
         reply = await self.receive("register")
         self.worker_id = reply.worker_id
@@ -138,7 +143,7 @@ class Worker:
         await self.ping()
 
     async def offered(self, timeout: float = SOON) -> Any:
-        """The job of the next message, which must be an offer."""
+        """Return the job of the next message, which must be an offer."""
         offer = await self.receive("availability", timeout)
         return offer.job
 
@@ -148,7 +153,7 @@ class Worker:
         await self.send(availability=AvailabilityResponse(job_id=job.id, available=available, **answer))
 
     async def take(self, **answer: Any) -> Any:
-        """Accepts the next offer; gives the assignment."""
+        """Accept the next offer; return the assignment."""
         job = await self.offered()
         await self.answer(job, **answer)
         return await self.receive("assignment")
@@ -165,7 +170,7 @@ class Worker:
 async def connected(
     server: Server, *, text: bool = False, token: str | None = None, **options: Any
 ) -> AsyncIterator[Worker]:
-    """A connected worker that has not registered."""
+    """Yield a connected worker that has not registered."""
     headers = {"Authorization": f"Bearer {token or server.token()}"}
     options.setdefault("ping_interval", None)
     async with connect(
@@ -176,7 +181,7 @@ async def connected(
 
 @asynccontextmanager
 async def worker(server: Server, name: str, *, text: bool = False, **request: Any) -> AsyncIterator[Worker]:
-    """A worker registered under a name ("" for the implicit dispatches)."""
+    """Yield a worker registered under a name ("" for implicit dispatches)."""
     async with connected(server, text=text) as client:
         await client.register(agent_name=name, **request)
         yield client

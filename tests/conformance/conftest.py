@@ -1,4 +1,4 @@
-"""The servers that the suite runs against: ours always, a real one where there is one."""
+"""The servers that the suite runs against: always the embedded one, and a real one if there is one."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def _real(url: str, key: str, secret: str) -> Server:
 
 @pytest.fixture
 def current(server: Server) -> Server:
-    """The server, for what older ones do otherwise."""
+    """Return the server; skip on older ones, which behave differently."""
     if server.older:
         pytest.skip("this livekit-server is older than the version that the protocol reference describes")
     return server
@@ -57,7 +57,7 @@ def current(server: Server) -> Server:
 
 @pytest.fixture(scope="session")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server of the environment, or one that is started for the session and ended after it."""
+    """Yield the server of the environment, or one started for the session."""
     if given := _given():
         yield given
         return
@@ -103,7 +103,7 @@ SERVERS = [EMBEDDED, pytest.param(REAL, marks=pytest.mark.real)] if HAS_REAL els
 
 @pytest.fixture(params=SERVERS)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    """A server under test. Ours waits shorter than the real one where the suite must wait it out."""
+    """Yield a server under test. The embedded one has shorter limits where the suite must wait for them."""
     if request.param == REAL:
         yield request.getfixturevalue("real_server")
         return

@@ -1,6 +1,6 @@
 """Where the embedded server differs on purpose; docs/local-server.md gives the reasons.
 
-Each row says what each server does; a test that touches one reads its expectation here.
+Each row states what each server does; a test that touches one reads its expectation here.
 """
 
 from typing import Any, Final

@@ -258,7 +258,7 @@ async def test_closing_is_answered_in_kind(server: Server) -> None:
 
 
 async def test_websocket_pings(server: Server) -> None:
-    """The server pings with nothing in it, and does not mind that nobody answers."""
+    """The server's pings are empty, and it does not mind missing answers."""
     headers = {"Authorization": f"Bearer {server.token()}"}
     register = WorkerMessage(register=RegisterWorkerRequest(agent_name=unique("agent")))
     async with (

@@ -54,7 +54,7 @@ async def _create(client: api.LiveKitAPI, name: str, room: str, **request: Any) 
 
 
 async def _jobs(client: api.LiveKitAPI, dispatch_id: str, room: str) -> Any:
-    """The dispatch's jobs, once there are some."""
+    """Return the dispatch's jobs, once there are some."""
     async with asyncio.timeout(SOON):
         while True:
             found = await client.agent_dispatch.get_dispatch(dispatch_id, room)
@@ -82,7 +82,7 @@ async def test_implicit_dispatch(server: Server, agents: list[Any]) -> None:
 
 
 async def test_explicit_dispatch_in_the_room(server: Server) -> None:
-    """No implicit one beside it, and an entry with a bad deployment is passed over."""
+    """No implicit dispatch beside it, and an entry with a bad deployment is ignored."""
     room, name = unique("room"), unique("agent")
     async with server.api() as client, worker(server, "") as unnamed, worker(server, name) as named:
         entries = [
@@ -166,7 +166,7 @@ async def test_deleting_a_dispatch_terminates_its_jobs(server: Server) -> None:
 
 @pytest.mark.parametrize("status", [JobStatus.JS_SUCCESS, JobStatus.JS_FAILED])
 async def test_a_job_that_ended_is_not_terminated(server: Server, status: int) -> None:
-    """The worker's own update is not seen in the dispatch."""
+    """The worker's own update does not appear in the dispatch."""
     room, name = unique("room"), unique("agent")
     async with server.api() as client, worker(server, name) as named:
         dispatch = await _create(client, name, room)
@@ -191,7 +191,7 @@ async def test_a_job_update_that_is_not_final_ends_nothing(server: Server) -> No
 
 
 async def test_a_dead_worker_s_job_stays(server: Server) -> None:
-    """It is not offered again, and deleting its dispatch reaches nobody."""
+    """It is not offered again, and deleting its dispatch sends no message."""
     room, name = unique("room"), unique("agent")
     async with server.api() as client, worker(server, name) as other:
         await other.status(load=0.6999)

@@ -150,7 +150,7 @@ async def test_a_lost_connection_passes_the_job_on(server: Server) -> None:
 
 
 async def test_silence_is_the_end_of_a_job(server: Server) -> None:
-    """Nobody else is asked, and the late answer is ignored."""
+    """No other worker is asked, and the late answer is ignored."""
     name = unique("agent")
     async with worker(server, name) as first, worker(server, name) as second:
         await _dispatch(server, name)
@@ -168,7 +168,7 @@ async def test_silence_is_the_end_of_a_job(server: Server) -> None:
 
 
 async def test_the_budget_is_for_all_workers_together(server: Server) -> None:
-    """The first refuses late: the second has only the rest, and an answer after it is too late."""
+    """The first refuses late: the second only has the rest, and an answer after that is too late."""
     name = unique("agent")
     async with worker(server, name) as first, worker(server, name) as second:
         await _dispatch(server, name)
@@ -312,7 +312,7 @@ async def test_permissions(server: Server, permissions: Any, granted: set[str]) 
     ("participant", "job_type"), [(None, JobType.JT_ROOM), ("ann", JobType.JT_PUBLISHER)]
 )
 async def test_simulated_jobs(server: Server, participant: str | None, job_type: int) -> None:
-    """Offered to the worker that asks, even when it is full; the type that it names means nothing."""
+    """Offered to the worker that asks, even if it is full; the requested type is ignored."""
     name, room = unique("agent"), unique("room")
     async with worker(server, name) as client, worker(server, name) as other:
         await client.status(status=WorkerStatus.WS_FULL, load=1.0)

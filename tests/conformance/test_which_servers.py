@@ -1,4 +1,4 @@
-"""Says once, instead of at each test, against which servers the suite ran."""
+"""Reports once, instead of in each test, against which servers the suite ran."""
 
 import pytest
 

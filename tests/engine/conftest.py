@@ -1,4 +1,4 @@
-"""The HTTP endpoint's tests, too, leave nothing open."""
+"""Checks that the HTTP endpoint's tests leave nothing open."""
 
 from tests.worker.conftest import nothing_left
 

@@ -1,4 +1,4 @@
-"""What a loaded file's options do to port, server and registration, while edits come at any moment."""
+"""How a loaded file's options change port, server, and registration, with edits at any moment."""
 
 import asyncio
 import sys
@@ -36,12 +36,12 @@ NOTHING = Environment({}, (), ())
 
 
 class FakeServers(ServerManager):
-    """Every address has a server."""
+    """Finds a server for every address."""
 
     closed: tuple[str, ...] = ()
 
     async def while_finding(self) -> None:
-        """What happens while the server is being found."""
+        """Called while the server is being found."""
 
     async def _find(self, options: ServerOptions) -> Server:
         await self.while_finding()
@@ -55,7 +55,7 @@ class FakeServers(ServerManager):
 
 
 class Scene:
-    """The agent's code over a run that notes what it is asked for; also its registrar."""
+    """The agent's code over a run that records its calls, and its registrar."""
 
     def __init__(self, folder: Path, given: Mapping[str, str] = GIVEN) -> None:
         self.events: list[Any] = []
@@ -106,7 +106,7 @@ class Scene:
         return self.settings.options
 
     async def load(self, **code: str) -> None:
-        """Loads a file that sets these options."""
+        """Load a file that sets these options."""
         options = {name: ch.SetInCode(value, "agent.py:1") for name, value in code.items()}
         await self.settings.apply(self.settings.check(replace(MANIFEST, options=options), NOTHING))
 
@@ -201,7 +201,7 @@ async def test_an_invalid_registration_restores_port_and_server(tmp_path: Path) 
     assert s.options.drain_timeout == 3
     assert len(s.targets) == targets
     shown = [event for event in s.events if isinstance(event, ev.ServerChosen)][-1]
-    assert shown == s.servers.current.chosen  # it is the one that is used
+    assert shown == s.servers.current.chosen  # it is the one in use
     s.refuses = False
     await s.load()
     assert list(s.servers.closed) == ["ws://new.example", "ws://old.example"]
@@ -214,7 +214,7 @@ async def test_processes_get_the_environment_of_their_load_and_the_server_in_use
     runtime = scene.code.make_runtime(environment, Modules())
     assert runtime.environ["A"] == "1"
     assert runtime.environ["LIVEKIT_URL"] == "ws://old.example"
-    await scene.edit(wsURL="ws://new.example")  # which the load that follows connects to
+    await scene.edit(wsURL="ws://new.example")  # the load that follows connects to it
     assert scene.code.make_runtime(environment, Modules()).environ["LIVEKIT_URL"] == "ws://new.example"
 
 

@@ -1,4 +1,4 @@
-"""The stream: nothing is lost between snapshot and events, and nobody can hold anybody up."""
+"""The event stream: nothing is lost between snapshot and events, and no reader can block it."""
 
 import asyncio
 

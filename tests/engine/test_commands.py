@@ -1,4 +1,4 @@
-"""Each pushed option has its owner. That each command has its case, mypy checks (`match` over the union)."""
+"""Each pushed option has its owner. mypy checks that each command has its case (`match` over the union)."""
 
 from unittest.mock import Mock
 

@@ -1,4 +1,6 @@
-"""Test dispatches on an embedded server: which room is whose, and each outcome told once."""
+"""Test dispatches on an embedded server: which room belongs to which dispatch, and each outcome reported
+once.
+"""
 
 import asyncio
 import math
@@ -39,7 +41,7 @@ class Bench:
         self.server_type = "room"
         self.load = 0.0
 
-    # the registrar
+    # for the registrar
     @property
     def readiness(self) -> WorkerReadiness:
         return WorkerReadiness(frozenset({"AW_ours"}), self.problem, "bob", self.server_type, self.load)
@@ -47,7 +49,7 @@ class Bench:
     def simulate_job(self, *_: object) -> bool:
         return True
 
-    # what tests do
+    # for the tests
     async def make(self, name: str = "", room: str = "") -> TestDispatch:
         return await self.dispatches.make(Destination(self.address, name, ""), room, Dispatch())
 
@@ -56,7 +58,7 @@ class Bench:
         return await self.dispatches.make(to, room, Dispatch(by=DispatchBy.SIMULATE, length_s=length_s))
 
     def record(self, job: Job) -> JobRecord:
-        """Of an offer of that job, which finds its dispatch."""
+        """Return the record of an offer of that job, matched to its dispatch."""
         return JobRecord(job, cast("Any", None), 1.0, 1, math.inf, self.dispatches.claim(job))
 
     def ended(self, record: JobRecord, **how: Any) -> None:
@@ -119,7 +121,7 @@ async def test_simulated_jobs_in_one_room_are_each_their_own_dispatch() -> None:
             records.append(bench.record(of_room("demo", number)))
             assert records[-1].test == made
         bench.ended(records[0])
-        await bench.simulate("elsewhere")  # is lost last: the other watches are over then
+        await bench.simulate("elsewhere")  # lost last, when the other watches have ended
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 
@@ -156,7 +158,7 @@ async def test_offers_that_overtake_the_api_answer_match_their_dispatch(
     async with bench_of(offer_s=0.2) as bench:
         making = [asyncio.create_task(bench.make("bob", "demo")) for _ in range(2)]
         found = []
-        for number in range(2):  # one after the other: an offer is that of the one that is being made
+        for number in range(2):  # one after the other: an offer belongs to the dispatch being made
             await until(lambda: len(answers) == number + 1)  # noqa: B023
             found.append(bench.record(of_room("demo", number, f"AD_{number}")).test)
             answers[number].set_result(f"AD_{number}")
@@ -196,7 +198,7 @@ async def test_a_dispatch_whose_offer_was_turned_away_is_lost_after_the_time_lim
         bench.ended(bench.record(turned_away), declined=STOPPING, turned_away=True)
         assert bench.lost() == []  # another worker may take it
         await until(bench.lost)
-        bench.dispatches.lost(turned_away, "no worker took the job")  # as the embedded server tells
+        bench.dispatches.lost(turned_away, "no worker took the job")  # as the embedded server reports
         assert bench.lost() == [JobLost("demo", f"the offer was declined: {STOPPING}", "AJ_1", 1)]
         assert bench.dispatches.claim(turned_away) is None
 
@@ -217,7 +219,7 @@ async def test_a_job_turned_away_and_accepted_later_is_not_lost() -> None:
         job = of_room("demo", 1)
         bench.ended(bench.record(job), declined="the agent's file has not loaded", turned_away=True)
         assert bench.record(job).test == made  # by the server's retry, to our next registration
-        await bench.simulate("elsewhere")  # is lost last: the other watch is over then
+        await bench.simulate("elsewhere")  # lost last, when the other watch has ended
         await until(bench.lost)
         assert [event.room for event in bench.lost()] == ["elsewhere"]
 

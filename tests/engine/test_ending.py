@@ -1,4 +1,4 @@
-"""The end of an engine whose parts fail; every step is done, and the first fault is kept for the exit."""
+"""The end of an engine whose parts fail: every step runs, and the first error is kept for the exit."""
 
 import asyncio
 import sys
@@ -44,12 +44,12 @@ STEPS: list[tuple[type[Any], str]] = [
     (LogIntake, "close"),
     (LogAnnouncer, "close"),
 ]
-"""What an end consists of, as long as there are no processes."""
+"""The steps of an end without processes."""
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
-    """A whole one that loads no file."""
+    """Return a complete engine that loads no file."""
 
     async def rest(self: object) -> None:
         await asyncio.Event().wait()
@@ -69,7 +69,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
 
 
 def breaks(owner: type[Any], name: str, done: list[str], error: Exception | None) -> Callable[..., Any]:
-    """That method, which notes that it was called and then may fail."""
+    """Return a method that records its call and then may fail."""
     method = getattr(owner, name)
 
     async def awaited(result: Any) -> None:
@@ -102,7 +102,7 @@ async def test_a_failed_step_does_not_stop_the_others(
         async with engine:
             assert (await engine.send(Stop("enough"))).ok
     assert set(done) == {f"{owner.__name__}.{name}" for owner, name in STEPS}
-    told = [stamped.event async for batch in stream.batches() for stamped in batch]  # it has an end
+    told = [stamped.event async for batch in stream.batches() for stamped in batch]  # the stream ends
     assert told[-1] == ev.Stopped("enough")
     assert any("it broke" in event.text for event in told if isinstance(event, ev.Notice))
 

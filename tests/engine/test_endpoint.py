@@ -153,7 +153,7 @@ async def test_one_port_on_every_address_of_a_host(host: str) -> None:
 
 @pytest.fixture
 def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets every host have two addresses of this machine."""
+    """Give every host two addresses of this machine."""
 
     async def getaddrinfo(_loop: object, _host: str, port: int, **_: object) -> list[object]:
         inet = (socket.AF_INET, socket.SOCK_STREAM, 6, "")

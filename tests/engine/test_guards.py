@@ -1,4 +1,4 @@
-"""Nothing is dispatched on somebody else's server without its name."""
+"""Nothing is dispatched on a remote server without its name."""
 
 import pytest
 

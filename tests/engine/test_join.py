@@ -1,4 +1,4 @@
-"""Join links: who may be let in where, and that the token stays out of sight."""
+"""Join links: who may join which room, and that the token stays hidden."""
 
 import urllib.parse
 

@@ -1,4 +1,4 @@
-"""Registrations that follow each other without a gap: scripted workers, then real ones on a real socket."""
+"""Successive registrations without a gap: scripted workers, then real ones on a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ def options(**changes: Any) -> ServerOptions:
 
 
 class FakeWorker:
-    """Does what tests tell it."""
+    """A worker that tests control."""
 
     made: list["FakeWorker"]
 
@@ -107,7 +107,7 @@ class Scene:
         self.events: list[Any] = []
         self.failures: list[str] = []
         self.pause_s: float | None = 0.0
-        """Before a worker that failed is restarted; None when it is given up."""
+        """Seconds before a failed worker is restarted; None to stop."""
         self.workers: list[FakeWorker] = []
         kind = type("Worker", (FakeWorker,), {"made": self.workers})
         self.registrar = Registrar(
@@ -151,7 +151,7 @@ async def test_a_changed_registration_takes_over_once_accepted() -> None:
         s.workers[0].accepted("AW_1")
         await s.register(agent_name="b")
         old, new = s.workers
-        assert (old.closed, old.retiring) == (False, False)  # it still takes what comes
+        assert (old.closed, old.retiring) == (False, False)  # it still accepts jobs
         assert s.registrar.worker_id == "AW_1"
         new.accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"
@@ -183,7 +183,7 @@ async def test_a_retiring_registration_reports_nothing_and_is_forgotten_once_clo
             old.says(event)
         assert len(s.events) == told
         assert s.registrar.worker_id == "AW_2"
-        await old.close()  # its last job is over
+        await old.close()  # its last job has ended
         await settle()
         assert s.registrar.readiness.ids == {"AW_2"}
         assert not new.closed
@@ -263,7 +263,7 @@ async def test_changes_in_quick_succession() -> None:
         assert not s.workers[2].closed
         await s.register(agent_name="c")
         assert len(s.workers) == 3
-        await s.register(agent_name="a")  # back to what stands
+        await s.register(agent_name="a")  # back to the current one
         await until(lambda: s.workers[2].closed)
         assert not s.workers[0].closed
         assert len(s.workers) == 3
@@ -295,9 +295,9 @@ async def test_a_stopping_worker_never_becomes_available_again() -> None:
         s.workers[0].accepted("AW_1")
         s.registrar.drain()
         s.registrar.set_full("its processes fail to start")
-        s.registrar.set_full("")  # a generation took over
+        s.registrar.set_full("")  # another generation serves
         assert s.workers[0].draining
-        await s.register(agent_name="b")  # which has another name
+        await s.register(agent_name="b")  # it has another name
         assert s.workers[1].draining
         s.workers[1].accepted("AW_2")
         assert [worker.draining for worker in s.workers] == [True, True]

@@ -16,7 +16,7 @@ REMOTE = "wss://my.livekit.example"
     [
         ({}, "no API key"),
         ({"api_key": "k"}, "no API secret"),
-        ({"worker_token": "t"}, "no API key"),  # it goes on the URL, beside a token that is signed as ever
+        ({"worker_token": "t"}, "no API key"),  # it goes on the URL, beside a token that is signed as before
         ({"worker_token": "t", "api_key": "k"}, "no API secret"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Owners that fail: restarted with a message, given up when they fail again and again."""
+"""Parts that fail: restarted with a message, and the end of the run if they keep failing."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Scene:
-    """A supervision whose time passes by its own pauses only."""
+    """A supervision whose time only passes in its own pauses."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -44,7 +44,7 @@ class Scene:
 
 
 class Owner:
-    """Fails that often, and counts in its own state how often it was started."""
+    """Fails that many times, and counts its starts in its own state."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures

@@ -1,4 +1,4 @@
-"""Test jobs through a whole engine on a real agent: what they carry, how they come, how long they last."""
+"""Test jobs through a whole engine on a real agent: what they carry, how they arrive, how long they run."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ class Scene:
                 await asyncio.sleep(0.02)
 
     async def entered(self, count: int) -> list[Any]:
-        """What that many jobs noted."""
+        """Return what that many jobs recorded."""
         await self.until(lambda: self.notes.exists() and len(self.notes.read_text().splitlines()) >= count)
         return [json.loads(line) for line in self.notes.read_text().splitlines()]
 

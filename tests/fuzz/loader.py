@@ -1,7 +1,7 @@
 """Loads many files as a child does, one after the other in this process: `loader.py <descriptor> <first>`.
 
-Prints a JSON line for each: what came of it. The next one to load is the first that has no line, if this
-process dies of one.
+Prints a JSON line with the result of each. If a file kills this process, the next one to load is the first
+without a line.
 """
 
 import contextlib

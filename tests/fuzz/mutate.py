@@ -1,4 +1,4 @@
-"""Frames made of valid ones: flipped, cut, doubled, mixed, and values that are too much."""
+"""Frames made from valid ones: flipped, cut, doubled, mixed, and with excessive values."""
 
 import os
 import random
@@ -11,7 +11,7 @@ SEED = int(os.environ.get("AGENT_TUI_FUZZ_SEED", "20261124"))
 
 
 def mutated(valid: Sequence[bytes], count: int = FRAMES, seed: int = SEED) -> Iterator[bytes]:
-    """That many frames, the same ones for the same seed; a third of them is left as it was."""
+    """Yield that many frames, the same ones for the same seed; a third of them unchanged."""
     rng = random.Random(seed)
     for _ in range(count):
         frame = bytearray(rng.choice(valid))
@@ -45,6 +45,6 @@ def _mutate(frame: bytearray, valid: Sequence[bytes], rng: random.Random) -> Non
 
 
 def tell(name: str, seen: Counter[str]) -> None:
-    """Prints what was reached."""
+    """Print what was reached."""
     counts = ", ".join(f"{kind} {count}" for kind, count in sorted(seen.items()))
     sys.stdout.write(f"\n{name}, seed {SEED}: {counts}\n")

@@ -1,6 +1,6 @@
-"""Python files as an editor, a generator or a slip of the hand leaves them.
+"""Python files as an editor, a generator, or a typing error leaves them.
 
-Running them does no harm: there are no loops, no powers and no calls of anything but what they define.
+Running them does no harm: there are no loops, no powers, and no calls of anything except what they define.
 """
 
 import os
@@ -60,7 +60,7 @@ class Source:
 
 
 def sources(count: int = FILES, seed: int = SEED) -> Iterator[Source]:
-    """That many files, the same ones for the same seed, all kinds in turn."""
+    """Yield that many files, the same ones for the same seed, all kinds in turn."""
     rng = random.Random(seed)
     broken = mutated(BASES, count, seed)
     kinds: dict[str, Callable[[], bytes]] = {

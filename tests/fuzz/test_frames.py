@@ -1,4 +1,4 @@
-"""2 000 mutated frames at each place where bytes of others come in (AGENT_TUI_FUZZ_FRAMES, …_SEED)."""
+"""2,000 mutated frames at each place where foreign bytes come in (AGENT_TUI_FUZZ_FRAMES, …_SEED)."""
 
 import asyncio
 import types
@@ -215,7 +215,7 @@ async def test_at_the_http_port() -> None:
                 writer.write(frame)
                 try:
                     answer = await asyncio.wait_for(reader.read(65_536), 0.1)
-                except TimeoutError:  # it is not a whole request: nothing is left to come but its end
+                except TimeoutError:  # it is not a whole request: only the end of the connection follows
                     writer.write_eof()
                     answer = await asyncio.wait_for(reader.read(65_536), 30)
                 seen[answer[9:12].decode() if answer.startswith(b"HTTP/") else "closed"] += 1

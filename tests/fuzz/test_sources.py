@@ -19,11 +19,11 @@ from tests.fuzz.mutate import tell
 from tests.fuzz.sources import FILES, sources
 
 SAVES = 30
-"""Of the files, saved one after the other beside an agent that runs."""
+"""Files that are saved one after the other beside a running agent."""
 
 
 def imported(source: bytes) -> set[str]:
-    """What a parser finds, without what is only for types; nothing where it fails."""
+    """Return what a parser finds, without imports for type checkers; empty if it fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -57,7 +57,7 @@ def test_the_import_scan() -> None:
 
 @pytest.mark.timeout(600)
 def test_the_load(tmp_path: Path) -> None:
-    """All of them as modules of one project, and each run by the loader of a child, many in one process."""
+    """All files as modules of one project, and each run by a child's loader, many in one process."""
     files = list(sources())
     for number, each in enumerate(files):
         (tmp_path / f"m{number:05}.py").write_bytes(each.content)
@@ -86,7 +86,7 @@ def test_the_load(tmp_path: Path) -> None:
             seen.update(line.get("error", "loaded").partition(":")[0] for line in lines)
             told += len(lines)
             if told < FILES:
-                # Of some the interpreter itself dies, as it would in a process of the file's own.
+                # Some kill the interpreter itself, as they would in their own process.
                 assert done.returncode < 0, done.stderr[-2000:]
                 seen[f"killed by {-done.returncode} ({files[told].kind})"] += 1
                 told += 1

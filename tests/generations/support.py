@@ -1,4 +1,6 @@
-"""Generations over scripted children: a project that notes what it is asked, children that load as told."""
+"""Generations over scripted children: a project that records its calls, and children that load as
+scripted.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -34,7 +36,7 @@ MANIFEST = ch.Manifest("native", None, {}, True, False, False, False, (), "f", (
 
 @dataclass
 class Script:
-    """How children do; tests change it while they run."""
+    """How children behave; tests change it while they run."""
 
     manifest: ch.Manifest = MANIFEST
     broken: ch.Failed | None = None
@@ -44,10 +46,10 @@ class Script:
     unsafe: str = ""
     imports_at_once: bool = True
     on_load: Callable[[], object] = lambda: None
-    """What happens while a control process loads."""
+    """Called while a control process loads."""
 
     def prepare(self, child: ScriptedChild) -> None:
-        """Scripts a child as it is born."""
+        """Script a child when it is created."""
         child.say(ch.Loading())
         match child.kind:
             case ch.ProcessKind.BASE:
@@ -84,7 +86,7 @@ class Script:
 
 
 class FakeRuntime:
-    """Notes from what each child is forked."""
+    """Records what each child is forked from."""
 
     def __init__(
         self,
@@ -129,7 +131,7 @@ class FakeRuntime:
 
 
 class FakeSettings(SettingsManager):
-    """Notes what is put in force; `refuse` raises for what a test says cannot be."""
+    """Records what is applied; `refuse` raises for what a test rejects."""
 
     def __init__(self, idle: int, emit: Callable[[Event], None]) -> None:
         environment = Environment({}, (), ())
@@ -142,7 +144,7 @@ class FakeSettings(SettingsManager):
         self.refuse: Callable[[ch.Manifest], None] = lambda manifest: None
         self.applied: list[ch.Manifest] = []
         self.apply_gives = asyncio.Event()
-        """Until it is set, putting options in force takes its time, as finding a server does."""
+        """Until it is set, applying options blocks, as finding a server does."""
         self.apply_gives.set()
 
     def check(self, manifest: ch.Manifest, environment: Environment) -> Settings:
@@ -170,10 +172,10 @@ class World:
         self.missing: list[frozenset[str]] = []
         self.switches: list[int] = []
         self.other_kind = ""
-        """What a file that does not load says of its kind."""
+        """What a file that does not load says about its kind."""
         self.environment = Environment({"A": SourcedValue("1", ".env:1")}, (), ())
         self.environment_gives = asyncio.Event()
-        """Until it is set, reading the environment takes its time, as that of a FIFO does."""
+        """Until it is set, reading the environment blocks, as a FIFO does."""
         self.environment_gives.set()
         self.environment_reads = 0
         self.runtimes: list[FakeRuntime] = []
@@ -224,7 +226,7 @@ class World:
         return environment
 
     def source(self) -> Source:
-        """One file, of which everything is known."""
+        """Return one file, all of whose modules are known."""
         return Source(Snapshot({"/a.py": b"all of it"}, {}), self.environment)
 
     async def load(self, cause: Cause | None = None, quiet: asyncio.Event | None = None) -> Loaded:
@@ -283,7 +285,7 @@ def quiet_now() -> asyncio.Event:
 
 
 def slow(ms: float = 1000.0) -> ch.Manifest:
-    """A file that takes that long to load."""
+    """Return a file that takes that long to load."""
     return replace(MANIFEST, load_ms=ms)
 
 

@@ -1,4 +1,4 @@
-"""When a base is used, brought up to date, or made anew, over scripted children."""
+"""When a base is used, updated, or replaced, over scripted children."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ async def test_one_base_serves_while_it_fits() -> None:
         (("OPENAI_API_VERSION",), {}, {"OPENAI_API_VERSION": "2"}, False),
         (("OPENAI_API_VERSION",), {"OPENAI_API_VERSION": "2"}, {}, False),
         (("HF_HOME",), {"OTHER": "1"}, {"OTHER": "2"}, True),
-        ((), {}, {"OMP_NUM_THREADS": "1"}, False),  # read by native code, which nobody sees
+        ((), {}, {"OMP_NUM_THREADS": "1"}, False),  # read by native code, unseen
     ],
 )
 async def test_a_changed_variable_that_modules_read_makes_a_base_outdated(
@@ -81,8 +81,8 @@ async def test_changed_packages_replace_the_base_at_the_next_load(tmp_path: Path
         assert w.bases.pop_changed_packages() is None
         (tmp_path / "six.py").touch()
         assert w.bases.pop_changed_packages() == tmp_path
-        assert w.bases.pop_changed_packages() is None  # told once
-        assert w.bases.parents({})  # what serves goes on
+        assert w.bases.pop_changed_packages() is None  # reported once
+        assert w.bases.parents({})  # what is in use continues
         assert await w.bases.get({}) is not first
 
 
@@ -196,7 +196,7 @@ async def test_a_preload_hint_applies_to_this_and_later_bases() -> None:
 
 async def test_compiled_code_is_passed_to_the_base() -> None:
     async with world() as w:
-        w.bases.share_code([{"path": "/a.py"}])  # nobody to keep it
+        w.bases.share_code([{"path": "/a.py"}])  # no base to keep it
         await w.bases.get({})
         w.bases.share_code([{"path": "/a.py"}])
         assert w.children(BASE)[0].told(ch.KeepCode) == [ch.KeepCode(({"path": "/a.py"},))]

@@ -1,4 +1,4 @@
-"""The control process over scripted children: limits for the agent's functions, and being made anew."""
+"""The control process over scripted children: limits for the agent's functions, and restarts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ async def control_of(nursery: Nursery, limits: ControlTimings = QUICK) -> AsyncI
 
 
 def answering(answer: Callable[[ScriptedChild, ch.ToChild], None]) -> Nursery:
-    """Children that load, answer pings and shutdowns, and for the rest do as told."""
+    """Return children that load, answer pings and shutdowns, and otherwise follow the script."""
 
     def prepare(child: ScriptedChild) -> None:
         loads(child)
@@ -182,13 +182,13 @@ async def test_the_load_function_answers_fails_or_takes_too_long() -> None:
             await control.ask_load()
 
 
-# -- the end: an offer is answered by the generation that got it -----------------------------------------
+# -- the end: the generation that got an offer answers it ----------------------------------------------
 
 LONG = ControlTimings(request_s=60.0, load_s=60.0, blocked_s=0.0)
 
 
 async def turns(count: int = 20) -> None:
-    """Lets all that can happen happen."""
+    """Let everything happen that can happen now."""
     for _ in range(count):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""What is kept of loads, what is given up first, and how they are compared."""
+"""Which loads are kept, which are dropped first, and how they are compared."""
 
 import difflib
 import itertools
@@ -20,13 +20,13 @@ def kept(number: int, good: bool = True, rolled_back_to: int = 0, **files: bytes
 
 
 def diff(old: bytes | None, new: bytes | None, most_lines: int = 100) -> list[str]:
-    """Without the line that sums it up."""
+    """Return a diff without its summary line."""
     before = kept(1) if old is None else kept(1, agent=old)
     after = kept(2) if new is None else kept(2, agent=new)
     return difference(before, after, "/p", most_lines=most_lines).split("\n")[1:]
 
 
-# -- what is kept -----------------------------------------------------------------------------------------
+# -- keeping loads ---------------------------------------------------------------------------------------
 
 
 def test_equal_content_is_held_once() -> None:

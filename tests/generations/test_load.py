@@ -1,4 +1,4 @@
-"""Loading beside what serves, the start method, and the switch, over scripted children."""
+"""Loading beside the current generation, the start method, and the switch, over scripted children."""
 
 import asyncio
 import dataclasses
@@ -98,7 +98,7 @@ async def test_the_first_generation_serves_while_a_save_is_loaded() -> None:
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
         assert (await third).good
         assert w.switches == [1, 3]
-        assert [event.generation for event in ready(w)] == [1, 3]  # told in order
+        assert [event.generation for event in ready(w)] == [1, 3]  # reported in order
         await until(lambda: w.pool.idle == 1)
 
 
@@ -112,7 +112,7 @@ async def test_the_first_generation_may_end_before_its_start_method_is_chosen(ho
             w.loader.stop()
         else:
             w.loader.kill("quit")
-        await w.pool.close("quit")  # before the generations: nothing of it waits any longer
+        await w.pool.close("quit")  # before the generations: nothing of the pool waits any longer
     assert not ready(w)
 
 
@@ -324,7 +324,7 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         assert w.parents == {"c1": ("b1",), "t1": ("b1",), "p1": ("t1", "b1")}
         assert ready(w)[0].start_method is StartMethod.TEMPLATE
         assert ready(w)[0].start_reason == "loading takes 1.0 s and is done once"
-        # The next one does not wait for the manifest to know that it wants one.
+        # The next one does not wait for the manifest to know that it needs a template.
         loading = begin(w)
         await until(lambda: "t2" in w.parents)
         assert (await loading).good

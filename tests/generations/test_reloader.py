@@ -1,4 +1,4 @@
-"""What is loaded when: saves, reloads and roll backs beside each other, over scripted children."""
+"""What is loaded when: concurrent saves, reloads, and roll-backs, over scripted children."""
 
 import asyncio
 import itertools
@@ -35,7 +35,7 @@ READ = Sources.read
 
 
 class Desktop:
-    """An agent's file, and what loads it; `look()` is what a watcher does each second."""
+    """An agent's file and its reloader; `look()` does what a watcher does each second."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ async def test_a_module_that_appears_during_a_load_is_loaded_with_the_rest(tmp_p
     async with world(idle=0) as w:
         d = Desktop(w, tmp_path)
         d.file.write_text("import helper\ndef f(): import lazy\n")
-        # The agent's file imports the one, and will import the other in a job.
+        # The agent's file imports one module, and will import the other in a job.
         w.script.manifest = replace(MANIFEST, files=(str(d.file), str(helper)))
         w.script.on_load = appear
         running = asyncio.create_task(d.reloader.run())
@@ -156,7 +156,7 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
         monkeypatch.setattr(Sources, "read", hanging)
         d.save("two")
         d.look()
-        await until(reads.is_set)  # which the loop goes on to ask
+        await until(reads.is_set)  # the loop then reads it
         assert len(d.loaded) == 1
         hangs.set()
         await until(lambda: len(d.loaded) == 2)
@@ -164,7 +164,7 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
         reads.clear()
         d.look()
         await until(reads.is_set)
-    hangs.set()  # only now, and all has ended
+    hangs.set()  # not earlier than this, and everything has ended
 
 
 async def test_modules_are_read_after_the_environment(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ async def test_a_person_who_saves_faster_than_a_load_is_not_flapping(tmp_path: P
         for number in range(24):
             d.save(f"typed {number}")
             d.look()
-            await asyncio.sleep(0.05)  # not in step with the loads, which is what tells them apart
+            await asyncio.sleep(0.05)  # out of step with the loads, which is what distinguishes them
         assert len(d.world.children(ch.ProcessKind.CONTROL)) > 10
         d.world.script.hangs = False
         await d.load("the last")
@@ -326,13 +326,13 @@ A, B = Path("/a.py"), Path("/b.py")
 
 
 class Disk:
-    """Files, their times, and the loads that a detector is told of."""
+    """Files, their times, and the loads that a detector is notified of."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.written: dict[str, float] = {}
         self.changed: set[Path] = set()
-        """Since the last load began."""
+        """Files changed since the last load started."""
         self.flaps = FlapDetector(most_loads=3, suspect_after=2, now=self.clock.time)
 
     def save(self, *paths: Path) -> None:
@@ -344,7 +344,9 @@ class Disk:
         return self.flaps.load_began(changed, self.written)
 
     def load(self, *rewrites: Path) -> frozenset[Path]:
-        """A load of a second that rewrites these in its middle; return what it is the last one for."""
+        """Run a load of one second that rewrites these files in its middle; return the files that are
+        flapping now.
+        """
         flapping = self.begin()
         self.clock.advance(0.5)
         self.save(*rewrites)
@@ -359,7 +361,7 @@ class Disk:
 def test_a_file_that_each_load_rewrites_flaps() -> None:
     disk = Disk()
     assert [disk.load(A, B), disk.load(A, B), disk.load(A)] == [set(), set(), set()]
-    assert disk.load(A) == {A}  # B stayed as it was
+    assert disk.load(A) == {A}  # B did not change
     assert disk.flaps.ignored == {A}
     disk.flaps.forget()
     assert not disk.flaps.ignored
@@ -563,7 +565,7 @@ async def test_a_diff_names_files_below_the_agents_folder_from_there(tmp_path: P
 
 
 class Poked(Watch):
-    """A watch that sees something when a test says so."""
+    """A watch that reports something when a test says so."""
 
     def follow(self, folders: object) -> None: ...
 
@@ -577,7 +579,7 @@ async def test_a_save_that_is_followed_by_others_waits_until_it_is_quiet(tmp_pat
         d.save("two")
         watch.poke()
         await until(lambda: len(d.world.children(ch.ProcessKind.CONTROL)) == 2)
-        await asyncio.sleep(0.06)  # by the clock that counts, no time has passed
+        await asyncio.sleep(0.06)  # on the injected clock, no time has passed
         assert len(d.loaded) == 1
         clock.advance(0.03)
         await until(lambda: len(d.loaded) == 2)
@@ -621,7 +623,7 @@ NONE_LEFT = OSError(24, "Too many open files")
 
 
 class Scarce(Watch):
-    """A watch that ends for want of descriptors, twice."""
+    """A watch that ends twice for lack of descriptors."""
 
     ends = 2
     followed = 0

@@ -17,7 +17,7 @@ from agent_tui.reading import read_file
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """An agent with a package, a lazy import and a file that nobody imports."""
+    """Return an agent with a package, a lazy import, and an unrelated file."""
     root = tmp_path.resolve() / "project"
     (root / "tools").mkdir(parents=True)
     (root / "agent.py").write_text(
@@ -73,7 +73,7 @@ def test_a_save_is_seen_however_it_is_made(
     before = found.read()
     text = (project / name).read_text()
     save(project / name, text)
-    assert found.changed(before) == ()  # the same again
+    assert found.changed(before) == ()  # no change
     save(project / name, text + "# more\n")
     assert found.changed(before) == (project / name,)
     assert found.read().modules[str(project / name)] == (text + "# more\n").encode()
@@ -252,11 +252,11 @@ def test_content_that_changed_with_its_size_and_time_kept(project: Path, name: s
     file.write_text("x = 2\n")
     os.utime(file, (1.0, 1.0))
     assert found.changed(before) == (file,)
-    assert time.time() - found.read().written[str(file)] < 60  # not in 1970
+    assert time.time() - found.read().written[str(file)] < 60  # not 1970
 
 
 def special_files(folder: Path, name: str) -> dict[str, Callable[[], object]]:
-    """Ways to make something under that name which is no regular file, or cannot be read as one."""
+    """Return ways to create something under that name that is not a readable regular file."""
     path = folder / name
 
     def bound() -> None:

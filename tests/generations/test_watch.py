@@ -18,7 +18,7 @@ async def watching(*folders: Path, any_name: bool = False) -> AsyncIterator[Watc
     fds = len(list(Path("/proc/self/fd").iterdir()))
     async with Watch(any_name=any_name) as watch:
         watch.follow(folders)
-        await heard(watch)  # it begins with a look
+        await heard(watch)  # it starts with a check
         await asyncio.sleep(0.1)
         yield watch
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -26,7 +26,7 @@ async def watching(*folders: Path, any_name: bool = False) -> AsyncIterator[Watc
 
 
 async def heard(watch: Watch) -> None:
-    async with asyncio.timeout(0.8):  # less than the look that comes anyway
+    async with asyncio.timeout(0.8):  # less than the interval of the regular check
         await watch.next()
 
 

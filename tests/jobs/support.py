@@ -22,7 +22,7 @@ from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
 
 class Bench:
-    """All that a job manager works with, scripted: it is the worker and the control process itself."""
+    """Everything that a job manager works with, scripted: it is also the worker and the control process."""
 
     generation = 1
     worker_id = "AW_1"
@@ -65,7 +65,7 @@ class Bench:
         if loaded:
             self.manager.switched(cast("Any", self), ev.OnReload.KEEP)
 
-    # the worker
+    # for the worker
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:
         if self.refuses and isinstance(answer, ch.AcceptArguments):
             raise ValueError("the identity is empty")
@@ -82,7 +82,7 @@ class Bench:
     def job_ended(self, job_id: str) -> None:
         self.worker_over.append(job_id)
 
-    # the control process
+    # for the control process
     async def ask_request(self, job: bytes, job_id: str) -> ch.RequestAnswer:
         await self.thinking.wait()
         return self.answer_with
@@ -90,7 +90,7 @@ class Bench:
     def outcome(self, job_id: str, error: str | None) -> None:
         self.outcomes.append((job_id, error))
 
-    # the engine
+    # for the engine
     def changed(self, record: JobRecord) -> None:
         if record.stage is Stage.ENDED:
             self.over_records.append(record)
@@ -99,7 +99,7 @@ class Bench:
 
     def launched(self, record: JobRecord) -> None: ...
 
-    # what tests do
+    # for the tests
     def offer(
         self, job_id: str = "AJ_1", answer_by: float = math.inf, test: TestDispatch | None = None
     ) -> None:
@@ -111,7 +111,7 @@ class Bench:
         self.manager.assigned(Assigned(job_id, Job(id=job_id), None, "token"))
 
     async def run_job(self, job_id: str = "AJ_1", test: TestDispatch | None = None) -> ScriptedChild:
-        """Offers, assigns, and returns the child that runs the job, its entry started."""
+        """Offer and assign a job; return the child that runs it, with its entry started."""
         self.offer(job_id, test=test)
         await until(lambda: self.answers)
         self.assign(job_id)

@@ -1,4 +1,4 @@
-"""What is told of a job: all that the server sent, and no credential."""
+"""The description of a job: all that the server sent, and no credential."""
 
 import base64
 import json

@@ -31,7 +31,7 @@ async def test_a_job_from_offer_to_success() -> None:
         assert start.received_at <= start.accepted_at <= start.assigned_at <= start.launched_at
         child.say(ch.ShuttingDown(), ch.Exiting("all said"))
         await until(lambda: len(bench.updates) == 2)
-        assert not child.exit.done()  # told before the agent leaves the room (worker-protocol §8)
+        assert not child.exit.done()  # reported before the agent leaves the room (worker-protocol §8)
         child.end()
         end = await bench.ended()
         assert (end.status, end.reason, end.room, end.pid) == ("success", "all said", "demo", child.pid)
@@ -73,9 +73,9 @@ async def test_offers_that_cannot_be_accepted_are_rejected_at_once(why: str) -> 
         before = len(bench.told(ev.OfferReceived))
         bench.offer()
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
-        # A second offer of a job that is here tells no story that contradicts the first.
+        # A second offer of a known job emits no contradicting events.
         assert len(bench.told(ev.OfferReceived)) == before + (why != "here already")
-        # Without a record nothing else says that the job is not here, and why.
+        # Without a record, only this event says that the job was declined, and why.
         declined = [
             (event.job_id, event.error) for event in bench.told(ev.OfferAnswered) if not event.accepted
         ]
@@ -134,7 +134,7 @@ async def test_a_connection_lost_before_the_answer_costs_nothing() -> None:
         await until(lambda: bench.over_records)
         why = "the connection was lost before the answer was sent"
         assert bench.over_records[0].declined == why
-        assert bench.outcomes == [("AJ_1", why)]  # or the request function would wait for a minute
+        assert bench.outcomes == [("AJ_1", why)]  # otherwise the request function would wait for a minute
         await until(lambda: bench.pool.idle == 1)
 
 
@@ -221,7 +221,7 @@ async def test_termination_ends_the_job_once_without_a_report() -> None:
         assert (end.status, end.reason) == ("terminated", "terminated by the server")
         assert len(child.told(ch.Shutdown)) == 1
         assert [progress for _, progress, _ in bench.updates] == [JobProgress.RUNNING]
-        bench.manager.terminated("AJ_1")  # and long after the end
+        bench.manager.terminated("AJ_1")  # also long after the end
         bench.manager.terminated("AJ_unknown")
 
 
@@ -335,7 +335,7 @@ FAULTS = {
     "launched": ev.JobEnded,
     "update_job": ev.JobEnded,
 }
-"""What fails in our own code, and how that ends the job."""
+"""Internal errors, and how they end the job."""
 
 
 @pytest.mark.parametrize("broken", FAULTS)

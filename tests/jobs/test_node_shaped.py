@@ -1,4 +1,4 @@
-"""The desk and the pool over real children shaped like those of agents-js: they report no entry."""
+"""The job manager and the pool with real children shaped like those of agents-js: they report no entry."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ class Nodes(Nursery):
 
 
 async def started(bench: Bench) -> ev.JobStarted:
-    """Offers a job; it shows as running."""
+    """Offer a job; it is reported as running."""
     bench.offer()
     await until(lambda: bench.answers)
     bench.assign()
@@ -56,7 +56,7 @@ async def test_a_job_runs_and_ends_on_request() -> None:
         bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "asked to")
         end = await bench.ended()
         assert end.status == "terminated"
-        assert end.reason.startswith("asked to")  # the bench gives it a moment only to exit
+        assert end.reason.startswith("asked to")  # the bench leaves it only a moment to exit
 
 
 async def test_a_job_whose_process_dies_is_not_run_twice() -> None:

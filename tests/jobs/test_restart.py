@@ -19,12 +19,12 @@ from .support import Bench, bench_of
 
 
 def starts(bench: Bench) -> list[ScriptedChild]:
-    """The children that were given a job, in order."""
+    """Return the children that got a job, in order."""
     return [child for child in bench.nursery.children if child.told(ch.StartJob)]
 
 
 async def restarted(bench: Bench, count: int = 2) -> ScriptedChild:
-    """The child that runs the job anew, its entry started."""
+    """Return the child that runs the restarted job, with its entry started."""
     await until(lambda: len(starts(bench)) == count)
     child = starts(bench)[-1]
     child.say(ch.EntryStarted(SystemClock().time()))
@@ -33,7 +33,7 @@ async def restarted(bench: Bench, count: int = 2) -> ScriptedChild:
 
 
 def reluctant(child: ScriptedChild, message: ch.ToChild) -> None:
-    """Takes its time to end: tests end it."""
+    """A child that ends only when the test says so."""
     if isinstance(message, ch.Shutdown):
         child.say(ch.ShutdownAck(), ch.Exiting(message.reason))
 
@@ -61,7 +61,7 @@ async def test_the_same_job_goes_on_in_another_process() -> None:
         new.end()
         end = await bench.ended()
         assert (end.status, end.reason, end.pid) == ("success", "all said", new.pid)
-        # The server hears of one job that runs and ends once.
+        # The server gets one job that runs and ends once.
         assert [progress for _, progress, _ in bench.updates] == [JobProgress.RUNNING, JobProgress.SUCCESS]
 
 
@@ -94,7 +94,7 @@ async def test_the_termination_for_the_old_participant_does_not_hit_the_new(when
             bench.manager.terminated("AJ_1")
         await asyncio.sleep(0)
         assert not new.told(ch.Shutdown)
-        bench.manager.terminated("AJ_1")  # whatever it is, that one is meant
+        bench.manager.terminated("AJ_1")  # whatever it is, it counts
         assert (await bench.ended()).status == "terminated"
 
 
@@ -135,7 +135,7 @@ async def test_a_job_that_is_ended_while_it_waits_for_its_new_process() -> None:
 async def test_errors_of_the_old_process_do_not_fail_the_job() -> None:
     async with bench_of() as bench:
         old = await bench.run_job()
-        old.answers = lambda child, message: None  # deaf: it has to be killed
+        old.answers = lambda child, message: None  # does not answer: it has to be killed
         bench.manager.restart("AJ_1", "new code")
         old.say(ch.JobCrashed("ValueError: in the middle", "Traceback…"))
         new = await restarted(bench)

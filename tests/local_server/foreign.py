@@ -1,4 +1,4 @@
-"""Agent files of the real SDKs, and the running of them with a clean environment."""
+"""Agent files of the real SDKs, run with a clean environment."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ cli.runApp(new ServerOptions({
 
 
 class Foreign:
-    """A running worker of another make, and the trail that its jobs leave."""
+    """A running worker of a real SDK, and the trail that its jobs leave."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", trail: Path, log: Path) -> None:
         self.process = process
@@ -88,7 +88,7 @@ class Foreign:
         self._log = log
 
     async def told(self, event: str, timeout: float) -> dict[str, Any]:
-        """The first event of this name, once it is there."""
+        """Return the first event of this name, waiting for it."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
             for line in self._trail.read_text().splitlines():
@@ -105,7 +105,7 @@ class Foreign:
 
 @contextmanager
 def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[Foreign]:
-    """Runs a worker in its own session; afterwards nothing of the session is left."""
+    """Run a worker in its own session; afterwards nothing of the session is left."""
     trail, log = folder / "trail", folder / "log"
     trail.touch()
     clean = {"HOME": str(folder), "PATH": os.environ["PATH"], "TRAIL": str(trail), **environment}
@@ -143,7 +143,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _of_session(session: int) -> list[int]:
-    """Processes of a session that still run, whatever group they made for themselves."""
+    """Return processes of a session that still run, whatever group they created."""
     found = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, psutil.NoSuchProcess):

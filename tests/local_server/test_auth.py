@@ -1,4 +1,4 @@
-"""Tokens at the edges of their time, and of their making."""
+"""Tokens at the limits of their time, and invalid ones."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Workers that this project did not write: they register, are dispatched to, and are terminated."""
+"""Workers of the real SDKs: they register, get dispatches, and are terminated."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 _ROOT: Final = Path(__file__).parents[2]
 _SLOW: Final = 150.0
-"""Seconds for an SDK to be imported, on a busy machine."""
+"""Seconds that importing an SDK takes on a busy machine."""
 
 
 def _node_modules() -> Path:

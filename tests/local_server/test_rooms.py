@@ -1,4 +1,4 @@
-"""Pretended participants, unassigned jobs, and the ends of rooms, on the wire with our own server."""
+"""Simulated participants, unassigned jobs, and the ends of rooms, on the wire with the embedded server."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from .wire import FakeClock, registered, until
 
 
 class World:
-    """A server, what it told of unassigned jobs, and the clock that it lives by."""
+    """A server, its reports of unassigned jobs, and its clock."""
 
     def __init__(self) -> None:
         self.clock = FakeClock(time.time())
@@ -212,7 +212,7 @@ async def test_rooms_end_when_everyone_has_left(world: World) -> None:
     await until(lambda: "r" not in world.server.rooms)
 
 
-# -- jobs that nobody takes ----------------------------------------------------------------------------
+# -- jobs that no worker accepts ----------------------------------------------------------------------
 
 
 async def test_no_worker_of_that_name(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The server's own life: where it listens, who may come in, and that nothing is left of it."""
+"""The server's life: where it listens, who may connect, and that nothing of it is left."""
 
 import asyncio
 import gc
@@ -82,7 +82,7 @@ async def test_several_keys_each_worker_s_jobs_are_signed_with_its_own() -> None
 
 
 async def test_closing_drops_workers_and_leaves_nothing() -> None:
-    """In the middle of an offer, with rooms open; the second close has nothing to do."""
+    """In the middle of an offer, with rooms open; the second close does nothing."""
     await _one_life()
     gc.collect()
     tasks, files = asyncio.all_tasks(), _open_files()

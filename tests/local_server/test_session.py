@@ -1,4 +1,4 @@
-"""A worker's session, message by message, with time in our hands."""
+"""A worker's session, message by message, with a fake clock."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_an_answer_counts_once_and_only_for_a_pending_offer(session: WorkerSessi
 
 
 def test_job_updates(session: WorkerSession, clock: FakeClock) -> None:
-    """An update without an error clears it; PENDING to something else starts the job anew."""
+    """An update without an error clears it; a change from PENDING restarts the job."""
     job = _running(session)
     started = job.state.started_at
     assert started == int(clock.now * 1e9)

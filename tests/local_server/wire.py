@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a bare worker on the wire, and time that passes when told to."""
+"""Shared by the tests of this folder: a bare worker on the wire, and a fake clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ SOON: Final = 5.0
 
 
 class FakeClock:
-    """Both clocks, moved by hand."""
+    """Both clocks, set by the test."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -57,7 +57,7 @@ class Wire:
         return getattr(message, kind)
 
     async def synced(self) -> None:
-        """All that was sent has been read, and nothing came that is not a pong."""
+        """Check that everything sent was read, and that only pongs came."""
         await self.send(ping=WorkerPing())
         await self.receive("pong")
 
@@ -87,7 +87,7 @@ async def registered(server: LocalServer, *, now: float, **request: Any) -> Asyn
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Waits for something that the other side does; fails when it does not come."""
+    """Wait for something that the other side does; fail if it does not come."""
     async with asyncio.timeout(SOON):
         while not condition():  # noqa: ASYNC110 - the other side has no event to wait for
             await asyncio.sleep(0.005)

@@ -43,11 +43,11 @@ def pipe_to(intake: LogIntake, source: LogSource = OUT) -> int:
 
 
 attached: set[str] = set()
-"""The pipes that an intake was given, as `/proc` calls them."""
+"""The pipes that an intake got, as `/proc` names them."""
 
 
 def all_is_read() -> bool:
-    """Whether every pipe was read to its end, and so closed."""
+    """Return whether every pipe was read to its end and closed."""
     for each in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # closed since it was listed
             if str(each.readlink()) in attached:

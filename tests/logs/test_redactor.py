@@ -1,4 +1,4 @@
-"""Secrets: masked however they are spelled, wherever a text is cut, and without taking words for secrets."""
+"""Secrets: masked however they are spelled, wherever a text is cut, without masking ordinary words."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ def test_a_secret_within_longer_base64_is_masked_wherever_it_begins(key: str, af
         shown = redactor(SECRET).clean(f"Authorization: Basic {encode(data).decode()}")
         assert MASK in shown
         left = shown.partition("Basic ")[2]
-        # what is left is that of the neighbours, and digits that hold bits of them too
+        # what is left belongs to the neighbors, and digits that also hold bits of them
         assert len(left.replace(MASK, "").rstrip("=")) <= -(-len(key) * 4 // 3) + -(-len(after) * 4 // 3) + 2
 
 
@@ -67,7 +67,7 @@ def test_a_secret_within_longer_base64_is_masked_wherever_it_begins(key: str, af
 def test_no_secret_survives_in_any_spelling(secret: str, before: bytes, after: bytes) -> None:
     clean = redactor(secret).clean
     if clean(secret) != MASK:
-        return  # nothing but white space and what is never shown, or with it
+        return  # nothing but white space and invisible characters, or around them
     data = before + secret.encode() + after
     for text in (json.dumps(secret), repr(secret), quote(secret, safe=""), data.hex()):
         assert clean(text) != text

@@ -1,4 +1,4 @@
-"""Text from outside: whatever comes in, nothing that acts on a terminal comes out."""
+"""Text from outside: nothing that acts on a terminal gets through."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""The store's ring: bounded in lines and in bytes, whatever it is fed."""
+"""The store's ring: bounded in lines and in bytes, whatever is stored."""
 
 import pytest
 from hypothesis import given

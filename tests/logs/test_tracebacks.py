@@ -1,4 +1,4 @@
-"""Lines of stderr that are errors, of real interpreters' output and of what looks like it."""
+"""Which stderr lines are errors, in output of real interpreters and in similar output."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def errors(text: str) -> list[str]:
 
 
 def printed(code: str) -> str:
-    """What a program prints to stderr between two ordinary lines."""
+    """Return what a program prints to stderr between two ordinary lines."""
     code = "import sys\nprint('before', file=sys.stderr, flush=True)\n" + textwrap.dedent(code)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
 

@@ -1,4 +1,4 @@
-"""The inference process over scripted children: requests there and back, and what its death means."""
+"""The inference process over scripted children: requests, answers, and its death."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ async def test_a_request_that_comes_early_waits_for_the_process() -> None:
         child.say(ch.Loading(), ch.Ready())
         await until(lambda: child.told(ch.InferenceRequest))
         response = ch.InferenceResponse("r1", b"y", "")
-        child.say(response, response)  # a second answer has nobody waiting
+        child.say(response, response)  # nothing waits for a second answer
         await until(lambda: answers)
         assert answers == [response]
 
@@ -95,7 +95,7 @@ async def test_generations_with_the_same_runners_share_one_process() -> None:
         inference.ask(job_of(2, second), REQUEST)
         await until(lambda: first.children[0].told(ch.InferenceRequest))
         first.children[0].end(None, 9)
-        await until(lambda: len(second.children) == 1)  # the next one comes of the latest generation
+        await until(lambda: len(second.children) == 1)  # the next one comes from the latest generation
         assert len(first.children) == 1
 
 

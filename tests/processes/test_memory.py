@@ -78,7 +78,7 @@ class Bench:
 def test_the_costly_figures_are_read_only_near_the_warning() -> None:
     bench = Bench()
     bench.sample(700)
-    assert bench.full_reads == 1  # at once, so that totals are of one measure
+    assert bench.full_reads == 1  # at once, so that totals use one measure
     for _ in range(FULL_EVERY):
         bench.sample(700)
     assert bench.full_reads == 2  # its turn, once
@@ -261,7 +261,7 @@ def test_a_partial_sample_reports_the_last_full_measure() -> None:
 def test_a_process_with_a_waiting_job_is_not_read_in_full() -> None:
     bench = Bench(measure=MemoryMeasure.PSS)
     process = cast("SupervisedProcess", bench.process)
-    bench.sampler.note_baseline(process, is_awaited=True)  # none of its generation is known yet
+    bench.sampler.note_baseline(process, is_awaited=True)  # no process of its generation is known yet
     assert bench.full_reads == 1
     bench.process.id = "p2"
     bench.memory = Memory(110.0, 55.0, 66.0)
@@ -274,7 +274,7 @@ def test_a_process_with_a_waiting_job_is_not_read_in_full() -> None:
     measured = [event for event in bench.events if isinstance(event, ProcessMeasured)]
     assert [(each.rss_mb, each.pss_mb, each.used_mb) for each in measured[:3]] == [
         (100.0, 60.0, 60.0),
-        (110.0, None, 60.0),  # what is not read is not reported, but counts as that of the one before
+        (110.0, None, 60.0),  # values that were not read are not reported, but the earlier ones count
         (110.0, 66.0, 66.0),
     ]
 

@@ -1,4 +1,4 @@
-"""Whether a process is held, as the kernel tells it of real ones."""
+"""Whether a real process is held, according to the kernel."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The pool over scripted children: what is kept warm, who gets which process, what failures do."""
+"""The pool over scripted children: what is kept warm, which job gets which process, and failures."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -51,7 +51,7 @@ async def pool_of(
 
 
 def prepared(ready: Callable[[int], bool]) -> Nursery:
-    """Children that become ready or fail, by their number."""
+    """Return children that become ready or fail, by number."""
     nursery = Nursery()
 
     def prepare(child: ScriptedChild) -> None:
@@ -167,7 +167,7 @@ async def test_a_released_lease_leaves_no_surplus() -> None:
 async def given(
     pool: Pool, nursery: Nursery, at_once: Callable[[], None], *, released: bool
 ) -> "asyncio.Task[SupervisedProcess]":
-    """A job waits for a process and gets it; in that same moment something happens. The task is done."""
+    """Let a job wait for a process and get it while something else happens. The task is done."""
     lease = pool.lease()
     taking = asyncio.create_task(lease.claim())
     await until(lambda: nursery.children and lease.waiting)
@@ -190,7 +190,7 @@ async def test_a_lease_released_during_the_assignment_loses_no_process() -> None
     nursery = Nursery(prepare=lambda child: None)
     async with pool_of(nursery, 0) as pool:
         await given(pool, nursery, lambda: None, released=True)
-        await until(lambda: not pool.processes)  # surplus by now, and ended as such
+        await until(lambda: not pool.processes)  # a surplus now, and ended as such
 
 
 async def test_changing_the_target_acts_at_once_both_ways() -> None:
@@ -227,7 +227,7 @@ AT_ONCE = StartPatience(refuse_after_s=0.0, job_s=0.0)
 
 
 class Told(list[StartsFail | StartsSucceed]):
-    """How starts went."""
+    """The reported starts."""
 
     def hear(self, event: PoolEvent) -> None:
         if isinstance(event, (StartsFail, StartsSucceed)):
@@ -259,7 +259,7 @@ async def test_code_that_keeps_failing_is_retried_until_a_start_succeeds(target:
         lease = pool.lease()
         await until(lambda: pool.refusing)
         assert pool.refusing == "OSError: no model"
-        lease.release()  # nothing is wanted any more, and yet it is found out when starts succeed again
+        lease.release()  # nothing is needed any more, but the pool still tries whether starts succeed
         await until(lambda: not pool.refusing)
         assert told[-1] == StartsSucceed()
         assert [each.refusing for each in told.failures] == [False] + [True] * (len(told) - 2)
@@ -285,7 +285,7 @@ async def test_a_new_generation_resets_failed_starts() -> None:
         pool.use(Plan(2, fixed))
         assert (pool.refusing, told[-1]) == ("", StartsSucceed())
         await until(lambda: pool.idle == 2)
-        nursery.children.extend(fixed.children)  # so that the fixture counts them all
+        nursery.children.extend(fixed.children)  # counted by the fixture
 
 
 async def test_failing_starts_are_retried_forever() -> None:
@@ -312,7 +312,7 @@ async def test_a_waiting_job_is_failed_with_the_reason_when_the_next_attempt_com
             await pool.lease().claim()
         assert len(nursery.children) == 2
         with pytest.raises(ProcessFailed, match="OSError: no model"):
-            await pool.lease().claim()  # the next attempt is known to come too late
+            await pool.lease().claim()  # the next attempt is too late
         assert len(nursery.children) == 2
 
 
@@ -348,7 +348,7 @@ async def test_a_process_killed_while_warming_up_does_not_fail_the_load() -> Non
         pool.abandon(Plan(2, new))
         with pytest.raises(ProcessFailed, match="SIGKILL"):
             await pool.warm(Plan(3, new), 1)
-        nursery.children.extend(new.children)  # so that the fixture counts them all
+        nursery.children.extend(new.children)  # counted by the fixture
 
 
 async def test_claims_without_a_job_start_few_processes() -> None:
@@ -382,7 +382,7 @@ async def test_a_new_generation_replaces_idle_processes_but_no_jobs() -> None:
         await until(lambda: pool.idle == 1 and old.children[1].exit.done())
         assert not old.children[0].exit.done()
         assert (await pool.lease().claim()).generation == 2
-        old.children.extend(new.children)  # so that the fixture counts them all
+        old.children.extend(new.children)  # counted by the fixture
         process.kill("test over")
 
 

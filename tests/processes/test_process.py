@@ -1,4 +1,4 @@
-"""One supervised process over a scripted child: stages, time-outs, the way down, and how it ended."""
+"""One supervised process over a scripted child: stages, time-outs, shutdown, and its end."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ QUICK = ProcessTimings(
 
 @dataclass
 class Run:
-    """A process that runs, and what became of it."""
+    """A process and its end."""
 
     nursery: Nursery
     timings: ProcessTimings = QUICK
@@ -123,7 +123,7 @@ async def test_sdk_import_and_initialization_have_separate_limits() -> None:
 
 
 def stand_still() -> None:
-    """As a stopped host does: its timers pass, and what came meanwhile lies unread."""
+    """Stall as a stopped host does: its timers pass, and messages stay unread."""
     time.sleep(0.5)
 
 

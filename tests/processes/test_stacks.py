@@ -1,4 +1,4 @@
-"""Blocked event loops: told once with the place, and where a hang is found."""
+"""Blocked event loops: reported once with their place, and where a hang is found."""
 
 import pytest
 

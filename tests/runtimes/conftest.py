@@ -11,6 +11,6 @@ from .support import started_by
 
 @pytest.fixture(params=KINDS[NATIVE].starts)
 def each_start_method(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the test once for each way in which children come to be."""
+    """Run the test once with each start method."""
     with started_by(request.param):
         yield

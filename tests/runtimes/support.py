@@ -1,4 +1,4 @@
-"""A sink that keeps lines, children that are surely ended, and talk with them."""
+"""A sink that keeps lines, children that are always ended, and messages with them."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ _method: ContextVar[StartMethod] = ContextVar("start method", default=StartMetho
 
 @contextmanager
 def started_by(method: StartMethod) -> Iterator[None]:
-    """Have `launch` start children by that method."""
+    """Make `launch` start children with that method."""
     become_subreaper()
     token = _method.set(method)
     yield
@@ -86,7 +86,7 @@ class Sink:
         )
 
     def join(self) -> None:
-        """Waits for the pipes' ends, those of bases and templates aside."""
+        """Wait until the pipes have ended, except those of bases and templates."""
         for thread in self._threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a pipe is still open"
@@ -99,20 +99,20 @@ class Sink:
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    """What a user's shell has, and nothing of this machine's."""
+    """Return what a user's shell has, and nothing of this machine."""
     return {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **more}
 
 
 def runtime(
     file: Path, sink: Sink, name: str = "native", python: Path | None = None, **environ: str
 ) -> PythonRuntime:
-    """A runtime of that agent file, on this Python unless another is given."""
+    """Return a runtime for that agent file, on this Python unless another is given."""
     interpreter = python or Path(sys.executable)
     return PythonRuntime(name, interpreter, file, file.parent, clean_environ(**environ), sink, SystemClock())
 
 
 def make_job(room: str = "room", job_id: str = "AJ_1") -> bytes:
-    """A serialised job."""
+    """Return a serialized job."""
     job = Job(id=job_id, agent_name="registered")
     job.room.name = room
     job.attributes["colour"] = "red"
@@ -120,7 +120,7 @@ def make_job(room: str = "room", job_id: str = "AJ_1") -> bytes:
 
 
 def start_job(room: str = "room", **changes: Any) -> StartJob:
-    """The order to run a job."""
+    """Return the message that runs a job."""
     now = time.time()
     values: dict[str, Any] = {
         "job": make_job(room),
@@ -138,7 +138,7 @@ def start_job(room: str = "room", **changes: Any) -> StartJob:
 
 
 async def until(child: Child, *kinds: type[M]) -> M:
-    """The next message of one of these kinds; others before it are passed over."""
+    """Return the next message of one of these kinds; skip others."""
     async with asyncio.timeout(PATIENCE_S):
         while (message := await child.receive()) is not None:
             if isinstance(message, kinds):
@@ -148,7 +148,7 @@ async def until(child: Child, *kinds: type[M]) -> M:
 
 
 async def rest(child: Child) -> list[FromChild]:
-    """All messages up to the end of the channel."""
+    """Return all messages up to the end of the channel."""
     messages: list[FromChild] = []
     async with asyncio.timeout(PATIENCE_S):
         while (message := await child.receive()) is not None:
@@ -157,18 +157,18 @@ async def rest(child: Child) -> list[FromChild]:
 
 
 async def loaded(child: Child) -> Manifest | Failed:
-    """What a control process found."""
+    """Return the result of a control process."""
     return await until(child, Manifest, Failed)
 
 
 async def ended(child: Child) -> ChildExit:
-    """How the process ended, within the limit."""
+    """Return how the process ended, within the limit."""
     async with asyncio.timeout(PATIENCE_S):
         return await child.wait()
 
 
 async def poll(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
-    """Waits until something real has happened."""
+    """Wait until something real has happened."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -176,7 +176,7 @@ async def poll(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> 
 
 
 def alive(pid: int) -> bool:
-    """True while a process of that number runs (a zombie does not)."""
+    """Return True while a process with that number runs (not for a zombie)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -184,7 +184,7 @@ def alive(pid: int) -> bool:
 
 
 def open_fds() -> set[str]:
-    """The descriptors of this process that are sockets, pipes or pidfds."""
+    """Return the descriptors of this process that are sockets, pipes, or pidfds."""
     found = set()
     for each in Path("/proc/self/fd").iterdir():
         try:
@@ -198,7 +198,9 @@ def open_fds() -> set[str]:
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[list[Child]]:
-    """Children put on the list are ended and reaped; then no descriptor, task or process may be left."""
+    """Yield a list; its children are ended and reaped, and then no descriptor, task, or process may be
+    left.
+    """
     fds, tasks = open_fds(), asyncio.all_tasks()
     children: list[Child] = []
     try:
@@ -216,7 +218,7 @@ async def nothing_left() -> AsyncIterator[list[Child]]:
 async def launch(
     run: PythonRuntime, children: list[Child], kind: ProcessKind, process_id: str = "p1", functions: str = ""
 ) -> Child:
-    """A child by the start method of the test; it and those it was forked from go on the list."""
+    """Start a child with the test's start method; it and those it was forked from go on the list."""
     parents = await parents_of(run, children, kind)
     child = await run.launch(kind, process_id, functions, parents)
     children.append(child)
@@ -243,14 +245,14 @@ async def parents_of(run: PythonRuntime, children: list[Child], kind: ProcessKin
 async def launched(
     run: PythonRuntime, kind: ProcessKind = ProcessKind.JOB, functions: str = ""
 ) -> AsyncIterator[Child]:
-    """One child, surely ended."""
+    """Start one child that is always ended."""
     async with nothing_left() as children:
         yield await launch(run, children, kind, "p1", functions)
 
 
 @asynccontextmanager
 async def ready(run: PythonRuntime, functions: str = "") -> AsyncIterator[Child]:
-    """One job process that is warm."""
+    """Start one warm job process."""
     async with launched(run, ProcessKind.JOB, functions) as child:
         await until(child, Ready)
         yield child

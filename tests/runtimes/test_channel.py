@@ -160,7 +160,7 @@ def test_a_job_becomes_plain_data_with_all_defaults() -> None:
 
 
 def test_a_poisoned_manifest_is_only_text(tmp_path: Path) -> None:
-    """The opaque part of a manifest stays opaque: nothing of it runs in the host."""
+    """The opaque part of a manifest stays opaque: the host runs nothing of it."""
     victim = tmp_path / "victim"
 
     class Poison:
@@ -186,7 +186,7 @@ def test_a_poisoned_manifest_is_only_text(tmp_path: Path) -> None:
 
 
 def test_a_log_record_with_an_invalid_number_is_decoded() -> None:
-    """Python's own JSON writes NaN and Infinity, which other readers refuse."""
+    """Python's JSON writes NaN and Infinity, which other readers reject."""
     line = encode_line("log", {"level": 20, "logger": "a", "ts": 1, "text": "t", "fields": {"k": math.inf}})
     assert b"Infinity" in line
     assert decode(line) == LogRecord(20, "a", 1.0, "t", {"k": math.inf})

@@ -1,4 +1,4 @@
-"""The same scenarios with every kind of child: what the pool and the desk may rely on."""
+"""The same scenarios with every kind of child: what the pool and the job manager rely on."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ def test_no_kind_of_agent_file_is_forgotten() -> None:
 
 
 async def functions_of(kind: str, file: str) -> str:
-    """What the control process of that file packed; asked once."""
+    """Return what the control process of that file packed; computed once."""
     if (kind, file) not in functions:
         run = runtime(AGENTS / file, Sink(), "livekit-agents", Path(kind))
         async with launched(run, ProcessKind.CONTROL) as child:
@@ -80,7 +80,7 @@ async def functions_of(kind: str, file: str) -> str:
 
 @asynccontextmanager
 async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child]:
-    """A child of that kind that behaves so."""
+    """Start a child of that kind that behaves like this."""
     file = "prewarm fails" if behaviour == "prewarm fails" else "waits"
     child: Child
     if kind == "node-shaped":
@@ -181,7 +181,7 @@ async def test_the_channel_ends_with_a_killed_child(kind: str) -> None:
 
 async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
     sink = Sink()
-    if kind == "node-shaped":  # its channel's end alone does not stop it: missing pings do
+    if kind == "node-shaped":  # the end of its channel alone does not stop it: missing pings do
         async with nothing_left() as children:
             lonely = await launch_node("waits", sink, orphan_s=0.3)
             children.append(lonely)
@@ -200,5 +200,7 @@ async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
         else:
             assert isinstance(child, LineChild)
             child._close()
-            assert (await ended(child)).signal == 9  # by its own hand, so that nothing it started is left
+            assert (
+                await ended(child)
+            ).signal == 9  # it kills its own group, so that nothing it started is left
         sink.join()

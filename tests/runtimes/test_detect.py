@@ -139,7 +139,7 @@ def test_a_file_that_is_not_an_agent_is_refused(tmp_path: Path, name: str, what:
 
 def test_a_file_that_became_one_of_another_kind(tmp_path: Path) -> None:
     file = tmp_path / "agent.py"
-    assert changed_kind(file, "native") == ""  # it is gone, which the load says
+    assert changed_kind(file, "native") == ""  # the file is gone, which the load reports
     file.write_text("async def entry(ctx): ...\n")
     assert changed_kind(file, "native") == ""
     assert changed_kind(file, "livekit-agents") == (
@@ -171,7 +171,7 @@ def test_imports_show_whether_to_detect_again(imports: tuple[str, ...], kind: st
     ("error", "kind", "may"),
     [
         ("LookupError: no entry function", "native", True),
-        ("SyntaxError: invalid syntax", "native", False),  # which says so by itself
+        ("SyntaxError: invalid syntax", "native", False),  # which reports itself
         ("ModuleNotFoundError: No module named 'livekit.agnets'", "native", True),
         ("ModuleNotFoundError: No module named 'livekit.agnets'", "livekit-agents", False),
         ("TypeError: no server", "livekit-agents", True),

@@ -1,4 +1,4 @@
-"""A base as the host has it, when no descriptor is left for what it sends."""
+"""A base on the host's side, when no descriptor is left for what it sends."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 
 
 class Dialect:
-    """Messages as lines; nothing but forks comes."""
+    """Messages as lines; only forks arrive."""
 
     def encode(self, message: object) -> bytes:
         return b""
@@ -42,7 +42,7 @@ class Dialect:
 
 
 class Base:
-    """A process of which there is only the channel; the test speaks for it."""
+    """A process of which only the channel exists; the test answers for it."""
 
     pid = 1
     reaped = True
@@ -57,7 +57,7 @@ class Base:
         return ChildExit(0)
 
     def hear(self) -> None:
-        """Take what it is asked for; what comes with it is closed."""
+        """Receive the requests; close the descriptors that come with them."""
         for fd in socket.recv_fds(self.theirs, 65_536, 16)[1]:
             os.close(fd)
 
@@ -69,7 +69,7 @@ class Base:
 
 @contextlib.contextmanager
 def no_descriptors() -> Iterator[None]:
-    """None can be opened within."""
+    """Allow no descriptor to be opened in the body."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = [int(each.name) for each in Path("/proc/self/fd").iterdir()]
     held = [os.dup(0) for _ in range(max(used) + 1 - len(used))]  # no gap below the limit

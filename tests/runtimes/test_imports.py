@@ -97,7 +97,7 @@ def test_binary_files_import_nothing() -> None:
 
 
 HALF = 2**18
-"""Bytes: a pattern whose time grows with the square would take minutes."""
+"""Bytes: an expression whose time grows with the square would take minutes."""
 
 
 @pytest.mark.timeout(20)

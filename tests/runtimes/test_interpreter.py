@@ -1,4 +1,4 @@
-"""Which Python is taken, with the Pythons faked; and one real one."""
+"""Which Python is chosen, with fake Pythons; and one real one."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from .support import AGENTS, clean_environ
 
 
 class Pythons:
-    """Pythons by path: version and what they have."""
+    """Fake Pythons by path: version and installed modules."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

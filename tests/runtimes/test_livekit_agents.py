@@ -1,4 +1,4 @@
-"""Real children with real SDKs, every version that `AGENT_TUI_SDK_PYTHONS` names."""
+"""Real children with real SDKs: every version that `AGENT_TUI_SDK_PYTHONS` names."""
 
 import asyncio
 import math

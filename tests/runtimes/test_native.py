@@ -230,7 +230,7 @@ async def test_the_example_runs(sink: Sink) -> None:
 async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_flood.py", sink)) as child:
         child.send(start_job())
-        # The host reads nothing meanwhile: this thread, and with it its event loop, stands still.
+        # The host reads nothing in this time: this thread, and its event loop, are blocked.
         deadline = time.monotonic() + PATIENCE_S
         while not any(line.startswith("flooded") for line in sink.printed()):
             assert time.monotonic() < deadline
@@ -310,7 +310,7 @@ async def test_a_file_that_does_not_load(
         failed = await until(child, Failed)
         assert error in failed.error
         assert (Path(failed.file or "").name, failed.line) == place
-        # Our own errors need no traceback: it would be ours.
+        # Errors of agent-tui itself need no traceback.
         assert failed.error in failed.traceback or (name == "native_no_entry.py" and not failed.traceback)
         assert "agent_tui/child" not in failed.traceback
         assert (await ended(child)).exit_code == 1
@@ -401,7 +401,7 @@ async def test_the_load_function_sees_the_worker(sink: Sink) -> None:
         assert await child.receive() == LoadAnswer(8, None, "RuntimeError: no load while draining")
 
 
-# -- the host goes --------------------------------------------------------------------------------------
+# -- the end of the host ------------------------------------------------------------------------------
 
 HOST = """
 import asyncio, sys, time

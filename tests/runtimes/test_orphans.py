@@ -108,7 +108,7 @@ def test_no_process_outlives_a_killed_host_whatever_it_does(method: StartMethod)
             *children, guard = pids
             assert all(alive(pid) for pid in pids)
             for pid in children:
-                os.kill(pid, signal.SIGSTOP)  # bases, templates and the control process too
+                os.kill(pid, signal.SIGSTOP)  # bases, templates, and the control process too
         finally:
             running.kill()
     assert wait_until_gone(pids, 20) == []
@@ -132,7 +132,7 @@ def test_a_killed_guard_is_replaced_and_takes_over_what_runs() -> None:
 
 
 def guard_of(pid: int, limit_s: float) -> int:
-    """The guard among a process's children, once it is there."""
+    """Return the guard among a process's children, once it exists."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -177,7 +177,7 @@ async def test_the_guard_lives_as_long_as_there_is_a_process_to_watch(tmp_path: 
 
 
 async def test_a_guard_knows_what_to_watch_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Else a host that is killed right after it started one would leave a guard without work.
+    # Otherwise a host that is killed right after it started one would leave a guard without work.
     known: list[int] = []
 
     def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:

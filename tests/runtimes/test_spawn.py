@@ -1,4 +1,4 @@
-"""A process as the host holds it, beneath any dialect."""
+"""A process on the host's side, below any dialect."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Hints of earlier runs: kept per project, and forgotten with it."""
+"""Hints of earlier runs: stored per project, and deleted with it."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_projects_unseen_for_long_are_forgotten(tmp_path: Path) -> None:
     os.utime(leftover, (0, 0))
     forget_unseen(this, NOW)
     assert {each.name for each in old.parent.iterdir()} == {recent.name, this.name}
-    forget_unseen(this, NOW + (KEEP_DAYS - 1) * DAY_S)  # it was seen just now
+    forget_unseen(this, NOW + (KEEP_DAYS - 1) * DAY_S)  # it was used just now
     assert list(old.parent.iterdir()) == [this]
     forget_unseen(path_of(tmp_path / "nowhere", "/x/agent.py"), NOW)
 

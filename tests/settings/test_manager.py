@@ -1,4 +1,4 @@
-"""The settings in force: checked, pushed to their owners, and taken back as a whole."""
+"""The settings in force: checked, pushed to the parts, and undone as a whole."""
 
 import asyncio
 from pathlib import Path
@@ -30,18 +30,18 @@ EDITS = {
     "jobMemoryLimitMB": "900",
     "logLevel": "debug",
 }
-"""One of each effect."""
+"""One edit for each effect."""
 
 
 class Scene:
-    """Settings whose owners note what they are given."""
+    """Settings whose parts record what they get."""
 
     def __init__(self, environment: Environment = NOTHING) -> None:
         self.events: list[Event] = []
         self.pushed: list[tuple[Effect, ServerOptions]] = []
         self.refusing: dict[Effect, str] = {}
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """That of the server to a changed registration."""
+        """The server's answer to a changed registration."""
         self.answer.set_result("")
         self.pausing: dict[Effect, asyncio.Event] = {}
         self.environment = environment

@@ -1,4 +1,4 @@
-"""The descriptor limit, over limits that the test holds; and the real ones of a child."""
+"""The descriptor limit, with limits that the test sets; and the real ones of a child."""
 
 import asyncio
 import resource
@@ -11,7 +11,7 @@ from agent_tui.system.descriptors import RESERVE, Descriptors
 
 
 class Limits:
-    """Those of this process, and what was set for others."""
+    """The limits of this process, and those set for others."""
 
     def __init__(self, soft: int, hard: int) -> None:
         self.now = soft, hard

@@ -1,4 +1,4 @@
-"""What clients may hold of an HTTP server, and that nothing they send ends or upsets it."""
+"""How much clients may occupy of an HTTP server, and that nothing they send ends or upsets it."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Clients:
-    """Connections to a server, which end with the test."""
+    """Connections to a server, closed at the end of the test."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -56,7 +56,7 @@ async def serving(
     sockets: list[socket.socket] | None = None,
     **limits: Any,
 ) -> AsyncIterator[Clients]:
-    """A server that answers every path, and its clients."""
+    """Yield a server that answers every path, and its clients."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     server = HttpServer(app, shutdown_timeout_s=0, **limits)
@@ -93,7 +93,7 @@ async def test_a_connection_without_a_whole_request_is_closed_in_time(say: bytes
 async def test_an_answered_connection_is_closed_when_nothing_follows() -> None:
     async with serving(waiting_s=0.05) as clients:
         kept = await clients.connect(ASK)
-        assert b"OK" in await asyncio.wait_for(kept[0].read(), PATIENCE_S)  # to its end
+        assert b"OK" in await asyncio.wait_for(kept[0].read(), PATIENCE_S)  # read to its end
 
 
 async def test_the_oldest_waiting_connection_makes_room_and_requests_in_hand_stay() -> None:
@@ -118,7 +118,7 @@ async def test_the_oldest_waiting_connection_makes_room_and_requests_in_hand_sta
 
 
 class Scarce(socket.socket):
-    """A listening socket whose first connections find no descriptor left."""
+    """A listening socket whose first connections find no free descriptor."""
 
     failures = 2
 

@@ -11,7 +11,7 @@ POLLS = 200
 
 @pytest_asyncio.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """Fails a test after which a descriptor or a task is still there."""
+    """Fail a test that leaves a descriptor or a task behind."""
     process = psutil.Process()
     before = process.num_fds()
     yield

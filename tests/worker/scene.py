@@ -1,4 +1,4 @@
-"""A worker in a scene of its own: a server in memory, on invented time."""
+"""A worker with a server in memory, on virtual time."""
 
 import asyncio
 
@@ -26,13 +26,13 @@ def now() -> float:
 
 
 async def settle() -> None:
-    """Lets everything that can run now run; no time passes."""
+    """Let everything that can run now run; no time passes."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 class Scene:
-    """A running worker, its server and what it told; leaves nothing behind."""
+    """A running worker, its server, and its events; leaves nothing behind."""
 
     def __init__(self, server: MemoryServer, **changes: object) -> None:
         self.server = server

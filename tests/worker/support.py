@@ -1,4 +1,4 @@
-"""A loop whose time is invented, a server that lives in memory, a recorder of events."""
+"""A loop with virtual time, a server in memory, a recorder of events."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ EPOCH = 1_700_000_000.0
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Never waits: where a real one would, it moves the loop's time on by as much."""
+    """Never waits: where a real one would, it advances the loop's time instead."""
 
     now = 0.0
 
@@ -46,7 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def stall(self, seconds: float) -> None:
-        """Lets time pass without any task running, as when the process is stopped."""
+        """Let time pass without running any task, as when the process is stopped."""
         self._jumping.now += seconds
 
 
@@ -64,7 +64,7 @@ class LoopClock:
 
 
 def run_virtual(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a scenario on a `VirtualLoop` and checks that it left no task behind."""
+    """Run a scenario on a `VirtualLoop`, and check that it left no task behind."""
 
     async def checked() -> None:
         await scenario()
@@ -76,7 +76,7 @@ def run_virtual(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class MemoryLink:
-    """The server's end of a connection in memory. It answers pings and registrations unless told not to."""
+    """The server's end of a connection in memory. It answers pings and registrations unless set otherwise."""
 
     def __init__(
         self, worker_id: str, *, registers: bool = True, pongs: bool = True, send_takes_s: float = 0.0
@@ -125,7 +125,7 @@ class MemoryLink:
 
 
 class MemoryServer:
-    """A `Connect` that hands out links, or raises, as `script` says; the last entry is repeated."""
+    """A `Connect` that returns links or raises, as `script` says; the last entry is repeated."""
 
     def __init__(self, *script: Exception | Mapping[str, Any]) -> None:
         self._script = list(script) or [{}]
@@ -162,7 +162,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def until(self, kind: type[E], count: int = 1, timeout_s: float = 100.0) -> E:
-        """The latest event of that kind, once there are `count` of them."""
+        """Return the latest event of that kind, once there are `count` of them."""
         async with asyncio.timeout(timeout_s):
             while len(self.all(kind)) < count:
                 self._news.clear()
@@ -175,7 +175,7 @@ async def no_load() -> float:
 
 
 def make_worker(connect: Any, on_event: Recorder, **changes: Any) -> Worker:
-    """A worker in development on invented time; `changes` replace its options or other arguments."""
+    """Return a worker in development on virtual time; `changes` replace its options or other arguments."""
     options: dict[str, Any] = {"load_threshold": math.inf, "max_retry": 10}
     options = {name: changes.pop(name, value) for name, value in options.items()}
     arguments: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Processor load from counters that a test writes."""
+"""CPU load from counters that a test writes."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ async def test_the_load_is_the_share_used_since_the_last_call() -> None:
     clock.now, counter.used = 2.0, 0.25
     assert await load() == 0.25
     clock.now = 2.05
-    assert await load() == 0.25  # too soon to tell
+    assert await load() == 0.25  # too soon to measure
     clock.now = 4.0
     assert await load() == 0.0
     clock.now, counter.used = 6.0, 2.0

@@ -77,7 +77,7 @@ async def take_registration(connection: ServerConnection) -> agent.WorkerMessage
 
 
 async def behave(connection: ServerConnection, *first: agent.ServerMessage) -> None:
-    """A decent server: registers, sends what it has for this worker, answers pings."""
+    """Behave like a real server: register, send what is queued for this worker, answer pings."""
     await take_registration(connection)
     for message in first:
         await connection.send(message.SerializeToString())
@@ -257,7 +257,7 @@ async def test_closing_does_not_wait_for_a_dead_server() -> None:
 
 @asynccontextmanager
 async def bare(answer: bytes | None) -> AsyncIterator[str]:
-    """A server on a plain socket that says one thing, or nothing, to whoever connects."""
+    """Yield a server on a plain socket that sends one text, or nothing, to each client."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(64)

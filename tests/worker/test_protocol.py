@@ -43,7 +43,7 @@ def fresh(registration: Registration | None = None) -> WorkerProtocol:
 
 
 def ready(registration: Registration | None = None) -> WorkerProtocol:
-    """A machine registered at second 0, with nothing left to fetch."""
+    """Return a machine registered at second 0, with no pending output."""
     machine = fresh(registration)
     machine.register(0.0)
     feed(machine, registered())
@@ -314,11 +314,11 @@ def test_garbage_never_raises(frames: list[bytes | str], is_registered: bool) ->
 
 
 SERVER_AHEAD_S = 500.0
-"""Of the machine's `now`; Unix seconds on a real server."""
+"""Relative to the machine's `now`; Unix seconds on a real server."""
 
 
 def stamped_pong(machine: WorkerProtocol, now: float, read_at: float | None = None) -> None:
-    """A ping at `now`, whose answer is read then or later."""
+    """Send a ping at `now`, whose answer is read then or later."""
     machine.ping(now)
     (ping,) = sent(machine)
     stamp = round((now + SERVER_AHEAD_S) * 1000)
@@ -339,7 +339,7 @@ def test_offers_left_unread_while_this_side_stalled_are_known() -> None:
     machine = ready()
     stamped_pong(machine, 1.0)
     stamped_pong(machine, 2.0)
-    assert answer_by(machine, made=4.0, now=27.0) == 6.5  # the server gave up long ago
+    assert answer_by(machine, made=4.0, now=27.0) == 6.5  # the server stopped waiting long ago
     assert answer_by(machine, made=26.0, now=27.0, job_id="AJ_2") == 28.5
     assert answer_by(machine, made=None, now=27.0, job_id="AJ_3") == 4.5  # no stamp: it may be that old
     stamped_pong(machine, 27.0)
@@ -388,7 +388,7 @@ def test_broken_offers_never_raise(data: st.DataObject) -> None:
 def play(
     machine: WorkerProtocol, until: float, answer_before: float = -1.0
 ) -> list[tuple[float, WorkerEvent]]:
-    """Follows the machine's own deadlines, as the shell does, answering pings sent before a moment."""
+    """Follow the machine's own deadlines, as the shell does, answering pings sent before a given time."""
     happened: list[tuple[float, WorkerEvent]] = []
     while (now := machine.next_deadline()) is not None and now <= until:
         machine.tick(now)
@@ -404,7 +404,7 @@ def test_a_server_that_answers_pings_is_never_suspect() -> None:
 
 
 def test_a_server_that_falls_silent_is_suspect_within_5_and_dead_within_15_seconds() -> None:
-    # It falls silent just after its answer to the ping of 28.5 s.
+    # The server falls silent just after its answer to the ping of 28.5 s.
     happened = play(ready(), until=120.0, answer_before=29.0)
     assert [(at, type(event)) for at, event in happened] == [(33.25, Suspect), (43.0, Dead)]
     assert happened[0][1] == Suspect(3.25)
@@ -416,7 +416,7 @@ def test_every_deadline_has_an_effect(start: float) -> None:
     machine.register(start)
     machine.receive(registered().SerializeToString(), start, wall=start)
     machine.events_received()
-    for _ in range(20):  # 9 pings, a suspicion and the end, each at a deadline of its own
+    for _ in range(20):  # 9 pings, a suspicion, and the end, each at its own deadline
         now = machine.next_deadline()
         if now is None:
             break
@@ -435,7 +435,7 @@ def test_a_late_answer_recovers_the_link() -> None:
 
 def test_answers_that_stay_late_do_not_recover_the_link() -> None:
     machine = ready()
-    play(machine, until=10.0)  # pings each 1.5 s, the last at 9.0
+    play(machine, until=10.0)  # pings every 1.5 s, the last at 9.0
     assert feed(machine, pong(1500), now=10.5) == []
     assert feed(machine, pong(9000), now=10.6) == [Recovered()]
 

@@ -1,4 +1,4 @@
-"""Addresses, tokens, refusals, pauses, and what is told about load: functions of their arguments alone."""
+"""Addresses, tokens, refusals, pauses, and load reports: pure functions."""
 
 import errno
 import json

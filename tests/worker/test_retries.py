@@ -1,4 +1,4 @@
-"""When the worker tries again, when it gives up, and what a retry that was asked for does."""
+"""When the worker retries, when it stops, and what a requested retry does."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The worker against a server in memory, on invented time."""
+"""The worker against a server in memory, on virtual time."""
 
 import asyncio
 import math
@@ -240,7 +240,7 @@ def test_a_local_stall_is_not_blamed_on_the_server() -> None:
     async def scenario() -> None:
         async with Scene(MemoryServer()) as scene:
             scene.server.link.pongs = False
-            await asyncio.sleep(1.6)  # one ping is out
+            await asyncio.sleep(1.6)  # one ping is unanswered
             (stamp,) = (m.ping.timestamp for m in scene.server.link.got if m.HasField("ping"))
             scene.server.link.pongs = True
             loop = asyncio.get_running_loop()

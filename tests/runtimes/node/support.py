@@ -86,7 +86,7 @@ async def host_of(
     sdk: Path | None = None,
     without: str = "none",
 ) -> AsyncIterator[Host]:
-    """A project with those files; all that was started is ended and left no trace."""
+    """Yield a project with those files; everything started is ended and leaves nothing behind."""
     if not (folder / "node_modules").exists():
         project(folder, kind=kind, sdk=sdk, without=without)
     write(folder, files)

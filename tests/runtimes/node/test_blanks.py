@@ -1,6 +1,6 @@
-"""The stock of blank processes: what is given, what comes back, what is replaced.
+"""The stock of blank processes: what is claimed, what is returned, what is replaced.
 
-The processes are real, but no Nodes: to the stock only their one line and their end matter.
+The processes are real, but not Node: only their one line and their end matter to the stock.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ HANGS = "import time; time.sleep(60)"
 
 
 class Stock(Blanks):
-    """Its blanks run this code, with what they were asked to import ahead."""
+    """A stock whose blanks run this code, with the packages that they should preload."""
 
     code = READY
     clock: FakeClock
@@ -59,7 +59,7 @@ def light_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def stock(
     folder: Path, *, cores: int = 4, keeps_stock: bool = True
 ) -> AsyncIterator[tuple[Stock, list[Event]]]:
-    """A filled stock, surely ended."""
+    """A filled stock that is ended afterwards."""
     write(folder, {"agent.mjs": "", "package.json": "{}", SDK: '{"version": "1.9.0"}'})
     node = with_packages(NodeInterpreter(Path("/usr/bin/node"), "20.0.0", "", ()), folder / "agent.mjs")
     events: list[Event] = []
@@ -133,7 +133,7 @@ async def test_the_most_advanced_blank_is_claimed_and_the_stock_refilled(tmp_pat
         await poll(lambda: len(blanks.stock) == STOCK)
         assert first not in blanks.stock
         blanks.give_back(first)
-        await poll(lambda: len(blanks.stock) == STOCK)  # and no more than that
+        await poll(lambda: len(blanks.stock) == STOCK)  # and no more
         assert second is first or second in blanks.stock
 
 
@@ -163,7 +163,7 @@ async def test_variables_of_node_decide_whether_a_blank_fits(tmp_path: Path) -> 
     async with stock(tmp_path) as (blanks, _):
         before = blanks.stock
         taken = blanks.claim({**clean_environ(), "MY_KEY": "x"}, JOB, "p1")
-        assert taken in before  # a variable of the agent's is set when it gets the file
+        assert taken in before  # a variable of the agent is set when the blank gets the file
         blanks.give_back(taken)
         other = blanks.claim({**clean_environ(), "NODE_OPTIONS": "--max-old-space-size=512"}, JOB, "p2")
         assert other not in before
@@ -179,7 +179,7 @@ async def test_preloaded_packages_need_an_equal_environment(tmp_path: Path) -> N
         before = blanks.stock
         with_server = {**clean_environ(), "LIVEKIT_URL": "ws://127.0.0.1:7880"}
         taken = blanks.claim(with_server, JOB, "p1")
-        assert taken in before  # which agent-tui sets: packages read it when they connect
+        assert taken in before  # agent-tui sets it: packages read it when they connect
         blanks.give_back(taken)
         other = blanks.claim({**with_server, "DEBUG": "*"}, JOB, "p2")
         assert other not in before

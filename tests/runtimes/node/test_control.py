@@ -105,7 +105,7 @@ async def test_each_offer_gets_one_answer(tmp_path: Path, room: str, answer: ch.
         assert await until(child, ch.RequestAnswer) == answer
         child.send(offer("open"))
         accepted = await until(child, ch.RequestAnswer)
-        # In requestFunc the job is the SDK's own: numbers for enums, bigint for int64.
+        # In requestFunc the job is the SDK's type: numbers for enums, bigint for int64.
         assert accepted.accept == ch.AcceptArguments(
             "id-0", "ann", "bigint", {"seat": "4", "lk.agent.name": "registered"}
         )
@@ -232,6 +232,6 @@ async def test_the_sdks_own_runner_is_registered_lazily(tmp_path: Path) -> None:
     """
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": plain}) as host:
         manifest = await host.manifest()
-        assert manifest.inference_runners in ((), ("lk_eot_audio",))  # where its native part can be loaded
+        assert manifest.inference_runners in ((), ("lk_eot_audio",))  # if its native part can be loaded
         assert manifest.lazy_runners
         assert not manifest.own_runners

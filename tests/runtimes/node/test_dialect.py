@@ -1,4 +1,4 @@
-"""The messages of Node children: the SDK's own and ours."""
+"""The messages of Node children: the SDK's and agent-tui's."""
 
 import json
 from typing import Any

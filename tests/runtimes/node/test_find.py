@@ -1,4 +1,4 @@
-"""Which Node, SDK and TypeScript reader are found, and what is said where they are not."""
+"""Which Node, SDK, and TypeScript loader are found, and the errors if they are not."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def installed(folder: Path, *nodes: str) -> None:
 
 
 class Nodes:
-    """Answers for Nodes by their paths; 22.0.0 for all others."""
+    """Answers for Node programs by their paths; 22.0.0 for all others."""
 
     def __init__(self, versions: Mapping[str, str] | None = None) -> None:
         self.versions = versions or {}

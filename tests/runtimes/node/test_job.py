@@ -33,7 +33,7 @@ export default defineAgent({
 async def test_a_job_from_prewarm_to_exit(tmp_path: Path) -> None:
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
         child = await host.launch()
-        child.send(ch.Ping(1))  # held back: sent during initialization, the SDK's main would lose it
+        child.send(ch.Ping(1))  # held back: the SDK's main would lose it during initialization
         assert await child.receive() == ch.Loading()
         assert await child.receive() == ch.Ready()
         child.send(ch.Ping(2))
@@ -275,7 +275,7 @@ async def test_the_stack_of_a_blocked_loop(tmp_path: Path, suffix: str) -> None:
         assert place(stacks) == f"agent{suffix}:4 in spin", stacks
         assert innermost(stacks) == (str(host.file), 4, "spin")
         assert ch.Exiting("x") in await rest(child)
-        assert (await ended(child)).exit_code == 0  # no session of the inspector holds it up
+        assert (await ended(child)).exit_code == 0  # no inspector session delays it
 
 
 async def test_the_stack_of_an_idle_loop(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which code a process runs: the snapshot of its generation, in ESM, CommonJS and TypeScript."""
+"""Which code a process runs: the snapshot of its generation, in ESM, CommonJS, and TypeScript."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ async def test_imports_that_run_late_still_get_the_old_code(tmp_path: Path) -> N
         await rest(child)
         await ended(child)
         host.sink.join()
-        # Code is the generation's; what code reads itself is what is on disk.
+        # Code comes from the generation; files that the code reads come from the disk.
         assert host.sink.printed() == [f"1 1 1 new ERR_MODULE_NOT_FOUND {host.file.as_uri()}"]
 
 
