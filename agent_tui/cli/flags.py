@@ -159,12 +159,12 @@ def converted(convert: Callable[[str], Any], expects: str, show: Callable[[objec
     return callback
 
 
-def of_kind(kind: kinds.Kind) -> Callback:
+def of_kind(kind: kinds.OptionKind) -> Callback:
     """Return the callback for a value of that kind of option."""
     return converted(kind.convert, kind.expects, kind.show)
 
 
-def seconds_of(kind: kinds.Kind) -> Callback:
+def seconds_of(kind: kinds.OptionKind) -> Callback:
     """Return the callback for a duration, in seconds."""
     return converted(lambda raw: kind.convert(raw) / 1000, kind.expects)  # type: ignore[operator]
 

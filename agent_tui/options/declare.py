@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
 
 from agent_tui.options import kinds
-from agent_tui.options.kinds import Kind
+from agent_tui.options.kinds import OptionKind
 from agent_tui.options.permissions import Permissions, permissions
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -104,7 +104,7 @@ class Option:
     """One option. `default` may depend on the context."""
 
     name: str
-    kind: Kind
+    kind: OptionKind
     default: object | Callable[[DefaultsContext], object]
     help: str
     section: Section

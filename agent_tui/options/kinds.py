@@ -32,7 +32,7 @@ BOOLEAN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OptionKind:
     """How values of an option are written. `expects` completes the sentence "give …"."""
 
     expects: str
@@ -53,7 +53,7 @@ class Kind:
 
 def text(
     expects: str = "text", *, forbidden: str = "", empty: bool = True, longest: int | None = None
-) -> Kind:
+) -> OptionKind:
     """Return the kind of text without control characters. Surrounding white space is removed."""
 
     def convert(raw: object) -> str:
@@ -69,15 +69,15 @@ def text(
             raise ValueError(f"is longer than {longest} characters")
         return raw.strip()
 
-    return Kind(expects, convert)
+    return OptionKind(expects, convert)
 
 
-def secret(expects: str) -> Kind:
+def secret(expects: str) -> OptionKind:
     """Return the kind of text that is masked wherever it is shown."""
-    return Kind(expects, text().convert, secret=True, show=lambda raw: MASK)
+    return OptionKind(expects, text().convert, secret=True, show=lambda raw: MASK)
 
 
-def server_url(expects: str) -> Kind:
+def server_url(expects: str) -> OptionKind:
     """Return the kind of a LiveKit server's URL; it may be empty."""
     plain = text().convert
 
@@ -90,10 +90,10 @@ def server_url(expects: str) -> Kind:
             raise ValueError(f"cannot be used: {error}") from None
         return value
 
-    return Kind(expects, convert, show=lambda raw: repr(shown_url(str(raw))), word="URL")
+    return OptionKind(expects, convert, show=lambda raw: repr(shown_url(str(raw))), word="URL")
 
 
-def function(expects: str) -> Kind:
+def function(expects: str) -> OptionKind:
     """Return the kind of a function's name in the agent file; it may be empty."""
 
     def convert(raw: object) -> str:
@@ -101,10 +101,10 @@ def function(expects: str) -> Kind:
             raise ValueError("is not the name of a function")
         return raw.strip()
 
-    return Kind(expects, convert, word="NAME")
+    return OptionKind(expects, convert, word="NAME")
 
 
-def boolean(expects: str = "true or false") -> Kind:
+def boolean(expects: str = "true or false") -> OptionKind:
     """Return the kind of true or false, also written as yes, no, on, off, 1, or 0."""
 
     def convert(raw: object) -> bool:
@@ -114,12 +114,12 @@ def boolean(expects: str = "true or false") -> Kind:
             return BOOLEAN[raw.strip().lower()]
         raise ValueError("is neither true nor false")
 
-    return Kind(
+    return OptionKind(
         expects, convert, {"type": "boolean"}, write=lambda value: str(value).lower(), words=("false", "true")
     )
 
 
-def integer(low: int, high: int, note: str = "") -> Kind:
+def integer(low: int, high: int, note: str = "") -> OptionKind:
     """Return the kind of whole number from `low` to `high`."""
 
     def convert(raw: object) -> int:
@@ -129,20 +129,20 @@ def integer(low: int, high: int, note: str = "") -> Kind:
         return int(_within(number, low, high))
 
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return Kind(f"a whole number from {low} to {high}{note}", convert, schema, word="N")
+    return OptionKind(f"a whole number from {low} to {high}{note}", convert, schema, word="N")
 
 
-def number(low: float, high: float, expects: str) -> Kind:
+def number(low: float, high: float, expects: str) -> OptionKind:
     """Return the kind of number from `low` to `high`; `inf` is a number if `high` is infinite."""
 
     def convert(raw: object) -> float:
         return _within(_number(raw), low, high)
 
     schema = {"type": "number", "minimum": low}
-    return Kind(expects, convert, schema, write=lambda value: f"{value:.15g}", word="N")
+    return OptionKind(expects, convert, schema, write=lambda value: f"{value:.15g}", word="N")
 
 
-def duration(low_ms: int = 0) -> Kind:
+def duration(low_ms: int = 0) -> OptionKind:
     """Return the kind of duration, in ms, written as `10s`, `500ms`, `2m`, or a number of milliseconds."""
 
     def convert(raw: object) -> int:
@@ -161,7 +161,7 @@ def duration(low_ms: int = 0) -> Kind:
             {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
         ]
     }
-    return Kind(
+    return OptionKind(
         f"a duration such as 10s, 500ms, or 10000 (milliseconds), from {low_ms} ms to 24 days",
         convert,
         schema,
@@ -170,7 +170,7 @@ def duration(low_ms: int = 0) -> Kind:
     )
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> OptionKind:
     """Return the kind of one of these words, in upper or lower case."""
 
     def convert(raw: object) -> str:
@@ -178,7 +178,7 @@ def choice(*words: str) -> Kind:
             raise ValueError("is not a valid choice")
         return raw.strip().lower()
 
-    return Kind(
+    return OptionKind(
         "one of " + ", ".join(words),
         convert,
         {"enum": list(words)},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent_tui.options.kinds import BOOLEAN, Kind
+from agent_tui.options.kinds import BOOLEAN, OptionKind
 
 SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
 
@@ -34,7 +34,7 @@ FLAGS = {
 _SOURCES = "canPublishSources"
 
 
-def permissions() -> Kind:
+def permissions() -> OptionKind:
     """Return the kind of permissions: `canPublish=false,hidden=true`, or a mapping of these names."""
     names = ", ".join((*FLAGS, _SOURCES))
     schema = {
@@ -45,7 +45,7 @@ def permissions() -> Kind:
             _SOURCES: {"type": "array", "items": {"enum": list(SOURCES)}},
         },
     }
-    return Kind(
+    return OptionKind(
         f"name=true or name=false, separated by commas; the names are {names}",
         _convert,
         schema,
