@@ -219,7 +219,7 @@ class Row(Struct, frozen=True):
 # -- advice ----------------------------------------------------------------------------------------------
 
 
-class Candidate(Struct, frozen=True):
+class MeasuredCount(Struct, frozen=True):
     """One measured count. Shares are from 0 to 1.
 
     `measured`: share of its jobs that hit the target, with Wilson's 95 % `interval`. `predicted`: the same
@@ -244,11 +244,11 @@ class Advice(Struct, frozen=True):
 
     target: Target
     count: int | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[MeasuredCount, ...]
     lines: tuple[str, ...]
 
     @property
-    def chosen(self) -> Candidate | None:
+    def chosen(self) -> MeasuredCount | None:
         """The advised count; None without advice."""
         return next((each for each in self.candidates if each.num_idle_processes == self.count), None)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from agent_tui.model.tuning import Advice, Candidate, RunMeasure, SweepResult, Target, TestLoad
+from agent_tui.model.tuning import Advice, MeasuredCount, RunMeasure, SweepResult, Target, TestLoad
 from agent_tui.model.wording import counted
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
 from agent_tui.tuning.model import PoolRule, this_machines_rule
@@ -26,7 +26,7 @@ NEARLY_ALL = 0.9
 """The share of the pool's start rate from which on a test load is too fast for a steady state."""
 
 
-def model_error(candidates: Sequence[Candidate]) -> float | None:
+def model_error(candidates: Sequence[MeasuredCount]) -> float | None:
     """Return the largest error of the predicted warm-hit rates; None without a prediction."""
     predicted = [each for each in candidates if each.warm_predicted is not None]
     return max((abs(each.warm_measured - (each.warm_predicted or 0.0)) for each in predicted), default=None)
@@ -43,7 +43,7 @@ def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) ->
     return Advice(target, chosen, candidates, lines)
 
 
-def choose(candidates: Sequence[Candidate]) -> int | None:
+def choose(candidates: Sequence[MeasuredCount]) -> int | None:
     """Return the smallest count that met the target, and whose new runs would meet it often enough."""
     able = [each for each in candidates if each.met and _sure(each) >= LIKELY]
     if not able:
@@ -52,18 +52,18 @@ def choose(candidates: Sequence[Candidate]) -> int | None:
     return next(each.num_idle_processes for each in able if _sure(each) >= enough)
 
 
-def _sure(candidate: Candidate) -> float:
+def _sure(candidate: MeasuredCount) -> float:
     """Return the share of new runs that meet the target; without a model, 1 or 0 as measured."""
     return (1.0 if candidate.met else 0.0) if candidate.sure is None else candidate.sure
 
 
 def _candidate(
     result: SweepResult, target: Target, fitted: Fitted | None, count: int, runs: Sequence[RunMeasure]
-) -> Candidate:
+) -> MeasuredCount:
     jobs = jobs_of(runs)
     hits = sum(target.hit(job.latency_ms, job.warm) for job in jobs)
     prediction = None if fitted is None else predict(fitted, count, result.load, target)
-    return Candidate(
+    return MeasuredCount(
         count,
         len(jobs),
         hits / len(jobs),
@@ -89,7 +89,7 @@ def confidence(hits: int, jobs: int, of: int, prediction: Prediction | None) -> 
     return min(low, prediction.low), max(high, prediction.high)
 
 
-def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) -> list[str]:
+def _lines(target: Target, chosen: int | None, candidates: Sequence[MeasuredCount]) -> list[str]:
     wanted = target.text or str(target)
     if not candidates:
         return [f"no advice for {wanted}: nothing was measured"]
@@ -118,7 +118,7 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[Candidate]) 
     return lines
 
 
-def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[Candidate]) -> list[str]:
+def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[MeasuredCount]) -> list[str]:
     """Return notes about what makes the advice less reliable."""
     notes = _starts_line(result.load, fitted)
     error = model_error(candidates)
@@ -146,7 +146,7 @@ def _starts_line(load: TestLoad, fitted: Fitted | None) -> list[str]:
     ]
 
 
-def _idle(candidate: Candidate) -> str:
+def _idle(candidate: MeasuredCount) -> str:
     return f"{candidate.num_idle_processes} idle"
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from agent_tui.model.tuning import Candidate, JobMeasure, Pattern, SweepResult, TestLoad
+from agent_tui.model.tuning import JobMeasure, MeasuredCount, Pattern, SweepResult, TestLoad
 from agent_tui.tuning.advice import advise, choose, confidence, model_error
 from agent_tui.tuning.fit import Prediction
 from agent_tui.tuning.grammar import parse_target
@@ -14,8 +14,8 @@ LOAD = TestLoad(100, 1.5, seed=3)
 P95 = parse_target("p95<50ms")
 
 
-def candidate(count: int, met: bool, sure: float | None) -> Candidate:
-    return Candidate(count, 10, 1.0, met, (0, 1), sure, sure, (0, 1), 1.0, 1.0)
+def candidate(count: int, met: bool, sure: float | None) -> MeasuredCount:
+    return MeasuredCount(count, 10, 1.0, met, (0, 1), sure, sure, (0, 1), 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
