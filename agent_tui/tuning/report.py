@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import fields
 
 from agent_tui.model.tuning import Advice, Row
-from agent_tui.tuning.results import Change
+from agent_tui.tuning.results import RowChange
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("idle", "num_idle_processes", "d"),
@@ -82,7 +82,7 @@ def _cell(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def comparison(changes: Sequence[Change], since: float) -> list[str]:
+def comparison(changes: Sequence[RowChange], since: float) -> list[str]:
     """Return lines that compare this sweep with an earlier one, which started at `since` (Unix seconds)."""
     if not changes:
         return []

@@ -9,7 +9,7 @@ from agent_tui.tuning.stats import mean, percentile
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RowChange:
     """One count's rows in two sweeps of an agent."""
 
     num_idle_processes: int

@@ -20,7 +20,7 @@ from agent_tui.model.tuning import (
     TestLoad,
 )
 from agent_tui.tuning.report import advice_form
-from agent_tui.tuning.results import Change, rows
+from agent_tui.tuning.results import RowChange, rows
 
 VERSION = 1
 
@@ -105,11 +105,11 @@ def rows_to_csv(table: Iterable[Row]) -> str:
 # -- comparing -------------------------------------------------------------------------------------------
 
 
-def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[Change, ...]:
+def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[RowChange, ...]:
     """Return the rows of the counts that both tables have."""
     old = {each.num_idle_processes: each for each in before}
     return tuple(
-        Change(each.num_idle_processes, old[each.num_idle_processes], each)
+        RowChange(each.num_idle_processes, old[each.num_idle_processes], each)
         for each in now
         if each.num_idle_processes in old
     )
