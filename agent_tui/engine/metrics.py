@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
-from agent_tui.model.state import AppState, Registration
+from agent_tui.model.state import AppState, RegistrationState
 
 MB = 1024 * 1024
 
@@ -36,7 +36,9 @@ class _Once(Collector):
 
 def _families(state: AppState, target: int) -> Iterable[Metric]:
     worker, totals = state.worker, state.totals
-    yield _gauge("registered", "1 while registered with the server", worker.state is Registration.REGISTERED)
+    yield _gauge(
+        "registered", "1 while registered with the server", worker.state is RegistrationState.REGISTERED
+    )
     yield _gauge("measured_load", "measured load", worker.measured_load)
     yield _gauge("reported_load", "load reported to the server", worker.reported_load)
     yield _gauge("jobs_active", "active jobs", len(state.live_jobs))

@@ -17,7 +17,7 @@ from agent_tui.model.state import (
     JobView,
     LoadRecord,
     ProcessView,
-    Registration,
+    RegistrationState,
     StartsView,
     Totals,
     WatchingView,
@@ -37,7 +37,7 @@ LOADS = 50
 BREACHES = 1000
 """How many breaches are kept."""
 
-_LOST = frozenset({Registration.BACKING_OFF, Registration.OFFLINE, Registration.REFUSED})
+_LOST = frozenset({RegistrationState.BACKING_OFF, RegistrationState.OFFLINE, RegistrationState.REFUSED})
 """A registration after these states is a reconnect; one that replaces another is not."""
 
 
@@ -71,7 +71,7 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
     before = state.worker
     worker = replace(
         before,
-        state=Registration.REGISTERED,
+        state=RegistrationState.REGISTERED,
         worker_id=event.worker_id,
         agent_name=event.agent_name,
         server=f"{event.server} {event.server_version}",
@@ -86,10 +86,10 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
 
 
 def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> AppState:
-    phase = Registration.OFFLINE if event.retry_in_s is None else Registration.BACKING_OFF
+    phase = RegistrationState.OFFLINE if event.retry_in_s is None else RegistrationState.BACKING_OFF
     before = state.worker
     # Later attempts can fail for other reasons; `last_loss` keeps why the connection was lost.
-    first = before.state not in (Registration.BACKING_OFF, Registration.OFFLINE)
+    first = before.state not in (RegistrationState.BACKING_OFF, RegistrationState.OFFLINE)
     worker = replace(
         before,
         state=phase,
@@ -103,12 +103,14 @@ def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> A
 
 
 def _refused(state: AppState, event: ev.WorkerRefused, ts: float) -> AppState:
-    worker = replace(state.worker, state=Registration.REFUSED, since=ts, reason=event.reason, retry_in_s=None)
+    worker = replace(
+        state.worker, state=RegistrationState.REFUSED, since=ts, reason=event.reason, retry_in_s=None
+    )
     return replace(state, worker=worker)
 
 
 def _suspect(state: AppState, event: ev.ConnectionSuspect, ts: float) -> AppState:
-    phase = Registration.SUSPECT if event.suspect else Registration.REGISTERED
+    phase = RegistrationState.SUSPECT if event.suspect else RegistrationState.REGISTERED
     return replace(state, worker=replace(state.worker, state=phase))
 
 

@@ -22,7 +22,7 @@ from agent_tui.model.time_series import TimeSeries
 from agent_tui.model.tuning import TuningView
 
 
-class Registration(StrEnum):
+class RegistrationState(StrEnum):
     """The state of the worker's registration."""
 
     CONNECTING = "connecting"
@@ -54,7 +54,7 @@ LIVE_PHASES = frozenset(
 class WorkerView(Struct, frozen=True):
     """The worker's registration. Times are in Unix seconds."""
 
-    state: Registration = Registration.CONNECTING
+    state: RegistrationState = RegistrationState.CONNECTING
     worker_id: str = ""
     agent_name: str = ""
     server: str = ""
@@ -286,7 +286,7 @@ class AppState(Struct, frozen=True):
         """
         states = {p.state for p in self.processes.values() if p.kind is ProcessKind.JOB}
         warm = target == 0 or not states.isdisjoint({ProcessState.IDLE, ProcessState.ENDED})
-        registered = self.worker.state is Registration.REGISTERED
+        registered = self.worker.state is RegistrationState.REGISTERED
         return registered and self.generation.current > 0 and warm
 
     def memory_of(self, job: JobView) -> TimeSeries:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.reduce import HISTORY, reduce
-from agent_tui.model.state import AppState, JobPhase, JobTimes, Registration
+from agent_tui.model.state import AppState, JobPhase, JobTimes, RegistrationState
 from tests.headless.test_forms import NOISE
 
 TUNED = (ev.TestLoadChanged, ev.SweepStarted, ev.SweepProgressed, ev.SweepEnded)
@@ -55,9 +55,9 @@ def test_registration_and_its_failures() -> None:
     state = run(registered)
     assert (state.worker.state, state.worker.worker_id, state.worker.reconnects) == ("registered", "AW_1", 0)
     state = run(ev.ConnectionSuspect(suspect=True), state=state)
-    assert state.worker.state is Registration.SUSPECT
+    assert state.worker.state is RegistrationState.SUSPECT
     state = run(ev.WorkerDisconnected("gone", 2.0, 1), state=state)
-    assert (state.worker.state, state.worker.reason) == (Registration.BACKING_OFF, "gone")
+    assert (state.worker.state, state.worker.reason) == (RegistrationState.BACKING_OFF, "gone")
     state = run(ev.WorkerDisconnected("no route", 4.0, 2), state=state)
     assert (state.worker.reason, state.worker.last_loss) == ("no route", "gone")
     given_up = run(ev.WorkerDisconnected("still none", None, 3), state=state)
@@ -65,8 +65,8 @@ def test_registration_and_its_failures() -> None:
     state = run(registered, state=state)
     assert (state.worker.reconnects, state.worker.reason) == (1, "")
     assert state.worker.last_loss == "gone"
-    assert run(ev.WorkerRefused("no"), state=state).worker.state is Registration.REFUSED
-    assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is Registration.OFFLINE
+    assert run(ev.WorkerRefused("no"), state=state).worker.state is RegistrationState.REFUSED
+    assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is RegistrationState.OFFLINE
 
 
 def test_a_registration_that_replaces_another_is_no_reconnect() -> None:

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
-from agent_tui.model.state import Registration, WorkerView
+from agent_tui.model.state import RegistrationState, WorkerView
 from agent_tui.tui.widgets.header import Header, LoadHistory, bars, left_parts, right_parts, second_parts
 from agent_tui.tui.widgets.text import Part, Span, fit, joined, part, width_of
 from tests.fakes.engine import FakeEngine
@@ -155,13 +155,13 @@ def test_a_full_worker_is_marked_with_a_word() -> None:
 
 def test_load_history_samples_the_measured_load() -> None:
     history = LoadHistory()
-    nothing = WorkerView(state=Registration.REGISTERED)
+    nothing = WorkerView(state=RegistrationState.REGISTERED)
     history.sample(nothing, 0.0)
     assert history.samples == ()
     for tick in range(100):
         history.sample(replace(nothing, measured_load=0.1 * (tick // 20)), tick * 0.1)
     assert history.samples == pytest.approx((0.1, 0.2, 0.3, 0.4))
-    history.sample(replace(nothing, state=Registration.OFFLINE, measured_load=0.9), 100.0)
+    history.sample(replace(nothing, state=RegistrationState.OFFLINE, measured_load=0.9), 100.0)
     assert len(history.samples) == 4
 
 

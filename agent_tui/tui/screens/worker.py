@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 
 from agent_tui.model.capacity import TARGET_LOAD, is_full
 from agent_tui.model.events import InterpreterChosen
-from agent_tui.model.state import AppState, Registration, WorkerView
+from agent_tui.model.state import AppState, RegistrationState, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import LiveTextPage, PageContext
@@ -19,12 +19,12 @@ INDENT = 14
 """Cells before a fact's value."""
 
 _WORDS = {
-    Registration.REGISTERED: ("● registered", Tone.GOOD),
-    Registration.SUSPECT: ("◐ registered · server not responding", Tone.WARN),
-    Registration.CONNECTING: ("◌ connecting", Tone.WARN),
-    Registration.BACKING_OFF: ("○ not registered", Tone.BAD),
-    Registration.REFUSED: ("✗ refused by the server · E edit url, key, or secret · r retry", Tone.BAD),
-    Registration.OFFLINE: ("✗ offline · r retry", Tone.BAD),
+    RegistrationState.REGISTERED: ("● registered", Tone.GOOD),
+    RegistrationState.SUSPECT: ("◐ registered · server not responding", Tone.WARN),
+    RegistrationState.CONNECTING: ("◌ connecting", Tone.WARN),
+    RegistrationState.BACKING_OFF: ("○ not registered", Tone.BAD),
+    RegistrationState.REFUSED: ("✗ refused by the server · E edit url, key, or secret · r retry", Tone.BAD),
+    RegistrationState.OFFLINE: ("✗ offline · r retry", Tone.BAD),
 }
 
 Fact = tuple[str, str]
@@ -50,7 +50,7 @@ def worker_lines(state: AppState, options: ServerOptions, now: float, width: int
 
 def _standing(worker: WorkerView, now: float) -> Line:
     words, tone = _WORDS[worker.state]
-    if worker.state is Registration.BACKING_OFF:
+    if worker.state is RegistrationState.BACKING_OFF:
         words = f"{words} · {retrying(worker, now)}"
     return Span(words, tone), Span(f"  for {duration(now - worker.since)}", Tone.DIM)
 

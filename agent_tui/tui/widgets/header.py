@@ -10,7 +10,14 @@ from textual.widget import Widget
 from agent_tui.model.capacity import is_full
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState, ServerChosen
-from agent_tui.model.state import AppState, GenerationView, JobPhase, ProcessView, Registration, WorkerView
+from agent_tui.model.state import (
+    AppState,
+    GenerationView,
+    JobPhase,
+    ProcessView,
+    RegistrationState,
+    WorkerView,
+)
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.actions import ActionRequested
@@ -43,7 +50,7 @@ BARS = "▁▂▃▄▅▆▇█"
 SEEN_FAILURES = 2
 """Failed starts before the header shows it; the first one is retried at once."""
 
-ONLINE = frozenset({Registration.REGISTERED, Registration.SUSPECT})
+ONLINE = frozenset({RegistrationState.REGISTERED, RegistrationState.SUSPECT})
 
 
 class LoadHistory:
@@ -142,21 +149,21 @@ def _standing(state: AppState, now: float) -> Part:
     if state.stopped or state.stopping:
         return part(0, (Span("■ stopped" if state.stopped else "■ stopping", Tone.WARN),))
     match worker.state:
-        case Registration.REGISTERED | Registration.SUSPECT:
+        case RegistrationState.REGISTERED | RegistrationState.SUSPECT:
             return _online(worker, now)
-        case Registration.BACKING_OFF:
+        case RegistrationState.BACKING_OFF:
             return _backing_off(worker, now)
-        case Registration.REFUSED:
+        case RegistrationState.REFUSED:
             return part(0, (Span("✗ refused by the server", Tone.BAD),), (Span("✗ refused", Tone.BAD),))
-        case Registration.OFFLINE:
+        case RegistrationState.OFFLINE:
             return part(0, (Span("✗ offline · r retry", Tone.BAD),), (Span("✗ offline", Tone.BAD),))
-        case Registration.CONNECTING if state.generation.current:
+        case RegistrationState.CONNECTING if state.generation.current:
             return part(0, (Span("◌ connecting", Tone.WARN),))
     return part(0, (Span("○ not registered yet", Tone.DIM),))
 
 
 def _online(worker: WorkerView, now: float) -> Part:
-    good = worker.state is Registration.REGISTERED
+    good = worker.state is RegistrationState.REGISTERED
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server not responding", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
     up = Span(f" {duration(now - worker.since, whole_minutes=True)}{again}")

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
-from agent_tui.model.state import AppState, Registration
+from agent_tui.model.state import AppState, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, project_path, to_contents
@@ -85,11 +85,11 @@ def _code(state: AppState) -> Step:
 def _registration(state: AppState) -> Step:
     name, worker = "registration", state.worker
     match worker.state:
-        case Registration.REGISTERED | Registration.SUSPECT:
+        case RegistrationState.REGISTERED | RegistrationState.SUSPECT:
             return Step(name, Status.DONE, worker.worker_id)
-        case Registration.REFUSED | Registration.OFFLINE:
+        case RegistrationState.REFUSED | RegistrationState.OFFLINE:
             return Step(name, Status.FAILED, worker.reason)
-        case Registration.BACKING_OFF:
+        case RegistrationState.BACKING_OFF:
             return Step(name, Status.DOING, f"{worker.reason} · retrying")
     return Step(name, Status.DOING if state.generation.current else Status.WAITING)
 
@@ -162,9 +162,9 @@ def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
     generation, worker = state.generation, state.worker
     if generation.is_broken:
         return _broken(state)
-    if worker.state is Registration.REFUSED:
+    if worker.state is RegistrationState.REFUSED:
         return Trouble("The server refused the worker", worker.reason, "", _credentials(options))
-    if worker.state is Registration.OFFLINE:
+    if worker.state is RegistrationState.OFFLINE:
         return Trouble("The server is unreachable", worker.reason, "", _unreachable(state))
     return None
 
