@@ -61,8 +61,8 @@ class Tuning:
             sweep = await self._follow(plan, say)
         finally:
             stopping.cancel()
-        if sweep.outcome is not None and sweep.outcome.trouble:
-            raise UserError(sweep.outcome.trouble, ExitCode.JOB_FAILED)
+        if sweep.outcome is not None and sweep.outcome.error:
+            raise UserError(sweep.outcome.error, ExitCode.JOB_FAILED)
         self._done = sweep
         advised = sweep.advice is not None and sweep.advice.count is not None
         return ExitCode.OK if advised else ExitCode.JOB_FAILED
@@ -82,8 +82,8 @@ class Tuning:
             lines += ["", *report.comparison(changes, sweep.before.started)]
         if sweep.outcome.files:
             lines.append(f"saved as {shown_path(Path(sweep.outcome.files[0]), os.environ)} and .csv")
-        elif sweep.outcome.not_kept:
-            lines.append(f"not saved: {sweep.outcome.not_kept}")
+        elif sweep.outcome.not_saved:
+            lines.append(f"not saved: {sweep.outcome.not_saved}")
         return lines
 
     def last_event(self) -> dict[str, Any] | None:

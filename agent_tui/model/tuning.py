@@ -314,12 +314,12 @@ class SweepOutcome(Struct, frozen=True):
 
     ended: str = ""
     """Why it ended early; empty if everything was measured."""
-    trouble: str = ""
+    error: str = ""
     """Why it measured nothing; empty if it did."""
     advice: Advice | None = None
     files: tuple[str, ...] = ()
     """The saved files, JSON and CSV."""
-    not_kept: str = ""
+    not_saved: str = ""
     """Why the results are not saved; empty if they are."""
 
 

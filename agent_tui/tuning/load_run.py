@@ -64,7 +64,7 @@ class TestLoadRun:
                 lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
             )
             if not done:
-                self._stop = self._stop or self._watcher.trouble or "the last jobs did not end"
+                self._stop = self._stop or self._watcher.ended or "the last jobs did not end"
         finally:
             self._ended_at = self._clock.time()
             watching.cancel()

@@ -48,7 +48,7 @@ def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tupl
     return names
 
 
-def why_not_kept(error: OSError) -> str:
+def why_not_saved(error: OSError) -> str:
     """Return why a sweep was not saved, in a few words."""
     cause = error.strerror or str(error)
     return f"cannot write {error.filename} ({cause})" if error.filename else cause

@@ -135,8 +135,8 @@ class Sweep:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.timings.quiet_s):
                 await self._stopping.wait()
-        if watcher.trouble and not self._stop:
-            raise SweepError(watcher.trouble)
+        if watcher.ended and not self._stop:
+            raise SweepError(watcher.ended)
         if (why := unsettled(watcher.state, count)) and not self._stop:
             raise SweepError(f"the pool did not become idle with numIdleProcesses {count}: {why}")
         if watcher.state.generation.current != self._generation and self.result.runs:
@@ -169,8 +169,8 @@ class Sweep:
         if run.jobs:
             self.result = replace(self.result, runs=(*self.result.runs, run))
             self._report(Phase.RUNNING, count=count, repeat=repeat, jobs=len(run.jobs), finished=run)
-        if refused or self._watcher.trouble:
-            raise SweepError(refused or self._watcher.trouble)
+        if refused or self._watcher.ended:
+            raise SweepError(refused or self._watcher.ended)
 
     async def _idle_memory(self) -> tuple[IdleMemory, ...]:
         """Measure the memory now: the last measurement may be seconds old."""

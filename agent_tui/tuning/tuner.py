@@ -160,12 +160,12 @@ class Tuner:
         try:
             outcome = await self._measure(sweep, target)
         except SweepError as error:
-            outcome = SweepOutcome(trouble=str(error))
+            outcome = SweepOutcome(error=str(error))
         except Exception as error:
             outcome = SweepOutcome(ended=self._report(error))
         except asyncio.CancelledError:
             # Keep the finished runs, even if a run hangs.
-            outcome = self._kept(sweep.result, None)
+            outcome = self._saved(sweep.result, None)
             raise
         finally:
             publishing.cancel()
@@ -176,7 +176,7 @@ class Tuner:
         """Run the sweep, compute the advice, and save both. Raises SweepError."""
         result = await sweep.run()
         advice = None if self._closing else await asyncio.to_thread(advise, result, target)
-        return await asyncio.to_thread(self._kept, result, advice)
+        return await asyncio.to_thread(self._saved, result, advice)
 
     def _progressed(self, progress: Progress) -> None:
         """Publish the progress at once, unless only the number of jobs changed, which can be often."""
@@ -198,14 +198,14 @@ class Tuner:
                 return EarlierSweep(before.started, rows(before))
         return None
 
-    def _kept(self, result: SweepResult, advice: Advice | None) -> SweepOutcome:
+    def _saved(self, result: SweepResult, advice: Advice | None) -> SweepOutcome:
         outcome = SweepOutcome(result.ended, advice=advice)
         if not result.runs:
             return outcome
         try:
             names = store.save(store.folder(self._environ, result.agent), result, advice)
         except OSError as error:
-            return replace(outcome, not_kept=store.why_not_kept(error))
+            return replace(outcome, not_saved=store.why_not_saved(error))
         return replace(outcome, files=tuple(map(str, names)))
 
     def _report(self, error: Exception) -> str:

@@ -18,7 +18,7 @@ class Watcher:
     def __init__(self, engine: EngineAPI) -> None:
         self._subscription = engine.subscribe()
         self.on_event: Callable[[Stamped], None] | None = None
-        self.trouble = ""
+        self.ended = ""
         """Why no more events will arrive; empty until then."""
         self._news = asyncio.Event()
 
@@ -34,9 +34,9 @@ class Watcher:
                     for stamped in batch:
                         self.on_event(stamped)
                 self._news.set()
-            self.trouble = "agent-tui is stopping"
+            self.ended = "agent-tui is stopping"
         except LaggedError as lag:
-            self.trouble = f"events arrived faster than they could be read: {lag}"
+            self.ended = f"events arrived faster than they could be read: {lag}"
         finally:
             self._news.set()
 
@@ -49,7 +49,7 @@ class Watcher:
         try:
             async with asyncio.timeout(limit_s):
                 while not holds():
-                    if self.trouble:
+                    if self.ended:
                         return False
                     self._news.clear()
                     await self._news.wait()

@@ -201,7 +201,7 @@ def test_an_early_end_and_a_failed_start_are_shown() -> None:
     runs = (*view.result.runs[:-1], replace(view.result.runs[-1], complete=False))
     view = replace(view, result=replace(view.result, runs=runs))
     assert "4/5 runs  ■ ended early: cancelled" in text(sweep_rows.head(view))
-    lost = replace(sweep_view(), outcome=SweepOutcome(trouble="the first job was lost: no worker"))
+    lost = replace(sweep_view(), outcome=SweepOutcome(error="the first job was lost: no worker"))
     assert "failed to start: the first job was lost" in text(sweep_rows.head(lost))
 
 
@@ -249,7 +249,7 @@ def test_outside_text_is_one_line() -> None:
     said = text(
         (
             *sweep_rows.lines(view, 2, 1, 116, 40),
-            *sweep_rows.head(replace(view, outcome=SweepOutcome(trouble=HOSTILE))),
+            *sweep_rows.head(replace(view, outcome=SweepOutcome(error=HOSTILE))),
             *sweep_rows.head(replace(view, outcome=None)),
             *live_rows.lines(live(ended=HOSTILE), 116, 40),
         )

@@ -176,7 +176,7 @@ async def test_a_sweep_that_cannot_start_says_why(tmp_path: Path) -> None:
     engine.lose = lambda _: "no worker"
     sweep = await swept(engine, SweepPlan(BURST, (0,)))
     assert sweep.outcome is not None
-    assert sweep.outcome.trouble == "the first job was lost: no worker"
+    assert sweep.outcome.error == "the first job was lost: no worker"
     assert not (tmp_path / "agent-tui").exists()
 
 
@@ -185,7 +185,7 @@ async def test_results_that_cannot_be_saved_are_reported(tmp_path: Path) -> None
     engine = tuned(tmp_path)
     sweep = await swept(engine, SweepPlan(BURST, (4,)))
     assert sweep.outcome is not None
-    assert "cannot write " in sweep.outcome.not_kept
+    assert "cannot write " in sweep.outcome.not_saved
     assert sweep.outcome.files == ()
     assert sweep.advice is not None
 

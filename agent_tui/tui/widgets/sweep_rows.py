@@ -153,9 +153,9 @@ def head(view: SweepView) -> tuple[Line, ...]:
     what = Span(
         f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
-    if view.outcome is not None and view.outcome.trouble:
-        trouble = one_line(view.outcome.trouble)
-        return ((Span("✗ failed to start: ", Tone.BAD), Span(trouble, Tone.BAD)), (what,))
+    if view.outcome is not None and view.outcome.error:
+        error = one_line(view.outcome.error)
+        return ((Span("✗ failed to start: ", Tone.BAD), Span(error, Tone.BAD)), (what,))
     if view.running:
         now = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
         return ((far, _bar(progress), Span("  "), now), (what,))
@@ -308,8 +308,8 @@ def _compared(view: SweepView) -> tuple[Line, ...]:
 
 
 def _kept(view: SweepView) -> tuple[Line, ...]:
-    if view.outcome is not None and view.outcome.not_kept:
-        return ((Span(f"not saved: {one_line(view.outcome.not_kept)}", Tone.WARN),),)
+    if view.outcome is not None and view.outcome.not_saved:
+        return ((Span(f"not saved: {one_line(view.outcome.not_saved)}", Tone.WARN),),)
     if view.outcome is not None and view.outcome.files:
         place = shown_path(Path(view.outcome.files[0]), os.environ)
         return ((Span(f"saved as {one_line(place)} and .csv", Tone.DIM),),)
