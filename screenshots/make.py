@@ -27,7 +27,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState
 from agent_tui.model.tuning import Pattern, SweepPlan, TestLoad
-from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.configfile import read_environment_and_config
 from agent_tui.options.envfiles import Environment
 from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.runtimes.kinds import AGENTS_JS, detect
@@ -326,7 +326,7 @@ def _is_asked_for(name: str) -> bool:
 
 
 def _environment(agent: Path, environ: dict[str, str]) -> Environment:
-    return read_surroundings(agent, agent.parent, environ)
+    return read_environment_and_config(agent, agent.parent, environ)
 
 
 if __name__ == "__main__":

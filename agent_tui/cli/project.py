@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent_tui.cli.output import REDACTOR
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
-from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.configfile import read_environment_and_config
 from agent_tui.options.declare import BY_NAME, DefaultsContext
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue, environment_layers
@@ -52,19 +52,19 @@ def find_agent(
         path = _checked(agent, cwd, "")
         plain = os.path.normpath(agent)
         return path, SourcedValue(plain if cwd / plain == path else agent, BY_NAME["agent"].flag)
-    surroundings = read_surroundings(cwd / CANDIDATES[0], cwd, environ, config, pipes)
-    given = surroundings.config.get("agent")
-    if given is not None and surroundings.config_file is not None:
-        return _checked(str(given.raw), surroundings.config_file.absolute().parent, given.where), given
-    given = environment_layers(surroundings.variables)[0].values.get("agent")
+    environment = read_environment_and_config(cwd / CANDIDATES[0], cwd, environ, config, pipes)
+    given = environment.config.get("agent")
+    if given is not None and environment.config_file is not None:
+        return _checked(str(given.raw), environment.config_file.absolute().parent, given.where), given
+    given = environment_layers(environment.variables)[0].values.get("agent")
     if given is not None:
         return _checked(str(given.raw), cwd, given.where), given
     found = [name for name in CANDIDATES if os.path.isfile(cwd / name)]  # noqa: PTH113  pathlib raises for some
     if found:
         name = next((each for each in found if _may_define_agent(cwd / each)), found[0])
         return cwd / name, SourcedValue(name, "found in this folder")
-    if surroundings.config_problem:
-        raise UserError(surroundings.config_problem)
+    if environment.config_problem:
+        raise UserError(environment.config_problem)
     names, example = ", ".join(CANDIDATES), "ts" if os.path.isfile(cwd / "package.json") else "py"  # noqa: PTH113
     raise UserError(
         f"no agent file in this folder (searched {names}); name it, as in agent-tui path/to/agent.{example}"
@@ -142,7 +142,7 @@ class AgentProject:
         environ, pipes = dict(os.environ), Pipes()
         config_file = normalized(config_file) if config_file else None
         path, named = find_agent(agent, cwd, environ, config_file, pipes)
-        environment = read_surroundings(path, cwd, environ, config_file, pipes)
+        environment = read_environment_and_config(path, cwd, environ, config_file, pipes)
         flags = {**flags, "agent": named}
         file = cls(path, cwd, environ, flags, config_file, python, node, environment, pipes, mask_env)
         file._mask(environment)
@@ -151,7 +151,9 @@ class AgentProject:
     def read_environment(self) -> Environment:
         """Read the environment for a reload. The first call reuses what FIFOs returned at the start."""
         try:
-            environment = read_surroundings(self.path, self.cwd, self.environ, self.config_file, self.pipes)
+            environment = read_environment_and_config(
+                self.path, self.cwd, self.environ, self.config_file, self.pipes
+            )
         finally:
             self.pipes.renew()
         self._mask(environment)

@@ -65,7 +65,7 @@ def named_config(path: Path) -> ConfigFile:
     return ConfigFile(path, TABLE if path.name == PYPROJECT else ())
 
 
-def read_surroundings(
+def read_environment_and_config(
     agent_file: Path,
     cwd: Path,
     environ: Mapping[str, str],

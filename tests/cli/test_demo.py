@@ -9,7 +9,7 @@ import pytest
 from agent_tui.cli.demo import create, demo, source
 from agent_tui.cli.run import run
 from agent_tui.model.errors import UserError
-from agent_tui.options.configfile import read_surroundings
+from agent_tui.options.configfile import read_environment_and_config
 from tests.cli.support import EXAMPLES, finished
 
 
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_gives_one_line(tmp_path: Path) -> None:
 def test_options_of_a_project_around_it_do_not_reach_the_demo(tmp_path: Path) -> None:
     (tmp_path / "agent-tui.toml").write_text('requestFunc = "mine"\n')
     agent = tmp_path / create(tmp_path, None)
-    environment = read_surroundings(agent, tmp_path, {})
+    environment = read_environment_and_config(agent, tmp_path, {})
     assert (environment.config, environment.config_problem) == ({}, "")
     assert environment.config_file == agent.with_name("agent-tui.toml")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.options.configfile import find_config, named_config, read_surroundings
+from agent_tui.options.configfile import find_config, named_config, read_environment_and_config
 from agent_tui.options.resolve import OptionError, SourcedValue
 
 ENVIRON = {"NAME": "bob", "EMPTY": ""}
@@ -17,7 +17,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path) -> dict[str, SourcedValue]:
-    found = read_surroundings(path.parent / "agent.py", path.parent / "elsewhere", ENVIRON, path)
+    found = read_environment_and_config(path.parent / "agent.py", path.parent / "elsewhere", ENVIRON, path)
     if found.config_problem:
         raise OptionError(found.config_problem)
     return dict(found.config)
@@ -78,13 +78,13 @@ def test_problems_are_reported_with_the_line(text: str, says: str, tmp_path: Pat
     assert "\n" not in str(raised.value)
 
 
-def test_surroundings_have_the_values_or_the_problem(tmp_path: Path) -> None:
+def test_the_environment_has_the_values_or_the_problem(tmp_path: Path) -> None:
     agent = write(tmp_path / "agent.py", "")
     write(tmp_path / ".env", "WHO=me\n")
     path = write(tmp_path / "agent-tui.toml", "agentName = '${WHO}'\n")
-    found = read_surroundings(agent, tmp_path, {})
+    found = read_environment_and_config(agent, tmp_path, {})
     assert (found.config["agentName"].raw, found.config_file, found.config_problem) == ("me", path, "")
     write(path, "agentName = ")
-    assert "is not valid TOML" in read_surroundings(agent, tmp_path, {}).config_problem
+    assert "is not valid TOML" in read_environment_and_config(agent, tmp_path, {}).config_problem
     named = write(tmp_path / "other.toml", "port = 1\n")
-    assert read_surroundings(agent, tmp_path, {}, named).config["port"].raw == 1
+    assert read_environment_and_config(agent, tmp_path, {}, named).config["port"].raw == 1

@@ -10,7 +10,7 @@ import pytest
 from agent_tui.cli.flags import given_flags
 from agent_tui.cli.project import find_agent
 from agent_tui.model.errors import UserError
-from agent_tui.options.configfile import PYPROJECT, read_surroundings
+from agent_tui.options.configfile import PYPROJECT, read_environment_and_config
 from agent_tui.options.envfiles import LONGEST, read_environment
 from agent_tui.reading import Pipes
 
@@ -115,10 +115,10 @@ def test_no_config_file_is_more_than_a_problem(
 ) -> None:
     if pyproject:
         (tmp_path / PYPROJECT).write_bytes(b"#agent-tui\n" + content)
-        assert read_surroundings(tmp_path / "agent.py", tmp_path, {}).config_file is None
+        assert read_environment_and_config(tmp_path / "agent.py", tmp_path, {}).config_file is None
     else:
         (tmp_path / "agent-tui.toml").write_bytes(content)
-        assert problem in read_surroundings(tmp_path / "agent.py", tmp_path, {}).config_problem
+        assert problem in read_environment_and_config(tmp_path / "agent.py", tmp_path, {}).config_problem
 
 
 SPECIAL: dict[str, Callable[[Path], object]] = {
@@ -134,7 +134,7 @@ SPECIAL: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", [".env", "agent-tui.toml", "pyproject.toml"])
 def test_special_files_beside_the_agent(tmp_path: Path, name: str, kind: str) -> None:
     SPECIAL[kind](tmp_path / name)
-    found = read_surroundings(tmp_path / "agent.py", tmp_path, {}, pipes=Pipes(0.05))
+    found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, pipes=Pipes(0.05))
     assert found.config_file is None
     assert bool(found.problems) is (name == ".env" and kind != "folder")
 
@@ -142,7 +142,7 @@ def test_special_files_beside_the_agent(tmp_path: Path, name: str, kind: str) ->
 @pytest.mark.parametrize("kind", SPECIAL)
 def test_special_files_as_named_config(tmp_path: Path, kind: str) -> None:
     SPECIAL[kind](tmp_path / "x.toml")
-    found = read_surroundings(tmp_path / "agent.py", tmp_path, {}, tmp_path / "x.toml", Pipes(0.05))
+    found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, tmp_path / "x.toml", Pipes(0.05))
     assert "cannot read x.toml (" in found.config_problem
 
 
@@ -168,9 +168,13 @@ def test_fifos_are_read_by_the_flags_and_files_that_name_them(
 
     pipes = Pipes(5.0)
     thread = write_later(fifo, b"port = 1\n")
-    assert read_surroundings(tmp_path / "agent.py", tmp_path, {}, fifo, pipes).config["port"].raw == 1
+    assert (
+        read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, fifo, pipes).config["port"].raw == 1
+    )
     thread.join()
-    assert read_surroundings(tmp_path / "agent.py", tmp_path, {}, fifo, pipes).config["port"].raw == 1
+    assert (
+        read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, fifo, pipes).config["port"].raw == 1
+    )
 
     os.mkfifo(tmp_path / ".env")
     thread = write_later(tmp_path / ".env", b"A=1\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_tui.child.python import lk_sdk
-from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_surroundings, save
+from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_environment_and_config, save
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
@@ -27,7 +27,7 @@ SECRET = {"apiSecret": "hush-hush"}
 
 
 def read(file: ConfigFile, **environ: str) -> dict[str, object]:
-    found = read_surroundings(file.path.parent / "agent.py", file.path.parent, environ, file.path)
+    found = read_environment_and_config(file.path.parent / "agent.py", file.path.parent, environ, file.path)
     return {name: convert(BY_NAME[name], each) for name, each in found.config.items()}
 
 
@@ -101,7 +101,7 @@ def test_the_environment_file_gives_the_same_options(tmp_path: Path) -> None:
 def test_the_config_file_gives_the_same_options(tmp_path: Path) -> None:
     resolution = tuned(jobMemoryLimitMB=512.5, agentName='it\'s a "tab"\\t $HOME', **SECRET)
     (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](resolution, DefaultsContext()))
-    found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
+    found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {})
     assert found.config_problem == ""
     again = resolve((Layer("config file", found.config),), DefaultsContext())
     assert again.options == replace(resolution.options, api_secret=again.options.api_secret)
@@ -117,7 +117,7 @@ def test_each_value_survives_the_config_file(option: Option, tmp_path: Path) -> 
             (Layer("flag", {option.name: SourcedValue(raw(option.name, choice), "flag")}),), DefaultsContext()
         )
         (tmp_path / "agent-tui.toml").write_text(FORMATS["toml"](before, DefaultsContext()))
-        found = read_surroundings(tmp_path / "agent.py", tmp_path, {})
+        found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {})
         after = resolve((Layer("config file", found.config),), DefaultsContext())
         assert (found.config_problem, after.options) == ("", before.options)
         assert len(found.config) <= 1

@@ -6,7 +6,7 @@ import pytest
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
-from agent_tui.options.configfile import ConfigFile, read_surroundings
+from agent_tui.options.configfile import ConfigFile, read_environment_and_config
 from agent_tui.tui import screenshot
 from agent_tui.tui.action_handlers import ActionHandlers
 from agent_tui.tui.actions import ACTIONS
@@ -79,12 +79,14 @@ def test_the_screen_table_is_not_an_option_and_reaches_the_screen(tmp_path: Path
     (tmp_path / "agent-tui.toml").write_text(
         'agentName = "bob"\n[screen]\ntheme = "nord"\n[screen.keys]\nreload = "f5"\n'
     )
-    found = read_surroundings(agent, tmp_path, {})
+    found = read_environment_and_config(agent, tmp_path, {})
     assert found.config_problem == ""
     assert list(found.config) == ["agentName"]
     assert found.screen == {"theme": "nord", "keys": {"reload": "f5"}}
     (tmp_path / "agent-tui.toml").write_text("screen = 3\n")
-    assert "agent-tui.toml:1) is not a table" in read_surroundings(agent, tmp_path, {}).config_problem
+    assert (
+        "agent-tui.toml:1) is not a table" in read_environment_and_config(agent, tmp_path, {}).config_problem
+    )
     assert ConfigFile(tmp_path / "agent-tui.toml").table == ()
 
 
