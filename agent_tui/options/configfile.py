@@ -217,7 +217,7 @@ def reference(option: Option) -> str:
     return (option.variables or option.environment)[0]
 
 
-def keepable(option: Option, value: object, environ: Mapping[str, SourcedValue]) -> str:
+def reference_problem(option: Option, value: object, environ: Mapping[str, SourcedValue]) -> str:
     """Return why a secret cannot be saved as a reference; empty if it can, and for any other option."""
     name = reference(option)
     given = environ.get(name)

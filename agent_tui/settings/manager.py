@@ -13,7 +13,7 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
 from agent_tui.model.logs import LogLevel
-from agent_tui.options.configfile import NAME, ConfigFile, keepable, named_config, save
+from agent_tui.options.configfile import NAME, ConfigFile, named_config, reference_problem, save
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Resolution, convert
@@ -214,7 +214,7 @@ class SettingsManager:
             held_back = {
                 name: why
                 for name, value in values.items()
-                if not clear_secrets and (why := keepable(BY_NAME[name], value, variables))
+                if not clear_secrets and (why := reference_problem(BY_NAME[name], value, variables))
             }
             kept = {name: value for name, value in values.items() if name not in held_back}
             try:

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from agent_tui.child.python import lk_sdk
-from agent_tui.options.configfile import ConfigFile, keepable, named_config, read_environment_and_config, save
+from agent_tui.options.configfile import (
+    ConfigFile,
+    named_config,
+    read_environment_and_config,
+    reference_problem,
+    save,
+)
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import read_environment
 from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
@@ -62,10 +68,10 @@ def test_a_secret_is_a_reference_or_the_file_is_private(tmp_path: Path) -> None:
 def test_a_reference_is_kept_only_for_the_same_value() -> None:
     option = BY_NAME["apiSecret"]
     same = {"LIVEKIT_API_SECRET": SourcedValue("hush-hush", "LIVEKIT_API_SECRET in .env:1")}
-    assert keepable(option, "hush-hush", same) == ""
-    assert "LIVEKIT_API_SECRET in .env:1 has another value" in keepable(option, "other", same)
-    assert "LIVEKIT_API_SECRET is not set" in keepable(option, "other", {})
-    assert keepable(BY_NAME["port"], 1, {}) == ""
+    assert reference_problem(option, "hush-hush", same) == ""
+    assert "LIVEKIT_API_SECRET in .env:1 has another value" in reference_problem(option, "other", same)
+    assert "LIVEKIT_API_SECRET is not set" in reference_problem(option, "other", {})
+    assert reference_problem(BY_NAME["port"], 1, {}) == ""
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path) -> None:
