@@ -12,7 +12,13 @@ from typing import Any
 
 from agent_tui.files import replace_file
 from agent_tui.options.declare import BY_NAME, Option
-from agent_tui.options.envfiles import Environment, agent_folder, near, project_root, read_environment
+from agent_tui.options.envfiles import (
+    Environment,
+    agent_folder,
+    project_root,
+    read_environment,
+    relative_path,
+)
 from agent_tui.options.permissions import Permissions, as_mapping
 from agent_tui.options.resolve import OptionError, SourcedValue
 from agent_tui.reading import Pipes, read_file, read_pipe_or_file
@@ -87,14 +93,14 @@ def read_environment_and_config(
         values = _values(file, table, lines, environment.variables, cwd)
         screen = table.get(SCREEN, {})
         if not isinstance(screen, dict):
-            at = f"{near(file.path, cwd)}:{lines.get(SCREEN, 1)}"
+            at = f"{relative_path(file.path, cwd)}:{lines.get(SCREEN, 1)}"
             raise OptionError(
                 f"{SCREEN} = {screen!r} ({at}) is not a table; write [{SCREEN}], then theme = … below it"
             )
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
     except Exception as error:  # no config file, however broken, may end agent-tui
-        problem = f"cannot use {near(file.path, cwd)}: {type(error).__name__}: {error}"
+        problem = f"cannot use {relative_path(file.path, cwd)}: {type(error).__name__}: {error}"
         return replace(environment, config_file=file.path, config_problem=problem)
     return replace(environment, config=values, config_file=file.path, screen=screen)
 
@@ -110,7 +116,7 @@ def _values(
     for name, raw in table.items():
         if name == SCREEN:
             continue
-        where = f"{near(file.path, cwd)}:{lines.get(name, 1)}"
+        where = f"{relative_path(file.path, cwd)}:{lines.get(name, 1)}"
         if name not in BY_NAME:
             raise OptionError(f"{name} ({where}) is not an option; {_suggestion(name)}")
         values[name] = SourcedValue(_expanded(raw, environ, name, where), where)
@@ -119,7 +125,7 @@ def _values(
 
 def _read_table(file: ConfigFile, pipes: Pipes, cwd: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the file's table of options, and the line of each key. Raises OptionError."""
-    name = near(file.path, cwd)
+    name = relative_path(file.path, cwd)
     try:
         content = read_pipe_or_file(file.path, MAX_BYTES, pipes)
         text, table = _parsed(content)

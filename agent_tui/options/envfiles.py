@@ -74,7 +74,7 @@ def agent_folder(agent_file: Path) -> Path:
     return Path(os.path.realpath(agent_file)).parent
 
 
-def near(path: Path, cwd: Path) -> Path:
+def relative_path(path: Path, cwd: Path) -> Path:
     """Return the path relative to the working folder, or unchanged if it is not below that."""
     return path.relative_to(cwd) if path.is_relative_to(cwd) else path
 
@@ -112,20 +112,22 @@ def read_environment(
     for path in env_files(agent_file, cwd):
         found: list[str] = []
         try:
-            values = _read(path, near(path, cwd), environ, pipes, found)
+            values = _read(path, relative_path(path, cwd), environ, pipes, found)
         except Exception as error:  # no environment file, however broken, may end agent-tui
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            problems.append(f"cannot read {near(path, cwd)}: {why}; its variables are not set")
+            problems.append(f"cannot read {relative_path(path, cwd)}: {why}; its variables are not set")
             continue
         problems += found[:MAX_PROBLEMS]
         if len(found) > MAX_PROBLEMS:
-            problems.append(f"{near(path, cwd)}: {len(found) - MAX_PROBLEMS} more problems like these")
+            problems.append(
+                f"{relative_path(path, cwd)}: {len(found) - MAX_PROBLEMS} more problems like these"
+            )
         files.append(path)
         for name, (value, line) in values.items():
             if _SAYS_SECRET.fullmatch(name):
                 secrets.update(each for each in (value, environ.get(name)) if each and not _is_words(each))
             if value is not None and name not in variables:
-                variables[name] = SourcedValue(value, f"{name} in {near(path, cwd)}:{line}")
+                variables[name] = SourcedValue(value, f"{name} in {relative_path(path, cwd)}:{line}")
     return Environment(variables, tuple(files), tuple(problems), secrets=frozenset(secrets))
 
 
