@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = ExitCode.OK
     except OSError as error:
         of_stdout = error.filename is None and error.errno in _WRITE_ERRORS
-        _complain(f"cannot write to stdout: {error.strerror}" if of_stdout else str(error))
+        _print_error(f"cannot write to stdout: {error.strerror}" if of_stdout else str(error))
         code = ExitCode.JOB_FAILED
     _discard(1)
     sys.exit(code)
@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
     guard_streams()
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     if name == "run" and arguments and (meant := misspelled_command(arguments[0])):
-        _complain(f"no such file or command: {arguments[0]}; did you mean agent-tui {meant}?")
+        _print_error(f"no such file or command: {arguments[0]}; did you mean agent-tui {meant}?")
         return ExitCode.USAGE
     command: click.Command = getattr(importlib.import_module(f"agent_tui.cli.{name}"), name)
     try:
@@ -86,10 +86,10 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        _complain(error.format_message())
+        _print_error(error.format_message())
         code = error.exit_code
     except UserError as error:
-        _complain(str(error))
+        _print_error(str(error))
         code = error.exit_code
     return code or 0
 
@@ -101,7 +101,7 @@ def misspelled_command(word: str) -> str | None:
     return next(iter(difflib.get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)), None)
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     try:
         print(f"agent-tui: {line}", file=sys.stderr, flush=True)
     except OSError:  # a full disk or a closed pipe; the exit code still reports the error

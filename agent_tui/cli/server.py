@@ -66,7 +66,7 @@ async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: boo
     def unassigned(job: object, why: object) -> None:
         room, text = job.room.name, why.text  # type: ignore[attr-defined]
         with contextlib.suppress(OSError):  # the reader is gone; the server keeps running
-            _say(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
+            _print(as_json, "job_lost", f"no job for {room}: {text}", room=room, why=text)
 
     running = LocalServer(host=host, port=port, keys=keys, on_unassigned=unassigned)
     with StopSignals(stop) as signals:
@@ -78,10 +78,10 @@ async def _serve(host: str, port: int, keys: dict[str, str] | None, as_json: boo
                 f"  export LIVEKIT_API_SECRET={running.api_secret}"
             )
             facts = {"url": running.url, "api_key": running.api_key, "api_secret": running.api_secret}
-            _say(as_json, "listening", words, **facts)
+            _print(as_json, "listening", words, **facts)
             await ended.wait()
         return signals.exit_code or 0
 
 
-def _say(as_json: bool, event: str, words: str, **facts: object) -> None:
+def _print(as_json: bool, event: str, words: str, **facts: object) -> None:
     print(json.dumps({"event": event, **facts}) if as_json else words, flush=True)

@@ -193,7 +193,7 @@ async def _run(
 ) -> int:
     """Run the sweep; `ends` is when everything must have ended, on the monotonic clock."""
     from agent_tui.headless.run import Headless, HeadlessOptions
-    from agent_tui.headless.tune import TuneOptions, Tuning
+    from agent_tui.headless.tune import TuneOptions, TuneWork
     from agent_tui.model.commands import Stop, StopTuning
     from agent_tui.tuning.tuner import make_engine
 
@@ -203,7 +203,7 @@ async def _run(
         within = left - min(SHUTDOWN_S, left / 5)
         until = time.monotonic() + within
     engine = make_engine(config)
-    tuning = Tuning(engine, TuneOptions(plan, target, until, fit_jobs))
+    tuning = TuneWork(engine, TuneOptions(plan, target, until, fit_jobs))
     options = HeadlessOptions(
         json=as_json, watch=False, confirmed_host=plan.confirmed_host, ready_within_s=within
     )

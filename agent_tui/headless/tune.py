@@ -42,7 +42,7 @@ class TuneOptions:
     """Whether the test load may be shortened, so that every count is measured in time."""
 
 
-class Tuning:
+class TuneWork:
     """The work of `agent-tui tune`; see `headless.run.Work`."""
 
     def __init__(self, engine: EngineAPI, options: TuneOptions) -> None:

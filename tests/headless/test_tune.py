@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent_tui.headless.run import ExitPolicy, Headless, HeadlessOptions
-from agent_tui.headless.tune import MIN_JOBS, TuneOptions, Tuning, jobs_in_time
+from agent_tui.headless.tune import MIN_JOBS, TuneOptions, TuneWork, jobs_in_time
 from agent_tui.model import events as ev
 from agent_tui.model.errors import ExitCode
 from agent_tui.model.tuning import SweepPlan, TestLoad
@@ -38,7 +38,7 @@ def test_a_remote_server_must_be_confirmed_for_a_sweep_too() -> None:
 
 async def test_an_agent_that_is_not_ready_in_time_ends_the_run(capfd: pytest.CaptureFixture[str]) -> None:
     engine = FakeEngine()
-    tuning = Tuning(engine, TuneOptions(PLAN, parse_target("p95<50ms")))
+    tuning = TuneWork(engine, TuneOptions(PLAN, parse_target("p95<50ms")))
     async with asyncio.timeout(PATIENCE_S):
         code = await Headless(engine, HeadlessOptions(json=True, ready_within_s=0.05), tuning).run()
     out, err = capfd.readouterr()
