@@ -63,7 +63,7 @@ class ExitPolicy:
     """Numbers of the test dispatches."""
     settled: set[int] = field(default_factory=set)
     """Numbers of the test dispatches whose job ended or was lost; 0 for jobs dispatched elsewhere."""
-    bad: bool = False
+    failed: bool = False
     loaded: bool = False
     running: set[str] = field(default_factory=set)
     server_lost: str | None = None
@@ -98,11 +98,11 @@ class ExitPolicy:
             case ev.JobEnded(job_id=job_id, test_dispatch=number, status=status):
                 self.running.discard(job_id)
                 self.settled.add(number)
-                self.bad |= status is ev.JobStatus.FAILED
+                self.failed |= status is ev.JobStatus.FAILED
             case ev.JobLost(job_id=lost, test_dispatch=number):
                 self.running.discard(lost or "")
                 self.settled.add(number)
-                self.bad = True
+                self.failed = True
             case _:
                 pass
         if self.server_lost is not None and not self.running:
@@ -118,7 +118,7 @@ class ExitPolicy:
             self.running.discard(job.id)
             if job.phase in (JobPhase.ENDED, JobPhase.LOST):
                 self.settled.add(job.test_dispatch)
-                self.bad |= job.phase is JobPhase.LOST or job.status is ev.JobStatus.FAILED
+                self.failed |= job.phase is JobPhase.LOST or job.status is ev.JobStatus.FAILED
         return self._when_idle()
 
     def _when_idle(self) -> ExitCode | None:
@@ -128,7 +128,7 @@ class ExitPolicy:
             return None
         if not self.made <= self.settled:
             return None
-        return ExitCode.JOB_FAILED if self.bad else ExitCode.OK
+        return ExitCode.JOB_FAILED if self.failed else ExitCode.OK
 
 
 class Printer:

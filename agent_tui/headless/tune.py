@@ -21,7 +21,7 @@ from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.tuning import RunMeasure, SweepPlan, SweepView, Target
 from agent_tui.model.wording import counted
 from agent_tui.tuning import report, store
-from agent_tui.tuning.model import this_machines_rule
+from agent_tui.tuning.model import pool_rule_here
 from agent_tui.tuning.results import row, rows
 
 RUN_OVERHEAD_S = 1.5
@@ -137,7 +137,7 @@ class TuneWork:
 
 def jobs_in_time(plan: SweepPlan, seconds: float, warm_up_s: float) -> int:
     """Return how many jobs per run fit into that time."""
-    at_once = this_machines_rule().starts_at_once
+    at_once = pool_rule_here().starts_at_once
     rest = sum(
         RUN_OVERHEAD_S + plan.load.job_length_s + warm_up_s * (1 + math.ceil(count / at_once))
         for count in plan.counts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from agent_tui.model.tuning import Advice, MeasuredCount, RunMeasure, SweepResult, Target, TestLoad
 from agent_tui.model.wording import counted
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
-from agent_tui.tuning.model import PoolRule, this_machines_rule
+from agent_tui.tuning.model import PoolRule, pool_rule_here
 from agent_tui.tuning.results import jobs_of
 from agent_tui.tuning.stats import mean, next_hits, wilson
 
@@ -34,7 +34,7 @@ def model_error(candidates: Sequence[MeasuredCount]) -> float | None:
 
 def advise(result: SweepResult, target: Target, rule: PoolRule | None = None) -> Advice:
     """Return the advice for a sweep. Simulates many runs, which can take some seconds."""
-    fitted = fit(result, rule or this_machines_rule())
+    fitted = fit(result, rule or pool_rule_here())
     candidates = tuple(
         _candidate(result, target, fitted, count, result.runs_of(count)) for count in result.measured
     )

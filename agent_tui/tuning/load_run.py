@@ -27,7 +27,7 @@ class TestLoadRun:
         self._watcher.on_event = self._on_event
         self._started = clock.time()
         self._ended_at: float | None = None
-        count = self._wanted
+        count = self._num_idle_processes
         idle = idle_processes(self._watcher.state)
         self._recorder = Recorder(count, 0, load, self._started, idle)
         self._counts = [(0.0, count)]
@@ -71,10 +71,10 @@ class TestLoadRun:
             await asyncio.gather(watching, return_exceptions=True)
 
     @property
-    def _wanted(self) -> int:
+    def _num_idle_processes(self) -> int:
         return self._engine.state.settings.options.num_idle_processes
 
     def _on_event(self, stamped: ev.Stamped) -> None:
         self._recorder.record(stamped)
-        if self._wanted != self._counts[-1][1]:
-            self._counts.append((max(stamped.ts - self._started, 0.0), self._wanted))
+        if self._num_idle_processes != self._counts[-1][1]:
+            self._counts.append((max(stamped.ts - self._started, 0.0), self._num_idle_processes))

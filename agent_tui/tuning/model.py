@@ -24,7 +24,7 @@ class PoolRule:
     refill_after_s: float = REFILL_AFTER_S
 
 
-def this_machines_rule() -> PoolRule:
+def pool_rule_here() -> PoolRule:
     """Return the parameters of the pool on this machine."""
     return PoolRule(starting_at_once())
 

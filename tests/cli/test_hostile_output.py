@@ -106,7 +106,7 @@ def test_variables_are_escaped_before_they_reach_the_terminal(
 @pytest.mark.parametrize("as_json", [False, True])
 def test_room_names_printed_by_the_server_command_are_escaped(as_json: bool, check: Check) -> None:
     output.guard_streams()
-    server._say(as_json, "job_lost", f"no job for {TEXT}: {TEXT}", room=TEXT, why=TEXT)
+    server._print(as_json, "job_lost", f"no job for {TEXT}: {TEXT}", room=TEXT, why=TEXT)
     check()
 
 

@@ -116,7 +116,7 @@ def test_missed_events_are_made_up_from_the_state() -> None:
         state = reduce(state, ev.Stamped(seq, 1.0, event))
     exit_policy = ExitPolicy(HeadlessOptions(exit_when_idle=True))
     assert exit_policy.catch_up(state) is None
-    assert (exit_policy.running, exit_policy.settled, exit_policy.bad) == ({"AJ_b"}, {1}, True)
+    assert (exit_policy.running, exit_policy.settled, exit_policy.failed) == ({"AJ_b"}, {1}, True)
     assert exit_policy.observe(ended("b")) is ExitCode.JOB_FAILED
 
 
