@@ -10,7 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.endpoint import InfoServer, WorkerInfo
+from agent_tui.engine.endpoint import WorkerInfo
+from agent_tui.engine.info_server import InfoServer
 from agent_tui.engine.inspection import manifest_of
 from agent_tui.engine.servers import DEV_URL, configured, found_here, require_credentials
 from agent_tui.generations.sources import Sources

@@ -1,26 +1,22 @@
-"""Health, worker information, and metrics over HTTP, at the SDKs' paths (agents-js.md §10)."""
+"""Where the worker's HTTP server listens, and when it starts to answer."""
 
 import asyncio
-import contextlib
-import ipaddress
-import math
+import importlib
+import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from urllib.parse import urlsplit
-
-import aiohttp
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent_tui.model import events as ev
 from agent_tui.model.errors import PortBusyError, UserError
 from agent_tui.options.declare import ServerOptions
-from agent_tui.system.http import HttpServer, busy, listen
+from agent_tui.runtimes.threads import off_loop
+from agent_tui.system.listening import busy, listen
 
-CLOSE_TIMEOUT_S = 0.25
-PROBE_S = 0.5
+if TYPE_CHECKING:
+    from agent_tui.engine.info_server import InfoServer
+
 PROTOCOL_VERSION = 1
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,68 +34,22 @@ class WorkerInfo:
     protocol_version: int = PROTOCOL_VERSION
 
 
-class InfoServer:
-    """Serves `GET /` (200 `OK`, or 503 and a reason), `GET /worker` (JSON), and `GET /metrics` (Prometheus).
+class _Listener:
+    """Listening sockets, and the server that answers on them as soon as it is imported."""
 
-    `health` returns None if all is well, else the reason. All three are called at every request.
-    """
-
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        health: Callable[[], str | None],
-        info: Callable[[], WorkerInfo],
-        metrics: Callable[[], bytes] = bytes,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._health = health
-        self._info = info
-        self._metrics = metrics
-        self._server: HttpServer | None = None
-
-    @property
-    def port(self) -> int:
-        """The port; after `start`, the actual one in place of 0."""
-        return self._port
-
-    async def start(self) -> None:
-        """Start to listen. Raise `PortBusyError`, or `UserError` for an unusable address."""
-        try:
-            sockets = await listen(self._host, self._port)
-        except PortBusyError as taken:
-            raise PortBusyError(busy(self._host, self._port, await _who_listens(self._port))) from taken
-        app = web.Application(middlewares=[_refuse_other_names(self._host)])
-        app.router.add_get("/", self._answer_health)
-        app.router.add_get("/worker", self._answer_worker)
-        app.router.add_get("/metrics", self._answer_metrics)
-        self._server = HttpServer(app, shutdown_timeout_s=CLOSE_TIMEOUT_S)
-        await self._server.start(sockets)
-        self._port = sockets[0].getsockname()[1]
+    def __init__(self, sockets: list[socket.socket], serving: "asyncio.Task[InfoServer]") -> None:
+        self.port: int = sockets[0].getsockname()[1]
+        self._sockets = sockets
+        self._serving = serving
 
     async def close(self) -> None:
-        """Stop listening and end open connections. Can be called again, and before `start`."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.close()
-
-    async def _answer_health(self, _request: web.Request) -> web.Response:
-        problem = self._health()
-        if problem is None:
-            return web.Response(text="OK")
-        return web.Response(status=503, text=problem)
-
-    async def _answer_worker(self, _request: web.Request) -> web.Response:
-        answer = asdict(self._info())
-        if not math.isfinite(answer["worker_load"]):
-            answer["worker_load"] = None  # JSON has no NaN or infinity
-        return web.json_response(answer)
-
-    async def _answer_metrics(self, _request: web.Request) -> web.Response:
-        text = self._metrics()
-        return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
+        """Stop listening. Can be called again."""
+        self._serving.cancel()
+        await asyncio.wait({self._serving})
+        if not self._serving.cancelled():
+            await self._serving.result().close()
+        for each in self._sockets:
+            each.close()
 
 
 class Endpoint:
@@ -117,7 +67,7 @@ class Endpoint:
         self._info = info
         self._metrics = metrics
         self._emit = emit
-        self._server: InfoServer | None = None
+        self._listener: _Listener | None = None
         self._wanted: tuple[str, int] | None = None
         self._one = asyncio.Lock()
 
@@ -133,77 +83,48 @@ class Endpoint:
         wanted = (options.host, options.port)
         if wanted == self._wanted:
             return
-        old = self._server
-        server = InfoServer(
-            host=options.host, port=options.port, health=self._health, info=self._info, metrics=self._metrics
-        )
-        # The old server may hold the same port on another address.
+        old = self._listener
+        # The old one may hold the same port on another address.
         first = old is not None and old.port == options.port
         if old is not None and first:
             await old.close()
         try:
-            await server.start()
+            new = await self._bind(*wanted)
         except UserError:
-            if old is not None and first:
-                await old.start()
+            if old is not None and first and self._wanted is not None:
+                self._listener = await self._bind(self._wanted[0], old.port)
             raise
-        self._server, self._wanted = server, wanted
+        self._listener, self._wanted = new, wanted
         if old is not None and not first:
             await old.close()
         self.announce()
 
+    async def _bind(self, host: str, port: int) -> _Listener:
+        try:
+            sockets = await listen(host, port)
+        except PortBusyError as taken:
+            who_listens = importlib.import_module("agent_tui.engine.info_server").who_listens
+            raise PortBusyError(busy(host, port, await who_listens(port))) from taken
+        return _Listener(sockets, asyncio.create_task(self._serve(host, port, sockets), name="http"))
+
+    async def _serve(self, host: str, port: int, sockets: list[socket.socket]) -> "InfoServer":
+        """Import aiohttp, which takes a fifth of the start, beside the load of the agent's file. Until then
+        requests wait in the sockets' backlog.
+        """
+        module = await off_loop(importlib.import_module, "agent_tui.engine.info_server")
+        server: InfoServer = module.InfoServer(
+            host=host, port=port, health=self._health, info=self._info, metrics=self._metrics
+        )
+        await server.serve(sockets)
+        return server
+
     def announce(self) -> None:
         """Report the address that it listens on."""
-        if self._server is not None and self._wanted is not None:
+        if self._listener is not None and self._wanted is not None:
             host = f"[{self._wanted[0]}]" if ":" in self._wanted[0] else self._wanted[0]
-            self._emit(ev.HttpListening(f"http://{host}:{self._server.port}"))
+            self._emit(ev.HttpListening(f"http://{host}:{self._listener.port}"))
 
     async def close(self) -> None:
         """Stop listening. Can be called again."""
-        if self._server is not None:
-            await self._server.close()
-
-
-def _refuse_other_names(own: str) -> Middleware:
-    """Return a middleware that refuses unknown host names (DNS rebinding: a web page whose name points
-    here).
-    """
-
-    @web.middleware
-    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = _host(request.headers.get("Host", "localhost"))
-        if name in ("localhost", own.lower()) or name.endswith(".localhost") or _is_address(name):
-            return await handler(request)
-        return web.Response(status=403, text="host name not allowed: use localhost or an IP address")
-
-    return refuse
-
-
-def _host(header: str) -> str:
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-async def _who_listens(port: int) -> str:
-    """Return what listens on the port: another worker, or another program."""
-    limit = aiohttp.ClientTimeout(total=PROBE_S)
-    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError, AttributeError):
-        async with (
-            aiohttp.ClientSession(timeout=limit) as session,
-            session.get(f"http://127.0.0.1:{port}/worker") as response,
-        ):
-            told = await response.json()
-            name = str(told["agent_name"])[:100] if told.get("worker_type") else None
-            if name is not None:
-                return f"another worker ({name!r})" if name else "another worker (without a name)"
-    return "another program"
+        if self._listener is not None:
+            await self._listener.close()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from livekit.protocol.agent import Job, JobType
 
@@ -20,7 +20,6 @@ from agent_tui.engine.servers import ServerManager, join_link
 from agent_tui.engine.supervision import InternalErrors, Supervision
 from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
-from agent_tui.local_server.dispatcher import Unassigned
 from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
@@ -41,6 +40,9 @@ from agent_tui.settings.settings import Settings, available_cores, starting_at_o
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
 from agent_tui.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from agent_tui.local_server.dispatcher import Unassigned
 
 MEMORY_GRACE_S = 2.0
 """Time for a job over its memory limit to leave its room, while it keeps growing."""
@@ -309,7 +311,7 @@ class Engine:
             self._dispatches.ended(record)
         self._update_live()
 
-    def _unassigned(self, job: Job, why: Unassigned) -> None:
+    def _unassigned(self, job: Job, why: "Unassigned") -> None:
         """Report a job for which the embedded server found no worker."""
         self._dispatches.lost(job, why.text)
 

@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 from livekit.protocol.room import ListRoomsRequest
 
 import agent_tui
-from agent_tui.local_server.dispatcher import Unassigned
-from agent_tui.local_server.server import LocalServer
 from agent_tui.logs.redactor import Redactor
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import ExitCode, ServerError, UserError
@@ -34,6 +31,8 @@ from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
 
 if TYPE_CHECKING:
     from livekit.api import LiveKitAPI
+
+    from agent_tui.local_server.dispatcher import Unassigned
 
 DEV_URL = "ws://localhost:7880"
 DEV_KEY = "devkey"
@@ -77,7 +76,7 @@ class ServerManager:
         local: bool,
         clock: Clock,
         emit: Callable[[Event], None],
-        on_unassigned: Callable[[Any, Unassigned], None],
+        on_unassigned: "Callable[[Any, Unassigned], None]",
     ) -> None:
         """`on_unassigned` is called for each job for which the embedded server found no worker."""
         self._settings = settings
@@ -147,6 +146,10 @@ class ServerManager:
             path = self._settings.environment.plain.get("PATH")
             if (binary := shutil.which("livekit-server", path=path)) is not None and not _port_taken():
                 return await _started(binary)
+        from agent_tui.local_server.server import (
+            LocalServer,  # imports aiohttp, which takes a fifth of the start
+        )
+
         server = LocalServer(clock=self._clock, on_unassigned=self._on_unassigned)
         await server.start()
         address = ServerAddress(server.url, server.api_key, server.api_secret)
@@ -280,6 +283,7 @@ async def server_api(address: ServerAddress, room: str, limit_s: float) -> "Asyn
 
     Signs its own token, since livekit-api warns about a development server's short secret.
     """
+    import aiohttp
     from livekit import api  # loads all services, which takes 0.5 s
 
     video = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": room}

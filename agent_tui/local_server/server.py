@@ -19,7 +19,8 @@ from agent_tui.local_server.rooms import Rooms
 from agent_tui.local_server.session import JOB_ID, NODE_ID, WORKER_ID, WorkerSession, new_id
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import PortBusyError
-from agent_tui.system.http import HttpServer, listen
+from agent_tui.system.http import HttpServer
+from agent_tui.system.listening import listen
 
 _NO_MEDIA: Final = (
     "this is agent-tui's embedded server, which has no media: start livekit-server --dev to join rooms"

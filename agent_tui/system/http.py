@@ -1,8 +1,6 @@
 """An HTTP server that clients cannot exhaust: idle and half-sent requests are limited."""
 
 import asyncio
-import contextlib
-import errno
 import logging
 import socket
 
@@ -10,7 +8,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
-from agent_tui.model.errors import PortBusyError, UserError
 from agent_tui.system.descriptors import DESCRIPTORS
 
 # aiohttp answers bad requests with an HTTP 400 and logs a traceback for each, which would spoil a terminal.
@@ -34,7 +31,6 @@ ACCEPT_AGAIN_S = 0.5
 """Seconds to wait after descriptors ran out."""
 
 ACCEPT_AT_ONCE = 16
-MAX_PORT = 65535
 
 
 class HttpServer:
@@ -173,46 +169,3 @@ def _drop(connection: RequestHandler) -> None:
     connection.force_close()
     if isinstance(connection.transport, asyncio.Transport):
         connection.transport.abort()  # otherwise a client that does not read would keep it open
-
-
-async def listen(host: str, port: int) -> list[socket.socket]:
-    """Return one listening socket for each address of `host`; with port 0 all share one free port.
-
-    Raise PortBusyError, or UserError for an unusable address.
-    """
-    if not 0 <= port <= MAX_PORT:
-        raise UserError(f"port {port} is out of range: use --port 1 to {MAX_PORT}, or 0 to pick a free port")
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"cannot listen on {host}:{port}: {error} (--host, --port)") from None
-    with contextlib.ExitStack() as opened:
-        sockets: list[socket.socket] = []
-        failure: OSError | None = None
-        for family, *_, address in dict.fromkeys(found):
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            try:
-                listening = socket.create_server((address[0], chosen, *address[2:]), family=family)
-            except OSError as error:
-                failure = error
-            else:
-                sockets.append(opened.enter_context(listening))
-        # A port that the user names must be free on every address of the host.
-        if not sockets or (failure is not None and failure.errno == errno.EADDRINUSE and port):
-            raise _cannot_listen(host, port, failure)
-        opened.pop_all()
-        return sockets
-
-
-def busy(host: str, port: int, who: str) -> str:
-    """Return the error for a port that `who` listens on."""
-    at = f"{host or '*'}:{port}"
-    return f"{at} is in use by {who}: choose another with --port, or --port 0 to pick a free port"
-
-
-def _cannot_listen(host: str, port: int, error: OSError | None) -> UserError:
-    at = f"{host or '*'}:{port}"
-    if error is not None and error.errno == errno.EADDRINUSE:
-        return PortBusyError(busy(host, port, "another program"))
-    return UserError(f"cannot listen on {at}: {error.strerror if error else 'no address'} (--host, --port)")

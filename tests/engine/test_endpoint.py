@@ -7,7 +7,8 @@ import socket
 import aiohttp
 import pytest
 
-from agent_tui.engine.endpoint import InfoServer, WorkerInfo
+from agent_tui.engine.endpoint import WorkerInfo
+from agent_tui.engine.info_server import InfoServer
 from agent_tui.model.errors import ExitCode, PortBusyError, UserError
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nothing_left")]

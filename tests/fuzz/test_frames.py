@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from livekit.protocol import agent, models
 
-from agent_tui.engine.endpoint import InfoServer, WorkerInfo
+from agent_tui.engine.endpoint import WorkerInfo
+from agent_tui.engine.info_server import InfoServer
 from agent_tui.local_server.server import LocalServer
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock

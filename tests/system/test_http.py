@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from agent_tui.system import http
-from agent_tui.system.http import HttpServer, listen
+from agent_tui.system.http import HttpServer
+from agent_tui.system.listening import listen
 from tests.fakes.scripted_child import until
 from tests.limits import PATIENCE_S
 
