@@ -50,6 +50,11 @@ def test_the_command_knows_nothing_heavy_before_it_needs_it() -> None:
     assert loaded & {"aiohttp", "websockets", "google.protobuf", "psutil", "watchfiles"} == set()
 
 
+def test_the_worker_can_register_before_a_web_server_is_imported() -> None:
+    loaded = imported_by("import agent_tui.engine.engine, agent_tui.headless.run")
+    assert loaded & {"aiohttp", "livekit.api"} == set()
+
+
 def test_the_first_frame_does_not_wait_for_what_a_key_needs_later() -> None:
     assert imported_by("import agent_tui.tui.app") & {"regex", "tomlkit", "prometheus_client"} == set()
 
