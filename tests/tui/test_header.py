@@ -132,7 +132,7 @@ def test_stopping_shows_when_the_forced_stop_comes() -> None:
     engine.publish(ev.Stopping("quit", 2, 72.0))
     engine.clock.advance(10)
     assert shown(engine)[2].startswith(
-        "■ stopping (quit): waiting for 2 jobs · forced stop in 1 min 2 s · q kill now"
+        "■ quit: waiting for 2 jobs · forced stop in 1 min 2 s · q kill now"
     )
 
 

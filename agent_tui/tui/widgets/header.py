@@ -224,7 +224,7 @@ def _stopping_part(state: AppState, now: float) -> Part:
     reason = clip(one_line(state.stopping), 30)
     return part(
         0,
-        (Span(f"■ stopping ({reason}): {what}{limit} · q kill now", Tone.WARN),),
+        (Span(f"■ {reason}: {what}{limit} · q kill now", Tone.WARN),),
         (Span(f"■ {what}{limit} · q kill now", Tone.WARN),),
         (Span(f"■ {what}{limit}", Tone.WARN),),
     )

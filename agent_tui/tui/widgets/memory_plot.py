@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent_tui.model.time_series import Point, TimeSeries
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, held, plot, round_up
-from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch
+from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch, width_of
 
 FAR = 4.0
 """A level more than this many times the peak is named but not drawn; the curve would be flat."""
@@ -41,11 +41,13 @@ def memory_lines(
         if 0 < mb <= FAR * peak
     ]
     high = round_up(1.05 * max(peak, *(rule.y for rule in rules), 1.0))
-    head = (
+    head: Line = (
         Span("Memory", Tone.STRONG),
         Span(f"  {grouped(points[-1][1])} MB, peak {grouped(peak)} MB"),
-        Span(_far(levels, peak), Tone.DIM),
     )
+    far = Span(_far(levels, peak), Tone.DIM)
+    if width_of((*head, far)) <= width:
+        head = (*head, far)
     since: Callable[[float], str] = write_time or (lambda at: stopwatch(at - start))
     picture = plot(
         [Series(held(points, end))],
