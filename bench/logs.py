@@ -37,13 +37,13 @@ async def entry(ctx):
     await asyncio.sleep(600)
 """
 KEYS = (
-    ("Home: away from the end", b"\x1b[H", "‖ held", b""),
+    ("Home: away from the end", b"\x1b[H", "‖ paused", b""),
     ("f: follow again", b"f", "● follow", b""),
-    ("/: the find field", b"/", "in the lines shown, or", b"\x1b"),
+    ("/: the find field", b"/", "or re: and a regular", b"\x1b"),
 )
 """Name, key, the text that only this key brings, and the key that removes it again."""
 
-PAGES = (("F: a page opens over all", b"F", "Log lines shown", b"\x1b"),)
+PAGES = (("F: a page opens over all", b"F", "Log filters", b"\x1b"),)
 """The same for keys that repaint the whole screen."""
 
 WARM_UP_S = 1.0

@@ -275,7 +275,7 @@ async def test_an_editor_that_does_not_start_keeps_the_screen() -> None:
     with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
         await until(lambda: running.shows(b"AW_"))
         running.press(b"e")
-        await until(lambda: running.shows(b"cannot be started"))
+        await until(lambda: running.shows(b"failed to start"))
         running.press(b"q")
         await until(running.ended)
         assert running.process.returncode == 0

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import EndedBy, JobStatus, ProcessState
 from agent_tui.model.state import JobPhase, JobView, ProcessView
-from agent_tui.tui.widgets.endings import ENDINGS, job_ended, job_standing, process_ended
+from agent_tui.tui.widgets.endings import ENDINGS, job_ended, job_status, process_ended
 from agent_tui.tui.widgets.source import MAX_BYTES, Place, failing_place, read_source, source_lines
 
 RUNNING = JobView("AJ_1", "demo", JobPhase.RUNNING, 0.0, process_id="p1")
@@ -23,7 +23,7 @@ def test_every_way_to_end_looks_different() -> None:
     assert set(ENDINGS) == set(EndedBy)
     jobs = [ended(by, exit_code=3, signal=11 if by is EndedBy.SIGNAL else 0) for by in EndedBy]
     lost = [replace(RUNNING, phase=phase) for phase in (JobPhase.LOST, JobPhase.DECLINED)]
-    shown = [job_standing(job).text for job in (*jobs, *lost, RUNNING)]
+    shown = [job_status(job).text for job in (*jobs, *lost, RUNNING)]
     assert len(set(shown)) == len(shown)
     assert all(len(text) <= 13 for text in shown)
     assert len({job_ended(job) for job in jobs}) == len(jobs)
@@ -107,8 +107,11 @@ def test_source_lines_around_the_failing_line() -> None:
         "    3      return 1",
         "    4  4",
     ]
-    assert texts(place, "def f():\n    other()\n")[1:] == ["  ▸ look()", "  the file has changed since then"]
-    assert texts(place, "one line")[-1] == "  the file has changed since then"
+    assert texts(place, "def f():\n    other()\n")[1:] == [
+        "  ▸ look()",
+        "  the file has changed since the error",
+    ]
+    assert texts(place, "one line")[-1] == "  the file has changed since the error"
     assert texts(place, None)[1:] == ["  the file is no longer readable"]
     assert texts(place, None, 12)[0] == "…/agent.py:2"
 

@@ -131,9 +131,7 @@ def test_stopping_shows_when_the_forced_stop_comes() -> None:
     histories.busy(engine)
     engine.publish(ev.Stopping("quit", 2, 72.0))
     engine.clock.advance(10)
-    assert shown(engine)[2].startswith(
-        "■ quit: waiting for 2 jobs · forced stop in 1 min 2 s · q kill now"
-    )
+    assert shown(engine)[2].startswith("■ quit: waiting for 2 jobs · forced stop in 1 min 2 s · q kill now")
 
 
 def test_a_remote_server_is_named_at_any_width() -> None:

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, held, plot, round_up
+from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, beside, plot, round_up
 from agent_tui.tui.widgets.text import Span, Tone, width_of
 
 FIGURES = st.floats(allow_nan=True, allow_infinity=True)
@@ -34,7 +34,7 @@ def test_any_figures_fill_exactly_the_size(
 
 
 def test_a_jump_is_one_line_and_axes_are_labelled() -> None:
-    steps = held([(0, 1), (5, 9)], until=10)
+    steps = as_steps([(0, 1), (5, 9)], until=10)
     assert steps == ((0, 1), (5, 1), (5, 9), (10, 9))
     assert texts(*plot([Series(steps)], 21, 6)) == [
         "9 ┤         ⡏⠉⠉⠉⠉⠉⠉⠉⠉",

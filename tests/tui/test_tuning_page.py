@@ -31,7 +31,7 @@ from agent_tui.tui.screens.tuning_forms import (
     FIRST_SWEEP,
     FIRST_TEST_LOAD,
     SweepForm,
-    SweepWish,
+    SweepRequest,
     TestLoadForm,
     counts_text,
 )
@@ -58,7 +58,7 @@ TARGET = parse_target("p95<50ms")
 
 async def test_the_forms_open_with_the_last_values() -> None:
     ramp = TestLoad(7, 1.0, Pattern.RAMP, 5.0, 0.5, 3)
-    wish = SweepWish(SweepPlan(ramp, (0, 2, 3, 4), 2), parse_target("warm>99%"))
+    wish = SweepRequest(SweepPlan(ramp, (0, 2, 3, 4), 2), parse_target("warm>99%"))
     assert await answer(TestLoadForm(FIRST_TEST_LOAD), "enter") == FIRST_TEST_LOAD
     assert await answer(TestLoadForm(ramp), "enter") == ramp
     assert await answer(SweepForm(FIRST_SWEEP), "enter") == FIRST_SWEEP
@@ -182,7 +182,7 @@ async def test_the_page_opens_with_what_is_running() -> None:
 async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
     engine = fake()
     async with screen(engine) as (app, pilot):
-        app.action_handlers.tuning.last_sweep = SweepWish(PLAN, TARGET)
+        app.action_handlers.tuning.last_sweep = SweepRequest(PLAN, TARGET)
         await pilot.press("a")
         await pilot.pause()
         assert any("no advice yet" in each.message for each in app._notifications)
@@ -293,7 +293,7 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
     app = PageHost(make, now=engine.clock.time)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(lambda: app.state == engine.state)
-        app.action_handlers.tuning.last_sweep = SweepWish(SweepPlan(BURST, (0, 4)), TARGET)
+        app.action_handlers.tuning.last_sweep = SweepRequest(SweepPlan(BURST, (0, 4)), TARGET)
         await pilot.press("w")
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")

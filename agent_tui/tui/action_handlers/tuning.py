@@ -10,6 +10,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import FIRST_SWEEP, FIRST_TEST_LOAD, SweepForm, TestLoadForm
+from agent_tui.tui.widgets.text import counted
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -32,7 +33,7 @@ class TuningActions(Handlers):
         load = await self.app.push_screen_wait(TestLoadForm(self.last_load))
         if load is not None:
             self.last_load = load
-            if await self._may(f"{load.jobs} test jobs"):
+            if await self._may_run(counted(load.jobs, "test job")):
                 await self._start(cmd.StartTestLoad(load, self.app.confirmed_host))
 
     async def sweep(self) -> None:
@@ -41,7 +42,7 @@ class TuningActions(Handlers):
         if wish is not None:
             self.last_sweep = wish
             jobs = wish.plan.load.jobs * len(wish.plan.counts) * wish.plan.repeat
-            if await self._may(f"a sweep of {jobs} test jobs"):
+            if await self._may_run(f"a sweep of {counted(jobs, 'test job')}"):
                 plan = replace(wish.plan, confirmed_host=self.app.confirmed_host)
                 await self._start(cmd.StartSweep(plan, wish.target))
 
@@ -56,7 +57,7 @@ class TuningActions(Handlers):
             raise UserError(result.text)
         await self.tuning()
 
-    async def _may(self, what: str) -> bool:
+    async def _may_run(self, what: str) -> bool:
         """Return whether `what` may run on this server; on a remote one the user confirms its name."""
         server = self.app.state.server
         if server is None:

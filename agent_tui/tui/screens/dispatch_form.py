@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 
 from agent_tui.model.commands import Dispatch, DispatchBy
-from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
+from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, checked, seconds
 from agent_tui.tui.widgets.text import brief, counted
 
 MOST = 100
 """Test dispatches per form; for more there are test loads and sweeps."""
 
-LENGTH_EXPECTS = "500ms, 10s, 2m or nothing"
+LENGTH_EXPECTS = "500ms, 10s, 2m, or nothing"
 LENGTH_NOTE = "the job ends after this time; empty: as set by --job-length"
 ATTRIBUTES_EXPECTS = 'a=1, b=2 or {"a": "1"}'
 WAYS = {
@@ -95,7 +95,7 @@ def notes(values: Values) -> dict[str, Note]:
     by, identity = DispatchBy(values["by"]), values["identity"].strip()
     simulated = by is DispatchBy.SIMULATE
     count, room = count_error(values["count"]), room_error(values["room"])
-    attributes = judged(parse_attributes, values["attributes"], ATTRIBUTES_EXPECTS)
+    attributes = checked(parse_attributes, values["attributes"], ATTRIBUTES_EXPECTS)
     if not attributes.wrong:
         number = len(parse_attributes(values["attributes"]))
         attributes = Note(counted(number, "attribute") if number else f"none; {ATTRIBUTES_EXPECTS}")
@@ -106,7 +106,7 @@ def notes(values: Values) -> dict[str, Note]:
         "attributes": attributes,
         "by": Note(_WAY_NOTES[by]),
         "identity": _identity_note(values, identity, simulated=simulated),
-        "length": judged(_length, values["length"], LENGTH_EXPECTS, LENGTH_NOTE),
+        "length": checked(_length, values["length"], LENGTH_EXPECTS, LENGTH_NOTE),
     }
 
 

@@ -45,7 +45,7 @@ class Note:
     wrong: bool = False
 
 
-def judged(parse: Callable[[str], object], text: str, expects: str, good: str = "") -> Note:
+def checked(parse: Callable[[str], object], text: str, expects: str, good: str = "") -> Note:
     """Return the note on a field: `good`, or the parser's ValueError, whose words follow the value."""
     try:
         parse(text)

@@ -23,7 +23,7 @@ from agent_tui.tui.widgets.option_rows import check, note
 from agent_tui.tui.widgets.text import MUTED, brief
 
 
-def held(option: Option, settings: SettingsView, secrets: Secrets) -> str:
+def current_text(option: Option, settings: SettingsView, secrets: Secrets) -> str:
     """Return the option's value as text: the one pending for the next start, or else the one in effect.
 
     Secrets are not masked.
@@ -61,7 +61,7 @@ class DraftRow(Vertical):
         self.control = control_for(option, settings.function_names)
         self._note = Static("", classes="draft-note", markup=False)
         self._settings = settings
-        self.before = held(option, settings, secrets)
+        self.before = current_text(option, settings, secrets)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="draft-line"):
@@ -87,7 +87,7 @@ class DraftRow(Vertical):
     def show_value(self, settings: SettingsView, secrets: Secrets) -> None:
         """Show the settings in effect; keeps an edit."""
         edited, self._settings = self.edited, settings
-        self.before = held(self.option, settings, secrets)
+        self.before = current_text(self.option, settings, secrets)
         if not edited:
             self.control.write(self.before)
         self.refresh_note()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent_tui.model.tuning import Pattern, SweepPlan, Target, TestLoad
 from agent_tui.options import kinds
-from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, judged, seconds
+from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, checked, seconds
 from agent_tui.tui.widgets.text import counted, duration
 from agent_tui.tuning import grammar
 from agent_tui.tuning.grammar import parse_counts, parse_rate, parse_target, rate_text
@@ -20,7 +20,7 @@ PATTERNS = {
 JOBS = kinds.integer(1, 10_000)
 REPEAT = kinds.integer(1, 100)
 SEED = kinds.integer(0, 2**31 - 1)
-LENGTH_EXPECTS = "500ms, 2s or 1m"
+LENGTH_EXPECTS = "500ms, 2s, or 1m"
 RATE_EXPECTS = "2/s, 30/m, or 1-5/s for a ramp"
 COUNTS_EXPECTS = "0-4 or 0,2"
 TARGET_EXPECTS = "p95<50ms or warm>99%"
@@ -28,7 +28,7 @@ SEED_EXPECTS = "a whole number such as 1"
 
 
 @dataclass(frozen=True, slots=True)
-class SweepWish:
+class SweepRequest:
     """The result of the sweep form."""
 
     plan: SweepPlan
@@ -36,7 +36,7 @@ class SweepWish:
 
 
 FIRST_TEST_LOAD = TestLoad(10, 2.0, Pattern.BURST, job_length_s=2.0)
-FIRST_SWEEP = SweepWish(SweepPlan(TestLoad(50, 2.0), (0, 1, 2, 3, 4)), parse_target("p95<50ms"))
+FIRST_SWEEP = SweepRequest(SweepPlan(TestLoad(50, 2.0), (0, 1, 2, 3, 4)), parse_target("p95<50ms"))
 
 
 def counts_text(counts: Sequence[int]) -> str:
@@ -52,7 +52,7 @@ def counts_text(counts: Sequence[int]) -> str:
 
 def rate_note(text: str, pattern: Pattern) -> Note:
     """Return the note on the rate; a ramp needs two rates, other patterns one."""
-    note = judged(parse_rate, text, RATE_EXPECTS)
+    note = checked(parse_rate, text, RATE_EXPECTS)
     if note.wrong:
         return note
     _, end = parse_rate(text)
@@ -81,11 +81,13 @@ def load_fields(load: TestLoad) -> tuple[Field, ...]:
 def load_notes(values: Values) -> dict[str, Note]:
     """Return the notes below the fields of a load."""
     return {
-        "jobs": judged(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
+        "jobs": checked(JOBS.convert, values["jobs"], JOBS.expects, "test jobs"),
         "pattern": Note("← → select"),
         "rate": rate_note(values["rate"], Pattern(values["pattern"])),
-        "length": judged(seconds, values["length"], LENGTH_EXPECTS, "each job ends after this time"),
-        "seed": judged(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed repeats the same arrivals"),
+        "length": checked(seconds, values["length"], LENGTH_EXPECTS, "each job ends after this time"),
+        "seed": checked(
+            SEED.convert, values["seed"], SEED_EXPECTS, "the same seed repeats the same arrivals"
+        ),
     }
 
 
@@ -128,10 +130,10 @@ class TestLoadForm(FieldForm[TestLoad]):
         return read_load(values)
 
 
-class SweepForm(FieldForm[SweepWish]):
+class SweepForm(FieldForm[SweepRequest]):
     """The form of a sweep. Opens with the values of `last`; returns a plan without a confirmed host."""
 
-    def __init__(self, last: SweepWish) -> None:
+    def __init__(self, last: SweepRequest) -> None:
         jobs, *rest = load_fields(last.plan.load)
         fields = (
             Field("counts", "Idle counts", counts_text(last.plan.counts)),
@@ -145,11 +147,11 @@ class SweepForm(FieldForm[SweepWish]):
     def notes(self, values: Values) -> Mapping[str, Note]:
         notes = {
             **load_notes(values),
-            "counts": judged(
+            "counts": checked(
                 parse_counts, values["counts"], COUNTS_EXPECTS, "counts to compare: 0-4 or 0,1,4"
             ),
-            "target": judged(parse_target, values["target"], TARGET_EXPECTS, grammar.TARGET_EXPECTS),
-            "repeat": judged(REPEAT.convert, values["repeat"], REPEAT.expects, "runs per count"),
+            "target": checked(parse_target, values["target"], TARGET_EXPECTS, grammar.TARGET_EXPECTS),
+            "repeat": checked(REPEAT.convert, values["repeat"], REPEAT.expects, "runs per count"),
         }
         if not any(note.wrong for note in notes.values()):
             plan = self.read(values).plan
@@ -158,8 +160,8 @@ class SweepForm(FieldForm[SweepWish]):
             notes["repeat"] = Note(f"runs per count; {counted(runs, 'run')} in total, at least {at_least}")
         return notes
 
-    def read(self, values: Values) -> SweepWish:
+    def read(self, values: Values) -> SweepRequest:
         plan = SweepPlan(
             read_load(values), parse_counts(values["counts"]), _integer(REPEAT, values["repeat"])
         )
-        return SweepWish(plan, parse_target(values["target"]))
+        return SweepRequest(plan, parse_target(values["target"]))

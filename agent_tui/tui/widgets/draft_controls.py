@@ -15,7 +15,7 @@ from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.tui.widgets.text import PRINTABLE
 
 BOX_WIDTH = 24
-OWN_CHOICE = "as the agent file sets it"
+FROM_AGENT_FILE = "as the agent file sets it"
 
 
 class Control(Horizontal):
@@ -204,7 +204,7 @@ def control_for(option: Option, function_names: tuple[str, ...]) -> Control:
     if option.name == "permissions":
         return PermissionsControl(option)
     if option.kind.word == "NAME":
-        return ChoiceControl({"": OWN_CHOICE, **{name: name for name in function_names}})
+        return ChoiceControl({"": FROM_AGENT_FILE, **{name: name for name in function_names}})
     if option.kind.words:
         return ChoiceControl({word: word for word in option.kind.words})
     return TextControl(option)

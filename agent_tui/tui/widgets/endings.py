@@ -73,7 +73,7 @@ def process_ended(process: ProcessView, job: JobView | None) -> Span:
     return Span("■ ended", Tone.DIM)
 
 
-def job_standing(job: JobView) -> Span:
+def job_status(job: JobView) -> Span:
     """Return a job's phase or how it ended, short."""
     if job.status is None:
         return _PHASES.get(job.phase, Span("✗ failed", Tone.BAD))

@@ -140,11 +140,11 @@ def tuning_parts(running: str) -> tuple[Part, ...]:
 
 def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
     """Return the parts about the registration and the server."""
-    standing = _standing(state, now)
+    standing = _registration_part(state, now)
     return (standing,) if state.server is None else (standing, _server_part(state.server))
 
 
-def _standing(state: AppState, now: float) -> Part:
+def _registration_part(state: AppState, now: float) -> Part:
     worker = state.worker
     if state.stopped or state.stopping:
         return part(0, (Span("■ stopped" if state.stopped else "■ stopping", Tone.WARN),))

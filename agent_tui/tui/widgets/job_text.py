@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobTimes, JobView
-from agent_tui.tui.widgets.endings import job_ended, job_standing
+from agent_tui.tui.widgets.endings import job_ended, job_status
 from agent_tui.tui.widgets.log_index import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
@@ -59,7 +59,7 @@ def newest_first(state: AppState) -> tuple[JobView, ...]:
 
 def job_row(job: JobView, now: float, width: int) -> Line:
     """Return a row of the jobs page: offer time, status, room, duration, and reason."""
-    standing = job_standing(job)
+    standing = job_status(job)
     room = min(max(width // 4, 10), 30)
     started = job.times.entered or job.times.launched
     lasts = job.seconds if job.seconds is not None else now - started if started else None
@@ -74,7 +74,7 @@ def job_row(job: JobView, now: float, width: int) -> Line:
 
 def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
     """Return the job's status, what ended it, and its process."""
-    standing = job_standing(job)
+    standing = job_status(job)
     after = f" · {seconds(job.seconds)}" if job.seconds is not None else ""
     ended = job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_tui.model.tuning import JobMeasure, Pattern, TestLoad, TestLoadView
-from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, beside, held, plot, round_up
+from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, as_steps, beside, plot, round_up
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -159,7 +159,7 @@ def graphs(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
 def pool_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """Return the graph of idle processes and arriving jobs over time."""
     x = _time_axis(view)
-    idle = held(view.measure.idle, view.elapsed_s)
+    idle = as_steps(view.measure.idle, view.elapsed_s)
     size, arrived = arrivals(view)
     top = max([1.0, *(value for _, value in (*idle, *arrived))])
     legend = (
@@ -186,7 +186,7 @@ def arrivals(view: TestLoadView) -> tuple[float, tuple[Point, ...]]:
     for at in view.measure.arrivals_s:
         counts[min(max(int(at / size), 0), len(counts) - 1)] += 1
     steps = [(number * size, float(count)) for number, count in enumerate(counts)]
-    return size, held(steps, view.elapsed_s)
+    return size, as_steps(steps, view.elapsed_s)
 
 
 def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:

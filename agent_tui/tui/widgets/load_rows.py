@@ -96,7 +96,7 @@ def short(path: str, state: AppState) -> str:
 def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
     """Return a load in exactly `width` cells."""
     record = entry.record
-    mark, _ = _standing(entry, state)
+    mark, _ = _status(entry, state)
     method = "loading" if record is None else record.start_method if record.good else "failed"
     cause = state.generation.loading_cause if record is None else record.cause
     took = "" if record is None or record.seconds is None else milliseconds(record.seconds * 1000)
@@ -115,7 +115,7 @@ def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
     )
 
 
-def _standing(entry: Entry, state: AppState) -> tuple[Span, str]:
+def _status(entry: Entry, state: AppState) -> tuple[Span, str]:
     record = entry.record
     if record is None:
         return Span("◌", Tone.WARN), "is loading"
@@ -136,7 +136,7 @@ Fact = tuple[str, str, Tone]
 def fact_lines(entry: Entry, state: AppState, now: float, width: int = 0) -> tuple[Line, ...]:
     """Return the facts about a load, without its steps. Width 0 does not wrap."""
     record = entry.record
-    mark, what = _standing(entry, state)
+    mark, what = _status(entry, state)
     took = ""
     if record is not None and record.seconds is not None:
         took = f" · took {milliseconds(record.seconds * 1000)}"
@@ -190,11 +190,11 @@ def memory(processes: list[ProcessView]) -> str:
     for name in ("pss", "uss", "rss"):
         sizes = [getattr(each, f"{name}_mb") for each in processes]
         if all(size is not None for size in sizes):
-            return f"{grouped(sum(sizes))} MB {name} in {count}{_doing(processes)}"
-    return f"not measured yet: {count}{_doing(processes)}"
+            return f"{grouped(sum(sizes))} MB {name} in {count}{_by_state(processes)}"
+    return f"not measured yet: {count}{_by_state(processes)}"
 
 
-def _doing(processes: list[ProcessView]) -> str:
+def _by_state(processes: list[ProcessView]) -> str:
     counts = ((ProcessState.JOB, "with a job"), (ProcessState.IDLE, "idle"))
     words = [
         f"{count} {word}"

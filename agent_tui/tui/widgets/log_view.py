@@ -120,15 +120,15 @@ class LogView(ScrollView, can_focus=True):
         self._place(self.scroll_y - change.rows_evicted)
         if change.records_added or change.rows_evicted:
             self.post_message(self.Changed())
-        self._look_after_scan()
+        self._continue_scan()
 
     def request(self, wanted: LogFilter) -> None:
         """Apply another filter or search and keep the place; many lines are scanned in slices."""
         self.rows.request(wanted)
         self._painter.forget()
-        self._look_after_scan(AT_ONCE)
+        self._continue_scan(AT_ONCE)
 
-    def _look_after_scan(self, count: int = 0) -> None:
+    def _continue_scan(self, count: int = 0) -> None:
         """Continue a scan: `count` lines at once, the others from a timer. Posts `Scanned` at the end."""
         if self.rows.scanned is not None and self.rows.work(count):
             with self._place_kept():
@@ -140,13 +140,13 @@ class LogView(ScrollView, can_focus=True):
             self._scan.stop()
             self._scan = None
         elif scanning and self._scan is None and self.is_attached:
-            self._scan = self.set_interval(SLICE_S, self._go_on)
+            self._scan = self.set_interval(SLICE_S, self._scan_slice)
         if scanning:
             self.post_message(self.Changed())
             self.refresh()
 
-    def _go_on(self) -> None:
-        self._look_after_scan(SLICE)
+    def _scan_slice(self) -> None:
+        self._continue_scan(SLICE)
 
     def _post_cancelled(self) -> None:
         if self.rows.search_cancelled:
@@ -342,7 +342,7 @@ class LogView(ScrollView, can_focus=True):
     def fold_all(self) -> None:
         """Fold all long records, or unfold all."""
         self.rows.fold_all(not self.rows.filter.folded)
-        self._look_after_scan(AT_ONCE)
+        self._continue_scan(AT_ONCE)
 
     def action_release(self) -> None:
         self.post_message(self.Released())
@@ -396,7 +396,7 @@ class LogView(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self._painter.fit(self.scrollable_content_region.width)
         self._place(self.scroll_y)
-        self._look_after_scan()
+        self._continue_scan()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

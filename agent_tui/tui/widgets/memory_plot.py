@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_tui.model.time_series import Point, TimeSeries
-from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, held, plot, round_up
+from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, plot, round_up
 from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch, width_of
 
 FAR = 4.0
@@ -50,7 +50,7 @@ def memory_lines(
         head = (*head, far)
     since: Callable[[float], str] = write_time or (lambda at: stopwatch(at - start))
     picture = plot(
-        [Series(held(points, end))],
+        [Series(as_steps(points, end))],
         width,
         height - 1 - (height - 1) % 2,  # an odd number of rows, so that the middle label is half of the top
         rules,

@@ -88,7 +88,7 @@ def plot(
     return (*body, (Span(" " * gutter + "└", Tone.DIM), *_x_axis(x, columns, marks)))
 
 
-def held(points: Sequence[Point], until: float) -> tuple[Point, ...]:
+def as_steps(points: Sequence[Point], until: float) -> tuple[Point, ...]:
     """Return the points as steps: each value lasts until the next point, the last one until `until`."""
     steps: list[Point] = []
     for at, value in points:

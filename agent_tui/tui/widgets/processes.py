@@ -306,9 +306,9 @@ class Processes(DataTable[Text]):
         self._paint()
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._recolour))
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._recolor))
 
-    def _recolour(self) -> None:
+    def _recolor(self) -> None:
         """Rebuild all cells after a change of theme, because they contain its colors."""
         self._columns_shown = ()
         self._paint()

@@ -63,7 +63,7 @@ def source_lines(
         quoted = (
             ((Span(f"  ▸ {clip(one_line(place.quoted), width - 4)}", Tone.BAD),),) if place.quoted else ()
         )
-        return (head, *quoted, (Span("  the file has changed since then", Tone.DIM),))
+        return (head, *quoted, (Span("  the file has changed since the error", Tone.DIM),))
     first = max(place.line - AROUND, 1)
     shown = enumerate(lines[first - 1 : place.line + AROUND], first)
     digits = len(str(place.line + AROUND))

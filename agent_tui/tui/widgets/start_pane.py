@@ -201,7 +201,7 @@ def _credentials(options: ServerOptions) -> tuple[str, ...]:
         keys = f"LIVEKIT_WORKER_TOKEN, or {keys}"
         flags = f"--worker-token, {flags}"
     return (
-        f"correct {keys}, then press r",
+        f"fix {keys}, then press r",
         f"or quit (q) and restart with {flags}, with --url for another server, or with --local",
     )
 
