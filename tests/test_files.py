@@ -51,7 +51,7 @@ def test_only_regular_files_are_accepted(tmp_path: Path, kind: str) -> None:
     before = path.lstat()
     with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
         replace_file(path, write("new"))
-    assert path.lstat() == before
+    assert path.lstat().st_ino == before.st_ino
 
 
 def test_mode_and_symbolic_link_stay(file: Path) -> None:

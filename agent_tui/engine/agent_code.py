@@ -181,7 +181,7 @@ class AgentCode:
 
         Missing credentials are not an error of the code: without a registration they count as refused.
         """
-        async with self._servers.moving(options) as server:
+        async with self._servers.switching(options) as server:
             options = self._settings.options  # edits may have come while the server was being found
             try:
                 if not self._config.local:
@@ -217,7 +217,7 @@ class AgentCode:
             if record.accept is not None
         )
         worker_id = self._registrar.worker_id or "unregistered"
-        self.current.control.live(ch.WorkerLive(worker_id, jobs, self._jobs.draining))
+        self.current.control.update_live(ch.WorkerLive(worker_id, jobs, self._jobs.draining))
 
     # -- the end --------------------------------------------------------------------------------------
 

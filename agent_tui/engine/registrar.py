@@ -127,7 +127,7 @@ class Registrar:
             standing.retry()
             return
         self._drop_next("a later change replaced it")
-        self._running[worker] = asyncio.create_task(self._keep(worker), name="worker")
+        self._running[worker] = asyncio.create_task(self._run_worker(worker), name="worker")
         if self._current is not None and self._current.worker_id is not None:
             self._next = worker
             self._accepted = asyncio.get_running_loop().create_future()
@@ -241,7 +241,7 @@ class Registrar:
             return False
         return (worker.registration, worker.server) == (registration, address)
 
-    async def _keep(self, worker: Worker) -> None:
+    async def _run_worker(self, worker: Worker) -> None:
         """Run a worker until it closes or its server refuses it; restart it after internal errors."""
         while True:
             try:

@@ -92,7 +92,7 @@ class ServerManager:
         self.current, self._found_for = await self._find(options), _server_fields(options)
 
     @contextlib.asynccontextmanager
-    async def moving(self, options: ServerOptions) -> AsyncIterator[Server]:
+    async def switching(self, options: ServerOptions) -> AsyncIterator[Server]:
         """Switch to the server that these options name; if the body raises, stay with the old one.
 
         Raise UserError.
@@ -144,8 +144,8 @@ class ServerManager:
             if (found := await found_here(options)) is not None:
                 return Server(_chosen(ServerKind.FOUND, found.url, media=True), found, _nothing)
             path = self._settings.environment.plain.get("PATH")
-            if (binary := shutil.which("livekit-server", path=path)) is not None and not _port_taken():
-                return await _started(binary)
+            if (binary := shutil.which("livekit-server", path=path)) is not None and not _port_in_use():
+                return await _start_livekit_server(binary)
         from agent_tui.local_server.server import (
             LocalServer,  # imports aiohttp, which takes a fifth of the start
         )
@@ -205,12 +205,12 @@ async def found_here(options: ServerOptions) -> ServerAddress | None:
     """Return the server on the development port if it accepts the configured or the default keys."""
     given = [(options.api_key, options.api_secret)] if options.api_key and options.api_secret else []
     for key, secret in (*given, (DEV_KEY, DEV_SECRET)):
-        if await takes_keys(DEV_URL, key, secret, PROBE_S):
+        if await accepts_keys(DEV_URL, key, secret, PROBE_S):
             return ServerAddress(DEV_URL, key, secret)
     return None
 
 
-async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
+async def accepts_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
     """Return whether a LiveKit server answers there and accepts an API call with these keys."""
     address = urlsplit(url)
     try:
@@ -228,13 +228,13 @@ async def takes_keys(url: str, key: str, secret: str, limit_s: float) -> bool:
     return True
 
 
-def _port_taken() -> bool:
+def _port_in_use() -> bool:
     address = urlsplit(DEV_URL)
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", address.port or 7880)) == 0
 
 
-async def _started(binary: str) -> Server:
+async def _start_livekit_server(binary: str) -> Server:
     """Start `livekit-server --dev`; it ends with this process, however this one ends."""
     lifeline_read, lifeline = os.pipe()
     os.set_inheritable(lifeline_read, True)
@@ -265,7 +265,7 @@ async def _started(binary: str) -> Server:
         await process.wait()
 
     deadline = asyncio.get_running_loop().time() + START_S
-    while not await takes_keys(DEV_URL, DEV_KEY, DEV_SECRET, PROBE_S):
+    while not await accepts_keys(DEV_URL, DEV_KEY, DEV_SECRET, PROBE_S):
         if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
             await close()
             raise UserError(

@@ -95,7 +95,7 @@ class Supervision:
 
     def start(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part's loop until `close()`."""
-        self._tasks.append(asyncio.create_task(self._keep(part, work), name=part))
+        self._tasks.append(asyncio.create_task(self._run_part(part, work), name=part))
 
     async def close(self) -> None:
         """Cancel the loops and wait for them."""
@@ -116,10 +116,12 @@ class Supervision:
             return None
         pause_s = patience.pause_s(count)
         counted = f"failure {count} of {patience.failures} within {patience.window_s:g} s"
-        self._say(f"{InternalError(part, error)}{_place(error)}; restarting it in {pause_s:g} s ({counted})")
+        self._notify(
+            f"{InternalError(part, error)}{_place(error)}; restarting it in {pause_s:g} s ({counted})"
+        )
         return pause_s
 
-    async def _keep(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _run_part(self, part: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             try:
                 await work()
@@ -145,9 +147,9 @@ class Supervision:
         }
         if text not in self._reported:
             self._reported[text] = now
-            self._say(text)
+            self._notify(text)
 
-    def _say(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         with contextlib.suppress(Exception):  # the bus may be what failed
             self._emit(Notice(LogLevel.ERROR, text))
 

@@ -114,7 +114,7 @@ class Control:
             return ch.RequestAnswer(job_id, ch.AcceptArguments(f"agent-{job_id}"))
         question = _Question(ch.AskRequest(job, job_id), asyncio.get_running_loop().create_future())
         self._questions[job_id] = question
-        self._begin(job_id)
+        self._open_question(job_id)
         answer = None
         try:
             async with asyncio.timeout(self._limits.request_s):
@@ -130,7 +130,7 @@ class Control:
         finally:
             del self._questions[job_id]
             if answer is None or answer.accept is None:
-                self._end(job_id)
+                self._close_question(job_id)
 
     async def ask_load(self) -> float:
         """Return the load function's value. Raise TimeoutError after its limit, ValueError with what it
@@ -141,7 +141,7 @@ class Control:
         request_id = next(self._numbers)
         future: asyncio.Future[ch.LoadAnswer] = asyncio.get_running_loop().create_future()
         self._loads[request_id] = future
-        self._begin(request_id)
+        self._open_question(request_id)
         try:
             async with asyncio.timeout(self._limits.load_s):
                 self._send_live()
@@ -152,22 +152,22 @@ class Control:
             raise TimeoutError(f"the load function did not answer within {self._limits.load_s:g} s") from None
         finally:
             del self._loads[request_id]
-            self._end(request_id)
+            self._close_question(request_id)
         if answer.load is None:
             raise ValueError(answer.error)
         return answer.load
 
-    def outcome(self, job_id: str, error: str | None) -> None:
+    def report_outcome(self, job_id: str, error: str | None) -> None:
         """Report the outcome of an acceptance to the request function, once; it may come late."""
         if job_id in self._open:
             self._send(ch.AcceptOutcome(job_id, error))
             self._busy_until = self._clock.monotonic() + self._limits.request_s
-            self._end(job_id)
+            self._close_question(job_id)
         elif job_id in self._late:
             self._late.remove(job_id)
             self._send(ch.AcceptOutcome(job_id, error))
 
-    def live(self, live: ch.WorkerLive) -> None:
+    def update_live(self, live: ch.WorkerLive) -> None:
         """Keep the worker's data for the agent's functions, which see it only while they are asked.
 
         It lists every running job. Sent at each change, the data would grow with the square of their number
@@ -204,13 +204,13 @@ class Control:
         self._open.clear()
         self._none_open.set()
 
-    def _begin(self, question: str | int) -> None:
+    def _open_question(self, question: str | int) -> None:
         self._open.add(question)
         self._none_open.clear()
         if isinstance(question, str):
             self._busy_until = self._clock.monotonic() + self._limits.request_s
 
-    def _end(self, question: str | int) -> None:
+    def _close_question(self, question: str | int) -> None:
         self._open.discard(question)
         if not self._open:
             self._none_open.set()
@@ -293,7 +293,7 @@ class Control:
         for request_id, load in self._loads.items():
             _resolve(load, ch.LoadAnswer(request_id, None, why))
         for accepted in self._open - self._questions.keys() - self._loads.keys():
-            self._end(accepted)  # the function that waited for the outcome is gone
+            self._close_question(accepted)  # the function that waited for the outcome is gone
 
 
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:

@@ -101,7 +101,7 @@ def _file(name: str, old: bytes | None, new: bytes | None, is_late: Callable[[],
     names = (NOWHERE if old is None else name), (NOWHERE if new is None else name)
     try:
         lines = list(_hunks(before, after, is_late))
-    except _TooMuchError:
+    except _TooSlowError:
         yield f"=== {name}: too slow to compare, {sizes}"
         return
     if lines:
@@ -112,7 +112,7 @@ def _file(name: str, old: bytes | None, new: bytes | None, is_late: Callable[[],
         yield f"=== {name}: only line endings changed"
 
 
-class _TooMuchError(Exception):
+class _TooSlowError(Exception):
     """Comparing these lines takes too long."""
 
 
@@ -127,16 +127,16 @@ class _Matcher(difflib.SequenceMatcher[str]):
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
     ) -> difflib.Match:
         if self._is_late():
-            raise _TooMuchError
+            raise _TooSlowError
         return super().find_longest_match(alo, ahi, blo, bhi)
 
 
 def _hunks(before: list[str], after: list[str], is_late: Callable[[], bool]) -> Iterator[str]:
-    """Yield the lines of `difflib.unified_diff`. Raise _TooMuchError."""
+    """Yield the lines of `difflib.unified_diff`. Raise _TooSlowError."""
     counts = Counter(after)
     popular = len(after) // 100 + 1 if len(after) >= 200 else len(after)  # difflib ignores more frequent ones
     if sum(counts[line] for line in before if counts[line] <= popular) > MOST_PAIRS:
-        raise _TooMuchError
+        raise _TooSlowError
     matcher = _Matcher(before, after, is_late)
     for group in matcher.get_grouped_opcodes(CONTEXT):
         first, last = group[0], group[-1]

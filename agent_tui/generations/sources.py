@@ -53,7 +53,7 @@ STEP_MS = 10
 """Milliseconds without another event after which a burst of events is reported."""
 
 MOST_MS = 30
-LOOK_MS = 1000
+CHECK_MS = 1000
 """Milliseconds between two checks of all files: some file systems (network, containers) report no events."""
 
 _Stamp = tuple[int, int, int, int]
@@ -443,7 +443,7 @@ class Watch:
                 step=STEP_MS,
                 debounce=MOST_MS,
                 stop_event=stop,
-                rust_timeout=LOOK_MS,
+                rust_timeout=CHECK_MS,
                 yield_on_timeout=True,
                 recursive=False,
                 ignore_permission_denied=True,

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from agent_tui.jobs.record import JobRecord
 
-KEPT = 200
+MOST_KEPT = 200
 """Ended jobs that are still described; the oldest are dropped first."""
 
 MAX_KEPT = 16_384
@@ -33,7 +33,7 @@ class Descriptions:
         """Store the job's current description."""
         self._past.pop(record.id, None)
         self._past[record.id] = self._clean(describe(record), MAX_KEPT)
-        while len(self._past) > KEPT:
+        while len(self._past) > MOST_KEPT:
             del self._past[next(iter(self._past))]
 
     def of_ended(self, job_id: str) -> str | None:
@@ -68,7 +68,7 @@ def describe_token(token: str) -> str:
     except ValueError:  # not base64, not UTF-8, not JSON, not two parts
         return "not shown: not a JSON Web Token"
     said = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
-    said += [f"{name:<9}  {_moment(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
+    said += [f"{name:<9}  {_local_time(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
     return "\n".join([*said, "claims", *_indented(_pretty(_masked(claims)))])
 
 
@@ -85,7 +85,7 @@ def _decoded(part: str) -> dict[str, Any]:
     return found
 
 
-def _moment(at: object) -> str:
+def _local_time(at: object) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(at))))
     except (ValueError, OverflowError, OSError):

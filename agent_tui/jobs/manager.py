@@ -261,13 +261,13 @@ class JobManager:
                 self._report(record)
             self._finish(record)
         with contextlib.suppress(Exception):
-            control.outcome(record.id, why)
+            control.report_outcome(record.id, why)
 
     async def _answer(self, record: JobRecord, control: Control) -> bool:
         """Answer the offer, once. Return True if it was accepted and the server was informed."""
         answer = await control.ask_request(record.job.SerializeToString(), record.id)
         if self._is_too_late(record):
-            control.outcome(record.id, TOO_LATE)
+            control.report_outcome(record.id, TOO_LATE)
             self._ignore(record)
             return False
         why = answer.error
@@ -277,7 +277,7 @@ class JobManager:
                 return True
         record.declined = why or "declined by the request function"
         # `await req.accept()` waits for this, also after the time limit for the answer.
-        control.outcome(record.id, record.declined)
+        control.report_outcome(record.id, record.declined)
         self._decline(record, why, terminate=answer.terminate)
         return False
 
@@ -331,12 +331,12 @@ class JobManager:
             end = await self._launch(record, process, control)
             if record.restarting is not None and record.end_request is None:
                 self._prepare_restart(record)
-            elif not self._worth_another_launch(record, end):
+            elif not self._should_relaunch(record, end):
                 break
             record.lease.release()
             record.lease = self._pool.lease()
         if not record.launched_at:
-            control.outcome(record.id, "the job failed to launch")
+            control.report_outcome(record.id, "the job failed to launch")
         self._finish(record)
 
     def _prepare_restart(self, record: JobRecord) -> None:
@@ -362,7 +362,7 @@ class JobManager:
         finally:
             del self._assignments[record.id]
         if record.lost:
-            control.outcome(record.id, record.lost)
+            control.report_outcome(record.id, record.lost)
         return not record.lost
 
     async def _claim_process(self, record: JobRecord) -> SupervisedProcess | None:
@@ -406,14 +406,14 @@ class JobManager:
         )
         self._changed(record)
         process.start_job(start, record.id, partial(self._on_job_message, record))
-        control.outcome(record.id, None)
+        control.report_outcome(record.id, None)
         if record.launches == 1 and not record.restarts:
             record.worker.update_job(record.id, JobProgress.RUNNING)
         if record.end_request is not None:
             process.shutdown(record.end_request[1])
         return await ended
 
-    def _worth_another_launch(self, record: JobRecord, end: ProcessEnd) -> bool:
+    def _should_relaunch(self, record: JobRecord, end: ProcessEnd) -> bool:
         """Return whether the process died before the job started, without the job being the cause."""
         untouched = record.entry_at is None and record.crash is None and record.exiting is None
         return untouched and not end.killed and record.end_request is None and record.launches < MAX_LAUNCHES

@@ -155,9 +155,9 @@ class LogAnnouncer:
             return  # a pending announcement will include what was added
         self._woken = True
         with contextlib.suppress(RuntimeError):  # the loop has ended: there are no readers
-            self._loop.call_soon_threadsafe(self._tell_soon)
+            self._loop.call_soon_threadsafe(self._announce_soon)
 
-    def _tell_soon(self) -> None:
+    def _announce_soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(BATCH_S, self.announce)
 

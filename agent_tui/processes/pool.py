@@ -35,7 +35,7 @@ STABLE_S = 30.0
 RESTARTS_WHILE_WARMING = 3
 """Processes of the next generation that may fail through no fault of its code before its load fails."""
 
-_COMING = (ProcessState.STARTING, ProcessState.IDLE)
+_NOT_READY = (ProcessState.STARTING, ProcessState.IDLE)
 """States of a process that the pool counts as starting: it becomes IDLE one step of the event loop before
 `_became_ready` is called.
 """
@@ -299,7 +299,7 @@ class Pool:
         return [
             process
             for process in self._expected
-            if plan and process.state in _COMING and process.generation == plan.generation
+            if plan and process.state in _NOT_READY and process.generation == plan.generation
         ]
 
     def _missing(self) -> int:

@@ -38,13 +38,13 @@ class ForkServer(LineChild):
         self._ends: dict[str, asyncio.Future[int | None]] = {}
 
     @property
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it can no longer fork."""
         return self._sock is None
 
     async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
         """Return a fork that waits for its spec. Raise OSError if it cannot be created."""
-        if self.gone:
+        if self.has_ended:
             raise OSError("the base process has ended")
         ends = ChildPipes.make()
         forked: asyncio.Future[tuple[int, int]] = self._loop.create_future()

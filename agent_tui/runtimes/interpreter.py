@@ -143,20 +143,20 @@ def find_interpreter(
     if nearly:
         miss = min(nearly, key=lambda each: len(each.missing))
         return Interpreter(miss.path, miss.version, miss.how, tuple(misses))
-    raise UserError(_none_line(file, runtime, wanted, misses))
+    raise UserError(_not_found_message(file, runtime, wanted, misses))
 
 
 def ask_python(
     path: Path, names: Sequence[str], folder: Path, environ: Mapping[str, str]
 ) -> Mapping[str, object]:
     """Run a Python and return its version and which modules it lacks."""
-    answer = answer_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
+    answer = json_output_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
     if not isinstance(answer, dict):
         raise ValueError("is not Python")
     return answer
 
 
-def answer_of(command: Sequence[str], environ: Mapping[str, str], folder: Path | None = None) -> object:
+def json_output_of(command: Sequence[str], environ: Mapping[str, str], folder: Path | None = None) -> object:
     """Run a command in a folder, and return its last line of output, parsed as JSON.
 
     Raise OSError if it does not start, and ValueError if it fails, prints no JSON, or takes too long.
@@ -230,7 +230,7 @@ def _root(file: Path) -> Path:
     return folder
 
 
-def _none_line(file: Path, runtime: str, wanted: tuple[str, ...], misses: Sequence[Miss]) -> str:
+def _not_found_message(file: Path, runtime: str, wanted: tuple[str, ...], misses: Sequence[Miss]) -> str:
     tried = "; ".join(f"{miss.path} ({miss.how}) {miss.reason}" for miss in misses) or "no Python was found"
     fewest = min((miss.missing for miss in misses if miss.missing), key=len, default=wanted)
     kind = KINDS[runtime]

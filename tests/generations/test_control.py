@@ -65,7 +65,7 @@ async def test_each_request_gets_its_own_answer() -> None:
             control.ask_request(b"", "AJ_1"), control.ask_request(b"", "AJ_2")
         )
         assert (first.accept, second.accept, second.terminate) == (ACCEPT, None, True)
-        control.outcome("AJ_1", None)
+        control.report_outcome("AJ_1", None)
 
 
 async def test_an_agent_without_request_function_accepts_without_being_asked() -> None:
@@ -94,7 +94,7 @@ async def test_a_blocked_process_is_replaced_and_gets_the_worker_data_again() ->
     async with control_of(nursery) as control:
         await control.start()
         live = ch.WorkerLive("AW_1", (), draining=False)
-        control.live(live)
+        control.update_live(live)
         nursery.children[0].answers = lambda child, message: None
         assert (await control.ask_request(b"", "AJ_1")).accept is None
         await until(lambda: len(nursery.children) == 2)
@@ -109,7 +109,7 @@ async def test_the_workers_data_is_sent_only_when_a_function_is_asked() -> None:
         await control.start()
         child = nursery.children[0]
         for count in range(500):
-            control.live(ch.WorkerLive(f"AW_{count}", (), draining=False))
+            control.update_live(ch.WorkerLive(f"AW_{count}", (), draining=False))
         assert child.told(ch.WorkerLive) == []
         await asyncio.gather(control.ask_request(b"", "AJ_1"), control.ask_request(b"", "AJ_2"))
         assert child.told(ch.WorkerLive) == [ch.WorkerLive("AW_499", (), draining=False)]
@@ -126,7 +126,7 @@ async def test_an_offer_during_a_restart_waits_for_the_new_process() -> None:
         nursery.children[0].end(None, 9)
         await until(lambda: len(nursery.children) == 2)
         assert (await control.ask_request(b"", "AJ_1")).accept == ACCEPT
-        control.outcome("AJ_1", None)
+        control.report_outcome("AJ_1", None)
 
 
 async def test_the_questions_of_a_dead_process_go_to_its_successor() -> None:
@@ -142,7 +142,7 @@ async def test_the_questions_of_a_dead_process_go_to_its_successor() -> None:
         nursery.children[0].end(None, 9)
         assert [each.accept for each in await asyncio.gather(*asking)] == [ACCEPT] * 3
         for number in range(3):
-            control.outcome(f"AJ_{number}", None)
+            control.report_outcome(f"AJ_{number}", None)
         assert len(nursery.children[1].told(ch.AcceptOutcome)) == 3
 
 
@@ -210,8 +210,8 @@ async def test_open_questions_are_answered_before_the_end() -> None:
         assert (await yes).accept == ACCEPT
         await turns()
         assert not child.told(ch.Shutdown)  # the function waits for the outcome of its acceptance
-        control.outcome("AJ_2", None)
-        control.outcome("AJ_2", "the process died")
+        control.report_outcome("AJ_2", None)
+        control.report_outcome("AJ_2", "the process died")
         await closing
         assert child.told(ch.AcceptOutcome) == [ch.AcceptOutcome("AJ_2", None)]
         assert child.exit.result() == ch.ChildExit(0, None)
@@ -227,7 +227,7 @@ async def test_a_function_that_accepts_too_late_gets_the_outcome() -> None:
         answer = await control.ask_request(b"", "AJ_1")
         assert answer.accept is None
         for _ in range(2):
-            control.outcome("AJ_1", answer.error)
+            control.report_outcome("AJ_1", answer.error)
         assert child.told(ch.AcceptOutcome) == [ch.AcceptOutcome("AJ_1", answer.error)]
 
 
@@ -244,7 +244,7 @@ async def test_a_function_may_finish_after_the_outcome() -> None:
         [child] = nursery.children
         child.answers = answer
         await control.ask_request(b"", "AJ_1")
-        control.outcome("AJ_1", None)
+        control.report_outcome("AJ_1", None)
         closing = asyncio.create_task(control.close("generation 2 took over"))
         await until(lambda: child.told(ch.Shutdown))
         await turns()

@@ -87,7 +87,7 @@ class Bench:
         await self.thinking.wait()
         return self.answer_with
 
-    def outcome(self, job_id: str, error: str | None) -> None:
+    def report_outcome(self, job_id: str, error: str | None) -> None:
         self.outcomes.append((job_id, error))
 
     # for the engine

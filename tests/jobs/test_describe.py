@@ -9,7 +9,7 @@ import pytest
 from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
-from agent_tui.jobs.describe import HIDDEN, KEPT, MAX_KEPT, Descriptions, describe, describe_token
+from agent_tui.jobs.describe import HIDDEN, MAX_KEPT, MOST_KEPT, Descriptions, describe, describe_token
 from agent_tui.jobs.record import JobRecord
 
 from .support import bench_of
@@ -70,7 +70,7 @@ def test_any_token_is_described_without_showing_it(text: str, said: str) -> None
 
 def test_descriptions_of_ended_jobs_are_bounded() -> None:
     past = Descriptions(lambda text, limit: text[:limit])
-    for number in range(KEPT + 5):
+    for number in range(MOST_KEPT + 5):
         past.keep(record(f"AJ_{number}", "m" * 100_000))
     assert past.of_ended("AJ_4") is None
     kept = past.of_ended("AJ_5")

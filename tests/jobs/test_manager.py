@@ -331,7 +331,7 @@ FAULTS = {
     "lease": ev.OfferAnswered,
     "answer": ev.OfferAnswered,
     "the assignment": ev.OfferAnswered,
-    "outcome": ev.JobEnded,
+    "report_outcome": ev.JobEnded,
     "launched": ev.JobEnded,
     "update_job": ev.JobEnded,
 }

@@ -184,7 +184,7 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            self._give_up()
+            self._disconnect()
             return len(data)
         finally:
             self._sending = False
@@ -199,7 +199,7 @@ class Channel:
             try:
                 self._sock.sendall(data)
             except OSError:
-                self._give_up()
+                self._disconnect()
                 return
             with self._change:
                 self._pending.popleft()
@@ -217,7 +217,7 @@ class Channel:
         self._pending.insert(place, line)
         self._backlog += len(line)
 
-    def _give_up(self) -> None:
+    def _disconnect(self) -> None:
         with self._change:
             self.ended = True
             self._pending.clear()
@@ -240,7 +240,7 @@ class Channel:
             else:
                 message = self.read_message() or ("end", {})
             if message[0] == "end":
-                self._give_up()
+                self._disconnect()
                 on_end()
                 return
             if message[0]:

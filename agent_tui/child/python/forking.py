@@ -73,7 +73,7 @@ class ForkServer:
         while True:
             message = self._channel.read_message()
             if message is None:
-                self._host_gone()
+                self._end_without_host()
             case, value = message
             if case == "fork":
                 forked = self._fork(value)
@@ -177,7 +177,7 @@ class ForkServer:
         self._channel.send("shutting_down")
         os._exit(0)
 
-    def _host_gone(self) -> NoReturn:
+    def _end_without_host(self) -> NoReturn:
         """End after the host. Jobs notice its end themselves; a template that is still loading would not."""
         for pid, (_, kind) in self._children.items():
             if kind == "template":

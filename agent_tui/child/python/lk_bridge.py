@@ -111,7 +111,7 @@ class Bridge:
         }
         for name, case in (("ShutdownRequestAck", "shutdown_ack"), ("ShuttingDown", "shutting_down")):
             if hasattr(proto, name):  # since 1.5.2
-                self._from_sdk[getattr(proto, name)] = functools.partial(_say_bare, link, case)
+                self._from_sdk[getattr(proto, name)] = functools.partial(_send_bare, link, case)
 
     def start(self) -> None:
         """Start the threads and listen to the host."""
@@ -191,7 +191,7 @@ class QuietHandler(logging.Handler):
         """Do nothing: the record already went to the host."""
 
 
-def _say_bare(link: HostLink, case: str, message: object) -> None:
+def _send_bare(link: HostLink, case: str, message: object) -> None:
     link.send(case)
 
 

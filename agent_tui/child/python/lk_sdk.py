@@ -130,7 +130,7 @@ class Capture:
             (worker.WorkerOptions, "__init__"),
         ):
             if hasattr(owner, name):
-                setattr(owner, name, self._writing_down(getattr(owner, name)))
+                setattr(owner, name, self._recording(getattr(owner, name)))
         self._convert = server.from_server_options
         server.from_server_options = staticmethod(self._from_options)
         server.run = self._run_method()
@@ -175,7 +175,7 @@ class Capture:
                     }
         return found
 
-    def _writing_down(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _recording(self, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)

@@ -80,7 +80,7 @@ class HostLink:
         self._debugging = False
 
     def start(self) -> None:
-        self._channel.start(self._receive, self._look_around, self._host_went)
+        self._channel.start(self._receive, self._check_debugger, self._host_ended)
 
     def listen(self, listener: Message) -> None:
         """Handle all messages from now on, in the reading thread; earlier ones first."""
@@ -118,13 +118,13 @@ class HostLink:
         except Exception:
             logging.getLogger("agent-tui").exception("failed to handle message %s", case)
 
-    def _look_around(self) -> None:
+    def _check_debugger(self) -> None:
         now = debugging.attached()
         if now != self._debugging:
             self._debugging = now
             self.send("debugging", attached=now)
 
-    def _host_went(self) -> None:
+    def _host_ended(self) -> None:
         self.host_lost = True
         self._receive("shutdown", {"reason": HOST_LOST})
         with contextlib.suppress(RuntimeError):  # the agent's loop has ended already

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import InterpreterChosen
-from agent_tui.runtimes.interpreter import Interpreter, Miss, answer_of, named
+from agent_tui.runtimes.interpreter import Interpreter, Miss, json_output_of, named
 
 OLDEST_NODE = 20
 OLDEST_SDK = (1, 5)
@@ -189,7 +189,7 @@ def _newest(folder: Path, wanted: str) -> Path | None:
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
     """Run a Node and return its version and real path."""
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
-    answer = answer_of([str(path), "-e", _QUESTION], plain)
+    answer = json_output_of([str(path), "-e", _QUESTION], plain)
     if not isinstance(answer, list) or len(answer) != 2:
         raise ValueError("is not Node")
     version, executable = answer
