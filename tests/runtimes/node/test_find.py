@@ -54,6 +54,9 @@ def test_the_order_and_the_misses(tmp_path: Path) -> None:
         ("fnm, default", "is Node 19.0.0, but 20 or later is needed"),
     ]
     assert ask.asked[0].endswith("v20.11.1/bin/node")
+    chosen = node.chosen()
+    assert (chosen.language, len(chosen.misses)) == ("Node", 3)
+    assert chosen.package == f"@livekit/agents 1.9.0 in {node.package} (ESM)"
 
 
 def test_the_version_that_the_project_names(tmp_path: Path) -> None:
