@@ -68,7 +68,7 @@ class AgentTuiApp(App[int]):
     TITLE = "agent-tui"
     CSS_PATH = "app.tcss"
     COMMANDS = App.COMMANDS | {ActionProvider}
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  the base class says what it is
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  the base class declares its type
         (0, "-narrow"),
         (110, "-wide"),
     ]

@@ -56,7 +56,10 @@ PLACES = (
     Place(
         "Process table",
         (Processes,),
-        (("enter", "Open the page of the process's job."), ("delete", "End its job, like `x`.")),
+        (
+            ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
+            ("delete", "End its job, like `x`."),
+        ),
     ),
     Place(
         "Log lines",

@@ -189,6 +189,10 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
         table.move_cursor(row=idle)
         await pilot.press("enter")
         await until(lambda: any("no job to open" in each.message for each in app._notifications))
+        control = next(at for at, id in enumerate(table._order) if app.state.processes[id].pid == 8100)
+        table.move_cursor(row=control)
+        await pilot.press("enter")
+        await until(lambda: any("control: runs" in each.message for each in app._notifications))
         assert len(app.screen_stack) == 1
 
 

@@ -30,7 +30,7 @@ from agent_tui.tui.screenshot import masked, save
 from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
-from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.processes import SERVICES, Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ class ActionHandlers(Handlers):
     async def open(self, job_id: str | None) -> None:
         """Open the page of one job."""
         if job_id is None:
-            raise UserError("no job to open: this process has not run one yet")
+            process = self.app.panel(Processes).selected
+            service = None if process is None else SERVICES.get(process.kind)
+            raise UserError(service or "no job to open: this process has not run one yet")
         await self.app.push_screen_wait(JobPage(self.context, job_id))
 
     async def breaches(self) -> None:

@@ -354,7 +354,7 @@ class LoadList(VerticalScroll):
         & > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
-    BINDINGS = [  # noqa: RUF012  the base class says what it is
+    BINDINGS = [  # noqa: RUF012  the base class declares its type
         Binding("up,k", "select(-1)", show=False),
         Binding("down,j", "select(1)", show=False),
         Binding("home", "select(-1000)", show=False),

@@ -60,6 +60,15 @@ Row = dict[str, Span]
 
 EMPTY = "each process appears here when it starts"
 
+SERVICES = {
+    ProcessKind.CONTROL: "control: runs the agent's request and load functions",
+    ProcessKind.TEMPLATE: "template: has loaded the agent file; job processes are forked from it",
+    ProcessKind.BASE: "base: has loaded the SDK; processes are forked from it",
+    ProcessKind.INFERENCE: "inference: runs the SDK's local models for all jobs",
+    ProcessKind.BLANK: "blank: has loaded the SDK; becomes a job or control process when one is needed",
+}
+"""What processes without jobs are for."""
+
 
 def columns_of(state: AppState) -> tuple[Column, ...]:
     """Return the columns for the language of the agent's file."""
