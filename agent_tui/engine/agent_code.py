@@ -49,7 +49,7 @@ FAILS_AFTER = 3
 """Failed starts in a row after which the generation is reported as failed, if its code is the cause."""
 
 NO_FORKS = "forking works on Linux only"
-NODE_CANNOT_FORK = "Node cannot fork; blank processes have imported the SDK already"
+NODE_CANNOT_FORK = "Node cannot fork: blank processes import the SDK in advance"
 
 
 class AgentCode:

@@ -1,10 +1,12 @@
 """Checks of everything that a run needs, each with what to do if it fails."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -14,6 +16,7 @@ from agent_tui.engine.endpoint import WorkerInfo
 from agent_tui.engine.info_server import InfoServer
 from agent_tui.engine.inspection import manifest_of
 from agent_tui.engine.servers import DEV_URL, configured, found_here, require_credentials
+from agent_tui.files import shown_path
 from agent_tui.generations.sources import Sources
 from agent_tui.model.child import Manifest
 from agent_tui.model.clock import SystemClock
@@ -87,7 +90,8 @@ def _good(check: str, text: str) -> Finding:
 
 def _runs_on(chosen: InterpreterChosen) -> list[Finding]:
     misses = "".join(f"; skipped {miss}" for miss in chosen.misses)
-    text = f"{chosen.path} ({chosen.language} {chosen.version}, {chosen.found_as}){misses}"
+    path = shown_path(Path(chosen.path), os.environ)
+    text = f"{path} ({chosen.language} {chosen.version}, {chosen.found_as}){misses}"
     others = {"package": chosen.package, "typescript": chosen.typescript}
     return [_good("interpreter", text), *(_good(name, each) for name, each in others.items() if each)]
 

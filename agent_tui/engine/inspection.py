@@ -1,9 +1,11 @@
 """Loads an agent's file once, only to read its manifest."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent_tui.files import shown_path
 from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogStore
 from agent_tui.model import child as ch
@@ -32,6 +34,7 @@ async def manifest_of(
     limit_s: float = LIMIT_S,
 ) -> ch.Manifest:
     """Load the file in a separate process and return its manifest. Raise UserError if it does not load."""
+    shown = shown_path(file, os.environ, cwd)
     clock = SystemClock()
     intake = LogIntake(LogStore(clock), clock)
     settings = ChildSettings(production=production)
@@ -71,16 +74,16 @@ async def manifest_of(
                     if isinstance(message, ch.Manifest):
                         return message
                     if isinstance(message, ch.Failed):
-                        raise UserError(f"{_place(message, file)} does not load: {message.error}")
+                        raise UserError(f"{_place(message, file, cwd)} does not load: {message.error}")
                     if message is None:
-                        raise UserError(f"{file} does not load: its process exited while loading")
+                        raise UserError(f"{shown} does not load: its process exited while loading")
         except TimeoutError:
-            raise UserError(f"{file} does not load: loading took longer than {limit_s:g} s") from None
+            raise UserError(f"{shown} does not load: loading took longer than {limit_s:g} s") from None
         finally:
             child.kill()
             await child.wait()
     except OSError as error:
-        raise UserError(f"{file} cannot be loaded: {error}") from None
+        raise UserError(f"{shown} cannot be loaded: {error}") from None
     finally:
         run.close()
         await asyncio.to_thread(intake.close)
@@ -90,5 +93,6 @@ def _nothing(event: Event) -> None:
     """Ignore the event."""
 
 
-def _place(failed: ch.Failed, file: Path) -> str:
-    return f"{failed.file}:{failed.line}" if failed.file and failed.line else str(failed.file or file)
+def _place(failed: ch.Failed, file: Path, cwd: Path) -> str:
+    shown = shown_path(Path(failed.file or file), os.environ, cwd)
+    return f"{shown}:{failed.line}" if failed.file and failed.line else shown

@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import itertools
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent_tui.files import shown_path
 from agent_tui.generations.bases import Bases
 from agent_tui.generations.diffs import difference
 from agent_tui.generations.generation import Cause, Source
@@ -385,7 +387,8 @@ class Reloader:
 
     def _report_flapping(self, flapping: Iterable[Path]) -> None:
         if flapping:
-            names = ", ".join(str(each) for each in sorted(flapping))
+            folder = Path(self._sources.folder)
+            names = ", ".join(shown_path(each, os.environ, folder) for each in sorted(flapping))
             text = f"loading the agent rewrites {names}: its saves are ignored until you reload"
             self._emit(Notice(LogLevel.WARN, text))
             self._report_watching()

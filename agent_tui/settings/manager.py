@@ -5,10 +5,12 @@ accepts it, or all get the old values back.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent_tui.files import shown_path
 from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
@@ -217,15 +219,16 @@ class SettingsManager:
                 if not clear_secrets and (why := reference_problem(BY_NAME[name], value, variables))
             }
             kept = {name: value for name, value in values.items() if name not in held_back}
+            shown = shown_path(file.path, os.environ, agent.parent)
             try:
                 await asyncio.to_thread(save, file, kept, clear_secrets=clear_secrets)
             except OSError as error:
-                raise UserError(f"not saved: {file.path}: {error.strerror or error}") from None
+                raise UserError(f"not saved: {error.strerror or error}: {shown}") from None
             except ValueError as error:
                 raise UserError(f"not saved: {error}") from None
             environment = await off_loop(self._read_environment)
             self.current = self.current.saved(environment, held_back.keys())
-            return [f"{', '.join(kept)} saved to {file.path}"] * bool(kept) + list(held_back.values())
+            return [f"{', '.join(kept)} saved to {shown}"] * bool(kept) + list(held_back.values())
 
     # -- parts ----------------------------------------------------------------------------------------
 

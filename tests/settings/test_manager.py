@@ -323,7 +323,7 @@ async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "agent-tui.toml"
     s.environment = Environment({}, (), (), {"numIdleProcesses": SourcedValue(3, "agent-tui.toml")}, file)
     lines = await s.settings.save(tmp_path / "agent.py", clear_secrets=False)
-    assert lines[0] == f"numIdleProcesses saved to {file}"
+    assert lines[0] == f"numIdleProcesses saved to {file.name}"
     assert "apiSecret is not saved" in lines[1]
     assert file.read_text() == "numIdleProcesses = 3\n"
     assert s.settings.current.edits.keys() == {"apiSecret"}

@@ -76,7 +76,7 @@ function pathOf(url) {
 function withoutLater(found, specifier, parentURL) {
   if (missing.size === 0 || !isProjects(found.url)) return found;
   if (!missing.has(stem(pathOf(found.url)))) return found;
-  const text = `Cannot find module '${specifier}' imported from ${fileURLToPath(parentURL)}: it was not there when this code was loaded`;
+  const text = `Cannot find module '${specifier}' imported from ${fileURLToPath(parentURL)}: it did not exist when this code was loaded`;
   throw Object.assign(new Error(text), { code: 'ERR_MODULE_NOT_FOUND', url: found.url });
 }
 

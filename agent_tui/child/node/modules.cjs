@@ -167,7 +167,7 @@ class Modules {
         found = ofSnapshot(request, parent.filename) ?? found; // the name may be a link elsewhere by now
       }
       if (isLater(found)) {
-        throw Object.assign(new Error(`Cannot find module '${request}': it was not there when this code was loaded`), {
+        throw Object.assign(new Error(`Cannot find module '${request}': it did not exist when this code was loaded`), {
           code: 'MODULE_NOT_FOUND',
           requireStack: parent?.filename ? [parent.filename] : [],
         });

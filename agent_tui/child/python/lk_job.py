@@ -125,7 +125,7 @@ def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
             functions: dict[str, Any] = pickle.loads(base64.b64decode(packed[len(PICKLED) :]))
             return functions
         except Exception as error:
-            _log.debug("the functions are not at module level (%s): the file is run in full", error)
+            _log.debug("running the file in full: its functions are not at module level (%s)", error)
     server = capture.load_worker()
     return {name: getattr(server, attribute, None) for name, attribute in FUNCTIONS.items()}
 

@@ -24,7 +24,7 @@ ROOM_LEFT = "room disconnected"
 """The reason of a job whose room connection ended, in the SDK's words."""
 
 NO_MEDIA = (
-    "this server has no media, so ctx.connect() cannot join room {room!r}; start one that has "
+    "this server has no media, so ctx.connect() cannot join room {room!r}; start a real one "
     "(`livekit-server --dev`) and run agent-tui with --url ws://localhost:7880"
 )
 
