@@ -73,7 +73,8 @@ def preload(name: str) -> bool:
 
 
 def freeze() -> None:
-    """Hide what is loaded from the garbage collector: a collection in a fork would copy all of it."""
+    """Collect garbage, and exempt what is left from later collections: one in a fork would copy all of it."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
