@@ -248,7 +248,7 @@ async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_pa
 async def test_a_file_that_does_not_load_ends_a_run_that_watches_nothing() -> None:
     code, run = await finished(AGENTS / "raises_at_import.py", "--local", "--json", "--no-watch")
     assert code == 1
-    assert "does not load" in run.stderr
+    assert "failed to load" in run.stderr
     assert "KeyError" in run.stderr
     assert "Traceback" not in run.stderr
 
