@@ -81,7 +81,6 @@ class JobPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = Content(f"Job {clip(one_line(self._job_id), 40)}")
-
             tabs = Tabs(*(Tab(title, id=name) for name, title in _TABS.items()))
             tabs.can_focus = False
             yield tabs
@@ -105,7 +104,10 @@ class JobPage(LivePage):
             return
         self.run_worker(self._read_log(), group="log", exclusive=False)
         text = self.query_one("#job-text", Static)
-        lines = self._lines(self.query_one("#job-scroll", VerticalScroll).scrollable_content_region.width)
+        width = self.query_one("#job-scroll", VerticalScroll).scrollable_content_region.width
+        if width == 0:
+            return  # not laid out yet
+        lines = self._lines(width)
         if lines != self._shown:
             self._shown = lines
             text.update(to_contents(lines))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from agent_tui.logs.sanitise import sanitise
+from agent_tui.model.events import EndedBy
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobTimes, JobView
 from agent_tui.tui.widgets.endings import job_ended, job_status
@@ -76,7 +77,8 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
     """Return the job's status, what ended it, and its process."""
     standing = job_status(job)
     after = f" · {seconds(job.seconds)}" if job.seconds is not None else ""
-    ended = job_ended(job)
+    is_in_reason = job.ended_by in (EndedBy.EXIT, EndedBy.SIGNAL) and job.reason
+    ended = "" if is_in_reason else job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
     lines: list[Line] = [
         (
