@@ -152,7 +152,7 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
         save(agent, version("four"))
         await d.session.ready(4)
         diff = await d.command(diff=[4])
-        assert diff.startswith("command done: generation 4 against 2: 1 file, +1 -1 lines\n--- agent.py\n")
+        assert diff.startswith("command done: generation 4 compared with 2: 1 file, +1 -1 lines\n--- agent.py\n")
 
 
 async def test_an_impossible_roll_back_gives_one_line(agent: Path) -> None:
@@ -160,7 +160,7 @@ async def test_an_impossible_roll_back_gives_one_line(agent: Path) -> None:
         save(agent, "broken =\n")
         await d.run.until("generation_failed")
         assert await d.command(roll_back=1) == "command refused: generation 1 is already current"
-        assert "generation 2 did not load" in await d.command(roll_back=2)
+        assert "generation 2 failed to load" in await d.command(roll_back=2)
         assert await d.command(roll_back=9) == "command refused: there is no generation 9"
         assert await d.command(diff=[9]) == "command refused: there is no generation 9"
         assert "was the first" in await d.command(diff=[1])
