@@ -152,7 +152,9 @@ async def test_a_roll_back_that_does_not_load_changes_nothing(tmp_path: Path) ->
         save(agent, version("four"))
         await d.session.ready(4)
         diff = await d.command(diff=[4])
-        assert diff.startswith("command done: generation 4 compared with 2: 1 file, +1 -1 lines\n--- agent.py\n")
+        assert diff.startswith(
+            "command done: generation 4 compared with 2: 1 file, +1 -1 lines\n--- agent.py\n"
+        )
 
 
 async def test_an_impossible_roll_back_gives_one_line(agent: Path) -> None:
