@@ -16,6 +16,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.wording import counted
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
@@ -78,7 +79,7 @@ class CommandHandler:
                 return Result(True, "; ".join(saved))
             case cmd.MeasureMemory():
                 count = self._sampler.measure_all()
-                return Result(True, f"{count} process{'' if count == 1 else 'es'} measured")
+                return Result(True, f"{counted(count, 'process')} measured")
             case cmd.DumpStacks(process_id):
                 return await self._dump_stacks(process_id)
             case cmd.Reload():

@@ -22,6 +22,7 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import InterpreterChosen
+from agent_tui.model.wording import counted
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.settings.settings import Settings, check_functions, ignored
@@ -257,5 +258,4 @@ def _watched(config: RunConfig, settings: Settings, manifest: Manifest | None) -
         sources.learn(manifest.roots, manifest.files)
     snapshot = sources.read()
     modules, others = len(snapshot.modules), len(snapshot.others)
-    counted = f"{modules} module{'' if modules == 1 else 's'}"
-    return _good("saves", f"{counted} and {others} other file{'' if others == 1 else 's'} watched")
+    return _good("saves", f"{counted(modules, 'module')} and {counted(others, 'other file')} watched")

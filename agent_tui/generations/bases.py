@@ -13,6 +13,7 @@ from pathlib import Path
 from agent_tui.model import child as ch
 from agent_tui.model.events import Notice
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.wording import duration_text
 from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Supervisor
 from agent_tui.processes.timings import BackOff
 
@@ -269,7 +270,7 @@ class Bases:
         self._pauses += 1
         pause = self._back_off.after(self._pauses + 1)
         if self._pauses == 1:
-            then = f"starting fresh interpreters, retrying forks in {pause:.0f} s"
+            then = f"starting fresh interpreters, retrying forks in {duration_text(pause)}"
             self._emit(Notice(LogLevel.WARN, f"{why}: {then}"))
         self._paused = why
         self._later(self._resume(pause))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from agent_tui.generations.history import Loaded
 from agent_tui.generations.sources import Snapshot, differing
+from agent_tui.model.wording import counted
 
 CONTEXT = 3
 MOST_LINES = 2000
@@ -62,10 +63,10 @@ def difference(
         head += ", which did not load"
     if not files:
         return f"{head}: no file changed"
-    head = f"{head}: {files} file{'' if files == 1 else 's'}, +{added} -{removed} lines"
+    head = f"{head}: {counted(files, 'file')}, +{added} -{removed} lines"
     more = len(lines) - most_lines
     if more > 0:
-        lines = [*lines[:most_lines], f"… {more} more line{'' if more == 1 else 's'}"]
+        lines = [*lines[:most_lines], f"… {counted(more, 'more line')}"]
     return "\n".join([head, *lines])
 
 
@@ -80,7 +81,7 @@ def _all(before: Snapshot, after: Snapshot, folder: str, is_late: Callable[[], b
             yield from _file(name, before.modules.get(path), after.modules.get(path), is_late)
     if len(paths) > MOST_FILES:
         more = len(paths) - MOST_FILES
-        yield f"=== {more} more file{'' if more == 1 else 's'} changed"
+        yield f"=== {counted(more, 'more file')} changed"
 
 
 def _what(path: str, before: Snapshot, after: Snapshot) -> str:

@@ -16,6 +16,7 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.errors import InternalError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
+from agent_tui.model.wording import duration_text
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import JobExiting, JobMessage, ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
@@ -355,7 +356,7 @@ class JobManager:
         waiting = self._assignments[record.id]
         try:
             if not await _done_within(waiting, self._assignment_s):
-                limit = f"{self._assignment_s:g} s"
+                limit = duration_text(self._assignment_s)
                 record.lost = f"accepted, but the server did not assign it within {limit}"
             elif not waiting.result():
                 record.lost = record.end_request[1] if record.end_request else "cancelled"
@@ -463,7 +464,7 @@ class JobManager:
         if test is not None and record.length_timer is None:
             length = self._settings().test_length_s if test.length_s is None else test.length_s
             if length is not None:
-                over = (record.id, ev.JobStatus.SUCCESS, f"job length of {length:g} s reached")
+                over = (record.id, ev.JobStatus.SUCCESS, f"job length of {duration_text(length)} reached")
                 record.length_timer = asyncio.get_running_loop().call_later(length, self.end, *over)
 
     def _exiting(self, record: JobRecord, exiting: JobExiting) -> None:

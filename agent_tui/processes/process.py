@@ -21,6 +21,7 @@ from agent_tui.model.events import (
     ProcessPinged,
     ProcessState,
 )
+from agent_tui.model.wording import duration_text
 from agent_tui.processes.kernel import OomWatch, is_paused
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
@@ -284,7 +285,7 @@ class SupervisedProcess:
         if self.child.traits.reports_loading:
             limit = self._timings().import_s
             if not await self._until(lambda: self._loading or self._started_or_over(), limit):
-                self.kill(f"importing the SDK took longer than {limit:g} s", EndedBy.INIT_TIMEOUT)
+                self.kill(f"importing the SDK took longer than {duration_text(limit)}", EndedBy.INIT_TIMEOUT)
         limit = self._timings().initialize_s
         if not await self._until(self._started_or_over, limit):
             await self._kill_slow_load(limit)
@@ -295,7 +296,8 @@ class SupervisedProcess:
         stacks = await self.stacks()
         if self._started_or_over():
             return  # it became ready, or failed, while it printed its stacks
-        why = f"loading the file and prewarm took longer than initializeProcessTimeout ({limit:g} s)"
+        longest = duration_text(limit)
+        why = f"loading the file and prewarm took longer than initializeProcessTimeout ({longest})"
         if (found := innermost(stacks)) is not None:
             file, line, _ = found
             why = f"{why}; it was at {place(stacks)}"
@@ -331,7 +333,7 @@ class SupervisedProcess:
         ladder.append((lambda: False, self._timings().shutdown_s, "exit"))
         for reached, limit, what in ladder:
             if not await self._until(reached, limit):
-                why = f"did not {what} within {limit:g} s of the request to end"
+                why = f"did not {what} within {duration_text(limit)} of the request to end"
                 self.kill(why, EndedBy.UNRESPONSIVE)
             if self._killed_for is not None:
                 return
@@ -451,7 +453,7 @@ class SupervisedProcess:
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
                 at = f", at {where}" if (where := place(await self.stacks())) else ""
-                limit = f"{timings.ping_timeout_s:g} s"
+                limit = duration_text(timings.ping_timeout_s)
                 why = f"did not answer a ping for {limit}: its event loop is blocked{at}"
                 self.kill(why, EndedBy.UNRESPONSIVE)
 

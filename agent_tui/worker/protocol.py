@@ -15,6 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from livekit.protocol import agent, models
 
 from agent_tui.model.child import AcceptArguments
+from agent_tui.model.wording import duration_text
 from agent_tui.worker.messages import (
     Assigned,
     Dead,
@@ -403,7 +404,7 @@ class Liveness:
     def judge(self, now: float) -> Suspect | Dead | None:
         """Return what the silence means at `now`, once."""
         if self._silent_for(self._timings.dead_after_s, now):
-            return Dead(f"the server has not answered for {now - self._unanswered[0][2]:.0f} s")
+            return Dead(f"the server has not answered for {duration_text(now - self._unanswered[0][2])}")
         if not self._suspect and self._silent_for(self._timings.suspect_after_s, now):
             self._suspect = True
             return Suspect(now - self._unanswered[0][2])

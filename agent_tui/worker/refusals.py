@@ -7,6 +7,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from agent_tui.model.wording import duration_text
 from agent_tui.options.urls import shown_url
 
 CREDENTIALS_REFUSED = frozenset({401, 403})
@@ -102,7 +103,8 @@ def skew_s(date: str, now: float) -> float | None:
 
 def describe_skew(skew: float) -> str:
     """Return the skew as text."""
-    return f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
+    relation = "ahead of" if skew > 0 else "behind"
+    return f"this machine's clock is {duration_text(abs(skew))} {relation} the server's"
 
 
 def lacks_descriptors(error: BaseException) -> bool:

@@ -127,7 +127,7 @@ async def test_jobs_run_for_their_dispatch_s_length_and_their_rooms_are_deleted(
         assert over() == [ev.JobStatus.SUCCESS] * 2
         ended = [each for each in scene.state.jobs.values() if each.status]
         assert {each.room for each in ended} == set(short.dispatches.values())
-        assert all("job length of 0.2 s" in each.reason for each in ended)
+        assert all("job length of 200 ms" in each.reason for each in ended)
         await scene.entered(3)
         async with asyncio.timeout(PATIENCE_S):
             while await scene.rooms() != set(stays.dispatches.values()):  # noqa: ASYNC110  the server is polled
