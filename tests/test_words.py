@@ -57,7 +57,9 @@ _JS_TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted(
+    [*ROOT.glob("docs/*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
+)
 SOURCES = sorted(
     each for pattern in ("*.py", "*.mjs", "*.cjs") for each in ROOT.glob(f"agent_tui/**/{pattern}")
 )
