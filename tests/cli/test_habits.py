@@ -228,6 +228,6 @@ async def test_a_plain_secret_on_the_command_line_gives_a_warning_and_a_file_doe
         _, run = await finished(
             EXAMPLES / "native_agent.py", "--local", "--json", "--exit-when-idle", "--dispatch=1", flag
         )
-        told = [e["text"] for e in run.all("log") if "in clear on the command line" in e["text"]]
+        told = [e["text"] for e in run.all("log") if "on the command line: all users" in e["text"]]
         assert bool(told) is warned
         assert secret not in str(run.events)
