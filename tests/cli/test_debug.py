@@ -79,4 +79,4 @@ async def test_without_debugpy_the_job_continues_with_a_warning(tmp_path: Path) 
     flags = ("--local", "--json", "--python", sys.executable, "--debug", "--dispatch", "1")
     async with agent_tui("agent.py", *flags, "--exit-when-idle", cwd=tmp_path) as run:
         assert await run.end() == 0
-        assert any("has no debugpy" in line["text"] for line in run.all("log"))
+        assert any("debugpy is not installed" in line["text"] for line in run.all("log"))
