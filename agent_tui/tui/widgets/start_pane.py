@@ -16,7 +16,7 @@ from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, project_path, to_contents
+from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, project_path, to_contents, wrapped
 
 
 class Status(Enum):
@@ -214,13 +214,16 @@ def _unreachable(state: AppState) -> tuple[str, ...]:
     )
 
 
-def trouble_lines(found: Trouble) -> tuple[Line, ...]:
-    """Return what happened, where, and what to do."""
+def trouble_lines(found: Trouble, width: int = 0) -> tuple[Line, ...]:
+    """Return what happened, where, and what to do. Width 0 does not wrap."""
     lines: list[Line] = [(Span(f"✗ {found.title}", Tone.BAD),)]
     if found.place:
         lines.append((Span(one_line(found.place), Tone.STRONG),))
     lines.append((Span(one_line(found.what) or "no reason given"),))
-    lines += [(Span("→ ", Tone.WARN), Span(todo)) for todo in found.todo]
+    for todo in found.todo:
+        first, *rest = wrapped(todo, width - 2) if width else [todo]
+        lines.append((Span("→ ", Tone.WARN), Span(first)))
+        lines += [(Span(f"  {row}"),) for row in rest]
     return tuple(lines)
 
 
@@ -322,7 +325,7 @@ class StartPane(Vertical):
         else:
             brief = () if state.generation.current else (steps_in_brief(timed),)
             low = state.generation.current > 0 and self.app.size.height < LOW
-            self._put(trouble_lines(found), brief, "" if low else found.trace)
+            self._put(trouble_lines(found, self.content_size.width), brief, "" if low else found.trace)
         self.set_class(found is not None, "-trouble")
         title = "Starting" if found is None else "Needs attention"
         if title != self.border_title:
