@@ -121,10 +121,10 @@ class CommandHandler:
 
     async def _edit(self, change: Callable[[Settings], Settings]) -> Result:
         edited = await self._settings.edit(change)
-        said = [f"{name} = {new}" for name, (_, new) in edited.changed.items()]
+        lines = [f"{name} = {new}" for name, (_, new) in edited.changed.items()]
         if edited.waiting:
-            said.append(f"{', '.join(edited.waiting)}: save to apply at the next start")
-        return Result(True, ", ".join(said) or "nothing changed")
+            lines.append(f"{', '.join(edited.waiting)}: save to apply at the next start")
+        return Result(True, ", ".join(lines) or "nothing changed")
 
     async def _dump_stacks(self, process_id: str) -> Result:
         for process in self._code.processes():

@@ -288,20 +288,20 @@ def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
 
 def never_offered(ready: WorkerReadiness, within_s: float) -> str:
     """Return why the server may have offered no job."""
-    said = f"the server offered no job within {within_s:g} s"
+    what = f"the server offered no job within {within_s:g} s"
     if ready.problem is not None:
-        return f"{said}: {ready.problem}"
+        return f"{what}: {ready.problem}"
     if ready.server_type != "room":
         return (
-            f"{said}: serverType is {ready.server_type}, "
+            f"{what}: serverType is {ready.server_type}, "
             f"so a job starts when a participant {_WHEN[ready.server_type]} the room (c copies a join link)"
         )
     if ready.load >= TARGET_LOAD:
         return (
-            f"{said}: this worker reports a load of {ready.load:.2f}, and servers skip workers at "
+            f"{what}: this worker reports a load of {ready.load:.2f}, and servers skip workers at "
             f"{TARGET_LOAD:g} or more; raise loadThreshold or free the CPU"
         )
-    return said
+    return what
 
 
 _WHEN = {"publisher": "publishes in", "participant": "joins"}

@@ -60,7 +60,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         yield finding
     manifest: Manifest | None = None
     try:
-        began = time.monotonic()
+        started_at = time.monotonic()
         manifest = await manifest_of(
             config.runtime,
             config.interpreter,
@@ -73,7 +73,7 @@ async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
         settings = replace(settings, manifest=manifest)
         check_functions(settings.resolution, manifest)
         sdk = f"{config.runtime} {manifest.sdk_version or ''}".rstrip()
-        yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - began:.2f} s ({sdk})")
+        yield _good("agent", f"{config.agent.name} loads in {time.monotonic() - started_at:.2f} s ({sdk})")
     except UserError as error:
         yield Finding("agent", Level.BAD, str(error), "fix the file; a running agent-tui reloads it on save")
     for finding in _options(settings):

@@ -128,8 +128,8 @@ async def who_listens(port: int) -> str:
             aiohttp.ClientSession(timeout=limit) as session,
             session.get(f"http://127.0.0.1:{port}/worker") as response,
         ):
-            told = await response.json()
-            name = str(told["agent_name"])[:100] if told.get("worker_type") else None
+            answer = await response.json()
+            name = str(answer["agent_name"])[:100] if answer.get("worker_type") else None
             if name is not None:
                 return f"another worker ({name!r})" if name else "another worker (without a name)"
     return "another program"

@@ -58,10 +58,10 @@ class Runtime(Protocol):
         """Set the project's modules for children launched from now on."""
         ...
 
-    def other_kind(self, said: ch.Manifest | ch.Failed | None) -> Awaitable[str]:
+    def other_kind(self, result: ch.Manifest | ch.Failed | None) -> Awaitable[str]:
         """Return what to do about a file that has changed its kind (runtime); empty if it has not.
 
-        `said` is the result of its load.
+        `result` is the result of its load.
         """
         ...
 
@@ -305,8 +305,8 @@ def choose(
             StartMethod.FORK, f"the template failed to load, so each process loads the file; {took}"
         )
     if wanted is StartMethod.TEMPLATE:
-        spite = f", although loading leaves {template.unsafe}" if template.unsafe else ""
-        return Choice(StartMethod.TEMPLATE, f"--start-method template{spite}")
+        risk = f", although loading leaves {template.unsafe}" if template.unsafe else ""
+        return Choice(StartMethod.TEMPLATE, f"--start-method template{risk}")
     if template.unsafe:
         return Choice(
             StartMethod.FORK, f"loading leaves {template.unsafe}, so each process loads the file; {took}"

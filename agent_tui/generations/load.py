@@ -179,8 +179,8 @@ class Loader:
             error = InternalError("loading", error)
         elif not cause.rolled_back_to:
             # A file that has become another kind fails in misleading ways.
-            said = error.failure if isinstance(error, ProcessFailed) else None
-            if other_kind := await generation.runtime.other_kind(said):
+            result = error.failure if isinstance(error, ProcessFailed) else None
+            if other_kind := await generation.runtime.other_kind(result):
                 error = UserError(other_kind)
         if generation.snapshot is source.snapshot and source.found_in is not None:
             # Which files belong to it is unknown, so all that are on disk now count as loaded.

@@ -227,7 +227,7 @@ class Reloader:
 
         `forced` is the cause of a load that does not need a change.
         """
-        began, accept_new = self._clock.monotonic(), False
+        started_at, accept_new = self._clock.monotonic(), False
         while True:
             seen_at = self._clock.monotonic()
             snapshot = await self._read()
@@ -249,7 +249,7 @@ class Reloader:
             # load that is overtaken must not consume it.
             reading_since = self._clock.monotonic()
             environment = await self._read_environment()
-            began += self._clock.monotonic() - reading_since  # the environment took that long, not saves
+            started_at += self._clock.monotonic() - reading_since  # the environment took that long, not saves
             if self._wake.is_set() and not self._paused:
                 # Load the modules as they are now, not as they were before a FIFO yielded its content. The
                 # other files stay as they were: one that was saved since may have been read before that.
@@ -262,7 +262,7 @@ class Reloader:
             self._report_flapping(self._flaps.load_began(changed, snapshot.written))
             try:
                 loaded = await self._load_unless_overtaken(
-                    Source(snapshot, environment, self._sources, accept_new), cause, began
+                    Source(snapshot, environment, self._sources, accept_new), cause, started_at
                 )
             except Appeared:
                 loaded, accept_new = None, True
@@ -278,7 +278,7 @@ class Reloader:
             self._watch_all()
             return loaded.good
 
-    async def _load_unless_overtaken(self, source: Source, cause: Cause, began: float) -> Loaded | None:
+    async def _load_unless_overtaken(self, source: Source, cause: Cause, started_at: float) -> Loaded | None:
         """Run a load and return its result; None if a later save overtook and cancelled it.
 
         Raise Appeared as the load does.
@@ -293,7 +293,7 @@ class Reloader:
                 await self._wait_for_change(load, None if quiet.is_set() else quiet_in)
                 if not self._wake.is_set():
                     continue
-                impatient = self._clock.monotonic() - began > PATIENCE_S
+                impatient = self._clock.monotonic() - started_at > PATIENCE_S
                 if self._requests or impatient or self._loader.is_switching:
                     # What comes now gets its own round: finish this load first, without waiting longer.
                     self._quiet = asyncio.Event()

@@ -413,13 +413,13 @@ class Watch:
 
     def follow(self, folders: Iterable[Path]) -> None:
         """Watch these folders from now on, without their subfolders."""
-        there = frozenset(each for each in folders if each.is_dir())
-        if there == self._folders and self._watching:
+        existing = frozenset(each for each in folders if each.is_dir())
+        if existing == self._folders and self._watching:
             return
-        self._folders = there
+        self._folders = existing
         self._stop.set()
         self._stop = asyncio.Event()
-        task = asyncio.create_task(self._watch(there, self._stop), name="saves")
+        task = asyncio.create_task(self._watch(existing, self._stop), name="saves")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
 

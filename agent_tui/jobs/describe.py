@@ -67,9 +67,9 @@ def describe_token(token: str) -> str:
         header, claims = (_decoded(part) for part in token.split(".")[:2])
     except ValueError:  # not base64, not UTF-8, not JSON, not two parts
         return "not shown: not a JSON Web Token"
-    said = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
-    said += [f"{name:<9}  {_local_time(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
-    return "\n".join([*said, "claims", *_indented(_pretty(_masked(claims)))])
+    lines = [f"header     {json.dumps(header, ensure_ascii=False)}", f"signature  {HIDDEN}"]
+    lines += [f"{name:<9}  {_local_time(claims[key])}" for key, name in _MOMENTS.items() if key in claims]
+    return "\n".join([*lines, "claims", *_indented(_pretty(_masked(claims)))])
 
 
 _MOMENTS = {"nbf": "from", "exp": "until"}

@@ -289,16 +289,16 @@ class JobManager:
         # Before the answer: the pool prepares a process while the server assigns the job.
         record.lease = self._pool.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
-        told = False
+        sent = False
         try:
-            told = record.worker.answer(record.id, accept)
+            sent = record.worker.answer(record.id, accept)
         except ValueError as error:
             return f"the request function's answer cannot be sent: {error}"
         finally:
-            if not told:
+            if not sent:
                 del self._assignments[record.id]
                 record.lease.release()
-        return None if told else "the connection was lost before the answer was sent"
+        return None if sent else "the connection was lost before the answer was sent"
 
     def _turn_away(self, record: JobRecord, why: str) -> None:
         """Decline without asking the agent."""
@@ -492,7 +492,7 @@ class JobManager:
     def _finish(self, record: JobRecord) -> None:
         status, reason = verdict(record)
         self._report(record)
-        began = record.entry_at or record.launched_at or record.assigned_at
+        started_at = record.entry_at or record.launched_at or record.assigned_at
         process, end = record.process, record.end
         self._emit(
             ev.JobEnded(
@@ -502,7 +502,7 @@ class JobManager:
                 process.generation if process else record.generation,
                 status,
                 reason,
-                max(self._clock.time() - began, 0.0),
+                max(self._clock.time() - started_at, 0.0),
                 ended_by(record),
                 end.exit_code if end else None,
                 end.signal if end else None,

@@ -433,7 +433,7 @@ class SupervisedProcess:
 
     async def _ping(self) -> None:
         await self._until(lambda: self._is_ready)
-        told = False
+        reported = False
         while not self._channel_closed:
             assert self.child is not None
             sent = self._clock.monotonic()
@@ -442,9 +442,9 @@ class SupervisedProcess:
             # Two sleeps per interval: a late answer is reported after the first, the time-out after both.
             stalled = await self._sleep(timings.slow_ping_s)
             answered = self._last_pong >= sent or stalled
-            if not answered and not told and not self.held:
+            if not answered and not reported and not self.held:
                 await self._report_blocked(sent)
-            told = not answered
+            reported = not answered
             stalled |= await self._sleep(timings.ping_interval_s - timings.slow_ping_s)
             if self._last_pong >= sent:
                 continue

@@ -80,9 +80,9 @@ def detect(file: Path) -> str:
     return LIVEKIT_AGENTS if any(_is_sdk(each) for each in _all_imports(file)) else NATIVE
 
 
-def may_be_of_another_kind(said: Manifest | Failed | None, kind: str) -> bool:
+def may_be_of_another_kind(result: Manifest | Failed | None, kind: str) -> bool:
     """Return whether the result of a file's load suggests that the file is of another kind now."""
-    match said:
+    match result:
         case Manifest(imports=imports):
             others = [each.sdk for name, each in KINDS.items() if each.sdk and name != kind]
             return any(each == sdk or each.startswith(f"{sdk}.") for each in imports for sdk in others)

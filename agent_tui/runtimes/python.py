@@ -214,9 +214,9 @@ class PythonRuntime:
         self._modules = modules
         self._drop_snapshot()
 
-    async def other_kind(self, said: Manifest | Failed | None) -> str:
+    async def other_kind(self, result: Manifest | Failed | None) -> str:
         """Return what to do about a file that has changed its kind (runtime); empty if it has not."""
-        if not may_be_of_another_kind(said, self.name):
+        if not may_be_of_another_kind(result, self.name):
             return ""
         return await off_loop(changed_kind, self._file, self.name)
 

@@ -243,6 +243,6 @@ class LoadGauge:
         return pending.done()
 
     def _keep(self, error: Exception) -> Measured:
-        said = str(error) or type(error).__name__
-        self.last = Measured(self.last.load, f"the load function failed: {said}; keeping the last load")
+        reason = str(error) or type(error).__name__
+        self.last = Measured(self.last.load, f"the load function failed: {reason}; keeping the last load")
         return self.last

@@ -58,10 +58,10 @@ def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float 
     since it may be a misplaced secret. `skew` is how many seconds this machine's clock is ahead of the
     server's: a large one explains refused credentials.
     """
-    said = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
+    answer = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
     why = _STATUS.get(status)
     if status in CREDENTIALS_REFUSED:
-        found = (text for pattern, text in _CREDENTIALS if re.search(pattern, said.lower()))
+        found = (text for pattern, text in _CREDENTIALS if re.search(pattern, answer.lower()))
         why = next(found, "refuses the credentials: " + _KEY + " and --api-secret / LIVEKIT_API_SECRET")
         if skew is not None and abs(skew) > SKEW_S:
             why = f"{why}; {describe_skew(skew)}"
@@ -69,7 +69,7 @@ def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float 
         why = "reports an error, or its proxy cannot reach it"
     elif why is None:
         why = "does not answer like a LiveKit server: " + _URL
-    quoted = f", {said!r}" if said else ""
+    quoted = f", {answer!r}" if answer else ""
     return f"{shown_url(url)} {why.format(key=repr(_short(api_key)))} (HTTP {status}{quoted})"
 
 
@@ -89,8 +89,8 @@ def explain_unreachable(error: BaseException, url: str) -> str:
         case OSError():
             return _explain_os_error(error, shown, at)
         case _:
-            said = _one_line(str(error)) or type(error).__name__
-            return f"{shown} does not speak websocket on {at}: {said}; {_URL} (scheme, port and path)"
+            answer = _one_line(str(error)) or type(error).__name__
+            return f"{shown} does not speak websocket on {at}: {answer}; {_URL} (scheme, port and path)"
 
 
 def skew_s(date: str, now: float) -> float | None:

@@ -116,11 +116,11 @@ function watchCrashes(child) {
 function watchConnect(child) {
   const prototype = child.sdk.JobContext.prototype;
   const connect = prototype.connect;
-  let told = false;
+  let reported = false;
   prototype.connect = async function (...args) {
     const result = await connect.apply(this, args);
-    if (!told) {
-      told = true;
+    if (!reported) {
+      reported = true;
       child.send('job_connected', { at: Date.now() / 1000 });
     }
     return result;

@@ -137,11 +137,11 @@ def _report_own_models(link: HostLink) -> None:
         transports: Any = importlib.import_module(name)
         make = transports._EOT
 
-        def told(*args: Any, **kwargs: Any) -> Any:
+        def reporting(*args: Any, **kwargs: Any) -> Any:
             link.send("preload_hint", name=preloading.END_OF_TURN)
             return make(*args, **kwargs)
 
-        transports._EOT = told
+        transports._EOT = reporting
 
 
 def _watched_prewarm(
@@ -180,8 +180,8 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
                 raise
             return None  # it ended as asked: the SDK leaves the room next
         except BaseException as error:
-            told = loading.describe(error, link.spec.file)
-            link.send("job_crashed", error=told["error"], traceback=told["traceback"])
+            described = loading.describe(error, link.spec.file)
+            link.send("job_crashed", error=described["error"], traceback=described["traceback"])
             raise
 
     return watched
@@ -192,14 +192,14 @@ def _watch_connect(link: HostLink, context: Any) -> None:
     join = getattr(context, "connect", None)
     if join is None:
         return
-    told = False
+    reported = False
 
     @functools.wraps(join)
     async def connect(*args: Any, **kwargs: Any) -> Any:
-        nonlocal told
+        nonlocal reported
         result = await join(*args, **kwargs)
-        if not told:
-            told = True
+        if not reported:
+            reported = True
             link.send("job_connected", at=time.time())
         return result
 

@@ -143,8 +143,8 @@ def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
     link).
     """
     parts = list(shown.format_exception_only())
-    said = parts[-1] if isinstance(error, SyntaxError) else parts[0]
-    lines = shortened(said, MAX_REASON).strip().splitlines()
+    line = parts[-1] if isinstance(error, SyntaxError) else parts[0]
+    lines = shortened(line, MAX_REASON).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 

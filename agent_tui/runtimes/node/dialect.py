@@ -91,8 +91,8 @@ class NodeDialect:
             case "exiting":
                 return [ch.Exiting(self._exit_reason(value.get("reason")))]
             case "shuttingDown" | "done":  # SDKs before 1.8 only send `done`
-                told, self._is_shutting_down = self._is_shutting_down, True
-                return [] if told else [ch.ShuttingDown()]
+                was_reported, self._is_shutting_down = self._is_shutting_down, True
+                return [] if was_reported else [ch.ShuttingDown()]
             case "inferenceRequest":
                 data = json.dumps(value.get("data")).encode()
                 return [ch.InferenceRequest(str(value["requestId"]), str(value["method"]), data)]

@@ -55,7 +55,7 @@ class NodeRuntime:
         if modules != self._modules:
             self._modules, self._snapshot = modules, None
 
-    async def other_kind(self, said: Manifest | Failed | None) -> str:
+    async def other_kind(self, result: Manifest | Failed | None) -> str:
         """Return nothing: the suffix decides the file's kind."""
         return ""
 
