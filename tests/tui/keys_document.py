@@ -32,14 +32,14 @@ from agent_tui.tui.widgets.processes import Processes
 TEN = {
     "dispatch": "start a test job",
     "end": "end the selected job",
-    "stacks": "see where the selected process is",
+    "stacks": "see which code the selected process is executing",
     "job": "list the jobs and open one: timeline, memory, log, traceback",
     "generations": "see what each save changed, and roll back",
     "edit": "open the failing line, or the agent's file, in your editor",
     "find": "find text in the log",
     "more_idle": "keep one more process warm (`-`: one fewer)",
     "help": "show all keys",
-    "quit": "quit; press it again to kill what is left",
+    "quit": "quit; press it again to kill the remaining processes",
 }
 """The ten actions that a new user needs, and their descriptions."""
 
@@ -124,7 +124,7 @@ PLACES = (
             ("home end", "Select the newest or oldest load."),
             ("enter tab", "Move between the list and the diff."),
             ("pageup pagedown space", "Scroll the diff."),
-            ("c", "Compare with the current generation, or with the load before it again."),
+            ("c", "Compare with the current generation; press again to compare with the previous load."),
             ("b", "Roll back to the selected generation; asks first."),
             ("e", "Open the failing or first changed line in your editor."),
             ("r", "Reload now."),
@@ -142,7 +142,7 @@ PLACES = (
             ("up down", "Select a count of idle processes in a sweep."),
             ("pageup pagedown j k", "Scroll."),
             ("escape", "Close; while something runs, ask whether to end it."),
-            ("T q", "Close; what runs keeps running."),
+            ("T q", "Close; a running load or sweep continues."),
         ),
     ),
     Place(
@@ -239,7 +239,7 @@ def document() -> str:
     lines += [
         "## Inside pages and panels",
         "",
-        "These keys act where the focus is; they cannot be changed.",
+        "These keys work in the focused panel or page; they cannot be changed.",
         "",
         "| where | key | |",
         "|---|---|---|",
