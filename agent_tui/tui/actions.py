@@ -203,7 +203,7 @@ ACTIONS: tuple[Action, ...] = (
         "find",
         ("slash",),
         "Find",
-        "Find text in the log lines; the prefix re: searches for a regular expression. Esc closes the search.",
+        "Find text in the log lines; prefix re: searches for a regular expression. Esc closes the search.",
         "Logs",
         footer="Find",
     ),
