@@ -18,10 +18,12 @@ _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
 @click.command(
     cls=SectionedCommand,
     context_settings=CONTEXT,
-    extra={EXIT_CODES: {"0": "nothing prevents a run", "1": "something does"}},
+    extra={EXIT_CODES: {"0": "all required checks passed", "1": "a required check failed"}},
 )
 @click.argument("agent", required=False)
-@flag(Section.SERVER, "--local", is_flag=True, help="Check for a run with --local, on the embedded server.")
+@flag(
+    Section.SERVER, "--local", is_flag=True, help="Check as if running with --local, on the embedded server."
+)
 @flag(OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @source_flags
 @option_flags

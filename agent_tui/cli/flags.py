@@ -69,13 +69,16 @@ def hosting_flags(command: F) -> F:
             words=StartMethod,
             or_auto=True,
             default="auto",
-            help="How job processes start. Python: spawn, fork, or template; Node: spawn or blank.",
+            help="How job processes start. Python: spawn, fork, or template; Node: spawn or blank. auto "
+            "(the default): template for a file that is slow to load, if that is safe, otherwise fork; "
+            "spawn where forking does not work; blank for Node.",
         ),
         flag(
             Section.DIAGNOSTICS,
             "--no-mask-env",
             is_flag=True,
-            help="Show the values of secret variables in .env files (*_KEY, *_TOKEN, …).",
+            help="Show the values of variables in .env files whose names end in KEY, SECRET, TOKEN, "
+            "or PASSWORD.",
         ),
         source_flags,
         option_flags,

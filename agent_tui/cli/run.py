@@ -49,7 +49,8 @@ TEST_JOB_LENGTH_S = 10.0
         help.COMMANDS: COMMANDS,
         help.EXIT_CODES: {
             "0": "ended as requested",
-            "1": "a job failed or was lost, or the agent file does not load",
+            "1": "with --exit-when-idle a job failed or was lost; with it, or headless with --no-watch, "
+            "the agent file does not load",
             "2": "usage, such as an unknown flag, an unusable value, or no agent file",
             "3": "the server cannot be reached, or refused the credentials",
             "129, 130, 131, 143": "SIGHUP, SIGINT, SIGQUIT, SIGTERM",
@@ -77,7 +78,7 @@ TEST_JOB_LENGTH_S = 10.0
     metavar="N",
     callback=of_kind(kinds.integer(0, 10_000)),
     default="0",
-    help="Make N test jobs once the agent is ready.",
+    help="Start N test jobs once the agent is ready.",
 )
 @flag(
     Section.TEST_JOBS,
@@ -108,7 +109,7 @@ TEST_JOB_LENGTH_S = 10.0
     "--on-reload",
     words=OnReload,
     default=OnReload.KEEP.value,
-    help="What happens to running jobs in a reload: keep (the default) lets them finish on the old code.",
+    help="What happens to running jobs on a reload: keep (the default) lets them finish on the old code.",
 )
 @choice_flag(
     Section.MEMORY,
@@ -164,7 +165,7 @@ def run(
 ) -> int:
     """Host a LiveKit agent file (Python or JavaScript) and reload it on each save.
 
-    Without AGENT: agent.py, agent.ts, or another usual name in this folder.
+    Without AGENT: agent.py, agent.ts, main.ts, or another default name, in this folder or its src/.
     """
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()

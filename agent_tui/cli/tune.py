@@ -63,8 +63,8 @@ SHUTDOWN_S = 3.0
     "--pattern",
     words=Pattern,
     default=None,
-    help="How test jobs arrive: at random (poisson, the default), evenly (steady), all at once (burst), "
-    "or at a changing rate (ramp, the default for a rate such as 1-5/s).",
+    help="How test jobs arrive: at random (poisson), evenly (steady), all at once (burst), or at a changing "
+    "rate (ramp). Default: ramp for a rate such as 1-5/s, otherwise poisson.",
 )
 @flag(
     MEASUREMENT,

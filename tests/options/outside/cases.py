@@ -271,7 +271,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "shutdownProcessTimeout",
         "600ms",
-        "a shutdown callback that hangs is killed",
+        "a process whose shutdown callback hangs is killed",
         hanging_callback_is_cut_off,
         code="shutdown_process_timeout=0.6",
         environ={"SLOW_END": "1"},
@@ -288,7 +288,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "drainTimeout",
         "800ms",
-        "how long a running job may continue at a stop",
+        "how long a running job may continue when agent-tui stops",
         running_job_is_given_time,
         code="drain_timeout=0.8",
         flags=("--production", "--port=0", "--host=127.0.0.1"),
@@ -315,7 +315,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "production",
         "true",
-        "the agent's file is run as by `start`",
+        "the file runs as `python agent.py start` would run it",
         runs_as_started,
         flags=("--port=0", "--host=127.0.0.1"),
     ),

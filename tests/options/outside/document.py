@@ -10,14 +10,28 @@ from tests.options.outside.cases import CASES
 TEXT = """# Options
 
 Generated from the declarations in `agent_tui/options/declare.py` and from the tests in `tests/options/outside`.
-`agent-tui options [AGENT]` prints the values in force, each with its source; `--json`, `--schema`, and `--export` print them
+`agent-tui options [AGENT]` prints the values in effect, each with its source; `--json`, `--schema`, and `--export` print them
 in other forms. [agent-tui.schema.json](agent-tui.schema.json) is the schema of the config file.
 
 {table}
 
 Durations are `10s`, `500ms`, `2m`, `1h`, or plain milliseconds; sizes are MB. `agentNameIsEnv` is derived: it says whether the
-name in force came from the environment (`/worker` reports it). Where the SDKs have different defaults, the default follows the
-[runtime](glossary.md#runtime); a native file has those of the JavaScript SDK's page.
+name in effect came from the environment (`/worker` reports it). Where the SDKs have different defaults, the default follows the
+[runtime](glossary.md#runtime); a native file uses the JavaScript SDK's defaults.
+
+These flags have neither a config key nor a variable:
+
+| flag | of | |
+|---|---|---|
+| `--config`, `--python`, `--node` | every command with an agent file | config file and interpreter |
+| `--local` | `run`, `demo`, `tune`, `doctor` | use the embedded server |
+| `--start-method`, `--no-mask-env`, `--allow-remote` | `run`, `demo`, `tune` | how processes start, masking, the remote server that may get test jobs |
+| `--job-length` | `run`, `demo`, `tune` | time limit of test jobs |
+| `--headless`, `--json`, `--dispatch`, `--exit-when-idle` | `run`, `demo` | output and test jobs (`--json` also elsewhere) |
+| `--on-reload`, `--watch`, `--no-watch` | `run`, `demo` | what a save does |
+| `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
+
+`agent-tui COMMAND --help` describes them. The other flags of `tune` set its measurement: [tuning.md](tuning.md#agent-tui-tune).
 
 ## Which value wins
 
@@ -25,17 +39,18 @@ Later sources override earlier ones:
 
 1. the default, of development or of production;
 2. the environment, then (if the environment does not set it) `.env.local` and `.env` in the agent's folder, the project's root,
-   and the working folder. If several variables set one option, the first in the table wins;
-3. what the agent's code passes to `AgentServer`, `WorkerOptions`, or `rtc_session`. Only what the call passes counts, not what the
-   SDK derives by itself;
-4. `LIVEKIT_AGENT_NAME_OVERRIDE`, as in the SDKs;
+   and the working folder. If several variables set one option, the first one in the table wins, except for
+   `LIVEKIT_AGENT_NAME_OVERRIDE`, which is applied in step 4;
+3. what the agent's code passes to `AgentServer`, `WorkerOptions`, or `rtc_session`. Only arguments passed in the call are used, not
+   values that the SDK derives;
+4. `LIVEKIT_AGENT_NAME_OVERRIDE`, which replaces an agent name from steps 1 to 3, as in the SDKs;
 5. `agent-tui.toml` in the agent's folder, the project's root, or the working folder, or `[tool.agent-tui]` in a `pyproject.toml`
-   there. `--config FILE` names another file. `${{NAME}}` in a text is replaced by that variable;
+   there. `--config FILE` names another file. `${{NAME}}` in a string value is replaced by that variable;
 6. the flag; a secret may be `@FILE`;
 7. an edit on the screen.
 
-agent-tui reads the environment files, the config file, and the agent's code again at each save. A value that its option does not
-accept stops the start (exit code 2). In a reload it stops that reload, and the current code stays.
+agent-tui reads the environment files, the config file, and the agent's code again at each save. An invalid value
+prevents the start (exit code 2). During a reload it makes that reload fail, and the current code stays.
 
 ## Edits
 
@@ -54,19 +69,21 @@ read), secrets as a reference to their variable.
 - `logLevel` works (the JavaScript SDK never reads the option).
 - `numIdleProcesses` 0 and `port` 0 are valid values, in production too. The default in development is 1, because with 0 the first
   job takes seconds.
-- In production, `loadThreshold` is 0.7, as in the SDKs. A load of NaN is reported and the previous load stays; a load function that
-  raises or hangs ends nothing.
+- In production, `loadThreshold` is 0.7, as in the SDKs. A load function that returns NaN, raises, or hangs does not
+  stop the worker: the previous load stays, and a warning in the log names the problem.
 - Durations are checked: no negative, infinite, or huge ones that would kill every process at once.
 - `permissions.canPublishSources` is sent.
-- `maxRetry` 0 reports why it stopped trying.
-- `drainTimeout` counts in production, where a stop lets running jobs finish, and for `Q` on the screen. 0 waits without limit.
+- With `maxRetry` 0, agent-tui reports why it did not connect.
+- `drainTimeout` applies in production, where running jobs may finish when agent-tui stops, and to `Q` on the screen. 0 waits
+  without limit.
 - `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a line says so
   once.
 - `jobMemoryLimitMB` first asks the job to end gracefully, and kills what is left after 2 s.
 
-## Tested from outside, by source
+## End-to-end tests, by source
 
 Each cell is a test that starts `agent-tui` with the option set by that source and checks the effect.
+`saved`: the edit is saved and takes effect at the next start. `–`: that source cannot set it.
 
 | option | checked effect | environment | `.env` | agent's code | config file | flag | edited |
 |---|---|---|---|---|---|---|---|
