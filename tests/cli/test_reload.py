@@ -245,7 +245,7 @@ BROKEN = {
     "no entry": ("x = 1\n", "has no entry function", None),
     "hangs": ("import time\ntime.sleep(3600)\n", "initializeProcessTimeout", 2),
     "prewarm": (NATIVE + "def prewarm(proc):\n    raise KeyError('model')\n", "KeyError: 'model'", 13),
-    "kills itself": ("import os\nos.kill(os.getpid(), 9)\n", "signal 9", None),
+    "kills itself": ("import os\nos.kill(os.getpid(), 9)\n", "killed by SIGKILL", None),
     "deleted": (None, "No such file", None),
 }
 

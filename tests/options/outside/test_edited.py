@@ -69,7 +69,7 @@ async def test_a_server_that_does_not_exist_changes_nothing(tmp_path: Path) -> N
     ("edit", "says"),
     [
         ({"port": "70000", "numIdleProcesses": "3"}, "port: '70000' (edited) is above 65535"),
-        ({"loadFunc": "nobody"}, "loadFunc: 'nobody' (edited) is no function of the agent's file"),
+        ({"loadFunc": "nobody"}, "loadFunc: 'nobody' (edited) is not a function of the agent's file"),
         ({"color": "red"}, "there is no option color"),
         ({"deployment": "a" * 65}, "is longer than 64 characters"),
     ],
@@ -88,7 +88,7 @@ async def test_edits_are_undone_and_saved(tmp_path: Path) -> None:
         await rig.run.until("generation_ready")
         await rig.command(set={"numIdleProcesses": "2", "logLevel": "debug"})
         answer = await rig.command(set={"numIdleProcesses": "3", "production": "true"})
-        assert "production: at the next start" in answer
+        assert "production: save to apply at the next start" in answer
         await rig.command(set={"drainTimeout": "5s"})
         assert "drainTimeout = 3600000" in await rig.command(undo=True)
         assert "numIdleProcesses = 2" in await rig.command(undo=True)

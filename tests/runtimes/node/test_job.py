@@ -282,8 +282,11 @@ async def test_the_stack_of_an_idle_loop(tmp_path: Path) -> None:
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": WAITS}) as host:
         child = await host.launch()
         await until(child, ch.Ready)
-        child.send(ch.DumpStacks())
-        assert "the event loop waits" in (await until(child, ch.Stacks)).text
+        for _ in range(20):  # a timer of the SDK may be running
+            child.send(ch.DumpStacks())
+            if "the event loop waits" in (stacks := (await until(child, ch.Stacks)).text):
+                break
+        assert "the event loop waits" in stacks
         child.send(ch.Shutdown("enough"))
         await rest(child)
         assert (await ended(child)).exit_code == 0
