@@ -265,10 +265,10 @@ async def test_after_a_broken_save_the_old_code_serves_until_the_next_good_save(
         assert failed["line"] == line
         assert (await s.job("meanwhile"))["generation"] == 1
         await s.printed("entered on one")
-        save(agent, NATIVE.replace('"one"', '"mended"'))
+        save(agent, NATIVE.replace('"one"', '"fixed"'))
         await s.run.until("generation_ready", 2)
-        await s.job("mended")
-        await s.printed("entered on mended")
+        await s.job("fixed")
+        await s.printed("entered on fixed")
 
 
 async def test_saves_of_helpers_env_files_and_patterns_reload(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
         job = await run.until("job_started")
         assert job["generation"] == 1
         await run.until("generation_ready", generation=1)
-        save(agent, slow + "# mended\n")
+        save(agent, slow + "# fixed\n")
         await run.until("generation_ready", generation=3)
 
 

@@ -236,9 +236,9 @@ async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_pa
         failed = await run.until("generation_failed")
         assert (failed["file"], failed["line"]) == (str(agent), 1)
         assert failed["error"].startswith("SyntaxError")
-        mended = tmp_path / "mended"
-        save(mended, "async def entry(ctx):\n    print('mended')\n")
-        mended.rename(agent)
+        fixed = tmp_path / "fixed"
+        save(fixed, "async def entry(ctx):\n    print('fixed')\n")
+        fixed.rename(agent)
         ready = await run.until("generation_ready")
         assert ready["cause"] == str(agent)
         assert 0 < ready["seconds"] < 10

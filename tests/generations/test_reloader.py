@@ -104,7 +104,7 @@ async def test_a_save_while_the_first_generation_warms_up_does_not_end_it(tmp_pa
         w.children(ch.ProcessKind.BASE)[0].say(ch.Imported(("warm",), "", "", ()))
         await until(lambda: [each.generation for each in d.loaded] == [1])
         w.script.broken = None
-        await d.load("mended")
+        await d.load("fixed")
         assert w.switches == [1, 3]
         assert (await d.reloader.diff(2, None)).startswith("generation 2 compared with 1")
         running.cancel()
