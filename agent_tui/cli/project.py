@@ -45,8 +45,8 @@ def find_agent(
 ) -> tuple[Path, SourcedValue]:
     """Return the agent's file, and where its name comes from.
 
-    The name comes from the command line, this folder's config file, or its environment. Otherwise the usual
-    names are searched in this folder. Raises UserError with what to type.
+    The name comes from the command line, this folder's config file, or its environment. Otherwise `cwd` is
+    searched for `CANDIDATES`. Raises UserError; the message says what to type.
     """
     if agent is not None:
         path = _checked(agent, cwd, "")

@@ -57,7 +57,9 @@ Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
 
 
 class Engine:
-    """One run of one agent file. `async with` starts it, and ends all of it however the body ends."""
+    """Runs one agent file. `async with` starts the engine and shuts everything down on exit, even after an
+    exception.
+    """
 
     def __init__(self, config: RunConfig, clock: Clock | None = None) -> None:
         """Raise UserError for an option that cannot be used."""
@@ -91,7 +93,7 @@ class Engine:
     def add_handlers(
         self, handlers: Mapping[type[object], Handler], close: Callable[[], Awaitable[object]]
     ) -> None:
-        """Let a part beside the engine handle these commands; it is closed before everything else."""
+        """Add the handlers of another component; `close` is called before anything else is closed."""
         self._handlers |= handlers
         self._close_first.append(close)
 

@@ -188,8 +188,9 @@ class Bases:
             self._current.process.send(ch.KeepCode(tuple(modules)))
 
     def pop_changed_packages(self) -> Path | None:
-        """Return a folder of packages that changed since the base started, once; the base is outdated from
-        then on.
+        """Return an installed-packages folder that changed since the base started, or None.
+
+        Marks the base outdated; an outdated base always returns None.
         """
         base = self._current
         if base is None or base.outdated:

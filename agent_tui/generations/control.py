@@ -56,7 +56,8 @@ class _Question:
 class Control:
     """Keeps one control process alive. `start()` returns the manifest; `close()` ends it for good.
 
-    The generation that got an offer answers it, even if another generation takes over or its process dies.
+    A generation answers the offers it received, even after a newer one becomes current; if its control
+    process dies, the respawned process is asked again.
     """
 
     def __init__(

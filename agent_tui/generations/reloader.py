@@ -424,7 +424,7 @@ class FlapDetector:
 
     The rule: a file that was rewritten during each of the last `most_loads` loads, and never between two of
     them, is flapping and is ignored. Its rate of change proves nothing: if a load takes a second, a person
-    who saves every half second changes the file during each load too. So from `suspect_after` loads on, the
+    who saves every half second changes the file during each load too. So from `may_flap_after` loads on, the
     next load waits for twice the time that the last change took to come. A person's next save falls into that
     pause; a write by the load cannot.
     """
@@ -441,13 +441,13 @@ class FlapDetector:
         self,
         *,
         most_loads: int = 7,
-        suspect_after: int = 4,
+        may_flap_after: int = 4,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`now` returns Unix time, the time of files."""
         self.ignored: frozenset[Path] = frozenset()
         self._most_loads = most_loads
-        self._suspect_after = suspect_after
+        self._may_flap_after = may_flap_after
         self._now = now
         self._began_at = self._ended_at = 0.0
         """Of the last load, in Unix time."""
@@ -472,12 +472,11 @@ class FlapDetector:
         self._ended_at = self._now() + self.DYING_S
 
     def pause_s(self, changed: Iterable[Path], written: Mapping[str, float]) -> float:
-        """Return how long the next load should wait, in s, to see whether these files change without a load.
-
-        0 unless all of them are suspect.
+        """Return how long to delay the next load, in s, to check whether these files also change while
+        nothing loads. 0 unless all of them may be flapping.
         """
         rows, changed = self._in_last_load(changed, written), tuple(changed)
-        if not changed or any(rows.get(path, 0) < self._suspect_after for path in changed):
+        if not changed or any(rows.get(path, 0) < self._may_flap_after for path in changed):
             return 0.0
         took_s = max(written.get(str(path), self._began_at) - self._began_at for path in changed)
         return min(2 * (took_s + self.DYING_S), self.MOST_PAUSE_S)

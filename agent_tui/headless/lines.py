@@ -103,9 +103,9 @@ def _watching(e: ev.WatchingChanged) -> str:
 
 
 def _process(e: ev.ProcessChanged) -> str | None:
-    """Return a line for warm processes, and for those that did not end gracefully.
+    """Return a line for a process that is warm or did not end gracefully.
 
-    Blanks have none: they start and end as the stock needs them.
+    None for a blank that ended on request: blanks start and end as needed.
     """
     if e.kind is ProcessKind.BLANK and e.ended_by in (None, ev.EndedBy.ORDER):
         return None

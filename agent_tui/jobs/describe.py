@@ -42,7 +42,9 @@ class Descriptions:
 
 
 def describe(record: JobRecord) -> str:
-    """Return the token's claims, how the agent joins, and the job as JSON."""
+    """Return the text of the "Job and token" tab: token, assignment (server and worker ID), and the job as
+    JSON.
+    """
     job = _masked(MessageToDict(record.job, preserving_proto_field_name=True))
     return "\n".join(
         [

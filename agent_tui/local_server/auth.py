@@ -49,10 +49,11 @@ class Grants:
 def authenticate(
     header: str | None, query_token: str | None, keys: Mapping[str, str], *, now: float
 ) -> Grants:
-    """Return the grants of the request's token; `query_token` counts only without an Authorization header.
+    """Return the grants of the request's token.
 
-    `now` is in Unix seconds. Raise `UnauthorizedError`. A request without a token gets empty grants: the
-    endpoint decides whether that is enough (worker-protocol §2, both 401 tables).
+    `query_token` is used only if there is no Authorization header; `now` is in Unix seconds. Raise
+    `UnauthorizedError`. A request without a token gets empty grants: the endpoint decides whether that is
+    enough (worker-protocol §2, both 401 tables).
     """
     if header:
         if not header.startswith(_BEARER):

@@ -36,8 +36,8 @@ class PoolKey:
 
     @property
     def topic(self) -> tuple[str, int]:
-        """The topic of offers for this key. Two different keys can have one topic; the later key is
-        refused.
+        """The topic of offers for this key. Different keys can map to the same topic; `Pool.add` then rejects
+        the later worker.
         """
         name = "_".join(part for part in (self.agent_name, self.namespace) if part)
         return (f"{name}_{self.deployment}" if self.deployment else name, self.job_type)

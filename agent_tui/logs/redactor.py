@@ -86,7 +86,9 @@ class Redactor:
         return shortened(text, limit, cut=cut) if cut or len(text) > limit else text
 
     def clean_value(self, value: Value, depth: int = MAX_DEPTH, limit: int = MAX_LINE) -> Value:
-        """Return the value with every text in it cleaned: containers, dataclasses, and Structs included."""
+        """Return the value with every string in it redacted and sanitized: in containers, dataclasses, and
+        Structs too.
+        """
         clean: object = value
         if isinstance(value, str):
             clean = value if isinstance(value, Enum) else self.clean(value, limit)
@@ -102,7 +104,7 @@ class Redactor:
         elif isinstance(value, _CONTAINERS):
             each = (self.clean_value(each, depth - 1, limit) for each in value)
             clean = type(value)._make(each) if hasattr(value, "_make") else type(value)(each)
-        return clean  # type: ignore[return-value]  # of the same type, but for what is too deep
+        return clean  # type: ignore[return-value]  # the same type, except below `depth`: a string
 
     def _clean_fields(self, value: Any, depth: int, limit: int) -> object:
         changed: dict[str, object] = {}

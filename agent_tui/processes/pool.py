@@ -69,12 +69,12 @@ class ProcessReaped:
 
 @dataclass(frozen=True, slots=True)
 class StartsSucceed:
-    """Starts of the current generation succeed again."""
+    """Processes of the current generation start successfully again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartsFail:
-    """Starts of the current generation failed in a row."""
+    """Several process starts in a row failed."""
 
     generation: int
     failures: int

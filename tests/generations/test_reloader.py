@@ -306,7 +306,7 @@ async def test_a_person_who_saves_faster_than_a_load_is_not_flapping(tmp_path: P
         assert not ignored_files(d)
 
 
-async def test_a_pause_during_the_wait_for_a_suspect_file_applies(
+async def test_a_pause_during_the_wait_for_a_file_that_may_flap_applies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FlapDetector, "pause_s", lambda *_: 60.0)
@@ -333,7 +333,7 @@ class Disk:
         self.written: dict[str, float] = {}
         self.changed: set[Path] = set()
         """Files changed since the last load started."""
-        self.flaps = FlapDetector(most_loads=3, suspect_after=2, now=self.clock.time)
+        self.flaps = FlapDetector(most_loads=3, may_flap_after=2, now=self.clock.time)
 
     def save(self, *paths: Path) -> None:
         self.written |= {str(path): self.clock.time() for path in paths}
@@ -383,7 +383,7 @@ def test_a_save_between_two_loads_resets_the_count() -> None:
             disk.save(A)
 
 
-def test_a_suspect_file_delays_the_next_load() -> None:
+def test_a_file_that_may_flap_delays_the_next_load() -> None:
     disk = Disk()
     disk.load(A)
     assert disk.pause_s(A) == 0

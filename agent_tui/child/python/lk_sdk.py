@@ -276,7 +276,9 @@ def inherit_mode(link: HostLink) -> None:
 
 
 def set_mode(link: HostLink) -> None:
-    """Set the mode as `python agent.py dev`, or `start` in production, does before it starts children."""
+    """Set the environment that `python agent.py dev` (or `start`) sets before it spawns children: dev mode
+    and the default certificates.
+    """
     inherit_mode(link)
     http_context = importlib.import_module("livekit.agents.utils.http_context")
     if hasattr(http_context, "_set_default_cert_env"):  # since 1.8

@@ -34,10 +34,10 @@ Ask = Callable[[Path, Mapping[str, str]], tuple[str, Path]]
 
 @dataclass(frozen=True, slots=True)
 class NodeInterpreter(Interpreter):
-    """The Node that runs the agent, and what it needs for that."""
+    """The Node interpreter for an agent, with the SDK package, tsx, and Node flags to use."""
 
     package: Path = Path()
-    """The folder of the SDK that the agent's file imports, links resolved."""
+    """The folder of the SDK that the agent's file imports, symlinks resolved."""
     sdk_version: str = ""
     is_esm: bool = True
     """Whether the agent's file is an ES module; else it requires the SDK's CommonJS build."""

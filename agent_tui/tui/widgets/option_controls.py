@@ -76,7 +76,7 @@ class OptionRow(Vertical):
         self.refresh_note()
 
     def show_fact(self, fact: str) -> None:
-        """Show what the value led to, such as the address of port 0."""
+        """Show the value's result in the note, such as the address that port 0 was bound to."""
         if fact == self._fact:
             return
         self._fact = fact
