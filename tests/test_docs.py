@@ -21,7 +21,7 @@ MESSAGES = (
     "is not a number",
     "nothing listens on",
     "does not know the API key",
-    "rejects the token's signature",
+    "rejected the token's signature",
     "rejects the token's time",
     "this machine's clock is",
     "does not speak TLS",

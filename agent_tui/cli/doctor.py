@@ -21,9 +21,7 @@ _MARKS = {"good": "✓", "warning": "⚠", "bad": "✗"}
     extra={EXIT_CODES: {"0": "all required checks passed", "1": "a required check failed"}},
 )
 @click.argument("agent", required=False)
-@flag(
-    Section.SERVER, "--local", is_flag=True, help="Check as if running with --local, on the embedded server."
-)
+@flag(Section.SERVER, "--local", is_flag=True, help="Run the checks for `agent-tui --local`.")
 @flag(OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @source_flags
 @option_flags
@@ -36,7 +34,7 @@ def doctor(
     node: str | None,
     **flags: str | bool | None,
 ) -> int:
-    """Check everything that hosting AGENT needs, and say how to fix what is missing."""
+    """Check the prerequisites for hosting AGENT, and explain how to fix each problem."""
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.doctor import Finding, Level, examine
     from agent_tui.settings.settings import Settings

@@ -77,8 +77,8 @@ def hosting_flags(command: F) -> F:
             Section.DIAGNOSTICS,
             "--no-mask-env",
             is_flag=True,
-            help="Show the values of variables in .env files whose names end in KEY, SECRET, TOKEN, "
-            "or PASSWORD.",
+            help="Do not mask the values of .env variables whose names end in KEY, SECRET, TOKEN, or "
+            "PASSWORD.",
         ),
         source_flags,
         option_flags,

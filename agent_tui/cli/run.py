@@ -51,7 +51,7 @@ TEST_JOB_LENGTH_S = 10.0
             "0": "ended as requested",
             "1": "with --exit-when-idle a job failed or was lost; with it, or headless with --no-watch, "
             "the agent file does not load",
-            "2": "usage, such as an unknown flag, an unusable value, or no agent file",
+            "2": "usage error: unknown flag, invalid value, or no agent file",
             "3": "the server cannot be reached, or refused the credentials",
             "129, 130, 131, 143": "SIGHUP, SIGINT, SIGQUIT, SIGTERM",
         },
@@ -63,7 +63,7 @@ TEST_JOB_LENGTH_S = 10.0
     help.OUTPUT,
     "--headless",
     is_flag=True,
-    help="Print lines instead of the screen. Default without a terminal.",
+    help="Print events and logs as lines; do not open the screen. Default when there is no terminal.",
 )
 @flag(
     help.OUTPUT,
@@ -109,7 +109,8 @@ TEST_JOB_LENGTH_S = 10.0
     "--on-reload",
     words=OnReload,
     default=OnReload.KEEP.value,
-    help="What happens to running jobs on a reload: keep (the default) lets them finish on the old code.",
+    help="On reload, keep running jobs on the old code (default), restart them on the new code, or end them "
+    "gracefully.",
 )
 @choice_flag(
     Section.MEMORY,
@@ -135,7 +136,7 @@ TEST_JOB_LENGTH_S = 10.0
     Section.DIAGNOSTICS,
     "--no-watchdogs",
     is_flag=True,
-    help="Never end a process because it does not answer or loads slowly.",
+    help="Do not kill processes that hang or are slow to load.",
 )
 @hosting_flags
 @click.version_option(

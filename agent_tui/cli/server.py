@@ -40,9 +40,9 @@ from agent_tui.options import kinds
 @click.option(
     "--api-secret",
     metavar="TEXT",
-    callback=of_kind(kinds.secret("the API secret that belongs to the key")),
+    callback=of_kind(kinds.secret("the API secret for the API key")),
     default=None,
-    help="API secret that belongs to the key. Default: a random one.",
+    help="API secret for the API key. Default: a random one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line on stdout.")
 def server(host: str, port: int, api_key: str | None, api_secret: str | None, as_json: bool) -> int:

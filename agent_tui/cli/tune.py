@@ -40,9 +40,9 @@ SHUTDOWN_S = 3.0
     context_settings=CONTEXT,
     extra={
         EXIT_CODES: {
-            "0": "one of the counts meets the target",
-            "1": "none does, or the agent file does not load",
-            "2": "usage, such as an unknown flag, an unusable value, or no agent file",
+            "0": "a count meets the target",
+            "1": "no count meets it, or the agent file does not load",
+            "2": "usage error: unknown flag, invalid value, or no agent file",
             "3": "the server cannot be reached, or refused the credentials",
         }
     },

@@ -74,6 +74,9 @@ class Section(StrEnum):
     HTTP = "HTTP endpoint"
 
 
+_LABELS = {"next start": "applies after restart", "re-registers": "worker re-registers"}
+
+
 class Effect(Enum):
     """How a new value takes effect while the worker runs, with the text that describes it to users.
 
@@ -93,6 +96,9 @@ class Effect(Enum):
 
     def __init__(self, _: str, text: str) -> None:
         self.text = text
+        """The value of the JSON field `applies`, which is public."""
+        self.label = _LABELS.get(text, text)
+        """The text on the screen."""
 
     @property
     def is_live(self) -> bool:
@@ -192,9 +198,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "apiSecret",
-        kinds.secret("the API secret that belongs to the key"),
+        kinds.secret("the API secret for the API key"),
         "",
-        "API secret that belongs to the key.",
+        "API secret for the API key.",
         Section.SERVER,
         Effect.SERVER,
         variables=("LIVEKIT_API_SECRET",),
@@ -237,7 +243,7 @@ OPTIONS: tuple[Option, ...] = (
         "requestFunc",
         kinds.function("the name of a function in the agent file, or nothing for what its code sets"),
         "",
-        "Function that accepts or rejects each job. Default: the one that the code sets, or accept all.",
+        "Function that accepts or rejects each job. Default: the one set in code, otherwise accept all jobs.",
         Section.JOBS,
         Effect.CODE,
     ),
@@ -245,7 +251,7 @@ OPTIONS: tuple[Option, ...] = (
         "loadFunc",
         kinds.function("the name of a function in the agent file, or nothing for what its code sets"),
         "",
-        "Function that returns the worker's load. Default: the one that the code sets, or the CPU load.",
+        "Function that returns the worker's load. Default: the one set in code, otherwise the CPU load.",
         Section.JOBS,
         Effect.CODE,
     ),
@@ -277,7 +283,7 @@ OPTIONS: tuple[Option, ...] = (
         "shutdownProcessTimeout",
         kinds.duration(1),
         _python_or(10_000, 60_000),
-        "Time limit, first for the reply to a shutdown request, then again for the exit. "
+        "Time limit for a process to acknowledge a shutdown request, then the same time to exit. "
         "Slower processes are killed.",
         Section.PROCESSES,
         Effect.READ,
@@ -294,7 +300,7 @@ OPTIONS: tuple[Option, ...] = (
         "drainTimeout",
         kinds.duration(0),
         3_600_000,
-        "How long running jobs may continue when agent-tui stops, in production or with Q. 0: no limit.",
+        "How long a shutdown waits for running jobs, in production or with Q. 0: no limit.",
         Section.PROCESSES,
         Effect.READ,
     ),
@@ -327,7 +333,7 @@ OPTIONS: tuple[Option, ...] = (
         "maxRetry",
         kinds.integer(0, 1_000_000),
         _python_or(16, 10),
-        "How often to retry a failed connection to the server.",
+        "Maximum number of connection retries in a row.",
         Section.SERVER,
         Effect.WORKER,
     ),
@@ -335,7 +341,7 @@ OPTIONS: tuple[Option, ...] = (
         "production",
         kinds.boolean(),
         False,
-        "Use the defaults for production, and let running jobs finish when agent-tui stops.",
+        "Use the defaults for production, and let running jobs finish on shutdown.",
         Section.AGENT,
         Effect.RESTART,
     ),

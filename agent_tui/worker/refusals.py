@@ -29,7 +29,8 @@ _CREDENTIALS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"signature|cryptographic primitive",
-        "rejects the token's signature: the API secret does not belong to the API key {key}, " + _SECRET,
+        "rejected the token's signature: the API secret does not match API key {key}. Check "
+        "--api-secret / LIVEKIT_API_SECRET",
     ),
     (
         r"no permissions",

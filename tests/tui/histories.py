@@ -82,9 +82,24 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
             "p1", 8123, "AJ_k3Lm9QxTzW2a", 1012.0, MemoryMeasure.RSS, 1012.0, 640.0, 1000.0, 0.0, 131.0
         ),
         process(
-            "p3", 8125, ev.ProcessState.ENDED, job_id="AJ_r7Tt2MmN5cXd", reason="ValueError: no", exit_code=0
+            "p3",
+            8125,
+            ev.ProcessState.ENDED,
+            job_id="AJ_r7Tt2MmN5cXd",
+            reason="ValueError: no",
+            exit_code=0,
+            ended_by=ev.EndedBy.CRASH,
         ),
-        ev.JobEnded("AJ_r7Tt2MmN5cXd", "demo-3", 8125, 1, ev.JobStatus.FAILED, "ValueError: no", 1.0),
+        ev.JobEnded(
+            "AJ_r7Tt2MmN5cXd",
+            "demo-3",
+            8125,
+            1,
+            ev.JobStatus.FAILED,
+            "ValueError: no",
+            1.0,
+            ended_by=ev.EndedBy.CRASH,
+        ),
         process("p4", 8126, ev.ProcessState.IDLE),
     )
     engine.log("Traceback (most recent call last):\n  File …\nValueError: no", LogLevel.ERROR, "p3")
@@ -152,8 +167,8 @@ def refused(engine: FakeEngine) -> None:
         LOCAL,
         READY,
         ev.WorkerRefused(
-            "ws://localhost:7880/agent finds the token wrongly signed: the API secret does not belong to the "
-            "API key 'devkey', check --api-secret / LIVEKIT_API_SECRET"
+            "ws://localhost:7880/agent rejected the token's signature: the API secret does not match API key "
+            "'devkey'. Check --api-secret / LIVEKIT_API_SECRET"
         ),
     )
 

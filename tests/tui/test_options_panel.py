@@ -12,7 +12,7 @@ from textual.widgets import Input, Select, Static
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext
 from agent_tui.options.resolve import Layer, Resolution, SourcedValue, resolve
-from agent_tui.tui.widgets.option_rows import LIVE, NEXT_START, Edit, check, edited, next_start, written
+from agent_tui.tui.widgets.option_rows import LIVE, NOT_LIVE, Edit, check, edited, not_live, written
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 
 
@@ -25,23 +25,23 @@ def resolution(layer: str = "flag", **values: str) -> Resolution:
 
 
 def test_every_option_is_editable_or_shown() -> None:
-    assert sorted(o.name for o in (*LIVE, *NEXT_START)) == sorted(o.name for o in OPTIONS)
+    assert sorted(o.name for o in (*LIVE, *NOT_LIVE)) == sorted(o.name for o in OPTIONS)
     assert {o.name for o in LIVE} == {o.name for o in OPTIONS if o.effect.is_live}
-    text = next_start(resolution()).plain
-    for option in NEXT_START:
+    text = not_live(resolution()).plain
+    for option in NOT_LIVE:
         assert option.name in text
         assert option.help in text
 
 
 def test_secrets_are_masked_and_sources_shown() -> None:
-    text = next_start(resolution(apiSecret="s3cr3t-value", deployment="blue")).plain
+    text = not_live(resolution(apiSecret="s3cr3t-value", deployment="blue")).plain
     assert "s3cr3t-value" not in text
     assert "•••" in text
     assert "--deployment" in text
 
 
 def test_outside_values_stay_text() -> None:
-    content = next_start(resolution(deployment="[/x][bold]漢", agentName="[red]a[/]"))
+    content = not_live(resolution(deployment="[/x][bold]漢", agentName="[red]a[/]"))
     assert "[/x][bold]漢" in content.plain
     assert "[red]a[/]" in content.plain
 

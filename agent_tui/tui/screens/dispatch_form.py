@@ -11,7 +11,7 @@ MOST = 100
 """Test dispatches per form; for more there are test loads and sweeps."""
 
 LENGTH_EXPECTS = "500ms, 10s, 2m, or nothing"
-LENGTH_NOTE = "the job ends after this time; empty: as set by --job-length"
+LENGTH_NOTE = "the job ends after this time; empty: the --job-length value"
 ATTRIBUTES_EXPECTS = 'a=1, b=2 or {"a": "1"}'
 WAYS = {
     DispatchBy.SERVER.value: "server: like a real call",
@@ -113,7 +113,7 @@ def notes(values: Values) -> dict[str, Note]:
 def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
     """Return the note on the identity. A simulated job has metadata only as those of a participant."""
     if not simulated:
-        return Note("only for simulated jobs")
+        return Note('used only with Method "simulate"')
     if identity:
         return Note("a simulated participant with the metadata and attributes")
     if values["metadata"].strip() or values["attributes"].strip():

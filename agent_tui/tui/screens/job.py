@@ -14,6 +14,7 @@ from textual.widgets import OptionList, Static, Tab, Tabs
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
+from agent_tui.model.reduce import HISTORY
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.editor import open_in_editor
@@ -136,7 +137,7 @@ class JobPage(LivePage):
             return log_lines(tuple(self._log), width) or ((Span(self._no_log(), Tone.DIM),),)
         job = self._job
         if job is None:
-            return ((Span("details no longer kept: this job ended long ago", Tone.DIM),),)
+            return ((Span(f"no details: only the last {HISTORY} ended jobs are kept", Tone.DIM),),)
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:

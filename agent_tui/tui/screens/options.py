@@ -38,7 +38,7 @@ def difference(option: Option, before: str, after: str) -> str:
     """Return one edit as text, with secrets masked."""
     if option.kind.secret:
         before, after = (MASK if text else "" for text in (before, after))
-    return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.effect.text})"
+    return f"{option.name} {brief(before, 30) or '–'} → {brief(after, 30) or '–'} ({option.effect.label})"
 
 
 class DraftRow(Vertical):
@@ -67,7 +67,7 @@ class DraftRow(Vertical):
         with Horizontal(classes="draft-line"):
             yield Static(Content(self.option.name), classes="draft-name", markup=False)
             yield self.control
-            yield Static(Content(self.option.effect.text), classes="draft-applies", markup=False)
+            yield Static(Content(self.option.effect.label), classes="draft-applies", markup=False)
         yield self._note
 
     def on_mount(self) -> None:

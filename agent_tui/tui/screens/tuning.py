@@ -27,8 +27,8 @@ NOTHING: tuple[Line, ...] = (
     (Span("No test load or sweep yet", Tone.STRONG),),
     (),
     (Span("  b", Tone.STRONG), Span("  test load: many test jobs, and how long each takes to start.")),
-    (Span("     + and - change numIdleProcesses while it runs; a column for each value"),),
-    (Span("     shows what the change does"),),
+    (Span("     + and - change numIdleProcesses while it runs; each value gets its own column,"),),
+    (Span("     so you can compare them"),),
     (
         Span("  w", Tone.STRONG),
         Span("  sweep: the same load at several counts of idle processes, and advice"),
@@ -57,15 +57,16 @@ class TuningPage(Page[None], Follower):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Close/end"),
+        Binding("escape", "back", "Close/stop"),
         Binding("T,q", "close", "Close", show=False),
         Binding("b", "app.act('load')", "Test load…"),
         Binding("w", "app.act('sweep')", "Sweep…"),
-        Binding("plus,equals_sign", "app.act('more_idle')", "Idle", key_display="+/-"),
+        Binding("plus", "app.act('more_idle')", "Idle", key_display="+/-"),
+        Binding("equals_sign", "app.act('more_idle')", show=False),
         Binding("minus", "app.act('less_idle')", show=False),
         Binding("a", "app.act('apply_advice')", "Apply advice"),
-        Binding("tab", "other", "Load/sweep"),
-        Binding("up", "choose(-1)", "Count", key_display="↑/↓"),
+        Binding("tab", "other", "Switch load/sweep"),
+        Binding("up", "choose(-1)", "Select count", key_display="↑/↓"),
         Binding("down", "choose(1)", show=False),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),

@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import MemoryWarned, ProcessState
+from agent_tui.model.reduce import HISTORY
 from agent_tui.model.state import AppState
 from agent_tui.model.time_series import TimeSeries
 from agent_tui.tui.widgets.log_text import clock
@@ -74,7 +75,13 @@ def breach_memory(breach: Breach, state: AppState, now: float, width: int, heigh
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     series = process.memory if process is not None else job.memory if job is not None else TimeSeries()
     if not series.points:
-        return ((Span("memory graph no longer kept: the process ended long ago", Tone.DIM),),)
+        live = process is not None and process.state is not ProcessState.ENDED
+        why = (
+            "not measured yet"
+            if live
+            else f"no memory graph: only the last {HISTORY} ended processes are kept"
+        )
+        return ((Span(why, Tone.DIM),),)
     if process is None or process.state is ProcessState.ENDED:
         end = max(series.points[-1][0], process.since if process else 0.0, chosen_ts)
     else:

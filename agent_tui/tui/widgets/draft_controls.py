@@ -15,7 +15,7 @@ from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
 from agent_tui.tui.widgets.text import PRINTABLE
 
 BOX_WIDTH = 24
-FROM_AGENT_FILE = "as the agent file sets it"
+FROM_AGENT_FILE = "set by the agent file"
 
 
 class Control(Horizontal):

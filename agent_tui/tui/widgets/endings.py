@@ -19,7 +19,7 @@ class Ending:
 
 
 ENDINGS: dict[EndedBy, Ending] = {
-    EndedBy.ORDER: Ending("", "gracefully", Tone.DIM),
+    EndedBy.ORDER: Ending("", "normally or on request", Tone.DIM),
     EndedBy.CRASH: Ending("✗ crashed", "entry function raised"),
     EndedBy.LOADING: Ending("✗ not ready", "the agent file or prewarm failed in the process"),
     EndedBy.INIT_TIMEOUT: Ending("✗ timeout", "process not ready within initializeProcessTimeout"),

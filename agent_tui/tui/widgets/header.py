@@ -232,12 +232,13 @@ def _stopping_part(state: AppState, now: float) -> Part:
 
 def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
     load = _figure("load", f"{worker.measured_load:.2f}")
-    of = Span(f" of {'∞' if math.isinf(threshold) else f'{threshold:g}'}", Tone.DIM)
+    limit = Span(" (no limit)" if math.isinf(threshold) else f"/{threshold:g}", Tone.DIM)
     if worker.state in ONLINE and is_full(worker.measured_load, threshold):
         full = Span(" ▲ full", Tone.WARN)
-        return part(2, (*load, Span(f" {bars(samples, threshold)}"), of, full), (*load, full))
+        return part(2, (*load, limit, Span(f" {bars(samples, threshold)}"), full), (*load, full))
     drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
-    return part(2, (*load, *drawn, of), (*load, of), load)
+    with_bars = (*load, *drawn, limit) if math.isinf(threshold) else (*load, limit, *drawn)
+    return part(2, with_bars, (*load, limit), load)
 
 
 def _idle_part(state: AppState, target: int) -> Part:
@@ -256,7 +257,7 @@ def _trouble_part(state: AppState) -> Part:
 
 def _warm_part(state: AppState) -> Part:
     started, warm = state.totals.started, state.totals.warm
-    share = f"{100 * warm / started:.0f} %" if started else NONE
+    share = f"{100 * warm / started:.0f}%" if started else NONE
     return part(6, _figure("warm hits", share), _figure("warm", share))
 
 

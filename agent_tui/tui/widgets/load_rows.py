@@ -148,7 +148,7 @@ def fact_lines(entry: Entry, state: AppState, now: float, width: int = 0) -> tup
 def _facts(entry: Entry, state: AppState, now: float) -> Iterator[Fact]:
     record = entry.record
     cause = state.generation.loading_cause if record is None else record.cause
-    yield "cause", _cause(cause, state), Tone.PLAIN
+    yield "trigger", _cause(cause, state), Tone.PLAIN
     if record is not None and record.rolled_back_to:
         yield _rolled_back(record, state)
     if record is not None and record.changed and record.changed != (record.cause,):

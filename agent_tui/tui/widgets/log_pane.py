@@ -55,7 +55,7 @@ class LogPane(Vertical):
         self._title = LogTitle()
         self._view = LogView(level, capacity)
         self._find_field = FindInput(
-            compact=True, select_on_focus=False, placeholder="text, or re: and a regular expression"
+            compact=True, select_on_focus=False, placeholder="text, or re:PATTERN for a regex"
         )
         self._find = LogPrompt("Find", self._find_field, FIND_HELP, id="log-find")
         self._time = LogPrompt("Go to", PromptInput(compact=True), TIME_HELP, id="log-time")

@@ -19,7 +19,7 @@ LIVE: tuple[Option, ...] = (
 )
 """Options that apply to a running worker, the most used ones first."""
 
-NEXT_START: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.effect.is_live)
+NOT_LIVE: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.effect.is_live)
 
 
 def written(option: Option, value: object) -> str:
@@ -58,14 +58,14 @@ def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
     )
 
 
-def next_start(resolution: Resolution) -> Content:
-    """Return the options that need a restart, each with value, source, and help."""
-    parts = [Content.styled("── these need a restart · E edit ──", MUTED)]
-    for option in NEXT_START:
+def not_live(resolution: Resolution) -> Content:
+    """Return the options that are not live, each with value, effect, source, and help."""
+    parts = [Content.styled("── not live: edit with E ──", MUTED)]
+    for option in NOT_LIVE:
         value = brief(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)
         parts.append(cell(option.name, NAME_WIDTH) + shown)
-        parts.append(note(option, resolution))
+        parts.append(Content.styled(f"{option.effect.label} · ", MUTED) + note(option, resolution))
     return Content("\n").join(parts)
 
 

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from agent_tui.model.state import AppState
 from agent_tui.options.resolve import Resolution
 from agent_tui.tui.widgets.option_controls import Choice, Field, OptionRow, Stepper
-from agent_tui.tui.widgets.option_rows import LIVE, edited, next_start
+from agent_tui.tui.widgets.option_rows import LIVE, edited, not_live
 
 _CONTROLS: dict[str, type[OptionRow]] = {"numIdleProcesses": Stepper, "logLevel": Choice}
 """The controls of options; every other live option has a `Field`."""
@@ -61,7 +61,7 @@ class OptionsPanel(VerticalScroll):
 
     def show(self, state: AppState, now: float) -> None:
         """Show the port in use, and disable editing while agent-tui is stopping."""
-        self._rows["port"].show_fact(f"{state.http_url} in use" if state.http_url else "")
+        self._rows["port"].show_fact(f"listening on {state.http_url}" if state.http_url else "")
         if bool(state.stopping) != self._stopping:
             self._stopping = bool(state.stopping)
             self._enable()
@@ -76,7 +76,7 @@ class OptionsPanel(VerticalScroll):
         self._enable()
         count = edited(resolution)
         self.border_title = f"Options · {count} edited" if count else "Options"
-        content = next_start(resolution)
+        content = not_live(resolution)
         if not content.is_same(self._painted):
             self._painted = content
             self._fixed.update(content)

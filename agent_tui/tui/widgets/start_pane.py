@@ -184,7 +184,7 @@ def _broken(state: AppState) -> Trouble:
         title = "The agent's processes fail to start"
         return Trouble(title, generation.error, place, todo, generation.traceback)
     if generation.current:
-        todo = (f"generation {generation.current} still serves · {edit} · g details · Esc hide",)
+        todo = (f"generation {generation.current} still takes new jobs · {edit} · g details · Esc hide",)
     else:
         todo = (f"fix it and save · {edit} · {_retry(state)}",)
     return Trouble("The agent file failed to load", generation.error, place, todo, generation.traceback)

@@ -106,12 +106,12 @@ def _first(left: Sequence[Sequence[tuple[int, Line]]]) -> tuple[Line, ...]:
 
 
 def to_content(line: Line) -> Content:
-    """Convert a line for a widget, without markup."""
+    """Convert the line to `Content`; markup in it is not parsed."""
     return Content.assemble(*((span.text, span.tone.value) for span in line))
 
 
 def to_contents(lines: Iterable[Line]) -> Content:
-    """Convert lines for a widget, without markup."""
+    """Join the lines into one `Content`; markup in them is not parsed."""
     return Content("\n").join([to_content(line) for line in lines])
 
 
@@ -123,8 +123,8 @@ def megabytes(mb: float | None) -> str:
 
 
 def grouped(number: float) -> str:
-    """Return a whole number with thousands separated: `1 012`."""
-    return f"{number:,.0f}".replace(",", " ")
+    """Return a whole number with thousands separated: `1,012`."""
+    return f"{number:,.0f}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
