@@ -222,7 +222,7 @@ class Row(Struct, frozen=True):
 class MeasuredCount(Struct, frozen=True):
     """One measured count. Shares are from 0 to 1.
 
-    `measured`: share of its jobs that hit the target, with Wilson's 95 % `interval`. `predicted`: the same
+    `measured`: share of its jobs that hit the target, with Wilson's 95% `interval`. `predicted`: the same
     share by the model. `sure`: share of new runs that meet the target. `confidence`: the share of a new run
     of as many jobs is in this interval in 95 of 100 runs.
     """

@@ -151,8 +151,8 @@ def _idle(candidate: MeasuredCount) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return the share in percent, with 100 % only for all."""
+    """Return the share in percent, with 100% only for all."""
     text = f"{share * 100:.1f}"
     if text == "100.0" and share < 1:
         text = "99.9"
-    return f"{text.removesuffix('.0')} %"
+    return f"{text.removesuffix('.0')}%"

@@ -70,13 +70,13 @@ def parse_target(text: str) -> Target:
         share = float(match[1] or match[2]) / 100
         limit_ms = float(match[3]) * (1000 if match[4].lower() == "s" else 1)
         if not 0 < share <= 1:
-            raise ValueError("asks for a share outside 0 to 100 %")
+            raise ValueError("asks for a share outside 0 to 100%")
         if not (limit_ms > 0 and math.isfinite(limit_ms)):
             raise ValueError("allows no time")
         return Target(share, limit_ms, text=plain)
     if match := _WARM.fullmatch(plain):
         share, above = float(match[2]) / 100, match[1].lower() not in (">=", "at least")
         if share > 1 or (share == 1 and above):
-            raise ValueError("asks for more than 100 %")
+            raise ValueError("asks for more than 100%")
         return Target(share, None, above, text=plain)
     raise ValueError("is not a target")

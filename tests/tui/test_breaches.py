@@ -12,7 +12,7 @@ from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 
-NONE = "none: no job process has used more than 1 000 MB (jobMemoryWarnMB)"
+NONE = "none: no job process has used more than 1,000 MB (jobMemoryWarnMB)"
 
 
 def texts(engine: FakeEngine) -> list[str]:
@@ -33,9 +33,9 @@ def test_the_newest_breach_comes_first_with_room_and_growth() -> None:
     engine.publish(warned(None, 1500.0))
     newest, first = texts(engine)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1 500 MB > 1 000 MB, \+1 369 MB since start", newest
+        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1,500 MB > 1,000 MB, \+1,369 MB since start", newest
     )
-    assert first.endswith("⚠ warning 8123 demo-1 rss 1 012 MB > 1 000 MB, +881 MB since start (uss 640 MB)")
+    assert first.endswith("⚠ warning 8123 demo-1 rss 1,012 MB > 1,000 MB, +881 MB since start (uss 640 MB)")
 
 
 def test_older_breaches_are_counted() -> None:

@@ -38,7 +38,7 @@ def test_skipped_loads_are_listed_at_the_next_load() -> None:
     )
     assert [(each.number, each.overtook) for each in entries(state)] == [(6, (5,)), (4, (2, 3)), (1, ())]
     loading, newest, _ = entries(state)
-    assert "is loading\n  cause    v/tools.py saved" in text(fact_lines(loading, state, 0.0))
+    assert "is loading\n  trigger  v/tools.py saved" in text(fact_lines(loading, state, 0.0))
     assert "skipped  2 to 3: saved again while loading" in text(fact_lines(newest, state, 0.0))
 
 
@@ -110,7 +110,7 @@ def test_the_facts_say_that_the_code_is_rolled_back() -> None:
     )
     newest, *_ = entries(state)
     said = text(fact_lines(newest, state, 0.0))
-    assert "cause    roll back to 1" in said
+    assert "trigger  roll back to 1" in said
     assert "same as generation 1, not the files on disk" in said
     later = state_of(ready(1), ready(3, rolled_back_to=1), ready(4))
     assert "not what is on disk" not in text(fact_lines(entries(later)[1], later, 0.0))

@@ -85,12 +85,12 @@ def test_the_title_drops_its_least_important_parts_when_narrow() -> None:
     )
     assert written(title, 120) == (
         "Logs | info ▾ | p1 pid 8123 × | /boom 2/17"
-        " | ⚠ 5 000 dropped | 50 000 lines | ‖ paused +1 234 new  f follow"
+        " | ⚠ 5,000 dropped | 50,000 lines | ‖ paused +1,234 new  f follow"
     )
     assert written(title, 94) == (
-        "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5 000 dropped | ‖ paused +1 234 new  f follow"
+        "Logs | info ▾ | 1 filter ▾ | /boom 2/17 | ⚠ 5,000 dropped | ‖ paused +1,234 new  f follow"
     )
-    assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ paused +1 234 new  f follow"
+    assert written(title, 60) == "info ▾ | 1 filter ▾ | ‖ paused +1,234 new  f follow"
     picked = written(replace(title, picked=3, dropped=0, unseen=0), 66)
     assert picked == "info ▾ | 1 filter ▾ | /boom 2/17 | ‖ paused  f follow", "what is found is told first"
     assert "2 filters ▾" in written(replace(title, chips=title.chips * 2), 60)
@@ -103,8 +103,8 @@ def test_the_title_drops_its_least_important_parts_when_narrow() -> None:
         (Title(LogLevel.INFO, (Chip("a", "gen 2"), Chip("b", "warn+"))), "info ▾ | gen 2 × | warn+ × | /"),
         (Title(LogLevel.INFO, needle="x"), "/x no match"),
         (Title(LogLevel.INFO, needle="x", found=3), "/x 3 matches"),
-        (Title(LogLevel.INFO, needle="x", found=3, scanned=40), "/x searching… 40 %"),
-        (Title(LogLevel.INFO, scanned=40), "filtering… 40 %"),
+        (Title(LogLevel.INFO, needle="x", found=3, scanned=40), "/x searching… 40%"),
+        (Title(LogLevel.INFO, scanned=40), "filtering… 40%"),
         (Title(LogLevel.INFO, needle="x", found=3, only_matches=True), "/x 3 matches only"),
         (Title(LogLevel.INFO, follow=False), "‖ paused  f follow"),
         (Title(LogLevel.INFO, picked=12), "12 selected y | ● follow"),

@@ -65,8 +65,8 @@ async def test_edits_are_collected_and_applied_together() -> None:
         row(shown, "permissions").query_one("#permission-hidden", Checkbox).value = True
         await pilot.pause()
         assert text(shown).split("\n") == [
-            "serverType room → publisher (re-registers)",
-            "permissions – → hidden=true (re-registers)",
+            "serverType room → publisher (worker re-registers)",
+            "permissions – → hidden=true (worker re-registers)",
             "loadFunc – → busy (restarts idle processes)",
             "numIdleProcesses 1 → 3 (live)",
         ]
@@ -141,7 +141,7 @@ async def test_a_secret_is_hidden_until_revealed_and_never_in_the_diff() -> None
         assert field.password
         field.value = "another-secret"
         await pilot.pause()
-        assert text(shown) == "apiSecret ••• → ••• (re-registers)"
+        assert text(shown) == "apiSecret ••• → ••• (worker re-registers)"
         await pilot.click(row(shown, "apiSecret").query_one(Button))
         assert not field.password
 

@@ -181,7 +181,7 @@ async def test_port_zero_shows_the_port_in_use() -> None:
         app.panel.show_options(resolution())
         app.panel.show(replace(AppState(), http_url="http://127.0.0.1:40123"), 0.0)
         await pilot.pause()
-        assert "http://127.0.0.1:40123 in use" in app.note("port")
+        assert "listening on http://127.0.0.1:40123" in app.note("port")
 
 
 async def test_the_idle_count_changes_by_buttons_and_quick_clicks_add_up() -> None:

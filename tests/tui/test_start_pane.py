@@ -73,7 +73,7 @@ def test_after_a_failed_reload_the_old_code_still_serves() -> None:
     found = trouble(engine.bus.state, engine.resolution.options)
     assert found is not None
     assert found.place == "agent.py"
-    assert "generation 1 still serves · e edit · g details · Esc hide" in found.todo[0]
+    assert "generation 1 still takes new jobs · e edit · g details · Esc hide" in found.todo[0]
     engine.publish(replace(histories.READY, generation=3))
     assert trouble(engine.bus.state, engine.resolution.options) is None
 

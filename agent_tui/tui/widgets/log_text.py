@@ -245,7 +245,7 @@ def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
 
 
 def _find(title: Title) -> Parts:
-    progress = "" if title.scanned is None else f"{title.scanned} %"
+    progress = "" if title.scanned is None else f"{title.scanned}%"
     if not title.needle:
         return (
             [(f"filtering… {progress}", Role.TEXT)] if progress else [("/ ", Role.KEY), ("find", Role.QUIET)]
