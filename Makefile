@@ -16,6 +16,7 @@ run: $(VENV)/.done ## set up, then open the screen: the example agent, the embed
 	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
 
 test: $(VENV)/.done sdks ## set up, then run all tests
+	$(BIN)/python -m compileall -q agent_tui
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 check: ## run everything that CI runs

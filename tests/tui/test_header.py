@@ -33,7 +33,7 @@ def test_the_first_line_of_the_header() -> None:
     left, right, second = shown(engine)
     assert left == "agent-tui  agent.py · gen 1 ✓ · livekit-agents 1.8.9"
     assert right == "● registered AW_9xKq2L… 12 min · ws://127.0.0.1:40123 embedded"
-    assert second.startswith("load 0.12 (no limit) · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
+    assert second.startswith("load 0.12 · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
     assert second.endswith("mem 108 MB pss")
 
 

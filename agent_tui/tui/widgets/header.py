@@ -231,14 +231,14 @@ def _stopping_part(state: AppState, now: float) -> Part:
 
 
 def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
+    """Return the load and its threshold; in development there is none by default."""
     load = _figure("load", f"{worker.measured_load:.2f}")
-    limit = Span(" (no limit)" if math.isinf(threshold) else f"/{threshold:g}", Tone.DIM)
+    limit = () if math.isinf(threshold) else (Span(f"/{threshold:g}", Tone.DIM),)
+    drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
     if worker.state in ONLINE and is_full(worker.measured_load, threshold):
         full = Span(" ▲ full", Tone.WARN)
-        return part(2, (*load, limit, Span(f" {bars(samples, threshold)}"), full), (*load, full))
-    drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
-    with_bars = (*load, *drawn, limit) if math.isinf(threshold) else (*load, limit, *drawn)
-    return part(2, with_bars, (*load, limit), load)
+        return part(2, (*load, *limit, *drawn, full), (*load, full))
+    return part(2, (*load, *limit, *drawn), (*load, *limit), load)
 
 
 def _idle_part(state: AppState, target: int) -> Part:
