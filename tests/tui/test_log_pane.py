@@ -341,7 +341,7 @@ async def test_the_title_counts_dropped_lines() -> None:
         app.store.drop(LogSource("p1", LogStream.STDOUT), 1200)
         app.pane.show(AppState(logs_dropped=app.store.dropped), 0.0)
         await pilot.pause()
-        assert "⚠ 1 200 dropped" in app.title_line
+        assert "⚠ 1,200 dropped" in app.title_line
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])
