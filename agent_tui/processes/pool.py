@@ -326,20 +326,24 @@ class Pool:
         return short
 
     def _reconcile(self) -> None:
+        # The two generations share the processors; each of them may always start one process.
+        warming = self._warming
+        if warming is not None and (self._closing or warming.done.done()):
+            warming = None
+        warming_now = len(self._starting(warming.plan)) if warming is not None else 0
         wanted = self._wanted()
         if wanted < 0:
             for _ in range(min(-wanted, len(self._idle))):
                 self._idle.pop().shutdown("more idle processes than numIdleProcesses")
         elif wanted > 0 and self._clock.monotonic() >= self._not_before:
-            free = self._starting_at_once - len(self._starting())
             # After a failure, one process at a time: the others would fail for the same reason.
-            room = min(free, 1 - len(self._starting())) if self._failures else free
-            for _ in range(min(wanted, room)):
+            most = 1 if self._failures else self._starting_at_once - warming_now
+            for _ in range(min(wanted, max(most, 1) - len(self._starting()))):
                 self._start(self._plan)
-        if self._warming is not None and not self._closing and not self._warming.done.done():
-            warming = self._warming
-            starting = len(self._starting(warming.plan))
-            for _ in range(min(warming.count - len(warming.ready), self._starting_at_once) - starting):
+        if warming is not None:
+            most = self._starting_at_once - len(self._starting())
+            missing = warming.count - len(warming.ready) - warming_now
+            for _ in range(min(missing, max(most, 1) - warming_now)):
                 self._start(warming.plan)
 
     def _start(self, plan: Plan | None) -> None:
@@ -506,7 +510,7 @@ class Pool:
         if waiting is not None and not waiting.done():
             waiting.set_exception(ProcessFailed("the claim was cancelled"))
             waiting.exception()  # marks it as retrieved, so that asyncio does not log it
-        elif waiting is not None and not lease.taken and not waiting.exception():
+        elif waiting is not None and not lease.taken and not (waiting.cancelled() or waiting.exception()):
             # A process was assigned, but the job was cancelled before its task resumed.
             lease.taken = True
             self._return_to_idle(waiting.result())

@@ -213,6 +213,25 @@ async def test_no_more_start_at_once_than_allowed() -> None:
         await until(lambda: pool.idle == 6)
 
 
+async def test_two_generations_share_what_may_start_at_once() -> None:
+    old, new = Nursery(lambda child: None), Nursery(lambda child: None)
+    async with pool_of(old, 0, at_once=3) as pool:
+        claims = [asyncio.create_task(pool.lease().claim()) for _ in range(3)]
+        await until(lambda: len(old.children) == 3)
+        warming = asyncio.create_task(pool.warm(Plan(2, new), 3))
+        await until(lambda: len(new.children) == 1)  # one may always start
+        old.children[0].say(ch.Loading(), ch.Ready())
+        await until(lambda: claims[0].done())
+        assert len(new.children) == 1
+        old.children[1].say(ch.Loading(), ch.Ready())
+        await until(lambda: len(new.children) == 2)
+        assert len(old.children) == 3
+        for task in (warming, *claims):
+            task.cancel()
+        await asyncio.gather(warming, *claims, return_exceptions=True)
+        old.children.extend(new.children)  # counted by the fixture
+
+
 async def test_an_idle_process_that_dies_is_replaced_and_never_assigned() -> None:
     nursery = Nursery()
     async with pool_of(nursery, 1) as pool:

@@ -297,7 +297,9 @@ class Blanks:
             return
         while len(self._stock) > self._target:
             self._end(self._stock[-1], "more blanks than needed")
-        # Only while cores are free: processes that something waits for come first.
+        # Processes that something waits for come first.
+        if not self._importing <= set(self._stock):
+            return
         while len(self._stock) < self._target and len(self._importing) < self._cores:
             try:
                 self._add(self._start(self._environ))

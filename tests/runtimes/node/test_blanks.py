@@ -159,6 +159,18 @@ async def test_no_more_start_at_once_than_there_are_cores(tmp_path: Path) -> Non
         await poll(lambda: len(blanks.stock) == STOCK)
 
 
+async def test_while_a_process_waits_for_its_blank_none_is_started_in_advance(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        Stock.code = HANGS
+        taken = [blanks.claim(clean_environ(), JOB, f"p{number}") for number in range(STOCK + 1)]
+        await asyncio.sleep(0.2)
+        assert blanks.stock == ()
+        Stock.code = READY
+        for each in taken:
+            blanks.give_back(each)
+        await poll(lambda: len(blanks.stock) == STOCK)
+
+
 async def test_variables_of_node_decide_whether_a_blank_fits(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         before = blanks.stock
