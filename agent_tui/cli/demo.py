@@ -31,7 +31,7 @@ def _run_demo(folder: Path | None, **flags: Any) -> int:
     """Copy a bundled example into FOLDER or a new folder, and host it.
 
     Never overwrites a file. Accepts all options of `agent-tui AGENT`. By default it uses the embedded server
-    and the Python that runs agent-tui, and makes one test job.
+    and the Python that runs agent-tui, and starts one test job.
     """
     agent = create(Path(), folder)
     # On stderr, because stdout is data with --json. A terminal shows the line again after the screen closes.

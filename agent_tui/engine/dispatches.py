@@ -80,7 +80,7 @@ class _Dispatch:
         return self.job is not None and not self.declined
 
     def may_become(self, job: Job) -> bool:
-        """Return whether it waits for a job like this one: same room, and a dispatch id or simulated."""
+        """Return whether this dispatch may have led to the job: it has none yet, and the room matches."""
         waits = self.job is None and self.test.room == job.room.name
         # A dispatch whose id is known has a job with that id; a simulated job has none.
         return waits and not self.made_id and self.simulated == (not job.dispatch_id)

@@ -51,7 +51,7 @@ class Runtime(Protocol):
         ...
 
     def configure(self, settings: ChildSettings) -> None:
-        """Set the settings of children launched from now on."""
+        """Configure the children launched from now on."""
         ...
 
     def serve(self, modules: Modules) -> None:

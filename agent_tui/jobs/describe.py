@@ -22,7 +22,7 @@ SECRETS = frozenset({"token", "turn_password"})
 
 
 class Descriptions:
-    """Descriptions of the last ended jobs. Their tokens are not kept longer than these."""
+    """Descriptions of the most recently ended jobs; a job's token is dropped with its description."""
 
     def __init__(self, clean: Callable[[str, int], str]) -> None:
         """`clean` masks secrets and shortens the text to a number of characters."""

@@ -20,7 +20,7 @@ MAX_PENDING = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one pipe may store in a window; the rest is read, dropped, and counted."""
+    """How many lines one pipe may store in a window; the rest is read, dropped, and counted."""
 
     lines: int = 20_000
     window_s: float = 1.0

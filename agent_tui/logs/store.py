@@ -162,7 +162,7 @@ class LogAnnouncer:
             self._timer = self._loop.call_later(BATCH_S, self.announce)
 
     def announce(self) -> None:
-        """Announce now what is not announced yet."""
+        """Announce everything that is not announced yet."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -45,7 +45,7 @@ _loaded = False
 
 
 def load(link: HostLink) -> None:
-    """Become a job process and run the file, in a template, for its forks."""
+    """In a template: become a job process and run the file once, so that its forks have it loaded."""
     global _loaded
     _prepare(link).run_file("__mp_main__")
     set_up_logging(link)

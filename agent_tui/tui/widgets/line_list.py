@@ -56,7 +56,7 @@ class LineList(OptionList):
         return self._keys[index]
 
     def show(self, rows: Rows) -> None:
-        """Show these rows; the cursor stays on its key, or moves to the first row."""
+        """Show these rows; the cursor stays on the row with the same key, or moves to the first row."""
         keys, lines = tuple(key for key, _ in rows), tuple(line for _, line in rows)
         if keys == self._keys:
             for at, (line, before) in enumerate(zip(lines, self._rows, strict=True)):
