@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.support import EXAMPLES, finished, save
 from tests.cli.test_reload import Session, serving
+from tests.limits import PATIENCE_S
 from tests.sdks import each_sdk
 
 pytestmark = pytest.mark.real
@@ -88,6 +89,11 @@ def write(folder: Path, text: str, habit: str, does: str) -> Path:
     return file
 
 
+def _said(session: Session) -> dict[str, str]:
+    texts = [event["text"].split(None, 2) for event in session.run.all("log")]
+    return {words[1]: words[2] for words in texts if words[0] == "job"}
+
+
 async def said_by_jobs(session: Session, count: int = JOBS) -> dict[str, str]:
     """Run jobs at the same time. Return what each one printed, by room."""
     rooms = [f"room-{number}" for number in range(count)]
@@ -95,8 +101,11 @@ async def said_by_jobs(session: Session, count: int = JOBS) -> dict[str, str]:
     for room in rooms:
         end = await session.run.until("job_ended", room=room)
         assert end["status"] == "success"
-    texts = [event["text"].split(None, 2) for event in session.run.all("log")]
-    return {words[1]: words[2] for words in texts if words[0] == "job"}
+    async with asyncio.timeout(PATIENCE_S):
+        # A line comes by another pipe than the end of its job, and perhaps after it.
+        while len(said := _said(session)) < count:
+            await session.run.more()
+    return said
 
 
 @pytest.mark.parametrize(

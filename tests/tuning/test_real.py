@@ -36,7 +36,7 @@ async def test_a_new_run_at_the_advised_count_is_within_the_stated_interval(
 ) -> None:
     # Enough for every warm job, however busy the machine; a cold one waits for twice as long.
     target = parse_target("p90<300ms")
-    load = TestLoad(20, 8.0, job_length_s=0.4, seed=5)
+    load = TestLoad(20, 2.0, job_length_s=0.4, seed=5)
     async with bench.hosted(tmp_path, 0.6) as place:
         result = await Sweep(place.engine, SweepPlan(load, (0, 1, 6)), place.note_kernel).run()
         advice = advise(result, target)
