@@ -74,9 +74,6 @@ class Section(StrEnum):
     HTTP = "HTTP endpoint"
 
 
-_LABELS = {"next start": "applies after restart", "re-registers": "worker re-registers"}
-
-
 class Effect(Enum):
     """How a new value takes effect while the worker runs, with the text that describes it to users.
 
@@ -86,18 +83,18 @@ class Effect(Enum):
 
     READ = "read", "live"
     LISTENER = "listener", "live"
-    SERVER = "server", "re-registers"
+    SERVER = "server", "re-registers", "worker re-registers"
     CODE = "code", "restarts idle processes"
-    REGISTRATION = "registration", "re-registers"
+    REGISTRATION = "registration", "re-registers", "worker re-registers"
     WORKER = "worker", "live"
     POOL = "pool", "live"
     MEMORY = "memory", "live"
-    RESTART = "restart", "next start"
+    RESTART = "restart", "next start", "applies after restart"
 
-    def __init__(self, _: str, text: str) -> None:
+    def __init__(self, _: str, text: str, label: str = "") -> None:
         self.text = text
         """The value of the JSON field `applies`, which is public."""
-        self.label = _LABELS.get(text, text)
+        self.label = label or text
         """The text on the screen."""
 
     @property
