@@ -43,7 +43,7 @@ def _clock(ts: float) -> str:
 
 
 def path_text(path: str) -> str:
-    """Return a path relative to the working folder, or with `~`."""
+    """Return a path relative to the working directory, or with `~`."""
     try:
         folder = Path.cwd()
     except OSError:  # it was deleted

@@ -52,7 +52,7 @@ class ConfigFile:
 
 
 def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
-    """Return the config file of the agent's folder, the project's root, or the working folder.
+    """Return the config file of the agent's folder, the project's root, or the working directory.
 
     The first one found applies. In a folder, `agent-tui.toml` comes before a pyproject.toml with the table.
     """

@@ -75,14 +75,14 @@ def agent_folder(agent_file: Path) -> Path:
 
 
 def relative_path(path: Path, cwd: Path) -> Path:
-    """Return the path relative to the working folder, or unchanged if it is not below that."""
+    """Return the path relative to the working directory, or unchanged if it is not below that."""
     return path.relative_to(cwd) if path.is_relative_to(cwd) else path
 
 
 def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
     """Yield the environment files, the most important first.
 
-    They are searched in the agent's folder, the project's root, and the working folder. Folders are skipped,
+    They are searched in the agent's folder, the project's root, and the working directory. Folders are skipped,
     because virtual environments are named `.env` too.
     """
     seen: set[Path] = set()

@@ -69,7 +69,7 @@ def test_a_deleted_working_folder_gives_one_line(command: str, tmp_path: Path) -
         ["sh", "-c", words], capture_output=True, text=True, env=environ, timeout=60, check=False
     )
     assert (done.returncode, done.stderr.count("\n")) in ((2, 1), (1, 0))  # the doctor reports on stdout
-    assert "no working folder (No such file or directory)" in done.stdout + done.stderr
+    assert "no working directory (No such file or directory)" in done.stdout + done.stderr
 
 
 def test_an_error_that_cannot_be_printed_has_its_exit_code() -> None:

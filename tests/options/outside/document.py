@@ -21,7 +21,7 @@ name in effect came from the environment (`/worker` reports it). Where the SDKs 
 
 These flags have neither a config key nor a variable:
 
-| flag | of | |
+| flag | commands | |
 |---|---|---|
 | `--config`, `--python`, `--node` | every command with an agent file | config file and interpreter |
 | `--local` | `run`, `demo`, `tune`, `doctor` | use the embedded server |
@@ -37,14 +37,14 @@ These flags have neither a config key nor a variable:
 
 Later sources override earlier ones:
 
-1. the default, of development or of production;
+1. the default for development or production;
 2. the environment, then (if the environment does not set it) `.env.local` and `.env` in the agent's folder, the project's root,
-   and the working folder. If several variables set one option, the first one in the table wins, except for
+   and the working directory. If several variables set one option, the first one in the table wins, except for
    `LIVEKIT_AGENT_NAME_OVERRIDE`, which is applied in step 4;
 3. what the agent's code passes to `AgentServer`, `WorkerOptions`, or `rtc_session`. Only arguments passed in the call are used, not
    values that the SDK derives;
 4. `LIVEKIT_AGENT_NAME_OVERRIDE`, which replaces an agent name from steps 1 to 3, as in the SDKs;
-5. `agent-tui.toml` in the agent's folder, the project's root, or the working folder, or `[tool.agent-tui]` in a `pyproject.toml`
+5. `agent-tui.toml` in the agent's folder, the project's root, or the working directory, or `[tool.agent-tui]` in a `pyproject.toml`
    there. `--config FILE` names another file. `${{NAME}}` in a string value is replaced by that variable;
 6. the flag; a secret may be `@FILE`;
 7. an edit on the screen.
