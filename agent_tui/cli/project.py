@@ -138,7 +138,9 @@ class AgentProject:
         try:
             cwd = Path.cwd()
         except OSError as error:
-            raise UserError(f"no working directory ({error.strerror}); change to a folder that exists") from None
+            raise UserError(
+                f"no working directory ({error.strerror}); change to a folder that exists"
+            ) from None
         environ, pipes = dict(os.environ), Pipes()
         config_file = normalized(config_file) if config_file else None
         path, named = find_agent(agent, cwd, environ, config_file, pipes)

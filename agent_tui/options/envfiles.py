@@ -82,8 +82,8 @@ def relative_path(path: Path, cwd: Path) -> Path:
 def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
     """Yield the environment files, the most important first.
 
-    They are searched in the agent's folder, the project's root, and the working directory. Folders are skipped,
-    because virtual environments are named `.env` too.
+    They are searched in the agent's folder, the project's root, and the working directory. Folders are
+    skipped, because virtual environments are named `.env` too.
     """
     seen: set[Path] = set()
     for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
