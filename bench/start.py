@@ -1,7 +1,8 @@
-"""Compares the time from start to registered of `agent-tui AGENT --headless` and `python AGENT dev`.
+"""Compares the time from start to registered of `agent-tui AGENT --headless` and `python AGENT dev`, and of
+agent-tui with a native file.
 
-Both register with the same server (`agent-tui server`). Their runs alternate, so that changes of the
-machine's speed affect both. Prints seconds (median, min–max), and the ratio of the medians.
+All register with the same server (`agent-tui server`). Their runs alternate, so that changes of the machine's
+speed affect all. Prints seconds (median, min–max), and the ratio to the SDK's worker.
 
     python bench/start.py --python .venvs/sdk-new/bin/python [--runs 7] [AGENT]
 """
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+NATIVE = ROOT / "examples/native_agent.py"
 HOST = [sys.executable, "-m", "agent_tui"]
 
 
@@ -30,11 +32,15 @@ def main() -> None:
     options = parser.parse_args()
     with server() as environ:
         commands = {
-            "agent-tui --headless": (
+            "python AGENT dev": ([options.python, options.agent, "dev"], "registered worker"),
+            "agent-tui AGENT": (
                 [*HOST, options.agent, "--headless", "--json", "--python", options.python],
                 '"event": "registered"',
             ),
-            "python AGENT dev": ([options.python, options.agent, "dev"], "registered worker"),
+            "agent-tui, native file": (
+                [*HOST, str(NATIVE), "--headless", "--json"],
+                '"event": "registered"',
+            ),
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for run in range(options.runs + 1):
@@ -42,11 +48,11 @@ def main() -> None:
                 took = until_line(command, mark, environ)
                 if run:  # the first run fills the caches
                     seconds[name].append(took)
+    peer = statistics.median(seconds["python AGENT dev"])
     for name, values in seconds.items():
         spread = f"{min(values):.3f}–{max(values):.3f}, n={len(values)}"
-        print(f"{name:22} {statistics.median(values):.3f} s  ({spread})")
-    ours, theirs = (statistics.median(values) for values in seconds.values())
-    print(f"ratio                  {ours / theirs:.2f}")
+        median = statistics.median(values)
+        print(f"{name:22} {median:.3f} s  {median / peer:.2f} ×  ({spread})")
 
 
 @contextmanager

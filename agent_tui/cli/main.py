@@ -1,6 +1,5 @@
 """The command `agent-tui [AGENT]`, and its subcommands."""
 
-import difflib
 import errno
 import importlib
 import os
@@ -98,6 +97,8 @@ def misspelled_command(word: str) -> str | None:
     """Return the command that a word probably means; None if it is a file, or like no command."""
     if not word.isalpha() or Path(word).exists():
         return None
+    import difflib
+
     return next(iter(difflib.get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)), None)
 
 

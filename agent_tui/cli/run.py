@@ -168,6 +168,7 @@ def run(
 
     Without AGENT: agent.py, agent.ts, main.ts, or another default name, in this folder or its src/.
     """
+    gc.disable()  # what is imported now stays until the end; collections would take a tenth of the start
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle) and _has_terminal()
     # In a thread, so that a child can already import the SDK while this process imports the screen.
@@ -208,6 +209,14 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _collect_from_now_on() -> None:
+    """Collect garbage, except what is there already: it lives until the end, and a collection that traverses
+    it would pause the screen for 0.1 s.
+    """
+    gc.freeze()
+    gc.enable()
+
+
 async def _run_screen(
     config: "RunConfig", dispatch: int, allow_remote: str, environment: "Environment"
 ) -> int:
@@ -221,8 +230,7 @@ async def _run_screen(
     async def make_engine() -> "Engine":
         # Imported after the first frame, and in a thread, so that the screen stays responsive.
         tuner = await asyncio.to_thread(importlib.import_module, "agent_tui.tuning.tuner")
-        # These objects live until the end: collections that traverse them would pause the screen for 0.1 s.
-        gc.freeze()
+        _collect_from_now_on()
         made: Engine = tuner.make_engine(config)
         return made
 
@@ -254,6 +262,7 @@ async def _run_headless(
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
 
+    _collect_from_now_on()
     engine = Engine(config)  # without a tuner: it would delay the start, and headless runs do not use it
     options = HeadlessOptions(
         json=as_json,

@@ -35,7 +35,7 @@ class WorkerInfo:
 
 
 class _Listener:
-    """Listening sockets, and the server that answers on them as soon as it is imported."""
+    """Listening sockets, and the server that answers on them, which the first request starts."""
 
     def __init__(self, sockets: list[socket.socket], serving: "asyncio.Task[InfoServer]") -> None:
         self.port: int = sockets[0].getsockname()[1]
@@ -108,9 +108,10 @@ class Endpoint:
         return _Listener(sockets, asyncio.create_task(self._serve(host, port, sockets), name="http"))
 
     async def _serve(self, host: str, port: int, sockets: list[socket.socket]) -> "InfoServer":
-        """Import aiohttp, which takes a fifth of the start, beside the load of the agent's file. Until then
-        requests wait in the sockets' backlog.
+        """Wait for the first client, and import aiohttp only then: it would take a quarter of the start. The
+        client waits in the sockets' backlog.
         """
+        await _readable(sockets)
         module = await off_loop(importlib.import_module, "agent_tui.engine.info_server")
         server: InfoServer = module.InfoServer(
             host=host, port=port, health=self._health, info=self._info, metrics=self._metrics
@@ -128,3 +129,16 @@ class Endpoint:
         """Stop listening. Can be called again."""
         if self._listener is not None:
             await self._listener.close()
+
+
+async def _readable(sockets: list[socket.socket]) -> None:
+    """Wait until a client connects to one of these sockets."""
+    loop = asyncio.get_running_loop()
+    connected = asyncio.Event()
+    for each in sockets:
+        loop.add_reader(each, connected.set)
+    try:
+        await connected.wait()
+    finally:
+        for each in sockets:
+            loop.remove_reader(each)

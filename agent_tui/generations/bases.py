@@ -96,7 +96,7 @@ class Bases:
         free_memory_after_s: float = FREE_MEMORY_AFTER_S,
         back_off: BackOff | None = None,
     ) -> None:
-        """`sdk` is always imported, `imports` where possible, `warm_up` later, before the first job process.
+        """`sdk` is always imported, `imports` where possible, `warm_up` when `warm_up` is called.
         `impossible` says why nothing is forked.
         """
         self._impossible = impossible
@@ -162,6 +162,14 @@ class Bases:
         base = self._current
         child = base.child if base is not None and base.fits(environ) else None
         return (child,) if child is not None else ()
+
+    def warm_up(self, base: Base) -> None:
+        """Import what job processes need in addition. It takes up to half a second, in which the base cannot
+        fork: call it when the control process, which does not need it, is forked.
+        """
+        self._import(base, self._warm_up)
+        if not self._warm_up:
+            base.prepared.set()
 
     def learn(self, imports: Sequence[str]) -> None:
         """Learn what the project imports of installed packages, and import in the base what it lacks."""
@@ -259,7 +267,7 @@ class Bases:
                 if self._clock.monotonic() - started_at >= DEATHS_WINDOW_S:
                     self._pauses = 0
                 self._died(f"the base process keeps exiting: {base.process.ended.result().reason}")
-                self._later(self._get(base.environ))
+                self._later(self._renew(base.environ))
 
     def _died(self, why: str, most: int = MOST_DEATHS) -> None:
         """Count a base that died or failed to start; too many in a short time pause forking."""
@@ -280,20 +288,24 @@ class Bases:
         """Try to start a base again; if it fails, `_died` schedules the next attempt."""
         await asyncio.sleep(pause_s)
         before, self._paused = self._paused, ""
-        if await self._get(self._environ) is not None:
+        if await self._renew(self._environ) is not None:
             self._emit(Notice(LogLevel.INFO, f"forking works again (was: {before})"))
+
+    async def _renew(self, environ: Mapping[str, str]) -> Base | None:
+        """Get a base between loads, for the processes that are started next."""
+        base = await self._get(environ)
+        if base is not None:
+            self.warm_up(base)
+        return base
 
     def _take_over(self, base: Base) -> None:
         before, self._current = self._current, base
         if before is not None:
             before.process.shutdown("another base replaced it")
-        self._import(base, self._warm_up)
-        if not self._warm_up:
-            base.prepared.set()
 
     def _replace(self, base: Base, why: str) -> None:
         base.outdated = why
-        self._later(self._get(base.environ))
+        self._later(self._renew(base.environ))
 
     def _exclude(self, module: str, why: str) -> None:
         """Keep a module out of bases because it makes them unsafe to fork; if it is the SDK, never fork."""

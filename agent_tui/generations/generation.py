@@ -234,7 +234,11 @@ class Generation:
 
     async def _launch_to_load(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
         """Start a process that finds out which functions the file has."""
-        return await self.runtime.launch(kind, process_id, "", self._bases.parents(self.runtime.environ))
+        try:
+            return await self.runtime.launch(kind, process_id, "", self._bases.parents(self.runtime.environ))
+        finally:
+            if self._base is not None:
+                self._bases.warm_up(self._base)
 
     # -- the template ---------------------------------------------------------------------------------
 

@@ -2,15 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from agent_tui.model import events as ev
 from agent_tui.model.logs import LogLine
-from agent_tui.model.tuning import Advice, SweepResult
-from agent_tui.tuning.advice import model_error
-from agent_tui.tuning.report import advice_form, row_form
-from agent_tui.tuning.results import rows
 
 
 def event(event: ev.Event) -> dict[str, Any] | None:
@@ -275,29 +271,3 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     },
     ev.Stopped: lambda e: {"event": "stopped", "reason": e.reason},
 }
-
-
-def tune_result(result: SweepResult, advice: Advice, files: Sequence[str]) -> dict[str, Any]:
-    """Return the result of a sweep: the last line of `agent-tui tune --json`."""
-    load = result.load
-    return {
-        "event": "tune_result",
-        "rows": [row_form(each, advice) for each in rows(result)],
-        "advice": advice_form(advice),
-        "load": {
-            "pattern": load.pattern.value,
-            "rate": load.rate,
-            "end_rate": load.end_rate,
-            "jobs": load.jobs,
-            "job_length_s": load.job_length_s,
-            "seed": load.seed,
-        },
-        "repeat": result.repeat,
-        "model_error": _share(model_error(advice.candidates)),
-        "ended": result.ended,
-        "files": list(files),
-    }
-
-
-def _share(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

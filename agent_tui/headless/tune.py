@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from agent_tui.engine.bus import LaggedError
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.files import shown_path
-from agent_tui.headless import jsonl
 from agent_tui.model import commands as cmd
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.errors import ExitCode, UserError
@@ -91,7 +90,7 @@ class TuneWork:
         sweep = self._done
         if sweep is None or sweep.outcome is None or sweep.advice is None:
             return None
-        return jsonl.tune_result(sweep.result, sweep.advice, sweep.outcome.files)
+        return report.tune_result(sweep.result, sweep.advice, sweep.outcome.files)
 
     async def _follow(self, plan: SweepPlan, say: Callable[[str], None]) -> SweepView:
         """Print a line for each finished run, and return the finished sweep."""

@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from agent_tui.model.tuning import Advice, Row
-from agent_tui.tuning.results import RowChange
+from agent_tui.model.tuning import Advice, Row, SweepResult
+from agent_tui.tuning.advice import model_error
+from agent_tui.tuning.results import RowChange, rows
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("idle", "num_idle_processes", "d"),
@@ -101,3 +102,29 @@ def comparison(changes: Sequence[RowChange], since: float) -> list[str]:
 
 def _from_to(before: float | None, now: float | None, form: str) -> str:
     return f"{_cell(before, form)} → {_cell(now, form)}"
+
+
+def tune_result(result: SweepResult, advice: Advice, files: Sequence[str]) -> dict[str, Any]:
+    """Return the result of a sweep: the last line of `agent-tui tune --json`."""
+    load = result.load
+    return {
+        "event": "tune_result",
+        "rows": [row_form(each, advice) for each in rows(result)],
+        "advice": advice_form(advice),
+        "load": {
+            "pattern": load.pattern.value,
+            "rate": load.rate,
+            "end_rate": load.end_rate,
+            "jobs": load.jobs,
+            "job_length_s": load.job_length_s,
+            "seed": load.seed,
+        },
+        "repeat": result.repeat,
+        "model_error": _share(model_error(advice.candidates)),
+        "ended": result.ended,
+        "files": list(files),
+    }
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -25,8 +25,25 @@ async def test_one_base_serves_while_it_fits() -> None:
         assert base is not None
         assert await w.bases.get({"A": "2", "B": "new"}) is base
         assert w.bases.parents({"A": "3"}) == (w.children(BASE)[0],)
+        w.bases.warm_up(base)
+        w.bases.warm_up(base)
         assert imports(w.children(BASE)[0]) == ["warm"]
         await base.prepared.wait()
+
+
+async def test_a_base_warms_up_once_the_control_process_is_forked() -> None:
+    async with world() as w:
+        prepare, before = w.nursery.prepare, list[str]()
+
+        def look(child: ScriptedChild) -> None:
+            if child.kind is ch.ProcessKind.CONTROL:
+                before.extend(imports(w.children(BASE)[0]))
+            prepare(child)
+
+        w.nursery.prepare = look
+        await w.load()
+        assert before == []  # the import would delay the fork, and with it the registration
+        assert imports(w.children(BASE)[0]) == ["warm"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +74,7 @@ async def test_missing_modules_are_imported_into_the_base() -> None:
         await w.bases.get({})
         w.bases.learn(["boto3", "sdk"])
         w.bases.learn(["boto3", "pandas"])
-        assert imports(w.children(BASE)[0]) == ["warm", "boto3", "pandas"]
+        assert imports(w.children(BASE)[0]) == ["boto3", "pandas"]
         assert len(w.children(BASE)) == 1
         await until(lambda: w.children(BASE)[0].told(ch.FreeMemory))
 
@@ -98,10 +115,10 @@ async def test_a_module_that_starts_threads_stays_out() -> None:
         w.nursery.prepare = fit_without
         base = await w.bases.get({})
         assert base is not None
-        assert base.modules == {"sdk", "warm"}
+        assert base.modules == {"sdk"}
         assert len(w.children(BASE)) == 2
         w.bases.learn(["ddtrace"])
-        assert imports(w.children(BASE)[1]) == ["warm"]
+        assert imports(w.children(BASE)[1]) == []
 
 
 async def test_a_base_that_becomes_unsafe_is_replaced_without_that_module() -> None:
@@ -188,7 +205,7 @@ async def test_a_preload_hint_applies_to_this_and_later_bases() -> None:
         await w.bases.get({})
         w.bases.hold("end-of-turn model")
         w.bases.hold("end-of-turn model")
-        assert imports(w.children(BASE)[0]) == ["warm", "end-of-turn model"]
+        assert imports(w.children(BASE)[0]) == ["end-of-turn model"]
         w.children(BASE)[0].end(None, 9)
         await until(lambda: len(w.children(BASE)) == 2 and w.bases.parents({}))
         assert imports(w.children(BASE)[1]) == ["warm", "end-of-turn model"]

@@ -199,8 +199,11 @@ def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
     while (message := channel.read_message()) is not None:
         case, value = message
         if case == "spec":
+            spec = ProcessSpec(**value)
+            if spec.kind == "base":
+                gc.freeze()  # a collection would delay the start; `preloading.freeze` does it later
             gc.enable()
-            return ProcessSpec(**value)
+            return spec
         for name in value["modules"]:
             preloading.preload(name)
             threads = "" if unsafe else fork_safety.threads_left()
@@ -258,7 +261,6 @@ def _set_up(channel: Channel, spec: ProcessSpec, link: HostLink, *, loaded: bool
 
 
 def _become_base(channel: Channel, unsafe: list[str]) -> None:
-    gc.freeze()  # collecting first would delay the start by 50 ms; `preloading.freeze` does it later
     channel.send("loading")
     module, why = unsafe or ("", fork_safety.native_runtime())
     channel.send(
