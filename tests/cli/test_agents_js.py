@@ -11,7 +11,7 @@ from livekit.protocol.agent import JobStatus
 from tests.cli.support import EXAMPLES, Run, agent_tui, finished, save
 from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
-from tests.nodes import in_turn, label, needs_node, nodes, project, sdks
+from tests.nodes import in_turn, label, needs_node, newest_node, nodes, project, sdks
 from tests.runtimes.node.support import write
 
 pytestmark = [pytest.mark.real, needs_node, pytest.mark.timeout(180)]
@@ -71,7 +71,7 @@ def written(folder: Path, name: str, sdk: Path | None = None) -> Path:
 
 
 def with_node(*arguments: object) -> tuple[object, ...]:
-    return (*arguments, "--node", nodes()[0])
+    return (*arguments, "--node", newest_node())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ export default defineAgent({
 });
 """
     write(project(tmp_path), {"agent.ts": agent, "word.ts": "export const word: string = 'one';\n"})
-    async with driven(tmp_path / "agent.ts", "--on-reload", "restart", "--node", str(nodes()[0])) as d:
+    async with driven(tmp_path / "agent.ts", "--on-reload", "restart", "--node", str(newest_node())) as d:
         before = await d.session.job("stay")
         await d.session.printed("entered on one")
         (tmp_path / "word.ts").unlink()

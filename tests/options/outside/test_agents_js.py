@@ -12,7 +12,7 @@ import pytest
 
 from agent_tui.options.declare import BY_NAME
 from tests.cli.support import AGENTS, agent_tui, finished
-from tests.nodes import needs_node, nodes, project
+from tests.nodes import needs_node, newest_node, project
 from tests.options.outside import cases
 from tests.options.outside.recorder import recording
 from tests.options.outside.rig import KEYS, Rig, free_port, give
@@ -71,7 +71,7 @@ async def hosting(
     async with recording() as recorder:
         port = free_port()
         names = {*outside, *code}
-        words, variables = [*flags, f"--node={nodes()[0]}"], dict(environ)
+        words, variables = [*flags, f"--node={newest_node()}"], dict(environ)
         for name in outside:
             value = {"agent": "other.mjs", "wsURL": recorder.url, "port": str(port)}.get(
                 name, CASES[name].value
@@ -165,7 +165,7 @@ async def test_without_a_server(tmp_path: Path) -> None:
 
 async def test_options_that_end_a_run_can_be_set_in_the_code(tmp_path: Path) -> None:
     write(tmp_path, ENDING, "", 0)
-    code, run = await finished("options", "agent.mjs", "--json", f"--node={nodes()[0]}", cwd=tmp_path)
+    code, run = await finished("options", "agent.mjs", "--json", f"--node={newest_node()}", cwd=tmp_path)
     assert code == 0, run.stderr
     found = {name: run.events[0][name] for name in ENDING}
     values = {"workerToken": "•••", "initializeProcessTimeout": 700.0, "jobMemoryLimitMB": 10, "maxRetry": 2}

@@ -17,7 +17,7 @@ from agent_tui.runtimes.node.find import find_node
 from agent_tui.runtimes.node.runtime import NodeRuntime
 from agent_tui.runtimes.python import ChildSettings, Modules
 
-from ...nodes import nodes, project
+from ...nodes import newest_node, project
 from ..support import Sink, clean_environ, nothing_left, until
 
 AGENT = "import { defineAgent } from '@livekit/agents';\n"
@@ -91,7 +91,7 @@ async def host_of(
         project(folder, kind=kind, sdk=sdk, without=without)
     write(folder, files)
     file = folder / name
-    node = await asyncio.to_thread(find_node, file, clean_environ(), str(nodes()[0]))
+    node = await asyncio.to_thread(find_node, file, clean_environ(), str(newest_node()))
     events: list[Event] = []
     async with nothing_left() as children:
         sink = Sink()

@@ -6,7 +6,7 @@ import pytest
 
 from agent_tui.model import child as ch
 
-from ...nodes import needs_node, nodes, version_of
+from ...nodes import needs_node, newest_node, nodes, version_of
 from ..support import ended, poll, rest, start_job, until
 from .support import host_of
 
@@ -157,7 +157,7 @@ async def test_typescript_by_tsx(tmp_path: Path, kind: str) -> None:
         assert host.sink.printed() == ["calm 1 old true"], host.sink.lines
 
 
-@pytest.mark.skipif(not (nodes() and version_of(nodes()[0]) >= (22, 7)), reason="needs Node 22.7 or later")
+@pytest.mark.skipif(not (nodes() and version_of(newest_node()) >= (22, 7)), reason="needs Node 22.7 or later")
 @pytest.mark.parametrize("kind", ["module", ""])
 async def test_typescript_by_node_itself(tmp_path: Path, kind: str) -> None:
     files = {"agent.ts": TYPESCRIPT.replace("@lib/far.js", "./lib/far.js"), **TYPESCRIPT_FILES}
