@@ -210,8 +210,8 @@ def _has_terminal() -> bool:
 
 
 def _collect_from_now_on() -> None:
-    """Collect garbage, except what is there already: it lives until the end, and a collection that traverses
-    it would pause the screen for 0.1 s.
+    """Collect garbage from now on. Earlier objects live until the end, and collections skip them: traversing
+    them would pause the screen for 0.1 s.
     """
     gc.freeze()
     gc.enable()
