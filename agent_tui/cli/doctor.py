@@ -59,7 +59,7 @@ def doctor(
     given = given_flags(flags)
     try:
         file = AgentProject.find(agent, given, config_file, python, node)
-        settings = file.settings()
+        settings = file.settings(local=local)
         settings.resolution  # noqa: B018  reports an unusable option before anything starts
         interpreter = file.interpreter(settings.context.runtime)
     except UserError as error:

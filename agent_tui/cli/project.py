@@ -11,7 +11,7 @@ from agent_tui.cli.output import REDACTOR
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import StartMethod
 from agent_tui.options.configfile import read_environment_and_config
-from agent_tui.options.declare import BY_NAME, DefaultsContext
+from agent_tui.options.declare import BY_NAME
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue, environment_layers
 from agent_tui.reading import Pipes, describe, normalized, read_start
@@ -168,13 +168,11 @@ class AgentProject:
         secrets = [str(values[name].raw) for values in given for name in MASKED if name in values]
         REDACTOR.mask((*secrets, *environment.secrets) if self.mask_env else secrets)
 
-    def settings(self) -> "Settings":
+    def settings(self, *, local: bool = False) -> "Settings":
         """Return the settings, without those of the code. Raises UserError if it is not an agent file."""
-        from agent_tui.settings.settings import Settings, available_cores
+        from agent_tui.settings.settings import Settings, defaults_context
 
-        return Settings(
-            self.environment, self.flags, DefaultsContext(detect(self.path), cores=available_cores())
-        )
+        return Settings(self.environment, self.flags, defaults_context(detect(self.path), local=local))
 
     def interpreter(self, runtime: str) -> Interpreter:
         """Return the interpreter that runs the file. Raises UserError without one, or for a wrong flag."""

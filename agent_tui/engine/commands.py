@@ -77,6 +77,8 @@ class CommandHandler:
             case cmd.SaveOptions():
                 saved = await self._settings.save(self._config.agent, clear_secrets=command.clear_secrets)
                 return Result(True, "; ".join(saved))
+            case cmd.AllowRemote(host):
+                return Result(True, await self._settings.allow_remote(self._config.agent, host))
             case cmd.MeasureMemory():
                 count = self._sampler.measure_all()
                 return Result(True, f"{counted(count, 'process')} measured")

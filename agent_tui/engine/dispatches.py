@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from livekit.protocol.agent import Job
 from livekit.protocol.agent_dispatch import CreateAgentDispatchRequest, RoomAgentDispatch
-from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest
+from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest, ListRoomsRequest
 
 from agent_tui.engine.registrar import Registrar, WorkerReadiness
 from agent_tui.engine.servers import server_api
@@ -111,27 +111,28 @@ class Dispatches:
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
-        """Make one dispatch: CreateDispatch for a name, a new room without one, or a simulated job.
+        """Make one dispatch: a new room that has the agent, CreateDispatch into a room that exists, or a
+        simulated job.
 
         An empty `room` gets a generated name. Raise UserError for what cannot be simulated, and the errors of
         livekit-api and aiohttp.
         """
-        name = room or f"test-{secrets.token_hex(4)}"
+        name, may_exist = room or f"test-{secrets.token_hex(4)}", bool(room)
         if not room:
             self._rooms[name] = to.address
         # The offer may come before the API's answer, which brings the id. To know whose offer it is,
         # dispatches into one room are made one after the other.
         async with self._asking.setdefault(name, asyncio.Lock()):
-            return await self._make(to, name, command)
+            return await self._make(to, name, command, may_exist=may_exist)
 
-    async def _make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
+    async def _make(self, to: Destination, room: str, command: Dispatch, *, may_exist: bool) -> TestDispatch:
         simulated = command.by is DispatchBy.SIMULATE
         test = TestDispatch(next(self._numbers), room, self._clock.time(), command.length_s)
         dispatch = self._dispatches[test.number] = _Dispatch(test, to.address, simulated)
         self._start_watch(dispatch)
         try:
             if not simulated:
-                dispatch.made_id = await _create_dispatch(to, room, command)
+                dispatch.made_id = await _create_dispatch(to, room, command, may_exist=may_exist)
             elif not self._registrar.simulate_job(room, simulated_participant(command)):
                 raise UserError("a simulated job needs a registered worker, and this one is not registered")
         except BaseException:
@@ -321,10 +322,22 @@ def simulated_participant(command: Dispatch) -> SimulatedParticipant | None:
     return None
 
 
-async def _create_dispatch(to: Destination, room: str, command: Dispatch) -> str:
-    """Create the dispatch and return its id; empty for a new room."""
+async def room_exists(address: ServerAddress, room: str) -> bool:
+    """Return whether the server has that room. Raise the errors of livekit-api and aiohttp."""
+    async with server_api(address, room, API_S) as api:
+        return bool((await api.room.list_rooms(ListRoomsRequest(names=[room]))).rooms)
+
+
+async def _create_dispatch(to: Destination, room: str, command: Dispatch, *, may_exist: bool) -> str:
+    """Create the dispatch and return its id; empty for a new room, which is created with its agent.
+
+    CreateDispatch into a room that does not exist would first create it without an agent, and so dispatch
+    the agents without a name and a deployment: those in production (worker-protocol §11.2). In a room that
+    exists, only CreateDispatch has an effect (§11.1).
+    """
+    is_new = not may_exist or not await room_exists(to.address, room)
     async with server_api(to.address, room, API_S) as api:
-        if not to.agent_name:
+        if is_new:
             await api.room.create_room(_room_request(to, room, command))
             return ""
         made = await api.agent_dispatch.create_dispatch(
@@ -340,12 +353,14 @@ async def _create_dispatch(to: Destination, room: str, command: Dispatch) -> str
 
 
 def _room_request(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:
-    """Return the request for a new room, which dispatches agents without a name (worker-protocol §11.1)."""
+    """Return the request for a new room with the agent (worker-protocol §11.1)."""
     request = CreateRoomRequest(name=room, empty_timeout=ROOM_TIMEOUT_S, departure_timeout=ROOM_TIMEOUT_S)
-    if command.metadata or command.attributes or to.deployment:
-        request.agents.append(
-            RoomAgentDispatch(
-                metadata=command.metadata, attributes=dict(command.attributes), deployment=to.deployment
-            )
+    request.agents.append(
+        RoomAgentDispatch(
+            agent_name=to.agent_name,
+            deployment=to.deployment,
+            metadata=command.metadata,
+            attributes=dict(command.attributes),
         )
+    )
     return request

@@ -20,15 +20,16 @@ from agent_tui.files import shown_path
 from agent_tui.generations.sources import Sources
 from agent_tui.model.child import Manifest
 from agent_tui.model.clock import SystemClock
+from agent_tui.model.dispatches import exposure
 from agent_tui.model.errors import ServerError, UserError
 from agent_tui.model.events import InterpreterChosen
 from agent_tui.model.wording import counted
 from agent_tui.options.declare import ServerOptions
-from agent_tui.options.urls import shown_url
+from agent_tui.options.urls import is_loopback, shown_url
 from agent_tui.settings.settings import Settings, check_functions, ignored
 from agent_tui.worker.messages import Disconnected, Refused, Registered, Registration, WorkerEvent
 from agent_tui.worker.refusals import SKEW_S, describe_skew, skew_s
-from agent_tui.worker.urls import ServerAddress, is_loopback
+from agent_tui.worker.urls import ServerAddress
 from agent_tui.worker.worker import Worker, WorkerOptions
 
 PATIENCE_S = 12.0
@@ -145,14 +146,19 @@ async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
             f"{shown_url(address.url)} is not encrypted: tokens cross the network in plain text",
             "use wss:// if the server supports it",
         )
-    registration = await _registration(address)
+    registration, knows_deployments = await _registration(address)
     yield registration
     if registration.level is Level.GOOD:
         yield await _clock(address)
+    deployment = _deployment(settings, knows_deployments=knows_deployments)
+    if deployment is not None:
+        yield deployment
 
 
-async def _registration(address: ServerAddress) -> Finding:
-    """Register for a moment, under a name that nothing dispatches to."""
+async def _registration(address: ServerAddress) -> tuple[Finding, bool]:
+    """Register for a moment, under a name that nothing dispatches to. Return also whether the server knows
+    deployments; True if it did not answer.
+    """
     first: asyncio.Future[Registered | Disconnected | Refused] = asyncio.get_running_loop().create_future()
 
     def on_event(_: Worker, event: WorkerEvent) -> None:
@@ -183,14 +189,14 @@ async def _registration(address: ServerAddress) -> Finding:
         ended = (await asyncio.gather(running, return_exceptions=True))[0]
     where = shown_url(address.url)
     if isinstance(answer, Registered):
+        version = answer.server_version or "(no version)"
         return _good(
-            "server", f"{where} accepts the credentials; LiveKit {answer.server_version or '(no version)'}"
-        )
+            "server", f"{where} accepts the credentials; LiveKit {version}"
+        ), answer.knows_deployments
     if isinstance(ended, ServerError):
         why = str(ended)
-    return Finding(
-        "server", Level.BAD, f"{where}: {why}", "check LIVEKIT_URL, LIVEKIT_API_KEY, and LIVEKIT_API_SECRET"
-    )
+    check = "check LIVEKIT_URL, LIVEKIT_API_KEY, and LIVEKIT_API_SECRET"
+    return Finding("server", Level.BAD, f"{where}: {why}", check), True
 
 
 async def _clock(address: ServerAddress) -> Finding:
@@ -235,6 +241,29 @@ async def _port(options: ServerOptions) -> Finding:
     await server.close()
     free = f"port {options.port} on {options.host} is free"
     return _good("port", free if options.port else f"a free port on {options.host} will be picked")
+
+
+def _deployment(settings: Settings, *, knows_deployments: bool) -> Finding | None:
+    """Return what the deployment means on a remote server; None on this machine, or in production."""
+    options = settings.options
+    if not settings.context.personal_deployment or not options.ws_url:
+        return None
+    exposed = exposure(
+        options.ws_url,
+        options.deployment,
+        knows_deployments=knows_deployments,
+        production=options.production,
+    )
+    if exposed:
+        own = f"use --deployment {settings.context.personal_deployment}"
+        advice = own if knows_deployments else "use --agent-name with a name that nothing dispatches"
+        return Finding("deployment", Level.WARNING, exposed, advice)
+    if not options.deployment:
+        return None
+    layer, where = settings.resolution.sources["deployment"]
+    return _good(
+        "deployment", f"{options.deployment} ({where or layer}): only dispatches that name it arrive"
+    )
 
 
 def _dispatch(settings: Settings) -> Finding:

@@ -13,7 +13,7 @@ from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.commands import CommandHandler
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.dispatches import Dispatches
+from agent_tui.engine.dispatches import Dispatches, room_exists
 from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, join_link
@@ -27,16 +27,16 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel
-from agent_tui.model.requests import A, Asks, JoinRoom, LogRange, ReadLogs, ReadSecrets
-from agent_tui.model.state import AppState
-from agent_tui.options.declare import BY_NAME, DefaultsContext, Effect, ServerOptions
+from agent_tui.model.requests import A, Asks, JoinLink, JoinRoom, LogRange, ReadLogs, ReadSecrets
+from agent_tui.model.state import LIVE_PHASES, AppState
+from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
 from agent_tui.processes.memory import MemorySampler
 from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import AGENTS_JS
 from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.settings.manager import Push, SettingsManager, registration_for
-from agent_tui.settings.settings import Settings, available_cores, starting_at_once
+from agent_tui.settings.settings import Settings, defaults_context, starting_at_once
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
 from agent_tui.worker.worker import Worker
@@ -73,7 +73,7 @@ class Engine:
             Settings(
                 config.environment or config.read_environment(),
                 config.flags,
-                DefaultsContext(config.runtime, cores=available_cores()),
+                defaults_context(config.runtime, local=config.local),
             ),
             read_environment=config.read_environment,
             emit=self.publish,
@@ -123,11 +123,26 @@ class Engine:
             case JoinRoom(room):
                 if not self.up:
                     raise UserError("no server yet: agent-tui is starting")
-                server = self._servers.current
-                answer = join_link(server.chosen, server.address, room, self._settings.options.agent_name)
+                answer = await self._join_link(room)
             case _:
                 raise TypeError(request)
         return cast("A", answer)
+
+    async def _join_link(self, room: str) -> JoinLink:
+        server, options = self._servers.current, self._settings.options
+        has_agent = any(job.room == room and job.phase in LIVE_PHASES for job in self.state.jobs.values())
+        needs_dispatch = False
+        if server.chosen.media and not has_agent:
+            with contextlib.suppress(Exception):  # a server that does not answer is reported elsewhere
+                needs_dispatch = await room_exists(server.address, room)
+        return join_link(
+            server.chosen,
+            server.address,
+            room,
+            options.agent_name,
+            options.deployment,
+            needs_dispatch=needs_dispatch,
+        )
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
         """Carry out a command; the result is one line for people."""

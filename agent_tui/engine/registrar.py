@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
+from agent_tui.model.dispatches import exposure
 from agent_tui.model.errors import InternalError, ServerError
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
@@ -91,6 +92,7 @@ class Registrar:
         """The latest options given to `reconfigure`."""
         self._kind = ev.ServerKind.CONFIGURED
         self._reported_load = 0.0
+        self._warned_of_exposure = False
 
     async def register(
         self,
@@ -285,8 +287,19 @@ class Registrar:
                 worker.registration.agent_name,
                 event.region,
                 event.node_id,
+                worker.registration.deployment,
+                event.knows_deployments,
             )
         )
+        exposed = exposure(
+            worker.server.url,
+            worker.registration.deployment,
+            knows_deployments=event.knows_deployments,
+            production=self._options is not None and self._options.production,
+        )
+        if exposed and not self._warned_of_exposure:
+            self._notice(exposed)
+        self._warned_of_exposure = bool(exposed)
         self._changed()
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
 from livekit.protocol.room import ListRoomsRequest
 
 import agent_tui
@@ -25,9 +26,10 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import JoinLink
 from agent_tui.model.signing import sign
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import is_loopback
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.system.descriptors import DESCRIPTORS
-from agent_tui.worker.urls import ServerAddress, is_loopback, worker_url
+from agent_tui.worker.urls import ServerAddress, worker_url
 
 if TYPE_CHECKING:
     from livekit.api import LiveKitAPI
@@ -139,7 +141,9 @@ class ServerManager:
         """
         if not self._local and options.ws_url:
             address = configured(options)
-            return Server(_chosen(ServerKind.CONFIGURED, address.url, media=True), address, _nothing)
+            chosen = _chosen(ServerKind.CONFIGURED, address.url, media=True)
+            allowed = chosen.host.lower() in self._settings.environment.allow_remote
+            return Server(msgspec.structs.replace(chosen, allowed=allowed), address, _nothing)
         if not self._local:
             if (found := await found_here(options)) is not None:
                 return Server(_chosen(ServerKind.FOUND, found.url, media=True), found, _nothing)
@@ -300,7 +304,15 @@ async def server_api(address: ServerAddress, room: str, limit_s: float) -> "Asyn
         await client.aclose()
 
 
-def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_name: str) -> JoinLink:
+def join_link(
+    server: ServerChosen,
+    address: ServerAddress,
+    room: str,
+    agent_name: str,
+    deployment: str = "",
+    *,
+    needs_dispatch: bool = False,
+) -> JoinLink:
     """Return a link for one new participant, valid for an hour. If joining creates the room, it gets the
     agent.
 
@@ -317,8 +329,9 @@ def join_link(server: ServerChosen, address: ServerAddress, room: str, agent_nam
         "exp": int(time.time()) + JOIN_TOKEN_LIFE_S,
         "video": {"roomJoin": True, "room": room, "canPublish": True, "canSubscribe": True},
     }
-    if agent_name:
-        claims["roomConfig"] = {"agents": [{"agentName": agent_name}]}
+    if agent_name or deployment:
+        agent = {"agentName": agent_name, "deployment": deployment}
+        claims["roomConfig"] = {"agents": [{name: value for name, value in agent.items() if value}]}
     token = sign(claims, address.api_secret)
     query = urlencode({"liveKitUrl": address.url, "token": token})
-    return JoinLink(room, address.url, token, f"{JOIN_PAGE}?{query}")
+    return JoinLink(room, address.url, token, f"{JOIN_PAGE}?{query}", needs_dispatch)

@@ -110,6 +110,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "agent_name": e.agent_name,
         "region": e.region,
         "node_id": e.node_id,
+        "deployment": e.deployment,
     },
     ev.WorkerDisconnected: lambda e: {
         "event": "disconnected",

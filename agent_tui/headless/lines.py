@@ -63,7 +63,9 @@ def _interpreter(e: ev.InterpreterChosen) -> str:
 
 def _registered(e: ev.WorkerRegistered) -> str:
     name = f"as {e.agent_name!r}" if e.agent_name else "for every new room (no agent name)"
-    return f"● registered {name} at {e.url} ({e.server}, LiveKit {e.server_version}), worker {e.worker_id}"
+    where = f", deployment {e.deployment}" if e.deployment else ""
+    server = f"{e.url} ({e.server}, LiveKit {e.server_version})"
+    return f"● registered {name}{where} at {server}, worker {e.worker_id}"
 
 
 def _disconnected(e: ev.WorkerDisconnected) -> str:

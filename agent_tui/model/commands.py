@@ -88,6 +88,12 @@ class SaveOptions(Struct, frozen=True):
     clear_secrets: bool = False
 
 
+class AllowRemote(Struct, frozen=True):
+    """Remember in the config file that test jobs may run on this remote host."""
+
+    host: str
+
+
 class Reload(Struct, frozen=True):
     """Reload the agent's file now, changed or not. Files that were ignored are watched again."""
 
@@ -153,6 +159,8 @@ Command = (
     | SetOptions
     | UndoOptions
     | SaveOptions
+    | AllowRemote
+    | AllowRemote
     | Reload
     | RollBack
     | DiffGeneration

@@ -6,11 +6,13 @@ its loss.
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from agent_tui.model.events import Dispatched, JobLost, OfferReceived, ServerChosen
 from agent_tui.model.state import DispatchView, JobView
+from agent_tui.options.urls import is_loopback
 
 DispatchViews = tuple[DispatchView, ...]
 
@@ -21,13 +23,27 @@ KEPT = 200
 def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str | None:
     """Return why this is not allowed on that server; None if it is.
 
-    A remote server may serve other people, so nothing is dispatched there unless the user names its host.
+    A remote server may serve other people, so nothing is dispatched there unless the user names its host, or
+    the config file does (`allowRemote`).
     """
-    if not server.remote or confirmed_host.strip().lower() == server.host.lower():
+    if not server.remote or server.allowed or confirmed_host.strip().lower() == server.host.lower():
         return None
     if confirmed_host:
         return f"{what} on {server.host} was not done: {confirmed_host!r} was confirmed, not {server.host!r}"
     return f"{what} on the remote server {server.host} needs its name: --allow-remote {server.host}"
+
+
+def exposure(url: str, deployment: str, *, knows_deployments: bool, production: bool) -> str:
+    """Return why production calls can reach a worker that is in development; empty if they cannot.
+
+    Without a deployment a worker is one of the production workers (worker-protocol §4, §11.2).
+    """
+    if production or is_loopback(url):
+        return ""
+    host = urlsplit(url).hostname
+    if not knows_deployments:
+        return f"{host} does not know deployments: production calls can arrive here"
+    return "" if deployment else f"no deployment at {host}: production calls can arrive here"
 
 
 def made(

@@ -115,7 +115,8 @@ class InterpreterChosen(Struct, frozen=True):
 class ServerChosen(Struct, frozen=True):
     """The server that the worker will register with.
 
-    `remote`: test jobs need a confirmation. Without `media`, jobs join no real room.
+    `remote`: test jobs need a confirmation, unless the config file allows them (`allowRemote`). Without
+    `media`, jobs join no real room.
     """
 
     kind: ServerKind
@@ -123,6 +124,7 @@ class ServerChosen(Struct, frozen=True):
     host: str
     remote: bool
     media: bool
+    allowed: bool = False
 
 
 class WorkerRegistered(Struct, frozen=True):
@@ -135,6 +137,9 @@ class WorkerRegistered(Struct, frozen=True):
     agent_name: str
     region: str = ""
     node_id: str = ""
+    deployment: str = ""
+    knows_deployments: bool = True
+    """Whether the server looks at deployments; an older one ignores them."""
 
 
 class WorkerDisconnected(Struct, frozen=True):

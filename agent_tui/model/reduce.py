@@ -77,6 +77,8 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
         server=f"{event.server} {event.server_version}",
         region=event.region,
         node_id=event.node_id,
+        deployment=event.deployment,
+        knows_deployments=event.knows_deployments,
         since=ts,
         reconnects=before.reconnects + (1 if before.worker_id and before.state in _LOST else 0),
         reason="",

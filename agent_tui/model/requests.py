@@ -29,6 +29,8 @@ class JoinLink(Struct, frozen=True):
     url: str
     token: str
     link: str
+    needs_dispatch: bool = False
+    """Whether the room exists without the agent: only who creates a room brings agents into it."""
 
     def __repr__(self) -> str:
         return f"JoinLink(room={self.room!r}, url={self.url!r}, …)"

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ TABLE = ("tool", "agent-tui")
 
 SCREEN = "screen"
 """The table of the screen's preferences, which are not options."""
+
+ALLOW_REMOTE = "allowRemote"
+"""The remote hosts on which test jobs may run without a question: a name or a list of names."""
 
 MAX_BYTES = 2**18
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -91,6 +94,9 @@ def read_environment_and_config(
     try:
         table, lines = _read_table(file, pipes, cwd)
         values = _values(file, table, lines, environment.variables, cwd)
+        hosts = _hosts(
+            table.get(ALLOW_REMOTE, []), f"{relative_path(file.path, cwd)}:{lines.get(ALLOW_REMOTE, 1)}"
+        )
         screen = table.get(SCREEN, {})
         if not isinstance(screen, dict):
             at = f"{relative_path(file.path, cwd)}:{lines.get(SCREEN, 1)}"
@@ -102,7 +108,17 @@ def read_environment_and_config(
     except Exception as error:  # no config file, however broken, may end agent-tui
         problem = f"cannot use {relative_path(file.path, cwd)}: {type(error).__name__}: {error}"
         return replace(environment, config_file=file.path, config_problem=problem)
-    return replace(environment, config=values, config_file=file.path, screen=screen)
+    return replace(environment, config=values, config_file=file.path, screen=screen, allow_remote=hosts)
+
+
+def _hosts(raw: object, where: str) -> tuple[str, ...]:
+    names = [raw] if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise OptionError(
+            f"{ALLOW_REMOTE} = {raw!r} ({where}) is not a host name; write {ALLOW_REMOTE} = "
+            '["my-project.livekit.cloud"]'
+        )
+    return tuple(each.strip().lower() for each in names)
 
 
 def _values(
@@ -114,7 +130,7 @@ def _values(
 ) -> dict[str, SourcedValue]:
     values: dict[str, SourcedValue] = {}
     for name, raw in table.items():
-        if name == SCREEN:
+        if name in (SCREEN, ALLOW_REMOTE):
             continue
         where = f"{relative_path(file.path, cwd)}:{lines.get(name, 1)}"
         if name not in BY_NAME:
@@ -239,6 +255,44 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
     A secret is written as a reference to its variable. With `clear_secrets` it is written as plain text, and
     only the owner may then read the file. Raises OSError, or ValueError for a file that is not TOML.
     """
+    private = any(BY_NAME[name].kind.secret and value for name, value in values.items()) and clear_secrets
+
+    def change(table: Any) -> None:
+        for name, value in values.items():
+            option = BY_NAME[name]
+            if option.kind.secret and value and not clear_secrets:
+                table[name] = f"${{{reference(option)}}}"
+            else:
+                table[name] = _inline(plain(option, value))
+
+    _edit(file, change, private=private)
+
+
+def save_allowed(file: ConfigFile, host: str) -> None:
+    """Add a host to `allowRemote`, unless it is there. Raises as `save` does."""
+
+    def change(table: Any) -> None:
+        given = table.get(ALLOW_REMOTE, [])
+        hosts = [given] if isinstance(given, str) else list(given)
+        if host not in hosts:
+            table[ALLOW_REMOTE] = [*hosts, host]
+
+    _edit(file, change)
+
+
+def _inline(value: Any) -> Any:
+    """Return a value as one line of TOML: a table of its own would take the lines below it."""
+    import tomlkit
+
+    if not isinstance(value, dict):
+        return value
+    inline = tomlkit.inline_table()
+    inline.update(value)
+    return inline
+
+
+def _edit(file: ConfigFile, change: Callable[[Any], None], *, private: bool = False) -> None:
+    """Change the file's table; keep comments and layout. With `private` only the owner may then read it."""
     import tomlkit  # here, because importing it would delay the start
     from tomlkit.exceptions import TOMLKitError
 
@@ -252,19 +306,7 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
         table: Any = document
         for name in file.table:
             table = table.setdefault(name, tomlkit.table())
-        secret = False
-        for name, value in values.items():
-            option = BY_NAME[name]
-            if option.kind.secret and value and not clear_secrets:
-                table[name] = f"${{{reference(option)}}}"
-                continue
-            secret = secret or (option.kind.secret and bool(value))
-            held = plain(option, value)
-            if isinstance(held, dict):
-                inline = tomlkit.inline_table()
-                inline.update(held)
-                held = inline
-            table[name] = held
+        change(table)
     except TOMLKitError as error:
         raise ValueError(f"{file.path} is not valid TOML: {error}") from None
-    replace_file(file.path, lambda stream: stream.write(tomlkit.dumps(document)), private=secret)
+    replace_file(file.path, lambda stream: stream.write(tomlkit.dumps(document)), private=private)

@@ -47,6 +47,12 @@ class ServerOptions:
     ws_url: str
 
 
+MAX_DEPLOYMENT_BYTES = 64
+"""The longest deployment that the server accepts (worker-protocol §4)."""
+
+PERSONAL = "personal deployment"
+"""Where the value of `deployment` came from if no source set it."""
+
 OptionValue = str | int | float | bool | Permissions
 """The type of an option's value."""
 
@@ -58,6 +64,10 @@ class DefaultsContext:
     runtime: str = "native"
     production: bool = False
     cores: int = 1
+    remote: bool = False
+    """Whether `wsURL` names a server that is not on this machine."""
+    personal_deployment: str = ""
+    """The deployment of this user on a remote server; empty if the run uses no such server (`--local`)."""
 
 
 class Section(StrEnum):
@@ -119,6 +129,8 @@ class Option:
     aliases: tuple[str, ...] = ()
     positional: bool = False
     """Whether it is an argument of the command line, not a flag."""
+    derived: str = "default in production"
+    """What its default is called where it depends on the run."""
 
     @property
     def field(self) -> str:
@@ -213,12 +225,16 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "deployment",
-        kinds.text("at most 64 characters, without _ and spaces", forbidden="_ ", longest=64),
-        "",
-        "Deployment of this worker. Only dispatches that name the same deployment reach it.",
+        kinds.text(
+            "at most 64 characters, without _ and spaces", forbidden="_ ", longest=MAX_DEPLOYMENT_BYTES
+        ),
+        lambda context: context.personal_deployment if context.remote and not context.production else "",
+        "Deployment of this worker. Only dispatches that name the same deployment reach it. "
+        "In development on a remote server: your own, named after user and host.",
         Section.JOBS,
         Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_DEPLOYMENT",),
+        derived=PERSONAL,
     ),
     Option(
         "serverType",

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+from agent_tui.options.configfile import ALLOW_REMOTE
 from agent_tui.options.declare import OPTIONS, DefaultsContext, Option
 from agent_tui.options.permissions import Permissions
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _KEYS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_ALLOW_REMOTE = "Remote hosts on which test jobs may run without a question."
 _SCREEN = {
     "description": "Preferences of the screen.",
     "type": "object",
@@ -31,7 +33,7 @@ def schema() -> dict[str, Any]:
             option.name: {"description": option.help, "anyOf": [dict(option.kind.schema), _VARIABLE]}
             for option in OPTIONS
         }
-        | {"screen": _SCREEN},
+        | {"screen": _SCREEN, ALLOW_REMOTE: _KEYS | {"description": _ALLOW_REMOTE}},
     }
 
 

@@ -51,6 +51,8 @@ class Environment:
     config_problem: str = ""
     screen: Mapping[str, object] = field(default_factory=dict)
     """The config file's table `[screen]`, unchecked: the screen checks it."""
+    allow_remote: tuple[str, ...] = ()
+    """The config file's `allowRemote`: hosts on which test jobs may run without a question, in lower case."""
     secrets: frozenset[str] = frozenset()
     """Values of secret variables (by their names) that the files set, also those that the process's
     environment sets instead."""

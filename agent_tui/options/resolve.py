@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option, OptionValue, ServerOptions
 from agent_tui.options.kinds import MASK
+from agent_tui.options.urls import is_loopback
 
 DEFAULT = "default"
 
@@ -75,11 +76,13 @@ class Resolution:
 def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
     """Convert the values of the layers, and put them over the defaults.
 
-    The layers also decide whether the defaults are those for production. Raises OptionError for the first
-    value that its option does not accept.
+    The layers also decide whether the defaults are those for production, and those for a remote server.
+    Raises OptionError for the first value that its option does not accept.
     """
     production, source = _effective(BY_NAME["production"], layers, context)
-    context = replace(context, production=bool(production))
+    url, _ = _effective(BY_NAME["wsURL"], layers, context)
+    remote = bool(url) and not is_loopback(str(url))
+    context = replace(context, production=bool(production), remote=remote)
     values: dict[str, object] = {"production": production}
     sources: dict[str, tuple[str, str]] = {"production": source}
     for option in OPTIONS:
@@ -125,8 +128,8 @@ def _effective(
     option: Option, layers: Sequence[Layer], context: DefaultsContext
 ) -> tuple[object, tuple[str, str]]:
     value = option.default_for(context)
-    usual = option.default_for(replace(context, production=False))
-    source = (DEFAULT, "default in production" if value != usual else "")
+    usual = option.default_for(replace(context, production=False, remote=False))
+    source = (DEFAULT, option.derived if value != usual else "")
     for layer in layers:
         given = layer.values.get(option.name)
         if given is None:

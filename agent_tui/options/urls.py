@@ -1,5 +1,6 @@
 """Checks and shows a server's URL."""
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
@@ -46,6 +47,17 @@ def shown_url(url: str) -> str:
     shape = _AUTHORITY if separator else _BARE_ADDRESS
     shown = place if shape.fullmatch(authority) else "•••"
     return f"{scheme if _SCHEME.fullmatch(scheme) else '•••'}{separator}{at and '…@'}{shown}"
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL's host is literally this machine; nothing is resolved."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_host(host: str) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from agent_tui.files import shown_path
@@ -15,7 +16,15 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
 from agent_tui.model.logs import LogLevel
-from agent_tui.options.configfile import NAME, ConfigFile, named_config, reference_problem, save
+from agent_tui.options.configfile import (
+    ALLOW_REMOTE,
+    NAME,
+    ConfigFile,
+    named_config,
+    reference_problem,
+    save,
+    save_allowed,
+)
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import Resolution, convert
@@ -209,8 +218,7 @@ class SettingsManager:
             settings = self.current
             if not settings.edits:
                 raise UserError("there are no edits to save")
-            path = settings.environment.config_file
-            file = named_config(path) if path else ConfigFile(agent.parent / NAME)
+            file = self._config_file(agent)
             values = {name: convert(BY_NAME[name], given) for name, given in settings.edits.items()}
             variables = settings.environment.variables
             held_back = {
@@ -219,18 +227,36 @@ class SettingsManager:
                 if not clear_secrets and (why := reference_problem(BY_NAME[name], value, variables))
             }
             kept = {name: value for name, value in values.items() if name not in held_back}
+            await self._write(file, agent, partial(save, file, kept, clear_secrets=clear_secrets))
             shown = shown_path(file.path, os.environ, agent.parent)
-            try:
-                await asyncio.to_thread(save, file, kept, clear_secrets=clear_secrets)
-            except OSError as error:
-                raise UserError(f"not saved: {error.strerror or error}: {shown}") from None
-            except ValueError as error:
-                raise UserError(f"not saved: {error}") from None
             environment = await off_loop(self._read_environment)
             self.current = self.current.saved(environment, held_back.keys())
             return [f"{', '.join(kept)} saved to {shown}"] * bool(kept) + list(held_back.values())
 
+    async def allow_remote(self, agent: Path, host: str) -> str:
+        """Add a host to the config file's `allowRemote`, and return a line for people.
+
+        Without a config file, create one beside the agent's file. Raise UserError if it cannot be written.
+        """
+        async with self._lock:
+            file = self._config_file(agent)
+            await self._write(file, agent, partial(save_allowed, file, host))
+        return f"{ALLOW_REMOTE} = {host} saved to {shown_path(file.path, os.environ, agent.parent)}"
+
     # -- parts ----------------------------------------------------------------------------------------
+
+    def _config_file(self, agent: Path) -> ConfigFile:
+        path = self.current.environment.config_file
+        return named_config(path) if path else ConfigFile(agent.parent / NAME)
+
+    async def _write(self, file: ConfigFile, agent: Path, write: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(write)
+        except OSError as error:
+            shown = shown_path(file.path, os.environ, agent.parent)
+            raise UserError(f"not saved: {error.strerror or error}: {shown}") from None
+        except ValueError as error:
+            raise UserError(f"not saved: {error}") from None
 
     async def _push(self, effects: Collection[Effect]) -> None:
         """Push the options in force to the parts. Raise UserError at the first that rejects them."""

@@ -1,6 +1,9 @@
 """The effective options of a run: their layers, the agent's code among them, and edits while running."""
 
+import getpass
 import os
+import re
+import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +14,15 @@ from agent_tui.model.child import Manifest
 from agent_tui.model.errors import UserError
 from agent_tui.model.requests import Secrets
 from agent_tui.model.settings import SettingsView
-from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Effect, OptionValue, ServerOptions
+from agent_tui.options.declare import (
+    BY_NAME,
+    MAX_DEPLOYMENT_BYTES,
+    OPTIONS,
+    DefaultsContext,
+    Effect,
+    OptionValue,
+    ServerOptions,
+)
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.kinds import MASK
 from agent_tui.options.resolve import (
@@ -224,6 +235,24 @@ def _raw(value: object) -> object:
     if isinstance(value, dict) and value.keys() == {"$modes"}:
         return ByMode(*value["$modes"])
     return value
+
+
+def defaults_context(runtime: str, *, local: bool) -> DefaultsContext:
+    """Return what defaults depend on here. `local`: the embedded server is used, whatever `wsURL` says."""
+    own = "" if local else personal_deployment(_user(), socket.gethostname())
+    return DefaultsContext(runtime, cores=available_cores(), personal_deployment=own)
+
+
+def personal_deployment(user: str, host: str) -> str:
+    """Return the deployment of a developer on this machine: at most 64 ASCII letters, digits, and `-`."""
+    return re.sub("[^A-Za-z0-9-]", "-", f"{user}-{host}")[:MAX_DEPLOYMENT_BYTES]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry, as in containers
+        return str(os.getuid())
 
 
 def available_cores() -> int:

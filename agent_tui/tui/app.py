@@ -117,7 +117,7 @@ class AgentTuiApp(App[int]):
         """The state that the last paint showed."""
         self._first_dispatch = dispatch
         self.confirmed_host = confirmed_host
-        """The remote host that the user confirmed by typing its name."""
+        """The remote host on which the user allowed test jobs in this run."""
         self.quitting = False
         self.killing = False
         """Whether a forced stop was requested; the next `quit` exits without waiting."""
@@ -361,15 +361,20 @@ class AgentTuiApp(App[int]):
 
         return ActionHandlers(self)
 
-    async def host_typed(self, what: str) -> bool:
-        """Ask the user to type the remote server's name; return whether they did. `what` will run on it."""
-        from agent_tui.tui.screens.remote_guard import RemoteGuard
+    async def host_confirmed(self, what: str) -> bool:
+        """Ask whether `what` may run on the remote server; return whether it may."""
+        from agent_tui.tui.screens.remote_guard import Answer, RemoteGuard
 
         if self.state.server is None:
             return False
-        host = await self.push_screen_wait(RemoteGuard(self.state.server.host, what))
-        self.confirmed_host = host or self.confirmed_host
-        return host is not None
+        host = self.state.server.host
+        answer = await self.push_screen_wait(RemoteGuard(host, what))
+        if answer is Answer.NO:
+            return False
+        self.confirmed_host = host
+        if answer is Answer.ALWAYS:
+            await self.ask(cmd.AllowRemote(host))
+        return True
 
     async def set_option(self, name: str, value: str) -> None:
         """Set one option; the options panel shows the error if it is refused."""

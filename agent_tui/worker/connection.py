@@ -11,11 +11,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from agent_tui import __version__
 from agent_tui.model.clock import Clock
+from agent_tui.options.urls import is_loopback
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import Dead, WorkerEvent
 from agent_tui.worker.protocol import Timings, WorkerProtocol
 from agent_tui.worker.refusals import explain_unreachable, lacks_descriptors
-from agent_tui.worker.urls import is_loopback
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """An offer alone may exceed 1 MiB, the library's own limit (worker-protocol §14, 12)."""

@@ -12,9 +12,8 @@ from livekit.protocol.agent import Job
 
 from agent_tui import __version__
 from agent_tui.model.errors import UserError
+from agent_tui.options.declare import MAX_DEPLOYMENT_BYTES
 from agent_tui.options.permissions import Permissions
-
-MAX_DEPLOYMENT_BYTES = 64
 
 
 class JobType(IntEnum):
@@ -90,6 +89,8 @@ class Registered:
     protocol: int
     region: str
     node_id: str
+    knows_deployments: bool = True
+    """Whether the server looks at the deployment of workers and dispatches; an older one ignores it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ One machine serves one connection: ids, offers, and pings mean nothing on anothe
 """
 
 import math
+import re
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,6 +14,7 @@ from typing import NoReturn
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from livekit.protocol import agent, models
+from livekit.protocol.models import ServerInfo
 
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.wording import duration_text
@@ -303,7 +305,14 @@ class WorkerProtocol:
         self._liveness.start(now)
         info = reply.server_info
         self._events.append(
-            Registered(reply.worker_id, info.version, info.protocol, info.region, info.node_id)
+            Registered(
+                reply.worker_id,
+                info.version,
+                info.protocol,
+                info.region,
+                info.node_id,
+                info.edition == ServerInfo.Cloud or knows_deployments(info.version),
+            )
         )
 
     def _on_pong(self, pong: agent.WorkerPong, now: float) -> None:
@@ -456,3 +465,11 @@ def _describe_unknown(message: Message) -> str:
     return (
         f"an unknown kind of message, field {unknown[0].field_number}" if len(unknown) else "an empty message"
     )
+
+
+def knows_deployments(version: str) -> bool:
+    """Return whether that version of livekit-server does: since 1.12.0, its first release with the renamed
+    field (livekit/livekit #4506). Nothing is known of a version that is not made of numbers.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version.lstrip("v"))
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (1, 12)

@@ -1,8 +1,7 @@
 """Where to connect and how: the server's address, the worker's endpoint on it, and its token."""
 
-import ipaddress
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlencode, urlunsplit
 
 from agent_tui.model.errors import UserError
 from agent_tui.model.signing import sign
@@ -47,17 +46,6 @@ def worker_token(server: ServerAddress, now: float) -> str:
             raise UserError(f"no API {name} for {server.url}: set LIVEKIT_API_{name.upper()} or --api-{name}")
     claims = {"iss": server.api_key, "exp": int(now) + TOKEN_LIFE_S, "video": {"agent": True}}
     return sign(claims, server.api_secret)
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether a URL's host is literally this machine; nothing is resolved."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse(server_url: str) -> SplitResult:

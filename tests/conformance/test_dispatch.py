@@ -401,3 +401,42 @@ async def test_only_post(server: Server) -> None:
         answer = await response.json()
         assert (response.status, answer["code"]) == (404, "bad_route")
         assert answer["meta"] == {"twirp_invalid_route": "GET /twirp/livekit.RoomService/ListRooms"}
+
+
+AT_ONCE = 20
+"""A dispatch to a real server takes 0.2 s."""
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_deployment_separates_two_workers_of_one_agent(server: Server, named: bool) -> None:
+    """200 dispatches each: half by creating the room, half by CreateDispatch into a room that exists."""
+    name, deployment = unique("agent") if named else "", unique("dev")
+    async with (
+        server.api() as client,
+        worker(server, name) as production,
+        worker(server, name, deployment=deployment) as development,
+    ):
+
+        async def dispatch(key: str) -> str:
+            room = unique("room")
+            entries = [api.RoomAgentDispatch(agent_name=name, deployment=key)]
+            await client.room.create_room(api.CreateRoomRequest(name=room, agents=entries))
+            await _create(client, name, room, deployment=key)
+            return room
+
+        for wanted, key in ((production, ""), (development, deployment)):
+            for _ in range(100 // AT_ONCE):
+                making = [asyncio.create_task(dispatch(key)) for _ in range(AT_ONCE)]
+                taken: list[str] = []
+                while len(taken) < 2 * AT_ONCE:
+                    message = await wanted.receive_any()
+                    if message.WhichOneof("message") == "availability":
+                        job = message.availability.job
+                        assert job.deployment == key
+                        taken.append(job.room.name)
+                        await wanted.answer(job)
+                assert sorted(taken) == sorted([await each for each in making] * 2)
+        for each in (production, development):
+            async with asyncio.timeout(SOON):
+                while not await each.silent(0.3):
+                    pass  # the last assignments

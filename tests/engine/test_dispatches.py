@@ -150,7 +150,7 @@ async def test_offers_that_overtake_the_api_answer_match_their_dispatch(
 ) -> None:
     answers: list[asyncio.Future[str]] = []
 
-    async def ask(*_: object) -> str:
+    async def ask(*_: object, may_exist: bool) -> str:
         answers.append(asyncio.get_running_loop().create_future())
         return await answers[-1]
 
@@ -174,7 +174,7 @@ async def test_dispatches_into_different_rooms_do_not_wait_for_each_other(
 ) -> None:
     asked: list[str] = []
 
-    async def ask(_: object, room: str, *__: object) -> str:
+    async def ask(_: object, room: str, *__: object, may_exist: bool) -> str:
         asked.append(room)
         await asyncio.Event().wait()
         raise AssertionError
@@ -285,3 +285,16 @@ async def test_a_dispatch_without_an_offer_is_lost_with_the_visible_reason(
         await bench.make("bob")
         await until(bench.lost)
         assert said in bench.lost()[0].why
+
+
+@pytest.mark.parametrize("name", ["", "bob"])
+async def test_a_dispatch_names_agent_and_deployment_and_wakes_nobody_else(name: str) -> None:
+    async with bench_of() as bench:
+        to = Destination(bench.address, name, "ann")
+        new = await bench.dispatches.make(to, "", Dispatch(metadata="m"))
+        again = await bench.dispatches.make(to, new.room, Dispatch())
+        assert again.room == new.room
+        async with server_api(bench.address, new.room, 5.0) as client:
+            found = await client.agent_dispatch.list_dispatch(new.room)
+        assert [(each.agent_name, each.deployment) for each in found] == [(name, "ann")] * 2
+        assert sorted(each.metadata for each in found) == ["", "m"]

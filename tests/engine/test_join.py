@@ -13,12 +13,20 @@ from tests.tui.histories import EMBEDDED, LOCAL
 ADDRESS = ServerAddress("ws://localhost:7880", "devkey", "secret")
 
 
-@pytest.mark.parametrize("name", ["", "bob"])
-def test_a_link_lets_one_person_into_one_room(name: str) -> None:
-    link = join_link(LOCAL, ADDRESS, "demo 1", name)
+@pytest.mark.parametrize(
+    ("name", "deployment", "agents"),
+    [
+        ("", "", None),
+        ("bob", "", [{"agentName": "bob"}]),
+        ("", "ann", [{"deployment": "ann"}]),
+        ("bob", "ann", [{"agentName": "bob", "deployment": "ann"}]),
+    ],
+)
+def test_a_link_lets_one_person_into_one_room(name: str, deployment: str, agents: object) -> None:
+    link = join_link(LOCAL, ADDRESS, "demo 1", name, deployment)
     claims = verify(link.token, "secret")
     assert claims["video"] == {"roomJoin": True, "room": "demo 1", "canPublish": True, "canSubscribe": True}
-    assert claims.get("roomConfig") == ({"agents": [{"agentName": "bob"}]} if name else None)
+    assert claims.get("roomConfig") == (agents and {"agents": agents})
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(link.link).query)
     assert query == {"liveKitUrl": ["ws://localhost:7880"], "token": [link.token]}
     assert link.token not in repr(link)

@@ -36,8 +36,8 @@ from agent_tui.worker.worker import Worker, WorkerState
 from tests.fakes.scripted_child import until
 from tests.worker.scene import settle
 
-HERE = ServerAddress("ws://here", "key", "secret")
-THERE = ServerAddress("ws://there", "key", "secret")
+HERE = ServerAddress("ws://127.0.0.1:1", "key", "secret")
+THERE = ServerAddress("ws://127.0.0.1:2", "key", "secret")
 SECRET = "long enough for nobody to be warned of it"
 
 
@@ -235,7 +235,7 @@ async def test_a_refused_registration_leaves_the_old_one_up(event: WorkerEvent) 
         assert not s.told(ev.WorkerRefused)
         text = s.told(ev.Notice)[0].text
         assert "wrong API key" in text
-        assert "still registered as a at ws://here" in text
+        assert "still registered as a at ws://127.0.0.1:1" in text
         assert s.registrar.worker_id == "AW_1"
         await until(lambda: s.workers[1].closed)
         assert not s.workers[0].retiring
@@ -326,7 +326,7 @@ async def test_an_invalid_registration_changes_nothing(before: str) -> None:
             await s.register(agent_name="b")
         problem = s.registrar.problem
         with pytest.raises(UserError, match="no API key"):
-            await s.register(ServerAddress("ws://here", "", ""), agent_name="c")
+            await s.register(ServerAddress("ws://127.0.0.1:1", "", ""), agent_name="c")
         assert s.registrar.problem == problem
         s.registrar.set_full("for a reason")
         s.registrar.set_full("")
@@ -451,3 +451,17 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
 
 def _permissions(number: int) -> Any:
     return replace(options().permissions, hidden=number % 24 == 6)
+
+
+async def test_a_deployment_is_part_of_the_registration_and_its_absence_is_reported_once() -> None:
+    remote = ServerAddress("wss://my.livekit.cloud", "key", "secret")
+    async with scene() as s:
+        await s.register(remote, deployment="ann")
+        s.workers[0].accepted("AW_1")
+        assert s.told(ev.WorkerRegistered)[0].deployment == "ann"
+        assert not s.told(ev.Notice)
+        await s.register(remote)
+        for worker_id in ("AW_2", "AW_3"):  # it reconnects
+            s.workers[1].accepted(worker_id)
+        notices = [each.text for each in s.told(ev.Notice)]
+        assert notices == ["no deployment at my.livekit.cloud: production calls can arrive here"]

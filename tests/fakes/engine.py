@@ -36,6 +36,7 @@ class FakeEngine:
         """Answers to the next commands, first one first; without one a command succeeds."""
         self.refuse = ""
         """Why the next commands are not carried out."""
+        self.rooms_without_agent = set[str]()
         self.up = True
         self.obedient = True
         """Whether it ends when it is told to stop."""
@@ -82,7 +83,8 @@ class FakeEngine:
                 answer = self.settings.secrets
             case JoinRoom(room) if self.bus.state.server is not None:
                 address = ServerAddress(self.bus.state.server.url, "devkey", "secret")
-                answer = join_link(self.bus.state.server, address, room, "")
+                needs = room in self.rooms_without_agent
+                answer = join_link(self.bus.state.server, address, room, "", needs_dispatch=needs)
             case _:
                 raise UserError("no server yet: agent-tui is starting")
         return cast("A", answer)

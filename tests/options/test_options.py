@@ -8,6 +8,7 @@ import pytest
 
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import env_files, read_environment
+from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import (
     Layer,
@@ -18,6 +19,7 @@ from agent_tui.options.resolve import (
     resolve,
 )
 from agent_tui.options.urls import shown_url
+from agent_tui.settings.settings import personal_deployment
 from tests.fakes.hostile_values import CONTROL
 
 
@@ -114,6 +116,49 @@ def test_defaults_follow_the_runtime(runtime: str, retries: int, shutdown: int) 
     assert (options.max_retry, options.shutdown_process_timeout) == (retries, shutdown)
     assert options.num_idle_processes == 1
     assert options.host == "127.0.0.1"
+
+
+REMOTE = DefaultsContext(personal_deployment="ann-laptop")
+
+
+@pytest.mark.parametrize(
+    ("given", "deployment", "source"),
+    [
+        ({}, "", ("default", "")),
+        ({"wsURL": "ws://localhost:7880"}, "", ("default", "")),
+        ({"wsURL": "wss://my.livekit.cloud"}, "ann-laptop", ("default", "personal deployment")),
+        ({"wsURL": "wss://my.livekit.cloud", "production": "true"}, "", ("default", "")),
+        ({"wsURL": "wss://my.livekit.cloud", "deployment": "blue"}, "blue", ("flag", "--x")),
+        ({"wsURL": "wss://my.livekit.cloud", "deployment": ""}, "", ("flag", "--x")),
+    ],
+)
+def test_development_on_a_remote_server_has_a_deployment_of_its_own(
+    given: dict[str, str], deployment: str, source: tuple[str, str]
+) -> None:
+    flags = Layer("flag", {name: SourcedValue(raw, "--x") for name, raw in given.items()})
+    resolution = resolve((flags,), REMOTE)
+    assert (resolution.options.deployment, resolution.sources["deployment"]) == (deployment, source)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_personal_deployment_is_never_exported(form: str) -> None:
+    given = {"wsURL": SourcedValue("wss://my.livekit.cloud", "--ws-url"), "port": SourcedValue("1", "--port")}
+    assert "ann-laptop" not in FORMATS[form](resolve((Layer("flag", given),), REMOTE), REMOTE)
+
+
+@pytest.mark.parametrize(
+    ("user", "host", "name"),
+    [
+        ("ann", "laptop.local", "ann-laptop-local"),
+        ("ann_b", "x", "ann-b-x"),
+        ("jürgen", "büro", "j-rgen-b-ro"),
+        ("a" * 80, "x", "a" * 64),
+    ],
+)
+def test_a_personal_deployment_has_only_what_servers_accept(user: str, host: str, name: str) -> None:
+    assert personal_deployment(user, host) == name
+    option = BY_NAME["deployment"]
+    assert convert(option, SourcedValue(name, "here")) == name
 
 
 def test_secrets_are_masked_when_shown() -> None:

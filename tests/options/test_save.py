@@ -13,6 +13,7 @@ from agent_tui.options.configfile import (
     read_environment_and_config,
     reference_problem,
     save,
+    save_allowed,
 )
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import read_environment
@@ -42,6 +43,34 @@ def test_a_new_file_has_the_saved_options(tmp_path: Path) -> None:
     save(file, VALUES)
     assert read(file) == VALUES
     assert 'sessionEndTimeout = "1500ms"' in file.path.read_text()
+
+
+def hosts(path: Path) -> tuple[str, ...]:
+    found = read_environment_and_config(path.parent / "agent.py", path.parent, {}, path)
+    assert not found.config_problem
+    return found.allow_remote
+
+
+def test_an_allowed_host_is_added_to_those_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "agent-tui.toml"
+    save_allowed(named_config(path), "a.example")
+    assert hosts(path) == ("a.example",)
+    save_allowed(named_config(path), "a.example")
+    save_allowed(named_config(path), "b.example")
+    assert hosts(path) == ("a.example", "b.example")
+    path.write_text('# ours\nallowRemote = "C.example" # mine\nport = 1\n')
+    save_allowed(named_config(path), "d.example")
+    assert hosts(path) == ("c.example", "d.example")
+    assert path.read_text().startswith("# ours\n")
+
+
+def test_a_wrong_list_of_hosts_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "agent-tui.toml"
+    path.write_text("port = 1\nallowRemote = true\n")
+    found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, path)
+    assert found.config_problem.startswith(
+        "allowRemote = True (agent-tui.toml:2) is not a host name; write allowRemote = ["
+    )
 
 
 def test_comments_and_other_options_stay(tmp_path: Path) -> None:

@@ -44,7 +44,14 @@ def idle(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
     engine.publish(
         server,
         READY,
-        ev.WorkerRegistered("AW_9xKq2LmN4pRt", server.url, server.kind, "1.13.5", ""),
+        ev.WorkerRegistered(
+            "AW_9xKq2LmN4pRt",
+            server.url,
+            server.kind,
+            "1.13.5",
+            "",
+            deployment="ann-laptop" if server.remote else "",
+        ),
         ev.HttpListening("http://127.0.0.1:40999"),
         process("p1", 8123, ev.ProcessState.STARTING),
         process("p1", 8123, ev.ProcessState.IDLE),

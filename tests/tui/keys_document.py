@@ -186,7 +186,12 @@ PLACES = (
     Place(
         "Remote server",
         (RemoteGuard,),
-        (("escape", "Cancel. To go on, type the server's host name and press Enter."),),
+        (
+            ("y", "Yes, in this run."),
+            ("a", "Yes, and remember it in agent-tui.toml."),
+            ("n escape", "No."),
+            ("left right", "Move between the buttons."),
+        ),
     ),
 )
 """A row without a text is part of the row before it."""

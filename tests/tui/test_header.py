@@ -144,6 +144,20 @@ def test_a_remote_server_is_named_at_any_width() -> None:
     assert "REMOTE" in text(both, 30)
 
 
+def test_the_deployment_is_shown_or_that_production_calls_can_arrive() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    assert "deployment ann-laptop" in shown(engine)[0]
+    assert "production" not in shown(engine)[1]
+    registered = ev.WorkerRegistered(
+        "AW_1", histories.REMOTE.url, histories.REMOTE.kind, "1.11.0", "", deployment="ann-laptop"
+    )
+    for exposed in (replace(registered, deployment=""), replace(registered, knows_deployments=False)):
+        engine.publish(exposed)
+        assert "▲ production calls can arrive" in shown(engine)[1]
+        assert "▲ production" in shown(engine, 50)[1]
+
+
 def test_a_full_worker_is_marked_with_a_word() -> None:
     engine = FakeEngine(loadThreshold="0.5")
     histories.idle(engine)

@@ -21,7 +21,7 @@ from agent_tui.tui.screens.dispatch_form import (
     room_note,
 )
 from agent_tui.tui.screens.help import Help, in_groups, key_row, page
-from agent_tui.tui.screens.remote_guard import RemoteGuard, confirms, progress
+from agent_tui.tui.screens.remote_guard import Answer, RemoteGuard
 from tests.fakes.scripted_child import until
 from tests.tui.hostile import HOSTILE
 
@@ -81,24 +81,25 @@ async def test_both_answers_can_be_clicked() -> None:
 # -- remote guard --------------------------------------------------------------------------------------
 
 
-def test_only_the_whole_name_confirms() -> None:
-    assert confirms(" My.LiveKit.cloud ", "my.livekit.cloud")
-    assert not confirms("my.livekit.clou", "my.livekit.cloud")
-    assert not confirms("", "my.livekit.cloud")
-    assert not confirms("", "")
-    assert progress("my.", "my.livekit.cloud").startswith("…")
-    assert progress("other", "my.livekit.cloud").startswith("✗")
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (("y",), Answer.YES),
+        (("a",), Answer.ALWAYS),
+        (("n",), Answer.NO),
+        (("escape",), Answer.NO),
+        (("enter",), Answer.NO),  # the safe button has the focus
+        (("right", "enter"), Answer.YES),
+        (("x",), UNANSWERED),
+    ],
+)
+async def test_a_remote_server_is_asked_about(keys: tuple[str, ...], expected: object) -> None:
+    assert await answer(RemoteGuard("lk.io", "a test dispatch"), *keys) == expected
 
 
-async def test_the_user_types_the_host() -> None:
-    host = "lk.io"
-    assert await answer(RemoteGuard(host, "a test dispatch"), *host, "enter") == host
-    assert await answer(RemoteGuard(host, "a test dispatch"), *host, click="#guard-go") == host
-    assert await answer(RemoteGuard(host, "a test dispatch"), "enter") == UNANSWERED
-    assert await answer(RemoteGuard(host, "a test dispatch"), *"lk.", "enter") == UNANSWERED
-    assert await answer(RemoteGuard(host, "a test dispatch"), *"lk.", click="#guard-go") == UNANSWERED
-    assert await answer(RemoteGuard(host, "a test dispatch"), *host, "escape") is None
-    assert await answer(RemoteGuard(host, "a test dispatch"), click="#guard-cancel") is None
+async def test_the_buttons_of_the_remote_question_answer_it() -> None:
+    for each in Answer:
+        assert await answer(RemoteGuard("lk.io", "a test dispatch"), click=f"#{each.value}") is each
 
 
 # -- dispatch form ---------------------------------------------------------------------------------------

@@ -39,6 +39,21 @@ def test_a_registration_with_its_server_and_its_last_loss() -> None:
     assert "nothing listens" not in shown
 
 
+def test_what_a_deployment_means_and_what_its_absence_means() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    assert "a playground arrive only if they name it too" in text(engine)
+    remote = histories.REMOTE
+    engine.publish(ev.WorkerRegistered("AW_2", remote.url, remote.kind, "1.13.5", ""))
+    assert "▲ no deployment at my.livekit.cloud: production calls can arrive here" in text(engine)
+    engine.publish(
+        ev.WorkerRegistered(
+            "AW_3", remote.url, remote.kind, "1.11.0", "", deployment="ann", knows_deployments=False
+        )
+    )
+    assert "▲ my.livekit.cloud does not know deployments: production calls can arrive here" in text(engine)
+
+
 @pytest.mark.parametrize(
     ("load", "options", "said"),
     [

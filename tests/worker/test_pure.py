@@ -18,12 +18,12 @@ from websockets.exceptions import InvalidMessage
 from websockets.uri import parse_uri
 
 from agent_tui.model.errors import UserError
-from agent_tui.options.urls import shown_url
+from agent_tui.options.urls import is_loopback, shown_url
 from agent_tui.worker import load
 from agent_tui.worker.messages import WorkerStatus
 from agent_tui.worker.protocol import Timings
 from agent_tui.worker.refusals import explain_refusal, explain_unreachable, lacks_descriptors, skew_s
-from agent_tui.worker.urls import TOKEN_LIFE_S, ServerAddress, is_loopback, worker_token, worker_url
+from agent_tui.worker.urls import TOKEN_LIFE_S, ServerAddress, worker_token, worker_url
 from agent_tui.worker.worker import pause_s
 
 DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.logs import LogLevel
-from agent_tui.model.requests import JoinRoom, ReadSecrets
+from agent_tui.model.requests import JoinLink, JoinRoom, ReadSecrets
 from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.action_handlers.tuning import TuningActions
@@ -69,21 +69,28 @@ class ActionHandlers(Handlers):
             await self.make(command)
 
     async def make(self, command: cmd.Dispatch) -> None:
-        """Start test jobs; on a remote server the user confirms its name first."""
+        """Start test jobs; on a remote server the user is asked first."""
         app = self.app
         result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
-        if result.refused and await app.host_typed("a test dispatch"):
+        if result.refused and await app.host_confirmed("a test dispatch"):
             await app.ask(replace(command, confirmed_host=app.confirmed_host))
 
     async def copy_link(self) -> None:
-        link = await self.app.engine.request(JoinRoom(self._room()))
+        link = await self._link()
         self.app.copy_to_clipboard(link.link)
         self.app.notify_line(f"copied a link to {link.room}; its token is valid for one hour")
 
     async def open_link(self) -> None:
-        link = await self.app.engine.request(JoinRoom(self._room()))
+        link = await self._link()
         self.app.open_url(link.link)
         self.app.notify_line(f"opening {link.room} in the browser")
+
+    async def _link(self) -> JoinLink:
+        """Return a link into the room, which has the agent or gets it."""
+        link = await self.app.engine.request(JoinRoom(self._room()))
+        if link.needs_dispatch:
+            await self.make(cmd.Dispatch(room=link.room))
+        return link
 
     def _room(self) -> str:
         """Return the room that join links lead to: the last test job's."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agent_tui.model import commands as cmd
+from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.errors import UserError
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.screens.tuning import TuningPage
@@ -58,12 +59,12 @@ class TuningActions(Handlers):
         await self.tuning()
 
     async def _may_run(self, what: str) -> bool:
-        """Return whether `what` may run on this server; on a remote one the user confirms its name."""
+        """Return whether `what` may run on this server; on a remote one the user is asked."""
         server = self.app.state.server
         if server is None:
             raise UserError("no server yet: agent-tui is still starting")
-        confirmed = not server.remote or server.host == self.app.confirmed_host
-        return confirmed or await self.app.host_typed(what)
+        refusal = remote_refusal(server, self.app.confirmed_host, what)
+        return refusal is None or await self.app.host_confirmed(what)
 
     async def tuning(self) -> None:
         if not isinstance(self.app.screen, TuningPage):

@@ -11,7 +11,7 @@ from agent_tui.model.state import AppState, RegistrationState, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import LiveTextPage, PageContext
-from agent_tui.tui.widgets.header import retrying
+from agent_tui.tui.widgets.header import exposed, retrying
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path
 
@@ -63,11 +63,25 @@ def _registration(state: AppState) -> list[Fact]:
         media = "" if server.media else " · no audio"
         facts.append(("server", f"{shown_url(server.url)}, {server.kind.value}{remote}{media}"))
     facts.append(("version", worker.server))
+    facts.append(("deployment", _deployment(state)))
     if worker.region or worker.node_id:
         node = f"node {worker.node_id}" if worker.node_id else ""
         facts.append(("region", ", ".join(filter(None, (worker.region, node)))))
     facts.append(("reconnects", _reconnects(worker)))
     return [(name, value) for name, value in facts if value]
+
+
+def _deployment(state: AppState) -> str:
+    worker, (layer, where) = state.worker, state.settings.resolution.sources["deployment"]
+    if why := exposed(state):
+        return f"▲ {why}"
+    if not worker.deployment:
+        return ""
+    source = where or layer
+    return (
+        f"{worker.deployment} ({source}) · test jobs and join links name it; calls from your own front end, "
+        "SIP, or a playground arrive only if they name it too"
+    )
 
 
 def _reconnects(worker: WorkerView) -> str:

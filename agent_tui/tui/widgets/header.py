@@ -9,6 +9,7 @@ from textual.widget import Widget
 
 from agent_tui.model.capacity import is_full
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.dispatches import exposure
 from agent_tui.model.events import ProcessState, ServerChosen
 from agent_tui.model.state import (
     AppState,
@@ -95,6 +96,9 @@ def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
     if state.worker.agent_name:
         name = clip(one_line(state.worker.agent_name), 30)
         parts.append(part(9, (Span("name ", Tone.DIM), Span(name))))
+    if state.worker.deployment:
+        deployment = clip(one_line(state.worker.deployment), 30)
+        parts.append(part(7, (Span("deployment ", Tone.DIM), Span(deployment))))
     return tuple(parts)
 
 
@@ -141,7 +145,22 @@ def tuning_parts(running: str) -> tuple[Part, ...]:
 def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
     """Return the parts about the registration and the server."""
     standing = _registration_part(state, now)
-    return (standing,) if state.server is None else (standing, _server_part(state.server))
+    if state.server is None:
+        return (standing,)
+    if exposed(state):
+        calls = (Span("▲ production calls can arrive", Tone.WARN),), (Span("▲ production", Tone.WARN),)
+        return standing, Part(((5, calls[0]), (0, calls[1]))), _server_part(state.server)
+    return standing, _server_part(state.server)
+
+
+def exposed(state: AppState) -> str:
+    """Return why production calls can reach this worker, which is in development; empty if they cannot."""
+    worker, server = state.worker, state.server
+    if server is None or worker.state not in ONLINE:
+        return ""
+    production = state.settings.options.production
+    known = worker.knows_deployments
+    return exposure(server.url, worker.deployment, knows_deployments=known, production=production)
 
 
 def _registration_part(state: AppState, now: float) -> Part:
