@@ -128,9 +128,9 @@ class JobManager:
         """End a job that the server terminated. Idempotent; unknown jobs are ignored (worker-protocol
         §14.11).
 
-        The server also terminates a restarted job once when the old participant leaves (§9), and has
-        forgotten the job then. If that message never comes (the agent had not joined) and a real one is
-        mistaken for it, the server still removes the agent from the room, which ends the job.
+        After a restart the server sends one extra termination, when the old participant leaves (§9), and no
+        longer knows the job from then on. If that message never comes (the agent had not joined) and a real
+        one is mistaken for it, the server still removes the agent from the room, which ends the job.
         """
         record = self._records.get(job_id)
         if record is not None and record.termination_due:

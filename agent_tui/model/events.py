@@ -170,7 +170,7 @@ class WorkerLoadMeasured(Struct, frozen=True):
 
 
 class GenerationOvertaken(Struct, frozen=True):
-    """A load was cancelled, because a later save, which may be an undo, overtook it, or agent-tui ends."""
+    """A load was cancelled because a later save (possibly an undo) replaced it, or because agent-tui ends."""
 
     generation: int
 
@@ -407,7 +407,7 @@ class JobConnected(Struct, frozen=True):
 class JobRestarting(Struct, frozen=True):
     """A running job ends its process gracefully, to restart on the current generation.
 
-    `JobStarted` with the same job id and another process follows, or `JobEnded`.
+    Followed by `JobStarted` (same job id, another process) or `JobEnded`.
     """
 
     job_id: str

@@ -281,7 +281,7 @@ def save_allowed(file: ConfigFile, host: str) -> None:
 
 
 def _inline(value: Any) -> Any:
-    """Return a value as one line of TOML: a table of its own would take the lines below it."""
+    """Return a value as one line of TOML: a `[table]` would take the lines below it."""
     import tomlkit
 
     if not isinstance(value, dict):

@@ -77,7 +77,7 @@ def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int
 
 
 def predict(fitted: Fitted, count: int, load: TestLoad, target: Target, seed: int = 1) -> Prediction:
-    """Simulate new runs of the test load, with other arrivals, and warm-up times and latencies as measured.
+    """Simulate new runs of the test load: other arrivals, the measured warm-up times and latencies.
 
     Each run draws from a resample of the measurements, so that few measurements give wide intervals.
     """

@@ -86,7 +86,7 @@ class Process:
 
 @dataclass
 class Worker:
-    """`worker` of the load function: live data, replaced whenever the host sends it."""
+    """The load function's argument: live data, replaced whenever agent-tui sends it."""
 
     id: str = ""
     active_jobs: list[Any] = field(default_factory=list)

@@ -187,7 +187,7 @@ def _newest(folder: Path, wanted: str) -> Path | None:
 
 
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
-    """Run a Node and return its version and real path."""
+    """Run a Node binary and return its version and real path."""
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
     answer = json_output_of([str(path), "-e", _QUESTION], plain)
     if not isinstance(answer, list) or len(answer) != 2:
