@@ -1,6 +1,6 @@
 // The loader hooks of one process, in Node's thread for them: the project's modules come from the snapshot.
 import { fileURLToPath } from 'node:url';
-import { checkRegular, stem } from './paths.cjs';
+import { checkRegular, isRegular, stem } from './paths.cjs';
 import { answer } from './stacks.mjs';
 
 const OURS = new URL('.', import.meta.url).href;
@@ -34,8 +34,13 @@ function isProjects(url) {
   return url?.startsWith('file:') && !url.includes('/node_modules/') && !url.startsWith(OURS);
 }
 
+/** Whether agent-tui itself imports the agent's file. */
+function isAgents(specifier) {
+  return specifier.startsWith('file:') && snapshot.has(pathOf(specifier));
+}
+
 export async function resolve(specifier, context, nextResolve) {
-  if (!isProjects(context.parentURL)) return nextResolve(specifier, context);
+  if (!isProjects(context.parentURL) && !isAgents(specifier)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
     try {
       const found = await withTypeScript(specifier, context, nextResolve);
@@ -121,13 +126,8 @@ export async function load(url, context, nextLoad) {
   if (context.format && !context.format.startsWith('commonjs')) {
     return { format: context.format, source, shortCircuit: true };
   }
-  let loaded;
-  try {
-    loaded = await nextLoad(url, context);
-  } catch (error) {
-    if (error.code !== 'ENOENT' || !context.format) throw error;
-    loaded = { format: context.format, source: '' }; // it was deleted since
-  }
+  const isThere = isRegular(file) || !context.format; // or deleted since, or replaced by a pipe
+  const loaded = isThere ? await nextLoad(url, context) : { format: context.format, source: '' };
   if (loaded.source === null || loaded.source === undefined) return loaded;
   return { ...loaded, source, shortCircuit: true };
 }

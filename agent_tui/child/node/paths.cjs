@@ -18,4 +18,13 @@ function checkRegular(file) {
   if (found && !found.isFile() && !found.isDirectory()) throw new Error(`${file} is not a regular file`);
 }
 
-module.exports = { EXTENSIONS, checkRegular, stem };
+/** Whether there is a regular file. */
+function isRegular(file) {
+  try {
+    return fs.statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
+module.exports = { EXTENSIONS, checkRegular, isRegular, stem };

@@ -7,6 +7,7 @@ stock runs a saved file within milliseconds.
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -157,7 +158,7 @@ class Blanks:
         self.method = method
         self._keeps_stock = keeps_stock and method is StartMethod.BLANK
         self._node = node
-        self._file = file.resolve()
+        self._file = Path(os.path.realpath(file))  # `resolve` raises for a link to itself
         self._cwd = cwd
         self._stamps = self._stamps_now()
         self._sink = sink

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class NodeRuntime:
         self.unforked = blanks.method
         self.keeps_control = False
         self._blanks = blanks
-        self._file = file.resolve()
+        self._file = Path(os.path.realpath(file))  # `resolve` raises for a link to itself
         self._sink = sink
         self._clock = clock
         self._log_level = log_level

@@ -56,7 +56,7 @@ class RemoteGuard(Page[Answer]):
     def compose(self) -> ComposeResult:
         with Vertical(id="guard-box", classes="page-box") as box:
             box.border_title = "⚠ REMOTE SERVER"
-            yield Static(Content(f"Run {brief(self._what)} on"), markup=False)
+            yield Static(Content(f"Start {brief(self._what)} on"), markup=False)
             yield Static(Content(brief(self._host)), id="guard-host", markup=False)
             yield Static(
                 Content(

@@ -100,8 +100,9 @@ def _load(state: AppState, options: ServerOptions) -> list[Fact]:
     name = (
         f"for agent name {options.agent_name}" if options.agent_name else "in every new room (no agentName)"
     )
+    only = f" that names deployment {worker.deployment}" if worker.deployment else ""
     return [
-        ("accepts", f"{options.server_type} jobs {name}"),
+        ("accepts", f"{options.server_type} jobs {name}{only}"),
         ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
     ]
 

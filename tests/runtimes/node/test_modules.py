@@ -1,5 +1,8 @@
 """Which code a process runs: the snapshot of its generation, in ESM, CommonJS, and TypeScript."""
 
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,32 @@ async def test_commonjs_gets_the_snapshot_too(tmp_path: Path) -> None:
         await ended(child)
         host.sink.join()
         assert host.sink.printed() == [f"1 1 1 MODULE_NOT_FOUND {tmp_path} exports.second = 2;"]
+
+
+ESM = "import { defineAgent } from '@livekit/agents';\nexport default"
+COMMONJS = "const { defineAgent } = require('@livekit/agents');\nmodule.exports ="
+
+REPLACED: dict[str, Callable[[Path], object]] = {
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "pipe": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "loop": lambda path: path.symlink_to(path),
+    "nothing": lambda path: None,
+}
+"""What may be in the place of the agent's file."""
+
+
+@pytest.mark.parametrize("by", REPLACED)
+@pytest.mark.parametrize("suffix", ["mjs", "cjs"])
+async def test_the_agents_file_is_served_whatever_replaced_it(tmp_path: Path, suffix: str, by: str) -> None:
+    text = f"{ESM if suffix == 'mjs' else COMMONJS} defineAgent({{ entry: async (ctx) => {{}} }});\n"
+    async with host_of(tmp_path, f"agent.{suffix}", {f"agent.{suffix}": text}) as host:
+        run = host.runtime(modules={str(host.file): text})
+        host.file.unlink()
+        REPLACED[by](host.file)
+        await until(await host.launch(run=run), ch.Ready)
+        host.runtime()  # a load that now begins reports it; it does not raise
 
 
 @pytest.mark.parametrize("suffix", ["mjs", "cjs"])
