@@ -71,6 +71,8 @@ class Snapshot:
     """Modules, without suffix, that are imported and did not exist."""
     written: Mapping[str, float] = field(default_factory=dict, compare=False)
     """When each file was last written, in Unix time."""
+    unread: frozenset[str] = field(default=frozenset(), compare=False)
+    """Modules that could not be read, such as a pipe, or a file that was being replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class _File:
 
 
 class Appeared(UserError):
-    """A module that was missing when the files were read existed when the agent's file imported it."""
+    """A module that could not be read with the other files was there when the agent's file imported it."""
 
 
 class Sources:
@@ -134,12 +136,14 @@ class Sources:
         """Return what was loaded, with the modules that only loading showed.
 
         `roots` and `files` are what the agent imports from and has imported. Raise Appeared, unless
-        `accept_new`, if one of them did not exist when the rest was read: the load may mix two versions.
+        `accept_new`, if one of them could not be read together with the rest: the load may mix two versions.
         """
         self.learn(roots, files)
         now = self.read()
         late = {
-            each for each in now.modules.keys() - snapshot.modules.keys() if _stem(each) in snapshot.missing
+            each
+            for each in now.modules.keys() - snapshot.modules.keys()
+            if _stem(each) in snapshot.missing or each in snapshot.unread
         }
         imported = late.intersection(files)
         if imported and not accept_new:
@@ -185,7 +189,7 @@ class Sources:
         self._cache = {path: self._cache[path] for path in modules}
         self._digests = {path: self._digests[path] for path in others}
         self.folders = frozenset(Path(each) for each in resolver.folders if os.path.isdir(each))
-        return Snapshot(modules, others, frozenset(resolver.missing), written)
+        return Snapshot(modules, others, frozenset(resolver.missing), written, frozenset(left_out))
 
     def changed(self, since: Snapshot) -> tuple[Path, ...]:
         """Return the files that differ now, sorted, new and deleted ones included."""

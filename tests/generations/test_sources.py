@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_tui.generations.sources import MOST_DIGESTED, Sources
+from agent_tui.generations.sources import MOST_DIGESTED, Appeared, Sources
 from agent_tui.model.errors import UserError
 from agent_tui.reading import read_file
 
@@ -404,3 +404,20 @@ def test_what_changes_how_modules_of_an_agents_js_project_are_read(tmp_path: Pat
         (root / name).write_text(settings[name].replace("{", '{"x": 1, ', 1).replace(", }", "}"))
         assert names(every.changed(snapshot), root) == {name}
         (root / name).write_text(settings[name])
+
+
+@pytest.mark.parametrize("name", ["helpers.py", "agent.py"])
+def test_a_file_that_could_not_be_read_and_is_loaded_may_be_of_another_version(
+    project: Path, name: str
+) -> None:
+    found = sources(project)
+    text = (project / name).read_text()
+    (project / name).unlink()
+    os.mkfifo(project / name)
+    before = found.read()
+    (project / name).unlink()
+    (project / name).write_text(text + "# the next version\n")
+    with pytest.raises(Appeared, match=name):
+        found.complete(before, (), [str(project / name)], accept_new=False)
+    complete = found.complete(before, (), [str(project / name)], accept_new=True)
+    assert complete.modules[str(project / name)].endswith(b"# the next version\n")
