@@ -2,13 +2,19 @@
 'use strict';
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { fileURLToPath } = require('node:url');
 
 const PLACE = /(?:^|[\s(])(file:\/\/\/[^\s()]+?|\/[^\s():]+):(\d+)(?::\d+)?\)?$/;
 const ESBUILD = /^(\/.+?|[^\s:]+\.[cm]?[jt]sx?):(\d+):\d+: ERROR: (.+)$/m;
 const CHECKED = 20;
+const CHECK = `
+  const vm = require('node:vm');
+  const [filename, isModule] = process.argv.slice(1);
+  const source = require('node:fs').readFileSync(0, 'utf8');
+  if (isModule === 'true') new vm.SourceTextModule(source, { identifier: filename });
+  else vm.compileFunction(source, ['exports', 'require', 'module', '__filename', '__dirname'], { filename });
+`;
 
 function describeNow(error, child) {
   const known = error instanceof Error || (error !== null && typeof error === 'object' && 'stack' in error);
@@ -53,22 +59,22 @@ function plainPath(text) {
   }
 }
 
-/** Let Node check the files that were loaded, the last one first. */
+/**
+ * Let Node check the files that were loaded, the last one first. Another process does, since only that of an
+ * uncaught error names the line; the source goes through its stdin, so that nothing stays on the disk.
+ */
 async function syntaxError(child) {
   const files = (await child.modules.loaded()).files.reverse().filter((each) => /\.[cm]?js$/.test(each));
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'agent-tui-'));
-  try {
-    for (const file of files.slice(0, CHECKED)) {
-      const copy = path.join(folder, `checked${child.modules.isModule(file) ? '.mjs' : '.cjs'}`);
-      fs.writeFileSync(copy, child.modules.source(file) ?? fs.readFileSync(file));
-      const done = spawnSync(process.execPath, ['--check', copy], { env: { PATH: process.env.PATH }, encoding: 'utf8' });
-      if (done.status === 0) continue;
-      const at = /checked\.[cm]js:(\d+)/.exec(done.stderr);
-      const text = done.stderr.trim().replaceAll(`file://${copy}`, file).replaceAll(copy, file);
-      if (at) return { traceback: text, file, line: Number(at[1]) };
-    }
-  } finally {
-    fs.rmSync(folder, { recursive: true, force: true });
+  for (const file of files.slice(0, CHECKED)) {
+    const done = spawnSync(
+      process.execPath,
+      ['--experimental-vm-modules', '--no-warnings', '-e', CHECK, file, String(child.modules.isModule(file))],
+      { env: { PATH: process.env.PATH }, encoding: 'utf8', input: child.modules.source(file) ?? fs.readFileSync(file) },
+    );
+    if (!done.stderr.startsWith(`${file}:`)) continue;
+    const line = Number(/^\d+/.exec(done.stderr.slice(file.length + 1))?.[0]);
+    const traceback = done.stderr.replace(/\n    at [^]*/, '');
+    if (line) return { traceback, file, line };
   }
   return {};
 }
