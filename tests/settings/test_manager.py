@@ -33,10 +33,13 @@ EDITS = {
 """One edit for each effect."""
 
 
+NATIVE = DefaultsContext("native")
+
+
 class Scene:
     """Settings whose parts record what they get."""
 
-    def __init__(self, environment: Environment = NOTHING) -> None:
+    def __init__(self, environment: Environment = NOTHING, context: DefaultsContext = NATIVE) -> None:
         self.events: list[Event] = []
         self.pushed: list[tuple[Effect, ServerOptions]] = []
         self.refusing: dict[Effect, str] = {}
@@ -46,7 +49,7 @@ class Scene:
         self.pausing: dict[Effect, asyncio.Event] = {}
         self.environment = environment
         self.settings = SettingsManager(
-            Settings(environment, {}, DefaultsContext("native")),
+            Settings(environment, {}, context),
             read_environment=lambda: self.environment,
             emit=self.events.append,
             accept_s=0.05,
@@ -364,3 +367,24 @@ async def test_front_ends_get_plain_data_without_secrets() -> None:
     assert "s3cret" not in repr(view)
     assert "s3cret" not in repr(s.settings.current.secrets)
     assert s.settings.current.secrets.values["apiSecret"] == "s3cret-of-the-test"
+
+
+async def test_a_remote_url_comes_with_a_personal_deployment_that_is_never_saved(tmp_path: Path) -> None:
+    scene = Scene(context=DefaultsContext("native", personal_deployment="ann-laptop"))
+    await scene.edit(wsURL="wss://my.livekit.cloud")
+    assert {options.deployment for _, options in scene.pushed} == {"ann-laptop"}  # with the same registration
+    assert await scene.settings.save(tmp_path / "agent.py", clear_secrets=False)
+    assert (tmp_path / "agent-tui.toml").read_text() == 'wsURL = "wss://my.livekit.cloud"\n'
+    await scene.edit(wsURL="ws://localhost:7880")
+    assert scene.settings.options.deployment == ""
+
+
+async def test_a_host_is_remembered_in_the_config_file(tmp_path: Path) -> None:
+    scene = Scene()
+    text = await scene.settings.allow_remote(tmp_path / "agent.py", "my.livekit.cloud")
+    assert text == "allowRemote = my.livekit.cloud saved to agent-tui.toml"
+    assert (tmp_path / "agent-tui.toml").read_text() == 'allowRemote = ["my.livekit.cloud"]\n'
+    (tmp_path / "agent-tui.toml").unlink()
+    (tmp_path / "agent-tui.toml").mkdir()
+    with pytest.raises(UserError, match="not saved: not a regular file"):
+        await scene.settings.allow_remote(tmp_path / "agent.py", "my.livekit.cloud")
