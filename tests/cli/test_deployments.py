@@ -95,3 +95,20 @@ async def test_the_options_say_where_it_came_from() -> None:
     assert code == 0
     assert OWN in str(run.events[0]["deployment"])
     assert "personal deployment" in str(run.events[0]["deployment"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "level", "says"),
+    [
+        ((), "good", f"{OWN} (personal deployment): only dispatches that name it arrive"),
+        (("--deployment", ""), "warning", "production calls can arrive here"),
+        (("--production", "--port", "0"), None, ""),
+        (("--local",), None, ""),
+    ],
+)
+async def test_doctor_says_which_calls_arrive(flags: tuple[str, ...], level: str | None, says: str) -> None:
+    async with remote() as (_, environ, _):
+        _, run = await finished("doctor", AGENT, "--json", *flags, environ=environ)
+    found = [each for each in run.events if each["check"] == "deployment"]
+    assert [each["level"] for each in found] == ([level] if level else [])
+    assert all(says in each["text"] for each in found)
