@@ -19,7 +19,7 @@ from agent_tui.options.declare import OPTIONS, DefaultsContext
 from agent_tui.options.document import schema_text
 from agent_tui.options.export import FORMATS
 from agent_tui.options.permissions import Permissions
-from agent_tui.options.resolve import Resolution
+from agent_tui.options.resolve import Resolution, defaults_of
 
 
 @click.command(cls=SectionedCommand, context_settings=CONTEXT)
@@ -96,6 +96,7 @@ def _as_table(resolution: Resolution) -> Iterator[str]:
 
 
 def _as_json(resolution: Resolution, context: DefaultsContext) -> dict[str, Any]:
+    context = defaults_of(resolution.options, context)
     return {
         option.name: {
             "value": _json(resolution.shown(option.name)),

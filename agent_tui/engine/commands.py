@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.bus import Bus
 from agent_tui.engine.config import RunConfig
@@ -107,7 +109,10 @@ class CommandHandler:
 
     async def _dispatch(self, command: cmd.Dispatch) -> Result:
         server, options = self._servers.current, self._settings.options
-        refusal = remote_refusal(server.chosen, command.confirmed_host, "a test dispatch")
+        # As the config file says now: the server was found when it may have said something else.
+        allowed = server.chosen.host.lower() in self._settings.environment.allow_remote
+        chosen = replace(server.chosen, allowed=allowed)
+        refusal = remote_refusal(chosen, command.confirmed_host, "a test dispatch")
         if refusal is not None:
             return Result(False, refusal, refused=True)
         to = Destination(server.address, options.agent_name, options.deployment)

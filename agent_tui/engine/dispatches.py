@@ -7,7 +7,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from livekit.protocol.agent import Job
@@ -24,6 +24,9 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import Dispatched, Event, JobLost
 from agent_tui.worker.messages import SimulatedParticipant
 from agent_tui.worker.urls import ServerAddress
+
+if TYPE_CHECKING:
+    from livekit.api import LiveKitAPI
 
 API_S = 10.0
 MOST_REPORTED = 1000
@@ -322,25 +325,42 @@ def simulated_participant(command: Dispatch) -> SimulatedParticipant | None:
     return None
 
 
-async def room_exists(address: ServerAddress, room: str) -> bool:
-    """Return whether the server has that room. Raise the errors of livekit-api and aiohttp."""
-    async with server_api(address, room, API_S) as api:
-        return bool((await api.room.list_rooms(ListRoomsRequest(names=[room]))).rooms)
+async def _exists(api: "LiveKitAPI", room: str) -> bool:
+    return bool((await api.room.list_rooms(ListRoomsRequest(names=[room]))).rooms)
+
+
+async def _own_dispatches(api: "LiveKitAPI", to: Destination, room: str) -> list[str]:
+    """Return the ids of the room's dispatches of this agent. The room must exist (worker-protocol §11.2)."""
+    listed = await api.agent_dispatch.list_dispatch(room)
+    wanted = (to.agent_name, to.deployment)
+    return [each.id for each in listed if (each.agent_name, each.deployment) == wanted]
+
+
+async def lacks_agent(to: Destination, room: str, server_type: str) -> bool:
+    """Return whether the room exists without the agent, apart from a job that runs in it.
+
+    A room's dispatch starts one job, which has ended; that of a publisher or participant agent starts one for
+    each of them, so it is enough. Raise the errors of livekit-api and aiohttp.
+    """
+    async with server_api(to.address, room, API_S) as api:
+        if not await _exists(api, room):
+            return False
+        return server_type == "room" or not await _own_dispatches(api, to, room)
 
 
 async def _create_dispatch(to: Destination, room: str, command: Dispatch, *, may_exist: bool) -> str:
-    """Create the dispatch and return its id; empty for a new room, which is created with its agent.
+    """Create the dispatch and return its id; empty for a new room and an agent without a name.
 
     CreateDispatch into a room that does not exist would first create it without an agent, and so dispatch
     the agents without a name and a deployment: those in production (worker-protocol §11.2). In a room that
     exists, only CreateDispatch has an effect (§11.1).
     """
-    is_new = not may_exist or not await room_exists(to.address, room)
     async with server_api(to.address, room, API_S) as api:
-        if is_new:
+        if not may_exist or not await _exists(api, room):
             await api.room.create_room(_room_request(to, room, command))
-            return ""
-        made = await api.agent_dispatch.create_dispatch(
+            made = await _own_dispatches(api, to, room) if to.agent_name else []
+            return made[0] if made else ""
+        created = await api.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(
                 agent_name=to.agent_name,
                 room=room,
@@ -349,7 +369,7 @@ async def _create_dispatch(to: Destination, room: str, command: Dispatch, *, may
                 attributes=dict(command.attributes),
             )
         )
-        return made.id
+        return created.id
 
 
 def _room_request(to: Destination, room: str, command: Dispatch) -> CreateRoomRequest:

@@ -244,7 +244,7 @@ async def _port(options: ServerOptions) -> Finding:
 
 
 def _deployment(settings: Settings, *, knows_deployments: bool) -> Finding | None:
-    """Return what the deployment means on a remote server; None on this machine, or in production."""
+    """Return what the deployment means on the configured server; None without either."""
     options = settings.options
     if not settings.context.personal_deployment or not options.ws_url:
         return None
@@ -260,6 +260,9 @@ def _deployment(settings: Settings, *, knows_deployments: bool) -> Finding | Non
         return Finding("deployment", Level.WARNING, exposed, advice)
     if not options.deployment:
         return None
+    if not knows_deployments:
+        text = f"the server ignores deployment {options.deployment}"
+        return Finding("deployment", Level.WARNING, text, "update it to LiveKit 1.12, or use --agent-name")
     layer, where = settings.resolution.sources["deployment"]
     return _good(
         "deployment", f"{options.deployment} ({where or layer}): only dispatches that name it arrive"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent_tui.model import events as ev
 from agent_tui.model.errors import PortBusyError, UserError
+from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.runtimes.threads import off_loop
 from agent_tui.system.listening import busy, listen
@@ -46,10 +47,12 @@ class _Listener:
         """Stop listening. Can be called again."""
         self._serving.cancel()
         await asyncio.wait({self._serving})
-        if not self._serving.cancelled():
-            await self._serving.result().close()
-        for each in self._sockets:
-            each.close()
+        try:
+            if not self._serving.cancelled() and self._serving.exception() is None:
+                await self._serving.result().close()
+        finally:
+            for each in self._sockets:
+                each.close()
 
 
 class Endpoint:
@@ -112,11 +115,17 @@ class Endpoint:
         client waits in the sockets' backlog.
         """
         await _readable(sockets)
-        module = await off_loop(importlib.import_module, "agent_tui.engine.info_server")
-        server: InfoServer = module.InfoServer(
-            host=host, port=port, health=self._health, info=self._info, metrics=self._metrics
-        )
-        await server.serve(sockets)
+        try:
+            module = await off_loop(importlib.import_module, "agent_tui.engine.info_server")
+            server: InfoServer = module.InfoServer(
+                host=host, port=port, health=self._health, info=self._info, metrics=self._metrics
+            )
+            await server.serve(sockets)
+        except Exception as error:
+            for each in sockets:
+                each.close()  # refuse clients rather than let them wait
+            self._emit(ev.Notice(LogLevel.ERROR, f"the HTTP endpoint failed to start: {error}"))
+            raise
         return server
 
     def announce(self) -> None:

@@ -13,7 +13,7 @@ from agent_tui.engine.agent_code import AgentCode
 from agent_tui.engine.bus import LIMIT, Bus, Subscription
 from agent_tui.engine.commands import CommandHandler
 from agent_tui.engine.config import RunConfig
-from agent_tui.engine.dispatches import Dispatches, room_exists
+from agent_tui.engine.dispatches import Destination, Dispatches, lacks_agent
 from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.registrar import Registrar
 from agent_tui.engine.servers import ServerManager, join_link
@@ -54,6 +54,9 @@ KILL_S = 2.0
 
 Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
 """Carries out the commands of one class. Raises UserError."""
+
+LINK_S = 4.0
+"""How long to ask the server whether a room has the agent, before a link into it."""
 
 
 class Engine:
@@ -134,7 +137,9 @@ class Engine:
         needs_dispatch = False
         if server.chosen.media and not has_agent:
             with contextlib.suppress(Exception):  # a server that does not answer is reported elsewhere
-                needs_dispatch = await room_exists(server.address, room)
+                async with asyncio.timeout(LINK_S):
+                    to = Destination(server.address, options.agent_name, options.deployment)
+                    needs_dispatch = await lacks_agent(to, room, options.server_type)
         return join_link(
             server.chosen,
             server.address,

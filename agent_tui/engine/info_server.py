@@ -18,7 +18,7 @@ from agent_tui.system.http import HttpServer
 from agent_tui.system.listening import busy, listen
 
 CLOSE_TIMEOUT_S = 0.25
-PROBE_S = 0.5
+PROBE_S = 2.0
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -96,7 +96,7 @@ class Bases:
         free_memory_after_s: float = FREE_MEMORY_AFTER_S,
         back_off: BackOff | None = None,
     ) -> None:
-        """`sdk` is always imported, `imports` where possible, `warm_up` when `warm_up` is called.
+        """`sdk` is always imported, `imports` where possible, `warm_up` once a control process is forked.
         `impossible` says why nothing is forked.
         """
         self._impossible = impossible

@@ -16,7 +16,7 @@ class DispatchBy(StrEnum):
 
 
 class Dispatch(Struct, frozen=True):
-    """Make test dispatches: CreateDispatch for a named agent, a new room for one without a name.
+    """Make test dispatches: a new room that has the agent, or CreateDispatch into a room that exists.
 
     `room` is a prefix if `count` > 1, or generated if empty. On a remote server, `confirmed_host` must be its
     host.
@@ -159,7 +159,6 @@ Command = (
     | SetOptions
     | UndoOptions
     | SaveOptions
-    | AllowRemote
     | AllowRemote
     | Reload
     | RollBack

@@ -34,6 +34,9 @@ ALLOW_REMOTE = "allowRemote"
 """The remote hosts on which test jobs may run without a question: a name or a list of names."""
 
 MAX_BYTES = 2**18
+_HOST = re.compile(r"[\w.:-]*[^\W_][\w.:-]*")
+"""A host's name or address, without a scheme and a path."""
+
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 _LONG_KEY = re.compile(
@@ -113,7 +116,9 @@ def read_environment_and_config(
 
 def _hosts(raw: object, where: str) -> tuple[str, ...]:
     names = [raw] if isinstance(raw, str) else raw
-    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+    if not isinstance(names, list) or not all(
+        isinstance(each, str) and _HOST.fullmatch(each) for each in names
+    ):
         raise OptionError(
             f"{ALLOW_REMOTE} = {raw!r} ({where}) is not a host name; write {ALLOW_REMOTE} = "
             '["my-project.livekit.cloud"]'
@@ -273,9 +278,9 @@ def save_allowed(file: ConfigFile, host: str) -> None:
 
     def change(table: Any) -> None:
         given = table.get(ALLOW_REMOTE, [])
-        hosts = [given] if isinstance(given, str) else list(given)
-        if host not in hosts:
-            table[ALLOW_REMOTE] = [*hosts, host]
+        known = _hosts(given, file.path.name)
+        if host.lower() not in known:
+            table[ALLOW_REMOTE] = [*([given] if isinstance(given, str) else given), host]
 
     _edit(file, change)
 

@@ -4,14 +4,13 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import PurePath
 from urllib.parse import quote
 
 from agent_tui.options.configfile import plain, reference
-from agent_tui.options.declare import OPTIONS, PERSONAL, SERVER_TYPES, DefaultsContext, Option
+from agent_tui.options.declare import OPTIONS, SERVER_TYPES, DefaultsContext, Option
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
-from agent_tui.options.resolve import DEFAULT, Resolution
+from agent_tui.options.resolve import Resolution, defaults_of
 
 _FUNCTIONS = ("requestFunc", "loadFunc")
 _ENVIRONMENT_ONLY = ("deployment", "workerToken")
@@ -28,15 +27,14 @@ _NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_
 
 
 def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[Option, object]]:
-    """Yield each option whose value is not its default, with the value.
+    """Yield each option whose value is not its default in this run, with the value.
 
-    A personal deployment is a default: exported, it would reach production.
+    A personal deployment is such a default: exported, it would reach production.
     """
-    context = replace(context, production=resolution.options.production)
+    context = defaults_of(resolution.options, context)
     for option in OPTIONS:
         value = resolution.value(option)
-        personal = resolution.sources[option.name] == (DEFAULT, PERSONAL)
-        if option.name != "agent" and value != option.default_for(context) and not personal:
+        if option.name != "agent" and value != option.default_for(context):
             yield option, value
 
 

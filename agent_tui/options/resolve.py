@@ -73,6 +73,15 @@ class Resolution:
         return str(self.shown(name)) if option.kind.secret else option.kind.write(self.value(option))
 
 
+def defaults_of(options: ServerOptions, context: DefaultsContext) -> DefaultsContext:
+    """Return the context of the defaults under these options."""
+    return replace(context, production=options.production, remote=_is_remote(options.ws_url))
+
+
+def _is_remote(url: str) -> bool:
+    return bool(url) and not is_loopback(url)
+
+
 def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
     """Convert the values of the layers, and put them over the defaults.
 
@@ -81,8 +90,7 @@ def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
     """
     production, source = _effective(BY_NAME["production"], layers, context)
     url, _ = _effective(BY_NAME["wsURL"], layers, context)
-    remote = bool(url) and not is_loopback(str(url))
-    context = replace(context, production=bool(production), remote=remote)
+    context = replace(context, production=bool(production), remote=_is_remote(str(url)))
     values: dict[str, object] = {"production": production}
     sources: dict[str, tuple[str, str]] = {"production": source}
     for option in OPTIONS:

@@ -63,8 +63,7 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch",
         ("d",),
         "Dispatch",
-        "Start a test job with the last one's settings, in a new room "
-        "(through CreateDispatch if agentName is set).",
+        "Start a test job with the last one's settings, in a new room.",
         "Test jobs",
         _serving,
         footer="Dispatch",

@@ -318,7 +318,7 @@ class AgentTuiApp(App[int]):
     def _do(self, name: str) -> None:
         self.run_worker(self._guarded(self.action_handlers.of(name)), group="actions", exclusive=False)
 
-    async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, act: Callable[[], Awaitable[object]]) -> None:
         try:
             await act()
         except UserError as error:
@@ -369,7 +369,7 @@ class AgentTuiApp(App[int]):
             return False
         host = self.state.server.host
         answer = await self.push_screen_wait(RemoteGuard(host, what))
-        if answer is Answer.NO:
+        if answer not in (Answer.YES, Answer.ALWAYS):
             return False
         self.confirmed_host = host
         if answer is Answer.ALWAYS:

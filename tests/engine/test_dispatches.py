@@ -14,7 +14,7 @@ from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, ListRoomsRequest
 
 from agent_tui.engine import dispatches
-from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings
+from agent_tui.engine.dispatches import Destination, Dispatches, DispatchTimings, lacks_agent
 from agent_tui.engine.registrar import WorkerReadiness
 from agent_tui.engine.servers import server_api
 from agent_tui.jobs.record import JobRecord, TestDispatch
@@ -298,3 +298,22 @@ async def test_a_dispatch_names_agent_and_deployment_and_wakes_nobody_else(name:
             found = await client.agent_dispatch.list_dispatch(new.room)
         assert [(each.agent_name, each.deployment) for each in found] == [(name, "ann")] * 2
         assert sorted(each.metadata for each in found) == ["", "m"]
+
+
+async def test_a_room_lacks_the_agent_after_its_job_or_without_a_dispatch() -> None:
+    async with bench_of() as bench:
+        to = Destination(bench.address, "bob", "ann")
+        assert not await lacks_agent(to, "none", "room")  # who joins creates it, with the agent
+        room = (await bench.dispatches.make(to, "", Dispatch())).room
+        assert await lacks_agent(to, room, "room")
+        assert not await lacks_agent(to, room, "publisher")  # the dispatch waits for one
+        assert await lacks_agent(Destination(bench.address, "bob", ""), room, "publisher")
+
+
+async def test_a_dispatch_of_a_named_agent_has_an_id() -> None:
+    async with bench_of() as bench:
+        await bench.make("bob")
+        await bench.make()
+        made = [event.dispatch_id for event in bench.events if isinstance(event, Dispatched)]
+        assert str(made[0]).startswith("AD_")
+        assert made[1] is None

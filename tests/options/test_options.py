@@ -141,9 +141,13 @@ def test_development_on_a_remote_server_has_a_deployment_of_its_own(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_personal_deployment_is_never_exported(form: str) -> None:
+def test_a_personal_deployment_is_never_exported_and_its_absence_is(form: str) -> None:
     given = {"wsURL": SourcedValue("wss://my.livekit.cloud", "--ws-url"), "port": SourcedValue("1", "--port")}
-    assert "ann-laptop" not in FORMATS[form](resolve((Layer("flag", given),), REMOTE), REMOTE)
+    text = FORMATS[form](resolve((Layer("flag", given),), REMOTE), REMOTE)
+    assert "deployment" not in text.lower()
+    given["deployment"] = SourcedValue("", "--deployment")
+    text = FORMATS[form](resolve((Layer("flag", given),), REMOTE), REMOTE)
+    assert "deployment" in text.lower()
 
 
 @pytest.mark.parametrize(

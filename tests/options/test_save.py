@@ -59,6 +59,7 @@ def test_an_allowed_host_is_added_to_those_that_are_there(tmp_path: Path) -> Non
     save_allowed(named_config(path), "b.example")
     assert hosts(path) == ("a.example", "b.example")
     path.write_text('# ours\nallowRemote = "C.example" # mine\nport = 1\n')
+    save_allowed(named_config(path), "C.EXAMPLE")
     save_allowed(named_config(path), "d.example")
     assert hosts(path) == ("c.example", "d.example")
     assert path.read_text().startswith("# ours\n")
@@ -66,6 +67,10 @@ def test_an_allowed_host_is_added_to_those_that_are_there(tmp_path: Path) -> Non
 
 def test_a_wrong_list_of_hosts_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "agent-tui.toml"
+    for wrong in ("'wss://a.example'", "['']", "3", "{}"):
+        path.write_text(f"allowRemote = {wrong}\n")
+        with pytest.raises(ValueError, match="is not a host name"):
+            save_allowed(named_config(path), "b.example")
     path.write_text("port = 1\nallowRemote = true\n")
     found = read_environment_and_config(tmp_path / "agent.py", tmp_path, {}, path)
     assert found.config_problem.startswith(

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent_tui.tui.screens.remote_guard import RemoteGuard
+
 
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -17,3 +19,9 @@ def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that presses a key at once means it."""
+    monkeypatch.setattr(RemoteGuard, "GRACE_S", 0.0)

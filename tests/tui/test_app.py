@@ -204,6 +204,20 @@ async def test_a_link_into_a_room_without_the_agent_dispatches_it() -> None:
         assert engine.commands == [cmd.Dispatch(room="agent-tui")]
 
 
+async def test_a_link_is_not_copied_if_its_room_does_not_get_the_agent() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    engine.rooms_without_agent = {"agent-tui-ann-laptop"}
+    engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
+    async with screen(engine, kind=PageHost) as (app, pilot):
+        await pilot.press("c")
+        await until(lambda: len(app.screen_stack) == 2)
+        await pilot.press("n")
+        await until(lambda: len(app.screen_stack) == 1)
+        assert engine.commands == [cmd.Dispatch(room="agent-tui-ann-laptop")]
+        assert app.clipboard == ""
+
+
 async def test_a_join_link_goes_only_to_the_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.busy(engine, histories.LOCAL)

@@ -97,6 +97,13 @@ async def test_a_remote_server_is_asked_about(keys: tuple[str, ...], expected: o
     assert await answer(RemoteGuard("lk.io", "a test dispatch"), *keys) == expected
 
 
+async def test_the_remote_question_takes_no_yes_in_its_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RemoteGuard, "GRACE_S", 60)
+    for key in ("y", "a"):
+        assert await answer(RemoteGuard("lk.io", "a test dispatch"), key) == UNANSWERED
+    assert await answer(RemoteGuard("lk.io", "a test dispatch"), "n") is Answer.NO
+
+
 async def test_the_buttons_of_the_remote_question_answer_it() -> None:
     for each in Answer:
         assert await answer(RemoteGuard("lk.io", "a test dispatch"), click=f"#{each.value}") is each

@@ -34,13 +34,13 @@ function isProjects(url) {
   return url?.startsWith('file:') && !url.includes('/node_modules/') && !url.startsWith(OURS);
 }
 
-/** Whether agent-tui itself imports the agent's file. */
-function isAgents(specifier) {
+/** Whether a module of the snapshot is imported by its URL, as agent-tui imports the agent's file. */
+function isServed(specifier) {
   return specifier.startsWith('file:') && snapshot.has(pathOf(specifier));
 }
 
 export async function resolve(specifier, context, nextResolve) {
-  if (!isProjects(context.parentURL) && !isAgents(specifier)) return nextResolve(specifier, context);
+  if (!isProjects(context.parentURL) && !isServed(specifier)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
     try {
       const found = await withTypeScript(specifier, context, nextResolve);

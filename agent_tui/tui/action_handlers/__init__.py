@@ -68,33 +68,36 @@ class ActionHandlers(Handlers):
             self.last_dispatch = command
             await self.make(command)
 
-    async def make(self, command: cmd.Dispatch) -> None:
-        """Start test jobs; on a remote server the user is asked first."""
+    async def make(self, command: cmd.Dispatch) -> bool:
+        """Start test jobs, and return whether they were; on a remote server the user is asked first."""
         app = self.app
         result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
         if result.refused and await app.host_confirmed("a test dispatch"):
-            await app.ask(replace(command, confirmed_host=app.confirmed_host))
+            result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
+        return result.ok
 
     async def copy_link(self) -> None:
-        link = await self._link()
+        if (link := await self._link()) is None:
+            return
         self.app.copy_to_clipboard(link.link)
         self.app.notify_line(f"copied a link to {link.room}; its token is valid for one hour")
 
     async def open_link(self) -> None:
-        link = await self._link()
+        if (link := await self._link()) is None:
+            return
         self.app.open_url(link.link)
         self.app.notify_line(f"opening {link.room} in the browser")
 
-    async def _link(self) -> JoinLink:
-        """Return a link into the room, which has the agent or gets it."""
+    async def _link(self) -> JoinLink | None:
+        """Return a link into the room, which has the agent or gets it; None if it does not get it."""
         link = await self.app.engine.request(JoinRoom(self._room()))
-        if link.needs_dispatch:
-            await self.make(cmd.Dispatch(room=link.room))
-        return link
+        dispatch = replace(self.last_dispatch, room=link.room, count=1)
+        return link if not link.needs_dispatch or await self.make(dispatch) else None
 
     def _room(self) -> str:
         """Return the room that join links lead to: the last test job's."""
-        return self.app.panel(DispatchPanel).last_room or "agent-tui"
+        own = self.app.state.worker.deployment  # others may use the same server
+        return self.app.panel(DispatchPanel).last_room or "-".join(filter(None, ("agent-tui", own)))
 
     # -- the selected process and its job ---------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The question before anything runs on a remote server; closing it means no."""
 
 from enum import Enum
+from time import monotonic
 from typing import ClassVar
 
 from textual import on
@@ -48,10 +49,13 @@ class RemoteGuard(Page[Answer]):
         Binding("right", "app.focus_next", show=False),
     ]
 
+    GRACE_S: ClassVar = 0.5
+    """Seconds after it opens in which no key means yes."""
+
     def __init__(self, host: str, what: str) -> None:
         """`what` names the action to confirm, such as "a test dispatch"."""
         super().__init__()
-        self._host, self._what = host, what
+        self._host, self._what, self._opened = host, what, 0.0
 
     def compose(self) -> ComposeResult:
         with Vertical(id="guard-box", classes="page-box") as box:
@@ -61,7 +65,8 @@ class RemoteGuard(Page[Answer]):
             yield Static(
                 Content(
                     "This server is not on your machine. It may serve other people, and it may cost "
-                    "money. Yes applies to this run; always is remembered in agent-tui.toml."
+                    "money. Yes applies to this run. Always is written into agent-tui.toml, for "
+                    "everyone who uses that file."
                 ),
                 markup=False,
             )
@@ -71,10 +76,14 @@ class RemoteGuard(Page[Answer]):
                 yield Button(Content("Always on this host (a)"), id=Answer.ALWAYS.value, variant="error")
 
     def on_mount(self) -> None:
+        self._opened = monotonic()
         self.query_one(f"#{Answer.NO.value}").focus()
 
     def action_answer(self, answer: str) -> None:
-        self.dismiss(Answer(answer))
+        given = Answer(answer)
+        # The page may open while the user types: y and a have a meaning on the dashboard too.
+        if given is Answer.NO or monotonic() - self._opened >= self.GRACE_S:
+            self.dismiss(given)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

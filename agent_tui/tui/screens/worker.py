@@ -77,6 +77,8 @@ def _deployment(state: AppState) -> str:
         return f"▲ {why}"
     if not worker.deployment:
         return ""
+    if not worker.knows_deployments:
+        return f"{worker.deployment}, which this server ignores"
     source = where or layer
     return (
         f"{worker.deployment} ({source}) · test jobs and join links name it; calls from your own front end, "
@@ -101,6 +103,7 @@ def _load(state: AppState, options: ServerOptions) -> list[Fact]:
         f"for agent name {options.agent_name}" if options.agent_name else "in every new room (no agentName)"
     )
     only = f" that names deployment {worker.deployment}" if worker.deployment else ""
+    only = only if worker.knows_deployments else ""
     return [
         ("accepts", f"{options.server_type} jobs {name}{only}"),
         ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
