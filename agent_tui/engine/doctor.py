@@ -279,7 +279,8 @@ def _dispatch(settings: Settings) -> Finding:
             "through CreateDispatch or a token's room configuration",
         )
     each = {"room": "every new room", "publisher": "every publisher", "participant": "every participant"}
-    return _good("dispatch", f"automatic: {each[options.server_type]} gets the agent (no agentName)")
+    only = ", if its room names the deployment" if options.deployment else ""
+    return _good("dispatch", f"automatic: {each[options.server_type]} gets the agent (no agentName){only}")
 
 
 def _watched(config: RunConfig, settings: Settings, manifest: Manifest | None) -> Finding:
