@@ -49,8 +49,8 @@ TEST_JOB_LENGTH_S = 10.0
         help.COMMANDS: COMMANDS,
         help.EXIT_CODES: {
             "0": "ended as requested",
-            "1": "with --exit-when-idle a job failed or was lost; with it, or headless with --no-watch, "
-            "the agent file does not load",
+            "1": "a job failed or was lost (with --exit-when-idle), or the agent file does not load (with "
+            "--exit-when-idle, or headless with --no-watch)",
             "2": "usage error: unknown flag, invalid value, or no agent file",
             "3": "the server cannot be reached, or refused the credentials",
             "129, 130, 131, 143": "SIGHUP, SIGINT, SIGQUIT, SIGTERM",

@@ -86,7 +86,7 @@ class _File:
 
 
 class Appeared(UserError):
-    """A module that could not be read with the other files was there when the agent's file imported it."""
+    """A module that could not be read for the snapshot existed by the time the agent's file imported it."""
 
 
 class Sources:

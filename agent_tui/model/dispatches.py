@@ -42,14 +42,14 @@ def exposure(url: str, deployment: str, *, knows_deployments: bool, production: 
         return ""
     host = urlsplit(url).hostname
     if not knows_deployments:
-        return f"{host} does not know deployments: production calls can arrive here"
+        return f"{host} does not support deployments: production calls can arrive here"
     return "" if deployment else f"no deployment at {host}: production calls can arrive here"
 
 
 def made(
     dispatches: DispatchViews, jobs: Mapping[str, JobView], event: Dispatched, ts: float
 ) -> DispatchViews:
-    """Return the dispatches after one was made. Its job or loss may already be known."""
+    """Return `dispatches` with a new one. Its job, or why it was lost, may already be known."""
     early = _numbered(dispatches, event.test_dispatch)
     if early is not None:
         known = replace(

@@ -112,7 +112,7 @@ class Target(Struct, frozen=True):
 
 
 class JobMeasure(Struct, frozen=True):
-    """One test job. None for what did not happen.
+    """One test job. A field is None if that step did not happen.
 
     `at_s`: from the start of its run to its dispatch. `wait_ms`: from the accepted offer until it had a
     process, 0 for a warm one.

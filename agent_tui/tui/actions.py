@@ -30,7 +30,10 @@ class ActionRequested(Message):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An action; `tui/action_handlers/` has a method of its name. It is available while `enabled(state)`."""
+    """An action, handled by the method of the same name in `tui/action_handlers/`.
+
+    It is available while `enabled(state)`.
+    """
 
     name: str
     keys: tuple[str, ...]

@@ -258,7 +258,7 @@ class WorkerProtocol:
             self._undecodable(f"unknown message {member}")
 
     def tick(self, now: float) -> None:
-        """Let time pass: send due pings and judge the server's silence."""
+        """Handle the time: send a ping if one is due, and check how long the server has been silent."""
         if self._phase is _Phase.DEAD:
             return
         if self._register_by is not None and now >= self._register_by:

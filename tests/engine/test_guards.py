@@ -41,7 +41,7 @@ def test_the_config_file_may_allow_a_remote_server() -> None:
             "ann",
             False,
             False,
-            "x.cloud does not know deployments: production calls can arrive here",
+            "x.cloud does not support deployments: production calls can arrive here",
         ),
         ("wss://x.cloud", "", True, True, ""),
         ("ws://localhost:7880", "", False, False, ""),

@@ -51,7 +51,7 @@ def test_what_a_deployment_means_and_what_its_absence_means() -> None:
             "AW_3", remote.url, remote.kind, "1.11.0", "", deployment="ann", knows_deployments=False
         )
     )
-    assert "▲ my.livekit.cloud does not know deployments: production calls can arrive here" in text(engine)
+    assert "▲ my.livekit.cloud does not support deployments: production calls can arrive here" in text(engine)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class Capture:
         return self.server
 
     def options(self) -> dict[str, dict[str, Any]]:
-        """Return what the file's calls passed for its server, by the option's name: `{"value", "where"}`."""
+        """Return the options that the file passes to its server, by option name: `{"value", "where"}`."""
         found: dict[str, dict[str, Any]] = {}
         for subject, arguments in self._passed:
             if subject is not self.server:

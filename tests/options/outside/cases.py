@@ -307,7 +307,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "maxRetry",
         "0",
-        "the exit code and its time, without a server",
+        "with no server running: the exit code, and how long agent-tui tries before it exits",
         gives_up_at_once,
         code="max_retry=0",
         flags=("--url=ws://127.0.0.1:1",),
