@@ -310,3 +310,14 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
         await until(lambda: "■ ended early  1/1000 dispatched" in said(app))
     engine.bus.close()
     await app.ended()
+
+
+async def test_a_state_may_come_while_the_page_closes() -> None:
+    engine = fake()
+    async with screen(engine) as (app, pilot):
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TuningPage))
+        page = app.screen
+        assert isinstance(page, TuningPage)
+        await page.query("#tuning-box").remove()
+        page.follow(app.state, 0.0)

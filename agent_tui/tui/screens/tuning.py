@@ -112,7 +112,9 @@ class TuningPage(Page[None], Follower):
 
     def paint(self) -> None:
         """Paint the lines and the border if they changed."""
-        box = self.query_one("#tuning-box", VerticalScroll)
+        box = next(iter(self.query("#tuning-box").results(VerticalScroll)), None)
+        if box is None:
+            return  # a state may come while the page is composed or closed
         width, height = box.scrollable_content_region.width, box.size.height
         if width <= 0:
             return
