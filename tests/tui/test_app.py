@@ -167,31 +167,21 @@ async def test_the_requested_job_is_ended_even_if_the_selection_changes() -> Non
         assert engine.commands == [cmd.EndJob(asked.job_id)]
 
 
-async def test_a_remote_server_is_asked_about_once() -> None:
+@pytest.mark.parametrize(
+    ("key", "remembered"), [("y", []), ("a", [cmd.AllowRemote("my.livekit.cloud")])], ids=["yes", "always"]
+)
+async def test_a_remote_server_is_asked_about_once(key: str, remembered: list[cmd.Command]) -> None:
     engine = FakeEngine()
     histories.idle(engine, histories.REMOTE)
     engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
+    confirmed = cmd.Dispatch(confirmed_host="my.livekit.cloud")
     async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("d")
         await until(lambda: len(app.screen_stack) == 2)
-        await pilot.press("y")
-        await until(lambda: len(engine.commands) == 2)
-        assert engine.commands[1] == cmd.Dispatch(confirmed_host="my.livekit.cloud")
+        await pilot.press(key)
+        await until(lambda: engine.commands[1:] == [*remembered, confirmed])
         await pilot.press("d")
-        await until(lambda: len(engine.commands) == 3)
-        assert engine.commands[2] == cmd.Dispatch(confirmed_host="my.livekit.cloud")
-
-
-async def test_a_remote_server_can_be_remembered() -> None:
-    engine = FakeEngine()
-    histories.idle(engine, histories.REMOTE)
-    engine.results = [cmd.CommandResult(False, "needs its name", refused=True)]
-    async with screen(engine, kind=PageHost) as (app, pilot):
-        await pilot.press("d")
-        await until(lambda: len(app.screen_stack) == 2)
-        await pilot.press("a")
-        await until(lambda: len(engine.commands) == 3)
-        assert engine.commands[1] == cmd.AllowRemote("my.livekit.cloud")
+        await until(lambda: engine.commands[1:] == [*remembered, confirmed, confirmed])
 
 
 async def test_a_link_into_a_room_without_the_agent_dispatches_it() -> None:
