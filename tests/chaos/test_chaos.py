@@ -29,6 +29,11 @@ if SOURCE is JAVASCRIPT:
     pytestmark.append(needs_node)
 
 PAUSE_S = 0.1
+KEPT_MB = 30
+"""MB that one save of a line of 4 MB may leave behind: it is kept to be compared, and the C library keeps
+some of the blocks that each thread has freed.
+"""
+
 MOST_MB = 200
 """MB of agent-tui's process, at any time."""
 
@@ -50,7 +55,9 @@ async def test_invariants_hold(tmp_path: Path) -> None:
             except (AssertionError, TimeoutError, OSError) as error:
                 raise AssertionError(f"fault {number} of seed {SEED}, {kind.name}: {error}") from error
             under.done[kind.name] += 1
-            sys.stderr.write(f"{number} {kind.name} {time.monotonic() - began:.1f} s\n")
+            sys.stderr.write(
+                f"{number} {kind.name} {time.monotonic() - began:.1f} s {memory_mb(under.pid):.1f} MB\n"
+            )
             if number == FAULTS // 10:
                 early = memory_mb(under.pid)
         await under.stop(under.tasks[-1:])
@@ -74,7 +81,7 @@ async def test_invariants_hold(tmp_path: Path) -> None:
         tomllib.loads(config.read_text() if config.exists() else "")
         assert list(under.folder.glob(".agent-tui.toml*")) == []
         assert process.num_fds() <= descriptors + 8
-        assert late < early * 1.25 + 5
+        assert late < early * 1.25 + KEPT_MB
         assert most < MOST_MB
         await ends_at_a_signal(under)
     assert list((tmp_path / "tmp").iterdir()) == []
