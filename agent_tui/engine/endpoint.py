@@ -75,9 +75,9 @@ class Endpoint:
         self._one = asyncio.Lock()
 
     async def listen(self, options: ServerOptions) -> None:
-        """Listen on these options' address. Raise UserError, and keep listening where it did.
+        """Listen on these options' address. If that fails, raise UserError and keep the current address.
 
-        Calls run one after the other (an edit, and a load): the last one wins.
+        Concurrent calls, such as from an edit and a load, run one at a time; the last one wins.
         """
         async with self._one:
             await self._listen(options)

@@ -74,7 +74,7 @@ class Resolution:
 
 
 def defaults_of(options: ServerOptions, context: DefaultsContext) -> DefaultsContext:
-    """Return the context of the defaults under these options."""
+    """Return `context` with what these options say about production and the server."""
     return replace(context, production=options.production, remote=_is_remote(options.ws_url))
 
 

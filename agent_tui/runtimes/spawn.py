@@ -197,7 +197,7 @@ class ChildPipes:
 
 
 def start(command: Command) -> Started:
-    """Start a process. Raise OSError and leave nothing open."""
+    """Start a process. On failure, raise OSError and leave no descriptor open."""
     ends = ChildPipes.make(side=bool(command.side_variable))
     fd, out, err = ends.child_fds
     environ = dict(command.environ)

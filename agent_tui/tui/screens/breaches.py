@@ -58,7 +58,6 @@ class BreachesPage(LivePage):
             yield Static(id="breach-memory", markup=False)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(LineList).focus()
 
     # -- painting ----------------------------------------------------------------------------------------

@@ -89,7 +89,6 @@ class JobPage(LivePage):
                 yield Static(id="job-text", markup=False)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#job-scroll").focus()
         self.run_worker(self._ask(), group="describe", exclusive=True)
 

@@ -149,7 +149,6 @@ class LiveTextPage(TextPage):
         super().__init__(title, to_contents(self._shown))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.set_interval(REFRESH_S, self.show)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -31,7 +31,7 @@ These flags have neither a config key nor a variable:
 | `--on-reload`, `--watch`, `--no-watch` | `run`, `demo` | what a save does |
 | `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
 
-`agent-tui COMMAND --help` describes them. The other flags of `tune` set its measurement: [tuning.md](tuning.md#agent-tui-tune).
+`agent-tui COMMAND --help` describes them. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).
 
 ## Which value wins
 
