@@ -82,6 +82,11 @@ def lost(dispatches: DispatchViews, jobs: Mapping[str, JobView], event: JobLost,
     return (*dispatches, row)[-KEPT:]
 
 
+def last_room(dispatches: DispatchViews) -> str:
+    """Return the room of the last test dispatch of this run; empty before the first."""
+    return next((each.room for each in reversed(dispatches) if each.ours), "")
+
+
 def _numbered(dispatches: DispatchViews, number: int) -> DispatchView | None:
     return next((each for each in reversed(dispatches) if number and each.number == number), None)
 

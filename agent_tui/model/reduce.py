@@ -273,7 +273,9 @@ def _process_pinged(state: AppState, event: ev.ProcessPinged, ts: float) -> AppS
     before = state.processes.get(event.id)
     if before is None:
         return state
-    return replace(state, processes={**state.processes, event.id: replace(before, ping_ms=event.ms)})
+    return replace(
+        state, processes={**state.processes, event.id: replace(before, ping_ms=event.ms, blocked_since=0.0)}
+    )
 
 
 def _process_blocked(state: AppState, event: ev.ProcessBlocked, ts: float) -> AppState:
@@ -281,7 +283,7 @@ def _process_blocked(state: AppState, event: ev.ProcessBlocked, ts: float) -> Ap
     before = state.processes.get(event.process_id)
     if before is None:
         return state
-    seen = replace(before, ping_ms=event.seconds * 1000)
+    seen = replace(before, ping_ms=event.seconds * 1000, blocked_since=ts - event.seconds)
     return replace(state, processes={**state.processes, event.process_id: seen})
 
 

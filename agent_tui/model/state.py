@@ -157,6 +157,8 @@ class ProcessView(Struct, frozen=True):
     children_mb: float = 0.0
     cpu_pct: float | None = None
     ping_ms: float | None = None
+    blocked_since: float = 0.0
+    """When its event loop stopped answering, in Unix seconds; 0 while it answers."""
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None

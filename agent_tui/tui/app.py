@@ -6,6 +6,7 @@ import importlib
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -18,6 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
 from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 from textual.signal import Signal
 from textual.widget import Widget
 
@@ -33,14 +35,15 @@ from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.widgets.breaches import Breaches
-from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
+from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.header import Header
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.text import brief
+from agent_tui.tui.widgets.status_line import Notice, StatusLine, load_notice
+from agent_tui.tui.widgets.text import one_line
 
 if TYPE_CHECKING:  # what the first frame does not need
     from textual.worker import Worker
@@ -56,6 +59,8 @@ SETTLE_TICKS = 6
 
 CONTROL_CHARACTERS = ControlCharacters()
 """A single instance: Textual caches the lines that a filter has processed."""
+
+NOTICES = 50
 
 P = TypeVar("P", bound=Widget)
 
@@ -128,6 +133,8 @@ class AgentTuiApp(App[int]):
         self._panels: dict[type[Widget], Widget] = {}
         self.painted: Signal[AppState] = Signal(self, "painted")
         """Published with the state after each paint."""
+        self.notices: deque[Notice] = deque(maxlen=NOTICES)
+        """The last notices; the status line shows the newest."""
         self._ticks = 0
         self._settling = 0
 
@@ -155,13 +162,13 @@ class AgentTuiApp(App[int]):
                 yield Processes(id="processes")
                 yield Breaches(id="breaches")
                 yield LogPane(id="logs")
-            with Vertical(id="right"):
-                yield OptionsPanel(id="options")
-                yield DispatchPanel(id="dispatch")
+            yield Detail(id="detail")
+        yield StatusLine()
         yield KeyBar()
 
     def on_mount(self) -> None:
         self.show()
+        self.panel(Processes).focus()
         self.set_interval(PAINT_S, self._paint)
         self.call_after_refresh(self._start)
 
@@ -172,6 +179,7 @@ class AgentTuiApp(App[int]):
         """Run the engine until it stops, then exit the app, also if the engine fails."""
         try:
             self._engine = await self._make_engine()
+            self.panel(Detail).engine = self._engine
             async with self._engine:
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.action_handlers")
                 await self._engine.closed()
@@ -247,6 +255,7 @@ class AgentTuiApp(App[int]):
             self._refresh_keys()
             self._notify_lost(before)
             self._notify_tuned(before)
+            self._notify_loaded(before)
         self.painted.publish(self.state)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
@@ -255,19 +264,22 @@ class AgentTuiApp(App[int]):
             )
 
     def _notify_lost(self, before: AppState) -> None:
-        """Notify why a dispatch was lost, on narrow terminals, where the dispatch panel is hidden."""
-        dashboard = self.screen_stack[0]
-        if self.state.totals.lost == before.totals.lost or not dashboard.has_class("-narrow"):
+        """Notify why a dispatch was lost."""
+        if self.state.totals.lost == before.totals.lost:
             return
         if news := [each for each in self.state.dispatches if each.lost and each not in before.dispatches]:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
-            self.notify_line(brief(f"no job for {news[-1].room}: {news[-1].lost}{more}"), failed=True)
+            self.notify_line(f"no job for {news[-1].room}: {news[-1].lost}{more}", failed=True)
 
     def _notify_tuned(self, before: AppState) -> None:
         """Notify that a load or sweep finished, unless a page is open."""
         ran = before.tuning.summary
         if ran and not self.state.tuning.summary and len(self.screen_stack) == 1:
             self.notify_line(f"{ran.rpartition(' ')[0]} finished · T show results")
+
+    def _notify_loaded(self, before: AppState) -> None:
+        if notice := load_notice(before, self.state):
+            self.notify_line(notice.text, failed=notice.failed)
 
     def show(self) -> None:
         """Pass the state to each panel and page; each paints only what changed."""
@@ -286,12 +298,13 @@ class AgentTuiApp(App[int]):
             if state.log_end > self.panel(LogPane).end and not self._is_reading_logs:
                 self._reading_logs = self.run_worker(self._read_logs(), group="logs")
             self.panel(Breaches).show(state, now)
-            self.panel(DispatchPanel).show(state, now)
+            self.panel(Detail).show(state, now, self.panel(Processes).selected_entry)
             self.panel(OptionsPanel).show(state, now)
             if state.settings is not self._shown_settings:
                 self._shown_settings = state.settings
                 self.panel(OptionsPanel).show_options(state.settings.resolution)
                 self.panel(LogPane).level = state.settings.log_level
+            self.panel(StatusLine).show(self.notices[-1] if self.notices else None, now)
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
                     screen.follow(state, now)
@@ -333,6 +346,14 @@ class AgentTuiApp(App[int]):
     @on(OptionsPanel.Edited)
     def edited(self, event: OptionsPanel.Edited) -> None:
         self.run_worker(self.set_option(event.name, event.value), group="actions")
+
+    @on(Processes.RowHighlighted)
+    def row_selected(self) -> None:
+        self.panel(Detail).show(self.state, self.now(), self.panel(Processes).selected_entry)
+
+    @on(Detail.TabClicked)
+    def tab_clicked(self, event: Detail.TabClicked) -> None:
+        self.panel(Detail).tab = event.tab
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:
@@ -390,5 +411,25 @@ class AgentTuiApp(App[int]):
         return result
 
     def notify_line(self, text: str, *, failed: bool = False) -> None:
-        """Show a toast with one line of plain text."""
+        """Show one line of plain text on the status line."""
         self.notify(text, severity="error" if failed else "information", markup=False)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show the message on the status line of the dashboard, and of the page that is open."""
+        notice = Notice(one_line(message), self.now(), failed=severity == "error")
+        self.notices.append(notice)
+        for screen in {self.screen_stack[0], self.screen} if self.screen_stack else ():
+            lines = screen.query(StatusLine)
+            if not lines:
+                screen.mount(line := StatusLine())
+                line.show(notice, notice.at)
+            for line in lines:
+                line.show(notice, notice.at)

@@ -240,6 +240,31 @@ def agents_js(engine: FakeEngine) -> None:
     engine.log("Servus, test user", process="p1")
 
 
+def lost(engine: FakeEngine) -> None:
+    """One test dispatch waits, one was lost."""
+    idle(engine)
+    engine.publish(
+        ev.Dispatched("demo-1", "", None, 1),
+        ev.JobLost("demo-1", "another worker took the job", "AJ_l0st", 1),
+        ev.Dispatched("demo-2", "", None, 2),
+    )
+    engine.clock.advance(3.0)
+
+
+def memory(engine: FakeEngine) -> None:
+    """A job's memory grows over the warning; the process has warned twice. Another one is blocked."""
+    busy(engine)
+    for mb in (140.0, 320.0, 760.0, 1180.0, 1420.0):
+        engine.publish(ev.ProcessMeasured("p1", mb, mb - 40, mb - 20, cpu_pct=12.0, used_mb=mb))
+        engine.clock.advance(5.0)
+    job = "AJ_k3Lm9QxTzW2a"
+    engine.publish(
+        ev.MemoryWarned("p1", 8123, job, 1420.0, MemoryMeasure.RSS, 1420.0, 1380.0, 1000.0, 0.0, 131.0),
+        ev.ProcessBlocked("p2", 8124, "AJ_Zz81kPpQ0sVb", 0.5, "agent.py:12 in entry", ""),
+    )
+    engine.clock.advance(4.0)
+
+
 ALL = {
     "starting": starting,
     "idle": idle,
@@ -250,4 +275,6 @@ ALL = {
     "stale": stale,
     "paused": paused,
     "agents-js": agents_js,
+    "lost": lost,
+    "memory": memory,
 }

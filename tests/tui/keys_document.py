@@ -19,7 +19,7 @@ from agent_tui.tui.screens.log_export import LogExport
 from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.page import LivePage, StacksPage, TextPage
+from agent_tui.tui.screens.page import LivePage, TextPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.worker import WorkerPage
@@ -59,6 +59,7 @@ PLACES = (
         (
             ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
             ("delete", "End its job, like `x`."),
+            ("home end", "Go to the first or last row."),
         ),
     ),
     Place(
@@ -170,12 +171,12 @@ PLACES = (
         ),
     ),
     Place(
-        "Help, worker, stacks",
-        (TextPage, Help, WorkerPage, StacksPage),
+        "Help, worker",
+        (TextPage, Help, WorkerPage),
         (
             ("j k", "Scroll down or up."),
-            ("escape q", "Close; so does the key that opened the page (`?`, `i`, `s`)."),
-            ("question_mark i s", ""),
+            ("escape q", "Close; so does the key that opened the page (`?`, `i`)."),
+            ("question_mark i", ""),
         ),
     ),
     Place(

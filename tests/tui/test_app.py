@@ -15,6 +15,7 @@ from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.status_line import StatusLine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -225,9 +226,9 @@ async def test_without_media_there_is_no_join_link() -> None:
     histories.busy(engine)
     async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press("c")
-        await until(lambda: app._notifications)
+        await until(lambda: app.notices)
         assert app.clipboard == ""
-        assert any("no media" in notification.message for notification in app._notifications)
+        assert any("no media" in notice.text for notice in app.notices)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,25 @@ async def test_quit_stops_the_engine_and_exits_when_it_has_stopped() -> None:
         engine.bus.close()
         await until(lambda: app.return_code is not None)
         assert app.return_value == 0
+
+
+async def test_Q_drains_once_and_then_q_kills() -> None:
+    engine = FakeEngine()
+    engine.obedient = False
+    histories.idle(engine)
+    async with screen(engine, kind=PageHost) as (_, pilot):
+        await pilot.press("Q")
+        await pilot.pause()
+        await pilot.press("Q")
+        await pilot.pause()
+        await pilot.press("q")
+        await pilot.pause()
+        stops = [each for each in engine.commands if isinstance(each, cmd.Stop)]
+        assert stops == [
+            cmd.Stop("quit after jobs", drain=True),
+            cmd.Stop("quit", kill=True),
+        ]
+        engine.obedient = True
 
 
 @pytest.mark.parametrize("when", ["while it is made", "while it is followed", "when it has ended"])
@@ -315,8 +335,8 @@ async def test_log_lines_arrive_in_the_pane() -> None:
         assert "hello" in app.export_screenshot()
 
 
-@pytest.mark.parametrize(("size", "told"), [((80, 24), True), ((120, 40), False)])
-async def test_narrow_screens_notify_why_a_dispatch_was_lost(size: tuple[int, int], told: bool) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_status_line_says_why_a_dispatch_was_lost(size: tuple[int, int]) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     async with screen(engine, size) as (app, pilot):
@@ -327,9 +347,7 @@ async def test_narrow_screens_notify_why_a_dispatch_was_lost(size: tuple[int, in
             ev.JobLost("salon", "the offer was declined", "AJ_d", 1),
         )
         await painted(app, engine, pilot)
-        assert [each.message for each in app._notifications] == [
-            "no job for salon: the offer was declined"
-        ] * told
+        assert str(app.query_one(StatusLine).render()) == "✗ no job for salon: the offer was declined"
         await pilot.press("j", "enter")
         await until(lambda: isinstance(app.screen, JobPage))
         await pilot.pause()

@@ -12,15 +12,15 @@ from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 
-NONE = "none: no job process has used more than 1,000 MB (jobMemoryWarnMB)"
+NONE = "No breaches: no job process has used more than 1,000 MB (jobMemoryWarnMB)"
 
 
 def texts(engine: FakeEngine) -> list[str]:
     return ["".join(span.text for span in line) for line in breach_lines(engine.bus.state)]
 
 
-def warned(job: str | None, mb: float, uss: float | None = None) -> ev.MemoryWarned:
-    return ev.MemoryWarned("p1", 8123, job, mb, MemoryMeasure.RSS, mb, uss, 1000.0, 0.0, 131.0)
+def warned(job: str | None, mb: float, uss: float | None = None, process: str = "p1") -> ev.MemoryWarned:
+    return ev.MemoryWarned(process, 8123, job, mb, MemoryMeasure.RSS, mb, uss, 1000.0, 0.0, 131.0)
 
 
 def test_without_breaches_the_panel_says_what_would_appear() -> None:
@@ -30,7 +30,7 @@ def test_without_breaches_the_panel_says_what_would_appear() -> None:
 def test_the_newest_breach_comes_first_with_room_and_growth() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    engine.publish(warned(None, 1500.0))
+    engine.publish(warned(None, 1500.0, process="p9"))
     newest, first = texts(engine)
     assert re.fullmatch(
         r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1,500 MB > 1,000 MB, \+1,369 MB since start", newest
@@ -38,13 +38,22 @@ def test_the_newest_breach_comes_first_with_room_and_growth() -> None:
     assert first.endswith("⚠ warning 8123 demo-1 rss 1,012 MB > 1,000 MB, +881 MB since start (uss 640 MB)")
 
 
-def test_older_breaches_are_counted() -> None:
+def test_breaches_of_one_process_are_one_line() -> None:
     engine = FakeEngine()
-    engine.publish(*(warned(f"AJ_{n}", 1000.0 + n) for n in range(SHOWN + 7)))
+    engine.publish(*(warned("AJ_1", 1000.0 + n) for n in (1, 2, 3)), warned("AJ_2", 1100.0, process="p2"))
+    newest, older = texts(engine)
+    assert " AJ_2 rss 1,100 MB" in newest
+    assert older.startswith("3× ")
+    assert " AJ_1 rss 1,003 MB" in older
+
+
+def test_processes_that_do_not_fit_are_counted() -> None:
+    engine = FakeEngine()
+    engine.publish(*(warned(f"AJ_{n}", 1000.0 + n, process=f"p{n}") for n in range(SHOWN + 7)))
     lines = texts(engine)
     assert len(lines) == SHOWN + 1
     assert f"AJ_{SHOWN + 6} " in lines[0]
-    assert lines[-1] == "7 older · B show all"
+    assert lines[-1] == "7 more processes · B show all"
 
 
 class Host(App[None]):

@@ -140,7 +140,7 @@ async def test_an_impossible_roll_back_is_refused_at_once(presses: int, why: str
         await pilot.press(*["down"] * presses, "b")
         await pilot.pause()
         assert app.screen is page
-        assert any(why in each.message for each in app._notifications)
+        assert any(why in each.text for each in app.notices)
 
 
 async def test_r_reloads_and_a_failure_is_shown() -> None:
@@ -149,9 +149,9 @@ async def test_r_reloads_and_a_failure_is_shown() -> None:
     async with page_over(engine) as (app, _, pilot):
         engine.results = [cmd.CommandResult(False, "the [file] does not load")]
         await pilot.press("r")
-        await until(lambda: app._notifications)
+        await until(lambda: app.notices)
         assert engine.commands[-1] == cmd.Reload()
-        assert [each.message for each in app._notifications] == ["the [file] does not load"]
+        assert [each.text for each in app.notices] == ["the [file] does not load"]
 
 
 async def test_c_compares_with_the_current_generation_and_back() -> None:
@@ -211,7 +211,7 @@ async def test_without_an_editor_e_says_what_to_set(monkeypatch: pytest.MonkeyPa
     async with page_over(engine) as (app, _, pilot):
         await pilot.press("e")
         await pilot.pause()
-        assert any("set VISUAL or EDITOR" in each.message for each in app._notifications)
+        assert any("set VISUAL or EDITOR" in each.text for each in app.notices)
 
 
 async def test_the_text_scrolls_by_pages_while_the_list_has_the_focus() -> None:

@@ -32,8 +32,8 @@ def test_the_first_line_of_the_header() -> None:
     engine.clock.advance(724)
     left, right, second = shown(engine)
     assert left == "agent-tui  agent.py · gen 1 ✓ · livekit-agents 1.8.9"
-    assert right == "● registered AW_9xKq2L… 12 min · ws://127.0.0.1:40123 embedded"
-    assert second.startswith("load 0.12 · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
+    assert right == "● registered AW_9xKq2L… 12 min · ws://127.0.0.1:40123 embedded · no audio"
+    assert second.startswith("cpu load 0.12 · jobs 0 · idle 1/2 · warm hits – · dispatch→entry –")
     assert second.endswith("mem 108 MB pss")
 
 
@@ -217,8 +217,8 @@ async def test_two_lines_as_wide_as_the_screen() -> None:
         await pilot.pause()
         first, second = header.render().plain.split("\n")
         assert cell_len(first) == 118
-        assert first.endswith("ws://127.0.0.1:40123 embedded")
-        assert second.startswith("load 0.12")
+        assert first.endswith("embedded · no audio")
+        assert second.startswith("cpu load 0.12")
 
 
 async def test_without_a_changed_text_nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.Mo
         await pilot.press("escape")
         await job_page(app, pilot, "AJ_Zz81kPpQ0sVb")
         await pilot.press("e")
-        await until(lambda: any("no failing line" in each.message for each in app._notifications))
+        await until(lambda: any("no failing line" in each.text for each in app.notices))
 
 
 async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
@@ -188,11 +188,11 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
         idle = next(at for at, id in enumerate(table._order) if app.state.processes[id].job_id is None)
         table.move_cursor(row=idle)
         await pilot.press("enter")
-        await until(lambda: any("no job to open" in each.message for each in app._notifications))
+        await until(lambda: any("no job to open" in each.text for each in app.notices))
         control = next(at for at, id in enumerate(table._order) if app.state.processes[id].pid == 8100)
         table.move_cursor(row=control)
         await pilot.press("enter")
-        await until(lambda: any("control: runs" in each.message for each in app._notifications))
+        await until(lambda: any("control: runs" in each.text for each in app.notices))
         assert len(app.screen_stack) == 1
 
 
@@ -247,7 +247,7 @@ async def test_breaches_are_filtered_and_open_the_job(agent_file: Path, size: tu
 
         await until(lambda: pids() == ["8126", "99", "8123"])
         await pilot.press("enter")
-        await until(lambda: any("no job to open" in each.message for each in app._notifications))
+        await until(lambda: any("no job to open" in each.text for each in app.notices))
         await pilot.press("l")
         await until(lambda: pids() == ["99"])
         assert "peak 69" in str(page.query_one("#breach-memory", Static).content)

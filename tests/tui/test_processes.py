@@ -1,12 +1,16 @@
 """The process table: rows, columns, and the cursor."""
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.state import AppState
+from agent_tui.model.settings import DEFAULTS
+from agent_tui.model.state import AppState, ProcessView
+from agent_tui.model.time_series import TimeSeries
 from agent_tui.tui.widgets.endings import signal_name
 from agent_tui.tui.widgets.processes import (
     COLUMNS,
@@ -14,10 +18,13 @@ from agent_tui.tui.widgets.processes import (
     Order,
     Processes,
     columns_of,
+    entries,
     layout,
+    memory_cell,
     ordered,
     row,
 )
+from agent_tui.tui.widgets.text import Span, Tone
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
@@ -35,17 +42,18 @@ def test_a_process_with_a_job_shows_its_room() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     assert cells(engine, "p1") == {
-        "pid": "8123",
-        "gen": "1",
         "state": "● job",
-        "job": "AJ_k3Lm9QxTzW2a",
         "room": "demo-1",
+        "gen": "1",
+        "age": "0:03",
+        "mem": "█▌···  301M",
+        "cpu": "–",
+        "ping": "1ms",
+        "pid": "8123",
+        "job": "AJ_k3Lm9QxTzW2a",
         "uss": "25M",
         "pss": "170M",
         "rss": "301M",
-        "cpu": "–",
-        "ping": "1ms",
-        "up": "0:03",
         "why": "",
     }
 
@@ -53,11 +61,11 @@ def test_a_process_with_a_job_shows_its_room() -> None:
 def test_seconds_are_shown_for_jobs_and_in_the_first_minute() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    assert [cells(engine, id)["up"] for id in ("p1", "p4")] == ["0:03", "0s"]
+    assert [cells(engine, id)["age"] for id in ("p1", "p4")] == ["0:03", "0s"]
     engine.clock.advance(3900)
-    assert [cells(engine, id)["up"] for id in ("p1", "p4", "p3")] == ["1:05:03", "1h05m", "0:01"]
+    assert [cells(engine, id)["age"] for id in ("p1", "p4", "p3")] == ["1:05:03", "1h05m", "0:01"]
     engine.clock.advance(-3000)
-    assert cells(engine, "p4")["up"] == "15m"
+    assert cells(engine, "p4")["age"] == "15m"
 
 
 def test_live_processes_come_first_then_the_last_ended() -> None:
@@ -107,7 +115,7 @@ def test_services_are_named_and_shown_as_up() -> None:
     engine = FakeEngine()
     histories.starting(engine)
     assert cells(engine, "c1")["state"] == "◌ starting"
-    assert cells(engine, "c1")["job"] == "control"
+    assert cells(engine, "c1")["room"] == "control"
     engine.publish(
         histories.READY,
         ev.ProcessChanged("i1", 8200, ProcessKind.INFERENCE, ev.ProcessState.STARTING, 2),
@@ -122,13 +130,68 @@ def test_services_are_named_and_shown_as_up() -> None:
 def test_columns_fit_and_the_most_important_stay(width: int) -> None:
     columns = layout(width)
     assert sum(wide + 1 for _, wide in columns) <= width
-    assert [column.key for column, _ in columns][:2] in (["pid", "state"], ["pid", "gen"])
+    assert next(column.key for column, _ in columns) == "state"
 
 
-def test_at_72_cells_all_columns_but_ping_and_reason_are_shown() -> None:
-    keys = [column.key for column, _ in layout(72)]
-    assert keys == ["pid", "gen", "state", "job", "room", "uss", "rss", "cpu", "up"]
-    assert "why" in [column.key for column, _ in layout(100)]
+@pytest.mark.parametrize(
+    ("width", "dropped"),
+    [
+        (62, ["ping", "pid", "job", "uss", "rss", "why"]),
+        (76, ["job", "uss", "rss", "why"]),
+        (108, ["uss"]),
+        (160, []),
+    ],
+)
+def test_wider_tables_have_more_columns(width: int, dropped: list[str]) -> None:
+    keys = [column.key for column, _ in layout(width)]
+    assert [column.key for column in COLUMNS if column.key not in keys] == dropped
+
+
+def test_memory_is_a_bar_that_is_full_at_the_limit() -> None:
+    process = replace(
+        ProcessView("p", 1, ProcessKind.JOB, JOB, 1, 0.0, 0.0), rss_mb=750.0, memory=TimeSeries()
+    )
+    options = dataclasses.replace(DEFAULTS.options, job_memory_warn_mb=500.0, job_memory_limit_mb=1000.0)
+    assert memory_cell(process, options) == Span("███▊·  750M", Tone.WARN)
+    over = replace(process, rss_mb=1200.0)
+    assert memory_cell(over, options) == Span("█████  1.2G", Tone.BAD)
+    unlimited = dataclasses.replace(options, job_memory_warn_mb=0.0, job_memory_limit_mb=0.0)
+    assert memory_cell(over, unlimited) == Span(" 1.2G")
+    assert memory_cell(replace(over, kind=ProcessKind.BASE), options) == Span(" 1.2G")
+
+
+def test_a_job_on_older_code_is_stale() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    assert [cells(engine, each)["gen"] for each in ("p1", "p5")] == ["1 stale", "2"]
+
+
+def test_a_blocked_process_says_for_how_long() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(ev.ProcessBlocked("p1", 8123, "AJ_k3Lm9QxTzW2a", 0.5, "agent.py:3 in entry", ""))
+    engine.clock.advance(4.0)
+    assert cells(engine, "p1")["state"] == "▲ blocked 4 s"
+    engine.publish(ev.ProcessPinged("p1", 1.0))
+    assert cells(engine, "p1")["state"] == "● job"
+
+
+def test_dispatches_without_a_job_are_rows() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(ev.Dispatched("demo-4", "", None, 4), ev.Dispatched("demo-5", "", None, 5))
+    engine.publish(ev.JobLost("demo-4", "the offer was declined", "AJ_4", 4))
+    engine.clock.advance(2.0)
+    shown = entries(engine.bus.state)
+    assert list(shown) == ["dispatch 5", "p1", "p2", "p4", "c1", "dispatch 4", "p3"]
+    found = row(shown["dispatch 4"], engine.bus.state, engine.clock.time())
+    assert (found["state"].text, found["room"].text, found["why"].text) == (
+        "✗ lost",
+        "demo-4",
+        "the offer was declined",
+    )
+    waiting = row(shown["dispatch 5"], engine.bus.state, engine.clock.time())
+    assert (waiting["state"].text, waiting["age"].text) == ("◌ waiting", "0:02")
 
 
 def test_a_blank_that_imports_the_sdk_is_starting() -> None:
@@ -142,8 +205,8 @@ def test_for_node_processes_rss_comes_first() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)
     columns = columns_of(engine.bus.state)
-    assert [column.key for column, _ in layout(72, columns)][5:7] == ["rss", "uss"]
-    assert [column.key for column, _ in layout(160, columns)][5:8] == ["rss", "uss", "pss"]
+    assert [column.key for column, _ in layout(108, columns)][9:11] == ["rss", "why"]
+    assert [column.key for column, _ in layout(160, columns)][9:12] == ["rss", "uss", "pss"]
     assert columns_of(AppState()) == COLUMNS
 
 
@@ -159,8 +222,13 @@ class Host(App[None]):
         self.asked.append(event.job_id)
 
 
-def shown_rows(table: Processes) -> list[list[str]]:
-    return [[cell.plain.strip() for cell in table.get_row_at(n)] for n in range(table.row_count)]
+def shown_rows(table: Processes) -> list[dict[str, str]]:
+    """The cells of each row, by column."""
+    keys = [column.key.value or "" for column in table.ordered_columns]
+    return [
+        {key: cell.plain.strip() for key, cell in zip(keys, table.get_row_at(n), strict=True)}
+        for n in range(table.row_count)
+    ]
 
 
 def show(table: Processes, engine: FakeEngine, later: float = 1.0) -> None:
@@ -176,13 +244,13 @@ async def test_the_table_shows_and_follows_the_state() -> None:
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
-        assert [cells[0] for cells in shown_rows(table)] == ["8123", "8124", "8126", "8100", "8125"]
+        assert [cells["pid"] for cells in shown_rows(table)] == ["8123", "8124", "8126", "8100", "8125"]
         engine.publish(histories.process("p4", 8126, JOB, job_id="AJ_k3Lm9QxTzW2a"))
         show(table, engine)
-        assert shown_rows(table)[2][2] == "● job"
+        assert shown_rows(table)[2]["state"] == "● job"
         await pilot.resize_terminal(44, 20)
         await pilot.pause()
-        assert [column.key.value for column in table.ordered_columns] == ["pid", "state", "room", "rss"]
+        assert [column.key.value for column in table.ordered_columns] == ["state", "room", "mem"]
         assert len(shown_rows(table)) == 5
 
 
@@ -200,7 +268,7 @@ async def test_the_cursor_stays_on_the_selected_process() -> None:
         engine.publish(histories.process("p2", 8124, ENDED, job_id="AJ_Zz81kPpQ0sVb", signal=15))
         show(table, engine)
         assert table.selected.id == "p2"
-        assert shown_rows(table)[table.cursor_row][2] == "✗ SIGTERM"
+        assert shown_rows(table)[table.cursor_row]["state"] == "✗ SIGTERM"
         engine.publish(histories.process("p9", 9000, JOB, job_id="AJ_r7Tt2MmN5cXd"))
         show(table, engine)
         assert table.selected.id == "p2"
@@ -210,23 +278,23 @@ async def test_clicks_on_a_header_sort_descending_ascending_and_not_at_all() -> 
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
-    async with app.run_test(size=(100, 20)) as pilot:
+    async with app.run_test(size=(160, 20)) as pilot:
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
         table.move_cursor(row=1)
         chosen = table.selected
-        usual = [line[0] for line in shown_rows(table)]
+        usual = [line["pid"] for line in shown_rows(table)]
         orders = []
         for _ in range(3):
             table.sort_by("rss")
-            orders.append([line[0] for line in shown_rows(table)][:4])
+            orders.append([line["pid"] for line in shown_rows(table)][:4])
             assert table.selected == chosen
         assert orders[0] == ["8124", "8123", "8126", "8100"]
         assert orders[1] == ["8126", "8100", "8123", "8124"]  # the first two have no measurement yet
         assert orders[2] == usual[:4]
         table.sort_by("room")
-        assert [line[0] for line in shown_rows(table)] == usual
+        assert [line["pid"] for line in shown_rows(table)] == usual
 
 
 async def test_hidden_rows_are_updated_when_they_scroll_into_view() -> None:
@@ -235,19 +303,19 @@ async def test_hidden_rows_are_updated_when_they_scroll_into_view() -> None:
     for number in range(60):
         engine.publish(histories.process(f"x{number:02}", 5000 + number, IDLE))
     app = Host()
-    async with app.run_test(size=(100, 12)) as pilot:
+    async with app.run_test(size=(160, 12)) as pilot:
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
         for number in range(60):
             engine.publish(ev.ProcessMeasured(f"x{number:02}", 700.0))
         show(table, engine, later=1.0)
-        assert sum("700M" in line for line in shown_rows(table)) < 20
+        assert sum("700M" in line["rss"] for line in shown_rows(table)) < 20
         table.scroll_to(y=45, animate=False)
         await pilot.pause()
         await pilot.pause()
         first = int(table.scroll_y)
-        assert all("700M" in line for line in shown_rows(table)[first : first + 8])
+        assert all("700M" in line["rss"] for line in shown_rows(table)[first : first + 8])
 
 
 def test_S_skips_hidden_columns() -> None:
@@ -294,11 +362,11 @@ async def test_changes_are_painted_twice_a_second() -> None:
         await pilot.pause()
         engine.publish(histories.process("p1", 8123, JOB, job_id="AJ_1"))
         show(table, engine, 0.1)
-        assert shown_rows(table)[0][2] == "○ idle"
+        assert shown_rows(table)[0]["state"] == "○ idle"
         assert table.selected is not None
         assert table.selected.state is JOB
         show(table, engine, 0.4)
-        assert shown_rows(table)[0][2] == "● job"
+        assert shown_rows(table)[0]["state"] == "● job"
 
 
 async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +383,7 @@ async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert updated == []
         engine.publish(ev.ProcessMeasured("p2", 400.0))
         table.show(engine.bus.state, engine.clock.time())
-        assert updated == [("p2", "rss")]
+        assert updated == [("p2", "mem")]
 
 
 async def test_outside_text_stays_text_in_every_theme() -> None:
@@ -335,6 +403,6 @@ async def test_outside_text_stays_text_in_every_theme() -> None:
             await pilot.pause()
             show(table, engine)
             await pilot.pause()
-        hostile = next(cells for cells in shown_rows(table) if cells[0] == "9999")
-        assert hostile[4].startswith("[/x][bold]red 漢字")
+        hostile = next(cells for cells in shown_rows(table) if cells["pid"] == "9999")
+        assert hostile["room"].startswith("[/x][bold]red 漢字")
         assert "\x1b" not in app.export_screenshot()

@@ -55,7 +55,7 @@ async def test_the_dashboard_shows_the_engines_state() -> None:
         await until(lambda: app.panel(LogPane).end == engine.store.end)
         await pilot.pause()
         picture = app.export_screenshot()
-        for expected in ("prewarm", "registered", "numIdleProcesses"):
+        for expected in ("prewarm", "registered", "demo-1"):
             assert expected in picture
         assert SECRET not in repr(app.state)
         engine.log("a line after the first paint")

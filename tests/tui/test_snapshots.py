@@ -24,7 +24,7 @@ from agent_tui.tui.screens.log_export import LogExport
 from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.page import Page, StacksPage
+from agent_tui.tui.screens.page import Page
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import SweepForm, TestLoadForm
@@ -93,6 +93,31 @@ def test_the_dashboard_at_every_size_and_theme(
     assert snap_compare(app, terminal_size=size, run_before=themed)
 
 
+DETAILS = {
+    "job of a crash": ("busy", ["end"]),
+    "logs": ("busy", ["right_square_bracket"]),
+    "memory": ("memory", ["right_square_bracket"] * 2),
+    "stacks": ("busy", ["s"]),
+    "options": ("busy", ["O"]),
+    "lost dispatch": ("lost", ["end"]),
+}
+"""A state, and the keys that select a row and a tab."""
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("detail", DETAILS, ids=lambda name: name.replace(" ", "-"))
+def test_every_tab(snap_compare: Compare, detail: str, size: tuple[int, int]) -> None:
+    state, keys = DETAILS[detail]
+    app, shown = app_in(state)
+
+    async def selected(pilot: Pilot[Any]) -> None:
+        await shown(pilot)
+        await pilot.press(*keys, "2")
+        await settled(app, pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=selected)
+
+
 @pytest.mark.parametrize("state", ["broken", "disconnected", "stale"])
 def test_trouble_has_room_on_a_small_terminal(snap_compare: Compare, state: str) -> None:
     app, shown = app_in(state)
@@ -115,11 +140,10 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "generations": ("stale", ["g"], GenerationsPage),
     "options": ("busy", ["E"], OptionsPage),
     "export": ("busy", ["E", "ctrl+x"], ExportPage),
-    "stacks": ("busy", ["s"], StacksPage),
 }
 """A state, the keys that open the page, and the page's class."""
 
-OF_PANELS = ("find", "log filters", "stacks")
+OF_PANELS = ("find", "log filters")
 SMALL = ("job", "generations", "tuning", "options")
 ELSEWHERE = {Confirm, RemoteGuard, LogRecord, LogExport}
 """Questions, and pages that show a time or a path; other tests cover them."""

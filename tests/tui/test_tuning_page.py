@@ -185,7 +185,7 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         app.action_handlers.tuning.last_sweep = SweepRequest(PLAN, TARGET)
         await pilot.press("a")
         await pilot.pause()
-        assert any("no advice yet" in each.message for each in app._notifications)
+        assert any("no advice yet" in each.text for each in app.notices)
         await pilot.press("w")
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")
@@ -207,12 +207,12 @@ async def test_closing_the_page_ends_nothing_and_escape_asks() -> None:
     engine.publish(ev.SweepStarted(SWEEP))
     async with screen(engine, "T") as (app, pilot):
         await pilot.press("plus")  # the sweep sets it
-        await until(lambda: any("when the sweep is done" in each.message for each in app._notifications))
+        await until(lambda: any("when the sweep is done" in each.text for each in app.notices))
         await pilot.press("q")
         await until(lambda: len(app.screen_stack) == 1)
         await pilot.press("w")
         busy = "sweep 1/3 is still running: T shows it, and Esc there ends it"
-        await until(lambda: any(each.message == busy for each in app._notifications))
+        await until(lambda: any(each.text == busy for each in app.notices))
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TuningPage))
         await pilot.press("escape")
@@ -235,7 +235,7 @@ async def test_a_refusal_of_the_engine_is_shown() -> None:
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
-        await until(lambda: any("still running" in each.message for each in app._notifications))
+        await until(lambda: any("still running" in each.text for each in app.notices))
         assert len(app.screen_stack) == 1
 
 
@@ -269,9 +269,7 @@ async def test_the_dashboard_shows_a_running_load_and_notifies_at_its_end() -> N
         assert shown is not None
         assert shown.options.num_idle_processes == 3
         engine.publish(ev.SweepEnded(SweepOutcome()))
-        await until(
-            lambda: any(each.message == "sweep finished · T show results" for each in app._notifications)
-        )
+        await until(lambda: any(each.text == "sweep finished · T show results" for each in app.notices))
 
 
 def test_the_header_shows_the_running_load_or_sweep() -> None:

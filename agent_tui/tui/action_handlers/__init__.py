@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agent_tui.model import commands as cmd
+from agent_tui.model.dispatches import last_room
 from agent_tui.model.errors import ExitCode, UserError
+from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import JoinLink, JoinRoom, ReadSecrets
 from agent_tui.model.state import LIVE_PHASES, JobView
@@ -24,12 +26,11 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.options import OptionsPage
-from agent_tui.tui.screens.page import StacksPage
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
-from agent_tui.tui.widgets.dispatch_panel import DispatchPanel
+from agent_tui.tui.widgets.detail import Detail
+from agent_tui.tui.widgets.detail_text import Tab
 from agent_tui.tui.widgets.log_pane import LogPane
-from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import SERVICES, Processes
 from agent_tui.tui.widgets.start_pane import StartPane
 
@@ -97,7 +98,7 @@ class ActionHandlers(Handlers):
     def _room(self) -> str:
         """Return the room that join links lead to: the last test job's."""
         own = self.app.state.worker.deployment  # others may use the same server
-        return self.app.panel(DispatchPanel).last_room or "-".join(filter(None, ("agent-tui", own)))
+        return last_room(self.app.state.dispatches) or "-".join(filter(None, ("agent-tui", own)))
 
     # -- the selected process and its job ---------------------------------------------------------------
 
@@ -137,12 +138,9 @@ class ActionHandlers(Handlers):
 
     async def stacks(self) -> None:
         process = self.app.panel(Processes).selected
-        if process is None:
-            raise UserError("select a process first")
-        result = await self.app.engine.send(cmd.DumpStacks(process.id))
-        if not result.ok:
-            raise UserError(result.text)
-        await self.app.push_screen_wait(StacksPage(f"Stacks of {process.kind} {process.pid}", result.text))
+        if process is None or process.state is ProcessState.ENDED:
+            raise UserError("select a running process first")
+        self._open_tab(Tab.STACKS)
 
     async def sort(self) -> None:
         self.app.panel(Processes).sort_by_next()
@@ -165,6 +163,8 @@ class ActionHandlers(Handlers):
 
     @property
     def _pane(self) -> LogPane:
+        """The log pane, shown."""
+        self._show_detail(shown=False)
         return self.app.panel(LogPane)
 
     async def owner(self) -> None:
@@ -239,13 +239,53 @@ class ActionHandlers(Handlers):
         await self.app.push_screen_wait(WorkerPage(self.context))
 
     async def options(self) -> None:
-        dashboard = self.app.screen_stack[0]
-        if dashboard.has_class("-narrow"):
-            dashboard.toggle_class("-options")
-        if dashboard.has_class("-options") or not dashboard.has_class("-narrow"):
-            self.app.panel(OptionsPanel).focus()
-        else:
+        dashboard, detail = self.app.screen_stack[0], self.app.panel(Detail)
+        is_shown = dashboard.has_class("-detail") and detail.tab is Tab.OPTIONS
+        if dashboard.has_class("-narrow") and is_shown:
+            dashboard.remove_class("-detail")
             self.app.panel(Processes).focus()
+        else:
+            self._open_tab(Tab.OPTIONS)
+            detail.focus_content()
+
+    def _open_tab(self, tab: Tab) -> None:
+        self.app.panel(Detail).tab = tab
+        self._show_detail(shown=True)
+
+    def _show_detail(self, *, shown: bool) -> None:
+        """On a narrow terminal, show the tabs in place of the logs, or the logs in place of the tabs."""
+        self.app.screen_stack[0].set_class(shown, "-detail")
+
+    async def focus_processes(self) -> None:
+        self.app.panel(Processes).focus()
+
+    async def focus_detail(self) -> None:
+        self._show_detail(shown=True)
+        self.app.panel(Detail).focus_content()
+
+    async def focus_logs(self) -> None:
+        self._pane.focus_lines()
+
+    async def next_tab(self) -> None:
+        self._step(1)
+
+    async def previous_tab(self) -> None:
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        detail = self.app.panel(Detail)
+        had_focus = detail.has_focus_within
+        detail.step(by)
+        self._show_detail(shown=True)
+        if had_focus:
+            detail.focus_content()
+
+    async def maximize(self) -> None:
+        dashboard = self.app.screen
+        if dashboard.maximized is not None:
+            dashboard.minimize()
+        elif dashboard.focused is not None and len(self.app.screen_stack) == 1:
+            dashboard.maximize(dashboard.focused)
 
     async def all_options(self) -> None:
         secrets = await self.app.engine.request(ReadSecrets())

@@ -1,8 +1,7 @@
 """The jobs page, a list of running and recent jobs, and the job page, with all about one of them."""
 
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,9 +14,9 @@ from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
 from agent_tui.model.reduce import HISTORY
-from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.editor import open_in_editor
+from agent_tui.tui.job_log import JobLog
 from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
@@ -34,12 +33,6 @@ from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.plot import beside
 from agent_tui.tui.widgets.source import failing_place
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
-
-if TYPE_CHECKING:
-    from agent_tui.model.logs import LogLine
-
-LOG_LINES = 1_000
-"""The newest log lines of the job that the page keeps."""
 
 LOG_TAIL = 8
 """The newest log lines that the overview shows."""
@@ -72,8 +65,7 @@ class JobPage(LivePage):
         self._job_id = job_id
         self._tab = OVERVIEW
         self._sent = "loading…"
-        self._log: deque[LogLine] = deque(maxlen=LOG_LINES)
-        self._log_end = 0
+        self._log = JobLog(context.engine, job_id)
         self._shown: tuple[Line, ...] | None = None
         self._crash_of = ("", 0)
         self._crash_shown: tuple[Line, ...] = ()
@@ -119,21 +111,15 @@ class JobPage(LivePage):
 
     async def _read_log(self) -> None:
         """Read the job's new log lines and show them."""
-        first, end = self._log_end, self.context.state().log_end
-        if end > first:
-            self._log_end = end  # before the request, so that the next call does not read them too
-            answer = await self.context.engine.request(ReadLogs(first, end))
-            new = [line for line in answer.lines if line.job_id == self._job_id]
-            self._log.extend(new)
-            if new:
-                # After the first layout: Textual would keep the height of the shorter text.
-                self.call_after_refresh(self.show)
+        if await self._log.read(self.context.state().log_end):
+            # After the first layout: Textual would keep the height of the shorter text.
+            self.call_after_refresh(self.show)
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:
             return tuple((Span(line),) for line in sanitise(self._sent, len(self._sent)).split("\n"))
         if self._tab == LOG:
-            return log_lines(tuple(self._log), width) or ((Span(self._no_log(), Tone.DIM),),)
+            return log_lines(self._log.lines, width) or ((Span(self._no_log(), Tone.DIM),),)
         job = self._job
         if job is None:
             return ((Span(f"no details: only the last {HISTORY} ended jobs are kept", Tone.DIM),),)
@@ -149,9 +135,10 @@ class JobPage(LivePage):
             gap=3,
         )
         crash = self._crash(job.traceback, width)
-        tail = tuple(self._log)[-LOG_TAIL:]
-        log = (log_title(tuple(self._log), len(tail)), *log_lines(tail, width)) if tail else ()
-        blocks = (summary_lines(job, state, width), figures, crash, log)
+        log = tuple(self._log.lines)
+        tail = log[-LOG_TAIL:]
+        shown = (log_title(log, len(tail)), *log_lines(tail, width)) if tail else ()
+        blocks = (summary_lines(job, state, width), figures, crash, shown)
         return tuple(line for block in blocks if block for line in (*block, ()))[:-1]
 
     def _no_log(self) -> str:

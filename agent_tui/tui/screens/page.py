@@ -1,6 +1,5 @@
 """The base classes of pages over the dashboard: static text, and content that follows the state."""
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +15,11 @@ from textual.visual import VisualType
 from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
-from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.memory_plot import Levels
 from agent_tui.tui.widgets.text import Line, to_contents
 
 REFRESH_S = 0.5
-
-MAIN_THREAD = re.compile(r"^Thread MainThread:", re.MULTILINE)
-"""Python's name of the main thread, which the stacks of Node processes have too."""
 
 R = TypeVar("R")
 
@@ -160,13 +155,3 @@ class LiveTextPage(TextPage):
         if lines != self._shown:
             self._shown = lines
             self.query_one(Static).update(to_contents(lines))
-
-
-class StacksPage(TextPage):
-    """The stacks of a process at one moment; Esc, s, or q closes it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "close", show=False)]
-
-    def __init__(self, title: str, stacks: str) -> None:
-        text = MAIN_THREAD.sub("Main thread:", sanitise(stacks))
-        super().__init__(title, Content(text.strip("\n")))

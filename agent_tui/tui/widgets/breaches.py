@@ -1,5 +1,6 @@
 """The breaches panel, and the texts of the breaches page: memory warnings and limit events, newest first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -95,18 +96,26 @@ def breach_memory(breach: Breach, state: AppState, now: float, width: int, heigh
     )
 
 
-SHOWN = 100
-"""Lines in the panel; the title counts all breaches."""
+SHOWN = 50
+"""Processes in the panel; the title counts all breaches."""
 
 
 def breach_lines(state: AppState) -> tuple[Line, ...]:
-    """Return one line per breach, newest first."""
-    newest = state.breaches[: -SHOWN - 1 : -1]
-    lines = [breach_line(ts, warned, state) for ts, warned in newest]
-    older = len(state.breaches) - len(newest)
-    if older:
-        lines.append((Span(f"{older} older · B show all", Tone.DIM),))
+    """Return one line per process: its newest breach, and how many it had. The newest process comes first."""
+    groups: dict[str, list[Breach]] = {}
+    for ts, warned in reversed(state.breaches):
+        groups.setdefault(warned.process_id, []).append((ts, warned))
+    lines = [_group_line(group, state) for group in list(groups.values())[:SHOWN]]
+    if len(groups) > SHOWN:
+        lines.append((Span(f"{len(groups) - SHOWN} more processes · B show all", Tone.DIM),))
     return tuple(lines) or ((no_breaches(state),),)
+
+
+def _group_line(group: Sequence[Breach], state: AppState) -> Line:
+    """Return the newest breach of a process; before its time, how many there were if there were several."""
+    ts, warned = group[0]
+    line = breach_line(ts, warned, state)
+    return (Span(f"{len(group)}× ", Tone.STRONG), *line) if len(group) > 1 else line
 
 
 def no_breaches(state: AppState) -> Span:
@@ -118,8 +127,8 @@ def no_breaches(state: AppState) -> Span:
     )
     over = " or ".join(f"{grouped(mb)} MB ({name})" for mb, name in levels if mb > 0)
     if not over:
-        return Span("off: set jobMemoryWarnMB or jobMemoryLimitMB", Tone.DIM)
-    return Span(f"none: no job process has used more than {over}", Tone.DIM)
+        return Span("Memory warnings are off: set jobMemoryWarnMB or jobMemoryLimitMB", Tone.DIM)
+    return Span(f"No breaches: no job process has used more than {over}", Tone.DIM)
 
 
 def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
@@ -158,6 +167,7 @@ class Breaches(VerticalScroll):
         border-title-color: $foreground;
         scrollbar-size: 1 1;
         &:focus { border: round $accent; }
+        &.-none { border: none; padding: 0 1; max-height: 1; }
         & > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
@@ -177,6 +187,7 @@ class Breaches(VerticalScroll):
     def show(self, state: AppState, now: float) -> None:
         """Show the breaches of the state."""
         lines = breach_lines(state)
+        self.set_class(not state.breaches, "-none")
         if lines != self._lines:
             self._lines = lines
             self.border_title = f"Breaches {len(state.breaches)}" if state.breaches else "Breaches"

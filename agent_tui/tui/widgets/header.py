@@ -210,8 +210,10 @@ def _server_part(server: ServerChosen) -> Part:
         return Part(
             tuple((drop_priority, (Span(f" REMOTE {name}", Tone.LOUD),)) for drop_priority, name in names)
         )
-    kind = Span(server.kind.value)
-    return Part(((8, (Span(f"{clip(url, 60)} ", Tone.DIM), kind)), (1, (kind,))))
+    kind, silent = Span(server.kind.value), () if server.media else (Span(" · no audio", Tone.WARN),)
+    return Part(
+        ((8, (Span(f"{clip(url, 60)} ", Tone.DIM), kind, *silent)), (5, (kind, *silent)), (1, (kind,)))
+    )
 
 
 def second_parts(
@@ -251,7 +253,7 @@ def _stopping_part(state: AppState, now: float) -> Part:
 
 def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
     """Return the load and its threshold; in development there is none by default."""
-    load = _figure("load", f"{worker.measured_load:.2f}")
+    load = _figure("cpu load", f"{worker.measured_load:.2f}")
     limit = () if math.isinf(threshold) else (Span(f"/{threshold:g}", Tone.DIM),)
     drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
     if worker.state in ONLINE and is_full(worker.measured_load, threshold):

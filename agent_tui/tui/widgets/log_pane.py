@@ -78,6 +78,10 @@ class LogPane(Vertical):
 
     # -- called by the app -------------------------------------------------------------------------------
 
+    def focus_lines(self) -> None:
+        """Move the focus to the lines."""
+        self._view.focus()
+
     def show(self, state: AppState, now: float) -> None:
         """Update the title from the state: owners' names and the number of dropped lines."""
         if state is not self._state:

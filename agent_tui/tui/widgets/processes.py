@@ -1,4 +1,4 @@
-"""The process table: live processes first, then the last ended ones."""
+"""The process table: waiting dispatches and live processes first, then what ended."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,19 @@ from textual.widgets import DataTable
 
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
-from agent_tui.model.state import AppState, JobView, ProcessView
+from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
+from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets.endings import process_ended
-from agent_tui.tui.widgets.text import NONE, Span, Tone, age, megabytes, one_line, pad, stopwatch
+from agent_tui.tui.widgets.text import NONE, Span, Tone, age, duration, megabytes, one_line, pad, stopwatch
 
 ENDED_SHOWN = 20
 """Maximum number of ended processes in the table."""
+
+LOST_SHOWN = 10
+"""Maximum number of lost dispatches in the table."""
+
+BAR, SIZE = 5, 5
+"""Cells of the memory bar, and of the size beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +39,33 @@ class Column:
     right: bool = False
 
 
-_RSS = Column("rss", 5, 2, 5, right=True)
-_USS = Column("uss", 5, 4, 5, right=True)
 _BEFORE = (
-    Column("pid", 7, 0, 7),
-    Column("gen", 3, 5, 3, right=True),
-    Column("state", 11, 0, 19),
-    Column("job", 9, 6, 15),
-    Column("room", 10, 1, 28),
+    Column("state", 12, 0, 19),
+    Column("room", 9, 1, 40),
+    Column("gen", 7, 3, 7, right=True),
+    Column("age", 7, 2, 7, right=True),
+    Column("mem", 11, 1, 11, right=True),
+    Column("cpu", 4, 4, 4, right=True),
+    Column("ping", 5, 6, 5, right=True),
+    Column("pid", 7, 5, 7, right=True),
+    Column("job", 9, 8, 15),
 )
-_AFTER = (
-    Column("cpu", 4, 7, 4, right=True),
-    Column("ping", 5, 8, 5, right=True),
-    Column("up", 7, 3, 7, right=True),
-    Column("why", 16, 10, 80),
-)
-COLUMNS = (*_BEFORE, _USS, _RSS, *_AFTER)
-"""The columns in order. `why` is the reason that a process ended."""
+_RSS = Column("rss", 5, 9, 5, right=True)
+_USS = Column("uss", 5, 10, 5, right=True)
+_WHY = Column("why", 16, 7, 120)
+COLUMNS = (*_BEFORE, _USS, _RSS, _WHY)
+"""The columns in order. `mem` is the memory that the limits apply to; `why` the reason that it ended."""
 
-COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 9, 5, right=True), *_AFTER)
+COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 11, 5, right=True), _WHY)
 """For agents-js: the SDK's limits count RSS, so it comes first; PSS shows how much of it is shared."""
 
 GROWS = ("state", "room", "job", "why")
 
 Row = dict[str, Span]
 """Cells by column key."""
+
+Entry = ProcessView | DispatchView
+"""What a row is about: a process, or a test dispatch that has no job (yet)."""
 
 EMPTY = "each process appears here when it starts"
 
@@ -79,7 +88,7 @@ def columns_of(state: AppState) -> tuple[Column, ...]:
 def layout(width: int, columns: Sequence[Column] = COLUMNS) -> tuple[tuple[Column, int], ...]:
     """Return the columns that fit `width` cells, with their widths; one blank follows each column."""
     kept = list(columns)
-    while sum(column.width + 1 for column in kept) > width and len(kept) > 2:
+    while sum(column.width + 1 for column in kept) > width and len(kept) > 1:
         kept.remove(max(kept, key=lambda column: column.drop_priority))
     widths = {column.key: column.width for column in kept}
     spare = max(width - sum(column.width + 1 for column in kept), 0)
@@ -113,12 +122,13 @@ class Order:
 SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
     "pid": lambda p: p.pid or 0,
     "gen": lambda p: p.generation,
+    "mem": lambda p: memory_mb(p) or 0.0,
     "rss": lambda p: p.rss_mb or 0.0,
     "uss": lambda p: p.uss_mb or 0.0,
     "pss": lambda p: p.pss_mb or 0.0,
     "cpu": lambda p: p.cpu_pct or 0.0,
     "ping": lambda p: p.ping_ms or 0.0,
-    "up": lambda p: -p.started,
+    "age": lambda p: -p.started,
 }
 """The sort key of each column."""
 
@@ -136,6 +146,26 @@ def ordered(state: AppState, order: Order = BY_STATE) -> list[ProcessView]:
     return live + ended[:ENDED_SHOWN]
 
 
+def entries(state: AppState, order: Order = BY_STATE) -> dict[str, Entry]:
+    """Return the rows' entries by key: waiting dispatches, live processes, then what ended, newest first."""
+    waiting: list[Entry] = [each for each in state.dispatches if each.waits]
+    run = {process.job_id for process in state.processes.values() if process.job_id}
+    lost = [each for each in state.dispatches if each.lost and each.job_id not in run]
+    live: list[Entry] = []
+    ended: list[Entry] = [*lost[-LOST_SHOWN:]]
+    for process in ordered(state, order):
+        (ended if process.state is ProcessState.ENDED else live).append(process)
+    ended.sort(key=lambda each: each.since if isinstance(each, ProcessView) else each.made, reverse=True)
+    return {key_of(each): each for each in (*waiting, *live, *ended)}
+
+
+def key_of(entry: Entry) -> str:
+    """Return the key of the entry's row."""
+    if isinstance(entry, ProcessView):
+        return entry.id
+    return f"dispatch {entry.number or entry.job_id or entry.made}"
+
+
 def _rank(process: ProcessView) -> int:
     if process.kind is not ProcessKind.JOB:
         return 3
@@ -144,34 +174,83 @@ def _rank(process: ProcessView) -> int:
     return 2 if process.state is ProcessState.STARTING else 1
 
 
-def row(process: ProcessView, state: AppState, now: float) -> Row:
+def row(entry: Entry, state: AppState, now: float) -> Row:
+    """Return the cells of a row."""
+    return process_row(entry, state, now) if isinstance(entry, ProcessView) else dispatch_row(entry, now)
+
+
+def dispatch_row(dispatch: DispatchView, now: float) -> Row:
+    """Return the cells of a dispatch without a job."""
+    room = Span(one_line(dispatch.room), Tone.DIM if dispatch.lost else Tone.PLAIN)
+    if dispatch.lost:
+        whose = "" if dispatch.ours else " (dispatched by another client)"
+        why = Span(one_line(dispatch.lost) + whose, Tone.DIM)
+        return _row(state=Span("✗ lost", Tone.BAD), room=room, why=why)
+    return _row(state=Span("◌ waiting", Tone.WARN), room=room, age=Span(stopwatch(now - dispatch.made)))
+
+
+def _row(**cells: Span) -> Row:
+    return {column.key: cells.get(column.key, Span("")) for column in COLUMNS_OF_NODE}
+
+
+def process_row(process: ProcessView, state: AppState, now: float) -> Row:
     """Return the cells of a process."""
     job = state.jobs.get(process.job_id) if process.job_id else None
     ended = process.state is ProcessState.ENDED
     tone = Tone.DIM if ended or process.kind is not ProcessKind.JOB else Tone.PLAIN
-    service = "" if process.kind is ProcessKind.JOB else process.kind.value
     cpu = NONE if process.cpu_pct is None else f"{process.cpu_pct:.0f}%"
     ping = NONE if process.ping_ms is None else f"{process.ping_ms:.0f}ms"
     up = (process.since if ended else now) - process.started
     at_rest = process.state is not ProcessState.JOB and not ended
+    stale = state.is_stale(process)
     return {
+        "state": _state(process, job, state.generation.current, now),
+        "room": Span(_what(process, job), tone),
+        "gen": Span(f"{process.generation or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "age": Span(age(up) if at_rest else stopwatch(up), tone),
+        "mem": memory_cell(process, state.settings.options, tone),
+        "cpu": Span("" if ended else cpu, tone),
+        "ping": Span("" if ended else ping, tone),
         "pid": Span(NONE if process.pid is None else str(process.pid), tone),
-        "gen": Span(str(process.generation or NONE), tone),
-        "state": STALE if state.is_stale(process) else _state(process, job, state.generation.current),
-        "job": Span(one_line(process.job_id or service), tone),
-        "room": Span(one_line(job.room) if job else "", tone),
+        "job": Span(one_line(process.job_id or ""), tone),
         "rss": Span(megabytes(process.rss_mb), tone),
         "uss": Span(megabytes(process.uss_mb), tone),
         "pss": Span(megabytes(process.pss_mb), tone),
-        "cpu": Span("" if ended else cpu, tone),
-        "ping": Span("" if ended else ping, tone),
-        "up": Span(age(up) if at_rest else stopwatch(up), tone),
         "why": Span(one_line(process.reason or ""), tone),
     }
 
 
-STALE = Span("◐ stale job", Tone.WARN)
-"""A job that runs on an older generation."""
+def _what(process: ProcessView, job: JobView | None) -> str:
+    """Return the room of the process's job; for support processes, what they are."""
+    if process.kind is not ProcessKind.JOB:
+        return process.kind.value
+    return one_line(job.room) if job else ""
+
+
+def memory_mb(process: ProcessView) -> float | None:
+    """Return the memory that the limits apply to, in MB; RSS before it is measured."""
+    return process.memory.points[-1][1] if process.memory.points else process.rss_mb
+
+
+def memory_cell(process: ProcessView, options: ServerOptions, tone: Tone = Tone.PLAIN) -> Span:
+    """Return the memory, and for job processes a bar: full at the limit, or else at the warning."""
+    used, warn, limit = memory_mb(process), options.job_memory_warn_mb, options.job_memory_limit_mb
+    size = pad(megabytes(used), SIZE, right=True)
+    full = limit if limit > 0 else warn
+    if used is None or full <= 0 or process.kind is not ProcessKind.JOB:
+        return Span(size, tone)
+    drawn = f"{bar(used / full, BAR)} {size}"
+    if limit > 0 and used > limit:
+        return Span(drawn, Tone.BAD)
+    return Span(drawn, Tone.WARN if 0 < warn < used else tone)
+
+
+def bar(share: float, width: int) -> str:
+    """Return a bar of `width` cells, full at a share of 1."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "·")
+
 
 _STATES = {
     ProcessState.IDLE: Span("○ idle"),
@@ -181,9 +260,11 @@ _STATES = {
 }
 
 
-def _state(process: ProcessView, job: JobView | None, current: int) -> Span:
+def _state(process: ProcessView, job: JobView | None, current: int, now: float) -> Span:
     if process.state is ProcessState.ENDED:
         return process_ended(process, job)
+    if process.blocked_since:
+        return Span(f"▲ blocked {duration(now - process.blocked_since)}", Tone.BAD)
     if process.state is ProcessState.STARTING and _serves(process, current):
         return Span("● up")
     return _STATES[process.state]
@@ -206,19 +287,21 @@ _CLASSES = {Tone.DIM: "processes--dim", Tone.GOOD: "processes--good"} | {
 }
 
 
-class _Pid(Text):
-    """The first cell of a row, with the id of its process."""
+class _First(Text):
+    """The first cell of a row, with the key of its entry."""
 
-    process_id = ""
+    key = ""
 
 
 class Processes(DataTable[Text]):
-    """The table of processes; the cursor stays on its process when rows move."""
+    """The table of processes; the cursor stays on its row when rows move."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete", "request_end", "End job", show=False),
         Binding("enter", "request_job", "Open its job", show=False),
+        Binding("home", "row(0)", "First row", show=False),
+        Binding("end", "row(-1)", "Last row", show=False),
     ]
     DEFAULT_CSS = """
     Processes {
@@ -278,8 +361,18 @@ class Processes(DataTable[Text]):
     @property
     def selected(self) -> ProcessView | None:
         """The process under the cursor; None if there is none."""
-        process_id = self._under_cursor()
-        return None if process_id is None else self._state.processes.get(process_id)
+        entry = self.selected_entry
+        return entry if isinstance(entry, ProcessView) else None
+
+    @property
+    def selected_entry(self) -> Entry | None:
+        """What the row under the cursor is about, as of the newest state; None if there is none."""
+        key = self._under_cursor()
+        if key is None:
+            return None
+        return self._state.processes.get(key) or next(
+            (each for each in self._state.dispatches if key_of(each) == key), None
+        )
 
     def sort_by(self, column: str) -> None:
         """Sort live processes by that column: descending, then ascending, then by state again."""
@@ -311,6 +404,11 @@ class Processes(DataTable[Text]):
         if process is not None:
             self.post_message(self.JobRequested(process.job_id))
 
+    def action_row(self, number: int) -> None:
+        """Select the first row (0) or the last one (-1)."""
+        if self.row_count:
+            self.move_cursor(row=number % self.row_count, animate=False)
+
     def on_resize(self, event: events.Resize) -> None:
         self._paint()
 
@@ -330,8 +428,8 @@ class Processes(DataTable[Text]):
             return
         self._painted = self._now
         self._note_choice()
-        processes = ordered(self._state, self._by)
-        rows = {process.id: row(process, self._state, self._now) for process in processes}
+        shown = entries(self._state, self._by)
+        rows = {key: row(entry, self._state, self._now) for key, entry in shown.items()}
         if columns != self._columns_shown:
             self._lay_out(columns)
         self._add_and_remove(rows)
@@ -350,21 +448,21 @@ class Processes(DataTable[Text]):
         for gone in self._cells.keys() - rows.keys():
             self.remove_row(gone)
             del self._cells[gone]
-        for process_id in rows.keys() - self._cells.keys():
-            cells = self._cells[process_id] = rows[process_id]
-            self.add_row(*self._texts(process_id, cells), key=process_id)
+        for key in rows.keys() - self._cells.keys():
+            cells = self._cells[key] = rows[key]
+            self.add_row(*self._texts(key, cells), key=key)
 
     def _update(self, rows: dict[str, Row]) -> None:
         """Update the visible rows only: a changed cell is expensive, and there may be fifty processes."""
         first = int(self.scroll_y)
-        for process_id in self._order[first : first + self.size.height]:
-            before, cells = self._cells[process_id], rows[process_id]
+        for key in self._order[first : first + self.size.height]:
+            before, cells = self._cells[key], rows[key]
             if before == cells:
                 continue
-            for (column, _), text in zip(self._columns_shown, self._texts(process_id, cells), strict=True):
+            for (column, _), text in zip(self._columns_shown, self._texts(key, cells), strict=True):
                 if before[column.key] != cells[column.key]:
-                    self.update_cell(process_id, column.key, text)
-            self._cells[process_id] = cells
+                    self.update_cell(key, column.key, text)
+            self._cells[key] = cells
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -375,8 +473,8 @@ class Processes(DataTable[Text]):
         """Sort the rows and move the cursor back to its process, or to the top if the user selected none."""
         if order != self._order:
             self._order = order
-            places = {process_id: place for place, process_id in enumerate(order)}
-            self.sort("pid", key=lambda cell: places[cell.process_id])
+            places = {key: place for place, key in enumerate(order)}
+            self.sort(COLUMNS[0].key, key=lambda cell: places[cell.key])
         if self._chosen not in self._cells:
             self._chosen = None
         wanted = self._chosen or (order[0] if order else None)
@@ -394,13 +492,13 @@ class Processes(DataTable[Text]):
         if not self.is_valid_row_index(self.cursor_row):
             return None
         first = self.get_row_at(self.cursor_row)[0]
-        return first.process_id if isinstance(first, _Pid) else None
+        return first.key if isinstance(first, _First) else None
 
-    def _texts(self, process_id: str, cells: Row) -> Sequence[Text]:
+    def _texts(self, key: str, cells: Row) -> Sequence[Text]:
         texts = [self._text(cells[column.key], column, width) for column, width in self._columns_shown]
-        pid = _Pid(texts[0].plain, style=texts[0].style, no_wrap=True)
-        pid.process_id = process_id
-        return [pid, *texts[1:]]
+        first = _First(texts[0].plain, style=texts[0].style, no_wrap=True)
+        first.key = key
+        return [first, *texts[1:]]
 
     def _text(self, span: Span, column: Column, width: int) -> Text:
         name = _CLASSES.get(span.tone)

@@ -1,0 +1,32 @@
+"""The newest log lines of one job or process, read from the store as they arrive."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agent_tui.engine.engine_api import EngineAPI
+from agent_tui.model.requests import ReadLogs
+
+if TYPE_CHECKING:
+    from agent_tui.model.logs import LogLine
+
+KEPT = 1_000
+
+
+class JobLog:
+    """At most `KEPT` lines. `owner` is the id of a job, or of a process."""
+
+    def __init__(self, engine: EngineAPI, owner: str) -> None:
+        self._engine = engine
+        self.owner = owner
+        self.lines: deque[LogLine] = deque(maxlen=KEPT)
+        self._end = 0
+
+    async def read(self, end: int) -> bool:
+        """Read the lines before `end` that are new; return whether any of them belongs to the owner."""
+        if end <= self._end:
+            return False
+        first, self._end = self._end, end  # before the request, so that the next call does not read them too
+        answer = await self._engine.request(ReadLogs(first, end))
+        new = [line for line in answer.lines if self.owner in (line.job_id, line.source.process_id)]
+        self.lines.extend(new)
+        return bool(new)

@@ -1,0 +1,213 @@
+"""The detail pane: tabs about the selected row of the process table, and the options."""
+
+import re
+from dataclasses import dataclass
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.style import Style
+from textual.widgets import Static
+
+from agent_tui.engine.engine_api import EngineAPI
+from agent_tui.model.commands import DumpStacks
+from agent_tui.model.events import ProcessState
+from agent_tui.model.state import AppState, ProcessView
+from agent_tui.tui.job_log import JobLog
+from agent_tui.tui.widgets.detail_text import (
+    Stacks,
+    Tab,
+    entry_title,
+    job_lines,
+    logs_of,
+    memory_of,
+    stacks_of,
+)
+from agent_tui.tui.widgets.memory_plot import Levels
+from agent_tui.tui.widgets.options_panel import OptionsPanel
+from agent_tui.tui.widgets.processes import Entry, key_of
+from agent_tui.tui.widgets.text import MUTED, Line, clip, to_contents
+
+PAINT_S = 0.5
+"""Time between paints of the same row and tab."""
+
+MAX_NAME = 40
+
+MAIN_THREAD = re.compile(r"^Thread MainThread:", re.MULTILINE)
+"""Python's name of the main thread, which the stacks of Node processes have too."""
+
+
+class Detail(Vertical):
+    """One tab at a time, named in the border. The app passes the state and the selected row."""
+
+    DEFAULT_CSS = """
+    Detail {
+        border: round $panel-lighten-2;
+        border-title-color: $foreground;
+        border-subtitle-color: $foreground-muted;
+
+        &:focus-within { border: round $accent; }
+        #detail-scroll { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+        #detail-text { height: auto; }
+        OptionsPanel { display: none; }
+        &.-options OptionsPanel { display: block; }
+        &.-options #detail-scroll { display: none; }
+    }
+    """
+
+    @dataclass
+    class TabClicked(Message):
+        """The user clicked a tab."""
+
+        tab: Tab
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.engine: EngineAPI | None = None
+        """Where log lines and stacks are read; None until the engine runs."""
+        self._tab = Tab.JOB
+        self._text = Static(id="detail-text", markup=False)
+        self._scroll = VerticalScroll(self._text, id="detail-scroll")
+        self._state = AppState()
+        self._now = 0.0
+        self._entry: Entry | None = None
+        self._painted_at = float("-inf")
+        self._shown: tuple[Line, ...] | None = None
+        self._title: tuple[Tab, str] | None = None
+        self._log: JobLog | None = None
+        self._stacks: Stacks | None = None
+        self._stacks_for = ""
+
+    def compose(self) -> ComposeResult:
+        yield self._scroll
+        yield OptionsPanel(id="options")
+
+    def on_mount(self) -> None:
+        self._paint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint)
+
+    # -- called by the app -------------------------------------------------------------------------------
+
+    def show(self, state: AppState, now: float, entry: Entry | None) -> None:
+        """Show the state; `entry` is the selected row, `now` is in Unix seconds."""
+        moved = _key(entry) != _key(self._entry)
+        self._state, self._now, self._entry = state, now, entry
+        if moved:
+            self._scroll.scroll_home(animate=False)
+        if moved or not 0 <= now - self._painted_at < PAINT_S:
+            self._paint()
+
+    @property
+    def tab(self) -> Tab:
+        """The selected tab; settable."""
+        return self._tab
+
+    @tab.setter
+    def tab(self, tab: Tab) -> None:
+        self._tab = tab
+        self.set_class(tab is Tab.OPTIONS, "-options")
+        self._stacks_for = ""
+        self._paint()
+        if tab is Tab.LOGS:
+            self.call_after_refresh(self._scroll.scroll_end, animate=False)
+        else:
+            self._scroll.scroll_home(animate=False)
+
+    def step(self, by: int) -> None:
+        """Select the next tab, or the previous one."""
+        tabs = list(Tab)
+        self.tab = tabs[(tabs.index(self._tab) + by) % len(tabs)]
+
+    def focus_content(self) -> None:
+        """Move the focus into the selected tab."""
+        (self.query_one(OptionsPanel) if self._tab is Tab.OPTIONS else self._scroll).focus()
+
+    # -- painting ----------------------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        self._retitle()
+        width = self._scroll.scrollable_content_region.width
+        if self._tab is Tab.OPTIONS or not self.is_mounted or width <= 0:
+            return
+        self._painted_at = self._now
+        self._read()
+        lines = self._lines(width, self._scroll.size.height)
+        if lines != self._shown:
+            follows = self._tab is Tab.LOGS and self._scroll.is_vertical_scroll_end
+            self._shown = lines
+            self._text.update(to_contents(lines))
+            if follows:
+                self.call_after_refresh(self._scroll.scroll_end, animate=False)
+
+    def _lines(self, width: int, height: int) -> tuple[Line, ...]:
+        entry, state, now = self._entry, self._state, self._now
+        match self._tab:
+            case Tab.LOGS:
+                own = self._log is not None and self._log.owner == _owner(entry)
+                return logs_of(tuple(self._log.lines) if own and self._log else (), entry, width)
+            case Tab.MEMORY:
+                options = state.settings.options
+                levels = Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
+                return memory_of(entry, state, now, levels, width, height)
+            case Tab.STACKS:
+                return stacks_of(self._stacks, entry, width)
+        return job_lines(entry, state, now, width, height)
+
+    def _retitle(self) -> None:
+        named = "" if self._tab is Tab.OPTIONS else clip(entry_title(self._entry, self._state), MAX_NAME)
+        if (title := (self._tab, named)) == self._title:
+            return
+        self._title = title
+        tabs = [
+            Content.styled(tab.value, "bold underline" if tab is self._tab else MUTED).stylize(
+                Style.from_meta({"tab": tab.value})
+            )
+            for tab in Tab
+        ]
+        self.border_title = Content(" │ ").join(tabs)
+        self.border_subtitle = Content(named)
+
+    def on_click(self, event: events.Click) -> None:
+        if name := event.style.meta.get("tab"):
+            self.post_message(self.TabClicked(Tab(name)))
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Start to read what the selected tab needs and does not have."""
+        if self.engine is None:
+            return
+        owner = _owner(self._entry)
+        if self._tab is Tab.LOGS and owner:
+            if self._log is None or self._log.owner != owner:
+                self._log = JobLog(self.engine, owner)
+            self.run_worker(self._read_log(self._log), group="log")
+        running = isinstance(self._entry, ProcessView) and self._entry.state is not ProcessState.ENDED
+        if self._tab is Tab.STACKS and running and self._stacks_for != _key(self._entry):
+            self._stacks_for = _key(self._entry)
+            self.run_worker(self._read_stacks(self.engine, self._stacks_for), group="stacks", exclusive=True)
+
+    async def _read_log(self, log: JobLog) -> None:
+        if await log.read(self._state.log_end):
+            # After the first layout: Textual would keep the height of the shorter text.
+            self.call_after_refresh(self._paint)
+
+    async def _read_stacks(self, engine: EngineAPI, process_id: str) -> None:
+        result = await engine.send(DumpStacks(process_id))
+        self._stacks = Stacks(process_id, MAIN_THREAD.sub("Main thread:", result.text), self._now)
+        self._paint()
+
+
+def _key(entry: Entry | None) -> str:
+    return "" if entry is None else key_of(entry)
+
+
+def _owner(entry: Entry | None) -> str:
+    """Return whose log lines belong to the entry: its job's, or else its process's."""
+    if isinstance(entry, ProcessView):
+        return entry.job_id or entry.id
+    return (entry.job_id or "") if entry is not None else ""

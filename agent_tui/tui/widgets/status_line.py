@@ -1,0 +1,102 @@
+"""The status line above the footer: what just happened, in place of toasts that cover what they are about."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.widgets import Static
+
+from agent_tui.model.state import AppState, JobView, LoadRecord
+from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    brief,
+    counted,
+    milliseconds,
+    project_path,
+    to_content,
+)
+
+FRESH_S = 10.0
+"""How long a notice stays bright; then it is dim, with its time, until the next one."""
+
+FILES_NAMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What happened, in one line of plain text. `at` is in Unix seconds."""
+
+    text: str
+    at: float = 0.0
+    failed: bool = False
+
+
+def notice_line(notice: Notice | None, now: float) -> Line:
+    """Return the notice as a line; empty without one."""
+    if notice is None:
+        return ()
+    sign = Span("✗ " if notice.failed else "", Tone.BAD)
+    text = brief(notice.text)
+    if 0 <= now - notice.at < FRESH_S:
+        return sign, Span(text, Tone.BAD if notice.failed else Tone.PLAIN)
+    return Span(f"{clock(notice.at, millis=False)} {sign.text}{text}", Tone.DIM), Span("")
+
+
+def load_notice(before: AppState, state: AppState) -> Notice | None:
+    """Return what a load that ended since `before` changed; None for the first load and without one."""
+    if not state.loads or state.loads == before.loads or state.loads[-1].number <= 1:
+        return None
+    load = state.loads[-1]
+    files = _files(load, state.agent)
+    if not load.good:
+        at = f"{project_path(load.file, state.agent)}:{load.line}" if load.file and load.line else files
+        stays = f" · generation {state.generation.current} stays" if state.generation.current else ""
+        return Notice(f"{at} does not load: {load.error}{stays}", failed=True)
+    took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
+    done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
+    return Notice(f"{done}{took}{_kept(state.live_jobs, load.number)}")
+
+
+def _files(load: LoadRecord, agent: str) -> str:
+    named = [project_path(path, agent) for path in load.changed[:FILES_NAMED]]
+    more = len(load.changed) - len(named)
+    names = ", ".join(named) + (f" and {counted(more, 'more file')}" if more else "")
+    return names or f"generation {load.number}"
+
+
+def _kept(jobs: Iterable[JobView], current: int) -> str:
+    """Return how many jobs still run on older code, and the key that restarts the selected one."""
+    old = sorted({job.generation for job in jobs if 0 < job.generation < current})
+    count = sum(0 < job.generation < current for job in jobs)
+    if not count:
+        return ""
+    verb = "keeps" if count == 1 else "keep"
+    numbers = f"generation {old[0]}" if len(old) == 1 else "older generations"
+    return f" · {counted(count, 'job')} {verb} {numbers} · R restarts the selected one"
+
+
+class StatusLine(Static):
+    """One line with the last notice."""
+
+    DEFAULT_CSS = """
+    StatusLine {
+        height: 1;
+        padding: 0 1;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+    Page StatusLine { dock: bottom; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+        self._line: Line = ()
+
+    def show(self, notice: Notice | None, now: float) -> None:
+        """Show the notice; `now` is in Unix seconds."""
+        line = notice_line(notice, now)
+        if line != self._line:
+            self._line = line
+            self.update(to_content(line))

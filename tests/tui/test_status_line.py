@@ -1,0 +1,97 @@
+"""The status line: what just happened."""
+
+import pytest
+
+from agent_tui.model import events as ev
+from agent_tui.tui.widgets.status_line import FRESH_S, Notice, load_notice, notice_line
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.hostile import HOSTILE
+
+AGENT = "/home/ann/voice/agent.py"
+
+
+def text(notice: Notice | None, now: float) -> str:
+    return "".join(span.text for span in notice_line(notice, now))
+
+
+def ready(number: int, *changed: str, rolled_back_to: int = 0) -> ev.GenerationReady:
+    return ev.GenerationReady(
+        number,
+        0.0412,
+        AGENT,
+        "livekit-agents",
+        "1.8.9",
+        ev.StartMethod.FORK,
+        "loading takes 9 ms",
+        9.2,
+        changed,
+        rolled_back_to=rolled_back_to,
+    )
+
+
+def test_a_notice_fades_and_then_has_its_time() -> None:
+    notice = Notice("copied 3 lines", 100.0)
+    assert text(None, 0.0) == ""
+    assert text(notice, 101.0) == "copied 3 lines"
+    assert text(notice, 100.0 + FRESH_S) == "00:01:40 copied 3 lines"
+    assert text(Notice("no", 100.0, failed=True), 100.0) == "✗ no"
+    assert text(Notice("no", 100.0, failed=True), 200.0) == "00:01:40 ✗ no"
+
+
+def test_outside_text_stays_one_line() -> None:
+    assert "\n" not in text(Notice(HOSTILE, 1.0), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "files"),
+    [
+        ((AGENT,), "agent.py"),
+        ((AGENT, "/home/ann/voice/tools/search.py"), "agent.py, tools/search.py"),
+        ((AGENT, "/home/ann/voice/a.py", "/home/ann/voice/b.py"), "agent.py, a.py and 1 more file"),
+        ((), "generation 2"),
+    ],
+)
+def test_a_reload_names_the_changed_files(changed: tuple[str, ...], files: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    before = engine.bus.state
+    assert load_notice(before, before) is None
+    engine.publish(ready(2, *changed))
+    assert load_notice(before, engine.bus.state) == Notice(f"reloaded {files} in 41 ms")
+
+
+def test_jobs_on_older_code_are_counted() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    before = engine.bus.state
+    engine.publish(ready(2, AGENT))
+    notice = load_notice(before, engine.bus.state)
+    assert notice == Notice(
+        "reloaded agent.py in 41 ms · 2 jobs keep generation 1 · R restarts the selected one"
+    )
+
+
+def test_a_broken_save_says_where_and_what_stays() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    before = engine.bus.state
+    engine.publish(ev.GenerationFailed(2, "NameError: x", "/home/ann/voice/tools/search.py", 7, ""))
+    notice = load_notice(before, engine.bus.state)
+    assert notice == Notice("tools/search.py:7 does not load: NameError: x · generation 1 stays", failed=True)
+
+
+def test_a_roll_back_names_its_generation() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ready(2, AGENT))
+    before = engine.bus.state
+    engine.publish(ready(3, AGENT, rolled_back_to=1))
+    assert load_notice(before, engine.bus.state) == Notice("rolled back to 1 in 41 ms")
+
+
+def test_the_first_load_is_no_news() -> None:
+    engine = FakeEngine()
+    before = engine.bus.state
+    histories.idle(engine)
+    assert load_notice(before, engine.bus.state) is None
