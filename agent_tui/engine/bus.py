@@ -68,10 +68,16 @@ class Subscription:
 class Bus:
     """Stamps events, keeps the state that they reduce to, and queues them for every subscription."""
 
-    def __init__(self, clock: Clock, clean: Callable[[Event], Event] = lambda event: event) -> None:
-        """`clean` makes all texts of an event safe to show."""
+    def __init__(
+        self,
+        clock: Clock,
+        clean: Callable[[Event], Event] = lambda event: event,
+        log: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """`clean` makes all texts of an event safe to show; `log` gets each of them first."""
         self._clock = clock
         self._clean = clean
+        self._log = log
         self._seq = 0
         self._subscriptions: set[Subscription] = set()
         self._closed = asyncio.Event()
@@ -82,6 +88,7 @@ class Bus:
         """Add an event to the stream."""
         self._seq += 1
         stamped = Stamped(self._seq, self._clock.time(), self._clean(event))
+        self._log(stamped.event)
         self.state = reduce(self.state, stamped)
         for subscription in tuple(self._subscriptions):
             subscription.offer(stamped)

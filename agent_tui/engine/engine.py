@@ -20,13 +20,14 @@ from agent_tui.engine.servers import ServerManager, join_link
 from agent_tui.engine.supervision import InternalErrors, Supervision
 from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
+from agent_tui.logs.event_text import log_line_of
 from agent_tui.logs.intake import LogIntake
 from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import InternalError, UserError
-from agent_tui.model.logs import LogLevel
+from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.model.requests import A, Asks, JoinLink, JoinRoom, LogRange, ReadLogs, ReadSecrets
 from agent_tui.model.state import LIVE_PHASES, AppState
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
@@ -71,7 +72,8 @@ class Engine:
         self.up = False
         """Whether everything has started, so that commands are accepted."""
         self._redactor = config.redactor
-        self._bus = Bus(self._clock, self._redactor.clean_value)
+        self._store = LogStore(self._clock, redactor=self._redactor)
+        self._bus = Bus(self._clock, self._redactor.clean_value, self._log_event)
         self._settings = SettingsManager(
             Settings(
                 config.environment or config.read_environment(),
@@ -84,7 +86,6 @@ class Engine:
         )
         self._redactor.mask((self._settings.options.api_secret, self._settings.options.worker_token))
         self._errors = InternalErrors(self._bus.publish)
-        self._store = LogStore(self._clock, redactor=self._redactor)
         self._supervision = Supervision(
             self._errors, give_up=self._end_after_failure, clock=self._clock, emit=self._bus.publish
         )
@@ -353,6 +354,11 @@ class Engine:
             if event.state is ev.ProcessState.ENDED:
                 self._store.process_ended(event.id)
         self._bus.publish(event)
+
+    def _log_event(self, event: ev.Event) -> None:
+        """Add a log line about the event, if there is one: on the screen, logs tell the whole story."""
+        if (line := log_line_of(event)) is not None:
+            self._store.add(LogSource("", LogStream.EVENT), *line)
 
     def _update_live(self) -> None:
         self._code.update_live()

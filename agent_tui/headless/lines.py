@@ -1,17 +1,10 @@
-"""Formats events as lines for people: a time, a sign, and one sentence."""
+"""Formats events and log lines as lines for people: a time, and one sentence."""
 
-import os
-import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from agent_tui.files import shown_path
+from agent_tui.logs.event_text import event_text
 from agent_tui.model import events as ev
-from agent_tui.model.child import ProcessKind
-from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.model.wording import counted, duration_text
+from agent_tui.model.logs import LogLine
 
 
 def to_line(stamped: ev.Stamped) -> str | None:
@@ -19,8 +12,7 @@ def to_line(stamped: ev.Stamped) -> str | None:
 
     Further lines of its text are indented, so that none of them looks like another event.
     """
-    form = _FORMS.get(type(stamped.event))
-    text = None if form is None else form(stamped.event)
+    text = event_text(stamped.event)
     return None if text is None else f"{_clock(stamped.ts)} {text}".replace("\n", "\n    ")
 
 
@@ -42,149 +34,6 @@ def _clock(ts: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(ts)) + f".{int(ts * 1000) % 1000:03d}"
 
 
-def path_text(path: str) -> str:
-    """Return a path relative to the working directory, or with `~`."""
-    try:
-        folder = Path.cwd()
-    except OSError:  # it was deleted
-        folder = None
-    return shown_path(Path(path), os.environ, folder)
-
-
-def _interpreter(e: ev.InterpreterChosen) -> str:
-    others = (
-        *(f"skipped {miss}" for miss in e.misses),
-        e.package,
-        e.typescript and f"TypeScript: {e.typescript}",
-    )
-    lines = (f"  {e.language} {e.version}: {path_text(e.path)} ({e.found_as})", *filter(None, others))
-    return "\n".join(lines)
-
-
-def _registered(e: ev.WorkerRegistered) -> str:
-    name = f"as {e.agent_name!r}" if e.agent_name else "for every new room (no agent name)"
-    where = f", deployment {e.deployment}" if e.deployment else ""
-    server = f"{e.url} ({e.server}, LiveKit {e.server_version})"
-    return f"● registered {name}{where} at {server}, worker {e.worker_id}"
-
-
-def _disconnected(e: ev.WorkerDisconnected) -> str:
-    then = "no retry" if e.retry_in_s is None else f"retrying in {duration_text(e.retry_in_s)}"
-    return f"○ not registered: {e.reason}; {then}"
-
-
-def _generation_ready(e: ev.GenerationReady) -> str:
-    sdk = f" {e.sdk_version}" if e.sdk_version else ""
-    took = f" {duration_text(e.seconds)} after the save" if e.seconds is not None else ""
-    why = f" ({e.start_reason})" if e.start_reason else ""
-    back = f"; rolled back to {e.rolled_back_to}, until the next save" if e.rolled_back_to else ""
-    return f"✓ generation {e.generation} ready{took}: {e.runtime}{sdk}, {e.start_method.value}{why}{back}"
-
-
-def _generation_failed(e: ev.GenerationFailed) -> str:
-    place = f" ({path_text(e.file)}" + (f":{e.line})" if e.line else ")") if e.file else ""
-    trace = f"\n{e.traceback.rstrip()}" if e.traceback else ""
-    return f"✗ generation {e.generation} failed to load: {e.error}{place}{trace}"
-
-
-def _starts_failing(e: ev.StartsFailing) -> str:
-    jobs = "accepted jobs wait" if e.accepting else "offers are refused"
-    return (
-        f"⚠ processes of generation {e.generation} fail to start: {e.error}; {jobs}; "
-        f"retrying in {duration_text(e.retry_in_s)} (attempt {e.failures + 1})"
-    )
-
-
-def _watching(e: ev.WatchingChanged) -> str:
-    files = (
-        f"; ignored, because loading rewrites them: {', '.join(map(path_text, e.ignored))}"
-        if e.ignored
-        else ""
-    )
-    return f"  reload {'paused' if e.paused else 'on'}{files}"
-
-
-def _process(e: ev.ProcessChanged) -> str | None:
-    """Return a line for a process that is warm or did not end gracefully.
-
-    None for a blank that ended on request: blanks start and end as needed.
-    """
-    if e.kind is ProcessKind.BLANK and e.ended_by in (None, ev.EndedBy.ORDER):
-        return None
-    if e.state is ev.ProcessState.IDLE:
-        return f"  process {e.id} (pid {e.pid}) is warm"
-    if e.state is not ev.ProcessState.ENDED or e.exit_code == 0:
-        return None
-    what = "process" if e.kind is ProcessKind.JOB else f"{e.kind} process"
-    reason, status = e.reason or "", _status(e)
-    shown = reason if status in reason else f"{reason} ({status})"
-    return f"  {what} {e.id} (pid {e.pid}) ended: {shown}"
-
-
-def _status(e: ev.ProcessChanged) -> str:
-    if e.signal is None:
-        return f"exited with code {e.exit_code}"
-    try:
-        return f"killed by {signal.Signals(e.signal).name}"
-    except ValueError:
-        return f"killed by signal {e.signal}"
-
-
-def _offer_answered(e: ev.OfferAnswered) -> str | None:
-    return None if e.accepted else f"  offer {e.job_id} declined" + (f": {e.error}" if e.error else "")
-
-
-def _job_started(e: ev.JobStarted) -> str:
-    since = (
-        f"{e.offer_to_entry_ms:.0f} ms after its offer"
-        if e.dispatch_to_entry_ms is None
-        else f"{e.dispatch_to_entry_ms:.0f} ms after its dispatch"
-    )
-    if e.restarts:
-        since = f"{e.offer_to_entry_ms:.0f} ms after its old process ended"
-    verb = "restarted" if e.restarts else "started"
-    temperature = "warm" if e.warm else "cold"
-    where = f"in {e.room}, generation {e.generation}, pid {e.pid}"
-    return f"▶ job {e.job_id} {verb} {where}, {temperature}, {since}"
-
-
-def _blocked(e: ev.ProcessBlocked) -> str:
-    job = f", job {e.job_id}" if e.job_id else ""
-    where = f" at {e.where}" if e.where else ""
-    return f"⚠ event loop blocked for {duration_text(e.seconds)}{where}: pid {e.pid}{job}"
-
-
-def _memory(e: ev.MemoryWarned) -> str:
-    job = f", job {e.job_id}" if e.job_id else ""
-    over = f"jobMemoryLimitMB = {e.limit_mb:g}" if e.over_limit else f"jobMemoryWarnMB = {e.warn_mb:g}"
-    children = f", {e.children_mb:.0f} MB of it in child processes" if e.children_mb >= 1 else ""
-    what = "; ending it" if e.over_limit else "" if e.limit_mb else "; no jobMemoryLimitMB is set"
-    used = f"{e.used_mb:.0f} MB ({e.measure.upper()})"
-    return (
-        f"{'✗' if e.over_limit else '⚠'} memory: pid {e.pid}{job} uses {used}{children}, "
-        f"more than {over}; {e.used_mb - e.baseline_mb:+.0f} MB since its start{what}"
-    )
-
-
-def _stopping(e: ev.Stopping) -> str:
-    if not e.jobs:
-        return f"  stopping: {e.reason}"
-    if e.drain_s is None:
-        time = f"may take up to {duration_text(e.deadline_s)} to end"
-    elif e.drain_s:
-        time = f"may continue for {duration_text(e.drain_s)} (drainTimeout)"
-    else:
-        time = "may continue without limit"
-    return f"  stopping: {e.reason}; {counted(e.jobs, 'job')} {time}; Ctrl+C again kills everything"
-
-
-_MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
-_ENDS = {
-    ev.JobStatus.SUCCESS: "succeeded",
-    ev.JobStatus.FAILED: "failed",
-    ev.JobStatus.TERMINATED: "was terminated",
-}
-
 BRIEF = (
     ev.Starting,
     ev.ServerChosen,
@@ -201,42 +50,3 @@ BRIEF = (
     ev.Stopping,
 )
 """The events that `tune` prints beside its results: not each process and job."""
-
-
-_FORMS: dict[type[object], Callable[[Any], str | None]] = {
-    ev.Starting: lambda e: f"agent-tui {e.version} hosts {path_text(e.agent)}",
-    ev.InterpreterChosen: _interpreter,
-    ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",
-    ev.HttpListening: lambda e: f"  health, /worker, and /metrics at {e.url}",
-    ev.WorkerRegistered: _registered,
-    ev.WorkerDisconnected: _disconnected,
-    ev.WorkerRefused: lambda e: f"✗ {e.reason}",
-    ev.ConnectionSuspect: lambda e: (
-        "○ the server does not answer pings" if e.suspect else "● the server answers pings again"
-    ),
-    ev.GenerationReady: _generation_ready,
-    ev.GenerationFailed: _generation_failed,
-    ev.StartsFailing: _starts_failing,
-    ev.StartsRecovered: lambda e: "✓ processes start again",
-    ev.WatchingChanged: _watching,
-    ev.JobRestarting: lambda e: f"↻ job {e.job_id} restarts, leaving generation {e.generation}: {e.reason}",
-    ev.ProcessChanged: _process,
-    ev.ProcessBlocked: _blocked,
-    ev.MemoryWarned: _memory,
-    ev.OfferAnswered: _offer_answered,
-    ev.JobStarted: _job_started,
-    ev.JobConnected: lambda e: (
-        f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry"
-    ),
-    ev.JobEnded: lambda e: (
-        f"{_MARKS[e.status]} job {e.job_id} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"
-    ),
-    ev.JobLost: lambda e: f"✗ no job for {e.room}: {e.why}",
-    ev.Dispatched: lambda e: f"  dispatched into {e.room}",
-    ev.OptionsChanged: lambda e: (
-        "  " + ", ".join(f"{name}: {old} → {new}" for name, (old, new) in e.changes.items())
-    ),
-    ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{e.text}",
-    ev.Stopping: _stopping,
-    ev.Stopped: lambda e: "  stopped",
-}

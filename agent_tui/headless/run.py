@@ -13,11 +13,12 @@ from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.headless import jsonl, lines
 from agent_tui.headless.writer import Writer
+from agent_tui.logs.event_text import path_text
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.errors import ExitCode, InternalError, UserError
-from agent_tui.model.logs import LogLevel
+from agent_tui.model.logs import LogLevel, LogStream
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.state import LIVE_PHASES, AppState, JobPhase
 from agent_tui.model.wording import counted
@@ -84,7 +85,7 @@ class ExitPolicy:
             case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
                 self.options.exit_when_idle or not self.options.watch
             ):
-                place = f"{lines.path_text(file)}:{line}" if file and line else file
+                place = f"{path_text(file)}:{line}" if file and line else file
                 self.load_error = f"failed to load: {error} ({place})" if place else error
                 return ExitCode.JOB_FAILED
             case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
@@ -151,7 +152,7 @@ class Printer:
             if self._brief:
                 least = max(least, LogLevel.ERROR)
             for log in answer.lines:
-                if log.level >= least:
+                if log.level >= least and log.source.stream is not LogStream.EVENT:
                     self._out(jsonl.log_line(log) if self._json else lines.log_to_line(log), log.ts)
             return
         if self._brief and not isinstance(stamped.event, lines.BRIEF):

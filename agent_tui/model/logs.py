@@ -34,6 +34,8 @@ class LogStream(StrEnum):
     STDERR = "stderr"
     RECORD = "record"
     HOST = "host"
+    EVENT = "event"
+    """A line about an event of agent-tui. Front ends that print events leave it out."""
 
 
 class LogSource(Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent_tui.headless import jsonl, lines
+from agent_tui.logs import event_text
 from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
@@ -217,7 +218,7 @@ def test_an_agents_js_file_names_its_node_sdk_and_typescript() -> None:
 
 def test_every_event_has_a_line_or_is_known_to_be_noise() -> None:
     quiet = {type(event) for event in NOISE} | {ev.OfferReceived}
-    assert set(lines._FORMS) == {type(event) for event in EVERY} - quiet
+    assert set(event_text._FORMS) == {type(event) for event in EVERY} - quiet
     for event in EVERY:
         assert lines.to_line(ev.Stamped(1, 0.0, event)) or type(event) in quiet
 

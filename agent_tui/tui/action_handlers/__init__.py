@@ -72,9 +72,11 @@ class ActionHandlers(Handlers):
     async def make(self, command: cmd.Dispatch) -> bool:
         """Start test jobs, and return whether they were; on a remote server the user is asked first."""
         app = self.app
-        result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
+        result = await app.ask(replace(command, confirmed_host=app.confirmed_host), quiet=True)
         if result.refused and await app.host_confirmed("a test dispatch"):
-            result = await app.ask(replace(command, confirmed_host=app.confirmed_host))
+            result = await app.ask(replace(command, confirmed_host=app.confirmed_host), quiet=True)
+        if result.ok:
+            app.notify_line(f"dispatched to {result.text}")
         return result.ok
 
     async def copy_link(self) -> None:

@@ -26,7 +26,7 @@ from agent_tui.tui.widgets.processes import SERVICES, Entry
 from agent_tui.tui.widgets.source import failing_place
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, duration, fact, grouped, one_line, wrapped
 
-INDENT = 12
+INDENT = 13
 MIN_PLOT, MAX_PLOT = 7, 20
 
 

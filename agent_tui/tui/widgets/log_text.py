@@ -67,7 +67,7 @@ class Columns:
 
 def columns(width: int) -> Columns:
     """Return the columns for a width in cells; milliseconds are dropped first, then the owner."""
-    return Columns(millis=width >= 100, owner=width >= 60, aligned=width >= 100)
+    return Columns(millis=width >= 100, owner=width >= 72, aligned=width >= 100)
 
 
 def short_id(name: str) -> str:

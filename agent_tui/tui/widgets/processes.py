@@ -59,7 +59,7 @@ COLUMNS = (*_BEFORE, _USS, _RSS, _WHY)
 COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 11, 5, right=True), _WHY)
 """For agents-js: the SDK's limits count RSS, so it comes first; PSS shows how much of it is shared."""
 
-GROWS = ("state", "room", "job", "why")
+GROWS = ("room", "state", "job", "why")
 
 Row = dict[str, Span]
 """Cells by column key."""
