@@ -354,12 +354,19 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "quit",
-        ("q", "ctrl+c"),
+        ("q",),
         "Quit",
-        "End jobs gracefully and quit. Press it again to kill the remaining processes, "
-        "a third time to exit immediately.",
+        "End jobs gracefully and quit; asks first while calls are running that are not test jobs. Press it "
+        "again to kill the remaining processes, a third time to exit immediately.",
         "General",
         footer="Quit",
+    ),
+    Action(
+        "quit_at_once",
+        ("ctrl+c",),
+        "Quit without asking",
+        "Like Quit, without the question.",
+        "General",
     ),
 )
 

@@ -33,6 +33,7 @@ from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
+from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.detail import Detail
@@ -121,6 +122,7 @@ class AgentTuiApp(App[int]):
         self.state = AppState(agent=agent)
         """The state that the last paint showed."""
         self._first_dispatch = dispatch
+        self._started = now()
         self.confirmed_host = confirmed_host
         """The remote host on which the user allowed test jobs in this run."""
         self.quitting = False
@@ -183,7 +185,8 @@ class AgentTuiApp(App[int]):
             async with self._engine:
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.action_handlers")
                 await self._engine.closed()
-            self.exit(ExitCode.OK)
+            self.state = self._engine.state
+            self.exit(ExitCode.OK, message=Text(summary(self.state, self.now() - self._started)))
         except Exception as error:
             # Exit here: without an engine, no key would work.
             shown = error if isinstance(error, UserError) else InternalError("screen", error)

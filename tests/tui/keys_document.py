@@ -9,7 +9,7 @@ from textual.binding import Binding
 
 from agent_tui.tui.actions import ACTIONS, BY_NAME, Action
 from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.confirm import Confirm, QuitQuestion
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.fields import Choice, FieldForm
 from agent_tui.tui.screens.generations import GenerationsPage
@@ -181,8 +181,13 @@ PLACES = (
     ),
     Place(
         "Questions",
-        (Confirm,),
-        (("y", "Yes."), ("n escape", "No."), ("left right", "Move between the buttons.")),
+        (Confirm, QuitQuestion),
+        (
+            ("y", "Yes."),
+            ("n escape", "No."),
+            ("left right", "Move between the buttons."),
+            ("q", "Yes, if the question is whether to quit."),
+        ),
     ),
     Place(
         "Remote server",

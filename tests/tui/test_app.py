@@ -11,6 +11,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.tui.actions import ACTIONS, Action
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.confirm import QuitQuestion
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.processes import Processes
@@ -275,6 +276,27 @@ async def test_Q_drains_once_and_then_q_kills() -> None:
             cmd.Stop("quit", kill=True),
         ]
         engine.obedient = True
+
+
+@pytest.mark.parametrize(
+    ("keys", "stops"), [(("q", "q"), True), (("q", "y"), True), (("q", "escape"), False), (("ctrl+c",), True)]
+)
+async def test_quitting_asks_while_calls_run(keys: tuple[str, ...], stops: bool) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(
+        ev.OfferReceived("AJ_c", "a call", "", 1),
+        ev.JobStarted("AJ_c", "a call", "p1", 8123, 1, True, 3.0, None),
+    )
+    async with screen(engine, kind=PageHost) as (app, pilot):
+        await pilot.press(keys[0])
+        await until(lambda: isinstance(app.screen, QuitQuestion) or engine.commands)
+        await pilot.pause()
+        for key in keys[1:]:
+            await pilot.press(key)
+        await pilot.pause()
+        await until(lambda: not isinstance(app.screen, QuitQuestion))
+        assert engine.commands == ([cmd.Stop("quit")] if stops else [])
 
 
 @pytest.mark.parametrize("when", ["while it is made", "while it is followed", "when it has ended"])

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from agent_tui.tui import screens
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.confirm import QuitQuestion
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
@@ -145,7 +145,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
 
 OF_PANELS = ("find", "log filters")
 SMALL = ("job", "generations", "tuning", "options")
-ELSEWHERE = {Confirm, RemoteGuard, LogRecord, LogExport}
+ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport}
 """Questions, and pages that show a time or a path; other tests cover them."""
 
 

@@ -19,7 +19,7 @@ from agent_tui.tui.action_handlers.tuning import TuningActions
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.confirm import Confirm
+from agent_tui.tui.screens.confirm import Confirm, QuitQuestion
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
@@ -317,6 +317,12 @@ class ActionHandlers(Handlers):
             await self.app.stop("quit after jobs", kill=False, drain=True)
 
     async def quit(self) -> None:
+        calls = [job for job in self.app.state.live_jobs if not job.test_dispatch]
+        if calls and not self.app.quitting and not await self.app.push_screen_wait(QuitQuestion(len(calls))):
+            return
+        await self.quit_at_once()
+
+    async def quit_at_once(self) -> None:
         if self.app.killing:
             self.app.leave(ExitCode.JOB_FAILED)
         await self.app.stop("quit", self.app.quitting)

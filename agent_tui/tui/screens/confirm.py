@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from agent_tui.tui.screens.page import Page
-from agent_tui.tui.widgets.text import brief
+from agent_tui.tui.widgets.text import brief, counted
 
 
 class Confirm(Page[bool]):
@@ -61,3 +61,17 @@ class Confirm(Page[bool]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "confirm-yes")
+
+
+class QuitQuestion(Confirm):
+    """Whether to quit while calls are running; the key that asked, pressed again, means yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "answer(True)", "Quit", show=False)]
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(
+            f"Quit while {counted(calls, 'call is', 'calls are')} running?",
+            "Quitting ends them gracefully. q again quits, Esc stays; Q quits once they have ended.",
+            yes="Quit",
+            no="Stay",
+        )

@@ -282,13 +282,17 @@ def _warm_part(state: AppState) -> Part:
     return part(6, _figure("warm hits", share), _figure("warm", share))
 
 
-def _latency_part(state: AppState) -> Part:
+def latencies(state: AppState) -> tuple[str, list[float]]:
+    """Return what is measured, and the times of the recent jobs, in ms: since the dispatch if it is known."""
     recent = list(state.jobs.values())[-RECENT_JOBS:]
-    name = "dispatch→entry"
     times = [j.dispatch_to_entry_ms for j in recent if j.dispatch_to_entry_ms is not None]
-    if not times:
-        name = "offer→entry"
-        times = [j.offer_to_entry_ms for j in recent if j.offer_to_entry_ms is not None]
+    if times:
+        return "dispatch→entry", times
+    return "offer→entry", [j.offer_to_entry_ms for j in recent if j.offer_to_entry_ms is not None]
+
+
+def _latency_part(state: AppState) -> Part:
+    name, times = latencies(state)
     if not times:
         return part(4, _figure("dispatch→entry", NONE))
     p50, p95 = milliseconds(percentile(times, 0.5)), milliseconds(percentile(times, 0.95))
