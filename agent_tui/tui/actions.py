@@ -43,6 +43,8 @@ class Action:
     enabled: Callable[[AppState], bool] = _always
     footer: str = ""
     """The label in the footer; actions without one are not in the footer."""
+    takes_keys: bool = False
+    """Whether it moves the focus to an input: the next keys are text, even if they are already there."""
 
     @property
     def shown_keys(self) -> str:
@@ -55,6 +57,7 @@ _KEY_NAMES = {
     "equals_sign": "=",
     "minus": "-",
     "slash": "/",
+    "colon": ":",
     "question_mark": "?",
     "ctrl+c": "Ctrl+C",
     "escape": "Esc",
@@ -209,9 +212,11 @@ ACTIONS: tuple[Action, ...] = (
         "find",
         ("slash",),
         "Find",
-        "Find text in the log lines; start with re: to use a regular expression. Esc closes the search.",
+        "Find text in the log lines; start with re: to use a regular expression. Esc closes the search. "
+        "In the process table, show only the rows that contain a text.",
         "Logs",
         footer="Find",
+        takes_keys=True,
     ),
     Action("find_next", ("n",), "Next match", "Go to the next match.", "Logs"),
     Action("find_previous", ("N",), "Previous match", "Go to the previous match.", "Logs"),
@@ -342,6 +347,15 @@ ACTIONS: tuple[Action, ...] = (
         "Screenshot",
         "Save a screenshot (SVG) to the current folder, with secrets masked.",
         "General",
+    ),
+    Action(
+        "command",
+        ("colon",),
+        "Command…",
+        "Type a command: :gen 5, :rollback 5, :job demo-4, :level debug, :set numIdleProcesses 3, or an "
+        "action's name. Tab completes it, ↑ brings the last one back.",
+        "General",
+        takes_keys=True,
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(

@@ -22,6 +22,7 @@ from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.signal import Signal
 from textual.widget import Widget
+from textual.widgets import Input
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
@@ -31,11 +32,13 @@ from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested
+from agent_tui.tui.command_line import completions
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.widgets.breaches import Breaches
+from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.header import Header
 from agent_tui.tui.widgets.key_bar import KeyBar
@@ -85,7 +88,8 @@ class AgentTuiApp(App[int]):
             action.footer or action.title,
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
-            priority=key.startswith(("ctrl+", "f1")),  # also while another widget or a page has the focus
+            # Also while another widget or a page has the focus; and before the keys that were typed after it.
+            priority=key.startswith(("ctrl+", "f1")) or action.takes_keys,
             id=action.name,
         )
         for action in ACTIONS
@@ -166,6 +170,7 @@ class AgentTuiApp(App[int]):
                 yield LogPane(id="logs")
             yield Detail(id="detail")
         yield StatusLine()
+        yield CommandBar(lambda text: completions(text, self.state), id="command")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -324,12 +329,18 @@ class AgentTuiApp(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "act" and parameters:
-            return True if BY_NAME[str(parameters[0])].enabled(self.state) else None
+            named = BY_NAME[str(parameters[0])]
+            if named.takes_keys and (isinstance(self.focused, Input) or len(self.screen_stack) > 1):
+                return False  # there it is text, or a key of the page
+            return True if named.enabled(self.state) else None
         return super().check_action(action, parameters)
 
     async def action_act(self, name: str) -> None:
-        """Run an action of the registry in the background."""
-        self._do(name)
+        """Run an action of the registry, in the background if it may wait."""
+        if BY_NAME[name].takes_keys and self._engine is not None:
+            await self._guarded(self.action_handlers.of(name))
+        else:
+            self._do(name)
 
     def _do(self, name: str) -> None:
         self.run_worker(self._guarded(self.action_handlers.of(name)), group="actions", exclusive=False)
@@ -357,6 +368,14 @@ class AgentTuiApp(App[int]):
     @on(Detail.TabClicked)
     def tab_clicked(self, event: Detail.TabClicked) -> None:
         self.panel(Detail).tab = event.tab
+
+    @on(CommandBar.Entered)
+    def command_entered(self, event: CommandBar.Entered) -> None:
+        self.run_worker(self._guarded(lambda: self.action_handlers.run_command(event.text)), group="actions")
+
+    @on(CommandBar.Filtered)
+    def filtered(self, event: CommandBar.Filtered) -> None:
+        self.panel(Processes).filter = event.text
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:

@@ -23,6 +23,7 @@ from agent_tui.tui.screens.page import LivePage, TextPage
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.worker import WorkerPage
+from agent_tui.tui.widgets.command_bar import CommandInput
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.load_rows import LoadList
 from agent_tui.tui.widgets.log_bars import FindInput, PromptInput
@@ -60,6 +61,7 @@ PLACES = (
             ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
             ("delete", "End its job, like `x`."),
             ("home end", "Go to the first or last row."),
+            ("escape", "Show all rows, if they are filtered."),
         ),
     ),
     Place(
@@ -157,6 +159,15 @@ PLACES = (
             ("ctrl+g", "Save secrets in clear text."),
             ("ctrl+x", "Export as code, `.env`, or flags."),
             ("escape", "Discard what was typed, then close."),
+        ),
+    ),
+    Place(
+        "Command line (`:`, `/`)",
+        (CommandInput,),
+        (
+            ("tab shift+tab", "Complete: the next or previous possibility."),
+            ("up down", "The previous or next command."),
+            ("escape", "Close; a filter is removed."),
         ),
     ),
     Place("Export", (ExportPage,), (("c", "Copy the text."), ("escape", "Close."))),

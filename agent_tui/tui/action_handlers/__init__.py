@@ -11,12 +11,12 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.dispatches import last_room
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
-from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import JoinLink, JoinRoom, ReadSecrets
 from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.action_handlers.tuning import TuningActions
-from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.actions import ACTIONS, BY_NAME
+from agent_tui.tui.command_line import LEVELS, find_job, option_name, parse
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.screens.breaches import BreachesPage
 from agent_tui.tui.screens.confirm import Confirm, QuitQuestion
@@ -28,6 +28,7 @@ from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
+from agent_tui.tui.widgets.command_bar import CommandBar, Prompt
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
 from agent_tui.tui.widgets.log_pane import LogPane
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
 
 Handler = Callable[[], Awaitable[None]]
-LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
 
 class ActionHandlers(Handlers):
@@ -174,7 +174,12 @@ class ActionHandlers(Handlers):
         pane.owner = None if process is None or pane.owner == process.id else process.id
 
     async def find(self) -> None:
-        self._pane.start_find()
+        """Filter the process table if it has the focus, or else find text in the logs."""
+        processes = self.app.panel(Processes)
+        if processes.has_focus:
+            self.app.panel(CommandBar).open(Prompt.FILTER, processes.filter)
+        else:
+            self._pane.start_find()
 
     async def find_next(self) -> None:
         self._pane.find_next()
@@ -219,9 +224,17 @@ class ActionHandlers(Handlers):
         await self.app.ask(cmd.PauseWatching(not self.app.state.watching.paused))
 
     async def generations(self) -> None:
+        await self._open_generations()
+
+    async def _open_generations(self, number: int | None = None) -> None:
+        """Open the page at that generation. Raise UserError if it is not listed."""
+        loads = [load.number for load in self.app.state.loads]
+        if number is not None and number not in loads:
+            raise UserError(f"generation {number} is not listed: Tab lists them after :gen")
         page = GenerationsPage(
             lambda command: self.app.engine.send(command),
             lambda file, line: open_in_editor(self.app, file, line),
+            number,
         )
         page.follow(self.app.state, self.app.now())
         await self.app.push_screen_wait(page)
@@ -305,6 +318,32 @@ class ActionHandlers(Handlers):
         except OSError as error:
             raise UserError(f"screenshot not saved: {error.strerror or error}") from None
         self.app.notify_line(f"saved {path.name}, secrets masked")
+
+    async def command(self) -> None:
+        self.app.panel(CommandBar).open(Prompt.COMMAND)
+
+    async def run_command(self, text: str) -> None:
+        """Run a command as typed after `:`. Raise UserError if it is none, or if it cannot run now."""
+        typed = parse(text)
+        match typed.verb:
+            case "gen":
+                await self._open_generations(typed.number)
+            case "rollback":
+                await self.app.ask(cmd.RollBack(typed.number))
+            case "job" if typed.arguments:
+                await self.open(find_job(typed.arguments[0], self.app.state.jobs).id)
+            case "level" if typed.arguments:
+                await self._set("logLevel", typed.arguments[0])
+            case "set":
+                await self._set(option_name(typed.arguments[0]), typed.arguments[1])
+            case name:
+                if not BY_NAME[name].enabled(self.app.state):
+                    raise UserError(f":{name} is not available now")
+                await self.of(name)()
+
+    async def _set(self, name: str, value: str) -> None:
+        if (await self.app.ask(cmd.SetOptions({name: value}), quiet=False)).ok:
+            self.app.notify_line(f"{name} = {value}")
 
     async def help(self) -> None:
         actions = self.app.actions

@@ -71,8 +71,10 @@ class GenerationsPage(Follower, Page[None]):
         Binding("r", "reload", "Reload"),
     ]
 
-    def __init__(self, send: Send, edit: Callable[[Path, int], None]) -> None:
-        """`edit` opens a file at a line; it raises UserError if there is no editor."""
+    def __init__(self, send: Send, edit: Callable[[Path, int], None], chosen: int | None = None) -> None:
+        """`edit` opens a file at a line; it raises UserError if there is no editor. `chosen` is selected
+        first, by default the newest generation.
+        """
         super().__init__()
         self._send = send
         self._edit = edit
@@ -83,7 +85,7 @@ class GenerationsPage(Follower, Page[None]):
         self._with_current = False
         self._asked: tuple[Compared, bool | None] | None = None
         self._problem = ""
-        self._list = LoadList(id="loads-list")
+        self._list = LoadList(chosen, id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
         self._text = Static(markup=False)
         self._box = Vertical(id="loads-box", classes="page-box")

@@ -364,8 +364,10 @@ class LoadList(VerticalScroll):
     class Selected(Message):
         """The user selected another load."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, chosen: int | None = None, *, id: str | None = None) -> None:
+        """`chosen` is the generation that is selected first; None for the newest."""
         super().__init__(id=id)
+        self._chosen = chosen
         self._entries: tuple[Entry, ...] = ()
         self._state = AppState()
         self._index = 0
@@ -389,6 +391,10 @@ class LoadList(VerticalScroll):
         if before is not None and self._index > 0:
             keys = [entry.key for entry in self._entries]
             self._index = keys.index(before.key) if before.key in keys else len(keys) - 1
+        numbers = [entry.number for entry in self._entries]
+        if self._chosen in numbers:
+            self._index = numbers.index(self._chosen)
+            self._chosen = None
         self._paint()
 
     def select_newest(self) -> None:

@@ -158,7 +158,7 @@ class LogPrompt(Horizontal):
             self._before = self.screen.focused
         self.say("")
         self.add_class("-open")
-        self.field.focus()
+        self.screen.set_focus(self.field)  # at once: the next keys may already be there
 
     def close(self, then: Widget, *, back: bool = False) -> None:
         """Hide the prompt. If it has the focus, focus `then`, or with `back` the widget focused before."""

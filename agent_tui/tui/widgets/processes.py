@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable
 
@@ -245,6 +246,11 @@ def memory_cell(process: ProcessView, options: ServerOptions, tone: Tone = Tone.
     return Span(drawn, Tone.WARN if 0 < warn < used else tone)
 
 
+def contains(cells: Row, text: str) -> bool:
+    """Return whether a row contains the text; case does not matter."""
+    return text.strip().casefold() in " ".join(span.text for span in cells.values()).casefold()
+
+
 def bar(share: float, width: int) -> str:
     """Return a bar of `width` cells, full at a share of 1."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
@@ -300,6 +306,7 @@ class Processes(DataTable[Text]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete", "request_end", "End job", show=False),
         Binding("enter", "request_job", "Open its job", show=False),
+        Binding("escape", "show_all", "Show all", show=False),
         Binding("home", "row(0)", "First row", show=False),
         Binding("end", "row(-1)", "Last row", show=False),
     ]
@@ -350,6 +357,7 @@ class Processes(DataTable[Text]):
         self._placed: str | None = None
         self._chosen: str | None = None
         self._by = Order()
+        self._filter = ""
 
     def show(self, state: AppState, now: float) -> None:
         """Show the state, at most twice a second; `now` is in Unix seconds."""
@@ -373,6 +381,23 @@ class Processes(DataTable[Text]):
         return self._state.processes.get(key) or next(
             (each for each in self._state.dispatches if key_of(each) == key), None
         )
+
+    @property
+    def filter(self) -> str:
+        """The text that the shown rows contain; empty for all rows. Settable; case does not matter."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, text: str) -> None:
+        self._filter = text
+        self._paint()
+
+    def action_show_all(self) -> None:
+        """Remove the filter."""
+        self.filter = ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self._filter) if action == "show_all" else super().check_action(action, parameters)
 
     def sort_by(self, column: str) -> None:
         """Sort live processes by that column: descending, then ascending, then by state again."""
@@ -430,12 +455,15 @@ class Processes(DataTable[Text]):
         self._note_choice()
         shown = entries(self._state, self._by)
         rows = {key: row(entry, self._state, self._now) for key, entry in shown.items()}
+        if self._filter:
+            rows = {key: cells for key, cells in rows.items() if contains(cells, self._filter)}
         if columns != self._columns_shown:
             self._lay_out(columns)
         self._add_and_remove(rows)
         self._arrange(tuple(rows))
         self._update(rows)
-        self.border_subtitle = "" if rows else EMPTY
+        kept = f"/{one_line(self._filter, 30)} · {len(rows)} of {len(shown)} · Esc show all"
+        self.border_subtitle = Content(kept if self._filter else "" if shown else EMPTY)
 
     def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
         self.clear(columns=True)

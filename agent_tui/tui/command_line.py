@@ -1,0 +1,111 @@
+"""What can be typed after `:`, and its completions. Pure functions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agent_tui.model.errors import UserError
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.state import AppState, JobView
+from agent_tui.options.declare import OPTIONS
+from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.widgets.text import one_line
+
+LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
+
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "gen": ("NUMBER",),
+    "rollback": ("NUMBER",),
+    "job": ("ROOM or ID",),
+    "level": ("LEVEL",),
+    "set": ("OPTION", "VALUE"),
+}
+"""Commands with arguments. Every action of the registry is a command without (`job` and `level` are both)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A command as typed: a verb of `VERBS` or the name of an action, and its arguments."""
+
+    verb: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """The first argument as a number. Raise UserError if it is none."""
+        if not self.arguments[0].isdecimal():
+            raise UserError(f":{self.verb} {self.arguments[0]} is not a number, such as :{self.verb} 5")
+        return int(self.arguments[0])
+
+
+def parse(text: str) -> Typed:
+    """Return the command. Raise UserError for an unknown one, and for missing or extra arguments."""
+    verb, *rest = text.split(None, 1) or [""]
+    verb = verb.replace("-", "_").lower()
+    if verb not in VERBS and verb not in _NAMES:
+        raise UserError(f":{one_line(verb)} is unknown: Tab lists the commands")
+    wanted = () if verb in _NAMES and not rest else VERBS.get(verb, ())
+    # The last argument is the rest of the line: rooms and values may contain blanks.
+    arguments = tuple(rest[0].split(None, len(wanted) - 1)) if rest and wanted else tuple(rest)
+    if len(arguments) != len(wanted):
+        raise UserError(f"type :{' '.join((verb, *wanted))}" if wanted else f":{verb} has no arguments")
+    return Typed(verb, tuple(each.strip() for each in arguments))
+
+
+def option_name(text: str) -> str:
+    """Return the option's name; case does not matter. Raise UserError if there is none."""
+    for option in OPTIONS:
+        if option.name.lower() == text.lower():
+            return option.name
+    raise UserError(f"{one_line(text)} is not an option: Tab lists them after :set")
+
+
+def find_job(text: str, jobs: Mapping[str, JobView]) -> JobView:
+    """Return the newest job with that id or in that room. Raise UserError if there is none."""
+    found = [job for job in jobs.values() if text in (job.id, job.room)]
+    if not found:
+        raise UserError(f"no job in a room named {one_line(text)}: Tab lists the rooms after :job")
+    return max(found, key=lambda job: job.offered)
+
+
+def completions(text: str, state: AppState) -> tuple[str, ...]:
+    """Return the lines that start with the typed text, the most likely ones first."""
+    verb, blank, rest = text.partition(" ")
+    if not blank:
+        return _starting(text, (*VERBS, *_NAMES))
+    return tuple(f"{verb} {each}" for each in _arguments(verb, rest, state))
+
+
+def _arguments(verb: str, text: str, state: AppState) -> tuple[str, ...]:
+    match verb:
+        case "gen":
+            return _starting(text, (str(load.number) for load in reversed(state.loads)))
+        case "rollback":
+            good = (load.number for load in reversed(state.loads) if load.good)
+            return _starting(text, (str(each) for each in good if each != state.generation.current))
+        case "job":
+            newest = sorted(state.jobs.values(), key=lambda job: job.offered, reverse=True)
+            return _starting(text, dict.fromkeys(one_line(job.room) for job in newest))
+        case "level":
+            return _starting(text, (level.label for level in LEVELS))
+        case "set":
+            return _settings(text, state)
+    return ()
+
+
+def _settings(text: str, state: AppState) -> tuple[str, ...]:
+    """Return option names, and for a complete name its present value."""
+    name, blank, value = text.partition(" ")
+    if not blank:
+        return _starting(name, (option.name for option in OPTIONS))
+    known = next((each for each in OPTIONS if each.name.lower() == name.lower()), None)
+    if known is None or known.kind.secret:
+        return ()
+    present = known.kind.write(getattr(state.settings.options, known.field))
+    return (f"{known.name} {present}",) if present.startswith(value) else ()
+
+
+def _starting(text: str, words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word.lower().startswith(text.lower()))
+
+
+_NAMES = tuple(action.name for action in ACTIONS)
