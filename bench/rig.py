@@ -303,7 +303,7 @@ class Worker:
         ]
 
     async def end(self) -> None:
-        """In good order, then by force; the whole process group."""
+        """End gracefully, then by force; the whole process group."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
         _, running = await asyncio.wait({self._reading}, timeout=10)

@@ -53,7 +53,7 @@ class ReadLogs(Struct, Asks[LogRange], frozen=True):
 
 
 class JoinRoom(Struct, Asks[JoinLink], frozen=True):
-    """Get a link for a person into a room."""
+    """Get a link with which a person can join a room."""
 
     room: str
 

@@ -370,7 +370,7 @@ ACTIONS: tuple[Action, ...] = (
         "quit",
         ("q",),
         "Quit",
-        "End jobs gracefully and quit; asks first while calls are running that are not test jobs. Press it "
+        "End jobs gracefully and quit; asks first while calls other than test jobs are running. Press it "
         "again to kill the remaining processes, a third time to exit immediately.",
         "General",
         footer="Quit",

@@ -162,7 +162,7 @@ class Dead:
 class Disconnected:
     """A connection was lost or could not be opened, the `attempt`-th time in a row.
 
-    A pause of None means no further attempt. Offers of that connection need no answer any more; its jobs
+    A pause of None means no further attempt. Offers received on it no longer need an answer; its jobs
     continue, unknown to the server (worker-protocol §10).
     """
 

@@ -204,7 +204,7 @@ PLACES = (
         "Remote server",
         (RemoteGuard,),
         (
-            ("y", "Yes, in this run."),
+            ("y", "Yes, for this run."),
             ("a", "Yes, and remember it in agent-tui.toml."),
             ("n escape", "No."),
             ("left right", "Move between the buttons."),

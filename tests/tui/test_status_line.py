@@ -11,7 +11,7 @@ from tests.tui.hostile import HOSTILE
 AGENT = "/home/ann/voice/agent.py"
 
 
-def text(notice: Notice | None, now: float) -> str:
+def shown(notice: Notice | None, now: float) -> str:
     return "".join(span.text for span in notice_line(notice, now))
 
 
@@ -32,15 +32,15 @@ def ready(number: int, *changed: str, rolled_back_to: int = 0) -> ev.GenerationR
 
 def test_a_notice_fades_and_then_has_its_time() -> None:
     notice = Notice("copied 3 lines", 100.0)
-    assert text(None, 0.0) == ""
-    assert text(notice, 101.0) == "copied 3 lines"
-    assert text(notice, 100.0 + FRESH_S) == "00:01:40 copied 3 lines"
-    assert text(Notice("no", 100.0, failed=True), 100.0) == "✗ no"
-    assert text(Notice("no", 100.0, failed=True), 200.0) == "00:01:40 ✗ no"
+    assert shown(None, 0.0) == ""
+    assert shown(notice, 101.0) == "copied 3 lines"
+    assert shown(notice, 100.0 + FRESH_S) == "00:01:40 copied 3 lines"
+    assert shown(Notice("no", 100.0, failed=True), 100.0) == "✗ no"
+    assert shown(Notice("no", 100.0, failed=True), 200.0) == "00:01:40 ✗ no"
 
 
 def test_outside_text_stays_one_line() -> None:
-    assert "\n" not in text(Notice(HOSTILE, 1.0), 1.0)
+    assert "\n" not in shown(Notice(HOSTILE, 1.0), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,9 @@ def test_a_broken_save_says_where_and_what_stays() -> None:
     before = engine.bus.state
     engine.publish(ev.GenerationFailed(2, "NameError: x", "/home/ann/voice/tools/search.py", 7, ""))
     notice = load_notice(before, engine.bus.state)
-    assert notice == Notice("tools/search.py:7 does not load: NameError: x · generation 1 stays", failed=True)
+    assert notice == Notice(
+        "tools/search.py:7 does not load: NameError: x · generation 1 stays current", failed=True
+    )
 
 
 def test_a_roll_back_names_its_generation() -> None:

@@ -66,7 +66,7 @@ def encode(case: str, value: dict[str, Any]) -> bytes:
 
 
 def own_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
-    """Start a thread of agent-tui: a daemon that debuggers do not stop and stacks leave out."""
+    """Start an internal thread: a daemon thread that debuggers do not pause and stack dumps omit."""
     thread = threading.Thread(target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True)
     thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
     thread.start()

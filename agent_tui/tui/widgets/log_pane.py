@@ -172,11 +172,11 @@ class LogPane(Vertical):
             self.follow = True
 
     def find_next(self) -> None:
-        """Go to the next match, from the newest to the oldest."""
+        """Go to the next match; after the newest one, to the oldest."""
         self._go(1)
 
     def find_previous(self) -> None:
-        """Go to the previous match, from the oldest to the newest."""
+        """Go to the previous match; after the oldest one, to the newest."""
         self._go(-1)
 
     def toggle_only_found(self) -> None:

@@ -52,7 +52,7 @@ def load_notice(before: AppState, state: AppState) -> Notice | None:
     files = _files(load, state.agent)
     if not load.good:
         at = f"{project_path(load.file, state.agent)}:{load.line}" if load.file and load.line else files
-        stays = f" · generation {state.generation.current} stays" if state.generation.current else ""
+        stays = f" · generation {state.generation.current} stays current" if state.generation.current else ""
         return Notice(f"{at} does not load: {load.error}{stays}", failed=True)
     took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
     done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
