@@ -230,7 +230,14 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("fold", ("z",), "Fold", "Fold the selected record (a traceback), or unfold it.", "Logs"),
     Action("fold_all", ("Z",), "Fold all", "Fold all long records, or unfold all.", "Logs"),
-    Action("copy_lines", ("y",), "Copy lines", "Copy the selected log lines as text.", "Logs"),
+    Action(
+        "copy_lines",
+        ("y",),
+        "Copy",
+        "Copy the selected log lines as text. In the process table, pick what to copy: the room, the job's "
+        "id, the pid, the reason, or a join link.",
+        "Logs",
+    ),
     Action(
         "export_logs",
         ("X",),

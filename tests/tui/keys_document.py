@@ -20,6 +20,7 @@ from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import LivePage, TextPage
+from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.worker import WorkerPage
@@ -161,6 +162,7 @@ PLACES = (
             ("escape", "Discard what was typed, then close."),
         ),
     ),
+    Place("Copy", (Pick,), (("escape q", "Close."),)),
     Place(
         "Command line (`:`, `/`)",
         (CommandInput,),

@@ -13,6 +13,7 @@ from agent_tui.tui.actions import ACTIONS, Action
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import QuitQuestion
 from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
@@ -220,6 +221,50 @@ async def test_a_join_link_goes_only_to_the_clipboard(monkeypatch: pytest.Monkey
         await pilot.pause()
         token = app.clipboard.rpartition("token=")[2]
         assert token not in app.export_screenshot()
+
+
+@pytest.mark.parametrize(
+    ("server", "downs", "copied"),
+    [
+        (histories.EMBEDDED, 0, "demo-1"),
+        (histories.EMBEDDED, 1, "AJ_k3Lm9QxTzW2a"),
+        (histories.EMBEDDED, 2, "8123"),
+        (histories.LOCAL, 3, "https://meet.livekit.io/custom?liveKitUrl=ws"),
+    ],
+)
+async def test_y_copies_what_the_user_picks(server: ev.ServerChosen, downs: int, copied: str) -> None:
+    engine = FakeEngine()
+    histories.busy(engine, server)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("y")
+        await until(lambda: isinstance(app.screen, Pick))
+        await pilot.pause()
+        await pilot.press(*["down"] * downs, "enter")
+        await until(lambda: app.clipboard)
+        assert app.clipboard.startswith(copied)
+
+
+async def test_y_without_a_choice_copies_at_once() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("y")
+        await until(lambda: app.clipboard == "8123")
+        assert app.notices[-1].text == "copied pid: 8123"
+
+
+@pytest.mark.parametrize("key", ["d", "D"])
+async def test_a_dispatch_while_not_registered_says_so(key: str) -> None:
+    engine = FakeEngine()
+    histories.disconnected(engine)
+    async with screen(engine, kind=PageHost) as (app, pilot):
+        await pilot.press(key)
+        await until(lambda: app.notices)
+        assert app.notices[-1].text == (
+            "not registered (nothing listens on 127.0.0.1:40123): a dispatch would not reach this worker · "
+            "i show why"
+        )
+        assert engine.commands == []
 
 
 async def test_without_media_there_is_no_join_link() -> None:

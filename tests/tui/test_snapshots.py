@@ -25,6 +25,7 @@ from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.remote_guard import RemoteGuard
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import SweepForm, TestLoadForm
@@ -55,7 +56,7 @@ def app_in(
 
 
 def _opened(app: AgentTuiApp, key: str, depth: int) -> bool:
-    return key == "slash" or len(app.screen_stack) > depth
+    return key in ("3", "slash", "colon") or len(app.screen_stack) > depth
 
 
 async def settled(app: AgentTuiApp, pilot: Pilot[Any]) -> None:
@@ -130,7 +131,10 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "burst form": ("busy", ["b"], TestLoadForm),
     "sweep form": ("busy", ["w"], SweepForm),
     "tuning": ("busy", ["T"], TuningPage),
-    "find": ("busy", ["slash"], Screen),
+    "find": ("busy", ["3", "slash"], Screen),
+    "filter": ("busy", ["slash"], Screen),
+    "command": ("busy", ["colon"], Screen),
+    "copy": ("busy", ["y"], Pick),
     "log filters": ("busy", ["F"], LogFilters),
     "worker": ("busy", ["i"], WorkerPage),
     "worker of an agents-js file": ("agents-js", ["i"], WorkerPage),
@@ -143,7 +147,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
 }
 """A state, the keys that open the page, and the page's class."""
 
-OF_PANELS = ("find", "log filters")
+OF_PANELS = ("find", "filter", "command", "copy", "log filters")
 SMALL = ("job", "generations", "tuning", "options")
 ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport}
 """Questions, and pages that show a time or a path; other tests cover them."""

@@ -26,14 +26,17 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.options import OptionsPage
+from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
 from agent_tui.tui.widgets.command_bar import CommandBar, Prompt
 from agent_tui.tui.widgets.detail import Detail
-from agent_tui.tui.widgets.detail_text import Tab
+from agent_tui.tui.widgets.detail_text import JOIN_LINK, Tab, copyable
+from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
-from agent_tui.tui.widgets.processes import SERVICES, Processes
+from agent_tui.tui.widgets.processes import SERVICES, Entry, Processes
 from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.text import one_line
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -61,9 +64,18 @@ class ActionHandlers(Handlers):
     # -- test jobs ---------------------------------------------------------------------------------------
 
     async def dispatch(self) -> None:
+        self._check_registered()
         await self.make(self.last_dispatch)
 
+    def _check_registered(self) -> None:
+        """Raise UserError if no job would start because the worker is not registered."""
+        worker = self.app.engine.state.worker
+        if worker.state not in ONLINE:
+            why = f" ({one_line(worker.reason)})" if worker.reason else ""
+            raise UserError(f"not registered{why}: a dispatch would not reach this worker · i show why")
+
     async def dispatch_form(self) -> None:
+        self._check_registered()
         command = await self.app.push_screen_wait(DispatchForm(self.last_dispatch))
         if command is not None:
             self.last_dispatch = command
@@ -80,20 +92,23 @@ class ActionHandlers(Handlers):
         return result.ok
 
     async def copy_link(self) -> None:
-        if (link := await self._link()) is None:
+        await self._copy_link_to(self._room())
+
+    async def _copy_link_to(self, room: str) -> None:
+        if (link := await self._link(room)) is None:
             return
         self.app.copy_to_clipboard(link.link)
         self.app.notify_line(f"copied a link to {link.room}; its token is valid for one hour")
 
     async def open_link(self) -> None:
-        if (link := await self._link()) is None:
+        if (link := await self._link(self._room())) is None:
             return
         self.app.open_url(link.link)
         self.app.notify_line(f"opening {link.room} in the browser")
 
-    async def _link(self) -> JoinLink | None:
+    async def _link(self, room: str) -> JoinLink | None:
         """Return a link into the room, which has the agent or gets it; None if it does not get it."""
-        link = await self.app.engine.request(JoinRoom(self._room()))
+        link = await self.app.engine.request(JoinRoom(room))
         dispatch = replace(self.last_dispatch, room=link.room, count=1)
         return link if not link.needs_dispatch or await self.make(dispatch) else None
 
@@ -203,7 +218,24 @@ class ActionHandlers(Handlers):
         self._pane.fold_all()
 
     async def copy_lines(self) -> None:
-        self._pane.copy()
+        """Copy log lines if the logs have the focus, or else something about the selected row."""
+        if self.app.panel(LogPane).has_focus_within or self.app.panel(Processes).selected_entry is None:
+            self._pane.copy()
+        else:
+            await self._copy_of(self.app.panel(Processes).selected_entry)
+
+    async def _copy_of(self, entry: Entry | None) -> None:
+        facts = copyable(entry, self.app.state)
+        picked = (
+            await self.app.push_screen_wait(Pick("Copy", facts))
+            if len(facts) > 1
+            else next(iter(facts), None)
+        )
+        if picked == JOIN_LINK:
+            await self._copy_link_to(facts["room"])
+        elif picked is not None:
+            self.app.copy_to_clipboard(facts[picked])
+            self.app.notify_line(f"copied {picked}: {facts[picked]}")
 
     async def export_logs(self) -> None:
         self._pane.export()
