@@ -123,7 +123,7 @@ class Pipes:
 
 
 def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:
-    """Return the content of a regular file, FIFO, or socket. Raise OSError."""
+    """Return the content of a regular file, FIFO, or socket. Raise OSError if it cannot be read."""
     return pipes.read(path, most_bytes)[0] if is_pipe(path) else read_file(path, most_bytes)
 
 

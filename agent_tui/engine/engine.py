@@ -117,7 +117,7 @@ class Engine:
         return self._bus.subscribe(limit)
 
     async def request(self, request: Asks[A]) -> A:
-        """Answer a request with frozen data. Raise UserError."""
+        """Answer a request with frozen data. Raise UserError if it is not available."""
         answer: Any
         match request:
             case ReadLogs(first, end):

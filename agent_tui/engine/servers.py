@@ -89,7 +89,7 @@ class ServerManager:
         self._on_unassigned = on_unassigned
 
     async def start(self) -> None:
-        """Find or start the first server. Raise UserError."""
+        """Find or start the first server. Raise UserError if there is none and none can be started."""
         options = self._settings.options
         self.current, self._found_for = await self._find(options), _server_fields(options)
 
@@ -97,7 +97,7 @@ class ServerManager:
     async def switching(self, options: ServerOptions) -> AsyncIterator[Server]:
         """Switch to the server that these options name; if the body raises, stay with the old one.
 
-        Raise UserError.
+        Raise UserError if that server cannot be used.
         """
         old, fields = self.current, _server_fields(options)
         if self._local or fields == self._found_for:

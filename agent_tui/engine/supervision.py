@@ -22,7 +22,7 @@ PACKAGE = Path(agent_tui.__file__).parent
 
 
 class InternalErrors:
-    """Reports internal errors, keeps the first for the exit, and isolates the other parts from them."""
+    """Reports internal errors, keeps the first one, which ends the run, and isolates other components."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit

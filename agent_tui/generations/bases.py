@@ -164,8 +164,8 @@ class Bases:
         return (child,) if child is not None else ()
 
     def warm_up(self, base: Base) -> None:
-        """Import what job processes need in addition. It takes up to half a second, in which the base cannot
-        fork: call it when the control process, which does not need it, is forked.
+        """Import the additional modules that job processes need. This takes up to half a second, during which
+        the base cannot fork: call it after forking the control process, which does not need them.
         """
         self._import(base, self._warm_up)
         if not self._warm_up:

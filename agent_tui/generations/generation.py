@@ -32,7 +32,9 @@ class Runtime(Protocol):
     def launch(
         self, kind: ch.ProcessKind, process_id: str, functions: str, parents: tuple[ch.Child, ...]
     ) -> Awaitable[ch.Child]:
-        """Start a fork of the first of `parents` that can, else a fresh process. Raise OSError."""
+        """Start a fork of the first of `parents` that can, else a fresh process. Raise OSError if it
+        does not start.
+        """
         ...
 
     @property
@@ -219,7 +221,7 @@ class Generation:
     # -- launching ------------------------------------------------------------------------------------
 
     async def _launch(self, kind: ch.ProcessKind, process_id: str) -> ch.Child:
-        """Start a job or inference process. Raise OSError."""
+        """Start a job or inference process. Raise OSError if it does not start."""
         try:
             choice = await asyncio.shield(self._choice)
         except asyncio.CancelledError:

@@ -65,7 +65,7 @@ class History:
 
     def pair(self, number: int, against: int | None = None) -> tuple[Loaded, Loaded]:
         """Return a load, preceded by the one to compare it with: `against`, or the load before it. Raise
-        UserError.
+        UserError if either is not kept.
         """
         kept = self._find(number)
         if against is not None:

@@ -82,7 +82,7 @@ def encode_line(case: str, value: object) -> bytes:
 
 
 def decode(line: bytes) -> FromChild | RuntimeMessage:
-    """Return a line as a message. Raise CodecError."""
+    """Return a line as a message. Raise CodecError if it is not one."""
     return _FROM_CHILD.decode_json(line)
 
 

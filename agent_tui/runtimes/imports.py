@@ -75,7 +75,7 @@ class Import:
 
 
 def read_imports(file: Path) -> list[Import]:
-    """Return the import statements that the file may run. Raise OSError."""
+    """Return the import statements that the file may run. Raise OSError if it cannot be read."""
     found = imports_of(read_start(file, MOST_SCANNED))
     return [each for each in found if each.when in (When.ALWAYS, When.MAYBE)]
 

@@ -230,7 +230,7 @@ class PythonRuntime:
     ) -> LineChild:
         """Start a child of that kind: a fork of the first of `parents` that can fork, else a fresh process.
 
-        `functions` comes from the manifest. Raise OSError.
+        `functions` comes from the manifest. Raise OSError if it does not start.
         """
         self._raise_if_closed()
         process = await self._fork(kind, process_id, parents) or self._spawn(process_id)
@@ -259,7 +259,9 @@ class PythonRuntime:
         return child
 
     async def launch_base(self, process_id: str, modules: Sequence[str]) -> ForkServer:
-        """Start a base, which imports these installed modules and none of the project's. Raise OSError."""
+        """Start a base, which imports these installed modules and none of the project's. Raise
+        OSError if it does not start.
+        """
         base = ForkServer(self._spawn(process_id), self._kind.traits, self._dialect(process_id))
         base.send_line(encode_line("prepare", {"modules": list(modules)}))
         spec: dict[str, object] = {"runtime": self.name, "kind": str(ProcessKind.BASE), "functions": ""}

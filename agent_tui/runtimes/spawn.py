@@ -255,7 +255,7 @@ class HeadStart:
     """
 
     def __init__(self, command: Command, first_line: bytes = b"") -> None:
-        """Start the child. Raise OSError."""
+        """Start the child. Raise OSError if it does not start."""
         self._started: Started | None = start(command)
         if first_line:
             self._started.sock.sendall(first_line)
@@ -270,7 +270,7 @@ class HeadStart:
         imports: Sequence[str] = (),
     ) -> "HeadStart":
         """Start a Python child. `imports` are the installed modules that the agent's code is known to import.
-        Raise OSError.
+        Raise OSError if it does not start.
         """
         modules = (*KINDS[runtime].sdk_modules, *imports)
         return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))

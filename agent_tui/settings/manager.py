@@ -293,14 +293,16 @@ class SettingsManager:
 
 
 def registration_for(options: ServerOptions, version: str) -> Registration:
-    """Return the worker's registration under these options. Raise UserError."""
+    """Return the worker's registration under these options. Raise UserError for an unusable value."""
     return Registration(
         options.agent_name, _JOB_TYPES[options.server_type], options.permissions, options.deployment, version
     )
 
 
 def child_settings(settings: Settings) -> ChildSettings:
-    """Return the settings that act in processes that run the agent's file. Raise UserError."""
+    """Return the settings that act in processes that run the agent's file. Raise UserError for one
+    that cannot be used.
+    """
     functions, options = named_functions(settings.resolution), settings.options
     return ChildSettings(
         options.session_end_timeout,

@@ -213,7 +213,7 @@ ACTIONS: tuple[Action, ...] = (
         ("slash",),
         "Find",
         "Find text in the log lines; start with re: to use a regular expression. Esc closes the search. "
-        "In the process table, show only the rows that contain a text.",
+        "In the process table, show only the rows that contain the text.",
         "Logs",
         footer="Find",
         takes_keys=True,

@@ -106,7 +106,7 @@ def rows_to_csv(table: Iterable[Row]) -> str:
 
 
 def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[RowChange, ...]:
-    """Return the rows of the counts that both tables have."""
+    """Return the rows for the idle-process counts that are in both tables."""
     old = {each.num_idle_processes: each for each in before}
     return tuple(
         RowChange(each.num_idle_processes, old[each.num_idle_processes], each)

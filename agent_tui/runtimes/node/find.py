@@ -97,7 +97,9 @@ def find_node(
 
 
 def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
-    """Return the Node with the packages that the file (links resolved) finds now. Raise UserError."""
+    """Return the Node with the packages that the file (links resolved) finds now. Raise UserError
+    if it finds none that can be used.
+    """
     package, sdk_version = find_package(file)
     numbers = tuple(int(each) for each in node.version.split(".")[:2])
     tsx, flags = find_typescript(file, numbers, node.version)
@@ -224,7 +226,9 @@ def find_package(file: Path) -> tuple[Path, str]:
 
 
 def find_typescript(file: Path, node: tuple[int, ...], version: str) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the project's tsx, or Node's flags without it; neither for JavaScript. Raise UserError."""
+    """Return the project's tsx, or Node's flags without it; neither for JavaScript. Raise
+    UserError if the Node cannot run TypeScript.
+    """
     if file.suffix.lower() not in (".ts", ".mts", ".cts"):
         return None, ()
     if (tsx := _package(file, "tsx")) is not None:

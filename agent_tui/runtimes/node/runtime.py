@@ -67,7 +67,9 @@ class NodeRuntime:
     async def launch(
         self, kind: ProcessKind, process_id: str, functions: str = "", parents: Sequence[Child] = ()
     ) -> NodeChild:
-        """Start a child of that kind. `functions` comes from the manifest. Raise OSError."""
+        """Start a child of that kind. `functions` comes from the manifest. Raise OSError if it does
+        not start.
+        """
         if self._closed:
             raise OSError("its generation has ended")
         found = json.loads(functions) if functions else {}
