@@ -1,9 +1,11 @@
 """`agent-tui [AGENT]`: host one agent file."""
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import os
+import select
 import signal
 import sys
 from dataclasses import replace
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from agent_tui.engine.config import RunConfig
     from agent_tui.engine.engine import Engine
     from agent_tui.options.envfiles import Environment
+
+STDOUT = 1
 
 DEBUG_PORT = 5678
 """debugpy's default port, which editors connect to."""
@@ -250,9 +254,17 @@ async def _run_screen(
         code = await app.run_async()
         failed = app.return_code or ExitCode.OK  # not 0 if the screen failed, even if the engine ends well
         await app.ended()
+        _print_summary(app.summary)
     if signals.exit_code is not None:
         return signals.exit_code
     return failed if code is None else code
+
+
+def _print_summary(text: str) -> None:
+    """Write the text to the terminal, unless it is gone or does not read."""
+    with contextlib.suppress(OSError):
+        if text and select.select([], [STDOUT], [], 0)[1]:
+            os.write(STDOUT, f"{text}\n".encode())
 
 
 async def _run_headless(

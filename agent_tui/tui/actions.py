@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.message import Message
@@ -28,6 +29,15 @@ class ActionRequested(Message):
     name: str
 
 
+class Place(Enum):
+    """A part of the dashboard that can have the focus."""
+
+    ANYWHERE = auto()
+    PROCESSES = auto()
+    """The process table, or the tabs about its selected row."""
+    LOGS = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """An action, handled by the method of the same name in `tui/action_handlers/`.
@@ -43,6 +53,10 @@ class Action:
     enabled: Callable[[AppState], bool] = _always
     footer: str = ""
     """The label in the footer; actions without one are not in the footer."""
+    place: Place = Place.ANYWHERE
+    """Where the focus must be for the footer to name it. The key works everywhere."""
+    drop_priority: int = 0
+    """In a footer that is too narrow, the label with the highest one is dropped first; 0 always stays."""
     takes_keys: bool = False
     """Whether it moves the focus to an input: the next keys are text, even if they are already there."""
 
@@ -76,6 +90,7 @@ ACTIONS: tuple[Action, ...] = (
         "Test jobs",
         _serving,
         footer="Dispatch",
+        drop_priority=1,
     ),
     Action(
         "dispatch_form",
@@ -108,6 +123,8 @@ ACTIONS: tuple[Action, ...] = (
         "End the selected process's job gracefully. Asks first if people may be in its room.",
         "Processes",
         footer="End",
+        place=Place.PROCESSES,
+        drop_priority=2,
     ),
     Action(
         "stacks",
@@ -116,6 +133,9 @@ ACTIONS: tuple[Action, ...] = (
         "Show which code the selected process is executing, even if its event loop is blocked.",
         "Processes",
         _serving,
+        footer="Stacks",
+        place=Place.PROCESSES,
+        drop_priority=4,
     ),
     Action(
         "job",
@@ -137,6 +157,9 @@ ACTIONS: tuple[Action, ...] = (
         "Restart job",
         "Restart the selected process's job on the current code, as the same participant.",
         "Processes",
+        footer="Restart",
+        place=Place.PROCESSES,
+        drop_priority=5,
     ),
     Action(
         "sort",
@@ -153,6 +176,8 @@ ACTIONS: tuple[Action, ...] = (
         "Processes",
         _serving,
         footer="Idle",
+        place=Place.PROCESSES,
+        drop_priority=8,
     ),
     Action(
         "less_idle",
@@ -185,6 +210,7 @@ ACTIONS: tuple[Action, ...] = (
         "Show the running test load or sweep, or the results of the last one.",
         "Tuning",
         footer="Tuning",
+        drop_priority=9,
     ),
     Action(
         "apply_advice",
@@ -207,6 +233,9 @@ ACTIONS: tuple[Action, ...] = (
         "Filter…",
         "Filter the log lines by level, job, process, and generation.",
         "Logs",
+        footer="Filter",
+        place=Place.LOGS,
+        drop_priority=5,
     ),
     Action(
         "find",
@@ -217,6 +246,7 @@ ACTIONS: tuple[Action, ...] = (
         "Logs",
         footer="Find",
         takes_keys=True,
+        drop_priority=3,
     ),
     Action("find_next", ("n",), "Next match", "Go to the next match.", "Logs"),
     Action("find_previous", ("N",), "Previous match", "Go to the previous match.", "Logs"),
@@ -228,7 +258,16 @@ ACTIONS: tuple[Action, ...] = (
         "Go to a time of day (12:04:31, 10:15), or move back or forward from the current line (-30s, +2m).",
         "Logs",
     ),
-    Action("fold", ("z",), "Fold", "Fold the selected record (a traceback), or unfold it.", "Logs"),
+    Action(
+        "fold",
+        ("z",),
+        "Fold",
+        "Fold the selected record (a traceback), or unfold it.",
+        "Logs",
+        footer="Fold",
+        place=Place.LOGS,
+        drop_priority=6,
+    ),
     Action("fold_all", ("Z",), "Fold all", "Fold all long records, or unfold all.", "Logs"),
     Action(
         "copy_lines",
@@ -237,6 +276,8 @@ ACTIONS: tuple[Action, ...] = (
         "Copy the selected log lines as text. In the process table, pick what to copy: the room, the job's "
         "id, the pid, the reason, or a join link.",
         "Logs",
+        footer="Copy",
+        drop_priority=7,
     ),
     Action(
         "export_logs",
@@ -252,8 +293,25 @@ ACTIONS: tuple[Action, ...] = (
         "Cycle logLevel: debug, info, warn, error.",
         "Logs",
     ),
-    Action("follow", ("f",), "Follow", "Go to the newest log line and stay there.", "Logs"),
-    Action("reload", ("r",), "Reload", "Reload the agent file now.", "Agent", footer="Reload"),
+    Action(
+        "follow",
+        ("f",),
+        "Follow",
+        "Go to the newest log line and stay there.",
+        "Logs",
+        footer="Follow",
+        place=Place.LOGS,
+        drop_priority=4,
+    ),
+    Action(
+        "reload",
+        ("r",),
+        "Reload",
+        "Reload the agent file now.",
+        "Agent",
+        footer="Reload",
+        drop_priority=7,
+    ),
     Action(
         "pause",
         ("p",),
@@ -347,6 +405,7 @@ ACTIONS: tuple[Action, ...] = (
         "Edit all options in a form: apply, undo, save to agent-tui.toml, or export them.",
         "General",
         footer="Options",
+        drop_priority=6,
     ),
     Action(
         "picture",
@@ -363,6 +422,8 @@ ACTIONS: tuple[Action, ...] = (
         "action's name. Tab completes it, ↑ brings the last one back.",
         "General",
         takes_keys=True,
+        footer="Command",
+        drop_priority=4,
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(

@@ -31,7 +31,7 @@ from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested
+from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
 from agent_tui.tui.command_line import completions
 from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
 from agent_tui.tui.screens.page import Follower
@@ -65,6 +65,8 @@ CONTROL_CHARACTERS = ControlCharacters()
 """A single instance: Textual caches the lines that a filter has processed."""
 
 NOTICES = 50
+WIDGET_KEY = 2
+"""The drop priority of the focused widget's own keys in the footer."""
 
 P = TypeVar("P", bound=Widget)
 
@@ -127,6 +129,8 @@ class AgentTuiApp(App[int]):
         """The state that the last paint showed."""
         self._first_dispatch = dispatch
         self._started = now()
+        self.summary = ""
+        """What the terminal keeps after the screen has closed; empty unless the engine ended by itself."""
         self.confirmed_host = confirmed_host
         """The remote host on which the user allowed test jobs in this run."""
         self.quitting = False
@@ -171,7 +175,7 @@ class AgentTuiApp(App[int]):
             yield Detail(id="detail")
         yield StatusLine()
         yield CommandBar(lambda text: completions(text, self.state), id="command")
-        yield KeyBar()
+        yield KeyBar(self._drop_priority)
 
     def on_mount(self) -> None:
         self.show()
@@ -191,7 +195,8 @@ class AgentTuiApp(App[int]):
                 await asyncio.to_thread(importlib.import_module, "agent_tui.tui.action_handlers")
                 await self._engine.closed()
             self.state = self._engine.state
-            self.exit(ExitCode.OK, message=Text(summary(self.state, self.now() - self._started)))
+            self.summary = summary(self.state, self.now() - self._started)
+            self.exit(ExitCode.OK)
         except Exception as error:
             # Exit here: without an engine, no key would work.
             shown = error if isinstance(error, UserError) else InternalError("screen", error)
@@ -324,6 +329,16 @@ class AgentTuiApp(App[int]):
         panel = self._panels[kind]
         assert isinstance(panel, kind)
         return panel
+
+    def _drop_priority(self, binding: Binding) -> int | None:
+        """Return how soon the footer drops a key; None for keys that are about another panel."""
+        action = BY_NAME.get(binding.id or "")
+        if action is None:
+            return WIDGET_KEY
+        in_logs = self.panel(LogPane).has_focus_within
+        if action.place is (Place.PROCESSES if in_logs else Place.LOGS):
+            return None
+        return action.drop_priority
 
     # -- actions ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
@@ -115,9 +116,43 @@ async def test_keys_send_their_commands() -> None:
 async def test_a_click_on_a_key_presses_it() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    async with screen(engine) as (_, pilot):
-        assert await pilot.click(KeyBar, offset=(1, 0))
+    async with screen(engine) as (app, pilot):
+        bar = app.query_one(KeyBar)
+        assert await pilot.click(KeyBar, offset=(str(bar.render()).index("d Dispatch"), 0))
         await until(lambda: engine.commands == [cmd.Dispatch()])
+
+
+async def test_the_footer_names_the_keys_of_the_focused_panel() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine, (160, 40)) as (app, pilot):
+        bar = app.query_one(KeyBar)
+        processes = str(bar.render())
+        await pilot.press("3")
+        await until(lambda: str(bar.render()) != processes)
+        logs = str(bar.render())
+        for key in ("Open", "x End", "R Restart", "s Stacks"):
+            assert key in processes
+            assert key not in logs
+        for key in ("f Follow", "F Filter", "z Fold"):
+            assert key in logs
+            assert key not in processes
+        for key in ("d Dispatch", "/ Find", ": Command", "? Help", "q Quit"):
+            assert key in processes
+            assert key in logs
+
+
+async def test_a_narrow_footer_keeps_the_most_important_keys() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine, (80, 24)) as (app, pilot):
+        for key in ("1", "3"):
+            await pilot.press(key)
+            await pilot.pause()
+            shown = str(app.query_one(KeyBar).render())
+            assert cell_len(shown) <= 80
+            assert shown.endswith("? Help q Quit")
+            assert "d Dispatch" in shown
 
 
 async def test_the_first_test_jobs_start_once_ready_even_without_idle_processes() -> None:

@@ -225,7 +225,7 @@ async def test_on_a_narrow_terminal_tabs_and_logs_share_their_place() -> None:
             ("O", True),
             ("O", False),
             ("s", True),
-            ("slash", False),
+            ("t", False),
         ):
             await pilot.press(key)
             await pilot.pause()

@@ -5,7 +5,7 @@ import { SourceMap } from 'node:module';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 
-const IDLE_AFTER_MS = 200; // a loop that runs JavaScript pauses at once
+const IDLE_AFTER_MS = 600; // a loop that runs JavaScript pauses at once, but later on a busy machine
 const LIMIT_MS = 900; // for the inspector to list the scripts; agent-tui waits for a second
 const IDLE = 'Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n';
 

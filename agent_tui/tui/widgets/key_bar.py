@@ -1,6 +1,9 @@
 """The key bar at the bottom of a screen: the enabled keys and their labels."""
 
+from collections.abc import Callable
+
 from textual import events
+from textual.binding import Binding
 from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
@@ -25,8 +28,12 @@ class KeyBar(Static, can_focus=False):
     }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drop_priority: Callable[[Binding], int | None] = lambda binding: 0) -> None:
+        """If not all keys fit, those with the highest `drop_priority` are dropped first. Those with 0 stay;
+        those with None are never shown.
+        """
         super().__init__()
+        self._drop_priority = drop_priority
         self._line = Content()
 
     def on_mount(self) -> None:
@@ -37,18 +44,25 @@ class KeyBar(Static, can_focus=False):
             self.app.simulate_key(key)
 
     def _show(self, screen: Screen[object]) -> None:
-        keys = [
-            Content.assemble(
-                (
-                    self.app.get_key_display(binding),
-                    f"bold $footer-key-foreground{'' if enabled else ' dim'}",
-                ),
-                (f" {binding.description}", f"$footer-description-foreground{'' if enabled else ' dim'}"),
-            ).stylize(Style.from_meta({"key": binding.key} if enabled else {}))
+        shown = [
+            (priority, self._key(binding, enabled=enabled))
             for _, binding, enabled, _ in screen.active_bindings.values()
-            if binding.show
+            if binding.show and (priority := self._drop_priority(binding)) is not None
         ]
-        line = Content(" ").join(keys)
+        room = self.content_size.width or self.app.size.width
+        while sum(key.cell_length + 1 for _, key in shown) - 1 > room and any(drop for drop, _ in shown):
+            shown.remove(max(shown, key=lambda each: each[0]))
+        line = Content(" ").join([key for _, key in shown])
         if not line.is_same(self._line):
             self._line = line
             self.update(line)
+
+    def on_resize(self) -> None:
+        self._show(self.screen)
+
+    def _key(self, binding: Binding, *, enabled: bool) -> Content:
+        faint = "" if enabled else " dim"
+        return Content.assemble(
+            (self.app.get_key_display(binding), f"bold $footer-key-foreground{faint}"),
+            (f" {binding.description}", f"$footer-description-foreground{faint}"),
+        ).stylize(Style.from_meta({"key": binding.key} if enabled else {}))

@@ -305,7 +305,7 @@ class Processes(DataTable[Text]):
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete", "request_end", "End job", show=False),
-        Binding("enter", "request_job", "Open its job", show=False),
+        Binding("enter", "request_job", "Open"),
         Binding("escape", "show_all", "Show all", show=False),
         Binding("home", "row(0)", "First row", show=False),
         Binding("end", "row(-1)", "Last row", show=False),
