@@ -53,7 +53,8 @@ async def test_a_new_run_at_the_advised_count_is_within_the_stated_interval(
         for memory in (each for run in result.runs for each in run.memory):
             uss_mb, pss_mb = place.kernel[memory.pid]
             assert memory.uss_mb == pytest.approx(uss_mb, rel=0.02)
-            assert memory.pss_mb == pytest.approx(pss_mb, rel=0.02)
+            # A process that starts or ends between the two readings changes each sibling's share.
+            assert memory.pss_mb == pytest.approx(pss_mb, rel=0.15)
             compared += 1
         assert compared == 7
 
