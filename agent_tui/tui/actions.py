@@ -63,23 +63,43 @@ class Action:
     @property
     def shown_keys(self) -> str:
         """Return the keys as users write them, such as `+ =` or `Esc`."""
-        return " ".join(_KEY_NAMES.get(key, key) for key in self.keys)
+        return " ".join(map(key_name, self.keys))
 
 
 _KEY_NAMES = {
-    "plus": "+",
-    "equals_sign": "=",
-    "minus": "-",
-    "slash": "/",
+    "backspace": "Backspace",
     "colon": ":",
-    "question_mark": "?",
-    "ctrl+c": "Ctrl+C",
+    "delete": "Delete",
+    "down": "↓",
+    "end": "End",
+    "enter": "Enter",
+    "equals_sign": "=",
     "escape": "Esc",
+    "home": "Home",
+    "left": "←",
     "left_square_bracket": "[",
+    "minus": "-",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "plus": "+",
+    "question_mark": "?",
+    "right": "→",
     "right_square_bracket": "]",
-    "f10": "F10",
-    "f12": "F12",
+    "slash": "/",
+    "space": "Space",
+    "tab": "Tab",
+    "up": "↑",
 }
+
+
+def key_name(key: str) -> str:
+    """Return a key as users write it, such as `+`, `Esc`, or `Shift+Tab`; `key` is in Textual's spelling."""
+    modifier, plus, rest = key.partition("+")
+    if plus and rest:
+        return f"{modifier.capitalize()}+{rest.upper() if len(rest) == 1 else key_name(rest)}"
+    is_function = key[:1] == "f" and key[1:].isdigit()
+    return key.upper() if is_function else _KEY_NAMES.get(key, key)
+
 
 ACTIONS: tuple[Action, ...] = (
     Action(

@@ -1,0 +1,175 @@
+"""The keys that pages and panels bind themselves: the source of help and docs/keys.md."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTable:
+    """The keys of a page or panel: its title, the names of the classes that bind them, and a row per key.
+
+    A row has one or more keys, in Textual's spelling, and says what they do. Classes are named because they
+    are imported only when they are used.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
+
+
+KEY_TABLES: tuple[KeyTable, ...] = (
+    KeyTable(
+        "Process table",
+        ("Processes",),
+        (
+            ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
+            ("delete", "End its job, like `x`."),
+            ("home end", "Go to the first or last row."),
+            ("escape", "Show all rows, if they are filtered."),
+        ),
+    ),
+    KeyTable(
+        "Log lines",
+        ("LogView",),
+        (
+            ("up down", "Select the previous or next line."),
+            ("shift+up shift+down", "Extend the selection; `y` copies it."),
+            ("pageup pagedown", "Scroll one page."),
+            ("home end", "Go to the oldest line; go to the newest and follow."),
+            ("enter", "Open the whole record, with its fields."),
+            ("space", "Fold or unfold the record."),
+            ("escape", "Clear the search."),
+        ),
+    ),
+    KeyTable(
+        "Find",
+        ("PromptInput", "FindInput"),
+        (
+            ("up down", "Go to the previous or next match."),
+            ("ctrl+o", "Show only matching lines, or all lines again."),
+            ("ctrl+r", "Treat the text as a regular expression, or as plain text again."),
+            ("escape", "Close the search."),
+        ),
+    ),
+    KeyTable("Log record", ("LogRecord",), (("c", "Copy the text."), ("escape enter q", "Close."))),
+    KeyTable(
+        "Log filters",
+        ("LogFilters",),
+        (("backspace delete", "Remove all filters."), ("escape q F", "Close.")),
+    ),
+    KeyTable("Write the log to a file", ("LogExport",), (("escape", "Close."),)),
+    KeyTable(
+        "Lists: jobs, breaches",
+        ("LineList", "LivePage"),
+        (("j k", "Move down or up."), ("escape q", "Close.")),
+    ),
+    KeyTable(
+        "Job",
+        ("JobPage",),
+        (
+            ("1 2 3", "Show the overview, the log, or the job and its token."),
+            ("left right", "Show the previous or next of these tabs."),
+            ("j k", "Scroll down or up."),
+            ("e", "Open the line that failed in your editor."),
+        ),
+    ),
+    KeyTable(
+        "Breaches",
+        ("BreachesPage",),
+        (
+            ("a", "Show warnings and limit events."),
+            ("w", "Show warnings only."),
+            ("l", "Show limit events only."),
+            ("slash", "Filter by room or pid."),
+        ),
+    ),
+    KeyTable(
+        "Generations",
+        ("GenerationsPage", "LoadList"),
+        (
+            ("up down k j", "Select another load."),
+            ("home end", "Select the newest or oldest load."),
+            ("enter tab", "Move between the list and the diff."),
+            ("pageup pagedown space", "Scroll the diff."),
+            ("c", "Compare with the current generation; press again to compare with the previous load."),
+            ("b", "Roll back to the selected generation; asks first."),
+            ("e", "Open the failing or first changed line in your editor."),
+            ("r", "Reload now."),
+            ("escape q g", "Close."),
+        ),
+    ),
+    KeyTable(
+        "Tuning",
+        ("TuningPage",),
+        (
+            ("b w", "Start a load or a sweep."),
+            ("plus equals_sign minus", "Change `numIdleProcesses` while a load runs."),
+            ("a", "Apply the advice of the last sweep."),
+            ("tab", "Switch between the load and the sweep."),
+            ("up down", "Select a count of idle processes in a sweep."),
+            ("pageup pagedown j k", "Scroll."),
+            ("escape", "Close; while something runs, ask whether to end it."),
+            ("T q", "Close; a running load or sweep continues."),
+        ),
+    ),
+    KeyTable(
+        "Options",
+        ("OptionsPage",),
+        (
+            ("up down", "Go to the previous or next option."),
+            ("ctrl+s", "Apply the edits, all or none."),
+            ("ctrl+z", "Undo."),
+            ("ctrl+w", "Save to the config file; secrets as a reference to their variable."),
+            ("ctrl+g", "Save secrets in clear text."),
+            ("ctrl+x", "Export as code, `.env`, or flags."),
+            ("escape", "Discard what was typed, then close."),
+        ),
+    ),
+    KeyTable("Copy", ("Pick",), (("escape q", "Close."),)),
+    KeyTable(
+        "Command line (`:`, `/`)",
+        ("CommandInput",),
+        (
+            ("tab shift+tab", "Complete: the next or previous possibility."),
+            ("up down", "The previous or next command."),
+            ("escape", "Close; a filter is removed."),
+        ),
+    ),
+    KeyTable("Export", ("ExportPage",), (("c", "Copy the text."), ("escape", "Close."))),
+    KeyTable(
+        "Forms for test jobs, loads, and sweeps",
+        ("FieldForm", "Choice"),
+        (
+            ("up down", "Go to the previous or next field."),
+            ("left right space", "Change a choice."),
+            ("enter", "Submit the form."),
+            ("escape", "Cancel."),
+        ),
+    ),
+    KeyTable(
+        "Pages of text: help, worker",
+        ("TextPage",),
+        (("j k", "Scroll down or up."), ("escape q", "Close.")),
+    ),
+    KeyTable("Help", ("Help",), (("question_mark", "Close."),)),
+    KeyTable("Worker", ("WorkerPage",), (("i", "Close."),)),
+    KeyTable(
+        "Questions",
+        ("Confirm", "QuitQuestion"),
+        (
+            ("y", "Yes."),
+            ("n escape", "No."),
+            ("left right", "Move between the buttons."),
+            ("q", "Yes, if the question is whether to quit."),
+        ),
+    ),
+    KeyTable(
+        "Remote server",
+        ("RemoteGuard",),
+        (
+            ("y", "Yes, for this run."),
+            ("a", "Yes, and remember it in agent-tui.toml."),
+            ("n escape", "No."),
+            ("left right", "Move between the buttons."),
+        ),
+    ),
+)
