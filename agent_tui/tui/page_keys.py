@@ -19,7 +19,7 @@ class KeyTable:
 KEY_TABLES: tuple[KeyTable, ...] = (
     KeyTable(
         "Process table",
-        ("Processes",),
+        ("Processes", "Table"),
         (
             ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
             ("delete", "End its job, like `x`."),

@@ -15,15 +15,14 @@ from agent_tui.tui.widgets.endings import signal_name
 from agent_tui.tui.widgets.processes import (
     COLUMNS,
     ENDED_SHOWN,
-    Order,
     Processes,
     columns_of,
     entries,
-    layout,
     memory_cell,
     ordered,
     row,
 )
+from agent_tui.tui.widgets.table import Order, layout
 from agent_tui.tui.widgets.text import Span, Tone
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -128,7 +127,7 @@ def test_services_are_named_and_shown_as_up() -> None:
 
 @pytest.mark.parametrize("width", range(20, 220, 7))
 def test_columns_fit_and_the_most_important_stay(width: int) -> None:
-    columns = layout(width)
+    columns = layout(width, COLUMNS)
     assert sum(wide + 1 for _, wide in columns) <= width
     assert next(column.key for column, _ in columns) == "state"
 
@@ -143,7 +142,7 @@ def test_columns_fit_and_the_most_important_stay(width: int) -> None:
     ],
 )
 def test_wider_tables_have_more_columns(width: int, dropped: list[str]) -> None:
-    keys = [column.key for column, _ in layout(width)]
+    keys = [column.key for column, _ in layout(width, COLUMNS)]
     assert [column.key for column in COLUMNS if column.key not in keys] == dropped
 
 

@@ -1,0 +1,299 @@
+"""A table of things in the state: columns that fit the width, sorting, and a cursor that stays on its row."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import DataTable
+
+from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.text import Span, Tone, one_line, pad
+
+E = TypeVar("E")
+
+PAINT_S = 0.5
+"""Time between paints; a change of one cell renders all rows, so changes are collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. In narrow tables, the column with the highest `drop_priority` is dropped first."""
+
+    key: str
+    width: int
+    drop_priority: int
+    most: int
+    """Maximum width if there is spare room."""
+    right: bool = False
+    grows: int = 99
+    """Spare room goes to the column with the lowest number first."""
+
+
+Row = dict[str, Span]
+"""Cells by column key."""
+
+
+def layout(width: int, columns: Sequence[Column]) -> tuple[tuple[Column, int], ...]:
+    """Return the columns that fit `width` cells, with their widths; one blank follows each column."""
+    kept = list(columns)
+    while sum(column.width + 1 for column in kept) > width and len(kept) > 1:
+        kept.remove(max(kept, key=lambda column: column.drop_priority))
+    widths = {column.key: column.width for column in kept}
+    spare = max(width - sum(column.width + 1 for column in kept), 0)
+    for column in sorted(kept, key=lambda column: column.grows):
+        more = min(spare, column.most - column.width)
+        widths[column.key] += more
+        spare -= more
+    return tuple((column, widths[column.key]) for column in kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The column that rows are sorted by; without one, they have the table's own order."""
+
+    column: str = ""
+    descending: bool = True
+
+    def chosen(self, column: str) -> "Order":
+        """Return the order after a click on a column: descending, then ascending, then none."""
+        if column != self.column:
+            return Order(column)
+        return Order(column, descending=False) if self.descending else Order()
+
+    def label(self, column: str) -> str:
+        """Return the column's header, with an arrow if it is sorted by it."""
+        return f"{'▼' if self.descending else '▲'}{column}" if column == self.column else column
+
+
+def contains(cells: Row, text: str) -> bool:
+    """Return whether a row contains the text; case does not matter."""
+    return text.strip().casefold() in " ".join(span.text for span in cells.values()).casefold()
+
+
+_CLASSES = {Tone.DIM: "table--dim", Tone.GOOD: "table--good"} | {
+    Tone.WARN: "table--warn",
+    Tone.BAD: "table--bad",
+}
+
+
+class _First(Text):
+    """The first cell of a row, with the key of its entry."""
+
+    key = ""
+
+
+class Table(DataTable[Text], Generic[E]):
+    """A table of entries; the cursor stays on its row when rows move."""
+
+    EMPTY: ClassVar[str] = ""
+    """What the border says while there are no entries."""
+    SORTABLE: ClassVar[Collection[str]] = ()
+    """The keys of the columns that rows can be sorted by."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "show_all", "Show all", show=False),
+        Binding("home", "row(0)", "First row", show=False),
+        Binding("end", "row(-1)", "Last row", show=False),
+    ]
+    DEFAULT_CSS = """
+    Table {
+        background: $background;
+        scrollbar-gutter: stable;
+        scrollbar-size: 0 1;
+        overflow-x: hidden;
+        &:focus { background-tint: transparent; }
+        & > .datatable--header {
+            background: transparent;
+            color: $foreground-muted;
+        }
+        & > .table--dim { text-style: dim; }
+        & > .table--good { color: $text-success; }
+        & > .table--warn { color: $text-warning; }
+        & > .table--bad { color: $text-error; text-style: bold; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
+        self._state = AppState()
+        self._now = 0.0
+        self._painted: float | None = None
+        self._columns_shown: tuple[tuple[Column, int], ...] = ()
+        self._order: tuple[str, ...] = ()
+        self._cells: dict[str, Row] = {}
+        self._placed: str | None = None
+        self._chosen: str | None = None
+        self._by = Order()
+        self._filter = ""
+
+    @abstractmethod
+    def columns_of(self, state: AppState) -> Sequence[Column]:
+        """Return all columns; the first one is always shown."""
+
+    @abstractmethod
+    def entries_of(self, state: AppState, order: Order) -> Mapping[str, E]:
+        """Return what the rows are about, by unique key and in order."""
+
+    @abstractmethod
+    def row_of(self, entry: E, state: AppState, now: float) -> Row:
+        """Return the cells of an entry's row."""
+
+    def show(self, state: AppState, now: float) -> None:
+        """Show the state, at most twice a second; `now` is in Unix seconds."""
+        self._state, self._now = state, now
+        if self._painted is not None and 0 < now - self._painted < PAINT_S:
+            return
+        self._paint()
+
+    @property
+    def filter(self) -> str:
+        """The text that the shown rows contain; empty for all rows. Settable; case does not matter."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, text: str) -> None:
+        self._filter = text
+        self._paint()
+
+    def action_show_all(self) -> None:
+        """Remove the filter."""
+        self.filter = ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self._filter) if action == "show_all" else super().check_action(action, parameters)
+
+    def sort_by(self, column: str) -> None:
+        """Sort by that column: descending, then ascending, then in the table's own order again."""
+        if column in self.SORTABLE:
+            self._by = self._by.chosen(column)
+            self._repaint_all()
+
+    def sort_by_next(self) -> None:
+        """Sort by the next visible column; after the last one, in the table's own order."""
+        shown = ["", *(column.key for column, _ in self._columns_shown if column.key in self.SORTABLE)]
+        place = shown.index(self._by.column) if self._by.column in shown else 0
+        self._by = Order(shown[(place + 1) % len(shown)])
+        self._repaint_all()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        event.stop()
+        self.sort_by(event.column_key.value or "")
+
+    def action_row(self, number: int) -> None:
+        """Select the first row (0) or the last one (-1)."""
+        if self.row_count:
+            self.move_cursor(row=number % self.row_count, animate=False)
+
+    def choose(self, key: str) -> None:
+        """Move the cursor to the row with that key, if there is one."""
+        if key in self._cells:
+            self._chosen = self._placed = key
+            self.move_cursor(row=self.get_row_index(key), animate=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._paint()
+
+    def on_mount(self) -> None:
+        # The cells contain the theme's colors.
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._repaint_all))
+
+    def _repaint_all(self) -> None:
+        """Build the header and all cells again."""
+        self._columns_shown = ()
+        self._paint()
+
+    # -- painting --------------------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        columns = layout(self.scrollable_content_region.width, self.columns_of(self._state))
+        if not self.is_mounted or self.scrollable_content_region.width == 0:
+            return
+        self._painted = self._now
+        self._note_choice()
+        shown = self.entries_of(self._state, self._by)
+        rows = {key: self.row_of(entry, self._state, self._now) for key, entry in shown.items()}
+        if self._filter:
+            rows = {key: cells for key, cells in rows.items() if contains(cells, self._filter)}
+        if columns != self._columns_shown:
+            self._lay_out(columns)
+        self._add_and_remove(rows)
+        self._arrange(tuple(rows))
+        self._update(rows)
+        kept = f"/{one_line(self._filter, 30)} · {len(rows)} of {len(shown)} · Esc show all"
+        self.border_subtitle = Content(kept if self._filter else "" if shown else self.EMPTY)
+
+    def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
+        self.clear(columns=True)
+        self._columns_shown, self._cells, self._order = columns, {}, ()
+        for column, width in columns:
+            label = Text(pad(self._by.label(column.key), width, right=column.right), no_wrap=True)
+            self.add_column(label, width=width + 1, key=column.key)
+
+    def _add_and_remove(self, rows: dict[str, Row]) -> None:
+        for gone in self._cells.keys() - rows.keys():
+            self.remove_row(gone)
+            del self._cells[gone]
+        for key in rows.keys() - self._cells.keys():
+            cells = self._cells[key] = rows[key]
+            self.add_row(*self._texts(key, cells), key=key)
+
+    def _update(self, rows: dict[str, Row]) -> None:
+        """Update the visible rows only: a changed cell is expensive, and there may be hundreds of rows."""
+        first = int(self.scroll_y)
+        for key in self._order[first : first + self.size.height]:
+            before, cells = self._cells[key], rows[key]
+            if before == cells:
+                continue
+            for (column, _), text in zip(self._columns_shown, self._texts(key, cells), strict=True):
+                if before[column.key] != cells[column.key]:
+                    self.update_cell(key, column.key, text)
+            self._cells[key] = cells
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if int(old_value) != int(new_value):
+            self.call_after_refresh(self._paint)  # newly visible rows may be outdated
+
+    def _arrange(self, order: tuple[str, ...]) -> None:
+        """Sort the rows and move the cursor back to its entry, or to the top if the user selected none."""
+        if order != self._order:
+            self._order = order
+            places = {key: place for place, key in enumerate(order)}
+            self.sort(self._columns_shown[0][0].key, key=lambda cell: places[cell.key])
+        if self._chosen not in self._cells:
+            self._chosen = None
+        wanted = self._chosen or (order[0] if order else None)
+        if wanted is not None and self.chosen != wanted:
+            self.move_cursor(row=self.get_row_index(wanted), animate=False, scroll=False)
+        self._placed = wanted
+
+    def _note_choice(self) -> None:
+        """If the cursor is not where `_arrange` put it, the user selected that row."""
+        under = self.chosen
+        if under is not None and under != self._placed:
+            self._chosen = under
+
+    @property
+    def chosen(self) -> str | None:
+        """The key of the row under the cursor; None if there is none."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        first = self.get_row_at(self.cursor_row)[0]
+        return first.key if isinstance(first, _First) else None
+
+    def _texts(self, key: str, cells: Row) -> Sequence[Text]:
+        texts = [self._text(cells[column.key], column, width) for column, width in self._columns_shown]
+        first = _First(texts[0].plain, style=texts[0].style, no_wrap=True)
+        first.key = key
+        return [first, *texts[1:]]
+
+    def _text(self, span: Span, column: Column, width: int) -> Text:
+        name = _CLASSES.get(span.tone)
+        style = self.get_component_rich_style(name, partial=True) if name else ""
+        return Text(pad(span.text, width, right=column.right), style=style, no_wrap=True)
