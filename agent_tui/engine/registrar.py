@@ -144,7 +144,7 @@ class Registrar:
         if self._current is not None:
             raise error
         self._refused = str(error)
-        self._emit(ev.WorkerRefused(self._refused))
+        self._emit(ev.WorkerRefused(error.cause, error.todo))
 
     def reconfigure(self, options: ServerOptions) -> None:
         """Apply what needs no new registration."""
@@ -223,10 +223,10 @@ class Registrar:
                 self._abandon_next(reason)
             case _ if worker is not self._current:
                 pass
-            case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt):
-                self._emit(ev.WorkerDisconnected(reason, pause_s, attempt))
-            case Refused(reason=reason):
-                self._emit(ev.WorkerRefused(reason))
+            case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt, todo=todo):
+                self._emit(ev.WorkerDisconnected(reason, pause_s, attempt, todo))
+            case Refused(reason=reason, todo=todo):
+                self._emit(ev.WorkerRefused(reason, todo))
             case Suspect() | Recovered():
                 self._emit(ev.ConnectionSuspect(suspect=isinstance(event, Suspect)))
             case LoadReported(measured=measured, reported=reported):

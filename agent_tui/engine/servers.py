@@ -26,10 +26,11 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.model.requests import JoinLink
 from agent_tui.model.signing import sign
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.resolve import DEFAULT, Resolution
 from agent_tui.options.urls import is_loopback
 from agent_tui.settings.manager import SettingsManager
 from agent_tui.system.descriptors import DESCRIPTORS
-from agent_tui.worker.urls import ServerAddress, worker_url
+from agent_tui.worker.urls import Places, ServerAddress, worker_url
 
 if TYPE_CHECKING:
     from livekit.api import LiveKitAPI
@@ -140,7 +141,7 @@ class ServerManager:
         (`require_credentials`).
         """
         if not self._local and options.ws_url:
-            address = configured(options)
+            address = configured(options, self._settings.resolution)
             chosen = _chosen(ServerKind.CONFIGURED, address.url, media=True)
             allowed = chosen.host.lower() in self._settings.environment.allow_remote
             return Server(msgspec.structs.replace(chosen, allowed=allowed), address, _nothing)
@@ -168,11 +169,28 @@ async def _nothing() -> None:
     return
 
 
-def configured(options: ServerOptions) -> ServerAddress:
-    """Return the server that the options name. Raise UserError for an unusable URL."""
+def configured(options: ServerOptions, resolution: Resolution | None = None) -> ServerAddress:
+    """Return the server that the options name. Raise UserError for an unusable URL.
+
+    `resolution` says where they were set, for advice.
+    """
     worker_url(options.ws_url)  # reports what is wrong with the URL
     key, secret = _credentials(options)
-    return ServerAddress(options.ws_url, key, secret, options.worker_token or None)
+    places = _places(resolution) if resolution is not None else Places()
+    return ServerAddress(options.ws_url, key, secret, options.worker_token or None, places)
+
+
+def _places(resolution: Resolution) -> Places:
+    """Return where URL, key, and secret were set; the usual places for those that were not."""
+    usual = Places()
+    named = [(resolution.sources[name]) for name in ("wsURL", "apiKey", "apiSecret")]
+    generic = (usual.url, usual.api_key, usual.api_secret)
+    return Places(
+        *(
+            where if layer != DEFAULT and where else general
+            for (layer, where), general in zip(named, generic, strict=True)
+        )
+    )
 
 
 def _credentials(options: ServerOptions) -> tuple[str, str]:
@@ -196,8 +214,8 @@ def require_credentials(options: ServerOptions) -> None:
         if not value:
             variable = f"LIVEKIT_{name.upper().replace(' ', '_')}"
             raise ServerError(
-                f"no {name} for {options.ws_url}: set {variable} or {flag}, "
-                "or use --local for the embedded server"
+                f"no {name} for {options.ws_url}",
+                f"set {variable} or {flag}, or use --local for the embedded server",
             )
 
 

@@ -115,11 +115,13 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     ev.WorkerDisconnected: lambda e: {
         "event": "disconnected",
         "reason": e.reason,
+        "todo": e.todo,
         "retry_in_s": None if e.retry_in_s is None else round(e.retry_in_s, 2),
     },
     ev.WorkerRefused: lambda e: {
         "event": "disconnected",
         "reason": e.reason,
+        "todo": e.todo,
         "retry_in_s": None,
         "refused": True,
     },

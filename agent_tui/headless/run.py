@@ -88,8 +88,11 @@ class ExitPolicy:
                 place = f"{path_text(file)}:{line}" if file and line else file
                 self.load_error = f"failed to load: {error} ({place})" if place else error
                 return ExitCode.JOB_FAILED
-            case ev.WorkerRefused(reason=reason) | ev.WorkerDisconnected(reason=reason, retry_in_s=None):
-                self.server_lost = reason
+            case (
+                ev.WorkerRefused(reason=reason, todo=todo)
+                | ev.WorkerDisconnected(reason=reason, retry_in_s=None, todo=todo)
+            ):
+                self.server_lost = f"{reason}; {todo}" if todo else reason
             case ev.Dispatched(test_dispatch=number):
                 self.made.add(number)
             case ev.OfferReceived(job_id=job_id):

@@ -52,9 +52,13 @@ def _registered(e: ev.WorkerRegistered) -> str:
     return f"● registered {name}{where} at {server}, worker {e.worker_id}"
 
 
+def _advised(reason: str, todo: str) -> str:
+    return f"{reason}; {todo}" if todo else reason
+
+
 def _disconnected(e: ev.WorkerDisconnected) -> str:
     then = "no retry" if e.retry_in_s is None else f"retrying in {duration_text(e.retry_in_s)}"
-    return f"○ not registered: {e.reason}; {then}"
+    return f"○ not registered: {_advised(e.reason, e.todo)}; {then}"
 
 
 def _generation_ready(e: ev.GenerationReady) -> str:
@@ -176,7 +180,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.HttpListening: lambda e: f"  health, /worker, and /metrics at {e.url}",
     ev.WorkerRegistered: _registered,
     ev.WorkerDisconnected: _disconnected,
-    ev.WorkerRefused: lambda e: f"✗ {e.reason}",
+    ev.WorkerRefused: lambda e: f"✗ {_advised(e.reason, e.todo)}",
     ev.ConnectionSuspect: lambda e: (
         "○ the server does not answer pings" if e.suspect else "● the server answers pings again"
     ),

@@ -30,10 +30,12 @@ class PortBusyError(UserError):
 
 
 class ServerError(UserError):
-    """The server cannot be reached, or refused the credentials."""
+    """The server cannot be reached, or refused the credentials; `todo` is the advice, if there is any."""
 
-    def __init__(self, line: str) -> None:
-        super().__init__(line, ExitCode.SERVER)
+    def __init__(self, cause: str, todo: str = "") -> None:
+        super().__init__(f"{cause}; {todo}" if todo else cause, ExitCode.SERVER)
+        self.cause = cause
+        self.todo = todo
 
 
 class InternalError(UserError):

@@ -148,12 +148,15 @@ class WorkerDisconnected(Struct, frozen=True):
     reason: str
     retry_in_s: float | None
     attempt: int = 0
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class WorkerRefused(Struct, frozen=True):
     """The server refused the credentials. There is no retry until they change."""
 
     reason: str
+    todo: str = ""
 
 
 class ConnectionSuspect(Struct, frozen=True):

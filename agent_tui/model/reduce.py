@@ -82,6 +82,7 @@ def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppSt
         since=ts,
         reconnects=before.reconnects + (1 if before.worker_id and before.state in _LOST else 0),
         reason="",
+        todo="",
         retry_in_s=None,
     )
     return replace(state, worker=worker)
@@ -97,6 +98,7 @@ def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> A
         state=phase,
         since=ts,
         reason=event.reason,
+        todo=event.todo,
         retry_in_s=event.retry_in_s,
         last_loss=event.reason if first else before.last_loss,
         lost_at=ts if first else before.lost_at,
@@ -106,7 +108,12 @@ def _disconnected(state: AppState, event: ev.WorkerDisconnected, ts: float) -> A
 
 def _refused(state: AppState, event: ev.WorkerRefused, ts: float) -> AppState:
     worker = replace(
-        state.worker, state=RegistrationState.REFUSED, since=ts, reason=event.reason, retry_in_s=None
+        state.worker,
+        state=RegistrationState.REFUSED,
+        since=ts,
+        reason=event.reason,
+        todo=event.todo,
+        retry_in_s=None,
     )
     return replace(state, worker=worker)
 

@@ -65,6 +65,8 @@ class WorkerView(Struct, frozen=True):
     since: float = 0.0
     reconnects: int = 0
     reason: str = ""
+    todo: str = ""
+    """What to do about the reason."""
     last_loss: str = ""
     """Why the connection was last lost, even if it is back."""
     lost_at: float = 0.0

@@ -15,7 +15,6 @@ from agent_tui.options.urls import is_loopback
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import Dead, WorkerEvent
 from agent_tui.worker.protocol import Timings, WorkerProtocol
-from agent_tui.worker.refusals import explain_unreachable, lacks_descriptors
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """An offer alone may exceed 1 MiB, the library's own limit (worker-protocol §14, 12)."""
@@ -39,14 +38,11 @@ class UpgradeRefusedError(Exception):
 
 
 class ConnectFailedError(Exception):
-    """There was no HTTP answer; the text says why and what to check.
+    """There was no HTTP answer; `error` says why (`explain_unreachable`)."""
 
-    `is_local`: this process is out of descriptors, which says nothing about the server.
-    """
-
-    def __init__(self, why: str, *, is_local: bool = False) -> None:
-        super().__init__(why)
-        self.is_local = is_local
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class TransportLostError(Exception):
@@ -120,9 +116,7 @@ async def websocket_connect(url: str, headers: Mapping[str, str]) -> Transport:
         WebSocketException,
         ImportError,
     ) as error:  # ImportError: a SOCKS proxy without its library
-        raise ConnectFailedError(
-            explain_unreachable(error, url), is_local=lacks_descriptors(error)
-        ) from error
+        raise ConnectFailedError(error) from error
     return _WebsocketTransport(websocket)
 
 

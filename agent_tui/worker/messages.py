@@ -169,6 +169,8 @@ class Disconnected:
     reason: str
     retry_in_s: float | None
     attempt: int
+    todo: str = ""
+    """What to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class Refused:
     """The server refuses the credentials; the next attempt needs `Worker.retry`."""
 
     reason: str
+    todo: str = ""
 
 
 @dataclass(frozen=True, slots=True)

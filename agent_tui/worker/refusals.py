@@ -1,97 +1,135 @@
-"""Explains failed connections in one line that says what to check. Pure functions."""
+"""Explains failed connections: the cause in one line, and what to check. Pure functions."""
 
 import email.utils
 import errno
 import re
 import socket
 import ssl
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agent_tui.model.wording import duration_text
 from agent_tui.options.urls import shown_url
+from agent_tui.worker.urls import ServerAddress
 
 CREDENTIALS_REFUSED = frozenset({401, 403})
 
 SKEW_S = 30.0
 """Seconds of clock skew beyond which a token is soon not valid yet, or expired."""
 
-_KEY = "check --api-key / LIVEKIT_API_KEY"
-_SECRET = "check --api-secret / LIVEKIT_API_SECRET"
-_URL = "check --ws-url / LIVEKIT_URL"
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why there is no registration, and what to do about it; `todo` may be empty."""
+
+    cause: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.todo}" if self.todo else self.cause
+
 
 # First match wins. The texts come from the server (worker-protocol §2; livekit-server 1.13.5 as released says
 # "invalid token: <the token>, error: …") and from the Go libraries that check its tokens.
-_CREDENTIALS: tuple[tuple[str, str], ...] = (
-    (r"invalid api key", "does not know the API key {key}: " + _KEY + ", or " + _URL),
+# In the causes, {server} is the server and {key} the API key; in the advice, {url}, {key}, and {secret} are
+# the places where these values were set.
+_CREDENTIALS: tuple[tuple[str, str, str], ...] = (
+    (r"invalid api key", "{server} does not know the API key {key}", "check {key}, or {url}"),
     (
         r"expired|\(exp\)|not valid yet|\(nbf\)|used before issued|\(iat\)|clock",
-        "rejects the token's time: its clock and this machine's differ, fix the wrong one",
+        "{server} rejects the token's time",
+        "its clock and this machine's differ: fix the wrong one",
     ),
     (
         r"signature|cryptographic primitive",
-        "rejected the token's signature: the API secret does not match API key {key}. Check "
-        "--api-secret / LIVEKIT_API_SECRET",
+        "the API secret does not match API key {key}: {server} rejected the token's signature",
+        "check {secret}",
     ),
     (
         r"no permissions",
-        "received no worker token: a proxy may drop the Authorization header, " + _URL,
+        "{server} received no worker token",
+        "a proxy may drop the Authorization header: check {url}",
     ),
     (
         r"invalid authorization header",
-        "could not read the Authorization header: a proxy may change it, " + _URL,
+        "{server} could not read the Authorization header",
+        "a proxy may change it: check {url}",
     ),
-    (r"invalid (authorization )?token", "does not accept the token: " + _SECRET + " for the API key {key}"),
+    (
+        r"invalid (authorization )?token",
+        "{server} does not accept the token",
+        "check {secret} for the API key {key}",
+    ),
 )
 
-_STATUS: dict[int, str] = {
-    404: "has no worker endpoint at this path: "
-    + _URL
-    + ", it is the server's base URL without /agent or /rtc",
-    407: "cannot be reached: the proxy asks for a password, see HTTPS_PROXY and NO_PROXY",
-    429: "refuses: too many attempts",
+_STATUS: dict[int, tuple[str, str]] = {
+    404: (
+        "{server} has no worker endpoint at this path",
+        "check {url}: give the server's base URL without /agent or /rtc",
+    ),
+    407: ("the proxy asks for a password before {server}", "check HTTPS_PROXY and NO_PROXY"),
+    429: ("{server} refuses: too many attempts", "wait, or stop other workers with this key"),
 }
 
 
-def explain_refusal(status: int, body: str, url: str, api_key: str, skew: float | None = None) -> str:
-    """Return one line for an HTTP answer other than 101: what the server found wrong and what to check.
+def explain_refusal(
+    status: int, body: str, url: str, server: ServerAddress, skew: float | None = None
+) -> Explanation:
+    """Explain an HTTP answer other than 101: what the server found wrong and what to check.
 
-    `body` is the answer's text. The query of `url` is not shown, and only the start of a long `api_key`,
+    `body` is the answer's text. The query of `url` is not shown, and only the start of a long API key,
     since it may be a misplaced secret. `skew` is how many seconds this machine's clock is ahead of the
     server's: a large one explains refused credentials.
     """
-    answer = _one_line(body.replace(api_key, _short(api_key)) if api_key else body)
-    why = _STATUS.get(status)
+    key, places = server.api_key, server.places
+    answer = _one_line(body.replace(key, _short(key)) if key else body)
     if status in CREDENTIALS_REFUSED:
-        found = (text for pattern, text in _CREDENTIALS if re.search(pattern, answer.lower()))
-        why = next(found, "refuses the credentials: " + _KEY + " and --api-secret / LIVEKIT_API_SECRET")
+        usual = "{server} refuses the credentials", "check {key} and {secret}"
+        found = ((cause, todo) for pattern, cause, todo in _CREDENTIALS if re.search(pattern, answer.lower()))
+        cause, todo = next(found, usual)
         if skew is not None and abs(skew) > SKEW_S:
-            why = f"{why}; {describe_skew(skew)}"
+            cause = f"{cause}: {describe_skew(skew)}"
     elif status >= 500:
-        why = "reports an error, or its proxy cannot reach it"
-    elif why is None:
-        why = "does not answer like a LiveKit server: " + _URL
+        cause, todo = (
+            "{server} reports an error, or its proxy cannot reach it",
+            "see the server's log, or check {url}",
+        )
+    else:
+        cause, todo = _STATUS.get(status, ("{server} does not answer like a LiveKit server", "check {url}"))
     quoted = f", {answer!r}" if answer else ""
-    return f"{shown_url(url)} {why.format(key=repr(_short(api_key)))} (HTTP {status}{quoted})"
+    cause = cause.format(server=shown_url(url), key=repr(_short(key)))
+    todo = todo.format(url=places.url, key=places.api_key, secret=places.api_secret)
+    return Explanation(f"{cause} (HTTP {status}{quoted})", todo)
 
 
-def explain_unreachable(error: BaseException, url: str) -> str:
-    """Return one line for a connection that failed before any HTTP answer."""
-    shown, parts = shown_url(url), urlsplit(url)
+def explain_unreachable(error: BaseException, server: ServerAddress, url: str) -> Explanation:
+    """Explain a connection to `url` that failed before any HTTP answer."""
+    parts, check = urlsplit(url), f"check {server.places.url}"
     at = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'wss' else 80)}"
     match error:
         case ssl.SSLCertVerificationError():
-            return f"{shown} has a certificate that is not trusted: {error.verify_message}; {_URL} (host)"
+            return Explanation(
+                f"the certificate of {at} is not trusted: {error.verify_message}",
+                f"{check} (host), or name the certificate authority in SSL_CERT_FILE",
+            )
         case ssl.SSLError():
-            return f"{shown} does not speak TLS on {at}: {_URL} (ws:// for wss://, or the port)"
+            return Explanation(f"{at} does not speak TLS", f"{check}: ws:// instead of wss://, or the port")
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            return Explanation(
+                f"no DNS server knows host name {parts.hostname!r} for now: {error.strerror}",
+                f"{check} (host), or this machine's network",
+            )
         case socket.gaierror():
-            return f"{shown} cannot be reached: unknown host name {parts.hostname!r}; {_URL} (host)"
+            return Explanation(f"unknown host name {parts.hostname!r}", f"{check} (host)")
         case TimeoutError():
-            return f"{shown} did not answer in time: {_URL} (host and port), or a firewall"
+            return Explanation(f"{at} did not answer in time", f"{check} (host and port), or a firewall")
         case OSError():
-            return _explain_os_error(error, shown, at)
+            return _explain_os_error(error, check, at)
         case _:
             answer = _one_line(str(error)) or type(error).__name__
-            return f"{shown} does not speak websocket on {at}: {answer}; {_URL} (scheme, port and path)"
+            return Explanation(
+                f"{at} does not speak websocket: {answer}", f"{check} (scheme, port, and path)"
+            )
 
 
 def skew_s(date: str, now: float) -> float | None:
@@ -118,16 +156,18 @@ def _numbers(error: OSError) -> set[int | None]:
     return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))} | {error.errno}
 
 
-def _explain_os_error(error: OSError, shown: str, at: str) -> str:
+def _explain_os_error(error: OSError, check: str, at: str) -> Explanation:
     if lacks_descriptors(error):
-        return f"{shown} cannot be reached: agent-tui is out of file descriptors (see ulimit -n)"
-    if errno.ECONNREFUSED in _numbers(error):
-        return (
-            f"{shown} cannot be reached: nothing listens on {at}; start the server, or {_URL} (host and port)"
+        return Explanation(
+            "agent-tui is out of file descriptors", "raise the limit (ulimit -n) and restart it"
         )
+    if errno.ECONNREFUSED in _numbers(error):
+        return Explanation(f"nothing listens on {at}", f"start the server, or {check} (host and port)")
     if isinstance(error, ConnectionError):
-        return f"{shown} closed the connection before it answered: {_URL} (ws:// or wss://, and the port)"
-    return f"{shown} cannot be reached: {_one_line(str(error))}; {_URL} (host and port)"
+        return Explanation(
+            f"{at} closed the connection before it answered", f"{check}: ws:// or wss://, and the port"
+        )
+    return Explanation(f"{at} cannot be reached: {_one_line(str(error))}", f"{check} (host and port)")
 
 
 def _one_line(text: str) -> str:

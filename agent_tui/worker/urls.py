@@ -12,6 +12,15 @@ TOKEN_LIFE_S = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where a server's address and credentials were set, for advice: `LIVEKIT_API_KEY in .env:2`."""
+
+    url: str = "--ws-url / LIVEKIT_URL"
+    api_key: str = "--api-key / LIVEKIT_API_KEY"
+    api_secret: str = "--api-secret / LIVEKIT_API_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAddress:
     """A LiveKit server and its credentials. Secrets stay out of `repr`."""
 
@@ -19,6 +28,7 @@ class ServerAddress:
     api_key: str
     api_secret: str = field(repr=False)
     worker_token: str | None = field(default=None, repr=False)
+    places: Places = field(default=Places(), repr=False, compare=False)
 
 
 def worker_url(server_url: str, worker_token: str | None = None) -> str:

@@ -39,7 +39,14 @@ from agent_tui.worker.messages import (
     WorkerEvent,
 )
 from agent_tui.worker.protocol import Timings, WorkerProtocol
-from agent_tui.worker.refusals import CREDENTIALS_REFUSED, explain_refusal, explain_unreachable, skew_s
+from agent_tui.worker.refusals import (
+    CREDENTIALS_REFUSED,
+    Explanation,
+    explain_refusal,
+    explain_unreachable,
+    lacks_descriptors,
+    skew_s,
+)
 from agent_tui.worker.urls import ServerAddress, worker_token, worker_url
 
 
@@ -58,7 +65,7 @@ class WorkerState(StrEnum):
 class _Ended:
     """How one attempt ended. `lasted_s` is how long it was registered, if it was."""
 
-    reason: str
+    why: Explanation
     lasted_s: float | None = None
     refused: bool = False
     is_local: bool = False
@@ -280,13 +287,13 @@ class Worker:
             self._retry_now.clear()
             ended = await self._attempt()
             if ended.refused:
-                await self._wait_for_credentials(ended.reason)
+                await self._wait_for_credentials(ended.why)
                 failures = 0
                 continue
             stable = ended.lasted_s is not None and ended.lasted_s >= self._timings.stable_after_s
             if not ended.is_local:
                 failures = 1 if stable else failures + 1
-            await self._back_off(ended.reason, failures, counted=not ended.is_local)
+            await self._back_off(ended.why, failures, counted=not ended.is_local)
 
     async def _attempt(self) -> _Ended:
         headers = {"Authorization": f"Bearer {worker_token(self._server, self._clock.time())}"}
@@ -296,14 +303,15 @@ class Worker:
                 transport = await self._connect(self._url, headers)
         except UpgradeRefusedError as refused:
             skew = skew_s(refused.date, self._clock.time())
-            line = explain_refusal(refused.status, refused.body, self._url, self._server.api_key, skew)
-            return _Ended(line, refused=refused.status in CREDENTIALS_REFUSED)
+            why = explain_refusal(refused.status, refused.body, self._url, self._server, skew)
+            return _Ended(why, refused=refused.status in CREDENTIALS_REFUSED)
         except ConnectFailedError as failed:
-            return _Ended(str(failed), is_local=failed.is_local)
+            why = explain_unreachable(failed.error, self._server, self._url)
+            return _Ended(why, is_local=lacks_descriptors(failed.error))
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            return _Ended(explain_unreachable(error, self._url))
+            return _Ended(explain_unreachable(error, self._server, self._url))
         return await self._serve(transport)
 
     async def _serve(self, transport: Transport) -> _Ended:
@@ -319,24 +327,24 @@ class Worker:
             self._close_if_done()
         reason = f"{reason}, last sent: {machine.last_sent}"
         if self._registered_at is None:
-            return _Ended(f"not registered: {reason}")
-        return _Ended(reason, lasted_s=self._clock.monotonic() - self._registered_at)
+            return _Ended(Explanation(f"not registered: {reason}"))
+        return _Ended(Explanation(reason), lasted_s=self._clock.monotonic() - self._registered_at)
 
-    async def _wait_for_credentials(self, line: str) -> None:
+    async def _wait_for_credentials(self, why: Explanation) -> None:
         self._state = WorkerState.REFUSED
-        self._on_event(self, Refused(line))
+        self._on_event(self, Refused(why.cause, why.todo))
         if not self._ever_registered:
-            raise ServerError(line)
+            raise ServerError(why.cause, why.todo)
         await self._retry_now.wait()
 
-    async def _back_off(self, reason: str, failures: int, *, counted: bool) -> None:
+    async def _back_off(self, why: Explanation, failures: int, *, counted: bool) -> None:
         if counted and failures > self._options.max_retry:
-            self._on_event(self, Disconnected(reason, None, failures))
+            self._on_event(self, Disconnected(why.cause, None, failures, why.todo))
             attempts = "1 attempt" if failures == 1 else f"{failures} attempts"
-            raise ServerError(f"no connection after {attempts}: {reason}")
+            raise ServerError(f"no connection after {attempts}: {why.cause}", why.todo)
         pause = pause_s(max(failures, 1), self._timings, self._rng)
         self._state = WorkerState.BACKING_OFF
-        self._on_event(self, Disconnected(reason, pause, failures))
+        self._on_event(self, Disconnected(why.cause, pause, failures, why.todo))
         try:
             async with asyncio.timeout(pause):
                 await self._retry_now.wait()

@@ -108,17 +108,43 @@ async def test_deleting_a_dispatch_ends_its_job_and_only_that() -> None:
 
 @pytest.mark.parametrize(
     ("key", "secret", "names"),
-    [(KEY, "another-secret-that-is-long-enough", "--api-secret"), ("APIother", SECRET, "--api-key")],
+    [(KEY, "another-secret-that-is-long-enough", "API_SECRET"), ("APIother", SECRET, "API_KEY")],
 )
 async def test_refused_credentials_are_named_and_not_retried(key: str, secret: str, names: str) -> None:
     port = free_port()
     async with server(port):
         code, run = await finished(EXAMPLES / "native_agent.py", "--json", environ=at(port, key, secret))
         assert code == 3
-        assert names in run.stderr
+        assert f"LIVEKIT_{names} in the environment" in run.stderr
         assert run.stderr.count("\n") == 1
         assert secret not in run.stderr + json.dumps(run.events)
-        assert len(run.all("disconnected")) == 1
+        [refused] = run.all("disconnected")
+        assert f"LIVEKIT_{names} in the environment" in refused["todo"]
+        assert "check" not in refused["reason"]
+
+
+async def test_the_advice_names_the_file_that_set_the_key(tmp_path: Path) -> None:
+    port = free_port()
+    agent = tmp_path / "agent.py"
+    agent.write_text((EXAMPLES / "native_agent.py").read_text())
+    (tmp_path / ".env").write_text(f"# keys\nLIVEKIT_API_KEY=APIother\nLIVEKIT_API_SECRET={SECRET}\n")
+    async with server(port):
+        environ = {"LIVEKIT_URL": at(port)["LIVEKIT_URL"]}
+        code, run = await finished(agent, "--json", environ=environ)
+        assert code == 3
+        [refused] = run.all("disconnected")
+        assert "does not know the API key 'APIother'" in refused["reason"]
+        assert "LIVEKIT_API_KEY in " in refused["todo"]
+        assert ".env:2" in refused["todo"]
+
+
+async def test_an_unknown_host_is_named() -> None:
+    environ = at(free_port()) | {"LIVEKIT_URL": "ws://no-such-host.invalid:7880"}
+    code, run = await finished(EXAMPLES / "native_agent.py", "--json", "--max-retry", 0, environ=environ)
+    assert code == 3
+    [lost] = run.all("disconnected")
+    assert "host name 'no-such-host.invalid'" in lost["reason"]
+    assert lost["todo"].startswith("check LIVEKIT_URL in the environment (host)")
 
 
 async def test_a_missing_server_is_abandoned_after_max_retry() -> None:
@@ -126,7 +152,10 @@ async def test_a_missing_server_is_abandoned_after_max_retry() -> None:
     code, run = await finished(*arguments, environ=at(free_port()))
     assert code == 3
     assert "nothing listens on 127.0.0.1" in run.stderr
-    assert run.all("disconnected")[0]["retry_in_s"] is None
+    [lost] = run.all("disconnected")
+    assert lost["retry_in_s"] is None
+    assert lost["reason"].startswith("nothing listens on 127.0.0.1:")
+    assert lost["todo"] == "start the server, or check LIVEKIT_URL in the environment (host and port)"
 
 
 async def test_a_signal_during_a_backoff_ends_at_once() -> None:
@@ -224,7 +253,7 @@ async def test_missing_credentials_end_like_refused_ones(
     (refused,) = run.all("disconnected")
     assert refused["refused"]
     assert refused["reason"].startswith("no API key for ")
-    assert run.stderr == f"agent-tui: {refused['reason']}\n"
+    assert run.stderr == f"agent-tui: {refused['reason']}; {refused['todo']}\n"
 
 
 async def test_no_agent_file_in_the_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A worker with a server in memory, on virtual time."""
 
 import asyncio
+import errno
 
 from agent_tui.model.child import AcceptArguments
 from agent_tui.worker.connection import ConnectFailedError, UpgradeRefusedError
@@ -15,7 +16,7 @@ from .support import (
 ME = AcceptArguments(identity="agent-1")
 
 
-DOWN = ConnectFailedError("nothing listens")
+DOWN = ConnectFailedError(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"))
 
 
 WRONG_KEY = UpgradeRefusedError(401, "invalid API key")

@@ -8,6 +8,7 @@ import socket
 import ssl
 import warnings
 from base64 import urlsafe_b64decode
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -23,7 +24,7 @@ from agent_tui.worker import load
 from agent_tui.worker.messages import WorkerStatus
 from agent_tui.worker.protocol import Timings
 from agent_tui.worker.refusals import explain_refusal, explain_unreachable, lacks_descriptors, skew_s
-from agent_tui.worker.urls import TOKEN_LIFE_S, ServerAddress, worker_token, worker_url
+from agent_tui.worker.urls import TOKEN_LIFE_S, Places, ServerAddress, worker_token, worker_url
 from agent_tui.worker.worker import pause_s
 
 DEV = ServerAddress("ws://localhost:7880", "devkey", "secret")
@@ -188,7 +189,7 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJkZXZrZXkifQ.RUBdwNP9lhxJg
     ],
 )
 def test_a_refusal_says_where_to_look(code: int, body: str, look_at: str) -> None:
-    line = explain_refusal(code, body, "ws://h/agent?worker_token=t0k3n", "devkey")
+    line = str(explain_refusal(code, body, "ws://h/agent?worker_token=t0k3n", DEV))
     assert look_at in line
     assert f"HTTP {code}" in line
     assert "ws://h/agent" in line
@@ -199,15 +200,21 @@ def test_a_refusal_says_where_to_look(code: int, body: str, look_at: str) -> Non
 
 def test_a_secret_put_in_the_keys_place_is_not_printed() -> None:
     secret = "Zk3vQ9f0lWb7yTq2hXc8mNr5sPd1uJe6oGa4iRz"
-    line = explain_refusal(401, f"invalid API key: {secret}", "ws://h", secret)
+    line = str(explain_refusal(401, f"invalid API key: {secret}", "ws://h", replace(DEV, api_key=secret)))
     assert secret not in line
     assert "Zk3v…" in line
 
 
 def test_a_refusals_body_cannot_reach_the_terminal_raw() -> None:
-    line = explain_refusal(503, "\x1b[2J" + "x" * 5000, "ws://h", "k")
+    line = str(explain_refusal(503, "\x1b[2J" + "x" * 5000, "ws://h", DEV))
     assert "\x1b" not in line
     assert len(line) < 400
+
+
+def untrusted(message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = message
+    return error
 
 
 @pytest.mark.parametrize(
@@ -220,7 +227,9 @@ def test_a_refusals_body_cannot_reach_the_terminal_raw() -> None:
         ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
         (ConnectionResetError(errno.ECONNRESET, "reset"), "closed the connection"),
-        (socket.gaierror(-2, "Name or service not known"), "host name 'h'"),
+        (socket.gaierror(-2, "Name or service not known"), "unknown host name 'h'"),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), "knows host name 'h' for now"),
+        (untrusted("self-signed certificate"), "certificate of h:7880 is not trusted: self-signed"),
         (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "TLS"),
         (TimeoutError(), "in time"),
         (InvalidMessage("did not receive a valid HTTP response"), "valid HTTP response"),
@@ -228,10 +237,24 @@ def test_a_refusals_body_cannot_reach_the_terminal_raw() -> None:
     ],
 )
 def test_an_unreachable_server_says_where_to_look(error: Exception, look_at: str) -> None:
-    line = explain_unreachable(error, "ws://h:7880/agent?worker_token=t0k3n")
-    assert look_at in line
-    assert "--ws-url" in line
-    assert "t0k3n" not in line
+    why = explain_unreachable(error, DEV, "ws://h:7880/agent?worker_token=t0k3n")
+    assert look_at in why.cause
+    assert "--ws-url" in why.todo
+    assert "t0k3n" not in str(why)
+
+
+def test_the_advice_names_where_the_values_were_set() -> None:
+    where = Places("LIVEKIT_URL in .env:1", "--api-key", "LIVEKIT_API_SECRET in the environment")
+    server = replace(DEV, places=where)
+    assert server == DEV  # where a value was set makes no other server
+    refused = explain_refusal(401, "invalid API key", "ws://h/agent", server)
+    assert refused.cause == "ws://h/agent does not know the API key 'devkey' (HTTP 401, 'invalid API key')"
+    assert refused.todo == "check --api-key, or LIVEKIT_URL in .env:1"
+    wrong = explain_refusal(401, "token signature is invalid", "ws://h/agent", server)
+    assert wrong.todo == "check LIVEKIT_API_SECRET in the environment"
+    nothing = explain_unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "no"), server, "ws://h:1/agent")
+    assert nothing.cause == "nothing listens on h:1"
+    assert nothing.todo == "start the server, or check LIVEKIT_URL in .env:1 (host and port)"
 
 
 # -- pauses -----------------------------------------------------------------------------------------------
@@ -286,7 +309,7 @@ def test_an_invalid_load_is_corrected_and_reported(value: float, wanted: float, 
     ("skew", "said"), [(412.3, "6 min 52 s ahead of"), (-95.0, "1 min 35 s behind"), (3.0, ""), (None, "")]
 )
 def test_a_refusal_reports_the_clock_skew(skew: float | None, said: str) -> None:
-    line = explain_refusal(401, "token is expired (exp)", "ws://h", "devkey", skew)
+    line = str(explain_refusal(401, "token is expired (exp)", "ws://h", DEV, skew))
     assert said in line
     assert ("this machine's clock is" in line) == bool(said)
 
@@ -306,4 +329,6 @@ def test_the_clock_of_a_server_is_read_from_its_answer() -> None:
 )
 def test_running_out_of_descriptors_is_not_blamed_on_the_server(error: OSError) -> None:
     assert lacks_descriptors(error)
-    assert explain_unreachable(error, "ws://h:1/agent").endswith("out of file descriptors (see ulimit -n)")
+    why = explain_unreachable(error, DEV, "ws://h:1/agent")
+    assert why.cause == "agent-tui is out of file descriptors"
+    assert "ulimit -n" in why.todo

@@ -1,6 +1,7 @@
 """When the worker retries, when it stops, and what a requested retry does."""
 
 import asyncio
+import errno
 import random
 from collections.abc import Mapping
 
@@ -46,7 +47,7 @@ def test_without_retries_the_first_failure_raises() -> None:
 
 
 def test_running_out_of_descriptors_does_not_count_as_an_attempt() -> None:
-    none_left = ConnectFailedError("out of file descriptors", is_local=True)
+    none_left = ConnectFailedError(OSError(errno.EMFILE, "Too many open files"))
 
     async def scenario() -> None:
         server = MemoryServer(*[none_left] * 20, DOWN, {})
@@ -131,7 +132,7 @@ def test_refused_credentials_end_a_new_worker_at_once(status: int) -> None:
         server, told = MemoryServer(UpgradeRefusedError(status, "invalid API key")), Recorder()
         with pytest.raises(ServerError, match="'devkey'") as raised:
             await make_worker(server, told).run()
-        assert told.all(Refused) == [Refused(str(raised.value))]
+        assert told.all(Refused) == [Refused(raised.value.cause, raised.value.todo)]
         assert len(server.attempts) == 1
 
     run_virtual(scenario)

@@ -57,7 +57,7 @@ def _standing(worker: WorkerView, now: float) -> Line:
 
 def _registration(state: AppState) -> list[Fact]:
     worker, server = state.worker, state.server
-    facts = [("reason", worker.reason), ("worker id", worker.worker_id)]
+    facts = [("reason", worker.reason), ("what to do", worker.todo), ("worker id", worker.worker_id)]
     if server is not None:
         remote = " · REMOTE, it may serve other people" if server.remote else ""
         media = "" if server.media else " · no audio"
