@@ -31,6 +31,11 @@ def user_folder(environ: Mapping[str, str], variable: str, default: str) -> Path
     return given if given.is_absolute() else home_folder(environ) / default
 
 
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of what agent-tui keeps between runs. Raise OSError without a home folder."""
+    return user_folder(environ, "XDG_STATE_HOME", ".local/state") / "agent-tui"
+
+
 def home_folder(environ: Mapping[str, str]) -> Path:
     """Return the user's home folder. Raise OSError if there is none."""
     given = Path(environ.get("HOME") or "")

@@ -1,8 +1,18 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from .sdks import parametrize_pairs
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_real_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests, and processes with their environment, from writing to the developer's state folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

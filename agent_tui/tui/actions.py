@@ -431,7 +431,7 @@ ACTIONS: tuple[Action, ...] = (
         "picture",
         ("f12",),
         "Screenshot",
-        "Save a screenshot (SVG) to the current folder, with secrets masked.",
+        "Save a screenshot (SVG) to the folder for exports, with secrets masked.",
         "General",
     ),
     Action(

@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.console import Console
@@ -33,7 +34,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
 from agent_tui.tui.command_line import completions
-from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, remapped
+from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
@@ -117,6 +118,7 @@ class AgentTuiApp(App[int]):
         self.error_console = Console(highlight=False, stderr=True, color_system=None)
         self.actions = remapped(ACTIONS, preferences.keys)
         """The registry, with the user's keys."""
+        self._preferences = preferences
         self.register_theme(HIGH_CONTRAST)
         self.set_keymap(preferences.keymap)
         if preferences.theme:
@@ -411,6 +413,14 @@ class AgentTuiApp(App[int]):
         if self._engine is None:
             raise UserError("agent-tui is still starting")
         return self._engine
+
+    @property
+    def exports(self) -> Path:
+        """The folder of screenshots and exported logs. Raises UserError for a user without a home folder."""
+        try:
+            return self._preferences.exports or default_exports(os.environ)
+        except OSError as error:
+            raise UserError(f"no folder for exports: {error.strerror} · or set screen.exports") from None
 
     @cached_property
     def action_handlers(self) -> "ActionHandlers":

@@ -1,11 +1,13 @@
-"""The table `[screen]` of the config file: the theme and custom keys."""
+"""The table `[screen]` of the config file: the theme, custom keys, and where exports go."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from textual.keys import _character_to_key
 from textual.theme import BUILTIN_THEMES, Theme
 
+from agent_tui.files import state_folder
 from agent_tui.model.errors import UserError
 from agent_tui.tui.actions import Action
 
@@ -33,6 +35,8 @@ class Preferences:
 
     theme: str = ""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exports: Path | None = None
+    """The folder of screenshots and exported logs; None for the default, `default_exports`."""
 
     @property
     def keymap(self) -> dict[str, str]:
@@ -41,9 +45,11 @@ class Preferences:
 
 
 def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[Action]) -> Preferences:
-    """Read the table; `where` names its file in errors. Raises UserError for invalid names and values."""
-    for name in table.keys() - {"theme", "keys"}:
-        raise UserError(f"screen.{name} ({where}) is unknown: use screen.theme or [screen.keys]")
+    """Read the table of the file `where`. Raises UserError for invalid names and values."""
+    for name in table.keys() - {"theme", "keys", "exports"}:
+        raise UserError(
+            f"screen.{name} ({where}) is unknown: use screen.theme, screen.exports, or [screen.keys]"
+        )
     theme = table.get("theme", "")
     if not isinstance(theme, str) or (theme and theme not in THEMES):
         raise UserError(f"screen.theme = {theme!r} ({where}) is not a theme: use one of {', '.join(THEMES)}")
@@ -54,7 +60,26 @@ def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[
         )
     read = {name: _keys(name, value, where, actions) for name, value in keys.items()}
     _refuse_clashes(remapped(actions, read), read, where)
-    return Preferences(theme, read)
+    return Preferences(theme, read, _exports(table.get("exports", ""), where))
+
+
+def default_exports(environ: Mapping[str, str]) -> Path:
+    """Return the folder of exports for users that did not choose one. Raise OSError without a home folder."""
+    return state_folder(environ) / "exports"
+
+
+def _exports(value: object, where: str) -> Path | None:
+    """Return the chosen folder. A relative path starts at the folder of the config file."""
+    if value == "":
+        return None
+    try:
+        if not isinstance(value, str) or "\0" in value:
+            raise RuntimeError("not a path")
+        return (Path(where).parent / Path(value).expanduser()).absolute()
+    except RuntimeError as error:  # also a user that is not known (~name)
+        raise UserError(
+            f"screen.exports = {value!r} ({where}) is not a folder ({error}): use a path such as ~/Pictures"
+        ) from None
 
 
 def remapped(actions: Iterable[Action], keys: Mapping[str, tuple[str, ...]]) -> tuple[Action, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
-from agent_tui.files import replace_file, user_folder
+from agent_tui.files import replace_file, state_folder
 from agent_tui.model.tuning import (
     Advice,
     Row,
@@ -27,10 +27,9 @@ VERSION = 1
 
 def folder(environ: Mapping[str, str], agent: str) -> Path:
     """Return the folder of an agent's sweeps, in the user's state folder. Raises OSError without one."""
-    state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     file = Path(agent).resolve()
     key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    return state / "agent-tui" / "sweeps" / f"{file.stem}-{key}"
+    return state_folder(environ) / "sweeps" / f"{file.stem}-{key}"
 
 
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:

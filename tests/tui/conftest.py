@@ -1,7 +1,8 @@
-"""Fixtures of the screen's tests: a fixed time zone and terminal, no animations."""
+"""Fixtures of the screen's tests: a fixed time zone, terminal, and state folder, no animations."""
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,8 @@ from agent_tui.tui.screens.remote_guard import RemoteGuard
 
 
 @pytest.fixture(autouse=True)
-def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def still(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -1,5 +1,6 @@
 """An app with a log pane over a small store."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -11,6 +12,7 @@ from textual.widgets import Input
 
 from agent_tui.logs.store import LogStore
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.tui.preferences import default_exports
 from agent_tui.tui.widgets.log_bars import LogTitle
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
@@ -35,7 +37,7 @@ class Host(App[None]):
         Binding("z", "pane('fold')"),
         Binding("Z", "pane('fold_all')"),
         Binding("y", "pane('copy')"),
-        Binding("X", "pane('export')"),
+        Binding("X", "export"),
     ]
 
     def __init__(self, capacity: int) -> None:
@@ -49,6 +51,9 @@ class Host(App[None]):
 
     def action_pane(self, name: str) -> None:
         getattr(self.pane, name)()
+
+    def action_export(self) -> None:
+        self.pane.export(default_exports(os.environ))
 
     @property
     def view(self) -> LogView:

@@ -87,7 +87,8 @@ async def press_each(
 )
 async def test_every_key_on_the_dashboard(state: str, size: tuple[int, int], nothing_outside: Path) -> None:
     await press_each([each for each in ACTIONS if each.name not in OPENERS], state, AgentTuiApp, size)
-    assert list(nothing_outside.glob("agent-tui-*.svg"))
+    assert not list(nothing_outside.glob("agent-tui-*"))
+    assert list(nothing_outside.glob("state/agent-tui/exports/agent-tui-*.svg"))
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -104,7 +104,8 @@ async def test_saving_the_shown_lines_to_a_file(tmp_path: Path, monkeypatch: pyt
         await pilot.pause()
         name = app.screen.query_one(Input)
         note = app.screen.query_one("#export-note", Static)
-        assert re.fullmatch(r"agent-tui-\d{8}-\d{6}\.log", name.value)
+        exports = tmp_path / "state/agent-tui/exports"
+        assert re.fullmatch(rf"{exports}/agent-tui-\d{{8}}-\d{{6}}\.log", name.value)
         for wrong, why in (
             ("", "enter a file name"),
             ("no/such/x.log", "not saved: No such file"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
@@ -12,6 +13,7 @@ from agent_tui.tui.action_handlers import ActionHandlers
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
+from agent_tui.tui.screens.log_export import LogExport
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -28,6 +30,9 @@ def read(**table: object) -> Preferences:
         ({"thema": "x"}, "screen.thema (agent-tui.toml) is unknown"),
         ({"theme": "pink"}, "is not a theme: use one of"),
         ({"theme": 3}, "is not a theme"),
+        ({"exports": 3}, "screen.exports = 3 (agent-tui.toml) is not a folder"),
+        ({"exports": "~nobody-here/x"}, "is not a folder"),
+        ({"exports": "a\0b"}, "is not a folder"),
         ({"keys": "w"}, "is not a table"),
         ({"keys": {"fly": "w"}}, "screen.keys.fly (agent-tui.toml) is not an action"),
         ({"keys": {"reload": ""}}, "is not a key"),
@@ -95,8 +100,57 @@ def test_a_screenshot_contains_no_secret_however_it_is_escaped() -> None:
     assert screenshot.masked(svg, ["s3cr&t word"]) == "<text>••• and again •••</text>"
 
 
-async def test_f12_works_on_pages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("pictures", "/project/pictures"),
+        ("../pictures", "/project/../pictures"),
+        ("/pictures", "/pictures"),
+        ("~/pictures", "/home/ann/pictures"),
+    ],
+)
+def test_relative_exports_start_at_the_config_file(
+    given: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    preferences = read_preferences({"exports": given}, "/project/agent-tui.toml", ACTIONS)
+    assert preferences.exports == Path(folder)
+    assert read().exports is None
+
+
+async def test_exports_go_to_the_chosen_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, exports = tmp_path / "project", tmp_path / "new" / "exports"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, preferences=read(exports=str(exports))) as (app, pilot):
+        await pilot.press("f12")
+        await until(lambda: app.notices)
+        (picture,) = exports.iterdir()
+        assert app.notices[-1].text == f"saved ~/new/exports/{picture.name}, secrets masked"
+        await pilot.press("X")
+        await until(lambda: isinstance(app.screen, LogExport))
+        await pilot.pause()
+        assert app.screen.query_one(Input).value.startswith("~/new/exports/agent-tui-")
+        await pilot.press("enter")
+        await until(lambda: len(app.notices) == 2)
+        assert app.notices[-1].text.startswith("saved 0 lines to ~/new/exports/agent-tui-")
+        assert len(list(exports.iterdir())) == 2
+        picture.unlink()
+        for file in exports.iterdir():
+            file.unlink()
+        exports.rmdir()
+        exports.touch()
+        await pilot.press("f12")
+        await until(lambda: len(app.notices) == 3)
+        assert app.notices[-1].text == "screenshot not saved to ~/new/exports: File exists"
+    assert not list(project.iterdir())
+
+
+async def test_f12_works_on_pages_too(tmp_path: Path) -> None:
+    exports = tmp_path / "state/agent-tui/exports"
     engine = FakeEngine()
     histories.busy(engine)
     app = app_over(engine, AgentTuiApp)
@@ -106,15 +160,16 @@ async def test_f12_works_on_pages_too(tmp_path: Path, monkeypatch: pytest.Monkey
         await pilot.press("question_mark")
         await pilot.pause()
         await pilot.press("f12")
-        await until(lambda: len(list(tmp_path.glob("agent-tui-*.svg"))) == 2)
-        dashboard, help = sorted(tmp_path.glob("agent-tui-*.svg"), key=lambda path: path.stat().st_mtime_ns)
+        await until(lambda: len(list(exports.glob("agent-tui-*.svg"))) == 2)
+        dashboard, help = sorted(exports.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         assert "registered" in dashboard.read_text()
         assert "Keys" in help.read_text()
 
 
 def test_an_unwritable_folder_raises_oserror(tmp_path: Path) -> None:
+    (file := tmp_path / "file").touch()
     with pytest.raises(OSError):
-        screenshot.save("<svg/>", tmp_path / "nowhere")
+        screenshot.save("<svg/>", file / "below")
 
 
 def test_every_action_has_one_handler() -> None:

@@ -36,7 +36,7 @@ from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.processes import SERVICES, Entry, Processes
 from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.text import one_line
+from agent_tui.tui.widgets.text import one_line, project_path
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -238,7 +238,7 @@ class ActionHandlers(Handlers):
             self.app.notify_line(f"copied {picked}: {facts[picked]}")
 
     async def export_logs(self) -> None:
-        self._pane.export()
+        self._pane.export(self.app.exports)
 
     async def follow(self) -> None:
         self._pane.follow = True
@@ -346,10 +346,11 @@ class ActionHandlers(Handlers):
         secrets = await self.app.engine.request(ReadSecrets())
         svg = masked(self.app.export_screenshot(title="agent-tui"), secrets.values.values())
         try:
-            path = await asyncio.to_thread(save, svg, Path.cwd())
+            path = await asyncio.to_thread(save, svg, folder := self.app.exports)
         except OSError as error:
-            raise UserError(f"screenshot not saved: {error.strerror or error}") from None
-        self.app.notify_line(f"saved {path.name}, secrets masked")
+            why = f"{project_path(str(folder))}: {error.strerror or error}"
+            raise UserError(f"screenshot not saved to {why}") from None
+        self.app.notify_line(f"saved {project_path(str(path))}, secrets masked")
 
     async def command(self) -> None:
         self.app.panel(CommandBar).open(Prompt.COMMAND)

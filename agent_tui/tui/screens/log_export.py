@@ -34,17 +34,19 @@ class LogExport(Page[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
 
-    def __init__(self, lines: Callable[[], Sequence[LogLine]]) -> None:
-        """`lines()` returns the shown lines."""
+    def __init__(self, lines: Callable[[], Sequence[LogLine]], folder: Path) -> None:
+        """`lines()` returns the shown lines; `folder` is that of the suggested file."""
         super().__init__()
         self._lines = lines
+        self._folder = folder
         self._writing = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Save log"
             box.border_subtitle = "Enter save · Esc close"
-            yield Input(default_name(time.time()), compact=True, select_on_focus=False)
+            suggested = project_path(str(self._folder / default_name(time.time())))
+            yield Input(suggested, compact=True, select_on_focus=False)
             yield Static(self._about(), id="export-note", markup=False)
 
     def _about(self) -> Content:
@@ -78,7 +80,7 @@ class LogExport(Page[None]):
         """Write the file; return its path and number of lines, or None if an existing file is kept."""
         lines = self._lines()
         try:
-            return await asyncio.to_thread(write, name, lines)
+            return await asyncio.to_thread(write, name, lines, folder=self._folder)
         except FileExistsError:
             question = Confirm(f"Overwrite {name}?", "The file already exists.", yes="Overwrite", no="Keep")
             if not await self.app.push_screen_wait(question):

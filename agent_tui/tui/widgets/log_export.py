@@ -60,15 +60,20 @@ def default_name(now: float) -> str:
     return time.strftime("agent-tui-%Y%m%d-%H%M%S.log", time.localtime(now))
 
 
-def write(name: str, lines: Sequence[LogLine], *, overwrite: bool = False) -> tuple[Path, int]:
+def write(
+    name: str, lines: Sequence[LogLine], *, overwrite: bool = False, folder: Path | None = None
+) -> tuple[Path, int]:
     """Write the lines to a file, all or nothing; return its absolute path and the number of lines.
 
+    `folder` is created if the file is in it. Any other missing folder may be a typo, and so is an error.
     Raises FileExistsError if the file exists and `overwrite` is False, another OSError if writing fails, and
     ValueError or RuntimeError for an invalid name.
     """
     path = Path(name).expanduser().absolute()
     if path.is_dir() or (path.exists() and not path.is_file()):
         raise OSError(f"{name} is not a regular file")
+    if path.parent == folder:
+        folder.mkdir(parents=True, exist_ok=True)
     form, count = form_of(path), 0
 
     def write_lines(file: TextIO) -> None:

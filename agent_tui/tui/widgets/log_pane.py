@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -331,9 +332,9 @@ class LogPane(Vertical):
         self.app.copy_to_clipboard(text)
         self._notify(f"copied {counted(len(lines), 'line')}")
 
-    def export(self) -> None:
-        """Open the page that saves the shown lines to a file."""
-        self.app.push_screen(LogExport(self._view.rows.shown))
+    def export(self, folder: Path) -> None:
+        """Open the page that saves the shown lines to a file; it suggests one in `folder`."""
+        self.app.push_screen(LogExport(self._view.rows.shown, folder))
 
     def _notify(self, text: str, *, failed: bool = False) -> None:
         self.notify(text, severity="error" if failed else "information", markup=False)
