@@ -268,8 +268,19 @@ class AgentCode:
         self._registrar.set_full(refusing)
         if problem.failures == FAILS_AFTER and error.is_codes_fault:
             self._emit(failure_event(number, BROKEN, None, error))
+        at = error.failure or ch.Failed("")
         self._emit(
-            StartsFailing(number, problem.failures, str(error), problem.retry_in_s, not problem.refusing)
+            StartsFailing(
+                number,
+                problem.failures,
+                str(error),
+                problem.retry_in_s,
+                not problem.refusing,
+                at.file,
+                at.line,
+                at.traceback,
+                error.by,
+            )
         )
 
     def _make_blanks(self, config: RunConfig, environment: Environment) -> Blanks | None:

@@ -251,7 +251,7 @@ class GenerationFailed(Struct, frozen=True):
 
 
 class StartsFailing(Struct, frozen=True):
-    """No job process of the current generation becomes ready. The next attempt is in `retry_in_s`.
+    """A start of a job process of the current generation failed. The next attempt is in `retry_in_s`.
 
     `failures`: attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers are refused
     until a start succeeds.
@@ -262,6 +262,13 @@ class StartsFailing(Struct, frozen=True):
     error: str
     retry_in_s: float
     accepting: bool
+    file: str | None = None
+    line: int | None = None
+    """Where the last attempt failed, or was when it was killed; None if unknown."""
+    traceback: str = ""
+    """Its traceback, or the stacks at that moment."""
+    ended_by: EndedBy | None = None
+    """What ended it."""
 
 
 class StartsRecovered(Struct, frozen=True):

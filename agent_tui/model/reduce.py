@@ -202,7 +202,17 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
 
 
 def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppState:
-    starts = StartsView(event.failures, event.error, ts + event.retry_in_s, event.accepting)
+    starts = StartsView(
+        event.failures,
+        event.error,
+        ts + event.retry_in_s,
+        event.accepting,
+        event.generation,
+        event.file,
+        event.line,
+        event.traceback,
+        event.ended_by,
+    )
     return replace(state, starts=starts)
 
 

@@ -108,6 +108,12 @@ class StartsView(Struct, frozen=True):
     retry_at: float = 0.0
     """The time of the next attempt, in Unix seconds."""
     accepting: bool = True
+    generation: int = 0
+    file: str | None = None
+    line: int | None = None
+    traceback: str = ""
+    """Of the last attempt, or its stacks if it was killed."""
+    ended_by: EndedBy | None = None
 
     def next_attempt(self, now: float) -> str:
         """Return when the next attempt is, as text."""

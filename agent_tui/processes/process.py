@@ -5,11 +5,9 @@ Also a process that must always exist, and is followed by another one when it en
 
 import asyncio
 import contextlib
-import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import Clock
@@ -23,6 +21,7 @@ from agent_tui.model.events import (
 )
 from agent_tui.model.wording import duration_text
 from agent_tui.processes.kernel import OomWatch, is_paused
+from agent_tui.processes.stacks import innermost, place, slow_start
 from agent_tui.processes.timings import BackOff, ProcessTimings
 
 _OOM = OomWatch()
@@ -296,11 +295,9 @@ class SupervisedProcess:
         stacks = await self.stacks()
         if self._started_or_over():
             return  # it became ready, or failed, while it printed its stacks
-        longest = duration_text(limit)
-        why = f"loading the file and prewarm took longer than initializeProcessTimeout ({longest})"
+        why = slow_start(stacks, limit, is_job=self.kind is ch.ProcessKind.JOB)
         if (found := innermost(stacks)) is not None:
             file, line, _ = found
-            why = f"{why}; it was at {place(stacks)}"
             self._failure = ch.Failed(why, stacks, file, line)
         self.kill(why, EndedBy.INIT_TIMEOUT)
 
@@ -333,7 +330,8 @@ class SupervisedProcess:
         ladder.append((lambda: False, self._timings().shutdown_s, "exit"))
         for reached, limit, what in ladder:
             if not await self._until(reached, limit):
-                why = f"did not {what} within {duration_text(limit)} of the request to end"
+                at = f", at {where}" if (where := place(await self.stacks())) else ""
+                why = f"did not {what} within {duration_text(limit)} of the request to end{at}"
                 self.kill(why, EndedBy.UNRESPONSIVE)
             if self._killed_for is not None:
                 return
@@ -591,34 +589,3 @@ def has_external_cause(end: ProcessEnd) -> bool:
     if end.by is EndedBy.OUT_OF_MEMORY:
         return True
     return end.by is EndedBy.SIGNAL and end.signal not in FAULT_SIGNALS
-
-
-_FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
-_NODE_FRAME = re.compile(r"^    at (.+) \((/[^\n]+):(\d+):\d+\)$", re.MULTILINE)
-"""Frames of a Node child, innermost first (`child/node/stacks.mjs`)."""
-
-_MAIN = "Thread MainThread:\n"
-_OURS = "/agent_tui/child/"
-_INSTALLED = ("/lib/python", "/node_modules/")
-
-
-def innermost(stacks: str) -> tuple[str, int, str] | None:
-    """Return file, line, and function that the main thread is in, without agent-tui's and installed code."""
-    begin = stacks.find(_MAIN)
-    if begin < 0:
-        return None
-    main = stacks[begin + len(_MAIN) :].split("\n\n", 1)[0]
-    node = [(file, line, function) for function, file, line in _NODE_FRAME.findall(main)]
-    frames = _FRAME.findall(main) or node[::-1]
-    found = [each for each in frames if _OURS not in each[0] and not each[0].startswith("<")]
-    own = [each for each in found if not any(part in each[0] for part in _INSTALLED)]
-    if not found:
-        return None
-    file, line, function = (own or found)[-1]
-    return file, int(line), function
-
-
-def place(stacks: str) -> str:
-    """Return the place as `agent.py:12 in entry`; empty if unknown."""
-    found = innermost(stacks)
-    return f"{PurePath(found[0]).name}:{found[1]} in {found[2]}" if found else ""

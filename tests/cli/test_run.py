@@ -165,12 +165,18 @@ async def test_a_failing_prewarm_is_a_failed_job_with_its_text() -> None:
     assert ended["reason"] == "no process: OSError: the model is not there"
 
 
-async def test_a_hanging_prewarm_is_killed_at_its_time_limit() -> None:
+async def test_a_hanging_prewarm_is_reported_with_its_line_at_the_first_time_out() -> None:
     code, run = await finished(
-        AGENTS / "native_prewarm_hangs.py", *TEST_JOBS, 1, "--initialize-process-timeout", "300ms"
+        AGENTS / "native_prewarm_hangs.py", *TEST_JOBS, 1, "--initialize-process-timeout", "700ms"
     )
     assert code == 1
-    assert "initializeProcessTimeout (300 ms)" in run.all("job_ended")[0]["reason"]
+    at = "native_prewarm_hangs.py:7 in prewarm"
+    why = f"prewarm still running after 700 ms at {at} (initializeProcessTimeout)"
+    assert why in run.all("job_ended")[0]["reason"]
+    first = run.all("starts_failing")[0]
+    assert (first["failures"], first["error"], first["ended_by"]) == (1, why, "init_timeout")
+    assert (first["file"], first["line"]) == (str(AGENTS / "native_prewarm_hangs.py"), 7)
+    assert "in prewarm" in first["traceback"]
 
 
 async def test_without_watchdogs_a_slow_prewarm_is_not_killed(tmp_path: Path) -> None:

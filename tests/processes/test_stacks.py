@@ -4,7 +4,8 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.events import ProcessBlocked
-from agent_tui.processes.process import ProcessFailed, innermost, place
+from agent_tui.processes.process import ProcessFailed
+from agent_tui.processes.stacks import innermost, place, slow_start
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 from tests.processes.test_process import Run
 
@@ -36,6 +37,69 @@ def test_unknown_places_stay_empty() -> None:
     assert place("") == place("Thread worker:\n") == place("Thread MainThread:\n\n") == ""
 
 
+WAITS = """Thread MainThread:
+  File "/opt/x/agent_tui/child/python/native_job.py", line 3, in run
+    run()
+  File "/usr/lib/python3.12/selectors.py", line 468, in select
+    fd_event_list = self._selector.poll(timeout, max_ev)
+
+Task Task-1:
+Stack for <Task pending name='Task-1' coro=<_awaited() running at /opt/x/agent_tui/child/native_job.py:5>>:
+  File "/opt/x/agent_tui/child/python/native_job.py", line 9, in _awaited
+    return await value
+
+Task Task-2:
+Stack for <Task pending name='Task-2' coro=<prewarm() running at /home/u/agent.py:7>>:
+  File "/home/u/agent.py", line 7, in prewarm
+    await download()
+"""
+
+
+def test_while_the_loop_waits_the_place_is_where_a_task_of_the_project_waits() -> None:
+    assert place(WAITS) == "agent.py:7 in prewarm"
+    busy = WAITS.replace("/selectors.py", "/json/decoder.py")
+    assert place(busy) == "decoder.py:468 in select"  # it does not wait there: a task is no cause
+
+
+@pytest.mark.parametrize(
+    ("stacks", "is_job", "text"),
+    [
+        (STACKS, True, "prewarm still running after 10 s at agent.py:12 in entry (initializeProcessTimeout)"),
+        (WAITS, True, "prewarm still waiting after 10 s at agent.py:7 in prewarm (initializeProcessTimeout)"),
+        (
+            STACKS.replace("python/main.py", "python/loading.py"),
+            True,
+            "loading the file still running after 10 s at agent.py:12 in entry (initializeProcessTimeout)",
+        ),
+        ("", False, "loading the file still running after 10 s (initializeProcessTimeout)"),
+        (
+            "Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n",
+            True,
+            "prewarm still waiting after 10 s (initializeProcessTimeout)",
+        ),
+    ],
+)
+def test_a_slow_start_says_what_still_runs_and_where(stacks: str, is_job: bool, text: str) -> None:
+    assert slow_start(stacks, 10.0, is_job=is_job) == text
+
+
+async def test_a_job_that_does_not_end_is_killed_with_its_place() -> None:
+    run = Run(Nursery())
+    await run.process.ready
+    usual = run.child.answers
+
+    def answers(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.DumpStacks):
+            child.say(ch.Stacks(STACKS))
+        elif not isinstance(message, ch.Shutdown):
+            usual(child, message)
+
+    run.child.answers = answers
+    run.process.shutdown("enough")
+    end = await run.end()
+    assert "of the request to end, at agent.py:12 in entry" in end.reason
+
+
 async def test_a_blocked_loop_is_reported_once_with_its_place() -> None:
     run = Run(Nursery())
     await run.process.ready
@@ -59,7 +123,9 @@ async def test_a_prewarm_that_hangs_fails_with_its_place() -> None:
         child.answers = answers
 
     run = Run(Nursery(prepare))
-    with pytest.raises(ProcessFailed, match=r"it was at agent.py:12 in entry") as raised:
+    with pytest.raises(
+        ProcessFailed, match=r"prewarm still running after .* at agent.py:12 in entry"
+    ) as raised:
         await run.process.ready
     failure = raised.value.failure
     assert failure is not None

@@ -1,5 +1,6 @@
 """The same scenarios with every kind of child: what the pool and the job manager rely on."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from agent_tui.model.child import (
     ShuttingDown,
     Stacks,
 )
+from agent_tui.processes.stacks import place, slow_start
 from agent_tui.runtimes import kinds
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.node.child import NodeChild
@@ -56,9 +58,26 @@ KINDS = [
     *(["agents-js"] if nodes() and sdks() else []),
 ]
 FILES = {
-    "native": {"waits": "native_contract.py", "prewarm fails": "native_prewarm_fails.py"},
-    "livekit-agents": {"waits": "sdk_waits.py", "prewarm fails": "sdk_prewarm_fails.py"},
-    "agents-js": {"waits": "js_waits.mjs", "prewarm fails": "js_prewarm_fails.mjs"},
+    "native": {
+        "waits": "native_contract.py",
+        "prewarm fails": "native_prewarm_fails.py",
+        "prewarm hangs": "native_prewarm_hangs.py",
+    },
+    "livekit-agents": {
+        "waits": "sdk_waits.py",
+        "prewarm fails": "sdk_prewarm_fails.py",
+        "prewarm hangs": "sdk_prewarm_hangs.py",
+    },
+    "agents-js": {
+        "waits": "js_waits.mjs",
+        "prewarm fails": "js_prewarm_fails.mjs",
+        "prewarm hangs": "js_prewarm_hangs.mjs",
+    },
+}
+HANGS_AT = {
+    "native": "native_prewarm_hangs.py:7 in prewarm",
+    "livekit-agents": "sdk_prewarm_hangs.py:9 in load_model",
+    "agents-js": "js_prewarm_hangs.mjs:4 in loadModel",
 }
 functions: dict[tuple[str, str], str] = {}
 
@@ -81,7 +100,7 @@ async def functions_of(kind: str, file: str) -> str:
 @asynccontextmanager
 async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child]:
     """Start a child of that kind that behaves like this."""
-    file = "prewarm fails" if behaviour == "prewarm fails" else "waits"
+    file = behaviour if behaviour.startswith("prewarm") else "waits"
     child: Child
     if kind == "node-shaped":
         async with nothing_left() as children:
@@ -166,6 +185,23 @@ async def test_a_failing_prewarm_is_never_ready(kind: str) -> None:
         assert Ready() not in told
         assert [each for each in told if isinstance(each, Failed)] or not child.traits.reports_loading
         await ended(child)
+
+
+async def test_the_stacks_of_a_hanging_prewarm_name_its_line(kind: str) -> None:
+    if kind == "node-shaped":
+        return  # a runtime without stacks
+    async with child_of(kind, "prewarm hangs", Sink()) as child:
+        assert await child.receive() == Loading()
+        hangs_at, text = HANGS_AT.get(kind, HANGS_AT["livekit-agents"]), ""
+        async with asyncio.timeout(20):
+            while place(text) != hangs_at:  # the SDK is still on its way to prewarm
+                child.send(DumpStacks())
+                text = (await until(child, Stacks)).text
+        assert slow_start(text, 10.0, is_job=True) == (
+            f"prewarm still running after 10 s at {hangs_at} (initializeProcessTimeout)"
+        )
+        child.kill()
+        assert (await ended(child)).signal == 9
 
 
 async def test_the_channel_ends_with_a_killed_child(kind: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.logs import LogLevel
-from agent_tui.processes.process import innermost, place
+from agent_tui.processes.stacks import innermost, place
 
 from ...nodes import needs_node
 from ..support import AGENTS, ended, poll, rest, start_job, until

@@ -1,0 +1,12 @@
+import { defineAgent } from '@livekit/agents';
+
+function loadModel() {
+  for (;;);
+}
+
+export default defineAgent({
+  prewarm: () => {
+    loadModel();
+  },
+  entry: async () => {},
+});
