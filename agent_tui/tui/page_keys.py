@@ -146,11 +146,25 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         ),
     ),
     KeyTable(
-        "Pages of text: help, worker",
+        "Pages of text",
         ("TextPage",),
         (("j k", "Scroll down or up."), ("escape q", "Close.")),
     ),
-    KeyTable("Help", ("Help",), (("question_mark", "Close."),)),
+    KeyTable("Every page", ("Page",), (("question_mark", "Show the keys, first those of the page."),)),
+    KeyTable(
+        "Help",
+        ("Help",),
+        (
+            ("up down k j", "Select the previous or next key."),
+            ("left right", "Select the key in the other column."),
+            ("pageup pagedown", "Move by a page."),
+            ("home end", "Select the first or last key."),
+            ("enter", "Run the selected action."),
+            ("slash", "Show only the keys whose text contains what is typed."),
+            ("escape", "Show all keys again, then close."),
+            ("q question_mark", "Close."),
+        ),
+    ),
     KeyTable("Worker", ("WorkerPage",), (("i", "Close."),)),
     KeyTable(
         "Questions",

@@ -3,7 +3,6 @@
 import pytest
 from textual import events
 from textual.app import App
-from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
@@ -20,9 +19,8 @@ from agent_tui.tui.screens.dispatch_form import (
     read,
     room_note,
 )
-from agent_tui.tui.screens.help import Help, in_groups, key_row, page
+from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.remote_guard import Answer, RemoteGuard
-from tests.fakes.scripted_child import until
 from tests.tui.hostile import HOSTILE
 
 UNANSWERED = "unanswered"
@@ -200,37 +198,6 @@ async def test_an_invalid_form_is_not_submitted() -> None:
     assert await answer(DispatchForm(), click="#form-cancel") is None
 
 
-# -- help ------------------------------------------------------------------------------------------------
-
-ROWS = [(action.shown_keys, action.title, action.help, action.group) for action in ACTIONS]
-
-
-def test_help_has_every_row_under_its_group() -> None:
-    assert list(in_groups(ROWS)) == list(dict.fromkeys(row[3] for row in ROWS))
-    for width in (30, 78, 98):
-        text = " ".join(page(ROWS, width).plain.split())
-        for keys, title, help, group in ROWS:
-            assert f"{keys} {title}" in text
-            assert group in text
-            assert help.split()[0] in text
-    assert all(len(line) <= 78 for line in page(ROWS, 78).plain.split("\n"))
-    assert key_row(("[/x]", "[b]t", "[red]h", "g"), 78).plain.split() == ["[/x]", "[b]t", "[red]h"]
-
-
-@pytest.mark.parametrize("key", ["question_mark", "escape", "q"])
-async def test_help_closes(key: str) -> None:
-    assert await answer(Help(ROWS), "down", "j", "k", "pagedown", key) is None
-
-
-async def test_help_scrolls_where_it_does_not_fit() -> None:
-    app = Host(Help(ROWS))  # type: ignore[arg-type]
-    async with app.run_test(size=(80, 24)) as pilot:
-        box = app.screen.query_one("#page-box", VerticalScroll)
-        assert box.max_scroll_y > 0
-        await pilot.press("end")
-        await until(lambda: box.scroll_offset.y == box.max_scroll_y)
-
-
 # -- all -------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +209,7 @@ async def test_each_fits_and_shows_hostile_text_as_text(size: tuple[int, int], t
         Confirm(HOSTILE, HOSTILE),
         RemoteGuard(HOSTILE, HOSTILE),
         DispatchForm(Dispatch(1, HOSTILE, HOSTILE)),
-        Help(ROWS),
+        Help(ACTIONS),
     ]
     for modal in modals:
         app = Host(modal)  # type: ignore[arg-type]

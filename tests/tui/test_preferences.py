@@ -66,7 +66,7 @@ async def test_a_custom_key_replaces_the_default_key() -> None:
         assert app.theme == "high-contrast"
         await pilot.press("question_mark")
         await pilot.pause()
-        assert "f5" in str(app.screen.query_one("Static").render())
+        assert "F5" in str(app.screen.query_one("#help-keys").render())
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -23,7 +23,7 @@ from agent_tui.tui.screens.confirm import Confirm, QuitQuestion
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
-from agent_tui.tui.screens.help import Help
+from agent_tui.tui.screens.help import Help, classes_around
 from agent_tui.tui.screens.job import JobPage, JobsPage
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.pick import Pick
@@ -379,10 +379,18 @@ class ActionHandlers(Handlers):
             self.app.notify_line(f"{name} = {value}")
 
     async def help(self) -> None:
-        actions = self.app.actions
-        await self.app.push_screen_wait(
-            Help([(each.shown_keys, each.title, each.help, each.group) for each in actions])
-        )
+        """Show all keys, and run the action that the user picks there."""
+        screen = self.app.screen
+        page = Help(self.app.actions, classes_around(screen.focused or screen))
+        picked = await self.app.push_screen_wait(page)
+        if picked is None:
+            return
+        action = BY_NAME[picked]
+        if len(self.app.screen_stack) > 1:
+            raise UserError(f"{action.title} works on the dashboard: close this page first")
+        if not action.enabled(self.app.state):
+            raise UserError(f"{action.title} is not available now")
+        await self.of(picked)()
 
     async def drain(self) -> None:
         if not self.app.quitting:

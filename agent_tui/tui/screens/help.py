@@ -1,72 +1,174 @@
-"""The help page: all keys, by group."""
+"""The help page: all keys, first those of the focused panel or page."""
 
-from collections.abc import Sequence
-from textwrap import wrap
+from collections.abc import Iterable
 from typing import ClassVar
 
+from textual import events, on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.widgets import Static
+from textual.containers import Vertical, VerticalScroll
+from textual.dom import DOMNode
+from textual.geometry import Region
+from textual.widgets import Input, Static
 
-from agent_tui.tui.screens.page import TextPage
-from agent_tui.tui.widgets.text import MUTED
-
-HelpRow = tuple[str, str, str, str]
-"""Keys, title, help text, and group."""
-
-KEYS_WIDTH = 10
-TITLE_WIDTH = 20
-
-
-def in_groups(rows: Sequence[HelpRow]) -> dict[str, list[HelpRow]]:
-    """Return the rows by group, in order of first appearance."""
-    groups: dict[str, list[HelpRow]] = {}
-    for row in rows:
-        groups.setdefault(row[3], []).append(row)
-    return groups
+from agent_tui.tui.actions import Action
+from agent_tui.tui.screens.page import Page
+from agent_tui.tui.widgets.key_rows import (
+    KeyPage,
+    Spot,
+    entries_of,
+    entry_lines,
+    found,
+    key_groups,
+    key_page,
+)
+from agent_tui.tui.widgets.text import PRINTABLE, to_contents
 
 
-def key_row(row: HelpRow, width: int) -> Content:
-    """Return keys, title, and help; if `width` is too small, the help goes below the title."""
-    keys, title, help, _ = row
-    beside = width - KEYS_WIDTH - TITLE_WIDTH
-    head = Content.styled(keys.ljust(KEYS_WIDTH - 1) + " ", "bold $text-accent")
-    if beside < 30:
-        indent, lines = KEYS_WIDTH, ["", *wrap(help, max(width - KEYS_WIDTH, 10))]
-    else:
-        indent, lines = KEYS_WIDTH + TITLE_WIDTH, wrap(help, beside) or [""]
-    first, *rest = lines
-    more = "".join(f"\n{' ' * indent}{line}" for line in rest)
-    return Content.assemble(head, (title.ljust(TITLE_WIDTH - 1) + " ", "bold"), (first + more, MUTED))
+def classes_around(node: DOMNode) -> tuple[str, ...]:
+    """Return the class names of the node and of those around it, innermost first."""
+    kinds = (kind for each in node.ancestors_with_self for kind in type(each).__mro__)
+    return tuple(dict.fromkeys(kind.__name__ for kind in kinds))
 
 
-def page(rows: Sequence[HelpRow], width: int) -> Content:
-    """Return all groups, each under its name."""
-    parts: list[Content] = []
-    for group, members in in_groups(rows).items():
-        if parts:
-            parts.append(Content())
-        parts.append(Content.styled(group, "bold underline"))
-        parts.extend(key_row(row, width) for row in members)
-    return Content("\n").join(parts)
+class Help(Page[str | None]):
+    """Lists the keys; `/` filters them, Enter returns the name of the selected action."""
 
-
-class Help(TextPage):
-    """A scrollable list of keys; ?, Esc, or q closes it."""
-
+    AUTO_FOCUS = ""  # the filter gets the focus when it opens
     DEFAULT_CSS = """
     Help {
-        #page-box { max-width: 100; scrollbar-gutter: stable; }
+        #help-box { width: 100%; height: 100%; }
+        #help-filter {
+            display: none; height: 1; border: none; padding: 0; background: $panel;
+            &.-open { display: block; }
+        }
+        #help-scroll { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+        #help-keys { height: auto; }
+        #help-entry { height: 3; margin-top: 1; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", show=False),
+        Binding("q,question_mark", "close", show=False),
+        Binding("slash", "filter", show=False),
+        Binding("enter", "run", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("left,right", "other_column", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-1000)", show=False),
+        Binding("end", "move(1000)", show=False),
+    ]
 
-    def __init__(self, rows: Sequence[HelpRow]) -> None:
-        super().__init__("Keys", "")
-        self._rows = tuple(rows)
+    def __init__(self, actions: Iterable[Action], focus: tuple[str, ...] = ()) -> None:
+        """`focus` has the class names around the focus, as `classes_around` returns them."""
+        super().__init__()
+        self._all = key_groups(actions, focus)
+        self._groups = self._all
+        self._selected = 0
+        self._page = KeyPage((), (), 0)
+        self._filter = Input(placeholder="filter the keys", id="help-filter", restrict=PRINTABLE)
+        self._keys = Static(id="help-keys", markup=False)
+        self._entry = Static(id="help-entry", markup=False)
+        self._scroll = VerticalScroll(self._keys, id="help-scroll", can_focus=False)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="help-box", classes="page-box") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "↑ ↓ ← → select · Enter run · / filter · Esc close"
+            yield self._filter
+            yield self._scroll
+            yield self._entry
 
     def on_resize(self) -> None:
-        width = self.query_one(VerticalScroll).scrollable_content_region.width
-        if width > 0:
-            self.query_one(Static).update(page(self._rows, width))
+        self.call_after_refresh(self._paint)
+
+    def _paint(self) -> None:
+        """Paint the keys, and the selected entry in full; scroll so that it is visible."""
+        width = self._scroll.scrollable_content_region.width
+        if width <= 0:
+            return
+        entries = entries_of(self._groups)
+        self._selected = min(max(self._selected, 0), max(len(entries) - 1, 0))
+        self._page = key_page(self._groups, self._selected, width)
+        self._keys.update(to_contents(self._page.lines))
+        self._entry.update(to_contents(entry_lines(entries[self._selected] if entries else None, width)))
+        if entries:
+            row = self._page.spots[self._selected].row
+            # From the first entry on, the title of its group is visible too.
+            self._scroll.scroll_to_region(Region(0, max(row - 1, 0), 1, 2), animate=False)
+
+    def _select(self, number: int) -> None:
+        self._selected = number
+        self._paint()
+
+    # -- keys ----------------------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        """Move the selection by that many entries."""
+        self._select(self._selected + by)
+
+    def action_page(self, pages: int) -> None:
+        """Move the selection by pages, within its column."""
+        spots = self._page.spots
+        if spots:
+            at = spots[self._selected]
+            self._select(self._nearest(at.row + pages * max(self._scroll.size.height - 2, 1), at.column))
+
+    def action_other_column(self) -> None:
+        """Select the entry beside the selected one."""
+        spots = self._page.spots
+        if spots:
+            at = spots[self._selected]
+            self._select(self._nearest(at.row, 1 - at.column))
+
+    def _nearest(self, row: int, column: int) -> int:
+        """Return the number of the entry nearest to that row, in that column if it has entries."""
+
+        def distance(number: int) -> tuple[bool, int]:
+            spot: Spot = self._page.spots[number]
+            return spot.column != column, abs(spot.row - row)
+
+        return min(range(len(self._page.spots)), key=distance)
+
+    def action_run(self) -> None:
+        """Close the page and return the selected action; keys of pages and panels only work there."""
+        entries = entries_of(self._groups)
+        if entries and entries[self._selected].action:
+            self.dismiss(entries[self._selected].action)
+
+    def action_filter(self) -> None:
+        self._filter.add_class("-open")
+        self._filter.focus()
+
+    def action_back(self) -> None:
+        """Show all keys if they are filtered, otherwise close the page."""
+        if not self._filter.has_class("-open"):
+            self.dismiss(None)
+            return
+        self._filter.remove_class("-open")
+        self._filter.value = ""
+        self.set_focus(None)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    @on(Input.Changed)
+    def filtered(self, event: Input.Changed) -> None:
+        self._groups = found(self._all, event.value)
+        self._select(0)
+
+    @on(Input.Submitted)
+    def entered(self) -> None:
+        self.action_run()
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the entry that was clicked, and run it."""
+        place = event.get_content_offset(self._keys)
+        if place is None:
+            return
+        column = 1 if place.x > self._page.column_width else 0
+        if (spot := Spot(place.y, column)) in self._page.spots:
+            self._select(self._page.spots.index(spot))
+            self.action_run()

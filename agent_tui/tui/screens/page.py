@@ -41,6 +41,10 @@ class Page(ModalScreen[R]):
         }
     }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # The id makes it follow the user's key for the action.
+        Binding("question_mark", "app.act('help')", "Help", show=False, id="help")
+    ]
 
 
 class Follower:

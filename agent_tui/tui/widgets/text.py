@@ -29,6 +29,7 @@ class Tone(StrEnum):
     BAD = "bold $text-error"
     GONE = "$text-error"
     LOUD = "bold auto on $warning"
+    KEY = "bold $text-accent"
 
 
 @dataclass(frozen=True, slots=True)
