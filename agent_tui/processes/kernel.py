@@ -70,11 +70,16 @@ _PROC = Path("/proc")
 
 
 def descendants(roots: Iterable[int]) -> dict[int, list[int]]:
-    """Return the pids below each of these processes, at any depth; empty for one that has ended."""
+    """Return the pids below each of these processes, at any depth; empty for one that has ended.
+
+    What is below another root is not counted twice: a base does not have the jobs that were forked from it.
+    """
+    own = set(roots)
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
-        children.setdefault(parent, []).append(pid)
-    return {root: _below(root, children) for root in roots}
+        if pid not in own:
+            children.setdefault(parent, []).append(pid)
+    return {root: _below(root, children) for root in own}
 
 
 def _below(root: int, children: dict[int, list[int]]) -> list[int]:

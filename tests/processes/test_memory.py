@@ -145,6 +145,10 @@ def test_descendants_are_found_at_any_depth() -> None:
             time.sleep(0.02)
         assert len(descendants([process.pid])[process.pid]) == 1
         assert process.pid in descendants([os.getpid()])[os.getpid()]
+        # A job that was forked from a base is a root itself: the base does not count its memory.
+        both = descendants([os.getpid(), process.pid])
+        assert len(both[process.pid]) == 1
+        assert not {process.pid, *both[process.pid]} & set(both[os.getpid()])
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
