@@ -124,7 +124,8 @@ class Endpoint:
         except Exception as error:
             for each in sockets:
                 each.close()  # refuse clients rather than let them wait
-            self._emit(ev.Notice(LogLevel.ERROR, f"the HTTP endpoint failed to start: {error}"))
+            text = f"the HTTP endpoint failed to start: {error}"
+            self._emit(ev.Notice(LogLevel.ERROR, text, "HTTP endpoint", "restart agent-tui"))
             raise
         return server
 

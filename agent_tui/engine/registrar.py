@@ -12,13 +12,13 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
 from agent_tui.model.dispatches import exposure
 from agent_tui.model.errors import InternalError, ServerError
+from agent_tui.model.events import CHANGED_REGISTRATION
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.settings.manager import registration_for
 from agent_tui.worker.messages import (
     Disconnected,
-    LoadFailed,
     LoadReported,
     Recovered,
     Refused,
@@ -34,6 +34,9 @@ from agent_tui.worker.worker import Worker, WorkerOptions
 
 OnEvent = Callable[[Worker, WorkerEvent], None]
 MeasureLoad = Callable[[], Awaitable[float]]
+
+LOAD_FUNCTION = "load function"
+"""The part that notices are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Registrar:
         self._kind = ev.ServerKind.CONFIGURED
         self._reported_load = 0.0
         self._warned_of_exposure = False
+        self._is_load_failing = False
 
     async def register(
         self,
@@ -212,8 +216,6 @@ class Registrar:
                 self._registered(worker, event)
             case Undecodable(reason=reason):
                 self._notice(f"ignored a message from the server: {reason}")
-            case LoadFailed(problem=problem):
-                self._notice(problem)
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt) if worker is self._next:
                 if pause_s is None:
                     self._abandon_next(reason)
@@ -229,8 +231,9 @@ class Registrar:
                 self._emit(ev.WorkerRefused(reason, todo))
             case Suspect() | Recovered():
                 self._emit(ev.ConnectionSuspect(suspect=isinstance(event, Suspect)))
-            case LoadReported(measured=measured, reported=reported):
+            case LoadReported(measured=measured, reported=reported, problem=problem):
                 self._reported_load = reported
+                self._note_load_function(problem)
                 self._emit(ev.WorkerLoadMeasured(measured, reported))
             case _:
                 pass
@@ -320,11 +323,20 @@ class Registrar:
         name = self._current.registration.agent_name
         self._notice(
             f"the server did not accept the changed registration ({why}); still registered "
-            f"{f'as {name}' if name else 'without a name'} at {shown_url(self._current.server.url)}"
+            f"{f'as {name}' if name else 'without a name'} at {shown_url(self._current.server.url)}",
+            CHANGED_REGISTRATION,
         )
 
-    def _notice(self, text: str) -> None:
-        self._emit(ev.Notice(LogLevel.WARN, text))
+    def _note_load_function(self, problem: str) -> None:
+        """Report a load function that fails, once, and that it works again."""
+        failing, self._is_load_failing = self._is_load_failing, bool(problem)
+        if problem and not failing:
+            self._notice(problem, LOAD_FUNCTION, "fix loadFunc and save")
+        elif failing and not problem:
+            self._emit(ev.Notice(LogLevel.INFO, "the load function works again", LOAD_FUNCTION))
+
+    def _notice(self, text: str, about: str = "", todo: str = "") -> None:
+        self._emit(ev.Notice(LogLevel.WARN, text, about, todo))
 
     def _drop_next(self, why: str) -> None:
         if self._next is not None:

@@ -45,6 +45,9 @@ PLUGINS = "livekit.plugins."
 FREE_MEMORY_AFTER_S = 5.0
 """Delay before a base frees memory, which takes it up to a second in which it cannot fork."""
 
+FORKS = "forks"
+"""The part that notices are about."""
+
 MOST_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
 """This many bases that die within this time pause forking: processes then start as fresh interpreters."""
@@ -280,7 +283,7 @@ class Bases:
         pause = self._back_off.after(self._pauses + 1)
         if self._pauses == 1:
             then = f"starting fresh interpreters, retrying forks in {duration_text(pause)}"
-            self._emit(Notice(LogLevel.WARN, f"{why}: {then}"))
+            self._emit(Notice(LogLevel.WARN, why, FORKS, then))
         self._paused = why
         self._later(self._resume(pause))
 
@@ -289,7 +292,7 @@ class Bases:
         await asyncio.sleep(pause_s)
         before, self._paused = self._paused, ""
         if await self._renew(self._environ) is not None:
-            self._emit(Notice(LogLevel.INFO, f"forking works again (was: {before})"))
+            self._emit(Notice(LogLevel.INFO, f"forking works again (was: {before})", FORKS))
 
     async def _renew(self, environ: Mapping[str, str]) -> Base | None:
         """Get a base between loads, for the processes that are started next."""

@@ -46,6 +46,10 @@ LOAD_FAILED = "internal error while loading; try again"
 
 RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+WORKS_S = 3.0
+"""A restarted watch that has not failed for this long, in s, works again; it reports once a second."""
+
+WATCH = "file watching"
 """Pauses before a load whose processes failed to start, or a watch that ended, is retried."""
 
 FRESH_S = 2.0
@@ -185,20 +189,23 @@ class Reloader:
                     await self._load_disk()
 
     async def _follow_watch(self, watch: Watch) -> None:
-        pause_s, failed_at = RETRY_S, -math.inf
+        pause_s, failed_at, is_failing = RETRY_S, -math.inf, False
         while True:
             try:
                 while True:
                     await watch.next()
+                    if is_failing and self._clock.monotonic() - failed_at > pause_s + WORKS_S:
+                        is_failing = False
+                        self._emit(Notice(LogLevel.INFO, "file watching works again", WATCH))
                     self._changed_at = self._clock.monotonic()
                     self._quiet.clear()
                     self._wake.set()
             except OSError as error:
                 now = self._clock.monotonic()
-                if now - failed_at > 2 * LONGEST_RETRY_S:  # and it is not the same failure continuing
-                    pause_s = RETRY_S
-                    text = f"file watching failed ({error}): press r after a save until it works again"
-                    self._emit(Notice(LogLevel.WARN, text))
+                if not is_failing:
+                    pause_s, is_failing = RETRY_S, True
+                    text = f"saves are not noticed: file watching failed ({error})"
+                    self._emit(Notice(LogLevel.WARN, text, WATCH, _watch_advice(error)))
                 failed_at = now
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
@@ -503,3 +510,11 @@ async def _cancelled(task: "asyncio.Task[Any]") -> None:
     if not task.cancelling():  # a second cancel would drop the reason of the first
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def _watch_advice(error: OSError) -> str:
+    """Return what to do about a watch that failed; the limits of inotify are those of the user."""
+    press = "press r after a save until it works again"
+    if "limit" in str(error) or "open files" in str(error):
+        return f"{press}; raise fs.inotify.max_user_watches and max_user_instances (sysctl), or ulimit -n"
+    return press

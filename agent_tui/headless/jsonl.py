@@ -267,7 +267,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "level": e.level.label,
         "source": "agent-tui",
         "job_id": None,
-        "text": e.text,
+        "text": f"{e.text}; {e.todo}" if e.todo else e.text,
+        **({"about": e.about} if e.about else {}),
     },
     ev.Stopping: lambda e: {
         "event": "stopping",

@@ -206,7 +206,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.OptionsChanged: lambda e: (
         "  " + ", ".join(f"{name}: {old} → {new}" for name, (old, new) in e.changes.items())
     ),
-    ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{e.text}",
+    ev.Notice: lambda e: f"{'  ' if e.level < LogLevel.WARN else '⚠ '}{_advised(e.text, e.todo)}",
     ev.Stopping: _stopping,
     ev.Stopped: lambda e: "  stopped",
 }

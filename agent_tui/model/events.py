@@ -511,11 +511,22 @@ class LogsAdded(Struct, frozen=True):
     dropped: int
 
 
+CHANGED_REGISTRATION = "changed registration"
+"""The part that a notice is about if the server does not accept a changed registration."""
+
+
 class Notice(Struct, frozen=True):
-    """A line that agent-tui itself logs."""
+    """A line that agent-tui itself logs.
+
+    With `about`, a warning or error reports that this part does not work, until a notice of a lower level
+    about the same part says that it works again.
+    """
 
     level: LogLevel
     text: str
+    about: str = ""
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class HttpListening(Struct, frozen=True):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from agent_tui.model import dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel
 from agent_tui.model.state import (
     LIVE_PHASES,
     AppState,
@@ -69,6 +70,7 @@ def _http(state: AppState, event: ev.HttpListening, ts: float) -> AppState:
 
 def _registered(state: AppState, event: ev.WorkerRegistered, ts: float) -> AppState:
     before = state.worker
+    state = _works(ev.CHANGED_REGISTRATION, state)
     worker = replace(
         before,
         state=RegistrationState.REGISTERED,
@@ -126,6 +128,20 @@ def _suspect(state: AppState, event: ev.ConnectionSuspect, ts: float) -> AppStat
 def _load(state: AppState, event: ev.WorkerLoadMeasured, ts: float) -> AppState:
     worker = replace(state.worker, measured_load=event.measured, reported_load=event.reported)
     return replace(state, worker=worker)
+
+
+def _notice(state: AppState, event: ev.Notice, ts: float) -> AppState:
+    if event.level >= LogLevel.WARN and event.about:
+        since = state.impaired[event.about][0] if event.about in state.impaired else ts
+        return replace(state, impaired={**state.impaired, event.about: (since, event)})
+    return _works(event.about, state)
+
+
+def _works(part: str, state: AppState) -> AppState:
+    """Return the state in which this part works."""
+    if part not in state.impaired:
+        return state
+    return replace(state, impaired={name: each for name, each in state.impaired.items() if name != part})
 
 
 def _generation_loading(state: AppState, event: ev.GenerationLoading, ts: float) -> AppState:
@@ -498,6 +514,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.GenerationOvertaken: _generation_overtaken,
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,
+    ev.Notice: _notice,
     ev.StartsFailing: _starts_failing,
     ev.StartsRecovered: _starts_recovered,
     ev.WatchingChanged: _watching,

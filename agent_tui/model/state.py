@@ -14,6 +14,7 @@ from agent_tui.model.events import (
     JobStatus,
     LoadSteps,
     MemoryWarned,
+    Notice,
     ProcessState,
     ServerChosen,
 )
@@ -278,6 +279,8 @@ class AppState(Struct, frozen=True):
     dispatches: tuple[DispatchView, ...] = ()
     breaches: tuple[tuple[float, MemoryWarned], ...] = ()
     totals: Totals = field(default_factory=Totals)
+    impaired: Mapping[str, tuple[float, Notice]] = field(default_factory=dict)
+    """The parts that do not work: when that was first noticed, in Unix seconds, and the newest notice."""
     tuning: TuningView = field(default_factory=TuningView)
     log_end: int = 0
     logs_dropped: int = 0

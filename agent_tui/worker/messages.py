@@ -187,13 +187,8 @@ class LoadReported:
 
     measured: float
     reported: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    """The load function fails; reported once until it has worked again."""
-
-    problem: str
+    problem: str = ""
+    """What is wrong with the load function; empty while it works."""
 
 
 WorkerEvent = (
@@ -208,5 +203,4 @@ WorkerEvent = (
     | Disconnected
     | Refused
     | LoadReported
-    | LoadFailed
 )

@@ -26,7 +26,6 @@ from agent_tui.worker.connection import (
 from agent_tui.worker.messages import (
     Disconnected,
     JobProgress,
-    LoadFailed,
     LoadReported,
     Offer,
     Recovered,
@@ -378,18 +377,15 @@ class Worker:
     # -- load -----------------------------------------------------------------------------------------
 
     async def _report_forever(self) -> NoReturn:
-        failing = False
         while True:
-            problem = (await self._gauge.sample()).problem
-            if problem is not None and not failing:
-                self._on_event(self, LoadFailed(problem))
-            failing = problem is not None
+            await self._gauge.sample()
             self._report()
             await asyncio.sleep(self._timings.load_interval_s)
 
     def _report(self) -> None:
         report = self._send_status()
-        self._on_event(self, LoadReported(self._gauge.last.load, report.load))
+        last = self._gauge.last
+        self._on_event(self, LoadReported(last.load, report.load, last.problem or ""))
 
     def _send_status(self) -> load.Report:
         report = load.report(

@@ -21,7 +21,6 @@ from agent_tui.worker.messages import (
     Assigned,
     Disconnected,
     JobProgress,
-    LoadFailed,
     LoadReported,
     Offer,
     Recovered,
@@ -199,7 +198,9 @@ async def test_events_of_the_current_registration_are_reported() -> None:
             Suspect(3.0),
             Recovered(),
             LoadReported(0.9, 0.8),
-            LoadFailed("the load function failed: x"),
+            LoadReported(0.9, 0.8, "the load function failed: x"),
+            LoadReported(0.9, 0.8, "the load function failed: y"),
+            LoadReported(0.9, 0.8),
             Undecodable("an empty message"),
             Disconnected("gone", 1.0, 1),
             Refused("the key is wrong"),
@@ -208,12 +209,13 @@ async def test_events_of_the_current_registration_are_reported() -> None:
         notices = [each.text for each in s.told(ev.Notice)]
         assert notices == [
             "the load function failed: x",
+            "the load function works again",
             "ignored a message from the server: an empty message",
         ]
         assert [each for each in s.events if not isinstance(each, ev.Notice)] == [
             ev.ConnectionSuspect(suspect=True),
             ev.ConnectionSuspect(suspect=False),
-            ev.WorkerLoadMeasured(0.9, 0.8),
+            *[ev.WorkerLoadMeasured(0.9, 0.8)] * 4,
             ev.WorkerDisconnected("gone", 1.0, 1),
             ev.WorkerRefused("the key is wrong"),
         ]

@@ -8,6 +8,7 @@ from agent_tui.generations import bases
 from agent_tui.generations.bases import MOST_DEATHS
 from agent_tui.model import child as ch
 from agent_tui.model.events import Notice
+from agent_tui.model.logs import LogLevel
 from tests.fakes.scripted_child import ScriptedChild, until
 
 from .support import World, world
@@ -159,7 +160,8 @@ async def test_bases_that_keep_dying_pause_forking_with_a_notice() -> None:
         assert len(w.children(BASE)) == MOST_DEATHS
         (notice,) = w.told(Notice)
         assert isinstance(notice, Notice)
-        assert notice.text.startswith("the base process keeps exiting: killed by SIGKILL: starting fresh")
+        assert notice.text == "the base process keeps exiting: killed by SIGKILL"
+        assert notice.todo.startswith("starting fresh interpreters")
         assert await w.bases.get({}) is None
 
 
@@ -169,7 +171,11 @@ async def test_forking_resumes_after_a_pause() -> None:
         await kill_bases(w, MOST_DEATHS)
         await until(lambda: w.bases.parents({}))
         assert not w.bases.impossible
-        assert len(w.told(Notice)) == 2
+        paused, resumed = w.told(Notice)
+        assert isinstance(paused, Notice)
+        assert isinstance(resumed, Notice)
+        assert paused.about == resumed.about
+        assert (paused.level, resumed.level) == (LogLevel.WARN, LogLevel.INFO)
         assert len(w.children(BASE)) == MOST_DEATHS + 1
 
 

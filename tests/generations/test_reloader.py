@@ -25,6 +25,7 @@ from agent_tui.model.events import (
     ProcessChanged,
     WatchingChanged,
 )
+from agent_tui.model.logs import LogLevel
 from tests.fakes.clock import FakeClock
 from tests.fakes.scripted_child import ScriptedChild, until
 from tests.limits import PATIENCE_S
@@ -627,6 +628,7 @@ class Scarce(Watch):
 
     ends = 2
     followed = 0
+    alive: asyncio.Event
 
     def follow(self, folders: object) -> None:
         self.followed += 1
@@ -635,7 +637,8 @@ class Scarce(Watch):
         if self.ends:
             self.ends -= 1
             raise NONE_LEFT
-        await asyncio.Event().wait()
+        await self.alive.wait()
+        self.alive.clear()
 
 
 async def test_a_watch_that_ended_is_restarted_with_one_notice(
@@ -643,17 +646,26 @@ async def test_a_watch_that_ended_is_restarted_with_one_notice(
 ) -> None:
     monkeypatch.setattr(reloader, "RETRY_S", 0.0)
     async with world(idle=0) as w:
-        watch = Scarce()
-        d = Desktop(w, tmp_path, watch)
+        watch, clock = Scarce(), FakeClock()
+        watch.alive = asyncio.Event()
+        d = Desktop(w, tmp_path, watch, clock)
         running = asyncio.create_task(d.reloader.run())
         await until(lambda: d.loaded and not watch.ends)
         followed = watch.followed
         await d.load("two")
         assert watch.followed > followed
         said = [event.text for event in w.events if isinstance(event, Notice)]
-        assert [text for text in said if "file watching failed" in text] == [
-            f"file watching failed ({NONE_LEFT}): press r after a save until it works again"
+        assert [text for text in said if "file watching" in text] == [
+            f"saves are not noticed: file watching failed ({NONE_LEFT})"
         ]
+        clock.advance(reloader.WORKS_S + 1)
+        watch.alive.set()
+        await until(lambda: len(w.told(Notice)) == 2)
+        failed, works = (each for each in w.told(Notice) if isinstance(each, Notice))
+        assert works.text == "file watching works again"
+        assert (failed.about, failed.level) == (works.about, LogLevel.WARN)
+        assert "ulimit -n" in failed.todo
+        assert works.level is LogLevel.INFO
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

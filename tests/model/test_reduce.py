@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel
 from agent_tui.model.reduce import HISTORY, reduce
 from agent_tui.model.state import AppState, JobPhase, JobTimes, RegistrationState
 from tests.headless.test_forms import NOISE
@@ -67,6 +68,19 @@ def test_registration_and_its_failures() -> None:
     assert state.worker.last_loss == "gone"
     assert run(ev.WorkerRefused("no"), state=state).worker.state is RegistrationState.REFUSED
     assert run(ev.WorkerDisconnected("no", None), state=state).worker.state is RegistrationState.OFFLINE
+
+
+def test_a_part_is_impaired_from_a_warning_about_it_until_it_works_again() -> None:
+    state = run(ev.Notice(LogLevel.WARN, "a note"))
+    assert state.impaired == {}
+    warned = ev.Notice(LogLevel.WARN, "saves are not noticed", "file watching")
+    worse = ev.Notice(LogLevel.ERROR, "saves are still not noticed", "file watching")
+    state = run(warned, worse, ev.Notice(LogLevel.INFO, "works", "other"))
+    assert [notice for _, notice in state.impaired.values()] == [worse]
+    assert run(warned, ev.Notice(LogLevel.INFO, "works again", "file watching")).impaired == {}
+    kept = ev.Notice(LogLevel.WARN, "not accepted", ev.CHANGED_REGISTRATION)
+    registered = ev.WorkerRegistered("AW_1", "ws://h", ev.ServerKind.FOUND, "1", "")
+    assert run(kept, registered).impaired == {}
 
 
 def test_a_registration_that_replaces_another_is_no_reconnect() -> None:
