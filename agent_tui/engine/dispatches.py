@@ -130,7 +130,9 @@ class Dispatches:
 
     async def _make(self, to: Destination, room: str, command: Dispatch, *, may_exist: bool) -> TestDispatch:
         simulated = command.by is DispatchBy.SIMULATE
-        test = TestDispatch(next(self._numbers), room, self._clock.time(), command.length_s)
+        test = TestDispatch(
+            next(self._numbers), room, self._clock.time(), command.length_s, command.test_load
+        )
         dispatch = self._dispatches[test.number] = _Dispatch(test, to.address, simulated)
         self._start_watch(dispatch)
         try:

@@ -195,6 +195,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "job_id": e.job_id,
         "room": e.room,
         "test_dispatch": e.test_dispatch or None,
+        "test_load": e.test_load or None,
     },
     ev.OfferAnswered: lambda e: {
         "event": "offer_answered",

@@ -97,7 +97,14 @@ class JobManager:
         generation = control.generation if control else 0
         record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
         self._emit(
-            ev.OfferReceived(record.id, record.room, job.dispatch_id, generation, record.test_dispatch)
+            ev.OfferReceived(
+                record.id,
+                record.room,
+                job.dispatch_id,
+                generation,
+                record.test_dispatch,
+                test_load=test is not None and test.test_load,
+            )
         )
         if self._is_too_late(record):
             self._ignore(record)

@@ -31,6 +31,8 @@ class TestDispatch:
     """When it was made, in Unix seconds."""
     length_s: float | None = None
     """How long its job may run, in seconds; None for the run's limit for test jobs."""
+    test_load: bool = False
+    """Whether a test load or a sweep made it."""
 
 
 class Stage(StrEnum):

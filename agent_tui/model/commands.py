@@ -35,6 +35,8 @@ class Dispatch(Struct, frozen=True):
     identity: str = ""
     length_s: float | None = None
     """End these jobs after this time; None: the limit of this run's test jobs."""
+    test_load: bool = False
+    """Whether a test load or a sweep makes them."""
 
 
 class MeasureMemory(Struct, frozen=True):

@@ -367,6 +367,8 @@ class OfferReceived(Struct, frozen=True):
     generation: int
     test_dispatch: int = 0
     """The number of its test dispatch, as in `Dispatched`; 0 for other jobs."""
+    test_load: bool = False
+    """Whether a test load or a sweep made that dispatch."""
 
 
 class OfferAnswered(Struct, frozen=True):

@@ -333,6 +333,7 @@ def _offer(state: AppState, event: ev.OfferReceived, ts: float) -> AppState:
         generation=event.generation,
         dispatch_id=event.dispatch_id,
         test_dispatch=event.test_dispatch,
+        test_load=event.test_load,
         times=JobTimes(offered=ts),
     )
     jobs = {**state.jobs, event.job_id: job}

@@ -213,6 +213,8 @@ class JobView(Struct, frozen=True):
     dispatch_id: str = ""
     test_dispatch: int = 0
     """The number of its test dispatch; 0 for other jobs."""
+    test_load: bool = False
+    """Whether a test load or a sweep made that dispatch."""
     restarts: int = 0
     times: JobTimes = field(default_factory=JobTimes)
     ended_by: EndedBy | None = None

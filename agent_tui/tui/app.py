@@ -322,7 +322,7 @@ class AgentTuiApp(App[int]):
             self.panel(StatusLine).show(self.notices[-1] if self.notices else None, now)
             for screen in self.screen_stack[1:]:
                 if isinstance(screen, Follower):
-                    screen.follow(state, now)
+                    screen.show(state, now)
 
     def panel(self, kind: type[P]) -> P:
         """Return the panel of that class. Cached, because a query walks the whole screen."""

@@ -58,9 +58,19 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     ),
     KeyTable("Write the log to a file", ("LogExport",), (("escape", "Close."),)),
     KeyTable(
-        "Lists: jobs, breaches",
+        "Lists",
         ("LineList", "LivePage"),
         (("j k", "Move down or up."), ("escape q", "Close.")),
+    ),
+    KeyTable(
+        "Jobs",
+        ("JobsPage", "JobsTable"),
+        (
+            ("j k", "Move down or up."),
+            ("enter", "Open the job."),
+            ("S", "Sort by the next column; a click on a column's name sorts by it."),
+            ("h", "Show or hide the jobs of test loads and sweeps."),
+        ),
     ),
     KeyTable(
         "Job",
@@ -69,6 +79,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("1 2 3", "Show the overview, the log, or the job and its token."),
             ("left right", "Show the previous or next of these tabs."),
             ("j k", "Scroll down or up."),
+            ("space", "Show or hide the frames of libraries in the traceback."),
             ("e", "Open the line that failed in your editor."),
         ),
     ),
@@ -147,7 +158,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     ),
     KeyTable(
         "Pages of text",
-        ("TextPage",),
+        ("TextPage", "LivePage"),
         (("j k", "Scroll down or up."), ("escape q", "Close.")),
     ),
     KeyTable("Every page", ("Page",), (("question_mark", "Show the keys, first those of the page."),)),

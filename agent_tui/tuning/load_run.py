@@ -55,7 +55,7 @@ class TestLoadRun:
         watching = asyncio.create_task(self._watcher.run(), name="test load's events")
         recorder = self._recorder
         try:
-            job = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s)
+            job = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s, test_load=True)
             refused = await dispatch_all(self._engine, job, self._load, recorder, self._clock, self._stopping)
             if refused:
                 self.stop(refused)

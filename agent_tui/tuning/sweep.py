@@ -59,7 +59,9 @@ class Sweep:
         self._leaving = False
         self._stopping = asyncio.Event()
         state, plan = self._watcher.state, self.plan
-        self._job = cmd.Dispatch(confirmed_host=plan.confirmed_host, length_s=plan.load.job_length_s)
+        self._job = cmd.Dispatch(
+            confirmed_host=plan.confirmed_host, length_s=plan.load.job_length_s, test_load=True
+        )
         self._generation = state.generation.current
         name = state.settings.options.agent_name
         self.result = SweepResult(state.agent, name, self.clock.time(), plan.load, plan.counts, plan.repeat)

@@ -35,7 +35,7 @@ class PageHost(AgentTuiApp):
     def show(self) -> None:
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Follower):
-                screen.follow(self.state, self.now())
+                screen.show(self.state, self.now())
 
     def panel(self, kind: type[P]) -> P:
         panel = self._panels.setdefault(kind, kind())

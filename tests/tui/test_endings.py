@@ -1,4 +1,4 @@
-"""The texts of endings, and the place at which a job failed."""
+"""The texts of endings, the place at which a job failed, and its traceback."""
 
 from pathlib import Path
 
@@ -9,7 +9,15 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import EndedBy, JobStatus, ProcessState
 from agent_tui.model.state import JobPhase, JobView, ProcessView
 from agent_tui.tui.widgets.endings import ENDINGS, job_ended, job_status, process_ended
-from agent_tui.tui.widgets.source import MAX_BYTES, Place, failing_place, read_source, source_lines
+from agent_tui.tui.widgets.source import (
+    MAX_BYTES,
+    Place,
+    failing_place,
+    read_source,
+    source_lines,
+    traceback_lines,
+)
+from agent_tui.tui.widgets.text import Tone
 
 RUNNING = JobView("AJ_1", "demo", JobPhase.RUNNING, 0.0, process_id="p1")
 PROCESS = ProcessView("p1", 8, ProcessKind.JOB, ProcessState.ENDED, 1, 0.0, 1.0, "AJ_1")
@@ -124,3 +132,99 @@ def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
     assert read_source(str(odd)) == "\ufffd = 1\n"
     for file in (str(large), str(tmp_path), "/dev/zero", "/none", "/a\0b"):
         assert read_source(file) is None
+
+
+# -- the text of a traceback -----------------------------------------------------------------------------
+
+LIBRARY = """  File "/venv/lib/python3.11/site-packages/livekit/agents/job.py", line {}, in run
+    await f()
+    ^^^^^^^^^
+"""
+LONG = (
+    "Traceback (most recent call last):\n"
+    + LIBRARY.format(1)
+    + LIBRARY.format(2)
+    + '  File "/home/ann/voice/agent.py", line 2, in entry\n    look()\n'
+    + LIBRARY.format(3)
+    + '  File "<frozen importlib._bootstrap>", line 9, in load\n'
+    + "KeyError: 'day'\n"
+)
+
+
+def crash(traceback: str, *, folded: bool = True, width: int = 80) -> list[str]:
+    lines = traceback_lines(
+        traceback,
+        width,
+        "/home/ann/voice/agent.py",
+        folded=folded,
+        hint="space folds",
+        read=lambda _: "def f():\n    look()\n",
+    )
+    return ["".join(span.text for span in line).rstrip() for line in lines]
+
+
+def test_library_frames_are_folded_and_the_failing_line_is_shown_once() -> None:
+    assert crash(LONG) == [
+        "Traceback  space folds",
+        "    … 2 library frames",
+        '    File "agent.py", line 2, in entry',
+        "    1  def f():",
+        "  ▸ 2      look()",
+        "    3",
+        "    … 2 library frames",
+        "  KeyError: 'day'",
+    ]
+    unfolded = crash(LONG, folded=False)
+    assert sum("site-packages" in line for line in unfolded) == 3
+    assert sum("look()" in line for line in unfolded) == 1
+
+
+def test_frames_of_the_project_are_bright_and_library_frames_dim() -> None:
+    lines = traceback_lines(LONG, 80, folded=False, read=lambda _: None)
+    tones = {span.text.strip(): span.tone for line in lines for span in line}
+    assert tones['File "/home/ann/voice/agent.py", line 2, in entry'] is Tone.PLAIN
+    assert tones["await f()"] is Tone.DIM
+    assert tones["KeyError: 'day'"] is Tone.GONE
+
+
+def test_without_a_frame_of_the_project_nothing_is_folded() -> None:
+    text = "Traceback (most recent call last):\n" + LIBRARY.format(1) + "KeyError\n"
+    lines = crash(text)
+    assert lines[0] == "Traceback"
+    assert any("site-packages" in line for line in lines)
+
+
+def test_chained_exceptions_and_groups_keep_all_messages() -> None:
+    chained = LONG + "\nDuring handling of the above exception, another exception occurred:\n\n" + LONG
+    lines = crash(chained)
+    assert lines.count("  KeyError: 'day'") == 2
+    assert sum("library frames" in line for line in lines) == 4
+    assert sum("▸" in line for line in lines) == 1
+    group = (
+        "  + Exception Group Traceback (most recent call last):\n"
+        '  |   File "/home/ann/voice/agent.py", line 2, in entry\n  |     look()\n'
+        "  | ExceptionGroup: two (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n"
+        '    |   File "/venv/lib/python3.11/site-packages/x.py", line 1, in x\n    |     f()\n'
+        "    | ValueError: 1\n"
+    )
+    lines = crash(group)
+    assert "    … 1 library frame" in lines
+    assert "      | ValueError: 1" in lines
+    assert "    | ExceptionGroup: two (2 sub-exceptions)" in lines
+
+
+def test_a_stack_of_node_is_folded_too() -> None:
+    lines = crash(
+        "TypeError: no seat\n    at check (/home/ann/voice/node_modules/zod/index.js:1:2)\n"
+        "    at entry (file:///home/ann/voice/agent.mjs:2:9)\n    at node:internal/main:1:1"
+    )
+    assert lines == [
+        "Stack trace  space folds",
+        "  TypeError: no seat",
+        "    … 1 library frame",
+        "      at entry (file://agent.mjs:2:9)",
+        "    1  def f():",
+        "  ▸ 2      look()",
+        "    3",
+        "    … 1 library frame",
+    ]

@@ -1,4 +1,4 @@
-"""The job page, the jobs page, and the breaches page."""
+"""The job page and the breaches page."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.logs import LogLevel
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.breaches import BreachesPage
-from agent_tui.tui.screens.job import JobPage, JobsPage
+from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
@@ -85,7 +85,7 @@ async def job_page(app: AgentTuiApp, pilot: Pilot[int], job_id: str) -> JobPage:
     app.push_screen(page)
     await until(lambda: app.screen is page)
     await pilot.pause()
-    page.show()
+    page.repaint()
     await pilot.pause()
     return page
 
@@ -105,14 +105,14 @@ async def test_the_page_of_a_crashed_job_shows_everything(agent_file: Path, size
         for expected in (
             "✗ crashed  room salon · 30.0 s  failed",
             "entry function raised ValueError",
-            "p9 pid 99, generation 1, warm",
+            "p9 pid 99, generation 1, warm, exit code 0",
             "69 MB, peak 69",
-            f"/{agent_file.name}:2\n",
+            f'{agent_file.name}", line 2, in entry\n',
             '▸ 2      raise ValueError("no")',
-            "Traceback (most recent call last):",
             "about to fail",
         ):
             assert expected in text
+        assert text.count('raise ValueError("no")') == 1
         rows = {
             line.split()[0]: line.split("│")[0].split("┤")[0] for line in text.split("\n") if line.strip()
         }
@@ -146,7 +146,6 @@ async def test_an_open_page_follows_its_job(agent_file: Path) -> None:
         )
 
         def success() -> bool:
-            page.show()
             return "✓ success" in shown(page) and "later" in shown(page)
 
         await until(success)
@@ -194,41 +193,6 @@ async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
         await pilot.press("enter")
         await until(lambda: any("control: runs" in each.text for each in app.notices))
         assert len(app.screen_stack) == 1
-
-
-async def test_j_opens_the_list_at_the_selected_processs_job(agent_file: Path) -> None:
-    engine = FakeEngine()
-    crashed(engine, agent_file)
-    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
-        table = app.query_one(Processes)
-        table.focus()
-        await pilot.press("home", "j")
-        await until(lambda: isinstance(app.screen, JobsPage))
-        rows = app.screen.query_one(LineList)
-        await until(lambda: rows.option_count == 4)
-        assert table.selected is not None
-        assert rows.chosen == table.selected.job_id
-        first = str(rows.get_option_at_index(0).prompt)
-        assert "✗ crashed" in first
-        assert first.rstrip().endswith("ValueError: no")
-        await pilot.press("home", "enter")
-        await until(lambda: isinstance(app.screen, JobPage))
-        assert isinstance(app.screen, JobPage)
-        assert app.screen._job_id == "AJ_c"
-        await pilot.press("escape", "escape")
-        await until(lambda: len(app.screen_stack) == 1)
-
-
-async def test_a_list_without_jobs_opens_nothing() -> None:
-    engine = FakeEngine()
-    histories.idle(engine)
-    async with page_host(engine) as (app, pilot):
-        await pilot.press("j")
-        await until(lambda: isinstance(app.screen, JobsPage))
-        await until(lambda: app.screen.query_one(LineList).option_count == 1)
-        await pilot.press("enter")
-        await pilot.pause()
-        assert isinstance(app.screen, JobsPage)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -291,10 +255,40 @@ async def test_outside_text_stays_text_on_these_pages(text: str) -> None:
             await pilot.press("escape")
             await until(lambda: len(app.screen_stack) == 1)
         engine.results = [cmd.CommandResult(True, text)]
-        page = await job_page(app, pilot, job_id)
+        await job_page(app, pilot, job_id)
         for tab in "123":
             await pilot.press(tab)
             await pilot.pause()
-            page.show()
             assert "\x1b" not in app.export_screenshot()
         assert app._exception is None
+
+
+async def test_space_unfolds_the_frames_of_libraries(agent_file: Path) -> None:
+    engine = FakeEngine()
+    crashed(engine, agent_file)
+    job = engine.bus.state.jobs["AJ_c"]
+    frame = (
+        '  File "/venv/lib/python3.11/site-packages/livekit/agents/job.py", line 9, in run\n    await f()\n'
+    )
+    first, *rest = job.traceback.split("\n", 1)
+    traceback = f"{first}\n{frame * 6}{rest[0]}"
+    engine.publish(
+        ev.JobEnded(
+            "AJ_c", "salon", 99, 1, ev.JobStatus.FAILED, "no", 1.0, ev.EndedBy.CRASH, 0, None, traceback
+        )
+    )
+    async with page_host(engine, size=(80, 24)) as (app, pilot):
+        page = await job_page(app, pilot, "AJ_c")
+        assert "… 6 library frames" in shown(page)
+        assert "space shows library frames" in shown(page)
+        await pilot.press("space")
+        await pilot.pause()
+        assert shown(page).count("site-packages") == 6
+        assert "space hides library frames" in shown(page)
+        scroll = page.query_one("#job-scroll")
+        await pilot.press("end")
+        await until(lambda: scroll.scroll_y == scroll.max_scroll_y > 0)
+        await pilot.press("home")
+        await until(lambda: scroll.scroll_y == 0)
+        await pilot.press("pagedown")
+        await until(lambda: scroll.scroll_y > 5)

@@ -19,7 +19,8 @@ from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
-from agent_tui.tui.screens.job import JobPage, JobsPage
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.screens.log_export import LogExport
 from agent_tui.tui.screens.log_filters import LogFilters
 from agent_tui.tui.screens.log_record import LogRecord

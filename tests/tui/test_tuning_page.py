@@ -318,4 +318,4 @@ async def test_a_state_may_come_while_the_page_closes() -> None:
         page = app.screen
         assert isinstance(page, TuningPage)
         await page.query("#tuning-box").remove()
-        page.follow(app.state, 0.0)
+        page.show(app.state, 0.0)

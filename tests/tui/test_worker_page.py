@@ -94,7 +94,6 @@ async def test_the_page_follows_the_state_and_shows_hostile_text_as_text() -> No
         assert isinstance(app.screen, WorkerPage)
         engine.publish(ev.WorkerDisconnected(HOSTILE, 1.0, 1))
         await painted(app, engine, pilot)
-        app.screen.show()
         assert "not registered" in str(app.screen.query_one("#page-box Static").render())
         assert "\x1b" not in app.export_screenshot()
         await pilot.press("i")

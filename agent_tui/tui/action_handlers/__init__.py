@@ -24,7 +24,8 @@ from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help, classes_around
-from agent_tui.tui.screens.job import JobPage, JobsPage
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.worker import WorkerPage
@@ -268,7 +269,7 @@ class ActionHandlers(Handlers):
             lambda file, line: open_in_editor(self.app, file, line),
             number,
         )
-        page.follow(self.app.state, self.app.now())
+        page.show(self.app.state, self.app.now())
         await self.app.push_screen_wait(page)
 
     async def close_trouble(self) -> None:

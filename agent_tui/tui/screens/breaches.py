@@ -62,10 +62,8 @@ class BreachesPage(LivePage):
 
     # -- painting ----------------------------------------------------------------------------------------
 
-    def show(self) -> None:
-        if not self.is_mounted:
-            return
-        state = self.context.state()
+    def paint(self) -> None:
+        state = self.state
         self._breaches = dict(shown(state, self._filter))
         rows = [(key, breach_line(ts, warned, state)) for key, (ts, warned) in self._breaches.items()]
         self.query_one(LineList).show(rows or [("", (_nothing(state),))])
@@ -81,13 +79,13 @@ class BreachesPage(LivePage):
         breach = self._breaches.get(self.query_one(LineList).chosen or "")
         if breach is None:
             return ()
-        return breach_memory(breach, self.context.state(), self.context.now(), width, height)
+        return breach_memory(breach, self.state, self.now, width, height)
 
     # -- keys --------------------------------------------------------------------------------------------
 
     def action_kind(self, kind: str) -> None:
         self._filter = BreachFilter(Kind(kind), self._filter.text)
-        self.show()
+        self.repaint()
 
     def action_find(self) -> None:
         self.query_one(Input).focus()
@@ -102,7 +100,7 @@ class BreachesPage(LivePage):
     @on(Input.Changed)
     def text_changed(self, event: Input.Changed) -> None:
         self._filter = BreachFilter(self._filter.kind, event.value)
-        self.show()
+        self.repaint()
 
     @on(Input.Submitted)
     def text_entered(self) -> None:

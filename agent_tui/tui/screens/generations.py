@@ -106,12 +106,12 @@ class GenerationsPage(Follower, Page[None]):
     def on_mount(self) -> None:
         self._composed = True
         self._list.focus()
-        self.follow(self._state, self._now)
+        self.show(self._state, self._now)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint)
 
-    def follow(self, state: AppState, now: float) -> None:
+    def show(self, state: AppState, now: float) -> None:
         """Show the state; `now` is in Unix seconds."""
         self._state, self._now = state, now
         if self._composed and self.is_attached:

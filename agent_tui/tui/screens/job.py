@@ -1,4 +1,4 @@
-"""The jobs page, a list of running and recent jobs, and the job page, with all about one of them."""
+"""The job page: all about one running or ended job."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import OptionList, Static, Tab, Tabs
+from textual.widgets import Static, Tab, Tabs
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
@@ -20,18 +20,14 @@ from agent_tui.tui.job_log import JobLog
 from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
-    crash_lines,
     job_memory,
-    job_row,
     log_lines,
     log_title,
-    newest_first,
     summary_lines,
     time_line,
 )
-from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.plot import beside
-from agent_tui.tui.widgets.source import failing_place
+from agent_tui.tui.widgets.source import failing_place, traceback_lines
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
 
 LOG_TAIL = 8
@@ -57,6 +53,7 @@ class JobPage(LivePage):
         Binding("right", "step(1)", show=False),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
+        Binding("space", "fold", "Library frames", show=False),
         Binding("e", "edit", "Edit", show=False),
     ]
 
@@ -67,7 +64,9 @@ class JobPage(LivePage):
         self._sent = "loading…"
         self._log = JobLog(context.engine, job_id)
         self._shown: tuple[Line, ...] | None = None
-        self._crash_of = ("", 0)
+        self._folded = True
+        """Whether the traceback hides the frames of libraries."""
+        self._crash_of: tuple[object, ...] = ()
         self._crash_shown: tuple[Line, ...] = ()
         self._subtitle = ""
 
@@ -87,13 +86,11 @@ class JobPage(LivePage):
     async def _ask(self) -> None:
         result = await self.context.engine.send(DescribeJob(self._job_id))
         self._sent = result.text
-        self.show()
+        self.repaint()
 
     # -- painting ----------------------------------------------------------------------------------------
 
-    def show(self) -> None:
-        if not self.is_mounted:
-            return
+    def paint(self) -> None:
         self.run_worker(self._read_log(), group="log", exclusive=False)
         text = self.query_one("#job-text", Static)
         width = self.query_one("#job-scroll", VerticalScroll).scrollable_content_region.width
@@ -111,9 +108,9 @@ class JobPage(LivePage):
 
     async def _read_log(self) -> None:
         """Read the job's new log lines and show them."""
-        if await self._log.read(self.context.state().log_end):
+        if await self._log.read(self.state.log_end):
             # After the first layout: Textual would keep the height of the shorter text.
-            self.call_after_refresh(self.show)
+            self.call_after_refresh(self.repaint)
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:
@@ -126,19 +123,15 @@ class JobPage(LivePage):
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
-        state, now = self.context.state(), self.context.now()
         room = max(width - TIME_LINE_WIDTH - 3, 20)
-        figures = beside(
-            time_line(job),
-            job_memory(job, state, now, self.context.levels, room),
-            TIME_LINE_WIDTH,
-            gap=3,
-        )
+        memory = job_memory(job, self.state, self.now, room)
+        figures = beside(time_line(job), memory, TIME_LINE_WIDTH, gap=3)
         crash = self._crash(job.traceback, width)
         log = tuple(self._log.lines)
         tail = log[-LOG_TAIL:]
-        shown = (log_title(log, len(tail)), *log_lines(tail, width)) if tail else ()
-        blocks = (summary_lines(job, state, width), figures, crash, shown)
+        # The traceback is above: of each record, its first row is enough.
+        shown = (log_title(log, len(tail)), *log_lines(tail, width, rows=1)) if tail else ()
+        blocks = (summary_lines(job, self.state, width), crash, figures, shown)
         return tuple(line for block in blocks if block for line in (*block, ()))[:-1]
 
     def _no_log(self) -> str:
@@ -147,16 +140,19 @@ class JobPage(LivePage):
         return "no log lines: the job wrote none, or they are no longer kept"
 
     def _crash(self, traceback: str, width: int) -> tuple[Line, ...]:
-        """Return the failing line and the traceback. The file is read once per traceback and width."""
-        if self._crash_of != (traceback, width):
-            self._crash_of = (traceback, width)
-            agent = self.context.state().agent
-            self._crash_shown = crash_lines(failing_place(traceback), traceback, width, agent)
+        """Return the traceback with the failing line. The file is read once per traceback and width."""
+        wanted = (traceback, width, self._folded)
+        if self._crash_of != wanted:
+            self._crash_of = wanted
+            hint = "space shows library frames" if self._folded else "space hides library frames"
+            self._crash_shown = traceback_lines(
+                traceback, width, self.state.agent, folded=self._folded, hint=hint
+            )
         return self._crash_shown
 
     @property
     def _job(self) -> JobView | None:
-        return self.context.state().jobs.get(self._job_id)
+        return self.state.jobs.get(self._job_id)
 
     # -- keys --------------------------------------------------------------------------------------------
 
@@ -164,7 +160,7 @@ class JobPage(LivePage):
     def switched(self, event: Tabs.TabActivated) -> None:
         event.stop()
         self._tab = event.tab.id or OVERVIEW
-        self.show()
+        self.repaint()
         scroll = self.query_one("#job-scroll", VerticalScroll)
         if self._tab == LOG:
             self.call_after_refresh(scroll.scroll_end, animate=False)
@@ -181,6 +177,11 @@ class JobPage(LivePage):
     def action_scroll(self, lines: int) -> None:
         self.query_one("#job-scroll").scroll_relative(y=lines, animate=False)
 
+    def action_fold(self) -> None:
+        """Show or hide the frames of libraries."""
+        self._folded = not self._folded
+        self.repaint()
+
     def action_edit(self) -> None:
         """Open the line of the project's code that raised."""
         job = self._job
@@ -191,40 +192,3 @@ class JobPage(LivePage):
             open_in_editor(self.app, Path(place.file), place.line)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
-
-
-class JobsPage(LivePage):
-    """A list of running and recent jobs; Enter opens a job's page."""
-
-    def __init__(self, context: PageContext, chosen: str | None = None) -> None:
-        super().__init__(context)
-        self._wanted = chosen
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="page-box") as box:
-            box.border_title = "Jobs"
-            box.border_subtitle = "Enter open · Esc close"
-            yield LineList(id="jobs-list")
-
-    def show(self) -> None:
-        state, now = self.context.state(), self.context.now()
-        rows = self.query_one(LineList)
-        jobs = newest_first(state)
-        width = rows.scrollable_content_region.width
-        rows.show(
-            [(job.id, job_row(job, now, width)) for job in jobs]
-            or [("", (Span("no jobs yet: each offered job appears here. Esc, then d starts one", Tone.DIM),))]
-        )
-        if self._wanted is not None:
-            rows.choose(self._wanted)
-            self._wanted = None
-        running = len(state.live_jobs)
-        self.query_one(".page-box").border_title = (
-            f"Jobs · {len(jobs)}, {running} running" if jobs else "Jobs"
-        )
-
-    @on(OptionList.OptionSelected)
-    def opened(self, event: OptionList.OptionSelected) -> None:
-        job_id = self.query_one(LineList).key_at(event.option_index)
-        if job_id:
-            self.app.push_screen(JobPage(self.context, job_id))

@@ -1,4 +1,4 @@
-"""The base classes of pages over the dashboard: static text, and content that follows the state."""
+"""The base classes of pages over the dashboard; their content follows the state."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -11,15 +11,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.visual import VisualType
 from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.memory_plot import Levels
 from agent_tui.tui.widgets.text import Line, to_contents
 
-REFRESH_S = 0.5
+PAINT_S = 0.5
+"""Time between paints of a page, unless the user does something."""
 
 R = TypeVar("R")
 
@@ -50,27 +49,24 @@ class Page(ModalScreen[R]):
 class Follower:
     """A page that the app passes each new state to, like a panel."""
 
-    def follow(self, state: AppState, now: float) -> None:
+    def show(self, state: AppState, now: float) -> None:
         """Show the state; `now` is in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What live pages read: the engine, the newest state, and the time in Unix seconds."""
+    """What a page starts with: the engine, and what the dashboard shows at `now` (Unix seconds)."""
 
     engine: EngineAPI
     state: Callable[[], AppState]
     now: Callable[[], float]
 
-    @property
-    def levels(self) -> Levels:
-        """The memory levels in effect."""
-        options = self.state().settings.options
-        return Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
 
+class LivePage(Follower, Page[None]):
+    """A page that calls `paint` when it opens, on resize, and at most twice a second for new states.
 
-class LivePage(Page[None]):
-    """A page that calls `show` when it opens, twice a second, and on resize; Esc or q closes it."""
+    Esc or q closes it.
+    """
 
     DEFAULT_CSS = """
     LivePage {
@@ -84,78 +80,74 @@ class LivePage(Page[None]):
     def __init__(self, context: PageContext) -> None:
         super().__init__()
         self.context = context
+        self.state, self.now = context.state(), context.now()
+        """The newest state, and its time in Unix seconds."""
+        self._painted = float("-inf")
 
     @abstractmethod
-    def show(self) -> None:
-        """Paint the newest state."""
+    def paint(self) -> None:
+        """Paint `state` as of `now`; called once the page is laid out."""
+
+    def show(self, state: AppState, now: float) -> None:
+        self.state, self.now = state, now
+        if not 0 < now - self._painted < PAINT_S:
+            self.repaint()
+
+    def repaint(self) -> None:
+        """Paint now, if the page is laid out."""
+        if self.is_mounted and self.is_attached and self.size.width:
+            self._painted = self.now
+            self.paint()
 
     def on_mount(self) -> None:
-        self.set_interval(REFRESH_S, self.show)
-        self.call_after_refresh(self.show)
+        self.call_after_refresh(self.repaint)
 
     def on_resize(self, event: events.Resize) -> None:
-        self.call_after_refresh(self.show)
+        self.call_after_refresh(self.repaint)
 
     def action_close(self) -> None:
         self.dismiss(None)
 
 
-class TextPage(Page[None]):
-    """A page of static text; Esc or q closes it."""
+class TextPage(LivePage):
+    """A page of text that is built from the state, and painted if it changed."""
 
     DEFAULT_CSS = """
     TextPage {
         #page-box {
-            width: 100%; max-width: 130; height: auto; max-height: 100%;
+            max-width: 130; height: auto; max-height: 100%;
         }
         Static { width: 1fr; height: auto; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "Close"),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, title: str, lines: VisualType) -> None:
-        super().__init__()
-        self._title = title
-        self._lines = lines
+    def __init__(
+        self, title: str, context: PageContext, lines: Callable[[AppState, float, int], tuple[Line, ...]]
+    ) -> None:
+        """`lines(state, now, width)` builds the text for that many cells."""
+        super().__init__(context)
+        self._title, self._lines = title, lines
+        self._shown: tuple[Line, ...] | None = None
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="page-box", classes="page-box") as box:
             box.border_title = Content(self._title)
             box.border_subtitle = "↑ ↓ scroll · Esc close"
-            yield Static(self._lines, markup=False)
+            yield Static(markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#page-box").focus()
 
-    def action_scroll(self, lines: int) -> None:
-        self.query_one("#page-box").scroll_relative(y=lines, animate=False)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-
-class LiveTextPage(TextPage):
-    """A page of text that is rebuilt twice a second and on resize, and painted if it changed."""
-
-    def __init__(self, title: str, lines: Callable[[int], tuple[Line, ...]]) -> None:
-        """`lines(width)` builds the text for that many cells; width 0 means not known yet."""
-        self._make = lines
-        self._shown = lines(0)
-        super().__init__(title, to_contents(self._shown))
-
-    def on_mount(self) -> None:
-        self.set_interval(REFRESH_S, self.show)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.call_after_refresh(self.show)
-
-    def show(self) -> None:
-        """Paint the newest text."""
-        lines = self._make(self.query_one("#page-box").scrollable_content_region.width)
+    def paint(self) -> None:
+        width = self.query_one("#page-box").scrollable_content_region.width
+        lines = self._lines(self.state, self.now, width)
         if lines != self._shown:
             self._shown = lines
             self.query_one(Static).update(to_contents(lines))
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#page-box").scroll_relative(y=lines, animate=False)

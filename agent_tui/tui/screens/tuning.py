@@ -96,7 +96,7 @@ class TuningPage(Page[None], Follower):
     def on_mount(self) -> None:
         self.paint()
 
-    def follow(self, state: AppState, now: float) -> None:
+    def show(self, state: AppState, now: float) -> None:
         """Show the state; switches to a load or sweep that has just started."""
         before, self._tuning = self._tuning, state.tuning
         self._wanted = state.settings.options.num_idle_processes

@@ -10,7 +10,7 @@ from agent_tui.model.events import InterpreterChosen
 from agent_tui.model.state import AppState, RegistrationState, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.screens.page import LiveTextPage, PageContext
+from agent_tui.tui.screens.page import PageContext, TextPage
 from agent_tui.tui.widgets.header import exposed, retrying
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path
@@ -144,7 +144,7 @@ def _interpreter(chosen: InterpreterChosen | None, agent: str) -> tuple[Fact, ..
     )
 
 
-class WorkerPage(LiveTextPage):
+class WorkerPage(TextPage):
     """The worker's state; Esc, i, or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
@@ -152,7 +152,6 @@ class WorkerPage(LiveTextPage):
     def __init__(self, context: PageContext) -> None:
         super().__init__(
             "Worker",
-            lambda width: worker_lines(
-                context.state(), context.state().settings.options, context.now(), width
-            ),
+            context,
+            lambda state, now, width: worker_lines(state, state.settings.options, now, width),
         )

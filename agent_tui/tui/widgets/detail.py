@@ -150,9 +150,7 @@ class Detail(Vertical):
                 own = self._log is not None and self._log.owner == _owner(entry)
                 return logs_of(tuple(self._log.lines) if own and self._log else (), entry, width)
             case Tab.MEMORY:
-                options = state.settings.options
-                levels = Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
-                return memory_of(entry, state, now, levels, width, height)
+                return memory_of(entry, state, now, Levels.of(state.settings.options), width, height)
             case Tab.STACKS:
                 return stacks_of(self._stacks, entry, width)
         return job_lines(entry, state, now, width, height)

@@ -12,7 +12,6 @@ from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
 from agent_tui.tui.widgets.endings import process_ended
 from agent_tui.tui.widgets.job_text import (
     PLOT_HEIGHT,
-    crash_lines,
     job_memory,
     log_lines,
     start_of,
@@ -23,7 +22,7 @@ from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
 from agent_tui.tui.widgets.processes import SERVICES, Entry
-from agent_tui.tui.widgets.source import failing_place
+from agent_tui.tui.widgets.source import traceback_lines
 from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, duration, fact, grouped, one_line, wrapped
 
 INDENT = 13
@@ -100,13 +99,11 @@ def job_lines(entry: Entry | None, state: AppState, now: float, width: int, heig
     lines = _job(job, state, width)
     if len(lines) + PLOT_HEIGHT + 1 > height:
         return lines
-    options = state.settings.options
-    levels = Levels(options.job_memory_warn_mb, options.job_memory_limit_mb)
-    return (*lines, (), *job_memory(job, state, now, levels, width))
+    return (*lines, (), *job_memory(job, state, now, width))
 
 
 def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
-    crash = crash_lines(failing_place(job.traceback), job.traceback, width, state.agent)
+    crash = traceback_lines(job.traceback, width, state.agent)
     return (*summary_lines(job, state, width), (), *((*crash, ()) if crash else ()), *time_line(job))
 
 

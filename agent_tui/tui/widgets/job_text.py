@@ -1,8 +1,7 @@
-"""The texts of the job page and the jobs page. Pure functions."""
+"""The texts of the job page. Pure functions."""
 
 from collections.abc import Sequence
 
-from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.events import EndedBy
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobTimes, JobView
@@ -11,7 +10,6 @@ from agent_tui.tui.widgets.log_index import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
-from agent_tui.tui.widgets.source import Place, source_lines
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -23,8 +21,6 @@ from agent_tui.tui.widgets.text import (
     grouped,
     one_line,
     pad,
-    stopwatch,
-    width_of,
 )
 
 TIME_LINE_WIDTH = 35
@@ -53,26 +49,6 @@ _TONES = {
 """The tones of log rows; other roles are dim."""
 
 
-def newest_first(state: AppState) -> tuple[JobView, ...]:
-    """Return all jobs, the newest offer first."""
-    return tuple(sorted(state.jobs.values(), key=lambda job: job.offered, reverse=True))
-
-
-def job_row(job: JobView, now: float, width: int) -> Line:
-    """Return a row of the jobs page: offer time, status, room, duration, and reason."""
-    standing = job_status(job)
-    room = min(max(width // 4, 10), 30)
-    started = job.times.entered or job.times.launched
-    lasts = job.seconds if job.seconds is not None else now - started if started else None
-    head: Line = (
-        Span(f"{clock(job.offered, millis=False)} ", Tone.DIM),
-        Span(pad(standing.text, 13), standing.tone),
-        Span(pad(one_line(job.room), room) + " "),
-        Span(pad(NONE if lasts is None else stopwatch(lasts), 8, right=True) + "  ", Tone.DIM),
-    )
-    return (*head, Span(clip(one_line(job.reason), max(width - width_of(head), 0)), Tone.DIM))
-
-
 def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
     """Return the job's status, what ended it, and its process."""
     standing = job_status(job)
@@ -83,7 +59,7 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
     lines: list[Line] = [
         (
             Span(standing.text, standing.tone),
-            Span(f"  room {clip(one_line(job.room), 40)}{after}"),
+            Span(f"  room {clip(one_line(job.room), max(width - 40, 20))}{after}"),
             Span(f"  {status}" if status else "", Tone.DIM),
         )
     ]
@@ -102,6 +78,8 @@ def _process(job: JobView, state: AppState) -> str:
     facts = [f"{one_line(job.process_id)} pid {job.pid or NONE}", f"generation {job.generation}"]
     if job.warm is not None:
         facts.append("warm" if job.warm else "cold start")
+    if job.exit_code == 0 and job.phase not in LIVE_PHASES:
+        facts.append("exit code 0")  # any other is part of what ended the job
     if job.restarts:
         facts.append(counted(job.restarts, "restart"))
     if job.phase in LIVE_PHASES and 0 < job.generation < state.generation.current:
@@ -140,7 +118,7 @@ def _name(name: str, job: JobView) -> str:
 
 
 def job_memory(
-    job: JobView, state: AppState, now: float, levels: Levels, width: int, height: int = PLOT_HEIGHT
+    job: JobView, state: AppState, now: float, width: int, height: int = PLOT_HEIGHT
 ) -> tuple[Line, ...]:
     """Return the memory graph of the job's process, from its launch to its end."""
     times = job.times
@@ -150,7 +128,7 @@ def job_memory(
         for ts, warned in state.breaches
         if warned.job_id == job.id
     ]
-    start = start_of(times, job.offered)
+    start, levels = start_of(times, job.offered), Levels.of(state.settings.options)
     return memory_lines(state.memory_of(job), start, end, levels, width, height, marks=marks)
 
 
@@ -159,34 +137,20 @@ def start_of(times: JobTimes, otherwise: float) -> float:
     return times.launched or times.entered or otherwise
 
 
-def crash_lines(place: Place | None, traceback: str, width: int, agent: str = "") -> tuple[Line, ...]:
-    """Return the failing line with its neighbors, then the whole traceback."""
-    if not traceback:
-        return ()
-    shown = source_lines(place, width, agent) if place is not None else ()
-    head: Line = (Span("Traceback" if 'File "' in traceback else "Stack trace", Tone.STRONG),)
-    return (*shown, *(((),) if shown else ()), head, *_plain(traceback))
-
-
-def _plain(text: str) -> tuple[Line, ...]:
-    """Return outside text as lines, indentation kept."""
-    return tuple((Span(f"  {line}"),) for line in sanitise(text).rstrip("\n").split("\n"))
-
-
-def log_lines(lines: Sequence[LogLine], width: int) -> tuple[Line, ...]:
-    """Return log lines as in the log pane, without the owner column."""
+def log_lines(lines: Sequence[LogLine], width: int, *, rows: int = MAX_ROWS) -> tuple[Line, ...]:
+    """Return log lines as in the log pane, without the owner column; at most `rows` rows of each record."""
     layout = Columns(millis=width >= 100, owner=False, aligned=width >= 100)
     return tuple(
         tuple(Span(text, _TONES.get(role, Tone.DIM)) for text, role in row_parts(line, row, layout))
         for line in lines
-        for row in range(min(line_count(line.text), MAX_ROWS))
+        for row in range(min(line_count(line.text), rows))
     )
 
 
 def log_title(lines: Sequence[LogLine], shown: int) -> Line:
-    """Return the heading of the log: how many lines are shown, and how many are warnings or errors."""
+    """Return the heading of the log: how many records are shown, and how many are warnings or errors."""
     bad = sum(line.level >= LogLevel.WARN for line in lines)
-    more = f"  last {shown} of {counted(len(lines), 'line')}" if len(lines) > shown else ""
+    more = f"  last {shown} of {counted(len(lines), 'record')} · 2 shows all"
     loud = f"  {counted(bad, 'warning or error', 'warnings and errors')}" if bad else ""
     return (Span("Log", Tone.STRONG), Span(more, Tone.DIM), Span(loud, Tone.WARN))
 

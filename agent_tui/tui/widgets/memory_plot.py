@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_tui.model.time_series import Point, TimeSeries
+from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, plot, round_up
 from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch, width_of
 
@@ -17,6 +18,11 @@ class Levels:
 
     warn_mb: float = 0.0
     limit_mb: float = 0.0
+
+    @classmethod
+    def of(cls, options: ServerOptions) -> "Levels":
+        """Return the levels that these options set."""
+        return cls(options.job_memory_warn_mb, options.job_memory_limit_mb)
 
 
 def memory_lines(

@@ -1,12 +1,13 @@
-"""The place that a traceback points to, and the source lines around it, as they are on disk now."""
+"""Tracebacks: the failing place, the source lines around it as they are on disk now, and the text."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from agent_tui.logs.sanitise import sanitise
 from agent_tui.reading import read_file
-from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, project_path
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line, project_path
 
 AROUND = 2
 """Lines shown before and after the failing line."""
@@ -17,6 +18,11 @@ _NODE_FRAME = re.compile(
     r"^ +at (?:[^\n(]*\(|async )?(file://)?(/[^\n()]*):(\d{1,9}):\d{1,9}\)?$", re.MULTILINE
 )
 _NOT_OURS = re.compile(r"/(site-packages|dist-packages|lib/python\d[^/]*|node_modules|agent_tui/child)/")
+_HEADER = re.compile(r'^([ |+-]*)File "([^"]+)", line (\d{1,9})(?:, in .*)?$')
+"""A frame of Python's; in the traceback of an exception group, the indentation has bars."""
+
+_LINKS = ("Traceback (most recent call last)", "During handling of the above", "The above exception was")
+_REPEATED = "[Previous line repeated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +87,105 @@ def _numbered(number: int, line: str, digits: int, failing: bool) -> Line:
     text = line.expandtabs(4)
     indent = len(text) - len(text.lstrip(" "))
     return (Span(f"  {mark} {number:>{digits}}  ", tone), Span(" " * indent + one_line(text), tone))
+
+
+# -- the traceback as text -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of a traceback: its lines, and where it is. Text between frames has no file."""
+
+    lines: tuple[str, ...]
+    file: str = ""
+    line: int = 0
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it is a frame outside the project: a package, the standard library, or the SDK's."""
+        return bool(self.file) and (not self.file.startswith("/") or bool(_NOT_OURS.search(self.file)))
+
+
+def frames_of(traceback: str) -> tuple[Frame, ...]:
+    """Return the frames of a traceback of Python or Node, with the text between them, in order."""
+    found: list[Frame] = []
+    prefix = ""
+    for line in traceback.split("\n"):
+        if header := _HEADER.match(line):
+            prefix = header[1]
+            found.append(Frame((line,), header[2], int(header[3])))
+        elif node := _NODE_FRAME.match(line):
+            is_url, path, number = node.groups()
+            found.append(Frame((line,), unquote(path) if is_url else path, int(number)))
+        elif line.lstrip().startswith("at ") and line.startswith(" "):
+            found.append(Frame((line,), "node:internal"))
+        elif found and found[-1].file and prefix and _continues(line, prefix):
+            found[-1] = replace(found[-1], lines=(*found[-1].lines, line))
+        else:
+            found.append(Frame((line,)))
+    return tuple(found)
+
+
+def _continues(line: str, prefix: str) -> bool:
+    """Return whether a line belongs to the frame above it, whose line has this indentation."""
+    return line.startswith(f"{prefix}  ") or line.lstrip(" |").startswith(_REPEATED)
+
+
+def traceback_lines(
+    traceback: str,
+    width: int,
+    agent: str = "",
+    *,
+    folded: bool = True,
+    hint: str = "",
+    read: Callable[[str], str | None] = read_source,
+) -> tuple[Line, ...]:
+    """Return a traceback with the source around the failing line; `folded` hides frames of libraries.
+
+    `hint` names the key that folds them. Without a frame of the project nothing is folded.
+    """
+    if not traceback:
+        return ()
+    place = failing_place(traceback)
+    frames = frames_of(sanitise(traceback).rstrip("\n").removeprefix(f"{_LINKS[0]}:\n"))
+    own = any(frame.file and not frame.is_library for frame in frames)
+    can_fold, folds = own and any(frame.is_library for frame in frames), own and folded
+    title = "Traceback" if any(_HEADER.match(frame.lines[0]) for frame in frames) else "Stack trace"
+    lines: list[Line] = []
+    run = 0
+    last = max((at for at, frame in enumerate(frames) if _is_at(frame, place)), default=-1)
+    for at, frame in enumerate(frames):
+        if folds and frame.is_library:
+            run += 1
+            continue
+        if run:
+            lines.append(_folded(run))
+            run = 0
+        lines += _frame_lines(frame, agent)
+        if at == last and place is not None:
+            lines = lines[: len(lines) - len(frame.lines) + 1]
+            lines += source_lines(place, width, agent, read)[1:]
+    if run:
+        lines.append(_folded(run))
+    more = f"  {hint}" if can_fold and hint else ""
+    return ((Span(title, Tone.STRONG), Span(more, Tone.DIM)), *lines)
+
+
+def _is_at(frame: Frame, place: Place | None) -> bool:
+    return place is not None and (frame.file, frame.line) == (place.file, place.line)
+
+
+def _folded(frames: int) -> Line:
+    return (Span(f"    … {counted(frames, 'library frame')}", Tone.DIM),)
+
+
+def _frame_lines(frame: Frame, agent: str) -> list[Line]:
+    """Return the lines of a frame, bright if it is the project's, or text: the exception and its message."""
+    if not frame.file:
+        is_link = frame.lines[0].lstrip(" |+-").startswith(_LINKS)
+        return [(Span(f"  {line}", Tone.DIM if is_link else Tone.GONE),) for line in frame.lines]
+    tone = Tone.DIM if frame.is_library else Tone.PLAIN
+    head, *rest = frame.lines
+    if not frame.is_library:
+        head = head.replace(frame.file, one_line(project_path(frame.file, agent)), 1)
+    return [(Span(f"  {line}", tone),) for line in (head, *rest)]

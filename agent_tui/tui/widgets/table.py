@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
@@ -31,7 +32,9 @@ class Column:
     """Maximum width if there is spare room."""
     right: bool = False
     grows: int = 99
-    """Spare room goes to the column with the lowest number first."""
+    """Spare room goes to the columns with the lowest number first; those with the same one share it."""
+    from_width: int = 0
+    """The width of the table from which it is shown."""
 
 
 Row = dict[str, Span]
@@ -40,15 +43,18 @@ Row = dict[str, Span]
 
 def layout(width: int, columns: Sequence[Column]) -> tuple[tuple[Column, int], ...]:
     """Return the columns that fit `width` cells, with their widths; one blank follows each column."""
-    kept = list(columns)
+    kept = [column for column in columns if column.from_width <= width]
     while sum(column.width + 1 for column in kept) > width and len(kept) > 1:
         kept.remove(max(kept, key=lambda column: column.drop_priority))
     widths = {column.key: column.width for column in kept}
     spare = max(width - sum(column.width + 1 for column in kept), 0)
-    for column in sorted(kept, key=lambda column: column.grows):
-        more = min(spare, column.most - column.width)
-        widths[column.key] += more
-        spare -= more
+    for _, group in groupby(sorted(kept, key=lambda column: column.grows), lambda column: column.grows):
+        # The one that can grow least comes first: what it does not use is left to the others.
+        growing = sorted(group, key=lambda column: column.most - column.width)
+        for left, column in zip(range(len(growing), 0, -1), growing, strict=True):
+            more = min(spare // left, column.most - column.width)
+            widths[column.key] += more
+            spare -= more
     return tuple((column, widths[column.key]) for column in kept)
 
 
@@ -134,7 +140,7 @@ class Table(DataTable[Text], Generic[E]):
 
     @abstractmethod
     def columns_of(self, state: AppState) -> Sequence[Column]:
-        """Return all columns; the first one is always shown."""
+        """Return all columns; one with drop priority 0 is always shown."""
 
     @abstractmethod
     def entries_of(self, state: AppState, order: Order) -> Mapping[str, E]:
@@ -191,9 +197,9 @@ class Table(DataTable[Text], Generic[E]):
             self.move_cursor(row=number % self.row_count, animate=False)
 
     def choose(self, key: str) -> None:
-        """Move the cursor to the row with that key, if there is one."""
+        """Move the cursor to the row with that key, once there is one."""
+        self._chosen = self._placed = key
         if key in self._cells:
-            self._chosen = self._placed = key
             self.move_cursor(row=self.get_row_index(key), animate=False)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -266,11 +272,13 @@ class Table(DataTable[Text], Generic[E]):
             self._order = order
             places = {key: place for place, key in enumerate(order)}
             self.sort(self._columns_shown[0][0].key, key=lambda cell: places[cell.key])
+        before = self.chosen
         if self._chosen not in self._cells:
             self._chosen = None
         wanted = self._chosen or (order[0] if order else None)
-        if wanted is not None and self.chosen != wanted:
-            self.move_cursor(row=self.get_row_index(wanted), animate=False, scroll=False)
+        if wanted is not None and before != wanted:
+            # The first time the row may be out of sight; later the view stays where the user scrolled it.
+            self.move_cursor(row=self.get_row_index(wanted), animate=False, scroll=before is None)
         self._placed = wanted
 
     def _note_choice(self) -> None:

@@ -1,0 +1,77 @@
+"""The jobs page: a table of running and recent jobs."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from agent_tui.model.state import AppState
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.page import LivePage, PageContext
+from agent_tui.tui.widgets.jobs_table import JobsTable
+from agent_tui.tui.widgets.text import Line, Span, Tone, counted, to_content
+
+
+class JobsPage(LivePage):
+    """A table of jobs; Enter opens a job's page. The jobs of test loads and sweeps are hidden at first."""
+
+    DEFAULT_CSS = """
+    JobsPage {
+        #jobs-note { height: 1; display: none; }
+        #jobs-note.-shown { display: block; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "test_loads", "Test loads", show=False)]
+
+    def __init__(self, context: PageContext, chosen: str | None = None) -> None:
+        """`chosen` is the id of the job that is selected first."""
+        super().__init__(context)
+        self._first = chosen
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="page-box") as box:
+            box.border_title = "Jobs"
+            box.border_subtitle = "Enter open · S sort · Esc close"
+            yield JobsTable(id="jobs-table")
+            yield Static(id="jobs-note", markup=False)
+
+    def on_mount(self) -> None:
+        job = self.state.jobs.get(self._first or "")
+        table = self.query_one(JobsTable)
+        table.test_loads = job is not None and job.test_load
+        if job is not None:
+            table.choose(job.id)
+        table.focus()
+
+    def paint(self) -> None:
+        table = self.query_one(JobsTable)
+        table.show(self.state, self.now)
+        note = note_line(self.state, test_loads=table.test_loads)
+        shown = self.query_one("#jobs-note", Static)
+        shown.update(to_content(note))
+        shown.set_class(bool(note), "-shown")
+        jobs, running = len(self.state.jobs), len(self.state.live_jobs)
+        self.query_one(".page-box").border_title = f"Jobs · {jobs}, {running} running" if jobs else "Jobs"
+
+    @on(JobsTable.Opened)
+    def opened(self, event: JobsTable.Opened) -> None:
+        self.app.push_screen(JobPage(self.context, event.job_id))
+
+    def action_test_loads(self) -> None:
+        """Show or hide the jobs of test loads and sweeps."""
+        self.query_one(JobsTable).toggle_test_loads()
+        self.repaint()
+
+
+def note_line(state: AppState, *, test_loads: bool) -> Line:
+    """Return the line below the table: hidden jobs, or how to start the first one."""
+    if not state.jobs:
+        return (Span("no jobs yet: each offered job appears here. Esc, then d starts one", Tone.DIM),)
+    number = sum(job.test_load for job in state.jobs.values())
+    if not number:
+        return ()
+    what = f"{counted(number, 'test-load job')} "
+    return (Span(f"{what}shown · h hides them" if test_loads else f"{what}hidden · h shows them", Tone.DIM),)

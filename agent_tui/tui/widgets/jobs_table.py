@@ -1,0 +1,148 @@
+"""The table of jobs: running ones first, then ended ones, the newest first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView
+from agent_tui.tui.widgets.endings import job_ended, job_status, signal_name
+from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.table import Column, Order, Row, Table
+from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, milliseconds, one_line, stopwatch
+
+COLUMNS = (
+    Column("state", 13, 0, 13),
+    Column("room", 12, 1, 60, grows=0),
+    Column("offered", 8, 7, 8),
+    Column("gen", 7, 6, 7, right=True),
+    Column("start", 5, 5, 5),
+    Column("entry", 7, 3, 8, right=True),
+    Column("lasted", 7, 2, 8, right=True),
+    Column("peak", 5, 4, 5, right=True),
+    Column("exit", 7, 8, 9, from_width=100),
+    Column("job", 15, 9, 15, from_width=150),
+    Column("why", 17, 1, 300, grows=0),
+)
+"""The columns in order. `entry` is the time to the entry function, from the dispatch or else the offer."""
+
+SORTED_BY: dict[str, Callable[[JobView, AppState, float], float | str]] = {
+    "state": lambda job, _, __: job_status(job).text,
+    "room": lambda job, _, __: one_line(job.room),
+    "offered": lambda job, _, __: job.offered,
+    "gen": lambda job, _, __: job.generation,
+    "start": lambda job, _, __: {True: "warm", False: "cold", None: ""}[job.warm],
+    "entry": lambda job, _, __: _entry_ms(job) or 0.0,
+    "lasted": lambda job, _, now: seconds_of(job, now) or 0.0,
+    "peak": lambda job, state, _: state.memory_of(job).peak or 0.0,
+}
+"""The sort key of each column."""
+
+
+def jobs_of(state: AppState, now: float, order: Order, *, test_loads: bool) -> dict[str, JobView]:
+    """Return the jobs by id: running ones, then ended ones, each sorted; with or without those of loads."""
+    found = [job for job in state.jobs.values() if test_loads or not job.test_load]
+    found.sort(key=lambda job: job.offered, reverse=True)
+    if order.column:
+        found.sort(key=lambda job: SORTED_BY[order.column](job, state, now), reverse=order.descending)
+    found.sort(key=lambda job: job.phase not in LIVE_PHASES)
+    return {job.id: job for job in found}
+
+
+def job_row(job: JobView, state: AppState, now: float) -> Row:
+    """Return the cells of a job."""
+    live = job.phase in LIVE_PHASES
+    tone = Tone.PLAIN if live else Tone.DIM
+    stale = live and 0 < job.generation < state.generation.current
+    lasts, entry_ms = seconds_of(job, now), _entry_ms(job)
+    status = job_status(job)
+    return {
+        "state": status,
+        "room": Span(one_line(job.room)),
+        "offered": Span(clock(job.offered, millis=False), Tone.DIM),
+        "gen": Span(f"{job.generation or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "start": Span({True: "warm", False: "cold", None: NONE}[job.warm], tone),
+        "entry": Span(NONE if entry_ms is None else milliseconds(entry_ms), tone),
+        "lasted": Span(NONE if lasts is None else stopwatch(lasts), tone),
+        "peak": Span(megabytes(state.memory_of(job).peak), tone),
+        "exit": Span("" if live else exit_of(job), tone),
+        "job": Span(one_line(job.id), Tone.DIM),
+        "why": Span(why(job), Tone.PLAIN if status.tone is Tone.BAD else tone),
+    }
+
+
+def why(job: JobView) -> str:
+    """Return why a job ended, or was not accepted: its error or reason, or else what ended it."""
+    return one_line(job.reason) or job_ended(job)
+
+
+def exit_of(job: JobView) -> str:
+    """Return the signal's name or the exit code of the job's process; empty if unknown."""
+    if job.signal:
+        return signal_name(job.signal)
+    return "" if job.exit_code is None else str(job.exit_code)
+
+
+def seconds_of(job: JobView, now: float) -> float | None:
+    """Return how long the job lasted, or has lasted so far; None before it started."""
+    started = job.times.entered or job.times.launched
+    if job.seconds is not None:
+        return job.seconds
+    return None if started is None or job.phase not in LIVE_PHASES else now - started
+
+
+def _entry_ms(job: JobView) -> float | None:
+    return job.offer_to_entry_ms if job.dispatch_to_entry_ms is None else job.dispatch_to_entry_ms
+
+
+class JobsTable(Table[JobView]):
+    """The table of jobs. `test_loads` shows those of test loads and sweeps too."""
+
+    SORTABLE = SORTED_BY
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open"),
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+        Binding("S", "sort_by_next", "Sort", show=False),
+    ]
+    DEFAULT_CSS = """
+    JobsTable { height: 1fr; background: transparent; }
+    """
+
+    @dataclass
+    class Opened(Message):
+        """The user pressed Enter on a job, or clicked it."""
+
+        job_id: str
+
+    test_loads = False
+
+    def columns_of(self, state: AppState) -> Sequence[Column]:
+        return COLUMNS
+
+    def entries_of(self, state: AppState, order: Order) -> Mapping[str, JobView]:
+        return jobs_of(state, self._now, order, test_loads=self.test_loads)
+
+    def row_of(self, entry: JobView, state: AppState, now: float) -> Row:
+        return job_row(entry, state, now)
+
+    def toggle_test_loads(self) -> None:
+        """Show or hide the jobs of test loads and sweeps."""
+        self.test_loads = not self.test_loads
+        self._paint()
+
+    def action_sort_by_next(self) -> None:
+        self.sort_by_next()
+
+    def action_open(self) -> None:
+        if self.chosen is not None:
+            self.post_message(self.Opened(self.chosen))
+
+    def on_click(self, event: events.Click) -> None:
+        row = event.style.meta.get("row", -1)
+        if self.is_valid_row_index(row):
+            self.move_cursor(row=row)
+            self.action_open()
