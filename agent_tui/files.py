@@ -1,4 +1,4 @@
-"""Where a user's files live, and writing files completely or not at all."""
+"""Find the user's folders, and write files completely or not at all."""
 
 import errno
 import io
@@ -14,18 +14,19 @@ from typing import TextIO
 PRIVATE = 0o600
 
 _NOT_REPLACEABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
-"""Errors of a file that can be written but not replaced: its folder is read-only, it belongs to another user,
-or it is a mount point, as single files in containers are.
+"""Errors when a file can be overwritten but not replaced: its folder is read-only, the file belongs to
+another user, or it is a mount point, as a single file mounted into a container is.
 """
 
 Write = Callable[[TextIO], object]
 
 
 def user_folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
-    """Return a base directory of the user: `variable`, or `default` below the home folder.
+    """Return one of the user's base directories: the value of `variable` (such as XDG_CACHE_HOME), or
+    `default` below the home folder.
 
-    A relative path in the variable is ignored (XDG Base Directory Specification, "Basics"). Raise OSError for
-    a user without a home folder.
+    A relative path in the variable is ignored (XDG Base Directory Specification, "Basics"). Raise OSError if
+    the variable has no path and the user has no home folder.
     """
     given = Path(environ.get(variable) or "")
     return given if given.is_absolute() else home_folder(environ) / default
@@ -37,7 +38,10 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
-    """Return the user's home folder. Raise OSError if there is none."""
+    """Return the user's home folder: HOME, or the one in the password database.
+
+    Raise OSError if neither names a folder.
+    """
     given = Path(environ.get("HOME") or "")
     if given.is_absolute():
         return given
@@ -58,9 +62,9 @@ def shown_path(path: Path, environ: Mapping[str, str], folder: Path | None = Non
 
 
 def create_file(path: Path, write: Write) -> None:
-    """Write a text file that does not exist yet. An error leaves no file.
+    """Create a text file, and fill it with `write`. If that fails, remove the file.
 
-    Raise OSError (also FileExistsError), and whatever `write` raises.
+    Raise FileExistsError if the path exists, OSError if the file cannot be written, and any error of `write`.
     """
     with path.open("x", encoding="utf-8") as file:
         try:
@@ -73,11 +77,14 @@ def create_file(path: Path, write: Write) -> None:
 
 
 def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
-    """Write a text file, new or not. An error leaves the old content; readers see the old or the new one.
+    """Create a text file or replace its content, completely or not at all.
 
     An existing file keeps its mode, owner, extended attributes, and its symbolic and hard links. With
-    `private`, only its owner can read it afterwards. `write` may be called twice. Raise OSError,
-    PermissionError for a read-only file, and whatever `write` raises.
+    `private`, only its owner can read it afterwards. After an error it has the old content. Concurrent
+    readers see the old or the new content, unless the file has hard links or cannot be replaced, and is
+    overwritten in place. `write` may be called twice.
+
+    Raise PermissionError if the file is read-only, OSError if it cannot be written, and any error of `write`.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -101,7 +108,7 @@ def replace_file(path: Path, write: Write, *, private: bool = False) -> None:
 
 
 def _swap(target: Path, old: os.stat_result | None, write: Write, *, private: bool) -> None:
-    """Write a file beside the target, then replace the target with it."""
+    """Write a new file beside the target, then rename it to the target."""
     beside = target.with_name(f".agent-tui.{secrets.token_hex(6)}")
 
     def write_all(file: TextIO) -> None:
@@ -125,7 +132,7 @@ def _swap(target: Path, old: os.stat_result | None, write: Write, *, private: bo
 
 
 def _overwrite(target: Path, write: Write, *, private: bool) -> None:
-    """Write into the file itself; restore the old content on an error."""
+    """Overwrite the file in place. On an error, restore the old content."""
     text = io.StringIO()
     write(text)
     content = text.getvalue().encode()

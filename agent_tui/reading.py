@@ -1,7 +1,7 @@
 """Reads files that come from outside: with a size limit, and without blocking for too long.
 
-Only regular files are read like files. A FIFO or socket, as which secret managers mount `.env`, gives its
-content to one reader once; `Pipes` reads each once per load and remembers the content.
+Secret managers mount `.env` as a FIFO or a socket, which yields its content only once. `Pipes` reads each of
+them once per load and remembers the content.
 """
 
 import math
@@ -14,12 +14,13 @@ from pathlib import Path
 
 MOST_BYTES = 8 * 2**20
 PIPE_S = 5.0
-"""How long a FIFO or socket may take for its whole content, in s: its writer may ask the user first."""
+"""Seconds in which a FIFO or socket must deliver its whole content. Its writer may ask the user first."""
 
 SILENT_PIPE_S = 0.25
 SILENT_FOR_S = 60.0
-"""A FIFO or socket that used up `PIPE_S` gets `SILENT_PIPE_S` for this many seconds: it may have no
-writer.
+"""After a FIFO or socket has used up `PIPE_S`, its limit is `SILENT_PIPE_S` for this many seconds.
+
+It may have no writer, and each load would block for `PIPE_S`.
 """
 
 _CHUNK = 65_536
@@ -34,7 +35,10 @@ _KINDS = {
 
 
 def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Return a regular file's content. Raise OSError for anything else, and for a larger file."""
+    """Return a regular file's content.
+
+    Raise OSError if it is not a regular file, is larger than `most_bytes`, or cannot be read.
+    """
     status = _regular(path)
     content = b"" if status.st_size > most_bytes else _read_regular(path, most_bytes + 1)
     if max(len(content), status.st_size) > most_bytes:
@@ -43,13 +47,16 @@ def read_file(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def read_start(path: str | Path, most_bytes: int) -> bytes:
-    """Return a regular file's content up to that size. Raise OSError for anything else."""
+    """Return at most the first `most_bytes` of a regular file.
+
+    Raise OSError if it is not a regular file or cannot be read.
+    """
     _regular(path)
     return _read_regular(path, most_bytes)
 
 
 def is_pipe(path: str | Path) -> bool:
-    """Return whether it is a FIFO or a socket. Raise OSError if that is unknown."""
+    """Return whether the path is a FIFO or a socket. Raise OSError if it is missing or not accessible."""
     mode = _status(path).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
@@ -64,7 +71,10 @@ def describe(path: str | Path) -> str:
 
 
 def normalized(path: str | Path) -> Path:
-    """Return the absolute path without `.` and `..`, unless that would be another file (behind a link)."""
+    """Return the absolute path without `.` and `..`, unless that would name another file.
+
+    It would for `link/../file`: `link/..` is the parent of the folder that the link points to.
+    """
     plain = os.path.abspath(path)
     try:
         same = os.path.samestat(os.stat(plain), os.stat(path))
@@ -74,7 +84,7 @@ def normalized(path: str | Path) -> Path:
 
 
 class Pipes:
-    """The contents of FIFOs and sockets."""
+    """Reads FIFOs and sockets once per load, and remembers their content."""
 
     def __init__(self, limit_s: float = PIPE_S) -> None:
         self._limit_s = limit_s
@@ -82,16 +92,16 @@ class Pipes:
         self._notices: dict[str, str] = {}
         """Notices about the paths read since the last `renew`."""
         self._silent_at: dict[str, float] = {}
-        """When a path last used up its whole limit, monotonic."""
+        """The monotonic time at which a path last used up its whole time limit."""
 
     def read(self, path: str | Path, most_bytes: int = MOST_BYTES) -> tuple[bytes, str]:
-        """Return the content, and a notice about its origin. Blocks for up to `limit_s`.
+        """Return a path's content, and a notice about how it was read. Block for up to `limit_s`.
 
-        A path that used up its limit gets only `SILENT_PIPE_S` for the next minute (`SILENT_FOR_S`), unless
-        it sends its content within that.
+        Until `renew` is called, each path is read only once, even if that fails. After a failure, the content
+        of the last successful read is returned. Raise OSError if no read has succeeded yet.
 
-        Each path is read once until `renew` is called, successfully or not. Without new content, the last one
-        is returned. Raise OSError if there never was any.
+        After a path used up its time limit, the limit is only `SILENT_PIPE_S` for the next minute
+        (`SILENT_FOR_S`), or until it delivers its content.
         """
         name = str(path)
         if name not in self._notices:
@@ -135,7 +145,7 @@ def _regular(path: str | Path) -> os.stat_result:
 
 
 def _read_regular(path: str | Path, most_bytes: int) -> bytes:
-    # It may be a FIFO by now, and opening one waits for its writer.
+    # The file may have been replaced by a FIFO since the check, and opening one waits for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -163,7 +173,10 @@ def _read_pipe(path: str | Path, most_bytes: int, deadline: float, limit_s: floa
 
 
 def _read_to_end(descriptor: int, most_bytes: int, deadline: float, limit_s: float) -> bytes:
-    """Read until the writer closes: a part of the content may be half a secret."""
+    """Read until the writer closes its end, because a part of the content could be half a secret.
+
+    Raise TimeoutError at `deadline` (monotonic, in s), and OSError if the content is too large.
+    """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     content = bytearray()

@@ -42,7 +42,7 @@ _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 _LONG_KEY = re.compile(
     r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
 )
-"""Such a key is refused, because the time that `tomllib` needs grows with the square of a key's parts."""
+"""Matches a key with more than 100 parts, which is refused: `tomllib` needs quadratic time for it."""
 
 _KEY = re.compile(
     r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
@@ -51,16 +51,16 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A config file, and the table in it that has the options."""
+    """A config file, and the path of the table that contains the options; empty for the whole file."""
 
     path: Path
     table: tuple[str, ...] = ()
 
 
 def find_config(agent_file: Path, cwd: Path) -> ConfigFile | None:
-    """Return the config file of the agent's folder, the project's root, or the working directory.
+    """Return the first config file in the agent's folder, the project's root, and the working directory.
 
-    The first one found applies. In a folder, `agent-tui.toml` comes before a pyproject.toml with the table.
+    In each folder, `agent-tui.toml` wins over a pyproject.toml with the table `[tool.agent-tui]`.
     """
     for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
         if folder is None:
@@ -145,7 +145,7 @@ def _values(
 
 
 def _read_table(file: ConfigFile, pipes: Pipes, cwd: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the file's table of options, and the line of each key. Raises OptionError."""
+    """Return the file's table of options, and the line of each key. Raise OptionError if it is unusable."""
     name = relative_path(file.path, cwd)
     try:
         content = read_pipe_or_file(file.path, MAX_BYTES, pipes)
@@ -167,9 +167,10 @@ def _read_table(file: ConfigFile, pipes: Pipes, cwd: Path) -> tuple[dict[str, An
 
 
 def _parsed(content: bytes) -> tuple[str, Any]:
-    """Return the text and its table.
+    """Return a TOML document as text and as a table.
 
-    Raises ValueError (also TOMLDecodeError and UnicodeDecodeError), RecursionError, or MemoryError.
+    Raise UnicodeDecodeError or TOMLDecodeError if it is invalid, ValueError if a key has more than 100 parts,
+    and RecursionError or MemoryError if it is too large or too deeply nested.
     """
     text = content.decode("utf-8").replace("\r\n", "\n")
     if match := _LONG_KEY.search(text):
@@ -233,14 +234,14 @@ def _path(key: str) -> tuple[str, ...]:
 
 
 def plain(option: Option, value: object) -> Any:
-    """Return a value as the config file represents it."""
+    """Return a value in the form that it has in the config file, for example `10s` for a duration."""
     if isinstance(value, Permissions):
         return as_mapping(value)
     return option.kind.write(value) if option.kind.word == "DURATION" else value
 
 
 def reference(option: Option) -> str:
-    """Return the variable that the config file refers to instead of containing the secret."""
+    """Return the variable to which the config file refers, so that it does not contain the secret itself."""
     return (option.variables or option.environment)[0]
 
 
@@ -274,7 +275,7 @@ def save(file: ConfigFile, values: Mapping[str, object], *, clear_secrets: bool 
 
 
 def save_allowed(file: ConfigFile, host: str) -> None:
-    """Add a host to `allowRemote`, unless it is there. Raises as `save` does."""
+    """Add a host to `allowRemote`, unless it is listed already. Raise the same errors as `save`."""
 
     def change(table: Any) -> None:
         given = table.get(ALLOW_REMOTE, [])
@@ -286,7 +287,10 @@ def save_allowed(file: ConfigFile, host: str) -> None:
 
 
 def _inline(value: Any) -> Any:
-    """Return a value as one line of TOML: a `[table]` would take the lines below it."""
+    """Return a mapping as an inline table, because a `[table]` header would also apply to the lines below it.
+
+    Any other value is returned unchanged.
+    """
     import tomlkit
 
     if not isinstance(value, dict):
@@ -297,7 +301,10 @@ def _inline(value: Any) -> Any:
 
 
 def _edit(file: ConfigFile, change: Callable[[Any], None], *, private: bool = False) -> None:
-    """Change the file's table; keep comments and layout. With `private` only the owner may then read it."""
+    """Call `change` with the file's table, and write the result; comments and layout are kept.
+
+    With `private`, only the file's owner can read it afterwards.
+    """
     import tomlkit  # here, because importing it would delay the start
     from tomlkit.exceptions import TOMLKitError
 

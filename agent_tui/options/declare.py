@@ -51,7 +51,7 @@ MAX_DEPLOYMENT_BYTES = 64
 """The longest deployment that the server accepts (worker-protocol §4)."""
 
 PERSONAL = "personal deployment"
-"""Where the value of `deployment` came from if no source set it."""
+"""The source shown for the default of `deployment`, which is derived from the user and the machine."""
 
 OptionValue = str | int | float | bool | Permissions
 """The type of an option's value."""
@@ -87,8 +87,8 @@ class Section(StrEnum):
 class Effect(Enum):
     """How a new value takes effect while the worker runs, with the text that describes it to users.
 
-    READ: code reads the value where it uses it. RESTART: the next start of agent-tui reads it. Any other is
-    pushed to its owner, in the order below, by its row of `Engine._pushes`.
+    READ: code reads the value where it uses it. RESTART: the next start of agent-tui reads it. With any other
+    effect, `Engine._pushes` names the part to which the value is pushed. Parts get it in the order below.
     """
 
     READ = "read", "live"
@@ -130,7 +130,7 @@ class Option:
     positional: bool = False
     """Whether it is an argument of the command line, not a flag."""
     derived: str = "default in production"
-    """What its default is called where it depends on the run."""
+    """The source shown for a default that differs from the usual one, as many do in production."""
 
     @property
     def field(self) -> str:

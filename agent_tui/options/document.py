@@ -55,7 +55,7 @@ def table() -> str:
 
 
 def _defaults(option: Option) -> str:
-    """Return the default, with those of other modes and runtimes that differ."""
+    """Return the default, and the defaults in production and for livekit-agents where they differ."""
     usual = _shown(option, DefaultsContext(cores=4))
     others = {
         "production": _shown(option, DefaultsContext(production=True, cores=4)),

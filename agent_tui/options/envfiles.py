@@ -21,26 +21,30 @@ MAX_WORDS_LENGTH = 15
 """Shorter values that look like words are not masked (`SORT_KEY=created_at`): logs are full of them."""
 
 MAX_BYTES = 2**18
-"""The largest environment file: all of them must fit into a process's environment, 2 MiB on Linux."""
+"""The largest environment file, in bytes.
+
+The variables of all files must fit into a process's environment, which Linux limits to 2 MiB.
+"""
 
 LONGEST = 128 * 1024 - 1
 """The most bytes of `NAME=value` that the kernel accepts (MAX_ARG_STRLEN)."""
 
 MAX_BLANKS = 1000
-"""The most blanks in a row: the time that the parser needs grows with the square of their number."""
+"""The most blanks in a row. The time that the parser needs grows with the square of their number."""
 
 MAX_PROBLEMS = 10
-"""The most problems that are listed for one file; the rest are counted."""
+"""The most problems that are listed for one file. The rest are only counted."""
 
 _BLANKS = re.compile(r"[^\S\r\n]++")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the environment, its files, and the config file set, with the sources.
+    """The values of the process's environment, environment files, and the config file, with their sources.
 
     Child processes get the variables. Options come from the variables and from `config`. `problems` are
-    messages about files that cannot be read or parsed. With a `config_problem` the options are unknown.
+    messages about files that cannot be read or parsed. `config_problem` says why the config file cannot be
+    used; the options are then unknown.
     """
 
     variables: Mapping[str, SourcedValue]
@@ -54,17 +58,21 @@ class Environment:
     allow_remote: tuple[str, ...] = ()
     """The config file's `allowRemote`: hosts on which test jobs may run without a question, in lower case."""
     secrets: frozenset[str] = frozenset()
-    """Values of secret variables (by their names) that the files set, also those that the process's
-    environment sets instead."""
+    """The values of variables that a file sets and whose names end like those of secrets, such as `…_KEY`. If
+    the process's environment sets such a variable too, both values are included.
+    """
 
     @property
     def plain(self) -> dict[str, str]:
-        """The variables as a process's environment."""
+        """The variables by name, in the form in which a new process gets them."""
         return {name: str(given.raw) for name, given in self.variables.items()}
 
 
 def project_root(agent_file: Path) -> Path | None:
-    """Return the nearest folder at or above the file that looks like a project's root; None without one."""
+    """Return the nearest folder, from the file's own upward, that has a `.git` or another of `ROOT_MARKS`.
+
+    Return None if there is none.
+    """
     for folder in (agent_folder(agent_file), *agent_folder(agent_file).parents):
         if any(os.path.exists(folder / mark) for mark in ROOT_MARKS):  # noqa: PTH110  it raises for some
             return folder
@@ -72,7 +80,7 @@ def project_root(agent_file: Path) -> Path | None:
 
 
 def agent_folder(agent_file: Path) -> Path:
-    """Return the folder that the file imports from: that of the file itself, not of a link to it."""
+    """Return the folder from which the agent file imports. For a link, that is the folder of its target."""
     return Path(os.path.realpath(agent_file)).parent
 
 
@@ -82,10 +90,10 @@ def relative_path(path: Path, cwd: Path) -> Path:
 
 
 def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
-    """Yield the environment files, the most important first.
+    """Yield the environment files in the agent's folder, the project's root, and the working directory.
 
-    They are searched in the agent's folder, the project's root, and the working directory. Folders are
-    skipped, because virtual environments are named `.env` too.
+    If files set the same variable, the one that comes first wins. Folders named `.env` are skipped, because
+    they are virtual environments.
     """
     seen: set[Path] = set()
     for folder in (agent_folder(agent_file), project_root(agent_file), cwd.resolve()):
@@ -101,7 +109,7 @@ def env_files(agent_file: Path, cwd: Path) -> Iterator[Path]:
 def read_environment(
     agent_file: Path, cwd: Path, environ: Mapping[str, str], pipes: Pipes | None = None
 ) -> Environment:
-    """Return the process's environment, with the variables of the files that it does not set.
+    """Return the process's environment, and in addition the variables that only environment files set.
 
     If several files set a variable, the first one wins. Blocks while it reads, at most for the time limit of
     `pipes`.
@@ -140,7 +148,11 @@ def _is_words(value: str) -> bool:
 def _read(
     path: Path, shown: Path, environ: Mapping[str, str], pipes: Pipes, problems: list[str]
 ) -> dict[str, tuple[str | None, int]]:
-    """Return each variable's value and line, as `load_dotenv()` reads them. Raises OSError or ValueError."""
+    """Return each variable's value and line, as `load_dotenv()` reads them. Append to `problems`.
+
+    Raise OSError if the file cannot be read, and ValueError if it is not text or has too many blanks in a
+    row.
+    """
     if is_pipe(path):
         content, notice = pipes.read(path, MAX_BYTES)
         problems.append(notice)
@@ -181,9 +193,10 @@ def _usable(
 
 
 def _expanded(text: str, environ: Mapping[str, str], before: Mapping[str, str | None]) -> str:
-    """Return the text with `${NAME}` and `${NAME:-default}` replaced; the environment's values come first.
+    """Return the text with `${NAME}` and `${NAME:-default}` replaced.
 
-    Stops after `LONGEST` bytes, because each of 40 lines could double the one before it.
+    The process's environment wins over earlier lines of the file (`before`). Stop after `LONGEST` bytes: 40
+    lines that each repeat the value of the previous one twice would make terabytes.
     """
     out: list[str] = []
     at = length = 0

@@ -21,7 +21,7 @@ _COMPILED = {".ts": ".js", ".mts": ".mjs", ".cts": ".cjs"}
 
 _SECONDS = "DURATION"
 _OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc": "on_request"}
-"""Options that Python's `AgentServer` accepts in its decorator."""
+"""Options that livekit-agents accepts in the decorator `rtc_session`, and what they are called there."""
 
 _NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_ENVIRONMENT_ONLY)
 
@@ -29,7 +29,7 @@ _NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_
 def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[Option, object]]:
     """Yield each option whose value is not its default in this run, with the value.
 
-    A personal deployment is such a default: exported, it would reach production.
+    A personal deployment is a default too, so it is not exported and cannot reach production by accident.
     """
     context = defaults_of(resolution.options, context)
     for option in OPTIONS:

@@ -171,7 +171,7 @@ def duration(low_ms: int = 0) -> OptionKind:
 
 
 def choice(*words: str) -> OptionKind:
-    """Return the kind of one of these words, in upper or lower case."""
+    """Return the kind of a choice between these words, in upper or lower case."""
 
     def convert(raw: object) -> str:
         if not isinstance(raw, str) or raw.strip().lower() not in words:

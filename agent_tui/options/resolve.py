@@ -74,7 +74,7 @@ class Resolution:
 
 
 def defaults_of(options: ServerOptions, context: DefaultsContext) -> DefaultsContext:
-    """Return `context` with what these options say about production and the server."""
+    """Return `context` with `production` and `remote` as they follow from these options."""
     return replace(context, production=options.production, remote=_is_remote(options.ws_url))
 
 
@@ -83,10 +83,10 @@ def _is_remote(url: str) -> bool:
 
 
 def resolve(layers: Sequence[Layer], context: DefaultsContext) -> Resolution:
-    """Convert the values of the layers, and put them over the defaults.
+    """Return the effective options: the converted values of the layers, and defaults for the other options.
 
-    The layers also decide whether the defaults are those for production, and those for a remote server.
-    Raises OptionError for the first value that its option does not accept.
+    `production` and `wsURL` decide which defaults apply, so they are resolved first. Raise OptionError for
+    the first value that its option does not accept.
     """
     production, source = _effective(BY_NAME["production"], layers, context)
     url, _ = _effective(BY_NAME["wsURL"], layers, context)

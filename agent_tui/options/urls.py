@@ -11,11 +11,11 @@ _AUTHORITY = re.compile(r"(?:[\w.-]*|\[[^\[\]]*\])(?::\d{0,5})?")
 _BARE_ADDRESS = re.compile(
     r"|localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:\.[a-z]{2,24}|:\d{1,5}|(?:\.\d{1,3}){3})"
 )
-"""Text without a scheme that is surely a host: a secret has no domain and no port."""
+"""Matches text without a scheme that is certainly an address: a secret does not end in a domain or port."""
 
 
 def parse_server_url(url: str) -> SplitResult:
-    """Return the URL's parts. Raises ValueError with the reason it cannot be used, never quoting the URL."""
+    """Return the URL's parts. Raise ValueError if it cannot be used; the message never quotes the URL."""
     if _UNSEEN.search(url):
         raise ValueError("it contains blanks or control characters")
     try:

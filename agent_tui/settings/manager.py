@@ -56,12 +56,15 @@ _JOB_TYPES = {
 }
 
 Push = Callable[[ServerOptions], Awaitable[None] | None]
-"""Gives a part new options. Raises UserError and changes nothing."""
+"""Passes new options to a part of the engine.
+
+A part that rejects them raises UserError and keeps the old options.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The result of an edit: the options that changed, and those that wait for the next start."""
+    """The result of an edit: the options that changed, and the names of those that need a restart."""
 
     changed: Changes
     waiting: tuple[str, ...]
@@ -70,9 +73,10 @@ class Edited:
 class SettingsManager:
     """Holds the settings in force, and changes them.
 
-    Edits and saves take the lock, one at a time. A load must not, since an edit may wait for it, and needs
-    none: loads and edits replace different parts of the settings, each without an await in between, and parts
-    always get the settings in force.
+    Edits and saves run one at a time: each holds the lock. A load must not wait for the lock, because an edit
+    that needs a load waits for it while holding the lock. It does not need the lock either: loads and edits
+    replace different fields of the settings, each in one step without an await, and the settings are pushed
+    to the parts only after that.
     """
 
     def __init__(
@@ -101,7 +105,8 @@ class SettingsManager:
     ) -> None:
         """Push changes to these parts from now on.
 
-        `wait_until_accepted` returns why the server has not accepted a changed registration, or nothing.
+        `wait_until_accepted` waits for the server's answer to a changed registration, and returns why it was
+        refused; empty if it was accepted.
         """
         self._pushes = {effect: owners[effect] for effect in Effect if effect in owners}
         self._wait_until_accepted = wait_until_accepted
@@ -110,7 +115,7 @@ class SettingsManager:
 
     @property
     def current(self) -> Settings:
-        """The settings in force. Setting them emits `SettingsChanged` if front ends show a difference."""
+        """The settings in force. Setting them emits `SettingsChanged` if their `view` changes."""
         return self._current
 
     @current.setter
@@ -146,14 +151,14 @@ class SettingsManager:
     # -- a load ---------------------------------------------------------------------------------------
 
     async def read(self) -> Environment:
-        """Read environment files and the config file again; report problems."""
+        """Read the environment files and the config file again. Emit a warning for each problem."""
         environment = await off_loop(self._read_environment)
         for problem in environment.problems:
             self._warn(problem)
         return environment
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:
-        """Return the settings that would be in force with this file, this environment, and the current edits.
+        """Return the settings that a load would put in force, with the current edits.
 
         Raise UserError if they are invalid.
         """
@@ -163,7 +168,10 @@ class SettingsManager:
         return proposed
 
     async def apply(self, proposed: Settings) -> None:
-        """Apply the file and environment of a load. Raise UserError and change nothing."""
+        """Put the settings of a load in force.
+
+        If a part rejects its options, restore the old settings and raise UserError.
+        """
         assert proposed.manifest is not None
         before = self.current
         # Includes edits made since the check. Set before anything is awaited, so that later edits add to it.
@@ -184,7 +192,10 @@ class SettingsManager:
     # -- edits ----------------------------------------------------------------------------------------
 
     async def edit(self, change: Callable[[Settings], Settings]) -> Edited:
-        """Apply edits and report what changed. Raise UserError and change nothing."""
+        """Apply edits, and return what changed.
+
+        If a value is invalid, or a part or the server rejects it, restore the old values and raise UserError.
+        """
         async with self._lock:
             before = self.current
             wanted = change(before)
@@ -209,7 +220,7 @@ class SettingsManager:
             return Edited(changed, tuple(waiting))
 
     async def save(self, agent: Path, *, clear_secrets: bool) -> list[str]:
-        """Write the edits to the config file; return lines for people.
+        """Write the edits to the config file, and return messages for the user.
 
         Without a config file, create one beside the agent's file. Raise UserError if there are no edits or
         the file cannot be written.
@@ -234,7 +245,7 @@ class SettingsManager:
             return [f"{', '.join(kept)} saved to {shown}"] * bool(kept) + list(held_back.values())
 
     async def allow_remote(self, agent: Path, host: str) -> str:
-        """Add a host to the config file's `allowRemote`, and return a line for people.
+        """Add a host to the config file's `allowRemote`, and return a message for the user.
 
         Without a config file, create one beside the agent's file. Raise UserError if it cannot be written.
         """
@@ -259,7 +270,7 @@ class SettingsManager:
             raise UserError(f"not saved: {error}") from None
 
     async def _push(self, effects: Collection[Effect]) -> None:
-        """Push the options in force to the parts. Raise UserError at the first that rejects them."""
+        """Push the options in force to the parts. The first part that rejects them raises UserError."""
         for effect, push in self._pushes.items():
             if effect in effects:
                 done = push(self.current.options)
@@ -267,7 +278,7 @@ class SettingsManager:
                     await done
 
     async def _push_back(self, effects: Collection[Effect]) -> None:
-        """Push the old options to the parts; report what cannot be restored, and continue."""
+        """Push the restored options to the parts. If a part rejects them, emit a warning and continue."""
         for effect in self._pushes:
             try:
                 await self._push({effect} & set(effects))
@@ -300,9 +311,7 @@ def registration_for(options: ServerOptions, version: str) -> Registration:
 
 
 def child_settings(settings: Settings) -> ChildSettings:
-    """Return the settings that act in processes that run the agent's file. Raise UserError for one
-    that cannot be used.
-    """
+    """Return the settings for processes that run the agent. Raise UserError if an option is invalid."""
     functions, options = named_functions(settings.resolution), settings.options
     return ChildSettings(
         options.session_end_timeout,

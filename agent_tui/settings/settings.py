@@ -1,4 +1,4 @@
-"""The effective options of a run: their layers, the agent's code among them, and edits while running."""
+"""The effective options of a run: layers (defaults, environment, agent's code, flags, …) and edits."""
 
 import getpass
 import os
@@ -49,7 +49,7 @@ SWEEP = "sweep"
 SECRETS = tuple(option for option in OPTIONS if option.kind.secret)
 
 Edits = Mapping[str, SourcedValue]
-"""By option name; those that need a restart wait for it."""
+"""Edited values by option name, including those that apply only after a restart."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Settings:
     """What the agent's code sets, once it has loaded."""
     edits: Edits = field(default_factory=dict)
     history: tuple[Edits, ...] = ()
-    """`edits` before each change of them, oldest first."""
+    """The earlier values of `edits`, oldest first. `undone` restores the last one."""
     measuring: Edits = field(default_factory=dict)
     """Values that a sweep sets while it runs."""
 
@@ -102,12 +102,12 @@ class Settings:
 
     @property
     def function_names(self) -> tuple[str, ...]:
-        """The functions of the agent's file that options may name; none before it has loaded."""
+        """The functions in the agent's file that options may name. Empty until the file has loaded."""
         return self.manifest.function_names if self.manifest else ()
 
     @property
     def version(self) -> str:
-        """The version to register with: the agent's SDK's, else agent-tui's."""
+        """The version to register with: that of the agent's SDK, or of agent-tui if there is no SDK."""
         return (self.manifest.sdk_version if self.manifest else None) or agent_tui.__version__
 
     @cached_property
@@ -158,7 +158,10 @@ class Settings:
         return replace(self, edits=self.history[-1], history=self.history[:-1])
 
     def saved(self, environment: Environment, unsaved: Collection[str]) -> "Settings":
-        """Return the settings after a save: only unsaved edits are left, `environment` has read the rest."""
+        """Return the settings after a save, without the edits that were saved.
+
+        `environment` has read the saved file. The edits named in `unsaved` stay.
+        """
         edits = {name: given for name, given in self.edits.items() if name in unsaved}
         return replace(self, environment=environment, edits=edits, history=())
 
@@ -174,7 +177,7 @@ def changes(before: Settings, after: Settings) -> Changes:
 
 
 def ignored(before: Settings, after: Settings) -> list[str]:
-    """Return lines for people about values that no longer have an effect."""
+    """Return a message for each value that has had no effect since the change."""
     return [
         f"{name} ({given.where}) has no effect, because workerToken is set"
         for name, given in after.resolution.ignored.items()
@@ -183,7 +186,7 @@ def ignored(before: Settings, after: Settings) -> list[str]:
 
 
 def named_functions(resolution: Resolution) -> dict[str, str]:
-    """Return the functions that replace the agent's own, by option."""
+    """Return the functions that options set in place of those in the agent's code: option → function."""
     return {
         name: str(resolution.value(BY_NAME[name]))
         for name in ("requestFunc", "loadFunc")
@@ -192,7 +195,7 @@ def named_functions(resolution: Resolution) -> dict[str, str]:
 
 
 def check_functions(resolution: Resolution, manifest: Manifest) -> None:
-    """Raise UserError for a function that the agent's file does not have."""
+    """Raise UserError if an option names a function that the agent's file does not have."""
     for option, name in named_functions(resolution).items():
         if name not in manifest.function_names:
             there = ", ".join(manifest.function_names) or "none"
@@ -231,14 +234,17 @@ def _code(manifest: Manifest | None) -> dict[str, SourcedValue]:
 
 
 def _raw(value: object) -> object:
-    """Return one value per mode for `{"$modes": [development, production]}`."""
+    """Return `{"$modes": [development, production]}` as a `ByMode`, and any other value unchanged."""
     if isinstance(value, dict) and value.keys() == {"$modes"}:
         return ByMode(*value["$modes"])
     return value
 
 
 def defaults_context(runtime: str, *, local: bool) -> DefaultsContext:
-    """Return what defaults depend on here. `local`: the embedded server is used, whatever `wsURL` says."""
+    """Return what the defaults of this run depend on.
+
+    With `local`, the run uses the embedded server, even if `wsURL` names another one.
+    """
     own = "" if local else personal_deployment(_user(), socket.gethostname())
     return DefaultsContext(runtime, cores=available_cores(), personal_deployment=own)
 

@@ -16,15 +16,14 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 WAITING_S = 10.0
-"""How long a connection may be open without a request, in s: until the first headers are complete, and after
-each answer.
-"""
+"""Seconds within which a connection must send a request's headers: from the start, and after each answer."""
 
 MOST_WAITING = 128
 SHARE = 1 / 8
-"""How many connections may be without a request, and their share of all descriptors.
+"""How many connections may be open without a request, and which share of all descriptors they may use.
 
-The oldest is dropped for a new one: a flood loses its own connections, and new requests are answered.
+Beyond that, a new connection replaces the oldest of them. In a flood, the client loses its own idle
+connections, and new requests are still answered.
 """
 
 ACCEPT_AGAIN_S = 0.5
@@ -69,7 +68,7 @@ class HttpServer:
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
 
     async def start(self, sockets: list[socket.socket]) -> None:
-        """Serve on these listening sockets, and own them from now on."""
+        """Serve on these listening sockets. The server owns them from now on; `close` closes them."""
         self._sockets = sockets
         await self._runner.setup()
         for listening in sockets:
@@ -136,13 +135,13 @@ class HttpServer:
     # -- bounding -------------------------------------------------------------------------------------
 
     def _waiting(self) -> list[RequestHandler]:
-        """Return the connections without a request being answered, oldest first."""
+        """Return the connections on which no request is being answered, oldest first."""
         server = self._runner.server
         connections = server.connections if server is not None else []
         return [each for each in connections if each not in self._answering]
 
     def _drop_waiting(self, count: int) -> None:
-        """Drop the oldest of these connections."""
+        """Drop the `count` oldest connections on which no request is being answered."""
         for connection in self._waiting()[: max(count, 0)]:
             _drop(connection)
 

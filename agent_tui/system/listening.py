@@ -1,4 +1,4 @@
-"""Sockets that listen where the options say. Imports no web server: binding must not wait for one."""
+"""Opens listening sockets. This module imports no web server, because that import would delay the start."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ MAX_PORT = 65535
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Return one listening socket for each address of `host`; with port 0 all share one free port.
 
-    Raise PortBusyError, or UserError for an unusable address.
+    Raise PortBusyError if another program uses the port, and UserError if the address or port is unusable.
     """
     if not 0 <= port <= MAX_PORT:
         raise UserError(f"port {port} is out of range: use --port 1 to {MAX_PORT}, or 0 to pick a free port")
@@ -41,7 +41,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def busy(host: str, port: int, who: str) -> str:
-    """Return the error for a port that `who` listens on."""
+    """Return the error message for a port on which `who` listens."""
     at = f"{host or '*'}:{port}"
     return f"{at} is in use by {who}: choose another with --port, or --port 0 to pick a free port"
 
