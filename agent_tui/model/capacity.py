@@ -5,5 +5,5 @@ TARGET_LOAD = 0.7
 
 
 def is_full(measured: float, threshold: float) -> bool:
-    """Return whether a worker reports to the server that it is full: from `loadThreshold` on."""
+    """Return whether a worker reports to the server that it is full: its load has reached `loadThreshold`."""
     return measured >= threshold

@@ -1,8 +1,8 @@
 """The messages between the host and a child process, in any language.
 
 A runtime (`agent_tui.runtimes`) starts children and implements their channel. The pool and the job manager
-use only these types. Nothing here is specific to Python: a child may have no fork, no stacks, one measure of
-memory.
+use only these types. Nothing here is specific to Python: a child in another language may be unable to fork,
+or to report its stacks.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,10 +38,13 @@ class ChildTraits(Struct, frozen=True):
     stacks: bool
     """Whether it can return its stacks on request."""
     reports_loading: bool
-    """Whether it reports when it starts to load the file (`Loading`): the SDK's import must not count."""
+    """Whether it reports when it starts to load the file (`Loading`).
+
+    If it does, the import of the SDK does not count towards initializeProcessTimeout.
+    """
     memory: MemoryMeasure = MemoryMeasure.RSS
     reports_entry: bool = True
-    """Whether it reports the call of the entry function; otherwise that counts as called with `StartJob`."""
+    """Whether it reports the call of the entry function. If not, sending `StartJob` counts as the call."""
 
 
 class AcceptArguments(Struct, frozen=True):
@@ -272,7 +275,8 @@ class Imported(Struct, frozen=True):
 class TemplateReport(Struct, frozen=True):
     """A template has loaded the file. `unsafe` says why it cannot be forked; empty if it can.
 
-    `drawn` are the project's lines that drew random values, which are now the same in all jobs.
+    `drawn` are the lines of the project that drew random values while loading. All jobs forked from the
+    template have the same values.
     """
 
     load_ms: float
@@ -412,4 +416,7 @@ class Child(Protocol):
 
 
 Launch = Callable[[ProcessKind, str], Awaitable[Child]]
-"""Starts a child of a generation, by kind and id. It loads its code at once. Raises OSError."""
+"""Starts a child of a generation, given its kind and id. The child loads its code immediately.
+
+Raises OSError if the child cannot be started.
+"""

@@ -35,7 +35,7 @@ def case_of(cls: type) -> str:
 
 
 class Codec(Generic[M]):
-    """Encodes and decodes the members of a union. Decoding raises CodecError for anything else."""
+    """Encodes and decodes the members of a union. Decoding raises CodecError for bytes that are not one."""
 
     def __init__(self, union: Any, **renamed: type) -> None:
         """`renamed` maps cases to members whose case differs from their class's name."""
@@ -56,7 +56,10 @@ class Codec(Generic[M]):
             raise CodecError(f"not a message: {data[:200]!r} ({error})") from error
 
     def decode_value(self, case: str, value: msgspec.Raw) -> M:
-        """Return the message of that case. Raise KeyError for an unknown one, and msgspec.DecodeError."""
+        """Return the message of that case, from MessagePack.
+
+        Raise KeyError if the case is unknown, and msgspec.DecodeError if the value does not fit its class.
+        """
         message: M = _from_msgpack(self._classes[case]).decode(value)
         return message
 

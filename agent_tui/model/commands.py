@@ -144,7 +144,11 @@ class StopTuning(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """End everything. `kill`: not gracefully. `drain`: running jobs finish first (drainTimeout)."""
+    """Stop agent-tui, with all its processes.
+
+    `kill`: kill the processes instead of ending them gracefully. `drain`: let running jobs finish first, for
+    at most drainTimeout.
+    """
 
     reason: str
     kill: bool = False
@@ -174,7 +178,7 @@ Command = (
 
 
 class CommandResult(Struct, frozen=True):
-    """The result of a command, with one line of text. `refused`: not allowed, such as on a remote server.
+    """The result of a command, with one line of text. `refused`: the command is not allowed on this server.
 
     `dispatches` are the test dispatches that were made (number → room), even if others failed.
     """

@@ -1,8 +1,8 @@
 """Test dispatches: whether one is allowed, and the job or loss of each (`AppState.dispatches`).
 
-The engine decides at the offer which dispatch a job belongs to; events have its number. A dispatch is
-reported by the API's answer, and its offer by the worker's connection, so either may come first, and so may
-its loss.
+The engine decides at the offer which dispatch a job belongs to, and events carry the number of that dispatch.
+The server's API reports the dispatch, and the worker's connection reports the offer, so the offer, or even
+the loss of the job, may be known before the dispatch.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ KEPT = 200
 
 
 def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str | None:
-    """Return why this is not allowed on that server; None if it is.
+    """Return why `what`, such as a test dispatch, is not allowed on that server; None if it is.
 
     A remote server may serve other people, so nothing is dispatched there unless the user names its host, or
     the config file does (`allowRemote`).
@@ -64,7 +64,7 @@ def made(
 
 
 def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
-    """Return the dispatches after an offer. Its dispatch has this job, and is no longer lost."""
+    """Return `dispatches` after an offer: the dispatch it belongs to gets the job, and is no longer lost."""
     dispatch = _numbered(dispatches, event.test_dispatch)
     if dispatch is None:
         return dispatches
@@ -72,7 +72,7 @@ def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
 
 
 def lost(dispatches: DispatchViews, jobs: Mapping[str, JobView], event: JobLost, ts: float) -> DispatchViews:
-    """Return the dispatches after a loss. A loss without a known dispatch gets its own row."""
+    """Return `dispatches` after a loss. If the dispatch is unknown, add a row for the loss."""
     dispatch = _numbered(dispatches, event.test_dispatch)
     if dispatch is not None:
         return _with(dispatches, dispatch, replace(dispatch, lost=event.why))
@@ -92,7 +92,7 @@ def _numbered(dispatches: DispatchViews, number: int) -> DispatchView | None:
 
 
 def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchView:
-    """Return the dispatch with a job. The job has the server's id of the dispatch of a new room."""
+    """Return the dispatch with its job. If it created its room, only the job reveals its id on the server."""
     return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
 
 

@@ -98,7 +98,7 @@ class Starting(Struct, frozen=True):
 
 
 class InterpreterChosen(Struct, frozen=True):
-    """The interpreter that runs the agent's code. `misses` are those that were skipped, with reasons."""
+    """The interpreter that runs the agent's code. `misses` lists the skipped ones, with reasons."""
 
     path: str
     version: str
@@ -109,7 +109,7 @@ class InterpreterChosen(Struct, frozen=True):
     package: str = ""
     """The SDK of an agents-js file: version and folder."""
     typescript: str = ""
-    """What compiles or strips the types of an agents-js file in TypeScript."""
+    """The tool that compiles an agents-js file in TypeScript, or strips its types."""
 
 
 class ServerChosen(Struct, frozen=True):
@@ -139,7 +139,7 @@ class WorkerRegistered(Struct, frozen=True):
     node_id: str = ""
     deployment: str = ""
     knows_deployments: bool = True
-    """Whether the server looks at deployments; an older one ignores them."""
+    """Whether the server supports deployments. An older one ignores them."""
 
 
 class WorkerDisconnected(Struct, frozen=True):
@@ -214,7 +214,7 @@ NO_STEPS = LoadSteps()
 
 
 class GenerationReady(Struct, frozen=True):
-    """Jobs now start on this generation. `seconds` since the save that caused it; None without one."""
+    """New jobs start on this generation. `seconds` is the time since the save that caused it, if one did."""
 
     generation: int
     seconds: float | None
@@ -230,7 +230,7 @@ class GenerationReady(Struct, frozen=True):
     """The files that differ from the previous generation, deleted ones included."""
     steps: LoadSteps = NO_STEPS
     rolled_back_to: int = 0
-    """The generation whose code this is, while it differs from the disk; 0 otherwise."""
+    """After a rollback, the earlier generation whose code this is; 0 if the code is that on disk."""
 
 
 class GenerationFailed(Struct, frozen=True):
@@ -253,8 +253,8 @@ class GenerationFailed(Struct, frozen=True):
 class StartsFailing(Struct, frozen=True):
     """A start of a job process of the current generation failed. The next attempt is in `retry_in_s`.
 
-    `failures`: attempts in a row. `accepting`: accepted jobs wait for a process; otherwise offers are refused
-    until a start succeeds.
+    `failures` counts failed attempts in a row. While `accepting`, offers are accepted and their jobs wait for
+    a process; otherwise offers are refused until a start succeeds.
     """
 
     generation: int
@@ -276,7 +276,10 @@ class StartsRecovered(Struct, frozen=True):
 
 
 class WatchingChanged(Struct, frozen=True):
-    """Whether saves reload. Saves of `ignored` files never do, because loading rewrites these files."""
+    """Reloading on save was paused or resumed, or the `ignored` files changed.
+
+    Saves of ignored files never cause a reload, because loading the code rewrites these files.
+    """
 
     paused: bool
     ignored: tuple[str, ...] = ()
@@ -322,9 +325,10 @@ class ProcessPinged(Struct, frozen=True):
 
 
 class ProcessBlocked(Struct, frozen=True):
-    """A child's event loop has not answered for that many seconds. `stacks` were taken at this moment.
+    """A child's event loop has not answered for that many seconds.
 
-    `where` is its innermost line (`agent.py:12 in entry`); empty if unknown.
+    `stacks` are the child's stacks at that time. `where` is the line that its event loop executes, such as
+    `agent.py:12 in entry`; empty if unknown.
     """
 
     process_id: str
@@ -336,10 +340,10 @@ class ProcessBlocked(Struct, frozen=True):
 
 
 class MemoryWarned(Struct, frozen=True):
-    """A process uses more than jobMemoryWarnMB, or more than jobMemoryLimitMB and is ended (`over_limit`).
+    """A process uses more than jobMemoryWarnMB, or (`over_limit`) more than jobMemoryLimitMB and is ended.
 
-    Sizes are in MB. `used_mb` is the figure that counts: by `measure`, with child processes. `baseline_mb` is
-    the same figure before its first job.
+    Sizes are in MB. `used_mb` is the figure that is compared with the limits: what `measure` names, plus the
+    memory of child processes. `baseline_mb` is the same figure before the process's first job.
     """
 
     process_id: str
@@ -354,7 +358,7 @@ class MemoryWarned(Struct, frozen=True):
     baseline_mb: float
     over_limit: bool = False
     children_mb: float = 0.0
-    """RSS of its child processes; included in `used_mb`."""
+    """RSS of its child processes, which `used_mb` includes."""
     uptime_s: float = 0.0
 
 
@@ -372,7 +376,7 @@ class OfferReceived(Struct, frozen=True):
 
 
 class OfferAnswered(Struct, frozen=True):
-    """The answer to an offer. `error` says why it was declined, unless the agent decided."""
+    """The answer to an offer. `error` says why agent-tui declined it; None if the agent decided."""
 
     job_id: str
     accepted: bool
@@ -390,9 +394,9 @@ class JobAssigned(Struct, frozen=True):
 class JobStarted(Struct, frozen=True):
     """The job's entry function was called.
 
-    `offer_to_entry_ms`: since the offer's arrival; after a restart, since the end of the old process.
-    `dispatch_to_entry_ms`: since the test dispatch; None for other jobs, and after a restart. Both end at the
-    entry, by the child's clock.
+    `offer_to_entry_ms` is the time since the offer arrived or, after a restart, since the old process ended.
+    `dispatch_to_entry_ms` is the time since the test dispatch; None for other jobs, and after a restart. The
+    time of the entry is that of the child's clock.
     """
 
     job_id: str
@@ -430,8 +434,9 @@ class JobRestarting(Struct, frozen=True):
 
 
 class JobEnded(Struct, frozen=True):
-    """A launched job ended. `seconds` since its entry, or since its launch without one.
+    """A launched job ended.
 
+    `seconds` is the time since its entry function was called, or since its launch if it never was.
     `exit_code` and `signal` are those of its process; None if unknown.
     """
 
@@ -446,7 +451,7 @@ class JobEnded(Struct, frozen=True):
     exit_code: int | None = None
     signal: int | None = None
     traceback: str = ""
-    """The traceback of what its code raised; the middle of a long one is left out."""
+    """The traceback of the exception that its code raised, without its middle part if it is long."""
     test_dispatch: int = 0
 
 
@@ -506,7 +511,7 @@ class SweepEnded(Struct, frozen=True):
 
 
 class LogsAdded(Struct, frozen=True):
-    """Lines with `first` ≤ index < `end` were stored. `dropped`: all lines dropped by overload so far."""
+    """Lines with `first` ≤ index < `end` were stored. `dropped`: lines lost to overload since the start."""
 
     first: int
     end: int
@@ -538,7 +543,7 @@ class HttpListening(Struct, frozen=True):
 
 
 class Stopping(Struct, frozen=True):
-    """agent-tui ends. `jobs` still run; they are killed after `deadline_s` seconds."""
+    """agent-tui is stopping. `jobs` are still running; they are killed after `deadline_s` seconds."""
 
     reason: str
     jobs: int

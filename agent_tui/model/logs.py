@@ -39,7 +39,10 @@ class LogStream(StrEnum):
 
 
 class LogSource(Struct, frozen=True):
-    """The writer of a line, known from its descriptor, not from its text. The host has an empty id."""
+    """The process and stream that wrote a line. They are known from its descriptor, not from its text.
+
+    `process_id` is empty for lines of agent-tui itself.
+    """
 
     process_id: str
     stream: LogStream
@@ -84,7 +87,7 @@ class LogSink(Protocol):
     def attach(self, fd: int, source: LogSource, parse: ParseLine | None = None) -> None:
         """Take ownership of a pipe's read end, read it line by line, and close it at its end.
 
-        `parse` returns the record of a line that is one, else None.
+        `parse` returns the record that a line contains, or None for a line of plain text.
         """
         ...
 

@@ -155,7 +155,10 @@ def _generation_overtaken(state: AppState, event: ev.GenerationOvertaken, ts: fl
 
 
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
-    """The first generation serves before this event, so the event of a later load may come earlier."""
+    """Make the generation current, unless a later load was reported before.
+
+    That happens to the first generation: it serves jobs before this event reports that its load is complete.
+    """
     before, later = state.generation, [load for load in state.loads if load.number > event.generation]
     loading = _still_loading(before, event.generation)
     view = replace(
@@ -449,7 +452,7 @@ def _stopped(state: AppState, event: ev.Stopped, ts: float) -> AppState:
 def _job(
     state: AppState, job_id: str, times: Mapping[str, float | None] | None = None, **changes: Any
 ) -> AppState:
-    """Return the state with a changed job, and its new times. Unchanged if the job is unknown."""
+    """Return the state with these changes and times of a job; unchanged if the job is unknown."""
     before = state.jobs.get(job_id)
     if before is None:
         return state

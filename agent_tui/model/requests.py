@@ -30,14 +30,17 @@ class JoinLink(Struct, frozen=True):
     token: str
     link: str
     needs_dispatch: bool = False
-    """Whether the room exists without the agent: only who creates a room brings agents into it."""
+    """Whether the room exists without the agent, so that the agent must be dispatched to it."""
 
     def __repr__(self) -> str:
         return f"JoinLink(room={self.room!r}, url={self.url!r}, …)"
 
 
 class Secrets(Struct, frozen=True):
-    """The plain values of secret options, by name: edits for the next start, else those in effect."""
+    """The unmasked values of secret options, by name.
+
+    An option's value is its edit for the next start if there is one, else the value in effect.
+    """
 
     values: Mapping[str, str]
 

@@ -36,7 +36,10 @@ def read(token: str) -> Mapping[str, Any]:
 
 
 def verify(token: str, secret: str) -> Mapping[str, Any]:
-    """Return the claims, with only the signature verified. Raises `jwt.InvalidTokenError`."""
+    """Return the claims after checking the signature, and nothing else: the token may have expired.
+
+    Raise `jwt.InvalidTokenError` if the signature is wrong or the text is not a JWT.
+    """
     payload = _HS256.decode(token, secret.encode(), algorithms=["HS256"])
     try:
         claims = json.loads(payload)

@@ -69,7 +69,7 @@ class WorkerView(Struct, frozen=True):
     todo: str = ""
     """What to do about the reason."""
     last_loss: str = ""
-    """Why the connection was last lost, even if it is back."""
+    """Why the connection was last lost. Kept after it is restored."""
     lost_at: float = 0.0
     retry_in_s: float | None = None
     measured_load: float = 0.0
@@ -86,7 +86,7 @@ class GenerationView(Struct, frozen=True):
     start_reason: str = ""
     seconds: float | None = None
     rolled_back_to: int = 0
-    """The generation whose code runs, while it differs from the disk; 0 otherwise."""
+    """After a rollback, the earlier generation whose code runs; 0 if the code is that on disk."""
     loading: int = 0
     loading_cause: str = ""
     failed: int = 0
@@ -244,7 +244,7 @@ class DispatchView(Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether it is a test dispatch without a job or a loss so far."""
+        """Whether it is a test dispatch that still waits: no job was offered for it, and it is not lost."""
         return self.ours and self.job_id is None and not self.lost
 
 
@@ -296,10 +296,10 @@ class AppState(Struct, frozen=True):
         return process.state is ProcessState.JOB and process.generation < self.generation.current
 
     def is_ready_for_tests(self, target: int) -> bool:
-        """Return whether test jobs can be dispatched, with `target` idle processes to keep.
+        """Return whether test jobs can be dispatched. `target` is the number of idle processes to keep.
 
-        The worker must be registered, the code loaded, and, unless `target` is 0, a process warm or already
-        ended: if processes cannot become warm, the jobs will report why.
+        The worker must be registered and the code loaded. Unless `target` is 0, a job process must be warm.
+        One that has ended counts too: it may be unable to become warm, and the test jobs will report why.
         """
         states = {p.state for p in self.processes.values() if p.kind is ProcessKind.JOB}
         warm = target == 0 or not states.isdisjoint({ProcessState.IDLE, ProcessState.ENDED})
@@ -307,7 +307,7 @@ class AppState(Struct, frozen=True):
         return registered and self.generation.current > 0 and warm
 
     def memory_of(self, job: JobView) -> TimeSeries:
-        """Return the memory of a job's process, also after the job has ended."""
+        """Return the memory of a job's process over time, even if the job has ended."""
         process = self.processes.get(job.process_id) if job.process_id else None
         return process.memory if process is not None and process.memory.points else job.memory
 

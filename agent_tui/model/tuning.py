@@ -114,8 +114,8 @@ class Target(Struct, frozen=True):
 class JobMeasure(Struct, frozen=True):
     """One test job. A field is None if that step did not happen.
 
-    `at_s`: from the start of its run to its dispatch. `wait_ms`: from the accepted offer until it had a
-    process, 0 for a warm one.
+    `at_s` is the time from the start of the run to the dispatch. `wait_ms` is the time from the accepted
+    offer until the job had a process; 0 if that was a warm one.
     """
 
     room: str
@@ -152,11 +152,11 @@ class RunMeasure(Struct, frozen=True):
     load: TestLoad
     jobs: tuple[JobMeasure, ...] = ()
     warm_ups_s: tuple[float, ...] = ()
-    """From its start until it was ready, for each process started during the run."""
+    """Seconds from start to ready, for each process that was started during the run."""
     warming_cpu_s: tuple[float, ...] = ()
-    """CPU seconds until it was ready, for each of them."""
+    """CPU seconds that each of these processes used until it was ready."""
     refills_s: tuple[float, ...] = ()
-    """From when fewer processes were idle than wanted until that many were idle, each time."""
+    """How long each refill took: from the first missing idle process until the wanted number was idle."""
     memory: tuple[IdleMemory, ...] = ()
     idle: tuple[tuple[float, int], ...] = ()
     """The number of idle processes over time, as (time, number)."""
@@ -192,10 +192,10 @@ class SweepResult(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One count in the table: latencies from dispatch to entry in ms, memory in MB.
+    """One count of idle processes in the table. Latencies are from dispatch to entry, in ms; memory is in MB.
 
-    A percentile is None if it is a lost job. `uss_mb`, `pss_mb`, and `rss_mb` are the average of one idle
-    process; `idle_…` is the sum of all.
+    A percentile is None if it falls on a lost job. `uss_mb`, `pss_mb`, and `rss_mb` are the average of one
+    idle process; `idle_…` is the sum of all.
     """
 
     num_idle_processes: int
@@ -315,7 +315,7 @@ class SweepOutcome(Struct, frozen=True):
     ended: str = ""
     """Why it ended early; empty if everything was measured."""
     error: str = ""
-    """Why it measured nothing; empty if it did."""
+    """Why nothing was measured; empty if something was."""
     advice: Advice | None = None
     files: tuple[str, ...] = ()
     """The saved files, JSON and CSV."""
@@ -362,5 +362,5 @@ class TuningView(Struct, frozen=True):
 
     @property
     def busy(self) -> str:
-        """Why no other can start, because two would disturb each other; empty if one can."""
+        """Why no test load or sweep can start now: two would distort each other. Empty if one can."""
         return self.summary and f"{self.summary} is still running: T shows it, and Esc there ends it"
