@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from agent_tui.jobs.record import JobRecord
 
 MOST_KEPT = 200
-"""Ended jobs that are still described; the oldest are dropped first."""
+"""How many ended jobs keep their description. The oldest are dropped first."""
 
 MAX_KEPT = 16_384
 """Most characters of each description."""
@@ -22,7 +22,7 @@ SECRETS = frozenset({"token", "turn_password"})
 
 
 class Descriptions:
-    """Descriptions of the most recently ended jobs; a job's token is dropped with its description."""
+    """Keeps the descriptions of the most recently ended jobs."""
 
     def __init__(self, clean: Callable[[str, int], str]) -> None:
         """`clean` masks secrets and shortens the text to a number of characters."""

@@ -25,10 +25,10 @@ from agent_tui.worker.worker import Worker
 TOO_LATE = "the offer was too old to answer: agent-tui, the machine, or the connection had stalled"
 
 ASSIGNMENT_S = 7.5
-"""How long to wait for an assignment, which may never come (worker-protocol §6.3); as long as the SDKs do."""
+"""Seconds to wait for an assignment, which may never come (worker-protocol §6.3). The SDKs wait as long."""
 
 SLICE_S = 0.5
-"""While this process is stalled, a wait loses at most this much of its time."""
+"""Seconds of a wait that a stall of this process can use up: waits are divided into slices of this length."""
 
 MAX_LAUNCHES = 2
 """A process that dies before the job's entry function runs is replaced once."""
@@ -36,7 +36,7 @@ MAX_LAUNCHES = 2
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What a job uses of the options and the server, read when it starts."""
+    """The values that a job needs from the options and the server. They are read when it starts."""
 
     url: str
     fake_job: bool
@@ -84,9 +84,10 @@ class JobManager:
     # -- from the server ------------------------------------------------------------------------------
 
     def offer(self, offer: Offer, worker: Worker, test: TestDispatch | None = None) -> None:
-        """Accept an offer; a task answers it. Reject an offer of a job that is already known.
+        """Handle an offer: start a task that answers it and runs its job.
 
-        An offer past `answer_by` (on the clock's `boottime`) gets no answer: the server has forgotten it.
+        An offer of a job that is already known is rejected. If `answer_by` has passed (on the clock's
+        `boottime`), send no answer: the server has forgotten the offer.
         """
         job = offer.job
         if job.id in self._records:
@@ -132,12 +133,12 @@ class JobManager:
         waiting.set_result(True)
 
     def terminated(self, job_id: str) -> None:
-        """End a job that the server terminated. Idempotent; unknown jobs are ignored (worker-protocol
-        §14.11).
+        """End a job that the server terminated. Unknown jobs are ignored (worker-protocol §14.11).
 
-        After a restart the server sends one extra termination, when the old participant leaves (§9), and no
-        longer knows the job from then on. If that message never comes (the agent had not joined) and a real
-        one is mistaken for it, the server still removes the agent from the room, which ends the job.
+        When the old participant of a restarted job leaves, the server terminates the job once and forgets it
+        (§9). This termination is ignored. It does not come if the agent had not joined its room. Then a
+        later, real one is ignored instead, but with it the server removes the agent from the room, which ends
+        the job too.
         """
         record = self._records.get(job_id)
         if record is not None and record.termination_due:
@@ -160,7 +161,7 @@ class JobManager:
         return tuple(r for r in self._records.values() if r.stage in (Stage.LAUNCHING, Stage.RUNNING))
 
     def describe(self, job_id: str) -> str | None:
-        """Return the job and its token as text, without secrets; also for the last ended jobs."""
+        """Return the job and its token as text, without secrets; None if the job is no longer known."""
         record = self._records.get(job_id)
         return self._descriptions.of_ended(job_id) if record is None else describe(record)
 
@@ -175,7 +176,7 @@ class JobManager:
     def restart(self, job_id: str, reason: str) -> str | None:
         """Restart a job on the current code, as the same agent: end its process gracefully and start another.
 
-        Return why that is not possible, or None. What the old process reports from now on is ignored.
+        Return why that is impossible, or None. From now on, what the old process reports is ignored.
         """
         record = self._records.get(job_id)
         if record is None:
@@ -193,7 +194,10 @@ class JobManager:
         return None
 
     def switched(self, control: Control, policy: ev.OnReload) -> None:
-        """Send offers to the new generation; jobs on older ones continue, restart, or end, by policy."""
+        """Send offers to the new generation from now on.
+
+        `policy` decides whether jobs on older generations continue, restart, or end.
+        """
         self._control, generation = control, control.generation
         for record in self.records:
             if record.process is None or record.process.generation >= generation:
@@ -250,7 +254,7 @@ class JobManager:
             self._emit(ev.Notice(LogLevel.ERROR, str(InternalError(f"handling job {job_id}", error))))
 
     def _fail_internally(self, record: JobRecord, control: Control, error: Exception) -> None:
-        """Report an internal error as the job's end. The part that failed may fail again here."""
+        """End the job with an internal error. Further errors of the part that failed are suppressed."""
         why = str(InternalError("handling the job", error))
         if record.stage is Stage.ASKING:
             record.declined = why
@@ -284,7 +288,7 @@ class JobManager:
             if why is None:
                 return True
         record.declined = why or "declined by the request function"
-        # `await req.accept()` waits for this, also after the time limit for the answer.
+        # `await req.accept()` of the agent waits for this, even if the time limit for the answer has passed.
         control.report_outcome(record.id, record.declined)
         self._decline(record, why, terminate=answer.terminate)
         return False
@@ -293,7 +297,7 @@ class JobManager:
         """Claim a process and accept the offer; return why the answer could not be sent, or None."""
         record.accept = accept
         record.accepted_at = self._clock.time()
-        # Before the answer: the pool prepares a process while the server assigns the job.
+        # Claimed before the answer, so that the pool prepares a process while the server assigns the job.
         record.lease = self._pool.lease()
         self._assignments[record.id] = asyncio.get_running_loop().create_future()
         sent = False
@@ -348,8 +352,9 @@ class JobManager:
         self._finish(record)
 
     def _prepare_restart(self, record: JobRecord) -> None:
-        """Prepare the job for its next process. The old one has ended and its participant left: the identity
-        is free.
+        """Reset the record for the job's next process, which can use the same identity.
+
+        The old process has ended, and its participant has left the room.
         """
         record.restarting = None
         record.restarts += 1
@@ -537,8 +542,9 @@ class JobManager:
 
 
 async def _done_within(waiting: "asyncio.Future[bool]", limit_s: float) -> bool:
-    """Return whether the future is done within that much time of this process running. What came during a
-    stall is read after the timers that passed, so a stall costs at most one slice.
+    """Return whether the future is done within `limit_s`, of which a stall uses up at most `SLICE_S`.
+
+    After agent-tui was stalled, timers fire before the event loop reads the messages that arrived.
     """
     left = limit_s
     while left > 0:

@@ -18,9 +18,7 @@ MAX_TRACEBACK = 12_000
 
 @dataclass(frozen=True, slots=True)
 class TestDispatch:
-    """A dispatch made here. Which job comes from it is decided once, at the offer, and kept in the job's
-    record.
-    """
+    """A test dispatch of this run. Its job is identified once, at the offer, and refers to it."""
 
     __test__ = False  # keeps pytest from collecting it
 
@@ -80,16 +78,16 @@ class JobRecord:
     declined: str | None = None
     """Why the offer was declined."""
     turned_away: bool = False
-    """Declined at once, without asking the agent: another worker may take the job."""
+    """Whether the offer was declined without asking the agent. Another worker may then get the job."""
     lost: str = ""
     """Why the offer, or the accepted job, never became a running job."""
     restarting: str | None = None
-    """Why its process is being replaced: from the request until the process has ended."""
+    """Why its process is being replaced; None again once the old process has ended."""
     restarts: int = 0
     ready_at: float | None = None
-    """When the old process of the last restart had ended."""
+    """When the process before the last restart had ended."""
     termination_due: bool = False
-    """Whether the server will terminate the job once, for the participant that leaves and returns."""
+    """Whether the next termination by the server only means that a restarted job's old participant left."""
     crash: tuple[str, str] | None = None
     """The error that ended the job, and its traceback."""
     crashed_by: ev.EndedBy = ev.EndedBy.CRASH
@@ -103,7 +101,7 @@ class JobRecord:
     process_ended: "asyncio.Future[ProcessEnd] | None" = None
     """The end of the current process."""
     process_crash: tuple[str, str] | None = None
-    """What crashed in the current process, whether or not that ends the job."""
+    """Error and traceback of a crash in the current process, even one that does not end the job."""
 
     @property
     def id(self) -> str:
@@ -120,8 +118,10 @@ class JobRecord:
 
 
 def verdict(record: JobRecord) -> tuple[ev.JobStatus, str]:
-    """Return the job's status and reason: what it reported itself, else what was requested, else its
-    process's end.
+    """Return the job's status and the reason.
+
+    A crash or an end that the job reported itself comes first, then a requested end, then how its process
+    ended.
     """
     end = record.end
     bad = end is not None and (end.killed or end.signal is not None)
@@ -155,7 +155,7 @@ def ended_by(record: JobRecord) -> ev.EndedBy:
 
 
 def shortened(traceback: str) -> str:
-    """Return the start and the end of a long traceback, with its place and error."""
+    """Return a traceback without its middle part if it is longer than `MAX_TRACEBACK` characters."""
     if len(traceback) <= MAX_TRACEBACK:
         return traceback
     head, tail = traceback[: MAX_TRACEBACK // 4], traceback[-MAX_TRACEBACK * 3 // 4 :]
@@ -163,7 +163,7 @@ def shortened(traceback: str) -> str:
 
 
 def _how_it_ended(end: ProcessEnd | None) -> str:
-    """Return how a process ended that did not exit gracefully."""
+    """Return how a process that did not exit gracefully ended."""
     if end is None:
         return ""
     if end.killed or end.signal is None:

@@ -19,7 +19,7 @@ class Inference:
     def __init__(self, plan: Plan, supervisor: Supervisor, *, lazy: bool = False) -> None:
         """With `lazy`, the process starts at the first request."""
         self.plan = plan
-        """The generation that starts the next process: the newest of those that share it."""
+        """The generation from which the next process starts: the newest one that uses these runners."""
         self._supervisor = replace(supervisor, timings=lambda: TIMINGS)
         self._kept = RespawningProcess(self._make, ended=self._process_ended)
         self._asking: dict[str, Callable[[ch.InferenceResponse], None]] = {}
@@ -119,7 +119,7 @@ class SharedInference:
         return tuple(each.process for each in self._tasks if each.process is not None)
 
     def use(self, plan: Plan, manifest: ch.Manifest) -> None:
-        """Let jobs run on that generation from now on."""
+        """Provide the runners of a generation to its jobs, in a process that is shared or new."""
         if not manifest.inference_runners:
             return
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None
@@ -134,8 +134,9 @@ class SharedInference:
         self._released.setdefault(plan.generation, asyncio.Event())
 
     def keep(self, needed: Callable[[int], bool]) -> None:
-        """Keep the processes of these generations only. End those that others used alone, and start shared
-        ones from the newest of these from now on.
+        """Keep the processes that the needed generations use, and end the others.
+
+        If a kept process has to restart, it starts from the newest of these generations.
         """
         self._uses = {number: each for number, each in self._uses.items() if needed(number)}
         self.release(self._uses)
@@ -147,12 +148,12 @@ class SharedInference:
             inference.close("no job needs it")
 
     def release(self, used: Container[int] = ()) -> None:
-        """Mark all other generations as no longer used; all of them when everything ends."""
+        """Mark all generations except `used` as no longer used. At the end of the run, all are marked."""
         for number in [each for each in self._released if each not in used]:
             self._released.pop(number).set()
 
     async def released(self, generation: int) -> None:
-        """Wait until no process is started from that generation's plan any more."""
+        """Wait until no more processes will be started from that generation's plan."""
         if (in_use := self._released.get(generation)) is not None:
             await in_use.wait()
 
@@ -165,12 +166,12 @@ class SharedInference:
             process.send(ch.InferenceResponse(request.request_id, None, error))
 
     def kill(self, reason: str) -> None:
-        """Kill all of them now; `close()` waits for them."""
+        """Kill all inference processes now; `close()` waits for them."""
         for inference in self._tasks:
             inference.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """End all of them and wait."""
+        """End all inference processes gracefully, and wait until they have ended."""
         for inference in self._tasks:
             inference.close(reason)
         await asyncio.gather(*self._tasks.values())

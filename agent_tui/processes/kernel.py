@@ -1,4 +1,4 @@
-"""What the kernel knows about processes: out-of-memory kills, stopped or traced, parents."""
+"""What the kernel knows about processes: out-of-memory kills, parents, and which are stopped or traced."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,7 +38,7 @@ def _event_files() -> list[Path]:
 
 
 class OomWatch:
-    """Reports each kill once, to the first caller after it."""
+    """Reports each out-of-memory kill once, to the first caller that asks after it."""
 
     def __init__(self, count: Callable[[], int] = kernel_kills) -> None:
         self._count = count

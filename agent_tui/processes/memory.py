@@ -23,20 +23,20 @@ from agent_tui.system.descriptors import DESCRIPTORS
 MB = 1024 * 1024
 INTERVAL_S = 1.0
 NEAR_INTERVAL_S = 0.25
-"""While a process is near its limit."""
+"""The interval while a process is near its limit, in s."""
 
 WARN_COOLDOWN_S = 120.0
 WARN_GROWTH_MB = 50.0
 """Repeat a warning after the cooldown, or when the process uses this much more, in MB."""
 
 FULL_EVERY = 5
-"""USS and PSS are read at every so many samples, with the processes taking turns."""
+"""USS and PSS of a process are read in one of this many samples. The processes take turns."""
 
 SEEN_MB = 0.5
-"""Smaller changes are not reported, in MB: every event is a repaint."""
+"""Smaller changes, in MB, are not reported, because every event repaints the screen."""
 
 SEEN_CPU = 2.5
-"""Percent of a core; the kernel counts in ticks of one percent of a second."""
+"""Smaller changes, in percent of a core, are not reported. The kernel counts CPU time in steps of 10 ms."""
 
 NEAR = 0.8
 """Above this share of the warning level or the limit, read the measure that counts, not only RSS."""
@@ -172,15 +172,16 @@ class MeasuredProcess(Protocol):
     def loading_at(self) -> float | None: ...
     @property
     def memory_measure(self) -> MemoryMeasure:
-        """Which figure counts, unless the user chooses."""
+        """The figure that the limits apply to, unless the user chooses one."""
         ...
 
 
 class MemorySampler:
     """Samples all processes every `INTERVAL_S`, and warns about job processes.
 
-    `over_limit` is called once for a job process over the limit; 0 means no warning or no limit. `measure` is
-    the figure that counts; None to use the one of the runtime.
+    `over_limit` is called once for each job process that exceeds the limit. A `warn_mb` or `limit_mb` of 0
+    turns the warning or the limit off. `measure` is the figure that they apply to; None for that of the
+    runtime.
     """
 
     def __init__(
@@ -209,7 +210,7 @@ class MemorySampler:
         self._near_limit = False
         self._watched: dict[str, _Watched] = {}
         self._last_baselines: dict[int, Memory] = {}
-        """What a process of a generation used when it became ready; of the last two generations."""
+        """By generation, for the last two: the memory of a process when it became ready."""
         self._samples = 0
 
     def set_limits(self, *, warn_mb: float, limit_mb: float) -> None:
@@ -217,10 +218,11 @@ class MemorySampler:
         self._warn_mb, self._limit_mb = warn_mb, limit_mb
 
     def note_baseline(self, process: MeasuredProcess, *, is_awaited: bool = False) -> None:
-        """Measure a process that has just become ready: growth is counted from here.
+        """Measure a process that has just become ready. Its growth is counted from this baseline.
 
-        Reading USS and PSS takes the kernel milliseconds, which delays the process too. If a job waits for
-        it, they are assumed to be those of the last such process of its generation, and are read later.
+        Reading USS and PSS takes milliseconds, during which the process cannot run. If a job waits for the
+        process (`is_awaited`), they are assumed to be those of the generation's last process, and are read
+        later.
         """
         alike = self._last_baselines.get(process.generation) if is_awaited else None
         memory = self._read(process.pid, full=alike is None) if process.pid is not None else None
@@ -238,7 +240,7 @@ class MemorySampler:
         self._emit(_measured(process, memory, known, self._measure_for(process)))
 
     def measure_all(self) -> int:
-        """Read all processes in full and report them, changed or not; return their number."""
+        """Read all processes in full, and report them even if unchanged. Return the number of processes."""
         count = 0
         for process in tuple(self._processes()):
             memory = self._read(process.pid, full=True) if process.pid is not None else None
@@ -297,7 +299,8 @@ class MemorySampler:
         if not process.had_job:
             watched.baseline = memory.filled_from(watched.baseline)
         used = memory.by(measure)
-        # Before it loads the agent's file, it uses what the SDK uses, and a blank may return to the stock.
+        # The limits apply once it loads the agent's file. Before, its memory is that of the SDK, and a blank
+        # may still return to the stock.
         if process.kind is not ProcessKind.JOB or process.loading_at is None:
             return
         self._near_limit = self._near_limit or 0 < NEAR * limit <= used
@@ -339,7 +342,7 @@ class MemorySampler:
         )
 
     def _measure_for(self, process: MeasuredProcess) -> MemoryMeasure:
-        """Return the measure that counts for a process."""
+        """Return the measure that the limits apply to for a process."""
         return self._measure or process.memory_measure
 
     def _started(self, pids: Sequence[int]) -> float:

@@ -3,8 +3,8 @@
 One rule: idle and starting processes together should be `target` plus one for each lease without a process. A
 reconcile step, run after each change, starts or ends processes until that holds.
 
-Failed starts are retried while the generation is current, after growing pauses. While none succeeds for too
-long, offers are refused; accepted jobs wait for the next attempt, within limits.
+Failed starts are retried while the generation is current, after growing pauses. If no start has succeeded for
+too long, offers are refused, and accepted jobs wait for the next attempt for a limited time.
 """
 
 import asyncio
@@ -33,20 +33,20 @@ STABLE_S = 30.0
 """An idle process that lived this long, in s, resets the count of those that died idle."""
 
 RESTARTS_WHILE_WARMING = 3
-"""Processes of the next generation that may fail through no fault of its code before its load fails."""
+"""How many processes of the next generation may fail, not because of its code, before its load fails."""
 
 _NOT_READY = (ProcessState.STARTING, ProcessState.IDLE)
-"""States of a process that the pool counts as starting: it becomes IDLE one step of the event loop before
-`_became_ready` is called.
+"""States in which the pool counts a process as starting. A process becomes IDLE one step of the event loop
+before `_became_ready` is called.
 """
 
 MIN_FAILURES = 2
-"""The first failed start is retried at once: it fails no job and refuses no offer."""
+"""From this many failed starts in a row on, jobs fail and offers are refused. The first is only retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """A process is ready for its job; `is_awaited` if a job waits for one."""
+    """A process is ready for a job. `is_awaited`: a job is waiting for a process."""
 
     process: SupervisedProcess
     is_awaited: bool
@@ -87,7 +87,7 @@ class StartsFail:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What new job processes are made from: one loaded generation."""
+    """A loaded generation, and the function that starts its job processes."""
 
     generation: int
     launch: Launch
@@ -115,19 +115,22 @@ class Lease:
         self._pool = pool
         self.waiting: asyncio.Future[SupervisedProcess] | None = None
         self.waiting_until = math.inf
-        """When the job has waited long enough, monotonic."""
+        """The monotonic time until which the job waits for a process."""
         self.failures = 0
-        """Failed starts since it waits."""
+        """Starts that have failed in a row while the job waits, including those just before."""
         self.taken = False
         self.warm = False
         """Whether a process was idle when the job asked for it."""
 
     async def claim(self) -> SupervisedProcess:
-        """Return an idle process; wait for one. Raise ProcessFailed if none becomes ready."""
+        """Return an idle process, or wait for one.
+
+        Raise ProcessFailed if starts keep failing for too long, or the lease is released.
+        """
         return await self._pool._claim(self)
 
     def release(self) -> None:
-        """Cancel the claim. Safe at any time, also after `claim` has returned."""
+        """Cancel the claim. This is safe at any time, even after `claim` has returned."""
         self._pool._release(self)
 
 
@@ -164,7 +167,7 @@ class Pool:
         self._leases: set[Lease] = set()
         self._waiting: deque[Lease] = deque()
         self._assigned: set[SupervisedProcess] = set()
-        """Processes assigned to a waiting job whose task has not resumed yet. `use` must not end them."""
+        """Processes assigned to a waiting job whose task has not resumed yet, so `use` must not end them."""
         self._failures = 0
         """Failed attempts in a row; processes started together count as one attempt."""
         self._failing_since = self._failed_at = 0.0
@@ -211,10 +214,10 @@ class Pool:
         self._wake.set()
 
     async def warm(self, plan: Plan, count: int) -> None:
-        """Prepare that many idle processes of a generation beside the current one; `use` puts them into
-        service.
+        """Prepare `count` idle processes of a generation while the current one serves.
 
-        Raise ProcessFailed if one does not become ready; then, or when cancelled, end all of them.
+        `use` puts them into service. If one fails to become ready, end all of them and raise ProcessFailed.
+        End them too when cancelled.
         """
         if not count:
             return
@@ -233,7 +236,7 @@ class Pool:
         self._end_idle(lambda process: process.generation == plan.generation, "its generation was abandoned")
 
     def use(self, plan: Plan) -> None:
-        """Start new jobs on this generation from now on; end idle processes of others."""
+        """Start new jobs on this generation from now on. End the idle processes of other generations."""
         warming, self._warming = self._warming, None
         self._plan = plan
         # Failures and pauses were the old code's; the new code starts without them.
@@ -261,7 +264,7 @@ class Pool:
         return lease
 
     async def run(self) -> None:
-        """Reconcile after each change, and when a pause has passed."""
+        """Reconcile after each change, and at the end of each pause, until cancelled."""
         while True:
             self._wake.clear()
             self._reconcile()
@@ -303,7 +306,7 @@ class Pool:
         ]
 
     def _missing(self) -> int:
-        """Return how many processes are missing, or, negative, how many idle ones are too many."""
+        """Return how many processes are missing. If negative, that many idle ones are too many."""
         if self._plan is None or self._closing:
             return 0
         # An accepted offer may never be assigned, so leases that no job waits for start only a few processes,
@@ -315,7 +318,7 @@ class Pool:
         return short
 
     def _wanted(self) -> int:
-        """Return how many processes to start now, or, negative, how many idle ones to end.
+        """Return how many processes to start now. If negative, end that many idle ones.
 
         A process that an accepted job needs starts at once. The replacement of an idle process starts a
         moment later, once the job has started, so that the two do not share the CPU.
@@ -383,7 +386,7 @@ class Pool:
 
     def _died_idle(self, end: ProcessEnd, lived: float) -> None:
         if has_external_cause(end):
-            # Not the code's fault, so it does not count; but its cause may kill the next one at once.
+            # Not the code's fault, so it does not count. But its cause may kill the next process immediately.
             self._pause(MIN_FAILURES)
             return
         self._idle_deaths = 1 if lived >= STABLE_S else self._idle_deaths + 1
@@ -480,7 +483,7 @@ class Pool:
                 self._wake.set()
                 return process
         lease.waiting_until = self._clock.monotonic() + self._patience.job_s
-        # Failures before it count: a job that comes late need not wait for two of its own.
+        # Earlier failures count too, so that a job that comes late does not wait for two more.
         lease.failures = self._failures
         if self._failures and self._comes_too_late(lease):
             self._leases.discard(lease)
@@ -531,5 +534,5 @@ class Pool:
 
 
 def _can_be_retried(error: BaseException) -> bool:
-    """Return whether the failure is not the code's fault."""
+    """Return whether the process failed for a reason other than its code."""
     return isinstance(error, ProcessFailed) and not error.is_codes_fault

@@ -1,6 +1,6 @@
-"""The life of one child process, from start to reaped: stages, pings, how to end it, and how it ended.
+"""Supervises one child process from its start until it is reaped: stages, pings, how to end it, how it ended.
 
-Also a process that must always exist, and is followed by another one when it ends.
+`RespawningProcess` keeps a process alive by starting another one when it ends.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ FAULT_SIGNALS = frozenset(
         signal.SIGXFSZ,
     }
 )
-"""Signals that a process causes itself; any other one that agent-tui did not send comes from outside."""
+"""Signals that a process causes itself. Any other signal that agent-tui did not send comes from outside."""
 
 STALL_S = 1.0
 """A timer later than this, in s, means that the host stalled: suspended, stopped, or short of CPU."""
@@ -53,7 +53,7 @@ FAILED_EXIT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How a process ended. `reason` is for people; `killed` if the host killed it."""
+    """How a process ended. `reason` is text for people; `killed` is True if the host killed the process."""
 
     reason: str
     exit_code: int | None
@@ -87,7 +87,7 @@ class ProcessFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobExiting:
-    """The job is ending; `asked` if because its process was asked to end."""
+    """The job is ending. `asked`: because its process was asked to end."""
 
     reason: str
     asked: bool
@@ -134,7 +134,7 @@ class SupervisedProcess:
         self.child: ch.Child | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loading_at: float | None = None
-        """When it started to load the agent's file, monotonic."""
+        """The monotonic time at which it started to load the agent's file."""
         self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
         self._launch = launch
         self._timings, self._clock, self._emit = supervisor.timings, supervisor.clock, supervisor.emit
@@ -164,7 +164,7 @@ class SupervisedProcess:
 
     @property
     def memory_measure(self) -> ch.MemoryMeasure:
-        """Which figure of memory counts against a limit."""
+        """The figure of memory that limits apply to, unless the user chooses one."""
         return self.child.traits.memory if self.child else ch.MemoryMeasure.RSS
 
     @property
@@ -192,10 +192,10 @@ class SupervisedProcess:
             self.child.send(message)
 
     def shutdown(self, reason: str) -> None:
-        """Ask the process to end gracefully; later calls change nothing.
+        """Ask the process to end gracefully. Later calls change nothing.
 
-        A process that is not ready is killed before this returns: a Node child without a file is then back in
-        the stock of blanks.
+        A process that is not ready is killed before this returns. For a Node child that has no file yet, this
+        means that it is a blank again and back in the stock.
         """
         if self._end_reason is not None:
             return
@@ -206,7 +206,7 @@ class SupervisedProcess:
         self._note_change()
 
     def kill(self, reason: str, by: EndedBy = EndedBy.KILLED) -> None:
-        """Kill the process group now. The first reason counts."""
+        """Kill the process group now. Of several calls, the reason of the first one is reported."""
         if self._killed_for is None:
             self._killed_for, self._killed_by = reason, by
         if self._end_reason is None:
@@ -244,7 +244,7 @@ class SupervisedProcess:
         return done.pop().result() if done else ""
 
     async def run(self) -> None:
-        """Launch the child and stay until it is reaped; never raise for what the child does."""
+        """Launch the child, and return once it is reaped. Nothing that the child does makes this raise."""
         try:
             self.child = await self._launch(self.kind, self.id)
         except Exception as error:
@@ -291,7 +291,7 @@ class SupervisedProcess:
         return self._is_ready and self._end_reason is None
 
     async def _kill_slow_load(self, limit: float) -> None:
-        """Kill a child that loads too long, with the place where it hangs."""
+        """Kill a child that loads for too long. Report the line at which it hangs."""
         stacks = await self.stacks()
         if self._started_or_over():
             return  # it became ready, or failed, while it printed its stacks
@@ -305,8 +305,9 @@ class SupervisedProcess:
         return self._is_ready or self._failure is not None or self._end_reason is not None
 
     async def _wind_down(self) -> None:
-        """End the child step by step: request, acknowledgement, closed session, exit; SIGKILL if a step is
-        missed.
+        """End the child step by step: request, acknowledgement, closed session, exit.
+
+        If it misses the limit of a step, kill it.
         """
         assert self.child is not None
         if self._channel_closed or self._killed_for is not None:
@@ -340,7 +341,7 @@ class SupervisedProcess:
         """Wait for a condition, the channel's end, or a kill; return False if the limit passed first.
 
         The limit does not pass while a debugger or a stop signal holds the process, nor while the host is
-        suspended: its timers fire before it reads what the child sent since.
+        suspended: after that, timers fire before the host reads what the child has sent.
         """
         deadline = None if limit is None else self._clock.monotonic() + limit
         while not (condition() or self._channel_closed or self._killed_for is not None):
@@ -424,7 +425,7 @@ class SupervisedProcess:
                 self._relay(self, message)
 
     def _report_ping(self, ms: float) -> None:
-        """Report a round trip that differs visibly from the last report: every event is a repaint."""
+        """Report a round trip if it differs visibly from the last one: every event repaints the screen."""
         if self._reported_ping_ms is None or abs(ms - self._reported_ping_ms) >= max(SEEN_PING_MS, ms / 5):
             self._reported_ping_ms = ms
             self._emit(ProcessPinged(self.id, ms))
@@ -474,7 +475,7 @@ class SupervisedProcess:
     def _describe(self, exit: ch.ChildExit) -> ProcessEnd:
         # From the surest cause to the least sure: agent-tui, the kernel, the child's report, its exit status.
         answered = self._acked or self._session_closed or self._exiting is not None
-        # A process with a job may die just when it is asked to end: then that is how it ended.
+        # A process that dies just when it is asked to end has not ended on request if it had a job.
         asked = self._end_reason is not None and (answered or not self.had_job)
         if self._killed_for is not None:
             by, reason = self._killed_by, self._killed_for
@@ -583,9 +584,7 @@ def signal_name(number: int) -> str:
 
 
 def has_external_cause(end: ProcessEnd) -> bool:
-    """Return whether something outside ended the process, a signal or the kernel: not the code, not
-    agent-tui.
-    """
+    """Return whether the process ended for an outside reason: a signal not from agent-tui, or no memory."""
     if end.by is EndedBy.OUT_OF_MEMORY:
         return True
     return end.by is EndedBy.SIGNAL and end.signal not in FAULT_SIGNALS

@@ -8,29 +8,32 @@ from typing import Self
 
 ENTRY_WIND_DOWN_S = 15.0
 SESSION_CLOSE_S = 60.0
-"""What the SDK's job main allows for an entry function to return and a session to close (livekit-agents.md
+"""Seconds that the SDK allows for an entry function to return and a session to close (livekit-agents.md
 §2.4).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessTimings:
-    """Read again at each step, so that an edited option applies to running processes."""
+    """The time-outs of a process, in seconds.
+
+    They are read again at each step, so that an edited option applies to running processes too.
+    """
 
     import_s: float = 60.0
-    """For importing the SDK, before the user's file."""
+    """For the import of the SDK, before the agent's file is loaded."""
     initialize_s: float = 10.0
     shutdown_s: float = 10.0
-    """For the answer to a shutdown request, and again from the closed session to the exit."""
+    """For the answer to a shutdown request, and once more from the closed session to the exit."""
     session_end_s: float = 300.0
     ping_interval_s: float = 1.0
     slow_ping_s: float = 0.5
     """A ping unanswered for this long is reported, with the stacks at that moment."""
     ping_timeout_s: float = 60.0
     stacks_s: float = 1.0
-    """For a child to print its stacks, which a separate thread does."""
+    """For the stacks of a child. A separate thread of the child reads them."""
     debug_poll_s: float = 1.0
-    """How often a time-out that a debugger holds up is checked again."""
+    """Interval between checks of a time-out that does not count because a debugger holds the process."""
 
     @property
     def wind_down_s(self) -> float:
@@ -46,8 +49,7 @@ class ProcessTimings:
 class BackOff:
     """Pauses after failed starts: none after the first, then doubling up to a limit, with jitter.
 
-    The jitter keeps things that failed together (the workers of a fleet, the processes of one worker) from
-    retrying together.
+    The jitter spreads the retries of things that failed at the same time, such as the workers of a fleet.
     """
 
     first_s: float = 0.5
@@ -66,13 +68,14 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class StartPatience:
-    """How long failing starts are tolerated, in seconds. Most causes pass, such as a model server that
-    restarts.
+    """How long failing starts are tolerated, in seconds.
+
+    Many causes are temporary, such as a model server that restarts.
     """
 
     refuse_after_s: float = 5.0
     """Starts that fail for this long make the worker refuse offers, until one succeeds."""
     job_s: float = 10.0
-    """How long an accepted job waits for a process. The server sets no limit between the assignment and the
-    agent joining (worker-protocol §6.3); the people in the room do.
+    """How long an accepted job waits for a process. The server would wait longer (worker-protocol §6.3), but
+    the people in the room do not.
     """
