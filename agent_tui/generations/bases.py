@@ -37,20 +37,20 @@ READ_BY_NATIVE_CODE = [
     "CUDA_",
     "NVIDIA_",
 ]
-"""Prefixes of variables that native code reads unseen by Python (fork.md §4)."""
+"""Prefixes of variables that native code reads without Python noticing it (fork.md §4)."""
 
 PLUGINS = "livekit.plugins."
 """Prefix of the plugins. An imported plugin registers itself permanently."""
 
 FREE_MEMORY_AFTER_S = 5.0
-"""Delay before a base frees memory, which takes it up to a second in which it cannot fork."""
+"""Seconds before a base frees memory. That takes up to a second, during which the base cannot fork."""
 
 FORKS = "forks"
 """The part that notices are about."""
 
 MOST_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
-"""This many bases that die within this time pause forking: processes then start as fresh interpreters."""
+"""If this many bases die within this time, forking pauses, and processes start as fresh interpreters."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,19 +64,22 @@ class Base:
     packages: dict[Path, int] = field(default_factory=dict)
     report: ch.BaseReport | None = None
     prepared: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it holds what job processes need; control processes do not wait for that."""
+    """Set once it has imported what job processes need. Control processes do not wait for that."""
     outdated: str = ""
     """Why it must be replaced; empty if it need not."""
 
     @property
     def child(self) -> ch.Child | None:
-        """The process to fork from, while it runs."""
+        """The process to fork from; None unless it is running."""
         ready = self.process.ready
         up = ready.done() and not ready.exception() and not self.process.ended.done()
         return self.process.child if up else None
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether its modules would have read the same values from this environment."""
+        """Return whether processes with this environment can be forked from it.
+
+        They can if the variables that its modules have read have the same values.
+        """
         return not any(
             self.environ.get(key) != environ.get(key)
             for key in {*self.environ, *environ}
@@ -99,14 +102,16 @@ class Bases:
         free_memory_after_s: float = FREE_MEMORY_AFTER_S,
         back_off: BackOff | None = None,
     ) -> None:
-        """`sdk` is always imported, `imports` where possible, `warm_up` once a control process is forked.
-        `impossible` says why nothing is forked.
+        """A base imports `sdk`, and `imports` except for modules that make it unsafe to fork.
+
+        It imports `warm_up` after the control process is forked from it. `impossible` says why nothing can be
+        forked; empty if forking is possible.
         """
         self._impossible = impossible
         self._paused = ""
         """Why forking is paused; empty if it is not."""
         self._pauses = 0
-        """Pauses in a row without a base that lasted between them."""
+        """How many pauses followed each other without a base in between that lived for `DEATHS_WINDOW_S`."""
         self._back_off = back_off or BackOff(first_s=10.0)
         self._environ: Mapping[str, str] = {}
         """The environment of the last load."""
@@ -175,7 +180,7 @@ class Bases:
             base.prepared.set()
 
     def learn(self, imports: Sequence[str]) -> None:
-        """Learn what the project imports of installed packages, and import in the base what it lacks."""
+        """Remember which installed modules the project imports, and import into the base those it lacks."""
         self._imports = tuple(imports)
         base = self._current
         if base is None:
@@ -187,7 +192,7 @@ class Bases:
         self._import(base, missing)
 
     def hold(self, name: str) -> None:
-        """Import something large into this base and the later ones, for all processes to share."""
+        """Import something large into this base and later ones, so that all processes share it."""
         if name not in self._warm_up:
             self._warm_up += (name,)
             if self._current is not None:
@@ -199,9 +204,9 @@ class Bases:
             self._current.process.send(ch.KeepCode(tuple(modules)))
 
     def pop_changed_packages(self) -> Path | None:
-        """Return an installed-packages folder that changed since the base started, or None.
+        """Return a folder of installed packages that has changed since the base started, or None.
 
-        Marks the base outdated; an outdated base always returns None.
+        A change marks the base as outdated. An outdated base is not checked again.
         """
         base = self._current
         if base is None or base.outdated:
@@ -229,8 +234,9 @@ class Bases:
     # -- one base -------------------------------------------------------------------------------------
 
     async def _start(self, environ: Mapping[str, str]) -> Base | None:
-        """Start a base and return it once it is ready; None if it failed or is unsafe, with the reason
-        recorded.
+        """Start a base, and return it once it is ready.
+
+        Return None if it fails to start or is unsafe to fork, and record why.
         """
         modules = [*self._sdk, *(name for name in self._imports if name not in self._excluded)]
         self._number += 1
@@ -273,7 +279,7 @@ class Bases:
                 self._later(self._renew(base.environ))
 
     def _died(self, why: str, most: int = MOST_DEATHS) -> None:
-        """Count a base that died or failed to start; too many in a short time pause forking."""
+        """Count a base that died or failed to start. Too many of them in a short time pause forking."""
         now = self._clock.monotonic()
         self._deaths = [*(each for each in self._deaths if now - each < DEATHS_WINDOW_S), now]
         if len(self._deaths) < most or self._closing:
@@ -295,7 +301,7 @@ class Bases:
             self._emit(Notice(LogLevel.INFO, f"forking works again (was: {before})", FORKS))
 
     async def _renew(self, environ: Mapping[str, str]) -> Base | None:
-        """Get a base between loads, for the processes that are started next."""
+        """Get a base between two loads, so that the next processes can be forked from it."""
         base = await self._get(environ)
         if base is not None:
             self.warm_up(base)
@@ -311,7 +317,7 @@ class Bases:
         self._later(self._renew(base.environ))
 
     def _exclude(self, module: str, why: str) -> None:
-        """Keep a module out of bases because it makes them unsafe to fork; if it is the SDK, never fork."""
+        """Exclude a module that makes bases unsafe to fork. If it belongs to the SDK, never fork again."""
         if module and module not in self._sdk:
             self._excluded.add(module)
             self._warm_up = tuple(name for name in self._warm_up if name != module)

@@ -1,6 +1,6 @@
 """The control process of a generation, which runs the agent's request and load functions within limits.
 
-User code may block or crash there: the process is ended and another one started.
+If the agent's code blocks or crashes the process, it is replaced.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ T = TypeVar("T")
 BLOCKED = "the agent's code blocked its event loop"
 
 MOST_PROCESSES_ASKED = 2
-"""Processes that are asked about one offer: the question itself may crash them."""
+"""How many processes are asked about one offer, one after the other: the offer itself may crash them."""
 
 MOST_RESTARTS = 3
-"""Restarts, while the file loads, of a process that ended through no fault of the code."""
+"""How often a process is restarted while the file loads, if it did not end because of the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ControlTimings:
     outcome_s: float = 60.0
     """How long the request function may wait for the outcome of an acceptance (`child/python/control.py`)."""
     blocked_s: float = 0.3
-    """How long to wait for an answer to a ping once a limit has passed; without one the loop is blocked."""
+    """How long to wait for an answer to a ping after a limit has passed. Without one, the loop is blocked."""
 
 
 @dataclass(slots=True)
@@ -87,15 +87,15 @@ class Control:
         self._open: set[str | int] = set()
         """Questions without an answer, and acceptances whose outcome was not reported yet."""
         self._late: set[str] = set()
-        """Offers whose function did not answer in time, and may still do so."""
+        """Offers that the request function did not answer in time, but may still answer."""
         self._none_open = asyncio.Event()
         self._none_open.set()
         self._busy_until = 0.0
-        """Until when a request function may still be running, monotonic."""
+        """The monotonic time until which a request function may still be running."""
         self._closing = False
         self._live: ch.WorkerLive | None = None
         self._sent_live: ch.WorkerLive | None = None
-        """The worker data that the process has."""
+        """The data that was last sent to the process."""
 
     async def start(self) -> ch.Manifest:
         """Load the agent's file. Raise ProcessFailed if it does not load."""
@@ -134,8 +134,10 @@ class Control:
                 self._close_question(job_id)
 
     async def ask_load(self) -> float:
-        """Return the load function's value. Raise TimeoutError after its limit, ValueError with what it
-        raised.
+        """Return the value of the agent's load function.
+
+        Raise TimeoutError if it does not answer in time or the process is starting, and ValueError if it
+        raises.
         """
         if not self._up.is_set():
             raise TimeoutError("the control process is starting")
@@ -159,7 +161,10 @@ class Control:
         return answer.load
 
     def report_outcome(self, job_id: str, error: str | None) -> None:
-        """Report the outcome of an acceptance to the request function, once; it may come late."""
+        """Report to the request function, once, whether the job that it accepted was launched.
+
+        `error` says why it was not. The report may come after the time limit for the answer.
+        """
         if job_id in self._open:
             self._send(ch.AcceptOutcome(job_id, error))
             self._busy_until = self._clock.monotonic() + self._limits.request_s
@@ -169,10 +174,10 @@ class Control:
             self._send(ch.AcceptOutcome(job_id, error))
 
     def update_live(self, live: ch.WorkerLive) -> None:
-        """Keep the worker's data for the agent's functions, which see it only while they are asked.
+        """Store the worker's data for the agent's functions. It is sent only when one of them runs.
 
-        It lists every running job. Sent at each change, the data would grow with the square of their number
-        and pile up here for a control process that reads more slowly than jobs start.
+        The data lists every running job. If each change were sent, the total would grow with the square of
+        the number of jobs, and pile up for a control process that reads more slowly than jobs start.
         """
         self._live = live
         if self._open:
@@ -187,8 +192,8 @@ class Control:
         self._respawning.close(reason)
         process = self._respawning.process
         if process is not None:
-            # A request function may have work to do after its answer. But it holds no room, so there is no
-            # need to wait for code that is blocked or never returns.
+            # A request function may continue after its answer, so it gets some time. It is in no room, so it
+            # can be killed if it is blocked or never returns.
             at_work = self._busy_until - self._clock.monotonic()
             await asyncio.wait({process.ended}, timeout=max(at_work, self._limits.blocked_s))
             self.kill(reason)
@@ -196,7 +201,7 @@ class Control:
             await asyncio.gather(self._respawning_task, return_exceptions=True)
 
     def release(self, reason: str) -> None:
-        """End the process gracefully after its manifest: the agent's file has no functions for it."""
+        """End the process gracefully, because the agent's file has no functions for it to run."""
         self._respawning.close(reason)
 
     def kill(self, reason: str) -> None:
@@ -217,7 +222,7 @@ class Control:
             self._none_open.set()
 
     def _send_live(self) -> None:
-        """Send the worker's data, unless the process has it."""
+        """Send the worker's data, unless the process already has it."""
         if self._live is not None and self._live != self._sent_live and self._up.is_set():
             self._send(self._live)
             self._sent_live = self._live
@@ -287,7 +292,7 @@ class Control:
             process.kill(BLOCKED)
 
     def _fail_pending(self, why: str, *, successor: bool) -> None:
-        """Fail the questions that the next process is not asked; each has its own limit for an answer."""
+        """Fail the questions that the next process will not be asked. The others keep their time limit."""
         for job_id, question in self._questions.items():
             if not successor or question.asked >= MOST_PROCESSES_ASKED:
                 _resolve(question.answer, ch.RequestAnswer(job_id, None, error=why))

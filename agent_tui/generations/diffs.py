@@ -12,16 +12,14 @@ from agent_tui.model.wording import counted
 
 CONTEXT = 3
 MOST_LINES = 2000
-"""Lines of a diff that are shown; the rest is counted."""
+"""How many lines of a diff are shown. The rest are only counted."""
 
 MOST_FILES = 200
 LARGEST = 512 * 1024
-"""Bytes of a file above which its lines are not compared."""
+"""The lines of a file larger than this, in bytes, are not compared."""
 
 PATIENCE_S = 5.0
-"""Limit for all files together, in s. The time for files with many equal lines grows with the cube of their
-number.
-"""
+"""Time limit for all files together, in s. It grows with the cube of the number of equal lines."""
 
 MOST_PAIRS = 500_000
 """Pairs of equal lines in two files that one step of the search may compare."""
@@ -118,7 +116,7 @@ class _TooSlowError(Exception):
 
 
 class _Matcher(difflib.SequenceMatcher[str]):
-    """Stops when the time is up."""
+    """A SequenceMatcher that raises _TooSlowError once `is_late()` returns True."""
 
     def __init__(self, before: Sequence[str], after: Sequence[str], is_late: Callable[[], bool]) -> None:
         super().__init__(None, before, after)
@@ -133,7 +131,7 @@ class _Matcher(difflib.SequenceMatcher[str]):
 
 
 def _hunks(before: list[str], after: list[str], is_late: Callable[[], bool]) -> Iterator[str]:
-    """Yield the lines of `difflib.unified_diff`. Raise _TooSlowError."""
+    """Yield the lines that `difflib.unified_diff` would yield. Raise _TooSlowError if that takes too long."""
     counts = Counter(after)
     popular = len(after) // 100 + 1 if len(after) >= 200 else len(after)  # difflib ignores more frequent ones
     if sum(counts[line] for line in before if counts[line] <= popular) > MOST_PAIRS:

@@ -21,8 +21,8 @@ from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Superv
 from agent_tui.runtimes.python import ChildSettings, Modules
 
 TEMPLATE_FROM_MS = 50.0
-"""Loading time in ms below which a template saves nothing measurable, while without one each process has its
-own module state.
+"""If loading takes less time than this, in ms, there is no template: it would save nothing measurable, and
+without it each process has its own module state.
 """
 
 
@@ -32,8 +32,9 @@ class Runtime(Protocol):
     def launch(
         self, kind: ch.ProcessKind, process_id: str, functions: str, parents: tuple[ch.Child, ...]
     ) -> Awaitable[ch.Child]:
-        """Start a fork of the first of `parents` that can, else a fresh process. Raise OSError if it
-        does not start.
+        """Fork a child from the first of `parents` that can, or start a fresh process.
+
+        Raise OSError if it does not start.
         """
         ...
 
@@ -44,12 +45,12 @@ class Runtime(Protocol):
 
     @property
     def unforked(self) -> StartMethod:
-        """How processes start that are not forked."""
+        """The start method of processes that are not forked."""
         ...
 
     @property
     def keeps_control(self) -> bool:
-        """Whether to keep a control process that no function of the file needs, because it costs little."""
+        """Whether the control process stays, because it costs little, even if it has no function to run."""
         ...
 
     def configure(self, settings: ChildSettings) -> None:
@@ -61,21 +62,20 @@ class Runtime(Protocol):
         ...
 
     def other_kind(self, result: ch.Manifest | ch.Failed | None) -> Awaitable[str]:
-        """Return what to do about a file that has changed its kind (runtime); empty if it has not.
+        """Return what the user must do if the file is now of another kind; empty if it is not.
 
         `result` is the result of its load.
         """
         ...
 
     def close(self) -> None:
-        """Release what children are started with. Running children keep theirs."""
+        """Release the resources that are needed to start children. Running children are not affected."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is loaded: the file that was saved (or "start", "reload"), when, and all files that
-    differ.
+    """Why something is loaded: the saved file (or "start", "reload"), when, and all files that differ.
 
     `saved_at` and `seen_at` (when the save was seen) are monotonic.
     """
@@ -85,7 +85,7 @@ class Cause:
     changed: tuple[str, ...] = ()
     seen_at: float | None = None
     rolled_back_to: int = 0
-    """The generation whose code it is, if that differs from the disk."""
+    """After a rollback, the earlier generation whose code this is; 0 if the code is that on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Source:
     found_in: Sources | None = None
     """Where to find modules that only loading shows; None if all are known from an earlier load."""
     accept_new: bool = False
-    """Whether modules may appear while it loads: after a load that was repeated for that reason."""
+    """Whether modules may appear on disk while it loads: True if the load is repeated because one did."""
     rolled_back_to: int = 0
     """The generation that these modules were loaded for before; 0 for none."""
 
@@ -131,7 +131,7 @@ class Generation:
         self.source = source
         self.cause = cause
         self.snapshot = source.snapshot
-        """The files that its processes get; complete once loading has shown them all."""
+        """The files that its processes get. It is complete once loading has shown which modules are used."""
         self.steps = _steps_so_far(cause, supervisor.clock)
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
@@ -208,7 +208,7 @@ class Generation:
     async def end(self, reason: str, released: Awaitable[None]) -> None:
         """End its processes, except jobs, once open questions are answered.
 
-        `released` is done when nothing is launched from its plan any more.
+        `released` completes when nothing more will be launched from its plan.
         """
         self._end_template(reason)
         await self.control.close(reason)
@@ -280,7 +280,7 @@ class Generation:
 
 
 def worth_a_template(wanted: StartMethod | None, load_ms: float) -> bool:
-    """Return whether to try a template."""
+    """Return whether a template is worth starting, given `--start-method` and the loading time."""
     if wanted is not None:
         return wanted is StartMethod.TEMPLATE
     return load_ms >= TEMPLATE_FROM_MS
@@ -296,8 +296,8 @@ def choose(
     """Return the start method and its reason.
 
     `wanted` is the value of `--start-method`, `impossible` why nothing can be forked, `template` the report
-    of a template that loaded the file (None if it was not worth it or failed). `unforked` is how processes
-    start that are not forked.
+    of a template that loaded the file (None if it was not worth it or failed). `unforked` is the start method
+    of processes that are not forked.
     """
     took = f"loading takes {_duration(load_ms)}"
     if impossible:
@@ -347,7 +347,7 @@ class StepTimes:
         self._last = at
 
     def end_loading(self, process: SupervisedProcess | None) -> None:
-        """End the steps of a control process that loaded the file or failed to."""
+        """End the steps `control` and `load`, once the control process has loaded the file or failed."""
         if process is None or process.loading_at is None:
             self.end("control")
         else:

@@ -8,14 +8,14 @@ from agent_tui.model.errors import UserError
 
 MOST_GOOD = 20
 MOST_KEPT = 40
-"""Including loads that failed, which are compared but never loaded again."""
+"""How many loads are kept, including those that failed, which are compared but never loaded again."""
 
 MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load consisted of, and its outcome."""
+    """One finished load: its files and its outcome."""
 
     number: int
     snapshot: Snapshot
@@ -43,7 +43,7 @@ class History:
         self._kept: list[Loaded] = []
 
     def keep(self, kept: Loaded) -> Loaded:
-        """Store a finished load, dropping the oldest ones if there is too much; return it as stored."""
+        """Store a finished load, drop the oldest ones beyond the limits, and return the load as stored."""
         if self._kept:
             kept = replace(kept, snapshot=_sharing(kept.snapshot, self._kept[-1].snapshot))
         self._kept.append(kept)
@@ -57,15 +57,16 @@ class History:
         return next((each for each in reversed(self._kept) if each.is_comparable), None)
 
     def loadable(self, number: int) -> Loaded:
-        """Return a good load, to load it again. Raise UserError if it is not kept or did not load."""
+        """Return a load that can be loaded again. Raise UserError if it is not kept or failed."""
         kept = self._find(number)
         if not kept.good:
             raise UserError(f"generation {number} failed to load: there is nothing to roll back to")
         return kept
 
     def pair(self, number: int, against: int | None = None) -> tuple[Loaded, Loaded]:
-        """Return a load, preceded by the one to compare it with: `against`, or the load before it. Raise
-        UserError if either is not kept.
+        """Return the load to compare with, which is `against` or the previous one, and the load itself.
+
+        Raise UserError if either is not kept.
         """
         kept = self._find(number)
         if against is not None:

@@ -1,7 +1,7 @@
 """One load of the agent's code, from its control process to the switch, as one coroutine.
 
 A load runs beside the current generation and changes nothing until its switch. A later save cancels its task.
-Save, roll-back, reload, and retry are the same load of another source.
+Saves, rollbacks, reloads, and retries all load this way, each from another source.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ STOPPING = "agent-tui is stopping"
 
 
 class Project(Protocol):
-    """What a load needs from the engine: something to start processes, and the switch of everything else."""
+    """What a load needs from the engine: a runtime to start processes, and the switch to the new code."""
 
     def make_runtime(self, environment: Environment, modules: Modules) -> Runtime:
         """Return the runtime that starts a load's processes."""
@@ -62,12 +62,13 @@ class Loader:
         wanted: StartMethod | None = None,
         expect_template: bool = False,
     ) -> None:
-        """`wanted` is the value of `--start-method`. `expect_template` says that a template was worth it in
-        an earlier run.
+        """`wanted` is the value of `--start-method`.
+
+        `expect_template` says that a template was worth its cost in an earlier run.
         """
         self.current: Generation | None = None
         self.is_switching = False
-        """Whether the load has passed the point at which a save can overtake it."""
+        """Whether the load is switching, so that a save can no longer overtake it."""
         self.history = History()
         self._project = project
         self._settings = settings
@@ -87,10 +88,10 @@ class Loader:
     # -- the load -------------------------------------------------------------------------------------
 
     async def load(self, source: Source, cause: Cause, quiet: asyncio.Event) -> Loaded:
-        """Load a source as the next generation. A failure is reported and leaves the current one as it is.
+        """Load a source as the next generation. If that fails, report it; the current generation stays.
 
-        `quiet` is set while no save has come for a moment. Raise CancelledError, with everything undone, when
-        cancelled (its message is the reason), and Appeared if the source should be read and loaded again.
+        `quiet` is set while no save has come for a moment. When cancelled (the message is the reason), undo
+        everything. Raise Appeared if the source should be read and loaded again.
         """
         self._number += 1
         self._emit(GenerationLoading(self._number, cause.text))
@@ -102,7 +103,7 @@ class Loader:
                 raise
             except Exception as error:
                 self._abandon(generation, "its generation failed to load")
-                # A half-written file fails too; then the rest of its save overtakes this load.
+                # A half-written file fails to load too. The rest of its save then overtakes this load.
                 await quiet.wait()
                 return await self._fail(generation, error)
         except (asyncio.CancelledError, Appeared) as overtaken:
@@ -130,8 +131,8 @@ class Loader:
         generation.runtime.configure(child_settings(settings))
 
         if self.current is None:
-            # Nothing serves yet, so offers are accepted now rather than once processes are warm. How they
-            # start is decided later, beside later loads.
+            # Nothing serves yet, so accept offers now instead of waiting for warm processes. The start method
+            # is chosen in the background, where it may overlap later loads.
             await self._switch(generation, settings)
             self._reporting_first = asyncio.create_task(self._report_first(generation), name="first report")
             return self._keep(generation, good=True)
@@ -141,8 +142,8 @@ class Loader:
         try:
             self._inference.use(generation.plan, manifest)  # prewarm may use it already
             count = settings.options.num_idle_processes
-            # The stock has a blank for the first one. The switch should not wait while others import the SDK:
-            # the pool starts them after it.
+            # The stock has a blank for one process. The switch should not wait until others have imported the
+            # SDK, so the pool starts them after it.
             await self._pool.warm(
                 generation.plan, min(count, 1) if choice.method is StartMethod.BLANK else count
             )
@@ -183,7 +184,7 @@ class Loader:
             if other_kind := await generation.runtime.other_kind(result):
                 error = UserError(other_kind)
         if generation.snapshot is source.snapshot and source.found_in is not None:
-            # Which files belong to it is unknown, so all that are on disk now count as loaded.
+            # Which files belong to this load is unknown, so all files on disk now count as loaded.
             now = await off_loop(source.found_in.read)
             generation.snapshot = replace(source.snapshot, modules={**now.modules, **source.snapshot.modules})
         could_not_start = isinstance(error, ProcessFailed) and error.by is EndedBy.NO_PROCESS
@@ -194,7 +195,7 @@ class Loader:
         return loaded
 
     def _keep(self, generation: Generation, *, good: bool, could_not_start: bool = False) -> Loaded:
-        """Store what was loaded, before the event: after it, it can be compared and rolled back to."""
+        """Add the load to the history. Call this before its event, after which users may roll back to it."""
         number, snapshot, rolled_back_to = (
             generation.number,
             generation.snapshot,
@@ -224,7 +225,7 @@ class Loader:
                 cause.rolled_back_to,
             )
         )
-        # Not earlier: the base imports what it lacks now, and forks requested of it wait.
+        # Not earlier, because forks have to wait while the base imports what it lacks.
         self._bases.learn(manifest.imports)
 
     # -- generations ----------------------------------------------------------------------------------
@@ -236,21 +237,21 @@ class Loader:
         return (*self._bases.processes, *own)
 
     def stop(self) -> None:
-        """Load nothing any more: launches that wait for a start method fail."""
+        """Stop loading. Launches that wait for a start method fail."""
         if self._reporting_first is not None:
             self._reporting_first.cancel()
         if self.current is not None:
             self.current.leave_unchosen()
 
     def kill(self, reason: str) -> None:
-        """Kill everything except job and inference processes now."""
+        """Kill all control, template, and base processes now."""
         self.stop()
         for generation in self._alive.values():
             generation.kill(reason)
         self._bases.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """End everything except job and inference processes, abandoned generations included."""
+        """End all control, template, and base processes, including those of abandoned generations."""
         self.stop()
         for generation in tuple(self._alive.values()):
             self._end(generation, reason)
@@ -292,7 +293,7 @@ class Loader:
 def failure_event(
     number: int, cause: str, seconds: float | None, error: Exception, steps: LoadSteps = NO_STEPS
 ) -> GenerationFailed:
-    """Return the event for an error, with the place that it names."""
+    """Return the event for a failed load, with the file and line that the error names."""
     failure = error.failure if isinstance(error, ProcessFailed) else None
     if failure is None:
         return GenerationFailed(number, str(error), None, None, "", cause, seconds, steps)

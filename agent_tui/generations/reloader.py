@@ -4,8 +4,8 @@ A load starts at the first event of a save and switches once no event has come f
 cancels it and starts the next one. Only content counts: a save that changes nothing, or only files that the
 agent does not use, has no effect.
 
-A roll-back loads the kept modules of an earlier load and reads no file. Saves after it are still compared
-with the disk as it was last loaded.
+A rollback loads the kept modules of an earlier load and reads no file. Later saves are still compared with
+the files as they were last loaded from disk.
 """
 
 import asyncio
@@ -96,9 +96,9 @@ class Reloader:
         self._wake = asyncio.Event()
         """Set when something may have changed on disk, or was requested."""
         self._changed_at = 0.0
-        """When the watch last reported something, monotonic."""
+        """The monotonic time at which the watch last reported something."""
         self._quiet = asyncio.Event()
-        """Of the running load: set while nothing was reported for `quiet_s`."""
+        """Passed to the running load: set while the watch has reported nothing for `quiet_s`."""
         self._requests: list[_Request] = []
         self._stopped = self._retry = False
         self._retry_s = RETRY_S
@@ -111,9 +111,10 @@ class Reloader:
     # -- for the engine -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Load, then wait for reasons to load again. Callers still waiting at the end get a UserError.
+        """Load the agent, then load it again whenever there is a reason to.
 
-        Can be run again after an error, and keeps what is loaded.
+        Callers that still wait when it ends get a UserError. After an error it can be run again, and keeps
+        what is loaded.
         """
         try:
             await self._run()
@@ -128,9 +129,9 @@ class Reloader:
             self._requests.clear()
 
     async def reload(self) -> bool:
-        """Load now, changed or not; return False if it does not load.
+        """Load the files now, even if nothing changed. Return False if they do not load.
 
-        Raise UserError if nothing is loaded any more.
+        Raise UserError if agent-tui is stopping, or after an internal error.
         """
         if self._flaps.ignored:
             self._flaps.forget()
@@ -138,9 +139,10 @@ class Reloader:
         return await self._request(None)
 
     async def roll_back(self, number: int) -> bool:
-        """Load a kept generation's code as the next generation; return False if it does not load any more.
+        """Load the code of an earlier generation as the next one. Return False if it no longer loads.
 
-        Raise UserError if it is not kept, did not load, or is current, or if nothing is loaded any more.
+        Raise UserError if that generation is not kept, failed to load, or is current, if agent-tui is
+        stopping, or after an internal error.
         """
         kept = self._history.loadable(number)
         current = self._loader.current
@@ -149,12 +151,15 @@ class Reloader:
         return await self._request(kept)
 
     async def diff(self, number: int, against: int | None) -> str:
-        """Return the diff from the load before, or from another one. Raise UserError if one is not kept."""
+        """Return the changes from the previous load, or from `against`, as a unified diff.
+
+        Raise UserError if one of the two loads is not kept.
+        """
         before, after = self._history.pair(number, against)
         return await off_loop(difference, before, after, self._sources.folder)
 
     def pause(self, paused: bool) -> None:
-        """Ignore saves until called with False; then load what changed in between."""
+        """Ignore saves until this is called with False. Then load the files that changed in between."""
         self._paused = paused
         self._report_watching()
         self._wake.set()
@@ -230,9 +235,9 @@ class Reloader:
     # -- loading from disk ----------------------------------------------------------------------------
 
     async def _load_disk(self, forced: str = "") -> bool:
-        """Load the files on disk, again while saves overtake it; return False if it failed.
+        """Load the files on disk, and repeat that while later saves overtake it. Return False if it fails.
 
-        `forced` is the cause of a load that does not need a change.
+        `forced` is the cause of a load that happens even if no file changed.
         """
         started_at, accept_new = self._clock.monotonic(), False
         while True:
@@ -288,7 +293,7 @@ class Reloader:
     async def _load_unless_overtaken(self, source: Source, cause: Cause, started_at: float) -> Loaded | None:
         """Run a load and return its result; None if a later save overtook and cancelled it.
 
-        Raise Appeared as the load does.
+        Raise Appeared if the source should be read and loaded again.
         """
         quiet = self._quiet = asyncio.Event()
         load = asyncio.create_task(self._loader.load(source, cause, quiet), name="load")
@@ -302,7 +307,7 @@ class Reloader:
                     continue
                 impatient = self._clock.monotonic() - started_at > PATIENCE_S
                 if self._requests or impatient or self._loader.is_switching:
-                    # What comes now gets its own round: finish this load first, without waiting longer.
+                    # Finish this load without waiting for quiet. Whatever woke the loop is handled after it.
                     self._quiet = asyncio.Event()
                     quiet.set()
                     await asyncio.wait({load})
@@ -313,7 +318,7 @@ class Reloader:
                 if not load.done() and not self._loader.is_switching:
                     load.cancel(OVERTAKEN)
                     return None
-                self._wake.set()  # too late: the change gets its own round
+                self._wake.set()  # too late to overtake: the change is handled after this load
             return await load
         finally:
             await _cancelled(load)
@@ -326,9 +331,7 @@ class Reloader:
             woken.cancel()
 
     def _retry_later(self, loaded: Loaded) -> None:
-        """Schedule another load if this one's processes could not start, which says nothing about the
-        code.
-        """
+        """Schedule another load if no process could start in this one: its code may be fine."""
         if not loaded.could_not_start:
             self._retry_s = RETRY_S
             return
@@ -343,7 +346,7 @@ class Reloader:
     # -- loading a kept load --------------------------------------------------------------------------
 
     async def _load_kept(self, kept: Loaded, text: str = "") -> bool:
-        """Load a kept load. Saves cannot overtake it: the next round handles them."""
+        """Load the modules of an earlier load. Saves cannot overtake it; they are handled after it."""
         before = self._history.newest
         assert self._last is not None
         assert before is not None
@@ -457,12 +460,12 @@ class FlapDetector:
         self._may_flap_after = may_flap_after
         self._now = now
         self._began_at = self._ended_at = 0.0
-        """Of the last load, in Unix time."""
+        """Start and end of the last load, in Unix time."""
         self._streaks: dict[Path, int] = {}
         """By file, how many loads in a row rewrote it before the last one."""
 
     def load_began(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
-        """Note what a load starts for; return the files that are ignored from now on.
+        """Record which changes a load starts for. Return the files that are ignored from now on.
 
         `written` is when files were last written, in Unix time.
         """
@@ -479,8 +482,9 @@ class FlapDetector:
         self._ended_at = self._now() + self.DYING_S
 
     def pause_s(self, changed: Iterable[Path], written: Mapping[str, float]) -> float:
-        """Return how long to delay the next load, in s, to check whether these files also change while
-        nothing loads. 0 unless all of them may be flapping.
+        """Return how long to delay the next load, in s; 0 unless all of these files may be flapping.
+
+        The delay shows whether the files also change while nothing is loading.
         """
         rows, changed = self._in_last_load(changed, written), tuple(changed)
         if not changed or any(rows.get(path, 0) < self._may_flap_after for path in changed):
@@ -494,7 +498,7 @@ class FlapDetector:
         self._streaks = {}
 
     def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
-        """Return the counts of files that were last written during the last load, that load included.
+        """Return how many loads in a row rewrote each changed file, for files written during the last load.
 
         A deleted file counts as written then: no one deletes a file during each of seven loads.
         """

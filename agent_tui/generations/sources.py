@@ -1,10 +1,10 @@
 """The files of a generation: which ones, their content now, and a watch for changes.
 
 Modules are found by following all imports from the agent's file, those inside functions too, so that saving
-an unrelated file has no effect. What only running shows comes from the manifest.
+an unrelated file has no effect. The manifest adds the modules that only running the code shows.
 
-Files may be half written: what cannot be read or scanned is left out. The agent's interpreter then finds it
-on disk, or reports what is wrong.
+Files may be half written. A file that cannot be read or scanned is left out. The agent's interpreter then
+finds it on disk, or reports what is wrong with it.
 """
 
 import asyncio
@@ -34,19 +34,17 @@ from agent_tui.runtimes.node.imports import stem as node_stem
 
 MOST_MODULES = 5000
 MOST_BYTES = 64 * 2**20
-"""Bytes of all modules together. Those beyond it are loaded from disk, as are single ones above `LARGEST`."""
+"""Bytes of all modules together. Modules beyond that, or above `LARGEST`, are loaded from disk."""
 
 LARGEST = 8 * 2**20
 MOST_FOLDERS = 2000
 
 RACY_S = 2.0
-"""Age in seconds below which a file may change again without a new time; it is read each time, as git
-does.
-"""
+"""A file younger than this, in s, may change again without a new time. As in git, it is always read."""
 
 MOST_DIGESTED = LARGEST
-"""Bytes of a watched file above which its time and size stand for its content, because reading it takes too
-long.
+"""A watched file larger than this, in bytes, is compared by time and size, to save the time for
+reading it.
 """
 
 STEP_MS = 10
@@ -61,8 +59,9 @@ _Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """File contents by absolute path: `modules` in full, with paths as the import system spells them,
-    `others` as digests.
+    """The content of files, by absolute path: `modules` in full, `others` as digests.
+
+    The paths of modules are spelled as the import system spells them.
     """
 
     modules: Mapping[str, bytes]
@@ -133,10 +132,11 @@ class Sources:
     def complete(
         self, snapshot: Snapshot, roots: Iterable[str], files: Collection[str], accept_new: bool
     ) -> Snapshot:
-        """Return what was loaded, with the modules that only loading showed.
+        """Return the snapshot of a load, completed with the modules that only loading showed.
 
-        `roots` and `files` are what the agent imports from and has imported. Raise Appeared, unless
-        `accept_new`, if one of them could not be read together with the rest: the load may mix two versions.
+        `roots` are the folders that the agent imports from, `files` the modules that it has imported. If one
+        of them could not be read when the snapshot was taken, the load may mix two versions: raise Appeared,
+        unless `accept_new`.
         """
         self.learn(roots, files)
         now = self.read()
@@ -148,7 +148,7 @@ class Sources:
         imported = late.intersection(files)
         if imported and not accept_new:
             raise Appeared(f"{min(imported)} appeared while the agent's file was loading")
-        # What was saved since and is not loaded yet belongs to the next generation only.
+        # A module that was saved since, and is not loaded yet, belongs only to the next generation.
         found = {path: content for path, content in now.modules.items() if path not in late - imported}
         modules = {**found, **snapshot.modules}
         missing = (snapshot.missing | now.missing).difference(map(_stem, modules))
@@ -192,7 +192,7 @@ class Sources:
         return Snapshot(modules, others, frozenset(resolver.missing), written, frozenset(left_out))
 
     def changed(self, since: Snapshot) -> tuple[Path, ...]:
-        """Return the files that differ now, sorted, new and deleted ones included."""
+        """Return the files that now differ from a snapshot, sorted. New and deleted files are included."""
         return differing(since, self.read())
 
     @property
@@ -278,7 +278,7 @@ class Sources:
 
 
 def _all_imports(content: bytes) -> tuple[Import, ...]:
-    """Return each imported module once, whenever it is imported: a superset does no harm."""
+    """Return each module that the code imports, even under a condition: a superset does no harm."""
     return tuple({Import(each.module, each.level): None for each in imports_of(content)})
 
 
@@ -292,8 +292,9 @@ def _digest(path: str, status: os.stat_result) -> bytes:
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
-    """Return a value that changes with each write. Unlike the modification time, a file's change time cannot
-    be set.
+    """Return a value that changes with each write.
+
+    It includes the change time, which programs cannot set, unlike the modification time.
     """
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
@@ -396,7 +397,7 @@ def _installed(path: str) -> bool:
 
 
 class Watch:
-    """Watches folders while it is entered. `next()` also reports changes from before it was called."""
+    """Watches folders while it is entered. `next()` also reports changes that came before the call."""
 
     def __init__(self, *, any_name: bool = False) -> None:
         """`any_name`: files of any name matter, not only modules and settings files."""
@@ -430,7 +431,7 @@ class Watch:
     async def next(self) -> None:
         """Wait until something may have changed since the last call.
 
-        Raise OSError if watching failed, until `follow` is called again.
+        Raise OSError if watching failed. Call `follow` to watch again.
         """
         await self._changed.wait()
         self._changed.clear()
