@@ -1,7 +1,8 @@
 """Bases and templates on the host's side: children that other children are forked from.
 
-The new child's channel and pipes go to the parent as descriptors, and its pidfd comes back the same way: the
-host is not the parent, and a pid alone might belong to another process by the time a signal arrives.
+The host sends the new child's channel and pipes to the parent as descriptors, and the parent sends back a
+pidfd. The host is not the parent of the child, so a pid alone might belong to another process when the host
+sends a signal.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ class ForkServer(LineChild):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it can no longer fork."""
+        """Whether the process has ended, so that it can no longer fork."""
         return self._sock is None
 
     async def fork(self, kind: ProcessKind, process_id: str, sink: LogSink) -> "ForkedProcess":
@@ -105,7 +106,9 @@ def _fail(future: "asyncio.Future[tuple[int, int]] | None", error: OSError) -> N
 
 
 class ForkedProcess:
-    """A fork in its own session. Its parent reaps it and reports its end, or else the host does."""
+    """A fork in its own session. Its parent reaps it and reports its end; if the parent has ended, the host
+    reaps it.
+    """
 
     def __init__(
         self, pid: int, pidfd: int, sock: socket.socket, ended: "asyncio.Future[int | None]"
@@ -119,7 +122,7 @@ class ForkedProcess:
         orphans.watch(pid, pidfd)
 
     def kill(self) -> None:
-        """Kill the process only: the parent or the host, when it reaps it, kills the rest of its group."""
+        """Kill only this process. The process that reaps it kills the rest of its group."""
         if not self.reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -131,7 +134,7 @@ class ForkedProcess:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> ChildExit:
-        # The pidfd says that it ended, its parent how. The parent's report may come a moment later.
+        # The pidfd shows that the fork has ended. Its parent reports how, which may take a moment longer.
         await readable(self._pidfd)
         code = await self._ended
         if code is None:
@@ -157,8 +160,9 @@ class ForkedProcess:
         return None
 
     def _reap_now(self) -> int | None:
-        """Kill the group while the dead leader still holds its number, then reap the leader; None if it is
-        not a child.
+        """Kill the group, then reap its leader and return the exit code; None if it is not our child.
+
+        The group is killed first: until the leader is reaped, its number cannot belong to another group.
         """
         try:
             if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:

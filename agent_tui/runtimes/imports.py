@@ -1,7 +1,7 @@
 """The imports of a Python file, found in its text without running it, and the project's files that they run.
 
-There is no syntax tree: the host's parser is for another Python than the agent's, fails on deep expressions,
-and has no time limit.
+The text is scanned, not parsed: the host's parser is for another Python version than the agent's, fails on
+deep expressions, and has no time limit.
 """
 
 import functools
@@ -81,7 +81,7 @@ def read_imports(file: Path) -> list[Import]:
 
 
 def imports_of(source: bytes) -> Iterator[Import]:
-    """Yield the imports of a source, valid or not."""
+    """Yield the imports in a source, even if it is not valid Python."""
     text = source[:MOST_SCANNED].decode("utf-8", "replace").removeprefix("\ufeff")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     by_name = "import_module" in text
@@ -143,7 +143,10 @@ class _Block:
         return held
 
     def holds(self, each: Import, indent: int) -> bool:
-        """Return whether the import belongs to the block; then `end` or `next_line` returns it."""
+        """Keep the import if it belongs to the block, and return whether it does.
+
+        `end` or `next_line` then returns it.
+        """
         if not self._open or not indent:
             return False
         self._indent = self._indent or indent

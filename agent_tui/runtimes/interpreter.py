@@ -69,8 +69,9 @@ Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, obje
 
 
 def needs(file: Path, runtime: str) -> tuple[str, ...]:
-    """Return the modules without which the file does not load: top-level names, but the runtime's SDK in
-    full.
+    """Return the modules without which the file does not load.
+
+    They are top-level names such as `numpy`, except for the SDK, which has its full name (`livekit.agents`).
     """
     try:
         imports = read_imports(file)
@@ -118,8 +119,9 @@ def find_interpreter(
 ) -> Interpreter:
     """Return the first candidate that can run the file; blocks. Raise UserError if there is none.
 
-    Without the SDK a file cannot run. Any other missing module may still be found when the file runs (it may
-    change `sys.path`), so the candidate that lacks the fewest is used, and reported as a miss.
+    A candidate without the SDK cannot run the file. Any other missing module may be found when the file runs,
+    because it may change `sys.path`. So if every candidate lacks modules, return the one that lacks the
+    fewest, and list it in `misses` too.
     """
     wanted = needs(file, runtime)
     misses: list[Miss] = []
@@ -149,7 +151,10 @@ def find_interpreter(
 def ask_python(
     path: Path, names: Sequence[str], folder: Path, environ: Mapping[str, str]
 ) -> Mapping[str, object]:
-    """Run a Python and return its version and which modules it lacks."""
+    """Run a Python, and return its version and which of the modules it lacks.
+
+    Raise OSError if it does not start, and ValueError if it fails or is not Python.
+    """
     answer = json_output_of([str(path), "-c", _QUESTION, json.dumps(list(names))], environ, folder)
     if not isinstance(answer, dict):
         raise ValueError("is not Python")

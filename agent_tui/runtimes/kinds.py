@@ -1,5 +1,4 @@
-"""The kinds of agent files (runtimes), in one table with all that the host knows about each, and their
-detection.
+"""The kinds of agent files (runtimes): one table with what the host knows about each, and how to detect them.
 
 The child's side is in `child/python/process.py`.
 """
@@ -94,9 +93,9 @@ def may_be_of_another_kind(result: Manifest | Failed | None, kind: str) -> bool:
 
 
 def changed_kind(file: Path, before: str) -> str:
-    """Return what to do about a file that was of another kind; empty if it was not or is unreadable.
+    """Return a message if the file is no longer of the kind `before`; empty if it is, or cannot be read.
 
-    Interpreter, base, and options were chosen for the old kind.
+    It asks for a restart of agent-tui, since interpreter, base, and options were chosen for the old kind.
     """
     try:
         now = detect(file)

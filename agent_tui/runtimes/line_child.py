@@ -38,7 +38,7 @@ class Process(Protocol):
         ...
 
     async def wait(self) -> ChildExit:
-        """Wait for its end and release what was held for it. Can be called again."""
+        """Wait until it has ended, and release its resources. Can be called again."""
         ...
 
 

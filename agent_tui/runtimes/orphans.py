@@ -1,9 +1,9 @@
 """No child outlives the host (Linux), and no zombie is left while the host runs.
 
-A small guard process outlives the host and kills the children left behind. Children notice in a thread that
-the host has ended; one that is stopped, or that holds its interpreter's lock, never does. `PR_SET_PDEATHSIG`
-would not work: it leaves no time to leave a room, and the parent of a fork is a base, which may be retired
-before its forks.
+A small guard process outlives the host and kills the children left behind. A thread in each child notices
+that the host has ended, but not if the child is stopped or its code never releases the interpreter's lock.
+`PR_SET_PDEATHSIG` would not work: it gives a job no time to leave its room, and it follows the parent, which
+for a fork is a base that may be retired earlier.
 
 While the host runs, it adopts its descendants' orphans: a base or template may end before its forks. Adopted
 processes are reaped when the process that started them ends.
@@ -29,13 +29,16 @@ GRACE_S = 10.0
 """Seconds that children have once the host has ended; they give themselves 8 (`child/python/process.py`)."""
 
 SHORT_LIFE_S = 1.0
-"""A guard that ends sooner than this, in s, is not restarted at once: another would end too."""
+"""A guard that lives for less than this, in s, is not restarted immediately: the next one would end too."""
 
 _PID = struct.Struct("=i")
 
 
 class OrphanGuard:
-    """Runs while there are processes to watch. If it cannot start, children only watch themselves."""
+    """The guard process, which runs while there are processes to watch.
+
+    If it cannot start, the children still notice by themselves that the host has ended.
+    """
 
     def __init__(self) -> None:
         self._watched: dict[int, int] = {}
@@ -49,7 +52,7 @@ class OrphanGuard:
         return self._popen.pid if self._popen else None
 
     def watch(self, pid: int, pidfd: int) -> None:
-        """Watch a process from now on; the caller keeps the pidfd open until `forget`."""
+        """Watch a process from now on. The caller must keep the pidfd open until `forget`."""
         self._watched[pid] = pidfd
         if self._sock is None or self._loop is not asyncio.get_running_loop() or not self._send(pid, pidfd):
             self._restart()
@@ -135,7 +138,7 @@ def forget(pid: int) -> None:
 PR_SET_CHILD_SUBREAPER = 36
 
 CHECKS_S = (0.0, 0.005, 0.05, 0.5)
-"""When to search for what a killed group left, in s; it is gone at once unless the kernel is busy."""
+"""Pauses, in s, before each search for processes that a killed group left. Usually one search is enough."""
 
 
 def become_subreaper() -> bool:
@@ -148,7 +151,7 @@ def become_subreaper() -> bool:
 
 
 async def reap_session(session: int) -> None:
-    """Reap what an ended process left in its session; the group must have been killed."""
+    """Reap the processes that an ended process left in its session. Its group must have been killed."""
     for delay in CHECKS_S:
         await asyncio.sleep(delay)
         left = [pid for pid in _children() if _session_of(pid) == session and pid != session]

@@ -39,7 +39,7 @@ def job_data(job: bytes) -> dict[str, Any]:
 
     Names are the proto's (snake_case), all fields are present with their defaults, numbers stay numbers,
     enums are names (`JT_ROOM`), bytes are base64, and an unset message is None. A map is wrapped as `{"$map":
-    …}` to tell it from a message. Raise google.protobuf.message.DecodeError.
+    …}` to tell it from a message. Raise google.protobuf.message.DecodeError if `job` is not valid.
     """
     message = Job()
     message.ParseFromString(job)
@@ -78,7 +78,7 @@ _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """Effective options that act inside a child. Times in ms; names of the file's functions, or empty."""
+    """Effective options that a child needs. Functions are names in the agent's file; empty for none."""
 
     session_end_timeout_ms: int = 300_000
     request_func: str = ""
@@ -140,7 +140,7 @@ class SnapshotFile:
     """The modules in an unnamed file; each child gets a descriptor of it (`child/python/snapshots.py`)."""
 
     def __init__(self, modules: Modules) -> None:
-        """Write the modules. Raise OSError and leave nothing open."""
+        """Write the modules. If that fails, raise OSError and leave no descriptor open."""
         places: dict[str, tuple[int, int]] = {}
         offset = 0
         for path, content in modules.contents.items():
@@ -215,13 +215,13 @@ class PythonRuntime:
         self._drop_snapshot()
 
     async def other_kind(self, result: Manifest | Failed | None) -> str:
-        """Return what to do about a file that has changed its kind (runtime); empty if it has not."""
+        """Return what the user must do if the file is now of another kind; empty if it is not."""
         if not may_be_of_another_kind(result, self.name):
             return ""
         return await off_loop(changed_kind, self._file, self.name)
 
     def close(self) -> None:
-        """Launch nothing any more, and release the modules. Running children keep theirs."""
+        """Refuse further launches, and release the modules. Running children keep theirs."""
         self._closed = True
         self._drop_snapshot()
 
@@ -271,9 +271,7 @@ class PythonRuntime:
         return base
 
     def _written_snapshot(self) -> SnapshotFile | None:
-        """Return the modules' file, written at the first launch that needs it, so that its OSError belongs to
-        that launch.
-        """
+        """Return the file of modules, written at the first launch. Raise OSError, which fails that launch."""
         if self._snapshot is None and self._modules is not None:
             self._snapshot = SnapshotFile(self._modules)
         return self._snapshot

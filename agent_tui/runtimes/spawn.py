@@ -1,4 +1,4 @@
-"""One child process from start to reaped: its group, its pipes, the host's end of its channel."""
+"""Starts, kills, and reaps a child process, with its group, its pipes, and the host's end of its channel."""
 
 import asyncio
 import contextlib
@@ -35,9 +35,9 @@ class Command:
     cwd: Path
     environ: Mapping[str, str]
     fd_variable: str = ""
-    """An environment variable for the child's end too (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
+    """An environment variable that is also set to the child's end (`NODE_CHANNEL_FD`, agents-js.md §8.1)."""
     side_variable: str = ""
-    """An environment variable for the child's end of a second channel; empty for no second channel."""
+    """An environment variable for the child's end of a second channel; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Started:
 
 
 class SpawnedProcess:
-    """A started process in its own session; `wait()` must be called in the end."""
+    """A started process in its own session. Its owner must call `wait()` in the end."""
 
     def __init__(self, started: Started, pidfd_open: PidfdOpen | None) -> None:
         self.pid = started.popen.pid
@@ -86,8 +86,7 @@ class SpawnedProcess:
 
     async def _wait(self) -> ChildExit:
         if self._pidfd is not None:
-            # Kill before reaping: the dead leader holds its number until then, so the signal reaches this
-            # group and no other.
+            # Kill before reaping: until the dead leader is reaped, its number cannot belong to another group.
             await readable(self._pidfd)
             self.kill()
             code = self._popen.wait()
@@ -95,15 +94,16 @@ class SpawnedProcess:
             os.close(self._pidfd)
             await reap_session(self.pid)
         else:
-            # Without a pidfd (macOS) its end is known only once it is reaped: too late to kill first.
+            # Without a pidfd (macOS), its end is only known once it is reaped, so it cannot be killed before.
             code = await asyncio.to_thread(self._popen.wait)
             self.kill()
         self.reaped = True
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)
 
     def _open_pidfd(self, pidfd_open: PidfdOpen | None) -> int | None:
-        """Return a pidfd; None without pidfds or free descriptors: the process's end must still be
-        noticed.
+        """Return a pidfd of the process; None if the system has no pidfds or no free descriptors.
+
+        It must not raise, because `wait` must notice the end of the process without a pidfd too.
         """
         if pidfd_open is None:
             return None
@@ -114,7 +114,7 @@ class SpawnedProcess:
 
 
 async def readable(fd: int) -> None:
-    """Wait until a descriptor is readable; a pidfd is once its process has ended."""
+    """Wait until a descriptor is readable. A pidfd is readable once its process has ended."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(fd, _resolve, gone)
@@ -131,7 +131,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChildPipes:
-    """The two sides of what a child gets: one channel, and one pipe per output."""
+    """Both ends of a child's channel and of its output pipes."""
 
     ours: socket.socket
     theirs: socket.socket
@@ -142,7 +142,7 @@ class ChildPipes:
 
     @classmethod
     def make(cls, *, side: bool = False) -> "ChildPipes":
-        """Create the channel and pipes. Raise OSError and leave nothing open."""
+        """Create the channel and pipes. If that fails, raise OSError and leave no descriptor open."""
         with contextlib.ExitStack() as on_error:
             ours, theirs = socket.socketpair()
             on_error.callback(ours.close)
@@ -185,8 +185,9 @@ class ChildPipes:
             self.side[0].close()
 
     def attach(self, process_id: str, sink: LogSink, parse: ParseLine | None = None) -> None:
-        """Give the output pipes to the sink, the channel to the event loop. `parse` finds records on
-        stdout.
+        """Pass the output pipes to the sink, and prepare the channel for the event loop.
+
+        `parse` finds log records in the lines of stdout.
         """
         self.ours.setblocking(False)
         for stream, (read_end, _) in self.outputs.items():
@@ -239,7 +240,7 @@ def adopt(
 CHILD_MAIN = Path(agent_tui.__file__).parent / "child" / "python" / "main.py"
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-"""onnxruntime starts a thread when it is imported (fork.md §1). The agent's file gets its own environment."""
+"""Keeps onnxruntime from starting a thread at its import (fork.md §1). The agent's code does not see it."""
 
 
 def child_command(interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> Command:
@@ -276,7 +277,7 @@ class HeadStart:
         return cls(child_command(interpreter, cwd, environ), encode_line("prepare", {"modules": modules}))
 
     def claim(self) -> Started | None:
-        """Return the child, once; the caller gives it its spec."""
+        """Return the child, which the caller then owns and sends its spec; None if it is already claimed."""
         started, self._started = self._started, None
         return started
 

@@ -13,12 +13,12 @@ from agent_tui.files import replace_file, user_folder
 VERSION = 2
 
 KEEP_DAYS = 90
-"""Days since the project was last run."""
+"""Hints are removed this many days after the project was last run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartupHints:
-    """Hints only: without them the run learns everything again."""
+    """Hints that make a run start sooner. Without them, it finds out everything again."""
 
     imports: tuple[str, ...] = ()
     """Installed modules that the project's code imports."""
@@ -29,7 +29,7 @@ class StartupHints:
 
 
 def hints_path(environ: Mapping[str, str], interpreter: Path, file: Path) -> Path | None:
-    """Return where hints are stored, in the user's cache folder; None without one."""
+    """Return where the hints are stored, in the user's cache folder; None if the user has no such folder."""
     try:
         cache = user_folder(environ, "XDG_CACHE_HOME", ".cache")
     except OSError:
@@ -49,7 +49,7 @@ def load_hints(path: Path) -> StartupHints:
 
 
 def save_hints(path: Path, hints: StartupHints) -> None:
-    """Store the hints completely or not at all; ignore a place that cannot be written."""
+    """Store the hints completely or not at all. If the file cannot be written, do nothing."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(json.dumps(asdict(hints))))

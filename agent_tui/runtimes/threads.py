@@ -1,4 +1,4 @@
-"""Work beside the event loop that nothing has to wait for."""
+"""Run blocking functions in daemon threads, beside the event loop."""
 
 import asyncio
 import threading
@@ -13,8 +13,8 @@ T = TypeVar("T")
 def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Run a function in a daemon thread.
 
-    Unlike an executor's thread, it delays neither the end of the loop nor that of the interpreter: reading a
-    file may hang as long as its file system does.
+    Unlike a thread of an executor, a daemon thread cannot delay the end of the event loop or the interpreter.
+    That matters because reading a file may hang for as long as its file system does.
     """
     future: Future[T] = Future()
 

@@ -1,7 +1,7 @@
 """Blank processes: Node with the SDK loaded, started in advance, which get the agent's file later.
 
-Node cannot fork, and importing the SDK takes almost a second of CPU time (conversation.md §6): a blank in
-stock runs a saved file within milliseconds.
+Node cannot fork, and importing the SDK takes almost a second of CPU time (conversation.md §6). A blank in
+stock has done that already, and runs a saved file within milliseconds.
 """
 
 import asyncio
@@ -32,18 +32,19 @@ OFTEN_S = 10.0
 """Two loads within this time, in s, mean that saves are frequent."""
 
 REFILL_AFTER_S = 0.5
-"""What was just started from the stock must not share the CPU with its replacement: two blanks that import
-the SDK at the time of a save slow it from 0.2 s to 0.5 s.
+"""Seconds before a claimed blank is replaced, so that it does not share the CPU with its replacement.
+
+A save takes 0.2 s; with two blanks that import the SDK at the same time, it takes 0.5 s.
 """
 
 MOST_REFILL_S = 2.0
 """The longest pause before the stock is refilled, even if one blank after the other is claimed."""
 
 MOST_DEATHS = 3
-"""Blanks in a row that exited unexpectedly; then none is started in advance until one is needed."""
+"""After this many unexpected exits in a row, no blank is started in advance until a process is needed."""
 
 IMPORT_LIMIT_S = 60.0
-"""As long as the host waits for an import of the SDK (`ProcessTimings.import_s`)."""
+"""Time limit for importing the SDK; the same as that of a process (`ProcessTimings.import_s`)."""
 
 EXITED = "it exited unexpectedly"
 NOT_IMPORTED = f"importing the SDK took longer than {IMPORT_LIMIT_S:g} s"
@@ -52,7 +53,7 @@ _ENDED_BY = {EXITED: EndedBy.EXIT, NOT_IMPORTED: EndedBy.INIT_TIMEOUT}
 COMPILE_CACHE_SINCE = 22
 
 _READ_BY_NODE = ("NODE_", "LD_", "SSL_", "TZ", "LANG", "LC_", "UV_", "OPENSSL_", "TSX_", "ESBUILD_")
-"""Prefixes of variables that matter before a blank gets the agent's environment."""
+"""Prefixes of variables that are read at the start, before a blank gets the agent's environment."""
 
 _SERVER = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 """Variables that agent-tui sets once it has a server: code reads them when it connects."""
@@ -77,10 +78,9 @@ def blank_command(
 
 
 def _compile_cache(node: NodeInterpreter, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the variables that let Node cache compiled code: from Node 22 on, the SDK's import is a fifth
-    faster.
+    """Return the variables that let Node cache compiled code, from Node 22 on.
 
-    The agent's code gets its own environment.
+    The SDK's import is then a fifth faster. The agent's code does not see these variables.
     """
     if int(node.version.split(".")[0] or 0) < COMPILE_CACHE_SINCE:
         return {}
@@ -110,9 +110,7 @@ class Blank:
         has_packages: bool = False,
         since: float = 0.0,
     ) -> None:
-        """`has_packages`: it also imports the project's packages. `since` is when it was started,
-        monotonic.
-        """
+        """`has_packages`: it also imports the project's packages. `since`: its start, monotonic, in s."""
         self.id = f"k{number}"
         self.environ = environ
         self.has_packages = has_packages
@@ -127,7 +125,10 @@ class Blank:
         return self.process.pid
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether what it has imported would have read the same values from this environment."""
+        """Return whether it can be used with this environment.
+
+        It can if the packages that it has imported would have read the same variables.
+        """
         differ = {name for name, _ in self.environ.items() ^ environ.items() if name not in _SERVER}
         return not (differ if self.has_packages else any(each.startswith(_READ_BY_NODE) for each in differ))
 
@@ -152,8 +153,8 @@ class Blanks:
     ) -> None:
         """`first` is a blank that was started before, in `first_environ`.
 
-        Without `keeps_stock` (no save will come), or with method `spawn`, a blank is started only when one is
-        claimed.
+        Without `keeps_stock` (no save will come), or with the method `spawn`, blanks are only started when
+        they are claimed.
         """
         self.method = method
         self._keeps_stock = keeps_stock and method is StartMethod.BLANK
@@ -172,7 +173,7 @@ class Blanks:
         self._preload: tuple[str, ...] = ()
         self._environ: Mapping[str, str] = first_environ or {}
         self._loads = (-OFTEN_S, -2 * OFTEN_S)
-        """When the last two loads claimed a blank, monotonic."""
+        """The monotonic times at which the last two loads claimed a blank."""
         self._deaths = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._refill: asyncio.TimerHandle | None = None
@@ -186,10 +187,10 @@ class Blanks:
         return tuple(self._stock)
 
     def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
-        """Return a blank for that environment: the most advanced one in stock, else a new one.
+        """Return a blank for that environment: one from the stock, preferably ready, or a new one.
 
-        Its owner sends it a spec once it is `ready`, or gives it back. Raise OSError, also for a project that
-        no longer has an SDK.
+        The caller owns it, and sends it a spec once it is `ready`, or gives it back. Raise OSError if no
+        blank can be started, for example because the project no longer has the SDK.
         """
         if kind is ProcessKind.CONTROL:
             self._loads = (self._clock.monotonic(), self._loads[0])
@@ -208,7 +209,7 @@ class Blanks:
         return blank
 
     def give_back(self, blank: Blank) -> None:
-        """Return a claimed blank that got no spec to the stock."""
+        """Put a claimed blank back into the stock. It must not have a spec yet."""
         self._stock.insert(0, blank)
         if self._closing:
             self._end(blank, "agent-tui is stopping")
@@ -221,12 +222,13 @@ class Blanks:
             self._refill_later()
 
     def hand_over(self, blank: Blank) -> None:
-        """Leave a claimed blank's channel to its owner, who sends it a spec now."""
+        """Stop reading a claimed blank's channel, because its owner sends it a spec now."""
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:
-        """End the stock if what it was made from changed on disk. Raise OSError if no blank can be
-        started.
+        """End the blanks in stock if the project's packages or settings have changed on disk.
+
+        Raise OSError if the project no longer has what a blank needs.
         """
         try:
             node = with_packages(self._node, self._file)
@@ -240,9 +242,7 @@ class Blanks:
             self._end(each, "the project's packages changed")
 
     def _stamps_now(self) -> Mapping[str, int]:
-        """Return the modification times of what a blank reads of the project: settings of packages and of
-        tsx.
-        """
+        """Return the modification times of the project's files that a blank reads, such as tsconfig.json."""
         folders = (str(self._file.parent), str(self._cwd))
         settings = list(settings_files(folders))
         chains = [path for each in settings if each.endswith("tsconfig.json") for path, _ in extended(each)]
@@ -253,13 +253,13 @@ class Blanks:
         self._preload = tuple(packages)
 
     def discard(self, why: str) -> None:
-        """End the stock because what it was made from has changed."""
+        """End the blanks in stock, because they are outdated, and refill it later."""
         for each in tuple(self._stock):
             self._end(each, why)
         self._refill_later()
 
     def kill(self, reason: str) -> None:
-        """End the stock now, and start no other blank."""
+        """End the blanks in stock now, and start no more."""
         self._closing = True
         if self._refill is not None:
             self._refill.cancel()
@@ -267,7 +267,7 @@ class Blanks:
             self._end(each, reason)
 
     async def close(self, reason: str) -> None:
-        """End the stock, and wait until it is reaped."""
+        """End the blanks in stock, and wait until they are reaped."""
         self.kill(reason)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -298,7 +298,7 @@ class Blanks:
             return
         while len(self._stock) > self._target:
             self._end(self._stock[-1], "more blanks than needed")
-        # Processes that something waits for come first.
+        # A claimed blank that still imports the SDK comes first: something is waiting for it.
         if not self._importing <= set(self._stock):
             return
         while len(self._stock) < self._target and len(self._importing) < self._cores:

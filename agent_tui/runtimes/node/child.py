@@ -1,8 +1,8 @@
 """A Node child: a blank that becomes a process of the agent once it is ready.
 
-Until then it is only claimed: a child that is ended before it got its spec returns to the stock, since
-importing the SDK is what takes time. Nothing may be sent while the SDK's job main takes over the channel
-(agents-js.md §8.4).
+Until it gets its spec, the blank is only claimed. If the child is ended before that, the blank returns to the
+stock, because importing the SDK again would take time. Nothing may be sent while the SDK's job main takes
+over the channel (agents-js.md §8.4).
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class NodeChild:
         return self._traits
 
     def send(self, message: ToChild) -> None:
-        # Before it has its spec there is no one to send to: callers wait until it is ready.
+        # Before it has its spec, nothing reads messages. Callers wait until it is ready.
         if self._lines.done() and (lines := self._lines.result()) is not None:
             lines.send(message)
 
@@ -101,8 +101,9 @@ class NodeChild:
 
 
 class _Lines(LineChild):
-    """Holds back messages from the spec until the child is ready. What must arrive while the main thread is
-    blocked goes through a side channel.
+    """The channel of a blank that has its spec. Messages are held back until the child is ready.
+
+    Messages that must arrive even while the child's main thread is blocked use a side channel.
     """
 
     def __init__(

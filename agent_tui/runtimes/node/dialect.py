@@ -1,6 +1,7 @@
 """The messages between the host and a Node child, on the channel that Node itself uses (agents-js.md §8).
 
-The SDK's job main has its own messages, in camel case. Those of `child/node/` are the Python children's.
+The SDK's job main has its own messages, in camel case. The code in `child/node/` uses those of Python
+children.
 """
 
 import json

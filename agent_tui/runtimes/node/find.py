@@ -1,4 +1,4 @@
-"""Finds the Node that runs an agents-js file, the copy of the SDK, and what runs its TypeScript."""
+"""Finds what runs an agents-js file: Node, the project's copy of the SDK, and tsx or flags for TypeScript."""
 
 import json
 import os
@@ -226,8 +226,9 @@ def find_package(file: Path) -> tuple[Path, str]:
 
 
 def find_typescript(file: Path, node: tuple[int, ...], version: str) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the project's tsx, or Node's flags without it; neither for JavaScript. Raise
-    UserError if the Node cannot run TypeScript.
+    """Return the project's tsx, or, without it, Node's flags for TypeScript. For JavaScript, return neither.
+
+    Raise UserError if there is no tsx and this Node cannot run TypeScript.
     """
     if file.suffix.lower() not in (".ts", ".mts", ".cts"):
         return None, ()

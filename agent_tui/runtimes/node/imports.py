@@ -1,7 +1,7 @@
 """The imports of a JavaScript or TypeScript file, found in its text, and the project's files that they run.
 
-Extra imports do no harm, so comments and strings are treated like code. What only Node knows (packages of a
-workspace, conditions) comes from a load's manifest.
+Extra imports do no harm, so comments and strings are treated like code. Imports that only Node can resolve
+(packages of a workspace, conditional exports) come from a load's manifest.
 """
 
 import itertools
@@ -48,7 +48,7 @@ Paths = tuple[str, Mapping[str, tuple[str, ...]]]
 
 
 def imports_of(source: bytes) -> tuple[Import, ...]:
-    """Return each specifier of a source once, valid or not."""
+    """Return each module specifier in a source once, even if the source is not valid."""
     text = source[:MOST_SCANNED].decode("utf-8", "replace")
     found = itertools.islice(_SPECIFIER.finditer(text), MOST_NAMES)
     return tuple({Import(match[1]): None for match in found})
@@ -178,7 +178,7 @@ def _read_jsonc(file: str) -> Mapping[str, object]:
 
 
 def _mapped(name: str, paths: Paths) -> Iterator[str]:
-    """Yield what a specifier may stand for under `paths`."""
+    """Yield the paths that a specifier may stand for, according to `paths` of tsconfig.json."""
     root, patterns = paths
     for pattern, targets in patterns.items():
         before, star, after = pattern.partition("*")

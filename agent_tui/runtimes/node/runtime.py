@@ -61,7 +61,7 @@ class NodeRuntime:
         return ""
 
     def close(self) -> None:
-        """Launch nothing any more."""
+        """Refuse further launches."""
         self._closed = True
 
     async def launch(
