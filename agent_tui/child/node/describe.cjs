@@ -60,8 +60,8 @@ function plainPath(text) {
 }
 
 /**
- * Let Node check the files that were loaded, the last one first. Another process does, since only that of an
- * uncaught error names the line; the source goes through its stdin, so that nothing stays on the disk.
+ * Let another Node process check the files that were loaded, the last one first, because only the message of
+ * an uncaught error names the line. It gets the source through stdin, so that nothing stays on the disk.
  */
 async function syntaxError(child) {
   const files = (await child.modules.loaded()).files.reverse().filter((each) => /\.[cm]?js$/.test(each));

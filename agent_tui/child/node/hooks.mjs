@@ -77,7 +77,7 @@ function pathOf(url) {
   return fileURLToPath(url.split('?')[0]);
 }
 
-/** Return what was found; throw if the generation does not have it, since it was saved later. */
+/** Return the module that was found. Throw if it was saved later, so that the generation does not have it. */
 function withoutLater(found, specifier, parentURL) {
   if (missing.size === 0 || !isProjects(found.url)) return found;
   if (!missing.has(stem(pathOf(found.url)))) return found;

@@ -1,5 +1,5 @@
 // The project's modules as the generation has them: sources come from a snapshot, not from the disk, so that
-// a job never sees a part of a newer version, in late imports either. URLs and file names stay the originals.
+// a job never sees part of a newer version, even in late imports. URLs and file names stay the originals.
 //
 // ESM goes through a loader hook, which runs in a thread (hooks.mjs); CommonJS through `Module._extensions`.
 'use strict';
@@ -59,7 +59,7 @@ class Modules {
     await this.#ask('serve', { snapshot: this.#snapshot, missing: this.#missing });
   }
 
-  /** Give the project's imports of the SDK what `shim` names instead of the SDK's own. */
+  /** In the project's imports of the SDK, replace the exports that `shim` names. */
   async replaceSdk(shim) {
     globalThis[Symbol.for('agent-tui.shim')] = shim;
     await this.#ask('shim', Object.keys(shim));
@@ -131,7 +131,7 @@ class Modules {
     });
   }
 
-  // Outermost, after tsx: whatever reads the file as a module reads the snapshot's content once.
+  // Installed after tsx, so it is the outermost hook: what reads the file as a module gets the snapshot's content.
   #installRequire() {
     for (const extension of EXTENSIONS) {
       const load = Module._extensions[extension];

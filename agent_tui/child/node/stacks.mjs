@@ -1,5 +1,5 @@
-// Works on the main thread while it is blocked: the hooks' thread uses the inspector, in process, without a
-// port. `stacks` returns the main thread's stack, `resume` ends its wait for a debugger.
+// Inspects the main thread while it is blocked: the thread of the hooks uses the inspector, in process, without
+// a port. `stacks` returns the main thread's stack, `resume` ends its wait for a debugger.
 import inspector from 'node:inspector';
 import { SourceMap } from 'node:module';
 import net from 'node:net';

@@ -1,7 +1,7 @@
 """The child's end of the channel: JSON lines both ways over one inherited socket.
 
-A message is `{"case": name, "value": {…}}`; bytes are base64. A thread reads, so that the host's end is
-noticed while the agent's code blocks; sending never waits for the host to read.
+A message is `{"case": name, "value": {…}}`; bytes are base64. A thread reads, so that the child notices that
+the host has ended even while the agent's code blocks. Sending never waits for the host to read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from typing import Any, Callable
 
 MAX_BACKLOG = 4 * 1024 * 1024
-"""Bytes that may be queued for a host that does not read; log records beyond them are dropped and counted."""
+"""Bytes that may be queued for a host that does not read. Log records beyond that are dropped and counted."""
 
 MAX_TEXT = 262_144
 """Characters of any text that is sent: exceptions and log lines of the agent's code may have any length."""
@@ -142,13 +142,13 @@ class Channel:
         return bool(data)
 
     def start(self, on_message: Message, on_tick: Callable[[], None], on_end: Callable[[], None]) -> None:
-        """Start the two threads; the callbacks run in the reading one."""
+        """Start the reading and the writing thread. The callbacks run in the reading thread."""
         os.register_at_fork(after_in_child=self._detach)
         own_thread(self._read, on_message, on_tick, on_end)
         own_thread(self._write)
 
     def send(self, case: str, **value: Any) -> None:
-        """Send a message, with long texts shortened; it is not dropped while the host lives."""
+        """Send a message, with long texts shortened. It is never dropped while the host is running."""
         self._put(encode(case, _bounded(value)), droppable=False)
 
     def offer(self, case: str, **value: Any) -> None:

@@ -30,7 +30,7 @@ class AlreadyAnswered(RuntimeError):
 
 
 class Offer:
-    """One offer: takes its one answer, and lets `accept` wait for the outcome."""
+    """One offer. It can be answered once, and `accept` then waits for the outcome."""
 
     def __init__(self, job_id: str, send: Callable[..., None]) -> None:
         self.job_id = job_id
@@ -58,7 +58,7 @@ class Offer:
     def answer(
         self, *, accept: dict[str, Any] | None = None, terminate: bool = False, error: str | None = None
     ) -> None:
-        """Send the answer. Raise AlreadyAnswered for a second one."""
+        """Send the answer. Raise AlreadyAnswered if the offer was answered before."""
         if self.answered:
             raise AlreadyAnswered(f"the offer of job {self.job_id} was already answered")
         self.answered = True
@@ -72,7 +72,7 @@ class LoadedAgent(Protocol):
     """Calls the agent's load function; None if it has none."""
 
     async def request(self, job: Any, offer: Offer) -> None:
-        """Run the request function, or accept as the runtime does without one."""
+        """Run the request function. Without one, accept the offer as the SDK would."""
         ...
 
     def live(self, value: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ class ControlLoop:
         self._ending.add(asyncio.create_task(self._end(), name="end"))
 
     async def _end(self) -> None:
-        """End the loop; the host decides how long request functions may work after their answers."""
+        """End the loop once request functions have returned. The host limits how long that may take."""
         for offer in self._offers.values():
             if not offer.outcome.done():
                 offer.outcome.set_result(NO_OUTCOME)  # the host would have reported it before

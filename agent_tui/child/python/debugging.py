@@ -63,10 +63,10 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
 
 
 async def wait_for_client(port: int) -> None:
-    """Wait on a loopback port for a debugger; 0 does not wait. The loop keeps running, so that the job can be
-    ended.
+    """Wait on a loopback port until a debugger attaches. Return immediately if `port` is 0.
 
-    If debugpy is missing or the port is in use, log that and run the job without a debugger.
+    The event loop keeps running, so that the job can be ended. If debugpy is missing or the port is in use,
+    log that, and run the job without a debugger.
     """
     if not port:
         return
@@ -101,5 +101,5 @@ async def wait_for_client(port: int) -> None:
 
 
 def install_hook() -> None:
-    """Make `breakpoint()` without a debugger log a line: there is no terminal to ask."""
+    """Make `breakpoint()` log a line if no debugger is attached: pdb would have no terminal."""
     sys.breakpointhook = _breakpoint

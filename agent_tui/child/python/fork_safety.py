@@ -113,7 +113,7 @@ def _kind(fd: int, what: str) -> str:
 
 
 def _owner(task: int) -> str:
-    """Return a thread's name in Python, else the kernel's if its library set one."""
+    """Return a thread's name in Python or, for a native thread, the name that its library gave it."""
     for thread in threading.enumerate():
         if thread.native_id == task:
             return thread.name
@@ -132,15 +132,14 @@ def _task_name(task: int) -> str:
 
 
 _DRAWERS = ("random", "secrets", "uuid", "tempfile")
-"""Modules through which user code draws random values; numpy is native, so the project's line is on top of
-the stack.
-"""
+"""Modules through which code draws random values. Their frames are skipped to find the project's line."""
 
 
 @contextlib.contextmanager
 def random_use(lines: list[str]) -> Iterator[None]:
-    """Add the places where the project's code drew random values: `agent.py:4`, or just "random" for that
-    module.
+    """While entered, add the lines at which the project's code draws random values, such as `agent.py:4`.
+
+    If only the state of `random` or `numpy.random` has changed, add the name of that module.
     """
     urandom, seed = os.urandom, random.Random.seed
     state, numpys = random.getstate(), _numpy_state()
@@ -171,7 +170,7 @@ def _patch(urandom: Callable[[int], bytes], seed: Any) -> None:
 
 
 def _note(lines: list[str]) -> None:
-    """Note a draw by the project's code; libraries draw for their own purposes."""
+    """Record a draw by the project's code. Draws by libraries for their own purposes do not count."""
     frame = sys._getframe(2)
     while frame is not None and _draws(frame.f_globals.get("__name__", "")):
         frame = frame.f_back  # type: ignore[assignment]

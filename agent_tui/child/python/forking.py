@@ -24,7 +24,7 @@ from .channel import Channel
 
 
 class ForkServer:
-    """Serves forks until it is asked to end or the host has ended; `serve` returns only in the forks."""
+    """Forks on request, until it is asked to end or the host has ended. `serve` returns only in the forks."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -178,7 +178,9 @@ class ForkServer:
         os._exit(0)
 
     def _end_without_host(self) -> NoReturn:
-        """End after the host. Jobs notice its end themselves; a template that is still loading would not."""
+        """End because the host has ended. Kill a template that is loading; other forks notice it
+        themselves.
+        """
         for pid, (_, kind) in self._children.items():
             if kind == "template":
                 with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Runs a command until the process that started this ends.
+"""Runs a command, and ends it when the process that started this one has ended.
 
 Started as `python guard.py FD COMMAND…`, with the read end of a pipe as FD. When the pipe closes (the other
 side has ended, in whatever way), the command is asked to end, and killed if it does not within a moment.

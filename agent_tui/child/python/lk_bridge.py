@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
 LEAVING_S = 5.0
-"""How long the SDK may take to notice that the agent's code left its room, in s; a deletion may have
-failed.
+"""Seconds, after the agent's code left or deleted its room, in which a `Shutdown` is taken for the result of
+that. Later ones are not, because the deletion may have failed.
 """
 
 
@@ -120,7 +120,7 @@ class Bridge:
         self._link.listen(self._receive)
 
     def leave(self, reason: str) -> None:
-        """Note that the job is about to end by itself, in case a `Shutdown` comes before the SDK knows."""
+        """Record that the job is ending by itself, in case a `Shutdown` arrives before the SDK notices."""
         self._leaving = (reason, time.monotonic() + LEAVING_S)
 
     def _own_reason(self) -> str:
@@ -177,9 +177,7 @@ class Bridge:
 
 
 class QuietHandler(logging.Handler):
-    """Replaces the SDK's handler that pickles records into a socket: agent-tui's is on the root logger
-    already.
-    """
+    """Replaces the SDK's handler, which pickles records into a socket: agent-tui's handler sends them."""
 
     thread = None
 

@@ -25,7 +25,10 @@ _log = logging.getLogger("agent-tui")
 
 
 class SdkAgent:
-    """A `LoadedAgent` over an `AgentServer` that never runs; `request` and `load` replace its own."""
+    """A `LoadedAgent` that wraps an `AgentServer`, which never runs.
+
+    `request` and `load` replace the server's functions.
+    """
 
     def __init__(
         self, server: Any, request: Callable[..., Any] | None = None, load: Callable[..., Any] | None = None
@@ -80,7 +83,7 @@ class SdkAgent:
 
 
 def run(link: HostLink) -> None:
-    """Send `Loading`, then `Manifest` or `Failed`; then serve."""
+    """Send `Loading`, then `Manifest` or `Failed`. After a manifest, answer the host until it asks to end."""
     try:
         capture = import_sdk(link)
         link.send("loading")

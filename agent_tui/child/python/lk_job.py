@@ -38,7 +38,7 @@ leave the room.
 
 
 _prepared: Capture | None = None
-"""What loads the file, once this is a job process of the SDK."""
+"""The replaced SDK functions with which the file is loaded; None until `_prepare` has run."""
 
 _loaded = False
 """Whether this process is a fork of a template that has run the file."""
@@ -99,7 +99,7 @@ def _run_main(link: HostLink, bridge: Bridge, main: ModuleType, arguments: Any) 
 
 
 def _prepare(link: HostLink) -> Capture:
-    """Turn this into what the SDK's fork server makes of a job process, before the file runs (fork.md §2)."""
+    """Set up this process as the SDK's fork server sets up a job process (fork.md §2)."""
     global _prepared
     if _prepared is None:
         multiprocessing.current_process().name = "job_proc"
@@ -114,9 +114,7 @@ def _prepare(link: HostLink) -> Capture:
 
 
 def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
-    """Return the functions from the control process's pickles; if that is not possible, run the file in full
-    here.
-    """
+    """Return the functions that the control process has pickled. If it could not, run the whole file here."""
     packed = link.spec.functions
     if packed.startswith(PICKLED):
         if not _loaded:
@@ -131,7 +129,7 @@ def _functions(link: HostLink, capture: Capture) -> dict[str, Any]:
 
 
 def _report_own_models(link: HostLink) -> None:
-    """Report to the host if the job loads its own copy of something that a base could hold for all jobs."""
+    """Report to the host if the job loads its own copy of a model that a base could hold for all jobs."""
     name = "livekit.agents.inference.eot.transports"
     with contextlib.suppress(ImportError, AttributeError):  # since 1.7
         transports: Any = importlib.import_module(name)
@@ -188,7 +186,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
 
 
 def _watch_connect(link: HostLink, context: Any) -> None:
-    """Report once when the context has joined its room; sessions join through the same object."""
+    """Report once when the job has joined its room. An AgentSession joins through the context too."""
     join = getattr(context, "connect", None)
     if join is None:
         return
@@ -208,9 +206,9 @@ def _watch_connect(link: HostLink, context: Any) -> None:
 
 
 def _watch_leaving(bridge: Bridge, context: Any) -> None:
-    """Note when the agent's code leaves or deletes its room: the server then terminates the job.
+    """Record when the agent's code leaves or deletes its room, because the server then terminates the job.
 
-    That termination may arrive before the SDK notices that the room connection has ended.
+    The termination may arrive before the SDK notices that the room connection has ended.
     """
 
     def watched(leave: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

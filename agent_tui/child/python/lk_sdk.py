@@ -1,8 +1,8 @@
 """Shared by all children of a livekit-agents file: the SDK's import, mode, logging, and inference runners.
 
-The file runs with `cli.run_app` and `AgentServer.run` replaced (livekit-agents.md §2.2, way B), so that every
-style of file hands over its server unmodified; the arguments of its calls are kept with their place. The SDK
-is imported before `Loading` is sent, so that its import does not count as the file's.
+The file runs with `cli.run_app` and `AgentServer.run` replaced (livekit-agents.md §2.2, way B), so that an
+unmodified file of any style hands over its server. The arguments of its calls are recorded, each with its
+line. The SDK is imported before `Loading` is sent, so that its import does not count as loading the file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 
 class Captured(BaseException):
-    """Leaves the file once it has handed over its server. Not an Exception, so that the file does not catch
-    it.
+    """Raised to leave the file once it has handed over its server.
+
+    It is not an Exception, so that the file's `except Exception` does not catch it.
     """
 
 
@@ -70,7 +71,7 @@ def _log_level(value: Any) -> str:
 
 
 def _function(value: Any) -> str:
-    """Return a function's name; `lambda` and a method's own name as they are."""
+    """Return a function's name; for a lambda, `lambda`."""
     return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
 
 
@@ -102,7 +103,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "port": ("port", _same),
     "log_level": ("logLevel", _log_level),
 }
-"""The SDK's argument to the option's name and its unit here (livekit-agents.md §1.2)."""
+"""The SDK's argument → the option's name, and the conversion to its unit here (livekit-agents.md §1.2)."""
 
 
 class Capture:
@@ -145,8 +146,10 @@ class Capture:
         return module
 
     def load_worker(self) -> Any:
-        """Return the file's server, loaded as the worker would. Raise what the file raises, or an error for
-        people.
+        """Return the file's server, loaded as the SDK's worker loads it.
+
+        Raise NoServerError if the file starts no worker, NoEntryError if the server has no entry function,
+        and any error of the file itself.
         """
         module = self.run_file("__main__")
         if self.server is None and module is not None:
@@ -256,8 +259,8 @@ FUNCTIONS = {
 """The server's functions that a job process needs."""
 
 PICKLED, GUARD = "pickle:", "guard:"
-"""Keys of `Manifest.functions`: the pickled functions, or why they cannot be pickled and the file runs in
-full.
+"""Prefixes of `Manifest.functions`, before the pickled functions, or before the reason why they cannot be
+pickled. In that case each job process runs the whole file.
 """
 
 

@@ -44,12 +44,12 @@ def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) 
 
 
 def renew(fd: int) -> None:
-    """Serve the whole generation's modules, in a template's fork: loading found some of them later."""
+    """In a fork of a template, serve all modules of the generation. Loading found some after the template."""
     _snapshot.read_index(fd)
 
 
 def run_file(file: str, name: str) -> types.ModuleType:
-    """Run the file as module `name` and as `__main__`; raise what it raises."""
+    """Run the file as module `name` and as `__main__`. Raise any error of the file."""
     module = types.ModuleType(name)
     module.__file__ = file
     module.__loader__ = importlib.machinery.SourceFileLoader(name, file)
@@ -94,7 +94,7 @@ def _function_names() -> list[str]:
 
 
 def hand_over_code(send: Callable[..., None]) -> None:
-    """Send what was compiled here to the host, for the base to keep: the next process need not compile it.
+    """Send the code that was compiled here to the host. A base keeps it, which saves its forks the work.
 
     Large modules are left out, since the host handles one message at a time.
     """
@@ -126,7 +126,7 @@ def _described(error: BaseException, file: str) -> dict[str, Any]:
     shown = traceback.TracebackException.from_exception(error)
     place = _place(error, shown, file)
     if type(error).__module__.startswith(__package__ or "-"):
-        # Errors of agent-tui itself need no traceback: where they were raised helps no one.
+        # Errors of agent-tui itself need no traceback: the line that raised them does not help the user.
         return {"error": str(error), "traceback": "", "file": place[0], "line": None}
     _drop_our_frames(shown)
     text = "".join(shortened(part, MAX_PART) for part in shown.format())
@@ -139,9 +139,7 @@ def _described(error: BaseException, file: str) -> dict[str, Any]:
 
 
 def _headline(error: BaseException, shown: traceback.TracebackException) -> str:
-    """Return the type and the first line of the message: the last line may be anything (in pydantic, a
-    link).
-    """
+    """Return the error's type and its message's first line. The last line may be a link, as in pydantic."""
     parts = list(shown.format_exception_only())
     line = parts[-1] if isinstance(error, SyntaxError) else parts[0]
     lines = shortened(line, MAX_REASON).strip().splitlines()

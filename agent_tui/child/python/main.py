@@ -14,7 +14,7 @@ PACKAGE = "_agent_tui_child"
 """The private package name under which the modules beside this file are loaded."""
 
 MODULES = ("process", "control", "native", "native_control", "native_job", "lk_control", "lk_job")
-"""Everything is loaded before the agent's file: later imports would run in the agent's import state."""
+"""All are loaded before the agent's file, whose changes to the import system would affect later imports."""
 
 
 def _leave_path(here: str) -> None:

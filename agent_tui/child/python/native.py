@@ -48,7 +48,10 @@ class Agent:
 
 
 def find_agent(module: ModuleType, file: str) -> Agent:
-    """Return the functions of a loaded file. Raise NoEntryError and TypeError with errors for people."""
+    """Return the functions of a loaded file.
+
+    Raise NoEntryError if it has no entry function, and TypeError if one of the four names is not a function.
+    """
     holder = getattr(module, "agent", None)
     if holder is None or isinstance(holder, ModuleType):
         holder = module
@@ -112,8 +115,9 @@ class Request:
         metadata: str = "",
         attributes: dict[str, str] | None = None,
     ) -> None:
-        """Accept the job; return once it is launched. Raise RuntimeError if it is not, or for a second
-        answer.
+        """Accept the job, and return once it is launched.
+
+        Raise RuntimeError if it is not launched, or if the offer was already answered.
         """
         stamped = {AGENT_NAME_ATTRIBUTE: self.agent_name, **(attributes or {})}
         error = await self._offer.accept(identity, name, metadata, stamped)

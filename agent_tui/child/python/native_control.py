@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from .process import HostLink
 
 MODULE = "__mp_main__"
-"""A native file is not run as `__main__`: its guard is for its own use."""
+"""A native file does not run as `__main__`, so that its `if __name__ == "__main__":` does nothing here."""
 
 
 class NativeAgent:
-    """A `LoadedAgent` over the duck-typed functions."""
+    """A `LoadedAgent` that wraps the functions of a native file."""
 
     def __init__(self, agent: native.Agent) -> None:
         self.worker = native.Worker()
@@ -45,7 +45,7 @@ class NativeAgent:
 
 
 def run(link: HostLink) -> None:
-    """Send `Loading`, then `Manifest` or `Failed`; then serve."""
+    """Send `Loading`, then `Manifest` or `Failed`. After a manifest, answer the host until it asks to end."""
     link.send("loading")
     started = time.monotonic()
     try:

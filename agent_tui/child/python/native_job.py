@@ -25,11 +25,11 @@ CANCEL_LIMIT_S = 5.0
 
 
 _loaded: native.Agent | None = None
-"""What the template loaded, in a fork of it."""
+"""The agent, once this process or the template that it was forked from has loaded it."""
 
 
 def load(link: HostLink) -> native.Agent:
-    """Load the file once; in forks of the process that loaded it, it is there."""
+    """Return the agent. Load the file, unless this process is a fork of a template that has loaded it."""
     global _loaded
     if _loaded is None:
         _loaded = native.find_agent(loading.run_file(link.spec.file, MODULE), link.spec.file)

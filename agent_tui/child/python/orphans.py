@@ -1,9 +1,9 @@
 """Kills the processes that agent-tui leaves behind when it is killed itself.
 
 Started as `python orphans.py FD GRACE_S`; each process arrives over the socket FD as number and pidfd. The
-socket closes when agent-tui ends, however it ends: the processes may then end by themselves, and what still
-runs after GRACE_S seconds is killed with its group. A job that is stopped, ignores signals, or holds its
-interpreter's lock in C code is beyond the reach of its watchdog, which is a thread.
+socket closes when agent-tui ends, however it ends. The processes may then end by themselves. Those that still
+run after GRACE_S seconds are killed with their groups: the watchdog in a job is a thread, which cannot end a
+job that is stopped, ignores signals, or holds the interpreter's lock in C code.
 """
 
 import contextlib

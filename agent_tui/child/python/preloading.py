@@ -1,7 +1,7 @@
 """What a base prepares for all processes forked from it: installed modules, and tidy memory.
 
-Nothing of the project comes here, and nothing of its environment stays: the variables that modules read while
-they were imported are recorded, so that the host knows when a base is outdated (fork.md §4).
+A base imports nothing of the project. The environment variables that modules read during their import are
+recorded, so that the host knows when a base is outdated (fork.md §4).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def asked() -> list[str]:
 
 
 def preload(name: str) -> bool:
-    """Import an installed module; return False if that fails, which the agent's file reports better."""
+    """Import an installed module. Return False if that fails; the agent's own import reports the error."""
     gc.disable()
     step = _STEPS.get(name, importlib.import_module)
     try:
@@ -73,15 +73,17 @@ def preload(name: str) -> bool:
 
 
 def freeze() -> None:
-    """Collect garbage, and exempt what is left from later collections: one in a fork would copy all of it."""
+    """Collect garbage, and exempt the rest from later collections: one in a fork would copy that memory."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 def warm_up_sdk(name: str = PRELOAD) -> None:
-    """Run the SDK's warm-up. Voice activity detection is small and always included unless it is switched off;
-    the end-of-turn weights come on demand (`END_OF_TURN`), or now if the user asks for that.
+    """Run the SDK's warm-up.
+
+    It includes voice activity detection, which is small, unless that is switched off. The end-of-turn weights
+    are loaded on demand (`END_OF_TURN`), or now if the user asks for that.
     """
     asked_for = os.environ.get(PRELOAD_SWITCH)
     os.environ[PRELOAD_SWITCH] = "0"

@@ -41,16 +41,14 @@ class ProcessSpec:
     process_id: str
     file: str
     folder: str
-    """The folder of the file, links resolved, when its generation was loaded: the link may have changed
-    since.
-    """
+    """The folder of the file when its generation was loaded, with links resolved."""
     log_level: int
     functions: str
     environ: dict[str, str]
     """The whole environment of the file; it replaces the one that the process was started with."""
     session_end_timeout_ms: int
     request_func: str
-    """The name of the file's function that replaces its own choice; empty to keep that."""
+    """The name of a function in the file to use in place of the one that its code sets; empty for none."""
     load_func: str
     production: bool
     snapshot: bool
@@ -58,7 +56,7 @@ class ProcessSpec:
 
 
 class HostLink:
-    """The host as this process sees it: sends, listens, and notices the host's end."""
+    """The host as this process sees it: sends and receives messages, and notices when the host has ended."""
 
     def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
         """`records` is the log handler that a template has installed, for its fork to use."""
@@ -67,7 +65,7 @@ class HostLink:
         self.records = records or RecordHandler(spec.log_level)
         self.records.send_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
-        """The agent's event loop, whose tasks belong to the stacks."""
+        """The agent's event loop, whose tasks are listed with the stacks."""
         self.debug_port = 0
         """The port on which the job waits for a debugger before its entry function; 0 for none."""
         self.host_lost = False
@@ -83,7 +81,7 @@ class HostLink:
         self._channel.start(self._receive, self._check_debugger, self._host_ended)
 
     def listen(self, listener: Message) -> None:
-        """Handle all messages from now on, in the reading thread; earlier ones first."""
+        """Call `listener` with each message, in the reading thread; first with those that came earlier."""
         with self._lock:
             for case, value in self._early:
                 listener(case, value)
@@ -95,7 +93,7 @@ class HostLink:
         self.send("failed", **loading.describe(error, self.spec.file))
 
     def finish(self) -> None:
-        """Write what is queued. If the host has ended, also end the processes that the job started."""
+        """Write queued messages. If the host has ended, also end the processes that the job started."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
@@ -172,7 +170,7 @@ def _ignore_signal(signum: int, frame: object) -> None:
 
 
 def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
-    """Return what processes of that runtime do, by their kind; a template loads."""
+    """Return the functions that do the work of a runtime's processes, by kind of process."""
     from . import lk_control, lk_job, native_control, native_job
 
     kinds: dict[str, dict[str, Callable[[HostLink], object]]] = {
@@ -192,7 +190,7 @@ def _work(runtime: str) -> dict[str, Callable[[HostLink], object]]:
 
 
 def _await_spec(channel: Channel, unsafe: list[str]) -> ProcessSpec:
-    """Return the spec; until it comes, import what the host asks for.
+    """Wait for the spec and return it. Until it comes, import the modules that the host asks for.
 
     `unsafe` names a module that starts threads which a fork would lose, and whose threads they are.
     """

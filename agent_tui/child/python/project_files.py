@@ -41,7 +41,7 @@ def is_project_folder(path: str) -> bool:
 
 
 def mark_loaded() -> None:
-    """Mark what is loaded now as not the project's, for `loaded_files`.
+    """Mark all modules that are loaded now as not belonging to the project, for `loaded_files`.
 
     `sys.modules` keeps the order of insertion, and this module moves to its end as the mark. A set of the
     names would touch each of them, and so copy megabytes of a base's memory into every fork.
@@ -140,9 +140,7 @@ def modules_named(folders: list[str], among: Container[str]) -> set[str]:
 
 
 def unshadow(folders: list[str]) -> None:
-    """Forget installed modules that the project's own modules hide: plain Python would have found those
-    first.
-    """
+    """Forget installed modules named like one of the project, which plain Python would have found first."""
     for name in modules_named(folders, sys.modules) - set(sys.stdlib_module_names):
         if _is_third_party(sys.modules.get(name)):
             for each in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
@@ -150,10 +148,10 @@ def unshadow(folders: list[str]) -> None:
 
 
 PROJECT = "_project"
-"""The package under which the project's modules with such names are loaded."""
+"""The package under which project modules named like the standard library's are loaded."""
 
 _EARLY = {"abc", "codecs", "encodings", "genericpath", "importlib", "io", "ntpath", "os", "posixpath", "site"}
-"""Loaded before Python searches the project's folder, as built-in ones are: the standard modules win."""
+"""Modules that Python loads before it searches the project's folder. Like built-in ones, they always win."""
 
 _SHADOWABLE = sys.stdlib_module_names - _EARLY - set(sys.builtin_module_names)
 
@@ -166,9 +164,9 @@ def shadowing_names(folders: list[str]) -> set[str]:
 def separate_shadows(folders: list[str]) -> None:
     """Serve project modules named like the standard library's (`queue.py`) to the project's code only.
 
-    `python agent.py` serves such a module to all code that imports the name from then on, asyncio and
-    installed packages included, which then fail. From now on the project's code gets the project's module,
-    under another name in `sys.modules`, and all other code the standard library's.
+    With `python agent.py`, all code that imports that name gets the project's module, even asyncio and
+    installed packages, which then fail. Here, only the project's code gets it, under another name in
+    `sys.modules`. All other code gets the standard library's module.
     """
     shadowing = shadowing_names(folders)
     if not shadowing:

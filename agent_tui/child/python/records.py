@@ -51,7 +51,7 @@ class RecordHandler(logging.Handler):
         self.context: list[dict[str, Any]] = []
 
     def send_to(self, channel: Channel) -> None:
-        """Send records to this link from now on."""
+        """Send records over this channel from now on."""
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:

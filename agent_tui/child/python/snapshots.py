@@ -1,9 +1,9 @@
 """The project's modules as they were when their generation was loaded.
 
 The host passes one file descriptor: 16 digits with the length of an index, the index (JSON: path → [offset,
-size], and the modules that were missing), then the contents. What it holds is served from there, lazy imports
-and traceback lines included, and never from bytecode files, which can be stale for a second (two saves of one
-size). Missing modules stay missing: they were saved for a later generation.
+size], and the modules that were missing), then the contents. These modules are imported from there, even
+lazily, and so are their lines in tracebacks. Bytecode files are not used: after two saves of the same size,
+they can be stale for a second. Missing modules stay missing, because they were saved for a later generation.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ codes: dict[Key, CodeType] = {}
 """Compiled modules. A base keeps them for all generations that are forked from it."""
 
 fresh: set[Key] = set()
-"""Keys of those that were compiled in this process."""
+"""Keys of the modules that were compiled in this process since the last `pop_fresh`."""
 
 
 class Snapshot:
     """The index of a snapshot; contents are read on demand."""
 
     def __init__(self, fd: int | None) -> None:
-        """Own the descriptor; None is an empty snapshot: everything comes from the disk."""
+        """Take ownership of the descriptor. With None, the snapshot is empty: files are read from disk."""
         self._fd: int | None = None
         self._places: dict[str, list[int]] = {}
         self._base = HEAD
@@ -54,7 +54,7 @@ class Snapshot:
             self.read_index(fd)
 
     def read_index(self, fd: int) -> None:
-        """Own another descriptor in place of the one before: a template's fork gets one with more modules."""
+        """Replace the descriptor by another one, and own it: a template's fork gets one with more modules."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd = fd
@@ -100,7 +100,7 @@ def compiled(path: str, content: bytes) -> CodeType:
 
 
 def pop_fresh() -> list[tuple[Key, bytes]]:
-    """Return what was compiled here since the last call, for a base to keep."""
+    """Return the code that was compiled here since the last call, for a base to keep."""
     taken = []
     for key in fresh:
         with contextlib.suppress(ValueError):  # nested too deeply: it is compiled again
@@ -110,7 +110,7 @@ def pop_fresh() -> list[tuple[Key, bytes]]:
 
 
 def add_codes(packed: Iterable[tuple[Key, bytes]]) -> None:
-    """Keep code objects that another process of this interpreter compiled; drop the file's older ones."""
+    """Keep code objects that another process of this interpreter compiled, and drop those they replace."""
     for key, data in packed:
         for old in [each for each in codes if each[0] == key[0] and each != key]:
             del codes[old]
@@ -118,8 +118,9 @@ def add_codes(packed: Iterable[tuple[Key, bytes]]) -> None:
 
 
 def _keep_lines(path: str, content: bytes) -> None:
-    """Keep a file's lines for tracebacks: `linecache` prefers the disk, which may be newer, except for an
-    entry without a time.
+    """Keep a file's lines for tracebacks, in an entry of `linecache` without a time.
+
+    For an entry with a time, `linecache` would read the file on disk, which may be newer.
     """
     try:
         text = importlib.util.decode_source(content)
@@ -177,7 +178,9 @@ def _hook(snapshot: Snapshot) -> Any:
 
 
 def install(snapshot: Snapshot) -> None:
-    """Serve imports of the project's modules from the snapshot, compiled only here."""
+    """Serve imports of the project's modules from the snapshot. They are compiled here, without bytecode
+    files.
+    """
     loader: Any = importlib.machinery.SourceFileLoader
     get_code, get_data = loader.get_code, loader.get_data
 
