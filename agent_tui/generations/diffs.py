@@ -19,7 +19,7 @@ LARGEST = 512 * 1024
 """The lines of a file larger than this, in bytes, are not compared."""
 
 PATIENCE_S = 5.0
-"""Time limit for all files together, in s. It grows with the cube of the number of equal lines."""
+"""Seconds for all files together. A comparison takes time that grows with the cube of equal lines."""
 
 MOST_PAIRS = 500_000
 """Pairs of equal lines in two files that one step of the search may compare."""

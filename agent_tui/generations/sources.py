@@ -43,9 +43,7 @@ RACY_S = 2.0
 """A file younger than this, in s, may change again without a new time. As in git, it is always read."""
 
 MOST_DIGESTED = LARGEST
-"""A watched file larger than this, in bytes, is compared by time and size, to save the time for
-reading it.
-"""
+"""A watched file larger than this, in bytes, is compared by time and size, because reading it is slow."""
 
 STEP_MS = 10
 """Milliseconds without another event after which a burst of events is reported."""

@@ -245,7 +245,7 @@ class Code(Struct, frozen=True):
 
 
 class PreloadHint(Struct, frozen=True):
-    """The child copies something large that a base could load once for all (`ImportModules`)."""
+    """The child loads its own copy of something large that a base could load for all (`ImportModules`)."""
 
     name: str
 

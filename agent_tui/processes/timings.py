@@ -8,9 +8,7 @@ from typing import Self
 
 ENTRY_WIND_DOWN_S = 15.0
 SESSION_CLOSE_S = 60.0
-"""Seconds that the SDK allows for an entry function to return and a session to close (livekit-agents.md
-§2.4).
-"""
+"""The SDK's limits for the entry function to return and for the session to close (livekit-agents.md §2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
