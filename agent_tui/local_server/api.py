@@ -97,9 +97,7 @@ def _check_attributes(attributes: Mapping[str, str], shown: int | None = None) -
 
 
 def _exceeds(what: str, shown: int | None) -> TwirpError:
-    """Return the error for a limit: RoomService names the limit in text and meta, AgentDispatchService does
-    not.
-    """
+    """Return the error for a limit. RoomService names the limit (`shown`), AgentDispatchService does not."""
     if shown is None:
         return refusal("invalid_argument", what)
     return TwirpError("invalid_argument", f"{what} {shown}", {"argument": what})

@@ -52,8 +52,8 @@ def authenticate(
     """Return the grants of the request's token.
 
     `query_token` is used only if there is no Authorization header; `now` is in Unix seconds. Raise
-    `UnauthorizedError`. A request without a token gets empty grants: the endpoint decides whether that is
-    enough (worker-protocol §2, both 401 tables).
+    `UnauthorizedError` if the token is not valid. A request without a token gets empty grants: the endpoint
+    decides whether that is enough (worker-protocol §2, both 401 tables).
     """
     if header:
         if not header.startswith(_BEARER):
@@ -83,8 +83,9 @@ def _verify(token: str, keys: Mapping[str, str], now: float) -> Grants:
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    """Check expiry and "not before". The expiry is mandatory; the issue time is ignored (worker-protocol
-    §2).
+    """Raise `jwt.InvalidTokenError` if the token has expired, is not valid yet, or has no expiry.
+
+    The issue time is ignored (worker-protocol §2).
     """
     expires, begins = (_seconds(claims, name) for name in ("exp", "nbf"))
     if expires is None:

@@ -1,6 +1,7 @@
-"""Creates a room's dispatches' jobs, and offers each job to workers until one accepts.
+"""Creates the jobs of a room's dispatches, and offers each job to workers until one accepts.
 
-A gate for each group of workers comes first; then one worker is asked at a time, within one time budget.
+The load of all workers that qualify decides whether a job is offered at all. Then one worker is asked at a
+time, within one time limit for all of them.
 """
 
 import asyncio
@@ -76,16 +77,15 @@ class DispatchRecord:
 
     dispatch: Any
     expected: bool = True
-    """Whether a client asked for it: the implicit dispatch of a room that CreateDispatch made is a
-    by-product.
-    """
+    """Whether a client asked for it. False for the implicit dispatch of a room made by CreateDispatch."""
     placing: set[asyncio.Task[Any]] = field(default_factory=set)
     """Jobs that are still being offered."""
 
 
 class Dispatcher:
-    """Creates a dispatch's jobs, places them on the workers of a pool, and keeps the dispatch's record of
-    them (worker-protocol §6, §11.1). Rooms use its clock, timings, and random numbers.
+    """Creates a dispatch's jobs, places them on the workers of a pool, and records the accepted ones.
+
+    The rules are those of worker-protocol §6 and §11.1. Rooms use its clock, timings, and random numbers.
     """
 
     def __init__(
@@ -131,9 +131,10 @@ class Dispatcher:
 
     @staticmethod
     def _is_worth_reporting(record: DispatchRecord, same_name: list[PoolKey], job_type: Any) -> bool:
-        """Return whether to report that no worker is registered for a job type: each dispatch covers all
-        three types, so only the room's job is reported, and only if no worker is registered for another
-        type.
+        """Return whether to report that no worker is registered for a job type.
+
+        Each dispatch covers all three job types. So only a missing worker for room jobs is reported, and only
+        if none is registered for another type.
         """
         return job_type == JobType.JT_ROOM and not same_name and record.expected
 
@@ -149,7 +150,7 @@ class Dispatcher:
             self._on_unassigned(job, why)
 
     def delete(self, record: DispatchRecord) -> asyncio.Task[Any]:
-        """End a deleted dispatch's jobs as SUCCESS, those still being offered included (§9)."""
+        """End the jobs of a deleted dispatch as SUCCESS, including jobs that are still being offered (§9)."""
         return self._tasks.start(self._delete(record))
 
     async def _delete(self, record: DispatchRecord) -> None:
@@ -176,11 +177,11 @@ class Dispatcher:
         self._report(job, _unassigned(reason, key_of(job), [worker], {worker.worker_id: outcome}))
 
     async def place(self, job: Any) -> Unassigned | None:
-        """Offer a job until a worker accepts it; return None if one did (or said that no other should be
-        asked).
+        """Offer a job until a worker accepts it. Return None, or why none did.
 
-        The job's state names its worker. Each worker is asked once; after a silence no other is asked;
-        workers that register while the job is being offered count (§6.5).
+        The job's state then names the worker. Each worker is asked once, even one that registers while the
+        job is being offered. If a worker does not answer, or rejects with `terminate`, no other is asked
+        (§6.5).
         """
         key = key_of(job)
         workers = self._pool.of(key)
@@ -207,7 +208,7 @@ class Dispatcher:
 
     async def _offer(self, worker: WorkerConnection, job: Any, timeout_s: float) -> str | None:
         """Offer a job to one worker; return None if that settled it, else how the worker declined.
-        `terminate` beats `available`.
+        `terminate` wins over `available`.
         """
         answer = await worker.ask(job, timeout_s) if timeout_s > 0 else NoAnswer.TIMED_OUT
         if isinstance(answer, NoAnswer):

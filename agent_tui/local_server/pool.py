@@ -84,7 +84,7 @@ class Pool(Generic[W]):
         return len(self._workers)
 
     def add(self, worker: W) -> None:
-        """Add a worker. Raise `ViolationError` and change nothing."""
+        """Add a worker. Raise `ViolationError` if a worker with another key already has its topic."""
         for other in self._workers.values():
             if other.key != worker.key and other.key.topic == worker.key.topic:
                 raise ViolationError(
@@ -103,8 +103,9 @@ class Pool(Generic[W]):
 
 
 def gate_open(workers: Iterable[Candidate]) -> bool:
-    """Return whether a job for these workers is offered at all: one available worker below the target load is
-    enough, and opens the gate for all of them (worker-protocol §6.1, gate 1).
+    """Return whether a job for these workers is offered at all (worker-protocol §6.1, gate 1).
+
+    One available worker below the target load is enough, and opens the gate for all of them.
     """
     return sum(max(0.0, TARGET_LOAD - worker.load) for worker in workers if worker.available) > 0
 

@@ -73,9 +73,10 @@ class Room:
         return tuple(_copy(record.dispatch) for record in self._records.values())
 
     def dispatch(self, request: Any) -> Any:
-        """Add an AgentDispatch made from a CreateAgentDispatchRequest; its jobs follow at once.
+        """Add an AgentDispatch made from a CreateAgentDispatchRequest, and create its jobs.
 
-        Present participants get their participant jobs, publishing ones their publisher jobs (§11.1).
+        There is also a participant job for each participant in the room, and a publisher job for each that
+        publishes (§11.1).
         """
         record = self._start(request)
         for person in self._people():
@@ -120,7 +121,7 @@ class Room:
         attributes: Mapping[str, str] | None = None,
         agent: bool = False,
     ) -> Any:
-        """Let a participant join; return the ParticipantInfo. An earlier session of that identity is removed.
+        """Let a participant join, and return the ParticipantInfo. Remove an earlier one with that identity.
 
         With `agent` it is an agent's participant, which triggers no jobs and does not keep the room open
         (§7). Raise ValueError for an empty identity.
@@ -204,7 +205,7 @@ class Room:
 
 
 class Rooms(Mapping[str, Room]):
-    """All open rooms, by name; read-only for others."""
+    """All open rooms, by name. Other code may only read the mapping."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -222,8 +223,8 @@ class Rooms(Mapping[str, Room]):
     def create(self, request: Any, *, unasked: bool = False) -> Room:
         """Return the room of a CreateRoomRequest, created or updated.
 
-        With `unasked` its dispatches are a by-product: it is not reported if no worker is registered for
-        them.
+        `unasked`: no client asked for the room's implicit dispatch, so it is not reported if there is no
+        worker for it.
         """
         room = self._rooms.get(request.name)
         if room is None:

@@ -31,7 +31,7 @@ _AGENT_PROTOCOL: Final = 1
 _MAX_API_BODY: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 1024
 _SHARE: Final = 1 / 2
-"""Hundreds of test dispatches come at once, each on a new connection."""
+"""High limits for idle connections: hundreds of test dispatches may come at once, each on its own."""
 
 
 class LocalServer:
@@ -122,7 +122,7 @@ class LocalServer:
         self._tasks.start(self._close_expired_rooms())
 
     async def close(self) -> None:
-        """Drop every worker without a close frame, as a stopping server does. Safe to call again."""
+        """Drop every worker without a close frame, as a server that stops does. Can be called again."""
         await self._tasks.close()
         for connection in tuple(self._connections):
             connection.drop()

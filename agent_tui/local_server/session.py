@@ -45,7 +45,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class EnterPool:
-    """The worker is registered; comes after the reply, so that no offer overtakes it."""
+    """Add the worker to the pool. This comes after the reply, so that no offer overtakes the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def new_id(prefix: str, rng: Random) -> str:
 
 
 def nanoseconds(clock: Clock) -> int:
-    """Return the time in the unit of job states and dispatches."""
+    """Return the time in Unix nanoseconds, the unit of job states and dispatches."""
     return int(clock.time() * 1_000_000_000)
 
 
@@ -139,7 +139,7 @@ class WorkerSession:
         self.pending.discard(job_id)
 
     def assign(self, job: Any, identity: str, token: str) -> Any:
-        """Return an assignment, without a URL (§7); from now on the job is this worker's."""
+        """Return an assignment, without a URL (§7). From now on the job belongs to this worker."""
         job.state.participant_identity = identity
         own = Job()
         own.CopyFrom(job)
@@ -207,7 +207,7 @@ class WorkerSession:
         return []
 
     def _simulate(self, request: Any) -> list[Effect]:
-        """Offer the worker a simulated job: the participant decides its type, not the request's type (§10).
+        """Offer the worker a simulated job: a publisher job for a participant, else a room job (§10).
 
         The real server crashes on a request without a room; here it is refused and the connection kept.
         """

@@ -49,12 +49,12 @@ def _json_response(text: str, status: int = 200) -> web.Response:
 
 
 def refusal(code: str, text: str) -> TwirpError:
-    """Return the error of a service behind the API; the real server puts these words before its own."""
+    """Return the error of a service behind the API. Like the real server, put Twirp's words before `text`."""
     return TwirpError(code, f"twirp error unknown: {text}")
 
 
 Method = tuple[Callable[[Grants, Any], bool], Callable[[Any], Any]]
-"""Whether it may be called with a request message, and what it does with it."""
+"""Two functions: whether some grants allow a request message, and the handler of that message."""
 
 
 def _declared() -> dict[str, Any]:

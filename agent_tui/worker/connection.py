@@ -28,7 +28,7 @@ _LOGGER.propagate = False
 
 
 class UpgradeRefusedError(Exception):
-    """The server did not accept the upgrade: HTTP status, body, and its time (`Date`)."""
+    """The server refused the websocket upgrade. Has the HTTP status, the body, and the header `Date`."""
 
     def __init__(self, status: int, body: str, date: str = "") -> None:
         super().__init__(f"HTTP {status}")
@@ -53,21 +53,23 @@ class Transport(Protocol):
     """An open connection."""
 
     async def send(self, frame: bytes) -> None:
-        """Send one binary message. Raise `TransportLostError`."""
+        """Send one binary message. Raise `TransportLostError` if the connection has ended."""
         ...
 
     async def receive(self) -> bytes | str:
-        """Return the next message. Raise `TransportLostError`."""
+        """Return the next message. Raise `TransportLostError` if the connection has ended."""
         ...
 
     async def close(self) -> None:
-        """Close with code 1000, soon, whatever the server does. Can be called again; never raises."""
+        """Close with code 1000, without waiting long for the server. Can be called again; never raises."""
         ...
 
 
 Connect = Callable[[str, Mapping[str, str]], Awaitable[Transport]]
-"""Opens a connection to a URL, with headers. Raises `UpgradeRefusedError` or `ConnectFailedError`. The caller
-limits the time by cancelling.
+"""Opens a connection to a URL, with headers. The caller limits the time by cancelling it.
+
+Raises `UpgradeRefusedError` if the server answers with another status than 101, and `ConnectFailedError` if
+it does not answer.
 """
 
 

@@ -16,7 +16,7 @@ from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import WorkerStatus
 
 MIN_INTERVAL_S = 0.1
-"""Shorter times, in s, are too short for the kernel's coarse counters."""
+"""Shorter intervals, in s, are not measured, because the kernel's counters are too coarse."""
 
 FULL_LOAD = 1.0
 """The server treats all loads above this one the same (worker-protocol §6.1)."""
@@ -28,7 +28,7 @@ class CpuCounter(Protocol):
     """A source of CPU time, and of the number of usable CPUs."""
 
     def used_s(self) -> float:
-        """Return the CPU seconds used so far, on all CPUs. Raise OSError or ValueError."""
+        """Return the CPU seconds used so far, on all CPUs. Raise OSError or ValueError if that is unknown."""
         ...
 
     def cpus(self) -> float:
@@ -185,8 +185,8 @@ def report(measured: float, *, threshold: float, draining: bool, production: boo
 def judge(before: Measured, value: float) -> Measured:
     """Return the load to use after a new value.
 
-    A load is between 0 and 1 but may exceed 1. A negative one counts as 0, infinity as 1; a NaN says nothing,
-    so the last load stays. All three are reported as problems of the load function.
+    A load is normally between 0 and 1, but may be higher. A negative value counts as 0, and infinity as 1.
+    After NaN, the last load stays. All three are reported as problems of the load function.
     """
     if math.isnan(value):
         return Measured(before.load, "the load function returned NaN; keeping the last load")
@@ -198,7 +198,7 @@ def judge(before: Measured, value: float) -> Measured:
 
 
 class LoadGauge:
-    """Keeps the last good load while the function fails or hangs; `problem` says what is wrong."""
+    """Calls the load function, and keeps the last good load while the function fails or hangs."""
 
     def __init__(self, measure: Callable[[], Awaitable[float]], timeout_s: float) -> None:
         self._measure = measure

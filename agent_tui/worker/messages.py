@@ -90,7 +90,7 @@ class Registered:
     region: str
     node_id: str
     knows_deployments: bool = True
-    """Whether the server looks at the deployment of workers and dispatches; an older one ignores it."""
+    """Whether the server supports deployments of workers and dispatches. An older one ignores them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ AGENT_NAME_ATTRIBUTE = "lk.agent.name"
 """
 
 REMEMBERED_PONGS = 8
-"""Pongs to remember. A step of the server's clock is forgotten with them."""
+"""How many pongs are remembered. A jump of the server's clock has no effect after as many pongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Timings:
     stable_after_s: float = 10.0
     """A registration that lasted this long resets the count of failed attempts."""
     stall_s: float = 1.0
-    """A timer later than this means that this process's loop stalled, so the silence may be its own."""
+    """A timer later than this means that this process stalled, and that the server may have answered."""
     flush_timeout_s: float = 0.25
     """How long closing waits for messages that are still to be sent."""
     backoff_step_s: float = 2.0
@@ -88,11 +88,14 @@ class _Phase(Enum):
 
 
 class WorkerProtocol:
-    """The protocol of one connection. `now` is the same monotonic clock in seconds in every call; one that
-    also counts while the machine sleeps reveals offers that are too old to answer.
+    """The protocol of one connection.
 
-    Wrong use raises `ValueError`: anything except `register` and `ping` before the server accepted the
-    registration (it would close without a word, worker-protocol §4), a second registration, a second answer.
+    `now` is a monotonic time in seconds, of the same clock in every call. A clock that also counts while the
+    machine sleeps reveals offers that have become too old to answer.
+
+    Wrong use raises `ValueError`: a second registration, a second answer to an offer, or anything except
+    `register` and `ping` before the server has accepted the registration (it would close the connection
+    without a reason, worker-protocol §4).
     """
 
     def __init__(self, registration: Registration, timings: Timings) -> None:
@@ -201,8 +204,9 @@ class WorkerProtocol:
         self._send(agent.WorkerMessage(update_job=update))
 
     def simulate_job(self, room: str, participant: SimulatedParticipant | None = None) -> None:
-        """Ask the server to offer this worker a job for a room. Without a room the server would crash
-        (§10).
+        """Ask the server to offer this worker a job for a room.
+
+        Raise ValueError if `room` is empty, because that request would crash the server (§10).
         """
         self._require_registered("a simulated job")
         if not room:
@@ -258,7 +262,7 @@ class WorkerProtocol:
             self._undecodable(f"unknown message {member}")
 
     def tick(self, now: float) -> None:
-        """Handle the time: send a ping if one is due, and check how long the server has been silent."""
+        """Send a ping if one is due, and check how long the server has been silent."""
         if self._phase is _Phase.DEAD:
             return
         if self._register_by is not None and now >= self._register_by:
@@ -274,7 +278,7 @@ class WorkerProtocol:
             self.ping(now)
 
     def note_stall(self, now: float) -> None:
-        """This side stalled: do not count the server's silence until `now`."""
+        """Count the server's silence from `now` on only, because this process has stalled."""
         self._liveness.restart_silence(now)
 
     # -- inside -------------------------------------------------------------------------------------
@@ -332,9 +336,10 @@ class WorkerProtocol:
             self._events.append(Offer(offer.job, offer.resuming, wall, self._answer_by(offer.job, now)))
 
     def _answer_by(self, job: agent.Job, now: float) -> float:
-        """Return when the server stops waiting for the answer. The offer may have been unread while this
-        process, the machine, or the connection stalled. Otherwise its age is ignored, since clocks may be
-        wrong.
+        """Return when the server stops waiting for the answer.
+
+        An offer may be old when it is read, because this process, the machine, or the connection stalled.
+        Only then is its age taken from the server's clock, which may be wrong.
         """
         age = 0.0
         at_most = now - self._liveness.answered_since
@@ -376,14 +381,14 @@ class Liveness:
     def __init__(self, timings: Timings) -> None:
         self._timings = timings
         self._unanswered: deque[tuple[int, float, float]] = deque()
-        """Stamp, time sent, and since when its silence counts."""
+        """For each ping: its stamp, when it was sent, and since when the silence after it counts."""
         self._next_ping: float | None = None
         self._suspect = False
         self._heard_since = 0.0
 
     @property
     def answered_since(self) -> float:
-        """When the last answered ping was sent: what arrives now was sent by the server after that."""
+        """When the last answered ping was sent. The server sent everything that arrives now after that."""
         return self._heard_since
 
     def start(self, now: float) -> None:
@@ -392,7 +397,7 @@ class Liveness:
         self._heard_since = now
 
     def sent(self, stamp: int, now: float) -> None:
-        """Note that a ping with this stamp was sent; stamps never decrease."""
+        """Record that a ping with this stamp was sent. Stamps never decrease."""
         self._unanswered.append((stamp, now, now))
         if self._next_ping is not None:
             self._next_ping = now + self._timings.ping_interval_s
@@ -411,7 +416,7 @@ class Liveness:
         self._unanswered = deque((stamp, sent, now) for stamp, sent, _ in self._unanswered)
 
     def judge(self, now: float) -> Suspect | Dead | None:
-        """Return what the silence means at `now`, once."""
+        """Return `Suspect` (once) or `Dead` if the server has been silent for too long at `now`."""
         if self._silent_for(self._timings.dead_after_s, now):
             return Dead(f"the server has not answered for {duration_text(now - self._unanswered[0][2])}")
         if not self._suspect and self._silent_for(self._timings.suspect_after_s, now):
@@ -437,7 +442,7 @@ class Liveness:
 
 
 class ServerClock:
-    """Estimates the server's time from its pongs. Has no clock: every call gets `now`."""
+    """Estimates the server's time from its pongs. It reads no clock: every call gets `now`."""
 
     def __init__(self) -> None:
         self._ahead: deque[float] = deque(maxlen=REMEMBERED_PONGS)
@@ -468,8 +473,10 @@ def _describe_unknown(message: Message) -> str:
 
 
 def knows_deployments(version: str) -> bool:
-    """Return whether that version of livekit-server does: since 1.12.0, its first release with the renamed
-    field (livekit/livekit #4506). Nothing is known of a version that is not made of numbers.
+    """Return whether this version of livekit-server supports deployments, as 1.12.0 and later do.
+
+    That is the first release with the renamed field (livekit/livekit #4506). Return False for a version that
+    does not start with two numbers.
     """
     numbers = re.match(r"(\d+)\.(\d+)", version.lstrip("v"))
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (1, 12)

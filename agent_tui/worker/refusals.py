@@ -15,7 +15,7 @@ from agent_tui.worker.urls import ServerAddress
 CREDENTIALS_REFUSED = frozenset({401, 403})
 
 SKEW_S = 30.0
-"""Seconds of clock skew beyond which a token is soon not valid yet, or expired."""
+"""If the clocks differ by more than this, in s, that is named as a reason for refused credentials."""
 
 
 @dataclass(frozen=True, slots=True)

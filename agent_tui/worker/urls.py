@@ -8,7 +8,10 @@ from agent_tui.model.signing import sign
 from agent_tui.options.urls import SCHEMES, parse_server_url, shown_url
 
 TOKEN_LIFE_S = 6 * 3600
-"""As long as the SDKs' tokens: it only matters at the upgrade, and a long life helps if a clock is behind."""
+"""Seconds that a token is valid, as in the SDKs. It is only checked at the upgrade.
+
+A long validity helps if this machine's clock is behind the server's.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ from agent_tui.worker.urls import ServerAddress, worker_token, worker_url
 
 
 class WorkerState(StrEnum):
-    """The worker's standing with its server."""
+    """The state of the worker's connection and registration."""
 
     CONNECTING = "connecting"
     REGISTERED = "registered"
@@ -68,7 +68,7 @@ class _Ended:
     lasted_s: float | None = None
     refused: bool = False
     is_local: bool = False
-    """The cause is local: it does not count as an attempt."""
+    """Whether the cause is on this machine, so that it does not count as a failed attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class WorkerOptions:
 class Worker:
     """One registration, kept up until `close()`, or, once it retires, until its last job has ended.
 
-    `on_event` gets every event, in order, on the loop; `run` raises what it raises.
+    `on_event` gets every event, in order, on the event loop. `run` raises any error of `on_event`.
 
     The constructor raises `UserError` for an unusable URL or credentials.
     """
@@ -130,7 +130,7 @@ class Worker:
         self._session: Session | None = None
         self._lost_offers: set[str] = set()
         self._jobs: set[str] = set()
-        """Accepted jobs that have not ended, also of earlier connections."""
+        """Accepted jobs that have not ended, including those of earlier connections."""
         self._runner: asyncio.Task[NoReturn] | None = None
         self._retry_now = asyncio.Event()
         self._ended = asyncio.Event()
@@ -196,9 +196,9 @@ class Worker:
         self._close_if_done()
 
     def retry(self, server: ServerAddress | None = None) -> None:
-        """Try again now, unless registered; `server` applies from the next attempt on.
+        """Connect now instead of after the pause, unless registered.
 
-        Raise `UserError` for an unusable server, and change nothing.
+        `server` applies from the next attempt on. If it is unusable, raise `UserError` and change nothing.
         """
         if server is not None:
             self._set_server(server)
@@ -206,7 +206,7 @@ class Worker:
             self._retry_now.set()
 
     def answer(self, job_id: str, answer: AcceptArguments | Reject) -> bool:
-        """Answer an offer; return False if its connection is gone, and the job with it.
+        """Answer an offer. Return False if its connection is gone: the job is then lost.
 
         Raise `ValueError` for a second answer, an empty identity, or an answer that is too long to send.
         """
