@@ -137,7 +137,7 @@ class AgentCode:
         return (*self._pool.processes, *self._loader.processes, *self._inference.processes)
 
     def measured(self) -> tuple[MeasuredProcess, ...]:
-        """Return all running processes whose memory is_comparable, including those without a file yet."""
+        """Return all processes whose memory is measured, including blanks, which have no file yet."""
         return (*self.processes(), *(self._blanks.stock if self._blanks is not None else ()))
 
     # -- what a load needs (`Project`) ----------------------------------------------------------------
@@ -177,9 +177,10 @@ class AgentCode:
     # -- the worker -----------------------------------------------------------------------------------
 
     async def register(self, options: ServerOptions) -> None:
-        """Register under these options, unless that registration exists. Raise UserError and change nothing.
+        """Register under these options, unless the worker is registered under them already.
 
-        Missing credentials are not an error of the code: without a registration they count as refused.
+        If they cannot be used, raise UserError and change nothing. Missing credentials are reported like
+        refused ones if nothing is registered yet; otherwise they raise ServerError.
         """
         async with self._servers.switching(options) as server:
             options = self._settings.options  # edits may have come while the server was being found
@@ -229,7 +230,7 @@ class AgentCode:
             self._blanks.kill(reason)
 
     async def close(self, reason: str) -> None:
-        """End all processes except job processes, and load nothing any more."""
+        """Stop loading, and end all processes except job processes."""
         self._inference.release()
         await self._loader.close(reason)
         await self._inference.close(reason)
@@ -239,7 +240,7 @@ class AgentCode:
     # -- processes ------------------------------------------------------------------------------------
 
     def on_pool_event(self, event: PoolEvent) -> None:
-        """Handle what job processes send besides job messages, and their ends."""
+        """Handle an event of the pool, such as an inference request or failing starts."""
         match event:
             case MessageReceived(process, ch.InferenceRequest() as request):
                 self._inference.ask(process, request)
@@ -256,13 +257,13 @@ class AgentCode:
                 self._emit(StartsRecovered())
 
     def _release_unused(self) -> None:
-        """End inference processes that only the generation of an ended job process used."""
+        """End inference processes that the generations in use do not need."""
         used = {process.generation for process in self._pool.processes}
         current = self.current.number if self.current else 0
         self._inference.keep(lambda generation: generation in used or generation >= current)
 
     def _report_failing_starts(self, problem: StartsFail) -> None:
-        """Report failed starts, and refuse offers while no start is expected to succeed in time for a job."""
+        """Report failed starts, and refuse offers while jobs would probably get no process in time."""
         number, error = problem.generation, problem.error
         refusing = f"processes of generation {number} fail to start: {error}" if problem.refusing else ""
         self._registrar.set_full(refusing)
@@ -308,7 +309,7 @@ class AgentCode:
         return await self._runtime(environ=environ, settings=settings).launch_base(process_id, modules)
 
     def _learn(self, hints: StartupHints) -> None:
-        """Save for the next run what this one learned."""
+        """Save these hints for the next run, if they changed."""
         path = self._config.startup_hints
         if path is not None and hints != self._hints:
             asyncio.get_running_loop().run_in_executor(None, save_hints, path, hints)

@@ -1,4 +1,4 @@
-"""The event stream: a snapshot and everything after it, for any number of readers. No reader can block it."""
+"""The event stream: each reader gets the current state, and every event after it. No reader can block it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +18,10 @@ class LaggedError(Exception):
 
 @dataclass(eq=False)
 class Subscription:
-    """One reader's place in the stream. `state` is the state after the last batch that was read, and before
-    the first batch the one at the subscription.
+    """One reader's place in the stream.
+
+    `state` is the state after the last batch that was read. Before the first batch, it is the state at the
+    time of the subscription.
     """
 
     bus: "Bus"
@@ -48,7 +50,7 @@ class Subscription:
         self._news.set()
 
     async def batches(self) -> AsyncIterator[list[Stamped]]:
-        """Yield all events that have come, in order. Raise LaggedError after an overflow."""
+        """Yield events in batches, in order. Raise LaggedError if more than `limit` events were unread."""
         try:
             while True:
                 await self._news.wait()
@@ -74,7 +76,7 @@ class Bus:
         clean: Callable[[Event], Event] = lambda event: event,
         log: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        """`clean` makes all texts of an event safe to show; `log` gets each of them first."""
+        """`clean` makes all texts of an event safe to show. `log` gets each cleaned event first."""
         self._clock = clock
         self._clean = clean
         self._log = log

@@ -38,8 +38,10 @@ ROOM_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class DispatchTimings:
-    """Seconds until a dispatch without an offer counts as lost; the server stores none (worker-protocol
-    §6.5).
+    """Time limits of test dispatches, in seconds.
+
+    After `offer_s` without an offer, a dispatch counts as lost: the server does not keep dispatches for later
+    (worker-protocol §6.5).
     """
 
     offer_s: float = 10.0
@@ -74,7 +76,7 @@ class _Dispatch:
 
     @property
     def dispatch_id(self) -> str:
-        """The dispatch's id. For a new room only the job carries it."""
+        """The dispatch's id on the server. If the dispatch created its room, only the job has the id."""
         return self.made_id or (self.job.dispatch_id if self.job else "")
 
     @property
@@ -114,11 +116,10 @@ class Dispatches:
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def make(self, to: Destination, room: str, command: Dispatch) -> TestDispatch:
-        """Make one dispatch: a new room that has the agent, CreateDispatch into a room that exists, or a
-        simulated job.
+        """Make one dispatch: create a room with the agent, dispatch into an existing room, or simulate a job.
 
-        An empty `room` gets a generated name. Raise UserError for what cannot be simulated, and the errors of
-        livekit-api and aiohttp.
+        An empty `room` gets a generated name. Raise UserError if the job cannot be simulated, and the errors
+        of livekit-api and aiohttp if the server refuses or does not answer.
         """
         name, may_exist = room or f"test-{secrets.token_hex(4)}", bool(room)
         if not room:
@@ -151,7 +152,8 @@ class Dispatches:
     def claim(self, job: Job) -> TestDispatch | None:
         """Return the dispatch that an offered job comes from; None if it was not made here.
 
-        Decided once per offer: afterwards the job's record and its events carry the answer.
+        This is decided once per offer. Afterwards, the job's record and its events have the dispatch's
+        number.
         """
         dispatch = self._dispatch_of(job)
         if dispatch is None:
@@ -160,8 +162,10 @@ class Dispatches:
         return dispatch.test
 
     def _dispatch_of(self, job: Job) -> _Dispatch | None:
-        """Return the dispatch with the job's dispatch id, else the one that had this job before (a declined
-        job is offered again), else the first that waits for such a job.
+        """Return the dispatch with the job's dispatch id, or else the one that had this job before.
+
+        A declined job may be offered again. If there is neither, return the first dispatch that waits for
+        such a job.
         """
         known = tuple(self._dispatches.values())
         by_id = (each for each in known if job.dispatch_id and each.dispatch_id == job.dispatch_id)
@@ -170,9 +174,10 @@ class Dispatches:
         return next(itertools.chain(by_id, by_job, waiting), None)
 
     def ended(self, record: JobRecord) -> None:
-        """Report how an offer or job ended, unless that was reported, and forget its dispatch.
+        """Report how an offer or job ended, unless that was reported before, and forget its dispatch.
 
-        Another worker may take a job that was turned away here: its dispatch gets the time of a new one.
+        Another worker may get a job that was turned away here, so its dispatch waits again, for as long as a
+        new one.
         """
         dispatch = self._dispatches.get(record.test_dispatch)
         if record.turned_away:
@@ -190,7 +195,7 @@ class Dispatches:
             self._delete_load_room(dispatch)
 
     def lost(self, job: Job, why: str) -> None:
-        """Report that no worker accepted the job, as the embedded server says."""
+        """Report a job that no worker accepted, according to the embedded server."""
         dispatch = self._dispatch_of(job)
         if dispatch is not None:
             why = f"{why} ({dispatch.declined})" if dispatch.declined else why
@@ -206,8 +211,9 @@ class Dispatches:
         self._emit(JobLost(room, why, job_id, number))
 
     def _delete_load_room(self, dispatch: _Dispatch) -> None:
-        """Delete a load's room with its job. Rooms of other test jobs stay until the end, so that you can
-        look.
+        """Delete the room of a test load's job, once the job has ended.
+
+        Rooms of other test jobs stay until agent-tui ends, so that you can inspect them.
         """
         length, room = dispatch.test.length_s, dispatch.test.room
         address = self._rooms.pop(room, None) if length is not None else None
@@ -238,7 +244,7 @@ class Dispatches:
         )
 
     async def _watch(self, dispatch: _Dispatch) -> None:
-        """Report the dispatch lost if no job came in time."""
+        """Report the dispatch as lost if no job is offered for it in time."""
         first = min(self._timings.first_check_s, self._timings.offer_s)
         why = ""
         for pause in (first, self._timings.offer_s - first):
@@ -277,8 +283,9 @@ class Dispatches:
 
 
 def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
-    """Return which other worker accepted the job, from the server's list (worker-protocol §11.2); empty if
-    none.
+    """Return which other worker accepted the job; empty if none did.
+
+    `dispatches` is the server's list for the room (worker-protocol §11.2).
     """
     for dispatch in dispatches:
         for job in dispatch.state.jobs:
@@ -339,10 +346,11 @@ async def _own_dispatches(api: "LiveKitAPI", to: Destination, room: str) -> list
 
 
 async def lacks_agent(to: Destination, room: str, server_type: str) -> bool:
-    """Return whether the room exists without the agent, apart from a job that runs in it.
+    """Return whether the room exists without the agent. No job of the agent may be running in it.
 
-    A room's dispatch starts one job, which has ended; that of a publisher or participant agent starts one for
-    each of them, so it is enough. Raise the errors of livekit-api and aiohttp.
+    A dispatch for room jobs starts only one job, which has ended by now. A dispatch for publisher or
+    participant jobs starts one for each of them, so the room still has the agent. Raise the errors of
+    livekit-api and aiohttp if the server refuses or does not answer.
     """
     async with server_api(to.address, room, API_S) as api:
         if not await _exists(api, room):

@@ -56,7 +56,7 @@ class Finding:
 
 
 async def examine(config: RunConfig, settings: Settings) -> AsyncIterator[Finding]:
-    """Yield all checks, in the order in which a start would fail."""
+    """Run all checks, in the order in which a start would fail, and yield their findings."""
     for finding in _runs_on(config.interpreter.chosen()):
         yield finding
     manifest: Manifest | None = None
@@ -156,8 +156,9 @@ async def _server(config: RunConfig, settings: Settings) -> AsyncIterator[Findin
 
 
 async def _registration(address: ServerAddress) -> tuple[Finding, bool]:
-    """Register for a moment, under a name that nothing dispatches to. Return also whether the server knows
-    deployments; True if it did not answer.
+    """Register for a moment, under a name that nothing dispatches to.
+
+    Return the finding, and whether the server supports deployments; True if it did not answer.
     """
     first: asyncio.Future[Registered | Disconnected | Refused] = asyncio.get_running_loop().create_future()
 
@@ -244,7 +245,7 @@ async def _port(options: ServerOptions) -> Finding:
 
 
 def _deployment(settings: Settings, *, knows_deployments: bool) -> Finding | None:
-    """Return what the deployment means on the configured server; None without either."""
+    """Return a finding about the deployment on the configured server; None if it does not matter."""
     options = settings.options
     if not settings.context.personal_deployment or not options.ws_url:
         return None

@@ -111,8 +111,9 @@ class Endpoint:
         return _Listener(sockets, asyncio.create_task(self._serve(host, port, sockets), name="http"))
 
     async def _serve(self, host: str, port: int, sockets: list[socket.socket]) -> "InfoServer":
-        """Wait for the first client, and import aiohttp only then: it would take a quarter of the start. The
-        client waits in the sockets' backlog.
+        """Wait for the first client, and import aiohttp only then, because that takes a quarter of the start.
+
+        The client waits in the backlog of the socket.
         """
         await _readable(sockets)
         try:

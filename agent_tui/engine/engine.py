@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     from agent_tui.local_server.dispatcher import Unassigned
 
 MEMORY_GRACE_S = 2.0
-"""Time for a job over its memory limit to leave its room, while it keeps growing."""
+"""Seconds that a job over its memory limit has to leave its room. Its memory may grow during that time."""
 
 KILLED = "killed: agent-tui was forced to stop"
 KILLED_AFTER_FAULT = "killed: agent-tui failed to end it gracefully"
 KILL_S = 2.0
-"""Time for killed processes to be reaped."""
+"""Seconds to wait until killed processes are reaped."""
 
 Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
-"""Carries out the commands of one class. Raises UserError."""
+"""Carries out the commands of one class. Raises UserError if that is not possible."""
 
 LINK_S = 4.0
-"""How long to ask the server whether a room has the agent, before a link into it."""
+"""Seconds to wait for the server's answer whether a room has the agent, when a join link is made."""
 
 
 class Engine:
@@ -166,7 +166,7 @@ class Engine:
     # -- start -------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start everything. Raise UserError if that fails, with everything ended."""
+        """Start everything. If that fails, end everything and raise UserError."""
         options = self._settings.options
         become_subreaper()
         DESCRIPTORS.raise_limit()
@@ -281,7 +281,7 @@ class Engine:
         )
 
     def _pushes(self) -> dict[Effect, Push]:
-        """Return how to apply each option that is not read where it is used."""
+        """Return the functions that apply changed options, by effect."""
         return {
             Effect.LISTENER: self._http.listen,
             Effect.SERVER: self._reload,
@@ -300,7 +300,7 @@ class Engine:
             raise UserError(f"{error}; the old values stay in force")
 
     def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
-        """Handle all messages of the server and changes of the connection, in order."""
+        """Handle the messages of the server and the changes of the connection, in order."""
         match event:
             case Offer():
                 self._jobs.offer(event, worker, self._dispatches.claim(event.job))
@@ -318,8 +318,10 @@ class Engine:
             self._code.on_pool_event(event)
 
     def _job_settings(self) -> JobSettings:
-        """Return the settings for a new job. Without media a job gets the SDK's mock room, and no one leaves
-        it to end a test job.
+        """Return the settings for a new job.
+
+        Without media, a job gets the SDK's mock room. No participant ever leaves that, so test jobs get a
+        time limit.
         """
         server, config = self._servers.current, self._config
         length = config.job_length_s

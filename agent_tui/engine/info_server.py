@@ -50,7 +50,7 @@ class InfoServer:
         return self._port
 
     async def start(self) -> None:
-        """Start to listen. Raise `PortBusyError`, or `UserError` for an unusable address."""
+        """Start to listen. Raise `PortBusyError` if the port is in use, `UserError` for a bad address."""
         try:
             sockets = await listen(self._host, self._port)
         except PortBusyError as taken:
@@ -58,7 +58,7 @@ class InfoServer:
         await self.serve(sockets)
 
     async def serve(self, sockets: list[socket.socket]) -> None:
-        """Serve on these listening sockets, and own them from now on."""
+        """Serve on these listening sockets. The server owns them from now on."""
         app = web.Application(middlewares=[_refuse_other_names(self._host)])
         app.router.add_get("/", self._answer_health)
         app.router.add_get("/worker", self._answer_worker)
@@ -91,8 +91,9 @@ class InfoServer:
 
 
 def _refuse_other_names(own: str) -> Middleware:
-    """Return a middleware that refuses unknown host names (DNS rebinding: a web page whose name points
-    here).
+    """Return a middleware that refuses requests for other host names.
+
+    Otherwise a web page could read the answers, if its own name resolves to this machine (DNS rebinding).
     """
 
     @web.middleware

@@ -41,7 +41,7 @@ LOAD_FUNCTION = "load function"
 
 @dataclass(frozen=True, slots=True)
 class WorkerReadiness:
-    """The worker's standing with its server. `ids` includes those of retiring registrations."""
+    """Whether and why the worker can get jobs. `ids` includes those of retiring registrations."""
 
     ids: frozenset[str]
     problem: str | None
@@ -52,8 +52,9 @@ class WorkerReadiness:
 
 
 class Registrar:
-    """Keeps one registration up, a changed one while it is being made, and old ones until their jobs have
-    ended.
+    """Keeps the current registration up, and old ones until their jobs have ended.
+
+    While a changed registration is being made, it is kept beside the current one.
     """
 
     def __init__(
@@ -79,11 +80,9 @@ class Registrar:
         self._current: Worker | None = None
         self._next: Worker | None = None
         self._accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Of the changed registration: the result is empty once the server has accepted it, else why it was
-        abandoned.
-        """
+        """The outcome of the changed registration: why it was abandoned; empty if it was accepted."""
         self._running: dict[Worker, asyncio.Task[None]] = {}
-        """All workers, retiring ones included."""
+        """All workers, including retiring ones."""
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stopping = False
@@ -106,9 +105,10 @@ class Registrar:
         version: str,
         measure_load: MeasureLoad,
     ) -> None:
-        """Register under these options unless they are registered already; do not wait for the server.
+        """Register under these options, unless such a registration exists.
 
-        Raise UserError and change nothing.
+        This does not wait for the server's answer. If the options cannot be used, raise UserError and change
+        nothing.
         """
         registration = registration_for(options, version)
         if self._closed:
@@ -144,27 +144,28 @@ class Registrar:
         worker.set_draining(self._is_draining)
 
     def refuse(self, error: ServerError) -> None:
-        """Treat the credentials as refused by the server. Raise the error if there is a registration."""
+        """Report credentials as refused, as if by the server. If there is a registration, raise the error."""
         if self._current is not None:
             raise error
         self._refused = str(error)
         self._emit(ev.WorkerRefused(error.cause, error.todo))
 
     def reconfigure(self, options: ServerOptions) -> None:
-        """Apply what needs no new registration."""
+        """Apply the options that need no new registration."""
         self._options = options
         for worker in self._running:
             worker.reconfigure(_worker_options(options))
 
     async def wait_until_accepted(self) -> str:
-        """Wait until no changed registration is pending; return why the last one was abandoned, or
-        nothing.
+        """Wait until no changed registration is pending.
+
+        Return why the last one was abandoned; empty if it was accepted.
         """
         return await asyncio.shield(self._accepted) if self._next is not None else ""
 
     @property
     def problem(self) -> str | None:
-        """Why no jobs come, for the health check."""
+        """Why the worker gets no jobs, for the health check; None if it can get some."""
         if self._current is None:
             return self._refused or "the agent's file has not loaded"
         return self._current.problem or self._full or None
@@ -175,7 +176,7 @@ class Registrar:
 
     @property
     def readiness(self) -> WorkerReadiness:
-        """The facts that explain why no job comes."""
+        """The facts that may explain why the server offers no job."""
         return WorkerReadiness(
             frozenset(each.worker_id for each in self._running if each.worker_id),
             self.problem,

@@ -116,8 +116,9 @@ class ServerManager:
         await old.close()  # the old one may be needed until the new one is in use
 
     def variables(self, options: ServerOptions) -> dict[str, str]:
-        """Return the variables with which the agent's code connects: the server in use, or what these options
-        name.
+        """Return the environment variables with which the agent's code connects to the server.
+
+        That is the server in use, unless these options name another one completely.
         """
         fields = _server_fields(options)
         values = fields[:3]
@@ -331,10 +332,9 @@ def join_link(
     *,
     needs_dispatch: bool = False,
 ) -> JoinLink:
-    """Return a link for one new participant, valid for an hour. If joining creates the room, it gets the
-    agent.
+    """Return a link for one new participant, valid for an hour.
 
-    Raise UserError on a server without media.
+    If joining creates the room, the agent is dispatched to it. Raise UserError on a server without media.
     """
     if not server.media:
         raise UserError(

@@ -1,6 +1,6 @@
 """Internal errors: a part that fails is restarted, with a message; if it keeps failing, the run ends.
 
-A part's state is in its object: only the coroutine that works on it is restarted.
+Only the part's coroutine is restarted. Its state is in an object, which stays.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ PACKAGE = Path(agent_tui.__file__).parent
 
 
 class InternalErrors:
-    """Reports internal errors, keeps the first one, which ends the run, and isolates other components."""
+    """Reports internal errors, and lets other parts continue. The first one is raised at the end
+    of the run.
+    """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
@@ -39,7 +41,7 @@ class InternalErrors:
 
     @contextlib.contextmanager
     def caught(self, part: str) -> Iterator[None]:
-        """Report what the body raises, and continue."""
+        """Report an exception of the body as a failure of `part`, and continue."""
         try:
             yield
         except Exception as error:
@@ -133,7 +135,7 @@ class Supervision:
             await self._sleep(pause_s)
 
     def report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report in one line what a callback or an abandoned task raised; repetitions once per window.
+        """Report an exception of a callback or an abandoned task in one line, each at most once per window.
 
         Replaces asyncio's exception handler, which prints a traceback each time.
         """

@@ -1,4 +1,4 @@
-"""From children's pipes to the store: one thread reads them all, so that no event loop and no job waits."""
+"""Reads the output pipes of all children into the store, in one thread, so that no job waits for a reader."""
 
 import contextlib
 import itertools
@@ -15,12 +15,12 @@ from agent_tui.model.logs import LineRecord, LogLevel, LogSource, LogStream, Par
 
 READ_SIZE = 262_144
 MAX_PENDING = 1_048_576
-"""Bytes of an unfinished line; the rest of a longer one is dropped, since the store keeps less anyway."""
+"""Bytes of an unfinished line. The rest of a longer line is dropped, since the store keeps less anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How many lines one pipe may store in a window; the rest is read, dropped, and counted."""
+    """How many lines one pipe may store in a window. Further lines are read, dropped, and counted."""
 
     lines: int = 20_000
     window_s: float = 1.0
@@ -31,7 +31,7 @@ class _Pipe:
     source: LogSource
     pending: bytearray = field(default_factory=bytearray)
     too_long: bool = False
-    """Whether the next bytes are the rest of a line that is stored already."""
+    """Whether the next bytes are the rest of a line whose start is already stored."""
     window: float = 0.0
     used: int = 0
     dropped: int = 0

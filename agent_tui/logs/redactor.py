@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 
 
 class _Known(NamedTuple):
-    """Everything to mask, as one value: several threads read it while another replaces it."""
+    """Everything to mask, as one value, because several threads read it while another one replaces it."""
 
     pattern: re.Pattern[str] | None = None
     longest: int = 0
@@ -54,7 +54,7 @@ class Redactor:
         self._known = _Known()
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Mask these values from now on, in all their spellings; JSON Web Tokens always are.
+        """Mask these values from now on, in all their spellings. JSON Web Tokens are always masked.
 
         Each line of a value with several lines, such as a private key, is also masked by itself.
         """
@@ -86,9 +86,7 @@ class Redactor:
         return shortened(text, limit, cut=cut) if cut or len(text) > limit else text
 
     def clean_value(self, value: Value, depth: int = MAX_DEPTH, limit: int = MAX_LINE) -> Value:
-        """Return the value with every string in it redacted and sanitized: in containers, dataclasses, and
-        Structs too.
-        """
+        """Return the value with every string in it cleaned, including those in containers and dataclasses."""
         clean: object = value
         if isinstance(value, str):
             clean = value if isinstance(value, Enum) else self.clean(value, limit)
@@ -177,9 +175,9 @@ def _places(part: str, form: str) -> Iterator[int]:
 
 
 def _parts(secret: str) -> set[str]:
-    """Return what to mask of a secret: the whole, and its lines.
+    """Return the texts to mask for a secret: the whole secret and each of its lines.
 
-    Each as it is, which is what was encoded, and with control characters removed.
+    Each is returned unchanged, as an encoder would get it, and without control characters.
     """
     lines = (line.strip() for line in secret.split("\n"))
     wholes = (secret.strip(), *(line for line in lines if not _PEM_EDGE.fullmatch(line)))
@@ -227,9 +225,9 @@ def spellings(secret: str) -> set[str]:
 
 
 def _base64_parts(data: bytes) -> Iterable[str]:
-    """Return the base64 of the data at each of the three positions in a group where it may start.
+    """Return the base64 of the data for each of the three positions in a group of bytes where it may start.
 
-    A digit at either end that also holds bits of a neighbor is left out: it differs with the neighbor.
+    Digits at its ends that also encode bits of a neighboring byte are left out, because they vary.
     """
     for before in range(3):
         digits = base64.b64encode(bytes(before) + data).decode()
@@ -241,8 +239,8 @@ def _base64_parts(data: bytes) -> Iterable[str]:
 def matching(texts: Iterable[str]) -> re.Pattern[str]:
     """Return an expression that matches each of the texts, the longest where several match.
 
-    It is a tree of common prefixes: its time per character hardly grows with the number of texts, as that of
-    a flat alternation does.
+    It is a tree of common prefixes. Unlike with a flat alternation, its time per character hardly grows with
+    the number of texts.
     """
     tree: dict[str, Any] = {}
     for text in texts:

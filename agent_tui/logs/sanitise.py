@@ -5,9 +5,7 @@ import re
 from agent_tui.options.characters import CONTROL
 
 MAX_LINE = 16_384
-"""Characters of one stored line; longer ones are shortened with a mark, so that a megabyte on one line does
-no harm.
-"""
+"""The most characters of one stored line. A longer line is shortened, and ends with a mark."""
 
 _ESCAPES = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor

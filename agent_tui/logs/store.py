@@ -63,13 +63,13 @@ class LogStore:
         return self._dropped
 
     def set_owner(self, process_id: str, generation: int, job_id: str | None = None) -> None:
-        """Mark that process's lines from now on with this generation of the agent's code and this job."""
+        """Mark the process's lines from now on with this generation of the agent's code and this job."""
         with self._lock:
             self._owners[process_id] = (generation, job_id)
 
     def process_ended(self, process_id: str) -> None:
-        """Note that a process has ended. Its last lines may still come; it is forgotten once many others have
-        ended.
+        """Record that a process has ended. Its last lines may still come, so it is not forgotten
+        immediately.
         """
         with self._lock:
             self._ended.append(process_id)
@@ -95,7 +95,7 @@ class LogStore:
         )
 
     def add_many(self, source: LogSource, level: LogLevel, texts: Iterable[str]) -> None:
-        """Store lines that came together, sanitized; they are announced once."""
+        """Store several lines, sanitized, and announce them together."""
         clean = [self._redactor.clean(text) for text in texts]
         if clean:
             self._store(source, level, clean, self._clock.time(), "", {})
@@ -134,7 +134,7 @@ class LogStore:
 
 
 class LogAnnouncer:
-    """Turns the store's calls, from any thread, into batched `LogsAdded` events on the loop that made it."""
+    """Turns the store's calls, from any thread, into batched `LogsAdded` events on the event loop."""
 
     def __init__(self, store: LogStore, emit: Callable[[LogsAdded], None]) -> None:
         self._store = store
@@ -146,7 +146,7 @@ class LogAnnouncer:
         store.on_added(self._added)
 
     def close(self) -> None:
-        """Emit what is not announced yet, and nothing after it."""
+        """Announce the remaining lines, and nothing after them."""
         self._store.on_added(_nothing)
         self.announce()
 

@@ -1,6 +1,6 @@
-"""Which lines of a child's stderr belong to an uncaught exception or a fatal dump: those are errors.
+"""Decides which lines of a child's stderr are errors: those of an uncaught exception or a fatal dump.
 
-What Python prints there has no level. An exception's text can be anything, so only its first line and the
+Python prints these without a level. The text of an exception can be anything, so only its first line and the
 indented lines after it count.
 """
 
