@@ -16,14 +16,15 @@ class DispatchBy(StrEnum):
 
 
 class Dispatch(Struct, frozen=True):
-    """Make test dispatches: a new room that has the agent, or CreateDispatch into a room that exists.
+    """Make test dispatches: each creates a room with the agent, or dispatches the agent into an existing
+    room.
 
-    `room` is a prefix if `count` > 1, or generated if empty. On a remote server, `confirmed_host` must be its
-    host.
+    If `room` is empty, names are generated. If `count` > 1, `room` is the prefix of the names. On a remote
+    server, `confirmed_host` must be its host, unless the config file allows test jobs there.
 
-    Simulated (`by`): the server offers the job to this worker only, regardless of its load. Such a job has no
-    metadata and attributes; they become those of a simulated participant named `identity`, which makes it a
-    publisher job.
+    A simulated job (`by`) is offered to this worker only, regardless of its load. It carries metadata and
+    attributes only if there is an `identity`: then it is a publisher job for a simulated participant, who has
+    them.
     """
 
     count: int = 1

@@ -106,8 +106,9 @@ def _fail(future: "asyncio.Future[tuple[int, int]] | None", error: OSError) -> N
 
 
 class ForkedProcess:
-    """A fork in its own session. Its parent reaps it and reports its end; if the parent has ended, the host
-    reaps it.
+    """A fork in its own session. Its parent reaps it and reports its end.
+
+    If the parent has ended, the host reaps it.
     """
 
     def __init__(

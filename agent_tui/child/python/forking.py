@@ -178,9 +178,7 @@ class ForkServer:
         os._exit(0)
 
     def _end_without_host(self) -> NoReturn:
-        """End because the host has ended. Kill a template that is loading; other forks notice it
-        themselves.
-        """
+        """End because the host has ended. Jobs notice that themselves; kill templates, which may not."""
         for pid, (_, kind) in self._children.items():
             if kind == "template":
                 with contextlib.suppress(ProcessLookupError):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
 LEAVING_S = 5.0
-"""Seconds, after the agent's code left or deleted its room, in which a `Shutdown` is taken for the result of
-that. Later ones are not, because the deletion may have failed.
+"""Seconds, after the agent's code left or deleted its room, in which a `Shutdown` counts as the result of
+that. Later it does not, because the deletion may have failed.
 """
 
 

@@ -178,9 +178,7 @@ def _hook(snapshot: Snapshot) -> Any:
 
 
 def install(snapshot: Snapshot) -> None:
-    """Serve imports of the project's modules from the snapshot. They are compiled here, without bytecode
-    files.
-    """
+    """Serve imports of the project's modules from the snapshot, compiled here and not from bytecode files."""
     loader: Any = importlib.machinery.SourceFileLoader
     get_code, get_data = loader.get_code, loader.get_data
 
