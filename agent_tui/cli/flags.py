@@ -163,12 +163,12 @@ def converted(convert: Callable[[str], Any], expects: str, show: Callable[[objec
 
 
 def of_kind(kind: kinds.OptionKind) -> Callback:
-    """Return the callback for a value of that kind of option."""
+    """Return the callback that converts a value of that kind of option."""
     return converted(kind.convert, kind.expects, kind.show)
 
 
 def seconds_of(kind: kinds.OptionKind) -> Callback:
-    """Return the callback for a duration, in seconds."""
+    """Return the callback that converts a duration to seconds."""
     return converted(lambda raw: kind.convert(raw) / 1000, kind.expects)  # type: ignore[operator]
 
 

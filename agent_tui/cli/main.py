@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _discard(descriptor: int) -> None:
-    """Redirect to /dev/null: otherwise the interpreter's last flush would fail and set the exit code."""
+    """Redirect a descriptor to /dev/null: the interpreter's last flush could fail and set the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def misspelled_command(word: str) -> str | None:
-    """Return the command that a word probably means; None if it is a file, or like no command."""
+    """Return the command that a word probably means; None if it is a file or resembles no command."""
     if not word.isalpha() or Path(word).exists():
         return None
     import difflib

@@ -46,7 +46,7 @@ def find_agent(
     """Return the agent's file, and where its name comes from.
 
     The name comes from the command line, this folder's config file, or its environment. Otherwise `cwd` is
-    searched for `CANDIDATES`. Raises UserError; the message says what to type.
+    searched for `CANDIDATES`. Raises UserError if there is no usable file; the message says what to type.
     """
     if agent is not None:
         path = _checked(agent, cwd, "")
@@ -119,7 +119,7 @@ class AgentProject:
     environment: Environment
     """The agent's environment at the start."""
     pipes: Pipes
-    """The contents of those environment and config files that are FIFOs or sockets."""
+    """Reads the environment and config files that are FIFOs or sockets, and remembers their content."""
     mask_env: bool
     """Whether the values of secret variables of environment files are masked."""
 
@@ -169,13 +169,16 @@ class AgentProject:
         REDACTOR.mask((*secrets, *environment.secrets) if self.mask_env else secrets)
 
     def settings(self, *, local: bool = False) -> "Settings":
-        """Return the settings, without those of the code. Raises UserError if it is not an agent file."""
+        """Return the settings without those in the agent's code. Raises UserError for a bad agent file."""
         from agent_tui.settings.settings import Settings, defaults_context
 
         return Settings(self.environment, self.flags, defaults_context(detect(self.path), local=local))
 
     def interpreter(self, runtime: str) -> Interpreter:
-        """Return the interpreter that runs the file. Raises UserError without one, or for a wrong flag."""
+        """Return the interpreter that runs the file.
+
+        Raises UserError if there is none, or if `--python` or `--node` does not fit the file's language.
+        """
         is_js = runtime == AGENTS_JS
         if self.python if is_js else self.node:
             flag, needs, use = ("--python", "Node", "--node") if is_js else ("--node", "Python", "--python")
@@ -190,7 +193,7 @@ class AgentProject:
     def run_config(self, start_method: StartMethod | None = None) -> "RunConfig":
         """Return the config of a run. Raises UserError if nothing can run the file.
 
-        The caller discards its `head_start`, a child that already imports the SDK.
+        The caller must discard its `head_start`, a child that already imports the SDK.
         """
         from agent_tui.engine.config import RunConfig
 

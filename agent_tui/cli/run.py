@@ -214,8 +214,9 @@ def _has_terminal() -> bool:
 
 
 def _collect_from_now_on() -> None:
-    """Collect garbage from now on. Earlier objects live until the end, and collections skip them: traversing
-    them would pause the screen for 0.1 s.
+    """Collect garbage from now on, except objects that exist already: they live until the end.
+
+    Collections that traverse them would pause the screen for 0.1 s.
     """
     gc.freeze()
     gc.enable()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_JOBS = 50
 SHUTDOWN_S = 3.0
-"""The part of `--seconds` kept for the advice and a graceful end; at most a fifth of it."""
+"""How much of `--seconds` is kept for the advice and a graceful end, in s; at most a fifth of it."""
 
 
 @click.command(
@@ -228,7 +228,7 @@ async def _run(
 
 
 async def _kill_at(ends: float | None, stop: Callable[[str, bool], Awaitable[None]]) -> None:
-    """Kill what has not ended gracefully at `ends`."""
+    """Kill everything that has not ended gracefully by `ends` (monotonic)."""
     if ends is not None:
         await asyncio.sleep(ends - time.monotonic())
         await stop("the time limit (--seconds) was reached", True)

@@ -22,9 +22,7 @@ PACKAGE = Path(agent_tui.__file__).parent
 
 
 class InternalErrors:
-    """Reports internal errors, and lets other parts continue. The first one is raised at the end
-    of the run.
-    """
+    """Reports internal errors while other parts continue. The first one is raised at the end of the run."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit

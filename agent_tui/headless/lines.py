@@ -49,4 +49,4 @@ BRIEF = (
     ev.Notice,
     ev.Stopping,
 )
-"""The events that `tune` prints beside its results: not each process and job."""
+"""The events that `tune` prints beside its results. Events of single processes and jobs are left out."""

@@ -59,11 +59,11 @@ class ExitPolicy:
 
     options: HeadlessOptions
     tests: bool = False
-    """Whether test jobs are made without `options.dispatch`."""
+    """Whether the run makes test jobs other than those of `options.dispatch`, as `tune` does."""
     made: set[int] = field(default_factory=set)
     """Numbers of the test dispatches."""
     settled: set[int] = field(default_factory=set)
-    """Numbers of the test dispatches whose job ended or was lost; 0 for jobs dispatched elsewhere."""
+    """Numbers of the test dispatches whose job ended or was lost; includes 0 after such a job of others."""
     failed: bool = False
     loaded: bool = False
     running: set[str] = field(default_factory=set)

@@ -135,7 +135,7 @@ class TuneWork:
 
 
 def jobs_in_time(plan: SweepPlan, seconds: float, warm_up_s: float) -> int:
-    """Return how many jobs per run fit into that time."""
+    """Return how many jobs per run fit into that many seconds, at least `MIN_JOBS`."""
     at_once = pool_rule_here().starts_at_once
     rest = sum(
         RUN_OVERHEAD_S + plan.load.job_length_s + warm_up_s * (1 + math.ceil(count / at_once))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from agent_tui.options.characters import escaped
 
 MAX_WAITING = 100_000
-"""The most lines that wait for a slow reader; more are dropped and counted."""
+"""The most lines that wait for a slow reader. Further ones are dropped and counted."""
 
 CHECK_READER_S = 1.0
 """How often to check that the reader still exists, while there is nothing to write."""
@@ -149,7 +149,7 @@ def _unread(fd: int) -> int:
 
 
 def _reader_has_gone(fd: int) -> bool:
-    """Return whether the reader has gone. Checked without a write, because there may be none for long."""
+    """Return whether the reader has closed the pipe. A write would show that, but may not come for long."""
     poll = select.poll()
     poll.register(fd, 0)
     return any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0))

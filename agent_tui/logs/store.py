@@ -68,9 +68,7 @@ class LogStore:
             self._owners[process_id] = (generation, job_id)
 
     def process_ended(self, process_id: str) -> None:
-        """Record that a process has ended. Its last lines may still come, so it is not forgotten
-        immediately.
-        """
+        """Record that a process has ended. It is forgotten later, because its last lines may still come."""
         with self._lock:
             self._ended.append(process_id)
             if len(self._ended) > MAX_ENDED:

@@ -16,8 +16,7 @@ class DispatchBy(StrEnum):
 
 
 class Dispatch(Struct, frozen=True):
-    """Make test dispatches: each creates a room with the agent, or dispatches the agent into an existing
-    room.
+    """Make test dispatches: each creates a room with the agent, or dispatches it into an existing room.
 
     If `room` is empty, names are generated. If `count` > 1, `room` is the prefix of the names. On a remote
     server, `confirmed_host` must be its host, unless the config file allows test jobs there.

@@ -223,8 +223,8 @@ class MeasuredCount(Struct, frozen=True):
     """One measured count. Shares are from 0 to 1.
 
     `measured`: share of its jobs that hit the target, with Wilson's 95% `interval`. `predicted`: the same
-    share by the model. `sure`: share of new runs that meet the target. `confidence`: the share of a new run
-    of as many jobs is in this interval in 95 of 100 runs.
+    share by the model. `sure`: share of simulated new runs that meet the target. `confidence`: the interval
+    in which the share of hits is expected to be in 95 of 100 new runs with as many jobs.
     """
 
     num_idle_processes: int

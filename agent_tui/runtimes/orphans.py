@@ -2,8 +2,8 @@
 
 A small guard process outlives the host and kills the children left behind. A thread in each child notices
 that the host has ended, but not if the child is stopped or its code never releases the interpreter's lock.
-`PR_SET_PDEATHSIG` would not work: it gives a job no time to leave its room, and it follows the parent, which
-for a fork is a base that may be retired earlier.
+`PR_SET_PDEATHSIG` would not work: a job would have no time to leave its room, and the parent of a fork is a
+base, which may be retired before its forks.
 
 While the host runs, it adopts its descendants' orphans: a base or template may end before its forks. Adopted
 processes are reaped when the process that started them ends.

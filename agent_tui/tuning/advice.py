@@ -11,19 +11,19 @@ from agent_tui.tuning.results import jobs_of
 from agent_tui.tuning.stats import mean, next_hits, wilson
 
 SURE = 0.9
-"""A count is good enough if this share of new runs would meet the target …"""
+"""A count is good enough if at least this share of new runs would meet the target."""
 
 AS_GOOD = 0.05
-"""… or if no larger count would do better by more than this."""
+"""A count is also good enough if the best count exceeds its share of such runs by at most this."""
 
 LIKELY = 0.5
-"""The least share of new runs that must meet the target: a count that would rather miss it is not advised."""
+"""A count is not advised if less than this share of new runs would meet the target."""
 
 MAX_MODEL_ERROR = 0.05
 """The difference between predicted and measured warm-hit rates above which the advice mentions it."""
 
 NEARLY_ALL = 0.9
-"""The share of the pool's start rate from which on a test load is too fast for a steady state."""
+"""If jobs arrive at this share of the pool's start rate or faster, a note warns that it cannot keep up."""
 
 
 def model_error(candidates: Sequence[MeasuredCount]) -> float | None:
@@ -80,8 +80,8 @@ def _candidate(
 def confidence(hits: int, jobs: int, of: int, prediction: Prediction | None) -> tuple[float, float]:
     """Return the interval of the share of hits in a new run of `of` jobs.
 
-    It spans two intervals: the one that follows from this count's jobs, which include effects that are not
-    modeled, and the model's, which is based on the jobs of all counts.
+    It spans two intervals: that of the measured jobs of this count, which include effects that are not
+    modeled, and that of the model, which is based on the jobs of all counts.
     """
     low, high = (each / of for each in next_hits(hits, jobs, of))
     if prediction is None:

@@ -22,7 +22,7 @@ _RATE = re.compile(rf"\s*{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*(?:/\s*(s|m|h))?\s*", 
 def parse_rate(text: str) -> tuple[float, float | None]:
     """Return the rate in jobs per second, and the rate at the end of a ramp. The default unit is `/s`.
 
-    Raises ValueError.
+    Raises ValueError if the text is not a rate above 0.
     """
     match = _RATE.fullmatch(text)
     if match is None:
@@ -42,7 +42,7 @@ def rate_text(rate: float, end: float | None = None) -> str:
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
-    """Return the counts in order, each once. Raises ValueError."""
+    """Return the counts in order, each once. Raises ValueError for other text, and above `MAX_IDLE`."""
     found: set[int] = set()
     for part in text.split(","):
         low, dash, high = (piece.strip() for piece in part.partition("-"))
@@ -64,7 +64,7 @@ _WARM = re.compile(rf"warm\s*(>=|>|at least|over|above)\s*{_NUMBER}\s*%", re.IGN
 
 
 def parse_target(text: str) -> Target:
-    """Return the target. Raises ValueError."""
+    """Return the target. Raises ValueError for other text, and for a target that cannot be met."""
     plain = text.strip()
     if match := _LATENCY.fullmatch(plain):
         share = float(match[1] or match[2]) / 100

@@ -111,12 +111,12 @@ class Recorder:
 
     @property
     def made(self) -> int:
-        """The number of dispatches, failed ones included."""
+        """The number of dispatches of the run, including failed ones."""
         return len(self._dispatched) + len(self._never_made)
 
     @property
     def settled(self) -> int:
-        """The number of these whose job ended or was lost."""
+        """The number of these dispatches whose job has ended or was lost."""
         ended = {job.test_dispatch for job in self._jobs.values() if job.end is not None} | self._lost.keys()
         return len(ended & self._dispatched.keys()) + len(self._never_made)
 
@@ -183,7 +183,7 @@ def idle_memory(state: AppState) -> tuple[IdleMemory, ...]:
 
 
 def unsettled(state: AppState, count: int) -> str:
-    """Return what the pool is still doing before only `count` idle processes remain; empty if nothing."""
+    """Return why the pool does not yet have `count` idle processes and nothing else; empty if it does."""
     if state.generation.is_broken:
         return f"the newest code does not load: {state.generation.error}"
     if jobs := len(state.live_jobs):

@@ -26,14 +26,14 @@ VERSION = 1
 
 
 def folder(environ: Mapping[str, str], agent: str) -> Path:
-    """Return the folder of an agent's sweeps, in the user's state folder. Raises OSError without one."""
+    """Return the folder of an agent's sweeps, in the user's state folder. Raises OSError if there is none."""
     file = Path(agent).resolve()
     key = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return state_folder(environ) / "sweeps" / f"{file.stem}-{key}"
 
 
 def save(place: Path, result: SweepResult, advice: Advice | None = None) -> tuple[Path, Path]:
-    """Write the JSON and the CSV file, and return their paths. Raises OSError."""
+    """Write the JSON and the CSV file, and return their paths. Raises OSError if that fails."""
     place.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(result.started))
     base = place / stamp

@@ -34,7 +34,7 @@ class SweepTimings:
     """Time limits, in seconds."""
 
     settle_s: float = 90.0
-    """For the pool to become idle at a count; jobs that are not the sweep's may have to end first."""
+    """For the pool to become idle at a count. Jobs of others may have to end first."""
     quiet_s: float = 0.2
     """How long the pool must be idle before the test load starts; not a limit."""
     read_s: float = 2.0
@@ -70,7 +70,7 @@ class Sweep:
         self.progress = Progress(Phase.FIRST_JOB, runs, plan.load.jobs)
 
     def stop(self, reason: str, *, leaving: bool = False) -> None:
-        """End the sweep, and keep its results. With `leaving`, agent-tui ends, and no option is restored."""
+        """End the sweep, and keep its results. With `leaving`, agent-tui ends: do not restore the option."""
         self._stop = self._stop or reason
         self._leaving = leaving
         self._stopping.set()
@@ -175,7 +175,7 @@ class Sweep:
             raise SweepError(refused or self._watcher.ended)
 
     async def _idle_memory(self) -> tuple[IdleMemory, ...]:
-        """Measure the memory now: the last measurement may be seconds old."""
+        """Measure the memory of idle processes now, because the last measurement may be seconds old."""
         read: set[str] = set()
         watcher = self._watcher
 

@@ -173,13 +173,15 @@ class Tuner:
             self._emit(ev.SweepEnded(outcome))
 
     async def _measure(self, sweep: Sweep, target: Target) -> SweepOutcome:
-        """Run the sweep, compute the advice, and save both. Raises SweepError."""
+        """Run the sweep, compute the advice, and save both. Raises SweepError if nothing was measured."""
         result = await sweep.run()
         advice = None if self._closing else await asyncio.to_thread(advise, result, target)
         return await asyncio.to_thread(self._saved, result, advice)
 
     def _progressed(self, progress: Progress) -> None:
-        """Publish the progress at once, unless only the number of jobs changed, which can be often."""
+        """Publish the progress immediately, unless only the number of jobs changed, which may
+        happen often.
+        """
         if self._published is None or progress != replace(self._published, jobs=progress.jobs):
             self._published = progress
             self._emit(ev.SweepProgressed(progress))
