@@ -17,7 +17,7 @@ from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
@@ -46,6 +46,7 @@ from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.status_line import Notice, StatusLine, load_notice
 from agent_tui.tui.widgets.text import one_line
@@ -68,6 +69,9 @@ CONTROL_CHARACTERS = ControlCharacters()
 NOTICES = 50
 WIDGET_KEY = 2
 """The drop priority of the focused widget's own keys in the footer."""
+
+INPUT_KEYS = ("ctrl+left", "ctrl+right")
+"""Keys that a focused input uses itself."""
 
 P = TypeVar("P", bound=Widget)
 
@@ -92,7 +96,7 @@ class AgentTuiApp(App[int]):
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
             # Also while another widget or a page has the focus; and before the keys that were typed after it.
-            priority=key.startswith(("ctrl+", "f1")) or action.takes_keys,
+            priority=(key.startswith(("ctrl+", "f1")) and key not in INPUT_KEYS) or action.takes_keys,
             id=action.name,
         )
         for action in ACTIONS
@@ -168,7 +172,7 @@ class AgentTuiApp(App[int]):
 
     def compose(self) -> ComposeResult:
         yield Header(id="header")
-        with Horizontal(id="body"):
+        with SplitBody(id="body"):
             with Vertical(id="left"):
                 yield StartPane(id="start")
                 yield Processes(id="processes")

@@ -36,6 +36,7 @@ from agent_tui.tui.widgets.detail_text import JOIN_LINK, Tab, copyable
 from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.processes import SERVICES, Entry, Processes
+from agent_tui.tui.widgets.splits import Split, SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.text import one_line, project_path
 
@@ -327,6 +328,22 @@ class ActionHandlers(Handlers):
         self._show_detail(shown=True)
         if had_focus:
             detail.focus_content()
+
+    async def resize_left(self) -> None:
+        self._body.step(Split.COLUMNS, -1)
+
+    async def resize_right(self) -> None:
+        self._body.step(Split.COLUMNS, 1)
+
+    async def resize_up(self) -> None:
+        self._body.step(Split.ROWS, -1)
+
+    async def resize_down(self) -> None:
+        self._body.step(Split.ROWS, 1)
+
+    @property
+    def _body(self) -> SplitBody:
+        return self.app.panel(SplitBody)
 
     async def maximize(self) -> None:
         dashboard = self.app.screen

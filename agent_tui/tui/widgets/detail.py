@@ -42,6 +42,7 @@ MAIN_THREAD = re.compile(r"^Thread MainThread:", re.MULTILINE)
 class Detail(Vertical):
     """One tab at a time, named in the border. The app passes the state and the selected row."""
 
+    ALLOW_SELECT = False  # a drag of its border moves the split; its text can still be selected
     DEFAULT_CSS = """
     Detail {
         border: round $panel-lighten-2;
