@@ -1,4 +1,4 @@
-"""Measures the time from an offer to the entry function, and what it costs to be ready.
+"""Measures the time from an offer to the entry function, and the CPU and memory that readiness costs.
 
 Dispatches one job at a time, with a warm process and without one, and bursts. The embedded server records the
 time of the offer, and the agent that of its entry, so that all workers are measured in the same way.
@@ -22,7 +22,7 @@ LIMIT_S = 60.0
 
 
 async def entered(place: rig.Place, project: rig.Project, rooms: set[str]) -> list[rig.Entry]:
-    """Return the entries of these rooms. Raises TimeoutError if one is missing for long."""
+    """Return the entries of these rooms. Raises TimeoutError if one is still missing after a while."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             found = [entry for entry in project.entries() if entry.room in rooms]
@@ -63,7 +63,7 @@ async def bursts(
 
 
 def most_starting(events: list[dict[str, Any]]) -> int:
-    """Return the largest number of concurrent starts, blanks that import the SDK included."""
+    """Return the largest number of concurrent starts, including blanks that import the SDK."""
     starting, most = set[str](), 0
     for each in events:
         if each["event"] != "process":

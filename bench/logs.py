@@ -1,9 +1,9 @@
 """Measures the log pane under a flood of lines: key to paint on a terminal, dropped lines, and cost.
 
 Runs a native agent on a pseudo terminal of 120×40. Its job prints `--rate` lines a second. The bench presses
-keys and measures the time until the text appears that only this key brings: leaving and following the end,
-the find field, and a page. It then prints how many lines the pane has and how many were dropped, and searches
-for a text in all lines.
+keys, such as those for the end of the log, the find field, and a page, and measures the time until the text
+of each key appears. It then prints how many lines the pane has and how many were dropped, and searches for a
+text in all lines.
 
     python bench/logs.py [--rate 10000] [--seconds 10] [--pause-ms 60]
 """
@@ -41,14 +41,14 @@ KEYS = (
     ("f: follow again", b"f", "● follow", b""),
     ("/: the find field", b"/", "or re: and a regular", b"\x1b"),
 )
-"""Name, key, the text that only this key brings, and the key that removes it again."""
+"""Name, key, the text that appears only after this key, and the key that removes it again."""
 
 PAGES = (("F: a page opens over all", b"F", "Log filters", b"\x1b"),)
 """The same for keys that repaint the whole screen."""
 
 WARM_UP_S = 1.0
 CLOSING_S = 0.8
-"""Wait after Esc: with a key within 0.1 s it would be Alt, and the screen repaints before the next key."""
+"""Seconds to wait after Esc. A key within 0.1 s would be read as Alt with that key."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Measures the memory (PSS) of all processes with idle ones, screen included, and of live calls.
+"""Measures the memory (PSS) of all processes, including the screen, with idle processes and with live calls.
 
 Measures an agent without an AgentSession, one with an AgentSession, whose local end-of-turn weights take 210
 MB, and an agents-js one, and compares them with the SDK's worker, which has no screen. agent-tui runs once

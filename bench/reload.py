@@ -38,7 +38,7 @@ STORM_EVERY_S = 0.5
 async def dispatching(
     place: rig.Place, project: rig.Project, options: argparse.Namespace
 ) -> AsyncIterator[None]:
-    """Dispatch during the block, and then wait for the entries. Those missing after the limit are lost."""
+    """Dispatch during the block, and then wait for the entries. After the limit, missing ones are lost."""
     task = asyncio.create_task(place.dispatch_every(options.every))
     try:
         yield
@@ -153,7 +153,7 @@ def count(events: list[dict[str, Any]], name: str) -> int:
 
 
 def on_older_code(events: list[dict[str, Any]]) -> int:
-    """Return the number of jobs that ran on an older generation than the one ready at their offer."""
+    """Return how many jobs ran on an older generation than the one that was ready at their offer."""
     ready, at_offer, older = 0, dict[object, int](), 0
     for event in events:
         generation = event.get("generation")
@@ -192,7 +192,7 @@ async def broken(
 
 
 async def on_screen(place: rig.Place, project: rig.Project, options: argparse.Namespace) -> None:
-    """Measure how soon the screen shows the text of a line that does not load."""
+    """Measure the time from a save that does not load until the screen shows the failing line."""
     flags = rig.interpreter(options.python, options.node, is_node=project.kind.is_node)
     command = [*rig.HOST, str(project.agent), *flags]
     terminal = Terminal(command, place.environ)

@@ -107,7 +107,7 @@ KINDS = {
 
 
 def ways(kind: str, methods: Sequence[str], peers: Sequence[str]) -> tuple[str, ...]:
-    """Return what to measure with a kind: start methods (Node has one), and peers if it needs an SDK."""
+    """Return what to measure with a kind of agent: start methods, and peers if it uses an SDK."""
     if KINDS[kind].is_node:
         return ("blank", *peers)
     return (*methods, *(() if KINDS[kind].native else peers))
@@ -144,7 +144,7 @@ class Project:
         self.save(1)
 
     def save(self, version: int, *, rename: bool = False, broken: bool = False) -> float:
-        """Write that version, in place or by atomic rename. Return when it was on disk, in Unix seconds."""
+        """Write this version, in place or by atomic rename. Return when it was on disk, in Unix seconds."""
         text = f"VERSION = {version}\n"
         if self.kind.is_node:
             text = f"{'export ' if self.kind.files else ''}const {text}"
@@ -303,7 +303,7 @@ class Worker:
         ]
 
     async def end(self) -> None:
-        """End gracefully, then by force; the whole process group."""
+        """End the whole process group gracefully, and kill what remains."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
         _, running = await asyncio.wait({self._reading}, timeout=10)

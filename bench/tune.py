@@ -1,9 +1,9 @@
 """Checks whether the advice of a sweep holds, with new runs at the advised count and other seeds.
 
-New runs are measured by the agent's clock: its entry function logs when it is called, and this script when it
-dispatched. It prints the share that each new run attains, whether that meets the target and is in the
-predicted interval, predicted and measured warm-hit rates, and idle memory compared with the kernel's
-smaps_rollup.
+New runs are measured independently of agent-tui: this script logs when it dispatches a job, and the agent's
+entry function logs when it is called. The script prints the share of hits of each new run, whether it meets
+the target and is in the predicted interval, the predicted and measured warm-hit rates, and idle memory
+compared with the kernel's smaps_rollup.
 
     python bench/tune.py [--prewarms 0 0.3 2] [--seeds 10] [--jobs 40] [--target 'p95<50ms']
 """
@@ -49,7 +49,7 @@ async def entry(ctx):
     await asyncio.sleep(3600)
 """
 RATES = {0.0: 3.0, 0.3: 2.0, 2.0: 0.4}
-"""Arrivals per second for each prewarm time: as many as two concurrent starts can handle."""
+"""Arrivals per second for each prewarm time in s. Two concurrent starts can handle that many."""
 
 COUNTS = {0.0: (0, 1, 2, 3), 0.3: (0, 1, 2, 3, 4), 2.0: (0, 1, 2, 3, 4, 5)}
 JOB_LENGTH_S = 0.3
@@ -95,7 +95,10 @@ def smaps(pid: int) -> tuple[float, float]:
 
 @contextlib.asynccontextmanager
 async def hosted(folder: Path, prewarm_s: float) -> AsyncIterator[Place]:
-    """Run an engine with such an agent on the embedded server. Yields once it is registered."""
+    """Run an engine with an agent whose prewarm takes that long, on the embedded server.
+
+    Yields once it is registered.
+    """
     entries, agent = folder / "entries.txt", folder / "agent.py"
     agent.write_text(AGENT.format(prewarm=prewarm_s, entries=str(entries)))
     python = Interpreter(Path(sys.executable), sys.version.split()[0], "the Python of the bench", ())

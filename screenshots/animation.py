@@ -35,7 +35,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something painted. Backgrounds come before texts."""
+    """A painted element: a background or a text. Backgrounds come first."""
 
     layer: int
     markup: str
@@ -117,7 +117,7 @@ def _marks(frame: Frame, styles: dict[str, str], width: float, height: float) ->
 
 
 def _joined(rects: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, float, str, float]]:
-    """Yield backgrounds (colour, left, top, width), neighbours of one colour as one."""
+    """Yield backgrounds (color, left, top, width). Neighbors of the same color are joined."""
     held: tuple[str, float, str, float] | None = None
     for fill, left, top, width in rects:
         x, wide = float(left), float(width)
@@ -132,7 +132,7 @@ def _joined(rects: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, float, str,
 
 
 def _steps(numbers: Sequence[int], starts: Sequence[float]) -> str:
-    """Return keyframes of what is visible in these frames and hidden in the others."""
+    """Return the keyframes of an element that is visible in these frames and hidden in the others."""
     shown, steps, before = set(numbers), [], None
     for number, start in enumerate(starts):
         visible = number in shown

@@ -74,7 +74,7 @@ class Stage:
             await asyncio.sleep(0.3)
 
     async def save(self, old: str, new: str) -> None:
-        """Save the agent file with this change, as editors do: to another file that replaces it."""
+        """Save the agent file with this change as editors do: write another file and rename it."""
         fresh = self.agent.with_name(f".{self.agent.name}.swp")
         fresh.write_text(self.agent.read_text().replace(old, new))
         await asyncio.to_thread(fresh.replace, self.agent)
@@ -84,7 +84,7 @@ class Stage:
 
 
 async def calls(stage: Stage) -> None:
-    """Calls that run, one that takes memory, one that failed, and a save that two of them do not have."""
+    """Play running calls: one uses much memory, one failed, and two run on the code before a save."""
     await stage.ready(2)
     await stage.dispatch("terrace-3", "garage-3", "kitchen", "lobby")
     await asyncio.sleep(9)
@@ -95,7 +95,7 @@ async def calls(stage: Stage) -> None:
 
 
 async def crash(stage: Stage) -> None:
-    """A job whose entry function raises."""
+    """Run a job whose entry function raises."""
     await stage.ready(2)
     await stage.dispatch("garage-2")
     await stage.until(lambda: stage.state.totals.failed > 0)
@@ -103,7 +103,7 @@ async def crash(stage: Stage) -> None:
 
 
 async def edit(stage: Stage) -> None:
-    """Saves: one that works, one that does not, and its repair, while calls run."""
+    """Save while calls run: code that works, code that does not load, and its correction."""
     await stage.ready(2)
     await stage.dispatch("lobby")
     await asyncio.sleep(1)
@@ -119,13 +119,13 @@ async def edit(stage: Stage) -> None:
 
 
 async def broken(stage: Stage) -> None:
-    """A file that does not load."""
+    """Save a file that does not load."""
     await stage.until(lambda: stage.state.generation.failed > 0)
     await asyncio.sleep(1)
 
 
 async def javascript(stage: Stage) -> None:
-    """An agents-js file with three jobs."""
+    """Run three jobs of an agents-js file."""
     await stage.until(lambda: stage.state.generation.current > 0)
     await stage.dispatch("demo-1", "demo-2", "demo-3")
     await stage.until(lambda: stage.state.totals.started == 3)
@@ -134,7 +134,7 @@ async def javascript(stage: Stage) -> None:
 
 
 async def sweep(stage: Stage) -> None:
-    """A sweep, which takes a minute."""
+    """Run a sweep, which takes a minute."""
     await stage.ready(1)
     load = TestLoad(24, 2.0, Pattern.POISSON, job_length_s=1.0, seed=7)
     await stage.engine.send(cmd.StartSweep(SweepPlan(load, (0, 1, 2, 3, 4)), parse_target("p95<100ms")))
@@ -144,7 +144,7 @@ async def sweep(stage: Stage) -> None:
 
 
 async def saves(stage: Stage) -> None:
-    """Saves during dispatches, a broken one included."""
+    """Save during dispatches, once with code that does not load."""
     await stage.ready(2)
     await asyncio.sleep(2)
 

@@ -51,7 +51,7 @@ class Recording(msgspec.Struct, frozen=True):
         return self.moments[-1].ts
 
     def save(self, path: Path, renamed: Mapping[str, str]) -> None:
-        """Write the file. `renamed` maps texts, such as paths of this machine, to those written instead."""
+        """Write the file. `renamed` maps texts, such as paths of this machine, to their replacements."""
         values: list[Any] = []
         for moment in self.moments:
             if isinstance(moment, Caption):
@@ -189,7 +189,7 @@ def _decoded(envelope: dict[str, Any]) -> Any:
 
 
 def _marked(value: Any) -> Any:
-    """Write numbers that JSON does not have as the codec reads them."""
+    """Return the value with numbers that JSON does not have, such as infinity, in the form of the codec."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
     if isinstance(value, dict):

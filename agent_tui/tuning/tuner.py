@@ -179,9 +179,7 @@ class Tuner:
         return await asyncio.to_thread(self._saved, result, advice)
 
     def _progressed(self, progress: Progress) -> None:
-        """Publish the progress immediately, unless only the number of jobs changed, which may
-        happen often.
-        """
+        """Publish the progress immediately. A change of only the number of jobs may wait: there are many."""
         if self._published is None or progress != replace(self._published, jobs=progress.jobs):
             self._published = progress
             self._emit(ev.SweepProgressed(progress))

@@ -1,4 +1,4 @@
-"""Random faults under steady dispatches, and what must hold anyway."""
+"""Random faults during constant dispatches, and the invariants that must hold nevertheless."""
 
 import pytest
 

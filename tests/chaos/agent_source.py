@@ -1,4 +1,4 @@
-"""The hosted project: a room's name says what its job does, and each job prints which code it runs."""
+"""The hosted project. A room's name decides what its job does, and each job prints its version."""
 
 import json
 import os
@@ -22,15 +22,15 @@ class Source:
     odd: Mapping[str, Callable[[bytes], bytes]]
     """Text that may or may not load."""
     limit_mb: int
-    """More than a job's memory, and less than what `hog` uses."""
+    """The memory limit of jobs: more than a job normally uses, less than a job with `hog` uses."""
     most_open: int
     """Most concurrent jobs; with more, a busy machine would never catch up."""
     every_s: float
     """Seconds between two dispatches."""
     probe_s: float
-    """Seconds for a job to start before another one is dispatched, to see which code serves."""
+    """Seconds to wait for a job that shows which code serves, before another one is dispatched."""
     others: int
-    """Most processes at rest besides the idle ones."""
+    """The most processes, besides the idle ones, that may remain at rest."""
 
     @property
     def agent(self) -> str:

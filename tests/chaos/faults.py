@@ -1,4 +1,4 @@
-"""The table of all faults, and which of them a run puts on agent-tui."""
+"""The table of all faults, and the choice of those that a run causes."""
 
 import os
 import random
@@ -24,7 +24,7 @@ ONLY = os.environ.get("AGENT_TUI_CHAOS_ONLY", "").split()
 
 
 def chosen(rng: random.Random) -> Iterator[Kind]:
-    """Yield each kind once, as far as the count allows, then by weight: the same ones for the same seed."""
+    """Yield each kind once if the count allows, then kinds by weight. The same seed gives the same ones."""
     kinds = [kind for kind in KINDS if not ONLY or kind.name in ONLY]
     yield from rng.sample(kinds, min(FAULTS, len(kinds)))
     yield from rng.choices(kinds, [kind.weight for kind in kinds], k=max(FAULTS - len(kinds), 0))

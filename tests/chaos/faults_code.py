@@ -1,4 +1,4 @@
-"""Saves of every sort: files that do not load, that cannot be scanned, and that are easily missed."""
+"""Saves of files that do not load, that cannot be scanned, or whose change is easily missed."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from tests.chaos.kinds import Kind, saved_again
 from tests.chaos.rig import Chaos
 
 OLD_NS = 10**18
-"""A modification time long ago: files that old are not read again while time and size stay."""
+"""A modification time long ago: files that old are read again only if their time or size changes."""
 
 
 async def save(under: Chaos) -> None:
@@ -24,7 +24,7 @@ async def broken_save(under: Chaos, source: str) -> None:
 
 
 async def odd_save(under: Chaos, change: Callable[[bytes], bytes]) -> None:
-    """Save something that may not load: then the old code serves."""
+    """Save something that may not load. If it does not, the old code keeps serving."""
     path = under.folder / under.rng.choice((SOURCE.agent, SOURCE.parts[0]))
     under.save()
     path.write_bytes(change(path.read_bytes()))
@@ -42,7 +42,7 @@ async def save_with_the_same_stamp(under: Chaos) -> None:
 
 
 async def late_module(under: Chaos) -> None:
-    """Create a module, missing at load, while a job of that load runs; the job never sees it."""
+    """Create a module that was missing when the code was loaded. A running job must never see it."""
     (under.folder / SOURCE.late).unlink(missing_ok=True)
     await under.saved()
     room = await under.dispatch("late")

@@ -1,4 +1,4 @@
-"""Special files where regular ones are expected, which disappear again."""
+"""Special files in place of regular ones, for a while."""
 
 import os
 import stat
@@ -25,7 +25,7 @@ SETTINGS = {"env": ".env", "env_example": ".env.example", "config": "agent-tui.t
 
 
 def put(path: Path, make: Callable[[Path], None]) -> None:
-    """Replace whatever has the name with a special file."""
+    """Replace the file, if there is one, with a special file."""
     remove(path)
     make(path)
 
@@ -38,13 +38,13 @@ def remove(path: Path) -> None:
 
 
 async def special_module(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
-    """Nothing can be imported from it: the old code serves."""
+    """Replace a module with a special file, which cannot be imported: the old code must keep serving."""
     put(under.folder / name, makers[under.rng.choice(list(makers))])
     await under.serves()
 
 
 async def special_settings(under: Chaos, name: str, makers: dict[str, Callable[[Path], None]]) -> None:
-    """Nothing can be read from it: saves are still loaded."""
+    """Replace a settings file with a special file, which cannot be read: saves must still be loaded."""
     put(under.folder / name, makers[under.rng.choice(list(makers))])
     await under.saved()
 

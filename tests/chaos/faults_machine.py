@@ -1,4 +1,4 @@
-"""What the machine does to agent-tui's process: no descriptors, no disk space, no time."""
+"""Faults of the machine: no file descriptors, no disk space, no CPU time."""
 
 import asyncio
 from functools import partial
@@ -14,7 +14,7 @@ SUSPENDED_S = 3.5
 
 
 async def few_descriptors(under: Chaos, spare: int) -> None:
-    """For a moment nothing more can be opened."""
+    """Lower the descriptor limit for a moment, so that nothing more can be opened."""
     process = psutil.Process(under.pid)
     usual = process.rlimit(psutil.RLIMIT_NOFILE)
     process.rlimit(psutil.RLIMIT_NOFILE, (max(process.num_fds() + spare, 3), usual[1]))
@@ -25,7 +25,7 @@ async def few_descriptors(under: Chaos, spare: int) -> None:
 
 
 async def full_disk(under: Chaos) -> None:
-    """The disk is full: an editor truncates the agent, and options cannot be saved."""
+    """Fill the disk: an editor truncates the agent's file, and options cannot be saved."""
     process = psutil.Process(under.pid)
     usual = process.rlimit(psutil.RLIMIT_FSIZE)
     process.rlimit(psutil.RLIMIT_FSIZE, (0, usual[1]))
@@ -37,7 +37,7 @@ async def full_disk(under: Chaos) -> None:
 
 
 async def suspend(under: Chaos) -> None:
-    """Stop the process while offers come; it must not accept offers that the server has dropped."""
+    """Stop the process while offers arrive. It must not accept offers that the server has dropped."""
     process = psutil.Process(under.pid)
     process.suspend()
     stale = [await under.dispatch("stale") for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Server and connections: down, silent, cut, or more of them than descriptors."""
+"""Faults of the server and the network: the server is down or silent, connections are cut or too many."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def hang_connection(under: Chaos) -> None:
 
 @asynccontextmanager
 async def half_open(port: int, count: int) -> AsyncIterator[None]:
-    """That many connections whose requests never end."""
+    """Keep `count` connections open whose requests never end."""
     writers: list[asyncio.StreamWriter] = []
 
     async def connect(number: int) -> None:
@@ -66,7 +66,7 @@ async def half_open(port: int, count: int) -> AsyncIterator[None]:
 
 
 async def flood_health(under: Chaos) -> None:
-    """Jobs are served while no one else can connect."""
+    """Flood the health endpoint. Jobs must still be served."""
     async with half_open(health_port(under), DESCRIPTORS + 100):
         await asyncio.sleep(0.5)
         await under.serves()
@@ -90,7 +90,7 @@ async def bad_requests(under: Chaos) -> None:
 
 
 async def answers(under: Chaos) -> None:
-    """The health endpoint and the server take new connections."""
+    """Wait until the health endpoint and the server accept new connections."""
     await under.healthy()
     await under.serves()
 

@@ -1,4 +1,4 @@
-"""What happens to agent-tui's child processes: signals from outside, and the agent's own code."""
+"""Faults of agent-tui's child processes, caused by signals from outside or by the agent's code."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ async def dispatch(under: Chaos, what: str) -> None:
 
 
 async def fail(under: Chaos, what: str) -> None:
-    """A job that fails by itself is reported as failed."""
+    """Make a job fail by itself. It must be reported as failed."""
     under.must_end[await under.dispatch(what)] = "failed"
 
 
@@ -35,9 +35,9 @@ async def kill_guard(under: Chaos) -> None:
 
 
 async def kill_control_while_asked(under: Chaos) -> None:
-    """Kill the control process with a question; its successor is asked, unless it takes too long to start.
+    """Kill the control process while it decides on an offer.
 
-    A process that ends because another generation takes over has no successor.
+    Its replacement must be asked, unless it starts too slowly, or another generation took over.
     """
     await under.serves()
     generations = len(under.events["generation_ready"])
@@ -53,7 +53,7 @@ async def kill_control_while_asked(under: Chaos) -> None:
 
 
 async def kill_starting(under: Chaos) -> None:
-    """Kill whatever starts, for longer than three attempts take."""
+    """Kill each process that starts, for longer than three attempts take."""
     (under.flags / "slow").touch()
     for _ in range(20):
         for pid in under.pids("job", "starting", "idle"):
@@ -62,7 +62,7 @@ async def kill_starting(under: Chaos) -> None:
 
 
 async def kill_bases(under: Chaos) -> None:
-    """Kill each base that starts, more often than a crash would explain."""
+    """Kill each base that starts, until agent-tui pauses forking."""
     for _ in range(4):
         pids = under.pids("base", "starting")
         for pid in pids:
@@ -73,7 +73,7 @@ async def kill_bases(under: Chaos) -> None:
 
 
 async def kill_template(under: Chaos) -> None:
-    """Code that loads slowly is loaded once and forked; there is no template while forking pauses."""
+    """Kill the template of code that loads slowly. There is none while forking is paused."""
     (under.flags / "slow_load").touch()
     await under.saved()
     for _ in range(3):
@@ -96,14 +96,14 @@ async def prewarm_fails(under: Chaos) -> None:
 
 
 async def healthy_prewarm(under: Chaos) -> None:
-    """Without a save, agent-tui recovers by retrying."""
+    """Let prewarm work again. Without a save, agent-tui must recover by retrying."""
     for flag in ("slow", "fails"):
         (under.flags / flag).unlink(missing_ok=True)
     await under.warm()
 
 
 async def hold_the_gil(under: Chaos) -> None:
-    """The job answers neither its server's termination nor any signal that Python handles."""
+    """Let a job hold the GIL: it reacts neither to a termination nor to a signal that Python handles."""
     await under.serves()
     room = await under.dispatch("gil")
     assert await under.reaches(room, "start"), f"{room} did not start"
@@ -112,7 +112,7 @@ async def hold_the_gil(under: Chaos) -> None:
 
 
 async def terminate_what_ends(under: Chaos) -> None:
-    """The server terminates jobs that have just ended by themselves: their end stays the same."""
+    """Let the server terminate jobs that have just ended by themselves. Their end must stay the same."""
     await under.serves()
     for room in [await under.dispatch("race") for _ in range(3)]:
         assert await under.reaches(room, "end"), f"{room} did not end"
@@ -151,4 +151,4 @@ BLANKS = (
     Kind("kill_blank", 3, partial(signal_one, number=KILL, kind="blank", state="idle")),
     Kind("kill_starting_blank", 1, partial(signal_one, number=KILL, kind="blank", state="starting")),
 )
-"""What job processes come from, in Python and in Node."""
+"""Faults of the processes from which job processes come: bases in Python, blanks in Node."""

@@ -1,4 +1,4 @@
-"""What holds once everything is at rest, whatever was done."""
+"""The invariants that must hold once everything is at rest, whatever faults there were."""
 
 from collections import Counter
 
@@ -43,7 +43,7 @@ def summary(under: Chaos) -> str:
 
 
 def every_offer_has_an_answer(under: Chaos) -> None:
-    """Every offer has an answer, or the reason why there is none."""
+    """Check that every offer has an answer, or a reported reason why it has none."""
     explained = under.answers.keys() | {event["job_id"] for event in under.events["job_lost"]}
     assert [room for room, job in under.offers.items() if job not in explained] == []
 
@@ -56,7 +56,7 @@ def every_accepted_job_has_one_end(under: Chaos) -> None:
 
 
 def ends_are_those_that_jobs_reported(under: Chaos) -> None:
-    """The reported ends are those of the jobs, unless a fault ended the process after the job's last line."""
+    """Check that jobs ended as reported, unless a fault ended the process after the job's last line."""
     wrong = []
     for event in under.events["job_ended"]:
         room, status = event["room"], event["status"]
@@ -78,7 +78,7 @@ def no_internal_errors(under: Chaos) -> None:
 
 
 def what_is_reported_is_what_runs(under: Chaos) -> None:
-    """The processes that the events leave running are those that the kernel knows."""
+    """Check that the processes that run according to the events are those that the kernel knows."""
     reported = {event["pid"] for event in under.processes.values() if event["state"] != "ended"}
     children = {child.pid: str(child) for child in psutil.Process(under.pid).children(recursive=True)}
     running = children.keys()
@@ -90,7 +90,7 @@ def what_is_reported_is_what_runs(under: Chaos) -> None:
 
 
 async def the_server_has_the_worker_that_is_reported(under: Chaos) -> None:
-    """The server gives a job to the registration that was reported last."""
+    """Check that the server offers a job to the registration that was reported last."""
     room = await under.dispatch("short")
     await under.until(lambda: under.answer(room), f"{room} is offered", 10)
     async with server_api(under.address, room, 5) as client:

@@ -24,8 +24,8 @@ async def saved_again(under: Chaos) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of fault. `act` does it and checks what must hold in the meantime; `heal` undoes it and waits
-    until it is gone.
+    """One kind of fault. `act` causes it and checks what must hold during it. `heal` undoes it, and waits
+    until agent-tui has recovered.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A server, an agent, and a running agent-tui under constant dispatches, which faults act on."""
+"""A server, an agent, and a running agent-tui that gets constant dispatches, for faults to act on."""
 
 import asyncio
 import contextlib
@@ -32,10 +32,10 @@ DESCRIPTORS = 1024
 """The descriptor limit of agent-tui and the server: the default of most systems."""
 
 RECOVERY_S = 60.0
-"""Within this time everything is as before, whatever was done; retries are at most this far apart."""
+"""Seconds within which agent-tui must recover from any fault. Retries are at most this far apart."""
 
 FIRST_VERSION = 1_000_000
-"""All versions have as many digits, so that a save can keep a file's size."""
+"""All versions have the same number of digits, so that a save can keep a file's size."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Chaos:
     # -- reading --------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Read events as they come, so that agent-tui never waits for its reader."""
+        """Read events as they arrive, so that agent-tui never waits for its reader."""
         while True:
             await self.run.more()
             self._note(self.run.events[-1])
@@ -126,7 +126,7 @@ class Chaos:
         assert self.errors.read_text() == ""
 
     async def until(self, condition: Callable[[], object], what: str, limit_s: float = RECOVERY_S) -> None:
-        """Wait until the condition holds. Raises AssertionError past the limit, or when a part has ended."""
+        """Wait until the condition holds. Raises AssertionError after the limit, or if a part has ended."""
         last = time.monotonic() + limit_s
         while not condition():
             self.check_alive()
@@ -231,7 +231,7 @@ class Chaos:
         await self.until(lambda: len(self.pids("job", "idle")) == IDLE, f"{IDLE} idle processes")
 
     async def healthy(self) -> None:
-        """Wait until the health endpoint answers 200. Raises AssertionError past the bound."""
+        """Wait until the health endpoint answers 200. Raises AssertionError after the time limit."""
         last = time.monotonic() + RECOVERY_S
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -298,7 +298,7 @@ def limit_descriptors(pid: int) -> None:
 
 @asynccontextmanager
 async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
-    """Start everything; enter when the first processes are idle and dispatches have started."""
+    """Start everything. Yields once the first processes are idle and dispatches have started."""
     folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
     for each in (folder, flags, temporary):
         each.mkdir()

@@ -1,7 +1,7 @@
-"""AGENT_TUI_CHAOS_FAULTS faults, chosen by AGENT_TUI_CHAOS_SEED: the same ones for the same seed.
+"""Cause AGENT_TUI_CHAOS_FAULTS faults. The same AGENT_TUI_CHAOS_SEED gives the same faults.
 
-By default each kind once. AGENT_TUI_CHAOS_ONLY names the kinds to choose from; AGENT_TUI_CHAOS_AGENT=js runs
-an agents-js file.
+By default each kind happens once. AGENT_TUI_CHAOS_ONLY names the kinds to choose from;
+AGENT_TUI_CHAOS_AGENT=js runs an agents-js file.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ if SOURCE is JAVASCRIPT:
 
 PAUSE_S = 0.1
 KEPT_MB = 30
-"""MB that one save of a line of 4 MB may leave behind: it is kept to be compared, and the C library keeps
-some of the blocks that each thread has freed.
+"""MB that a save of a line of 4 MB may leave behind: agent-tui keeps the file to compare it, and the C
+library keeps some of the memory that each thread has freed.
 """
 
 MOST_MB = 200
@@ -88,7 +88,7 @@ async def test_invariants_hold(tmp_path: Path) -> None:
 
 
 async def ends_at_a_signal(under: Chaos) -> None:
-    """SIGTERM ends agent-tui, whatever file hangs when it is read."""
+    """Check that SIGTERM ends agent-tui even while reading a file hangs."""
     for name in (".env", SOURCE.parts[1], "agent-tui.toml", SOURCE.agent):
         put(under.folder / name, os.mkfifo)
     await asyncio.sleep(0.5)
@@ -99,7 +99,7 @@ async def ends_at_a_signal(under: Chaos) -> None:
 
 
 async def test_nothing_survives_a_killed_host(tmp_path: Path) -> None:
-    """Jobs that hold the GIL, spin, ignore signals, or are stopped, and the processes beside them."""
+    """Check jobs that hold the GIL, spin, ignore signals, or are stopped, and all other processes."""
     async with chaos(tmp_path, SEED) as under:
         rooms = [await under.dispatch(what) for what in ("gil", "spin", "stubborn", "stop")]
         await under.until(lambda: all((room, "start") in under.said for room in rooms), "all jobs start")

@@ -1,4 +1,4 @@
-"""An engine without processes or servers: tests publish its events and see the commands it got."""
+"""An engine without processes and servers. Tests publish its events, and check the commands that it got."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -25,7 +25,7 @@ from tests.fakes.clock import FakeClock
 
 
 class FakeEngine:
-    """Implements `EngineAPI`. `publish()` makes things happen; `commands` is what front ends asked for."""
+    """Implements `EngineAPI`. Tests call `publish()` for each event; `commands` are those it received."""
 
     def __init__(self, **options: str) -> None:
         self.clock = FakeClock()
@@ -33,13 +33,13 @@ class FakeEngine:
         self.store = LogStore(self.clock)
         self.commands: list[cmd.Command] = []
         self.results: list[cmd.CommandResult] = []
-        """Answers to the next commands, first one first; without one a command succeeds."""
+        """The results of the next commands, in order. A command without one succeeds."""
         self.refuse = ""
         """Why the next commands are not carried out."""
         self.rooms_without_agent = set[str]()
         self.up = True
         self.obedient = True
-        """Whether it ends when it is told to stop."""
+        """Whether it ends on a `Stop` command."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
         flags = {name: SourcedValue(value, f"--{name}") for name, value in values.items()}
         self._handlers: dict[type[object], Handler] = {}
@@ -138,7 +138,7 @@ class FakeEngine:
         process: str = "p1",
         stream: LogStream = LogStream.STDOUT,
     ) -> None:
-        """Stores a line and announces it."""
+        """Store a line and announce it."""
         first = self.store.end
         self.store.add(LogSource(process, stream), level, text)
         self.publish(ev.LogsAdded(first, self.store.end, self.store.dropped))

@@ -1,4 +1,4 @@
-"""Values of any type of the model with a text in every place that takes one, made from the annotations."""
+"""Makes values of any type of the model that have a given text wherever the annotations allow one."""
 
 import dataclasses
 import types
@@ -13,7 +13,7 @@ CONTROL = (
     *(chr(code) for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
     *"\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufff9",
 )
-"""Each character that must reach no terminal; written out here, so that the product's list is checked."""
+"""The characters that must not reach a terminal. They are written out to check the list of agent-tui."""
 
 SECRET = "an-api-secret-0123456789"
 
@@ -26,7 +26,7 @@ def raw_in(text: str) -> list[str]:
 
 
 def with_text(annotation: Any, text: str) -> Any:
-    """Return a value of that type with the text wherever one can be. Raises TypeError for an unknown type."""
+    """Return a value of that type with the text wherever one can be. Raises TypeError for other types."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (str, object):
         return text
@@ -51,7 +51,7 @@ def with_text(annotation: Any, text: str) -> Any:
 
 
 def texts_in(value: Any) -> list[str]:
-    """Return every text in a value, keys too."""
+    """Return every text in a value, including keys."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):

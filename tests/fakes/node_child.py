@@ -1,8 +1,8 @@
-"""Stands for the job main of agents-js: its channel and its manners, without Node (agents-js.md §7, §8).
+"""Imitates the job process of agents-js without Node: its channel and its behavior (agents-js.md §7, §8).
 
-`python node_child.py BEHAVIOUR ORPHAN_S`: value-less messages have no `value`, nothing tells of loading or of
-the entry function, a failing prewarm ends the process silently with code 0, and the end of the channel alone
-does not stop it: that does a timer which each ping starts anew.
+`python node_child.py BEHAVIOUR ORPHAN_S`. Messages without a value have no `value`. Loading and the call of
+the entry function are not reported. If prewarm fails, the process exits silently with code 0. The end of the
+channel does not stop it, but a timer does that each ping restarts.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The host's side of a child shaped like agents-js: proof that the `Child` seam asks nothing of Python."""
+"""The host's side of a child that behaves like agents-js. It shows that `Child` does not depend on Python."""
 
 import json
 import sys
@@ -75,7 +75,7 @@ _DECODE: dict[str, Callable[[Mapping[str, Any]], list[FromChild]]] = {
 
 
 class NodeDialect:
-    """agents-js.md §8.2, §8.3."""
+    """The messages of agents-js (agents-js.md §8.2, §8.3)."""
 
     def encode(self, message: ToChild) -> bytes:
         match message:
@@ -96,7 +96,7 @@ class NodeDialect:
 
 
 async def launch_node(behaviour: str, sink: LogSink, orphan_s: float = 15.0) -> LineChild:
-    """Starts the fake; `behaviour` is "waits", "raises" or "prewarm fails"."""
+    """Start the fake child. `behaviour` is "waits", "raises", or "prewarm fails"."""
     command = Command(
         [sys.executable, str(SCRIPT), behaviour, str(orphan_s)],
         SCRIPT.parent,

@@ -1,4 +1,4 @@
-"""An engine as from another process: all is encoded and decoded, and every answer takes 50 ms."""
+"""An engine that behaves as in another process: it encodes and decodes all data, and answers after 50 ms."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.fakes.engine import FakeEngine
 
 
 class RemoteEngine:
-    """Implements `EngineAPI` over a fake: a snapshot, then the stream, reduced on this side."""
+    """Implements `EngineAPI` over a fake engine: it gets a state and events, and reduces them."""
 
     def __init__(self, engine: FakeEngine, delay_s: float = 0.05) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""A child without a process: tests say what it says, and see what it is told."""
+"""A child without a process. Tests decide what it sends, and check what it receives."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ TRAITS = ch.ChildTraits(stacks=True, reports_loading=True)
 
 
 class ScriptedChild:
-    """Implements `Child`. `say()` queues what the host receives; `sent` is what the host said."""
+    """Implements `Child`. `say()` queues a message to the host; `sent` are the messages from the host."""
 
     pids = itertools.count(50_000)
 
@@ -31,7 +31,7 @@ class ScriptedChild:
             self._inbox.put_nowait(message)
 
     def end(self, exit_code: int | None = 0, signal: int | None = None) -> None:
-        """The process ends: its channel closes with it."""
+        """End the process and its channel."""
         if not self.exit.done():
             self.exit.set_result(ch.ChildExit(exit_code, signal))
             self._inbox.put_nowait(None)
@@ -58,7 +58,7 @@ class ScriptedChild:
 
 
 def _obliging(child: ScriptedChild, message: ch.ToChild) -> None:
-    """What a healthy child does when nothing else is scripted."""
+    """Answer like a healthy child; used unless a test scripts something else."""
     match message:
         case ch.Ping(sent_ms=sent):
             child.say(ch.Pong(sent))
@@ -68,7 +68,7 @@ def _obliging(child: ScriptedChild, message: ch.ToChild) -> None:
 
 
 class Nursery:
-    """Makes scripted children and keeps them; `prepare` scripts each as it is born."""
+    """Makes scripted children and keeps them. `prepare` scripts each one when it is made."""
 
     def __init__(self, prepare: Callable[[ScriptedChild], None] | None = None) -> None:
         self.children: list[ScriptedChild] = []
@@ -82,7 +82,7 @@ class Nursery:
 
 
 async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
-    """Lets the loop run until the condition holds; fails the test past the limit."""
+    """Let the event loop run until the condition holds. Fail the test after the limit."""
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
             await asyncio.sleep(0.001)
