@@ -16,6 +16,7 @@ _SCREEN = {
     "additionalProperties": False,
     "properties": {
         "theme": {"type": "string"},
+        "keymap": {"enum": ["vim"]},
         "exports": {"type": "string"},
         "keys": {"type": "object", "additionalProperties": _KEYS},
     },

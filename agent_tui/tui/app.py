@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.console import Console
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -122,9 +122,11 @@ class AgentTuiApp(App[int]):
         self.error_console = Console(highlight=False, stderr=True, color_system=None)
         self.actions = remapped(ACTIONS, preferences.keys)
         """The registry, with the user's keys."""
+        self.moves = preferences.moves
+        """Keys that act as another one, wherever no text is typed."""
         self._preferences = preferences
         self.register_theme(HIGH_CONTRAST)
-        self.set_keymap(preferences.keymap)
+        self.set_keymap(preferences.bindings)
         if preferences.theme:
             self.theme = preferences.theme
         self._make_engine = make_engine
@@ -347,6 +349,12 @@ class AgentTuiApp(App[int]):
         return action.drop_priority
 
     # -- actions ---------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not isinstance(self.focused, Input):
+            other = self.moves.get(event.key)
+            event = event if other is None else events.Key(other, None)
+        await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "act" and parameters:

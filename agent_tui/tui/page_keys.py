@@ -117,7 +117,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("a", "Apply the advice of the last sweep."),
             ("tab", "Switch between the load and the sweep."),
             ("up down", "Select a count of idle processes in a sweep."),
-            ("pageup pagedown j k", "Scroll."),
+            ("pageup pagedown home end j k", "Scroll."),
             ("escape", "Close; while something runs, ask whether to end it."),
             ("T q", "Close; a running load or sweep continues."),
         ),

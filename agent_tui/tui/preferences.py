@@ -1,4 +1,4 @@
-"""The table `[screen]` of the config file: the theme, custom keys, and where exports go."""
+"""The table `[screen]` of the config file: the theme, the keymap, custom keys, and where exports go."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from agent_tui.files import state_folder
 from agent_tui.model.errors import UserError
-from agent_tui.tui.actions import Action
+from agent_tui.tui.actions import Action, key_name
 
 HIGH_CONTRAST = Theme(
     name="high-contrast",
@@ -30,26 +30,46 @@ THEMES = (*BUILTIN_THEMES, HIGH_CONTRAST.name)
 
 
 @dataclass(frozen=True, slots=True)
+class Keymap:
+    """A set of keys. Names of keys are in Textual's spelling."""
+
+    moves: Mapping[str, str] = field(default_factory=dict)
+    """Keys that act as another one, wherever no text is typed."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The keys of actions whose own keys are among `moves`."""
+
+
+VIM = "vim"
+KEYMAPS = {
+    VIM: Keymap(
+        {"j": "down", "k": "up", "g": "home", "G": "end"},
+        {"job": ("J",), "generations": ("H",)},
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Preferences:
     """The user's screen settings. `keys` maps an action's name to its keys, in Textual's spelling."""
 
     theme: str = ""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    moves: Mapping[str, str] = field(default_factory=dict)
+    """The keymap's keys that act as another one, wherever no text is typed."""
     exports: Path | None = None
     """The folder of screenshots and exported logs; None for the default, `default_exports`."""
 
     @property
-    def keymap(self) -> dict[str, str]:
+    def bindings(self) -> dict[str, str]:
         """The keys in the form that `App.set_keymap` expects."""
         return {name: ",".join(keys) for name, keys in self.keys.items()}
 
 
 def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[Action]) -> Preferences:
     """Read the table of the file `where`. Raises UserError for invalid names and values."""
-    for name in table.keys() - {"theme", "keys", "exports"}:
-        raise UserError(
-            f"screen.{name} ({where}) is unknown: use screen.theme, screen.exports, or [screen.keys]"
-        )
+    for name in table.keys() - {"theme", "keymap", "keys", "exports"}:
+        known = "screen.theme, screen.keymap, screen.exports, or [screen.keys]"
+        raise UserError(f"screen.{name} ({where}) is unknown: use {known}")
     theme = table.get("theme", "")
     if not isinstance(theme, str) or (theme and theme not in THEMES):
         raise UserError(f"screen.theme = {theme!r} ({where}) is not a theme: use one of {', '.join(THEMES)}")
@@ -59,8 +79,10 @@ def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[
             f"screen.keys = {keys!r} ({where}) is not a table: write [screen.keys], then name = key"
         )
     read = {name: _keys(name, value, where, actions) for name, value in keys.items()}
-    _refuse_clashes(remapped(actions, read), read, where)
-    return Preferences(theme, read, _exports(table.get("exports", ""), where))
+    keymap = _keymap(table.get("keymap", ""), where)
+    chosen = {**keymap.keys, **read}
+    _refuse_clashes(remapped(actions, chosen), chosen, keymap.moves, where)
+    return Preferences(theme, chosen, keymap.moves, _exports(table.get("exports", ""), where))
 
 
 def default_exports(environ: Mapping[str, str]) -> Path:
@@ -87,6 +109,17 @@ def remapped(actions: Iterable[Action], keys: Mapping[str, tuple[str, ...]]) -> 
     return tuple(replace(each, keys=keys.get(each.name, each.keys)) for each in actions)
 
 
+def _keymap(value: object, where: str) -> Keymap:
+    if value == "":
+        return Keymap()
+    if not isinstance(value, str) or value not in KEYMAPS:
+        names = " or ".join(f'"{name}"' for name in KEYMAPS)
+        raise UserError(
+            f"screen.keymap = {value!r} ({where}) is not a keymap: use {names}, or remove the line"
+        )
+    return KEYMAPS[value]
+
+
 def _keys(name: str, value: object, where: str, actions: Sequence[Action]) -> tuple[str, ...]:
     known = [action.name for action in actions]
     if name not in known:
@@ -100,12 +133,14 @@ def _keys(name: str, value: object, where: str, actions: Sequence[Action]) -> tu
     return tuple(_character_to_key(text) if len(text) == 1 else text for text in texts)
 
 
-def _refuse_clashes(actions: Iterable[Action], chosen: Mapping[str, object], where: str) -> None:
-    of_key: dict[str, str] = {}
+def _refuse_clashes(
+    actions: Iterable[Action], chosen: Mapping[str, object], moves: Mapping[str, str], where: str
+) -> None:
+    of_key = {key: f"screen.keymap (as {key_name(other)})" for key, other in moves.items()}
     for action in actions:
         for key in action.keys:
             other = of_key.setdefault(key, action.name)
-            if other != action.name and {other, action.name} & chosen.keys():
+            if other != action.name and (key in moves or {other, action.name} & chosen.keys()):
                 both = f"{other} and {action.name}"
                 raise UserError(
                     f"screen.keys ({where}): {key!r} is bound to {both}; choose another key for one of them"

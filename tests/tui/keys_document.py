@@ -3,12 +3,14 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from textual.binding import Binding
 
 from agent_tui.tui.actions import ACTIONS, BY_NAME, Action, key_name
 from agent_tui.tui.page_keys import KEY_TABLES, KeyTable
+from agent_tui.tui.preferences import KEYMAPS, VIM
 
 TEN = {
     "dispatch": "start a test job",
@@ -48,7 +50,21 @@ def document() -> str:
         lines += [f"## {group}", "", "| key | | | name |", "|---|---|---|---|"]
         lines += [_row(action) for action in ACTIONS if action.group == group]
         lines.append("")
+    vim = KEYMAPS[VIM]
     lines += [
+        "## Vim keys",
+        "",
+        f'With `keymap = "{VIM}"` in [`[screen]`](screen.md#colors-keys-motion), these keys act as others in every list, table,',
+        "log, and page, wherever no text is typed.",
+        "",
+        "| key | |",
+        "|---|---|",
+        *(f"| `{key}` | `{key_name(other)}` |" for key, other in vim.moves.items()),
+        *(
+            f"| {_shown(replace(BY_NAME[name], keys=keys))} | {BY_NAME[name].title}, in place of {_shown(BY_NAME[name])} |"
+            for name, keys in vim.keys.items()
+        ),
+        "",
         "## Inside pages and panels",
         "",
         "These keys work in the focused panel or page; they cannot be changed.",

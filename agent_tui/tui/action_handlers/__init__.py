@@ -399,7 +399,7 @@ class ActionHandlers(Handlers):
     async def help(self) -> None:
         """Show all keys, and run the action that the user picks there."""
         screen = self.app.screen
-        page = Help(self.app.actions, classes_around(screen.focused or screen))
+        page = Help(self.app.actions, classes_around(screen.focused or screen), self.app.moves)
         picked = await self.app.push_screen_wait(page)
         if picked is None:
             return

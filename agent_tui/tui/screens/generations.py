@@ -61,7 +61,8 @@ class GenerationsPage(Follower, Page[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,g", "close", "Close"),
+        Binding("escape,q", "close", "Close"),
+        Binding("g", "close", show=False, id="generations"),  # the id makes it follow the user's key
         Binding("enter,tab", "other_pane", show=False, priority=True),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown,space", "scroll(1)", show=False),

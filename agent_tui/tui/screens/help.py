@@ -1,6 +1,6 @@
 """The help page: all keys, first those of the focused panel or page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual import events, on
@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from agent_tui.tui.actions import Action
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.widgets.key_rows import (
+    NO_MOVES,
     KeyPage,
     Spot,
     entries_of,
@@ -61,10 +62,14 @@ class Help(Page[str | None]):
         Binding("end", "move(1000)", show=False),
     ]
 
-    def __init__(self, actions: Iterable[Action], focus: tuple[str, ...] = ()) -> None:
-        """`focus` has the class names around the focus, as `classes_around` returns them."""
+    def __init__(
+        self, actions: Iterable[Action], focus: tuple[str, ...] = (), moves: Mapping[str, str] = NO_MOVES
+    ) -> None:
+        """`focus` has the class names around the focus, as `classes_around` returns them; `moves` the keys
+        that act as another one.
+        """
         super().__init__()
-        self._all = key_groups(actions, focus)
+        self._all = key_groups(actions, focus, moves)
         self._groups = self._all
         self._selected = 0
         self._page = KeyPage((), (), 0)

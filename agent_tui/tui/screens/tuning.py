@@ -72,6 +72,8 @@ class TuningPage(Page[None], Follower):
         Binding("k", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(10)", "Scroll", key_display="PgDn"),
         Binding("pageup", "scroll(-10)", show=False),
+        Binding("home", "scroll(-1000)", show=False),
+        Binding("end", "scroll(1000)", show=False),
     ]
 
     def __init__(self, state: AppState, send: Send) -> None:

@@ -1,7 +1,8 @@
 """The rows of the help page: groups of keys, in one or two columns. Pure functions."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from rich.cells import cell_len
 
@@ -21,6 +22,10 @@ MIN_HELP = 36
 """Below this width, an action's help is shown only with the selected row."""
 
 FOCUSED = "has the focus"
+MOVES = "Everywhere"
+"""The group of the keymap's keys."""
+
+NO_MOVES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,13 @@ class KeyPage:
 # -- groups ------------------------------------------------------------------------------------------------
 
 
-def key_groups(actions: Iterable[Action], focus: Sequence[str]) -> tuple[KeyGroup, ...]:
+def key_groups(
+    actions: Iterable[Action], focus: Sequence[str], moves: Mapping[str, str] = NO_MOVES
+) -> tuple[KeyGroup, ...]:
     """Return all groups; first those about the focus.
 
-    `focus` has the class names of the focused widget and those around it, innermost first.
+    `focus` has the class names of the focused widget and those around it, innermost first. `moves` has the
+    keys that act as another one.
     """
     place = Place.LOGS if "LogPane" in focus else Place.PROCESSES
     by_group: dict[str, list[Action]] = {}
@@ -84,6 +92,7 @@ def key_groups(actions: Iterable[Action], focus: Sequence[str]) -> tuple[KeyGrou
     others = [table for table in KEY_TABLES if table not in here]
     return (
         *(_of_table(table, note=FOCUSED if number == 0 else "") for number, table in enumerate(here)),
+        *([KeyGroup(MOVES, tuple(_of_move(*each) for each in moves.items()))] if moves else []),
         *(group for _, group in sorted(groups, key=lambda each: each[0])),
         *(_of_table(table, section=1) for table in others),
     )
@@ -96,6 +105,10 @@ def _distance(table: KeyTable, focus: Sequence[str]) -> int:
 
 def _of_action(action: Action) -> KeyEntry:
     return KeyEntry(action.shown_keys, action.title, action.help, action.name)
+
+
+def _of_move(key: str, other: str) -> KeyEntry:
+    return KeyEntry(key, "", f"Like {key_name(other)}, wherever no text is typed.")
 
 
 def _of_table(table: KeyTable, *, section: int = 0, note: str = "") -> KeyGroup:
