@@ -17,7 +17,7 @@ COMMANDS = {
     "tune": "Measure how many idle processes AGENT needs.",
     "server": "Run the embedded LiveKit server by itself.",
 }
-"""The commands, and what `--help` says about each. Each is a module here, with a command of that name."""
+"""The commands, and what `--help` says about each. Each has a module in this package, with the same name."""
 
 _WRITE_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EAGAIN, errno.ENXIO}

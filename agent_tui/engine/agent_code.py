@@ -46,7 +46,7 @@ from agent_tui.worker.load import CpuLoad
 
 BROKEN = "its processes fail to start"
 FAILS_AFTER = 3
-"""Failed starts in a row after which the generation is reported as failed, if its code is the cause."""
+"""After this many failed starts in a row, the generation is reported as failed if its code is the cause."""
 
 NO_FORKS = "forking works on Linux only"
 NODE_CANNOT_FORK = "Node cannot fork: blank processes import the SDK in advance"

@@ -24,7 +24,7 @@ from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 
 DESCRIPTION = 64 * 1024
-"""Most characters of one job's description: its metadata may be long."""
+"""The most characters of a job's description. A job's metadata may be long."""
 
 Result = cmd.CommandResult
 

@@ -34,7 +34,7 @@ class RunConfig:
     """More files whose saves reload the agent."""
     on_reload: OnReload = OnReload.KEEP
     start_method: StartMethod | None = None
-    """None to choose by what loading shows."""
+    """The value of `--start-method`; None to choose a method by what loading shows."""
     startup_hints: Path | None = None
     """The file that stores, for the next run, what was learned about the agent."""
     debug_port: int = 0
@@ -44,8 +44,8 @@ class RunConfig:
     memory_measure: MemoryMeasure | None = None
     """Which figure counts as memory used; None for the one that the agent's SDK uses."""
     job_length_s: float | None = None
-    """Ends test jobs that run longer, in seconds."""
+    """The time limit of test jobs, in seconds; None for no limit."""
     unattended_job_length_s: float | None = None
-    """The same for test jobs that nothing else would end: on a server without media no room closes."""
+    """The time limit of test jobs on a server without media, where no room closes that would end them."""
     redactor: Redactor = field(default_factory=Redactor)
     """Masks the secrets known so far; the engine adds those of the server."""

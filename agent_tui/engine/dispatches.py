@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 API_S = 10.0
 MOST_REPORTED = 1000
-"""Lost jobs to remember, since both the agent's answer and the server report a loss."""
+"""How many lost jobs are remembered, because this worker and the server may both report a loss."""
 
 ROOM_TIMEOUT_S = 60
-"""The server deletes an empty test room after this time, should agent-tui fail to."""
+"""Seconds after which the server deletes an empty test room, in case agent-tui does not delete it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class DispatchTimings:
 
     offer_s: float = 10.0
     first_check_s: float = 1.5
-    """When to check for the first time whether another worker took the job."""
+    """Time after the dispatch of the first check whether another worker got the job."""
     clean_up_s: float = 1.0
 
 

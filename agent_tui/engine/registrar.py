@@ -36,7 +36,7 @@ OnEvent = Callable[[Worker, WorkerEvent], None]
 MeasureLoad = Callable[[], Awaitable[float]]
 
 LOAD_FUNCTION = "load function"
-"""The part that notices are about."""
+"""The value of `Notice.about` for notices about the load function."""
 
 
 @dataclass(frozen=True, slots=True)

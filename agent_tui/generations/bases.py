@@ -18,7 +18,7 @@ from agent_tui.processes.process import ProcessFailed, SupervisedProcess, Superv
 from agent_tui.processes.timings import BackOff
 
 LaunchBase = Callable[[str, Mapping[str, str], Sequence[str]], Awaitable[ch.Child]]
-"""Starts a base: process id, environment, modules to import. Raises OSError."""
+"""Starts a base, given its process id, environment, and modules to import. Raises OSError on failure."""
 
 READ_BY_NATIVE_CODE = [
     "OPENBLAS_",
@@ -46,7 +46,7 @@ FREE_MEMORY_AFTER_S = 5.0
 """Seconds before a base frees memory. That takes up to a second, during which the base cannot fork."""
 
 FORKS = "forks"
-"""The part that notices are about."""
+"""The value of `Notice.about` for notices about forking."""
 
 MOST_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
@@ -130,7 +130,7 @@ class Bases:
         self._background: set[asyncio.Task[object]] = set()
         self._number = 0
         self._deaths: list[float] = []
-        """When the last bases died, monotonic."""
+        """The monotonic times at which the last bases died."""
         self._closing = False
 
     @property

@@ -39,7 +39,7 @@ class ControlTimings:
     request_s: float = 2.0
     load_s: float = 1.0
     outcome_s: float = 60.0
-    """How long the request function may wait for the outcome of an acceptance (`child/python/control.py`)."""
+    """Limit of `await req.accept()`, which waits for the job's launch (`child/python/control.py`)."""
     blocked_s: float = 0.3
     """How long to wait for an answer to a ping after a limit has passed. Without one, the loop is blocked."""
 

@@ -19,10 +19,10 @@ LARGEST = 512 * 1024
 """The lines of a file larger than this, in bytes, are not compared."""
 
 PATIENCE_S = 5.0
-"""Seconds for all files together. A comparison takes time that grows with the cube of equal lines."""
+"""Time limit for all files together, in s. Files with many equal lines can take very long to compare."""
 
 MOST_PAIRS = 500_000
-"""Pairs of equal lines in two files that one step of the search may compare."""
+"""The most pairs of equal lines of two files that are compared. Files with more pairs are not compared."""
 
 NOWHERE = "/dev/null"
 

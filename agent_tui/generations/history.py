@@ -21,15 +21,15 @@ class Loaded:
     snapshot: Snapshot
     good: bool
     rolled_back_to: int = 0
-    """The generation that it rolled back to; 0 for none."""
+    """The generation to which this load rolled back; 0 for none."""
     at: float = 0.0
     """When the load ended, in Unix time."""
     could_not_start: bool = False
-    """It failed because no process could start, which says nothing about the code."""
+    """Whether it failed only because no process could start, which says nothing about the code."""
 
     @property
     def is_comparable(self) -> bool:
-        """Whether later loads are compared with it. A roll-back that failed never became current code."""
+        """Whether later loads are compared with it. A rollback that failed never became current code."""
         return self.good or not self.rolled_back_to
 
 
@@ -53,7 +53,7 @@ class History:
 
     @property
     def newest(self) -> Loaded | None:
-        """The last load, except a roll-back that failed."""
+        """The last load, except a rollback that failed."""
         return next((each for each in reversed(self._kept) if each.is_comparable), None)
 
     def loadable(self, number: int) -> Loaded:

@@ -106,7 +106,7 @@ class Reloader:
         """The files on disk at the last load from disk, successful or not."""
         self._history = loader.history
         self._rolled_back_load: Loaded | None = None
-        """The load that is current after a roll-back, while it differs from the disk."""
+        """The load that is current after a rollback; None if the current code is that on disk."""
 
     # -- for the engine -------------------------------------------------------------------------------
 
@@ -415,7 +415,7 @@ class Reloader:
         return Cause(str(changed[0] if changed else packages), saved_at, names)
 
     def _saved_at(self, changed: tuple[Path, ...], snapshot: Snapshot) -> float:
-        """Return when the last of these files was saved, monotonic."""
+        """Return the monotonic time at which the last of these files was saved."""
         written = [snapshot.written[str(path)] for path in changed if str(path) in snapshot.written]
         age = time.time() - max(written, default=0.0)
         return self._clock.monotonic() - age if 0 <= age < FRESH_S else self._changed_at
@@ -443,7 +443,7 @@ class FlapDetector:
     """How long the processes of a cancelled load may still run, in s."""
 
     TICK_S = 0.01
-    """How far a file's time may be behind, in s."""
+    """How far the modification time of a file may be behind the clock, in s."""
 
     MOST_PAUSE_S = 5.0
 
@@ -462,7 +462,7 @@ class FlapDetector:
         self._began_at = self._ended_at = 0.0
         """Start and end of the last load, in Unix time."""
         self._streaks: dict[Path, int] = {}
-        """By file, how many loads in a row rewrote it before the last one."""
+        """For each file, how many loads in a row rewrote it before the last load."""
 
     def load_began(self, changed: Iterable[Path], written: Mapping[str, float]) -> frozenset[Path]:
         """Record which changes a load starts for. Return the files that are ignored from now on.

@@ -46,11 +46,11 @@ MOST_DIGESTED = LARGEST
 """A watched file larger than this, in bytes, is compared by time and size, because reading it is slow."""
 
 STEP_MS = 10
-"""Milliseconds without another event after which a burst of events is reported."""
+"""A burst of events is reported once no further event has come for this long, in ms."""
 
 MOST_MS = 30
 CHECK_MS = 1000
-"""Milliseconds between two checks of all files: some file systems (network, containers) report no events."""
+"""Milliseconds between checks of all files. Some file systems (network, containers) report no events."""
 
 _Stamp = tuple[int, int, int, int]
 
@@ -106,7 +106,7 @@ class Sources:
         self._digests: dict[str, _File] = {}
         self._listings: dict[str, tuple[tuple[int, int] | None, frozenset[str]]] = {}
         self._resolver: Resolver | NodeResolver = self._make_resolver()
-        """Of the last read; its folders are those in which a change can matter."""
+        """The resolver of the last read. Its folders are those in which a change can matter."""
         self._lock = threading.RLock()
         self.folders: frozenset[Path] = frozenset()
         """Folders in which a change can matter, as of the last `read`; each is watched without its

@@ -34,7 +34,7 @@ class HeadlessOptions:
     watch: bool = True
     confirmed_host: str = ""
     ready_within_s: float | None = None
-    """Exit with an error if the agent is not ready within this time."""
+    """Exit with an error if the agent is not ready within this time, in s; None for no limit."""
 
 
 class Work(Protocol):

@@ -16,19 +16,19 @@ MAX_WAITING = 100_000
 """The most lines that wait for a slow reader. Further ones are dropped and counted."""
 
 CHECK_READER_S = 1.0
-"""How often to check that the reader still exists, while there is nothing to write."""
+"""Interval in s at which to check that the reader still exists, while there is nothing to write."""
 
 PIECE = 4_096
 """Bytes of one write: the most that a pipe accepts completely or not at all (PIPE_BUF on Linux)."""
 
 CHECK_STOP_S = 0.1
-"""How often to check whether to stop, while stdout accepts nothing."""
+"""Interval in s at which to check whether to stop, while stdout accepts nothing."""
 
 PATIENCE_S = 1.0
-"""At the end, how long the reader may accept nothing before the remaining lines are dropped."""
+"""At the end, the remaining lines are dropped if the reader accepts nothing for this long, in s."""
 
 LINE_PATIENCE_S = 5.0
-"""The same for the rest of a partly written line, because half a line of JSON breaks its reader."""
+"""Like `PATIENCE_S`, if a line is partly written, because half a line of JSON breaks its reader."""
 
 
 class Writer:

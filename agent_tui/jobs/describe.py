@@ -14,7 +14,7 @@ MOST_KEPT = 200
 """How many ended jobs keep their description. The oldest are dropped first."""
 
 MAX_KEPT = 16_384
-"""Most characters of each description."""
+"""The most characters of a description."""
 
 HIDDEN = "•••"
 SECRETS = frozenset({"token", "turn_password"})

@@ -31,7 +31,7 @@ SLICE_S = 0.5
 """Seconds of a wait that a stall of this process can use up: waits are divided into slices of this length."""
 
 MAX_LAUNCHES = 2
-"""A process that dies before the job's entry function runs is replaced once."""
+"""The most launches of a job. A process that dies before the entry function runs is replaced once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agent_tui.processes.process import ProcessEnd, SupervisedProcess, signal_na
 from agent_tui.worker.worker import Worker
 
 MAX_TRACEBACK = 12_000
-"""Most characters of the traceback in a job's end."""
+"""The most characters of the traceback that is kept of a failed job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TestDispatch:
     __test__ = False  # keeps pytest from collecting it
 
     number: int
-    """From 1; events refer to the dispatch by it."""
+    """The number by which events refer to the dispatch, from 1."""
     room: str
     at: float
     """When it was made, in Unix seconds."""
@@ -74,7 +74,7 @@ class JobRecord:
     end_requested_by: ev.EndedBy = ev.EndedBy.ORDER
     """What asked it to end."""
     terminated: bool = False
-    """The server has ended and forgotten the job, and expects no report (worker-protocol §9)."""
+    """Whether the server has ended the job. It then expects no report (worker-protocol §9)."""
     declined: str | None = None
     """Why the offer was declined."""
     turned_away: bool = False
@@ -95,11 +95,11 @@ class JobRecord:
     """Why the job ended by itself, as it reported."""
     reported: bool = False
     length_timer: asyncio.TimerHandle | None = None
-    """Ends a test job that runs too long."""
+    """The timer that ends a test job at its time limit."""
     end: ProcessEnd | None = None
     """How its last process ended."""
     process_ended: "asyncio.Future[ProcessEnd] | None" = None
-    """The end of the current process."""
+    """Completes when the current process has ended."""
     process_crash: tuple[str, str] | None = None
     """Error and traceback of a crash in the current process, even one that does not end the job."""
 

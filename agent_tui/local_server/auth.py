@@ -30,7 +30,7 @@ class Grants:
 
     @property
     def agent(self) -> bool:
-        """Whether it may register as a worker: `video.agent`; a top-level `agent` claim is another grant."""
+        """Whether the token allows registering as a worker (`video.agent`, not a top-level `agent` claim)."""
         return self.video.get("agent") is True
 
     @property
@@ -42,7 +42,7 @@ class Grants:
         return self.video.get("roomList") is True
 
     def administers(self, room: str) -> bool:
-        """Return whether it may manage the dispatches of exactly this room."""
+        """Return whether the token allows managing the dispatches of exactly this room."""
         return self.video.get("roomAdmin") is True and self.video.get("room", "") == room
 
 

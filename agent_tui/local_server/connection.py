@@ -27,21 +27,21 @@ class Timings:
     """Time limits in seconds, as on the real server (worker-protocol §4, §5, §6.3, §11.1)."""
 
     register_s: float = 10.0
-    """From the upgrade to the register message; pings do not extend it."""
+    """Limit from the upgrade to the register message. Pings do not extend it."""
     answer_budget_s: float = 3.0
-    """For one job over all workers that are asked: a slow refusal leaves less for the next worker."""
+    """Limit for all answers to one job's offers. A slow refusal leaves less time for the next worker."""
     simulate_answer_s: float = 10.0
-    """For the one worker that asked to be offered a simulated job."""
+    """Limit for the answer of a worker that asked to be offered a simulated job."""
     websocket_ping_s: float = 10.0
-    """Between the server's websocket PINGs; a missing PONG has no consequence."""
+    """Interval between the server's websocket PINGs. A missing PONG has no consequence."""
     close_handshake_s: float = 1.0
-    """For a worker to answer the close frame, before the connection is cut."""
+    """Limit for a worker's answer to the close frame, after which the connection is cut."""
     empty_room_s: float = 300.0
     """A room that no one ever joined is closed after this, unless the room asked for another time."""
     departed_room_s: float = 20.0
     """A room that everyone left is closed after this, unless the room asked for another time."""
     room_check_s: float = 1.0
-    """Between two checks for rooms to close."""
+    """Interval between checks for rooms to close."""
 
 
 class NoAnswer(StrEnum):

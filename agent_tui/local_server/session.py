@@ -233,4 +233,4 @@ _HANDLERS: Final[dict[str, Callable[[WorkerSession, Any], list[Effect]]]] = {
     "update_job": WorkerSession._update_job,
     "simulate_job": WorkerSession._simulate,
 }
-"""`migrate_job` is missing on purpose: it is accepted and does nothing (§10)."""
+"""The handlers of a worker's messages. `migrate_job` has none: the server accepts and ignores it (§10)."""

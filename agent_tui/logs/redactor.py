@@ -15,13 +15,13 @@ from agent_tui.logs.sanitise import MAX_LINE, printable, shortened
 
 MASK = "•••"
 MAX_DEPTH = 8
-"""Depth of a record's fields; deeper values are kept as text."""
+"""The greatest depth of a record's fields. Deeper values are converted to text."""
 
 SHORTEST_SECRET = 12
 """Shorter secrets (a development server's `secret`) are ordinary words and are not masked."""
 
 SHORTEST_MIXED = 8
-"""The same for secrets that mix letters and digits, as no word does."""
+"""Like `SHORTEST_SECRET`, for secrets that mix letters and digits and so cannot be ordinary words."""
 
 LONGEST_SECRET = 4_096
 """A longer secret is split into pieces of this length, each masked by itself."""

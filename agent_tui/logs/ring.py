@@ -1,4 +1,4 @@
-"""The newest lines, bounded in count and bytes. Not locked: the owner does that."""
+"""Keeps the newest lines, limited in number and bytes. It has no lock; its owner must use one."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -7,10 +7,10 @@ from agent_tui.model.logs import LogLine
 
 CAPACITY = 200_000
 MAX_BYTES = 128 * 2**20
-"""The most that the kept lines may weigh, by `weight`: long lines take the place of many short ones."""
+"""The most bytes of all kept lines (`weight`). A long line takes the place of many short ones."""
 
 LINE_BYTES = 280
-"""About what a line takes besides its text, including its places in the ring and in a front end's index."""
+"""About how many bytes a line takes in addition to its text, in the ring and in a front end's index."""
 
 FIELD_BYTES = 80
 
@@ -36,7 +36,7 @@ def _field_bytes(fields: Mapping[str, object]) -> int:
 
 
 class Ring:
-    """Lines by index. Two rings with the same bounds and the same lines keep the same."""
+    """Keeps the newest lines, by index. Rings with the same limits and input keep the same lines."""
 
     def __init__(self, capacity: int = CAPACITY, max_bytes: int = MAX_BYTES) -> None:
         self._capacity = capacity
@@ -57,11 +57,11 @@ class Ring:
 
     @property
     def bytes(self) -> int:
-        """What the kept lines weigh."""
+        """The estimated bytes of the kept lines (`weight`)."""
         return self._bytes
 
     def extend(self, lines: Iterable[LogLine]) -> None:
-        """Add the next lines, dropping the oldest. The newest stays, whatever it weighs."""
+        """Add the next lines, and drop the oldest ones beyond the limits. The newest line always stays."""
         for line in lines:
             self._lines.append(line)
             self._bytes += weight(line)

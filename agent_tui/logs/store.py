@@ -16,7 +16,7 @@ BATCH_S = 0.05
 """Shortest time between two announcements, in s."""
 
 MAX_ENDED = 10_000
-"""Ended processes whose generation and job are still known."""
+"""How many ended processes are remembered with their generation and job."""
 
 
 class LogStore:

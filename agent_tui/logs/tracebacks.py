@@ -38,9 +38,9 @@ _DUMP = (
 class _Within(Enum):
     NOTHING = auto()
     FRAMES = auto()
-    """In a traceback, before its exception."""
+    """In a traceback, before the line of its exception."""
     GROUP = auto()
-    """In an exception group, all of it indented."""
+    """In the traceback of an exception group, whose lines are all indented."""
     EXCEPTION = auto()
     """After the exception's first line; a chain may follow."""
     DUMP = auto()

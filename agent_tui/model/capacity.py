@@ -1,7 +1,7 @@
 """When a worker's load keeps it from getting offers."""
 
 TARGET_LOAD = 0.7
-"""At this load a server ignores its only worker, regardless of its status (worker-protocol §6.1)."""
+"""At this load or above, a server does not offer jobs even to its only worker (worker-protocol §6.1)."""
 
 
 def is_full(measured: float, threshold: float) -> bool:

@@ -189,19 +189,19 @@ class LoadSteps(Struct, frozen=True):
     """The durations of a load's steps, in ms, in their order. None for a step that did not happen."""
 
     seen: float | None = None
-    """From the save until the watch noticed it."""
+    """From the save until the file watch noticed it."""
     read: float | None = None
     """Reading the files."""
     control: float | None = None
-    """Until the control process started to load them."""
+    """From the read files until the control process started to load them."""
     load: float | None = None
     """Loading, in the control process."""
     warm: float | None = None
-    """Until idle processes were warm. The first generation serves before that."""
+    """From loading until idle processes were warm. The first generation serves before that."""
     quiet: float | None = None
     """Waiting for further saves."""
     switch: float | None = None
-    """Applying its options, registering, and switching."""
+    """Applying the options, registering if they require it, and switching to the new generation."""
 
     @property
     def measured(self) -> tuple[tuple[str, float], ...]:
@@ -227,7 +227,7 @@ class GenerationReady(Struct, frozen=True):
     load_ms: float = 0.0
     """How long the agent's file took to load, in ms."""
     changed: tuple[str, ...] = ()
-    """The files that differ from the previous generation, deleted ones included."""
+    """The files that differ from the previous generation, including deleted ones."""
     steps: LoadSteps = NO_STEPS
     rolled_back_to: int = 0
     """After a rollback, the earlier generation whose code this is; 0 if the code is that on disk."""
@@ -312,7 +312,7 @@ class ProcessMeasured(Struct, frozen=True):
     cpu_s: float | None = None
     """CPU seconds since its start."""
     cpu_pct: float | None = None
-    """CPU since the last measurement; None in the first one."""
+    """CPU use since the previous measurement, in percent of one core; None in the first measurement."""
     used_mb: float | None = None
     """The figure that warning and limit apply to, as in `MemoryWarned`."""
 
@@ -429,7 +429,7 @@ class JobRestarting(Struct, frozen=True):
     job_id: str
     room: str
     generation: int
-    """The generation that it leaves."""
+    """The generation on which the job ran until now."""
     reason: str
 
 

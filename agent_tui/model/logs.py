@@ -56,12 +56,12 @@ class LogLine(Struct, frozen=True, gc=False):
 
     index: int
     ts: float
-    """Unix seconds: the child's time for records, the arrival for other lines."""
+    """Unix seconds. For log records, the time that the child reported; for other lines, their arrival."""
     level: LogLevel
     source: LogSource
     job_id: str | None
     text: str
-    """May have several lines (a traceback), but no control characters except the newline."""
+    """One or several lines (a traceback), without control characters except the newline."""
     logger: str = ""
     fields: dict[str, object] = field(default_factory=dict)
     generation: int = 0

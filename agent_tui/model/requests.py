@@ -62,7 +62,7 @@ class JoinRoom(Struct, Asks[JoinLink], frozen=True):
 
 
 class ReadSecrets(Struct, Asks[Secrets], frozen=True):
-    """Get the secrets that a form edits and a screenshot masks. In the state they are masked."""
+    """Get the secrets in plain text, for a form that edits them or a screenshot that masks them."""
 
 
 Request = ReadLogs | JoinRoom | ReadSecrets

@@ -19,7 +19,7 @@ class SettingsView(Struct, frozen=True):
     pending: Mapping[str, str] = field(default_factory=dict)
     """Edits that wait for the next start, as typed."""
     function_names: tuple[str, ...] = ()
-    """Functions of the agent file that options may name; none before it has loaded."""
+    """Functions in the agent file that options may name. Empty until it has loaded."""
     can_undo: bool = False
 
     @property

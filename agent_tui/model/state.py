@@ -113,7 +113,7 @@ class StartsView(Struct, frozen=True):
     file: str | None = None
     line: int | None = None
     traceback: str = ""
-    """Of the last attempt, or its stacks if it was killed."""
+    """The traceback of the last attempt, or its stacks if it was killed."""
     ended_by: EndedBy | None = None
 
     def next_attempt(self, now: float) -> str:
@@ -200,7 +200,7 @@ class JobView(Struct, frozen=True):
     phase: JobPhase
     offered: float
     accepted: bool | None = None
-    """None until the offer is answered."""
+    """Whether the offer was accepted; None until it is answered."""
     generation: int = 0
     process_id: str | None = None
     pid: int | None = None
@@ -269,7 +269,7 @@ class AppState(Struct, frozen=True):
     server: ServerChosen | None = None
     http_url: str = ""
     settings: SettingsView = DEFAULTS
-    """Secrets masked."""
+    """The settings in effect, with secrets masked."""
     worker: WorkerView = field(default_factory=WorkerView)
     generation: GenerationView = field(default_factory=GenerationView)
     starts: StartsView = field(default_factory=StartsView)
@@ -288,7 +288,7 @@ class AppState(Struct, frozen=True):
     logs_dropped: int = 0
     stopping: str = ""
     stop_by: float = 0.0
-    """When the processes that still run are killed, in Unix seconds; 0 unless agent-tui ends."""
+    """When the processes that still run are killed, in Unix seconds; 0 unless agent-tui is stopping."""
     stopped: bool = False
 
     def is_stale(self, process: ProcessView) -> bool:

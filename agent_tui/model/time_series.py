@@ -6,7 +6,7 @@ POINTS = 120
 """The most points of a series. Beyond that, pairs of points are merged, and the steps double."""
 
 Point = tuple[float, float]
-"""Unix seconds, and the figure from then on."""
+"""A time in Unix seconds, and the figure from that time on."""
 
 
 class TimeSeries(Struct, frozen=True):

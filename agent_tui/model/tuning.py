@@ -274,13 +274,13 @@ class Progress(Struct, frozen=True):
     jobs_of: int
     run: int = 0
     count: int | None = None
-    """The count of the current run, or the one that it waits for."""
+    """The count of idle processes that is measured now, or that the pool is settling to."""
     repeat: int = 0
     jobs: int = 0
     waits_for: str = ""
-    """What it waits for while it settles."""
+    """What the sweep waits for while the pool settles."""
     finished: RunMeasure | None = None
-    """The run that just finished; each run is in one progress only."""
+    """The run that has just finished. Each run is in exactly one `Progress`."""
 
 
 class TestLoadView(Struct, frozen=True):

@@ -18,7 +18,7 @@ ROOT_MARKS = ("pyproject.toml", "package.json", ".git")
 _SAYS_SECRET = re.compile(r"(?:.*_)?(?:KEY|SECRET|TOKEN|PASSWORD)", re.IGNORECASE)
 _WORDS = re.compile(r"(?:[a-z]+[-_. ]?){1,4}")
 MAX_WORDS_LENGTH = 15
-"""Shorter values that look like words are not masked (`SORT_KEY=created_at`): logs are full of them."""
+"""Values up to this length that look like words (`SORT_KEY=created_at`) are not masked: logs have many."""
 
 MAX_BYTES = 2**18
 """The largest environment file, in bytes.

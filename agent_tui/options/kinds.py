@@ -42,7 +42,7 @@ class OptionKind:
     """JSON schema of the values that the config file may hold."""
     secret: bool = False
     show: Callable[[object], str] = repr
-    """Quotes a raw value in a message."""
+    """Return a raw value as it is quoted in a message."""
     write: Callable[[object], str] = str
     """Return a value as text that `convert` accepts."""
     word: str = "TEXT"

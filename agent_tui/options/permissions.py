@@ -18,7 +18,7 @@ class Permissions:
     can_publish_data: bool = True
     can_update_metadata: bool = True
     can_publish_sources: tuple[str, ...] = ()
-    """Empty: all sources."""
+    """The sources from which the agent may publish; empty for all."""
     hidden: bool = False
 
 

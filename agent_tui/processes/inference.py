@@ -10,7 +10,7 @@ from agent_tui.processes.process import ProcessEnd, RespawningProcess, Supervise
 from agent_tui.processes.timings import ProcessTimings
 
 TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, ping_interval_s=5.0)
-"""Models take long to load; the SDK allows as much (livekit-agents.md §2.4)."""
+"""The time-outs of an inference process, which loads models. They are the SDK's (livekit-agents.md §2.4)."""
 
 
 class Inference:
@@ -108,9 +108,9 @@ class SharedInference:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._uses: dict[int, _Use] = {}
-        """By generation."""
+        """How each generation uses inference, by its number."""
         self._released: dict[int, asyncio.Event] = {}
-        """By generation: set once it is no longer used."""
+        """For each generation, an event that is set once the generation is no longer used."""
         self._tasks: dict[Inference, asyncio.Task[None]] = {}
 
     @property

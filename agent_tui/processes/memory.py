@@ -39,7 +39,7 @@ SEEN_CPU = 2.5
 """Smaller changes, in percent of a core, are not reported. The kernel counts CPU time in steps of 10 ms."""
 
 NEAR = 0.8
-"""Above this share of the warning level or the limit, read the measure that counts, not only RSS."""
+"""Above this share of the warning level or the limit, USS and PSS are read in every sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class MemorySampler:
         self._near_limit = False
         self._watched: dict[str, _Watched] = {}
         self._last_baselines: dict[int, Memory] = {}
-        """By generation, for the last two: the memory of a process when it became ready."""
+        """The memory of a process when it became ready, for each of the last two generations."""
         self._samples = 0
 
     def set_limits(self, *, warn_mb: float, limit_mb: float) -> None:

@@ -27,7 +27,10 @@ from agent_tui.processes.process import (
 from agent_tui.processes.timings import BackOff, StartPatience
 
 REFILL_AFTER_S = 0.02
-"""Pause after an accepted job, in s. A warm process reaches its entry function within a few milliseconds."""
+"""Seconds between an accepted offer and the start of a replacement for the idle process that it uses.
+
+By then, a warm process runs the entry function.
+"""
 
 STABLE_S = 30.0
 """An idle process that lived this long, in s, resets the count of those that died idle."""
@@ -41,7 +44,7 @@ before `_became_ready` is called.
 """
 
 MIN_FAILURES = 2
-"""From this many failed starts in a row on, jobs fail and offers are refused. The first is only retried."""
+"""Jobs fail and offers are refused only after this many failed starts in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class Pool:
         self._failures = 0
         """Failed attempts in a row; processes started together count as one attempt."""
         self._failing_since = self._failed_at = 0.0
-        """When the first failed attempt started, and when the last one failed; monotonic."""
+        """The monotonic times at which the first failed attempt started, and the last one failed."""
         self._error = ProcessFailed("")
         """Why the last attempt failed."""
         self._refusing = False

@@ -48,7 +48,7 @@ STALL_S = 1.0
 """A timer later than this, in s, means that the host stalled: suspended, stopped, or short of CPU."""
 
 FAILED_EXIT_S = 0.5
-"""Time for a child that reported a failure to exit by itself, so that its own exit code is kept."""
+"""Seconds that a child may take to exit by itself after it has reported a failure. Then it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ProcessEnd:
     killed: bool
     by: EndedBy = EndedBy.ORDER
     unasked: bool = False
-    """It died without being killed and without acknowledging a request to end."""
+    """Whether it died without being killed by the host and without acknowledging a request to end."""
 
 
 class ProcessFailed(Exception):

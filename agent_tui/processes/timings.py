@@ -19,17 +19,17 @@ class ProcessTimings:
     """
 
     import_s: float = 60.0
-    """For the import of the SDK, before the agent's file is loaded."""
+    """Limit for the import of the SDK, before the agent's file is loaded."""
     initialize_s: float = 10.0
     shutdown_s: float = 10.0
-    """For the answer to a shutdown request, and once more from the closed session to the exit."""
+    """Limit for the answer to a shutdown request, and again from the closed session to the exit."""
     session_end_s: float = 300.0
     ping_interval_s: float = 1.0
     slow_ping_s: float = 0.5
     """A ping unanswered for this long is reported, with the stacks at that moment."""
     ping_timeout_s: float = 60.0
     stacks_s: float = 1.0
-    """For the stacks of a child. A separate thread of the child reads them."""
+    """Limit for a child to return its stacks, which a separate thread of it reads."""
     debug_poll_s: float = 1.0
     """Interval between checks of a time-out that does not count because a debugger holds the process."""
 

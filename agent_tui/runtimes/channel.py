@@ -15,7 +15,7 @@ from agent_tui.model.child import FromChild, ToChild
 from agent_tui.model.codec import Codec, case_of
 
 MAX_LINE = 32 * 1024 * 1024
-"""Bytes of one message; longer ones are ignored. Children shorten their texts far below this."""
+"""The most bytes of one message. Longer ones are ignored; children shorten their texts far below this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ORPHANED_S = 0.01
 ORPHAN_CHECKS = 50
-"""How long a process whose parent has ended may take to become the host's child."""
+"""Interval in s, and number of checks, until a process whose parent has ended is the host's child."""
 
 
 class ForkServer(LineChild):

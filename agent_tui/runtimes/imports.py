@@ -16,11 +16,11 @@ from pathlib import Path
 from agent_tui.reading import read_start
 
 MOST_SCANNED = 2**19
-"""Bytes of a file that are scanned: imports come first."""
+"""How many bytes of a file are scanned. Most imports are at its start."""
 
 MOST_NAMES = 10_000
 LONGEST = 255
-"""Characters of the longest dotted name."""
+"""The most characters of a dotted name."""
 
 # Possessive throughout, so that nothing is scanned twice, whatever the file contains.
 _TEXT = re.compile(
@@ -56,12 +56,12 @@ class When(Enum):
     """When an import runs."""
 
     ALWAYS = auto()
-    """At module level and unconditional: without it the file does not load."""
+    """The import is at module level and unconditional, so the file does not load without the module."""
     MAYBE = auto()
     BY_NAME = auto()
-    """`import_module("…")`, anywhere."""
+    """The import is a call of `import_module("…")`, anywhere in the file."""
     NEVER = auto()
-    """For type checkers only."""
+    """The import is only for type checkers."""
 
 
 @dataclass(frozen=True, slots=True)

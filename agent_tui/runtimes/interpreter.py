@@ -65,7 +65,7 @@ class Interpreter:
 
 
 Ask = Callable[[Path, Sequence[str], Path, Mapping[str, str]], Mapping[str, object]]
-"""Queries a Python (path, module names, folder of the file, environment); raises OSError or ValueError."""
+"""Queries a Python: path, module names, folder of the file, environment (see `ask_python`)."""
 
 
 def needs(file: Path, runtime: str) -> tuple[str, ...]:

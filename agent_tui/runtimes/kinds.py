@@ -21,13 +21,13 @@ NATIVE = "native"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of agent file. Only Python kinds have an SDK to import here: `node/find.py` finds Node's."""
+    """One kind of agent file. `sdk` and `package` are for Python; `node/find.py` finds the SDK for Node."""
 
     traits: ChildTraits
     starts: tuple[StartMethod, ...] = (StartMethod.FORK, StartMethod.TEMPLATE, StartMethod.SPAWN)
     """What `--start-method` accepts."""
     sdk: str = ""
-    """The module without which such a file does not load; every process needs it."""
+    """The SDK's module, which every process imports; empty for a file without an SDK."""
     package: str = ""
     """The package that provides that module."""
     warm_up: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 READ_SIZE = 262_144
 MAX_FDS = 16
 LOST_FD = -1
-"""Stands for a descriptor that was sent when this process could open no more."""
+"""Stands for a descriptor that was sent but lost, because this process could open no more."""
 
 
 class Process(Protocol):

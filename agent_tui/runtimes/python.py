@@ -73,7 +73,7 @@ def _single(value: Any, field: Any) -> Any:
 
 
 _JOB_VIEWS: dict[str, JobView] = {NATIVE: job_data, LIVEKIT_AGENTS: base64_job}
-"""How a job is sent to its child. Not in the table of kinds, because it imports protobuf."""
+"""The form in which a job is sent to its child. This table is not in `kinds`, because it imports protobuf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +122,18 @@ class _Dialect:
 
 
 SNAPSHOT_HEAD = 16
-"""Digits of the index's length, at the start of the file."""
+"""The number of digits at the start of the file, which give the length of the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The project's modules of one generation: contents by absolute path."""
+    """The project's modules in one generation: their contents by absolute path."""
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
-    """Modules, without suffix, that it does not have: files saved under these names later belong to the next
-    generation.
+    """Imported modules, without suffix, that the generation does not have.
+
+    Files that are saved under these names later belong to the next generation.
     """
 
 

@@ -136,7 +136,7 @@ class ChildPipes:
     ours: socket.socket
     theirs: socket.socket
     outputs: Mapping[LogStream, tuple[int, int]]
-    """By stream: read and write end."""
+    """For each output stream, the read end and the write end of its pipe."""
     side: tuple[socket.socket, socket.socket] | None = None
     """The second channel: this side's end and the child's."""
 

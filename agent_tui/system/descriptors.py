@@ -5,17 +5,17 @@ import resource
 from collections.abc import Callable, Iterator
 
 RESERVE = 64
-"""Descriptors that only `reserve()` may use; an eighth of them if the hard limit is low."""
+"""How many descriptors only `reserve()` may use; an eighth of the hard limit if that is lower."""
 
 Limits = tuple[int, int]
-"""Soft and hard limit."""
+"""The soft and the hard limit of descriptors."""
 
 
 class Descriptors:
     """The descriptor limit of this process, and its reserve.
 
-    The soft limit is the ceiling for everything. It is kept below the hard one, and raised for a moment for
-    what may use the reserve.
+    The soft limit applies to the whole process. It is kept below the hard limit, and raised for a moment for
+    code that may use the reserve.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class PoolModel:
         self._rule = rule
         self._idle = count
         self._starting: list[float] = []
-        """When each starting process becomes ready; a heap."""
+        """A heap of the times at which the starting processes become ready."""
         self._waiting: deque[tuple[int, float]] = deque()
         self._refill_at = -math.inf
 

@@ -23,7 +23,7 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("USS MB", "idle_uss_mb", ".1f"),
     ("PSS MB", "idle_pss_mb", ".1f"),
 )
-"""Heading, field of `Row`, format. The memory is the sum over all idle processes."""
+"""Heading, field of `Row`, and format of each column. Memory is the sum over all idle processes."""
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -34,13 +34,13 @@ class SweepTimings:
     """Time limits, in seconds."""
 
     settle_s: float = 90.0
-    """For the pool to become idle at a count. Jobs of others may have to end first."""
+    """Limit for the pool to settle at a count of idle processes. Jobs of others may have to end first."""
     quiet_s: float = 0.2
     """How long the pool must be idle before the test load starts; not a limit."""
     read_s: float = 2.0
-    """For reading the memory of the idle processes."""
+    """Limit for reading the memory of the idle processes."""
     tail_s: float = 60.0
-    """For the last jobs to end, in addition to their length."""
+    """Limit for the last jobs to end, in addition to their length."""
 
 
 @dataclass

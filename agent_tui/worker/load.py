@@ -19,7 +19,7 @@ MIN_INTERVAL_S = 0.1
 """Shorter intervals, in s, are not measured, because the kernel's counters are too coarse."""
 
 FULL_LOAD = 1.0
-"""The server treats all loads above this one the same (worker-protocol §6.1)."""
+"""The highest load that is reported. The server treats all higher loads the same (worker-protocol §6.1)."""
 
 CLOSE_TIMEOUT_S = 0.1
 

@@ -105,7 +105,7 @@ class Offer:
     resuming: bool
     received_at: float
     answer_by: float = math.inf
-    """Later answers are ignored; on the clock that `WorkerProtocol.receive` gets as `now`."""
+    """The time after which an answer is ignored, on the clock that `WorkerProtocol.receive` gets as `now`."""
 
     @property
     def job_id(self) -> str:

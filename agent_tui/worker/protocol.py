@@ -36,7 +36,7 @@ from agent_tui.worker.messages import (
 )
 
 MAX_SENT_BYTES = 2 * 1024 * 1024
-"""The server closes the connection for a longer message (worker-protocol §1)."""
+"""The most bytes of a message: for a longer one, the server closes the connection (worker-protocol §1)."""
 
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
 """Both SDKs set this attribute on their participant, overriding a value of the user (livekit-agents.md
@@ -52,11 +52,9 @@ class Timings:
     """All time-outs and intervals of the worker, in seconds."""
 
     open_timeout_s: float = 10.0
-    """From the start of an attempt to the end of the websocket handshake."""
+    """Limit from the start of an attempt to the end of the websocket handshake."""
     register_timeout_s: float = 10.0
-    """From the registration to the server's answer; the server's own limit is as long (worker-protocol
-    §4).
-    """
+    """Limit from the registration to the server's answer. The server's own limit is the same (§4)."""
     ping_interval_s: float = 1.5
     suspect_after_s: float = 3.25
     """A ping unanswered for this long makes the connection suspect: at most 5 s after the server fell
@@ -65,7 +63,7 @@ class Timings:
     dead_after_s: float = 13.0
     """A ping unanswered for this long ends the connection: at most 15 s after the server fell silent."""
     offer_s: float = 2.5
-    """From an offer to its answer; the server stops waiting after 2.8 s (worker-protocol §6.3)."""
+    """Limit from an offer to its answer. The server stops waiting after 2.8 s (worker-protocol §6.3)."""
     load_interval_s: float = 2.5
     measure_timeout_s: float = 2.0
     stable_after_s: float = 10.0

@@ -20,21 +20,21 @@ MAX_BACKLOG = 4 * 1024 * 1024
 """Bytes that may be queued for a host that does not read. Log records beyond that are dropped and counted."""
 
 MAX_TEXT = 262_144
-"""Characters of any text that is sent: exceptions and log lines of the agent's code may have any length."""
+"""The most characters of a text that is sent. Exceptions and log lines of the agent's code may be longer."""
 
 MAX_REASON = 4_096
-"""Characters of an error or a reason."""
+"""The most characters of an error or a reason."""
 
 _LIMITS = {"error": MAX_REASON, "reason": MAX_REASON}
 
 _OPAQUE = {"data", "code", "functions", "accept"}
-"""Values that are useless once they are shortened."""
+"""The names of values that are never shortened, because they would be useless."""
 
 MAX_FDS = 16
-"""Most descriptors in one read."""
+"""The most descriptors that one read receives."""
 
 TICK_S = 1.0
-"""How often the reading thread checks for a debugger when nothing arrives, in s."""
+"""Interval in s at which the reading thread checks for a debugger."""
 
 Message = Callable[[str, "dict[str, Any]"], None]
 

@@ -32,8 +32,9 @@ ROOM_LEFT = "room disconnected"
 """The SDK's reason for a job whose room connection ended."""
 
 ENTRY_GRACE_S = 2.0
-"""How long an entry function may continue after the host has ended, in s; then it is cancelled, in time to
-leave the room.
+"""Seconds that an entry function may continue after the host has ended.
+
+Then it is cancelled, so that there is time to leave the room.
 """
 
 

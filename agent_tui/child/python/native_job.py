@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agent-tui")
 
 ENTRY_GRACE_S = 1.0
-"""How long an entry function may continue once its job has ended, in s; then it is cancelled."""
+"""Seconds that an entry function may continue after its job has ended. Then it is cancelled."""
 
 CANCEL_LIMIT_S = 5.0
-"""How long a cancelled entry function may take to end, in s."""
+"""Seconds that a cancelled entry function may take to end."""
 
 
 _loaded: native.Agent | None = None

@@ -26,7 +26,7 @@ from .records import RecordHandler
 from .snapshots import Snapshot
 
 HOST_LOST_GRACE_S = 8.0
-"""How long a job may take to leave its room after the host has ended, in s; then the group is killed."""
+"""Seconds that a job may take to leave its room after the host has ended. Then its group is killed."""
 
 FLUSH_S = 2.0
 HOST_LOST = "agent-tui exited"
@@ -52,7 +52,7 @@ class ProcessSpec:
     load_func: str
     production: bool
     snapshot: bool
-    """Whether a descriptor with the generation's modules came with it."""
+    """Whether a descriptor with the generation's modules came with this message."""
 
 
 class HostLink:

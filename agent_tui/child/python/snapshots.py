@@ -49,7 +49,7 @@ class Snapshot:
         self.folders: set[str] = set()
         """Every folder that has a module of the snapshot at any depth."""
         self.served: set[str] = set()
-        """Every folder whose imports the snapshot serves: `folders`, and those where something is missing."""
+        """Every folder whose imports the snapshot serves: `folders`, and the folders of missing modules."""
         if fd is not None:
             self.read_index(fd)
 

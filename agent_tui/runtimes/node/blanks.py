@@ -25,7 +25,7 @@ from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, sy
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
 
 STOCK = 2
-"""A load uses two: one checks the file, the other becomes the first warm job process."""
+"""How many blanks are in stock. A load uses one to check the file, and one for the first warm process."""
 
 STOCK_WHILE_BUSY = 3
 OFTEN_S = 10.0
@@ -169,7 +169,7 @@ class Blanks:
         self._numbers = itertools.count(1)
         self._stock: list[Blank] = []
         self._importing: set[Blank] = set()
-        """Blanks that are still importing the SDK, claimed ones included."""
+        """Blanks that are still importing the SDK, including claimed ones."""
         self._preload: tuple[str, ...] = ()
         self._environ: Mapping[str, str] = first_environ or {}
         self._loads = (-OFTEN_S, -2 * OFTEN_S)

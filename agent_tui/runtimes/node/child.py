@@ -56,7 +56,7 @@ class NodeChild:
         self._spec = spec
         self._initialize = initialize
         self._lines: asyncio.Future[_Lines | None] = asyncio.get_running_loop().create_future()
-        """None if the blank went back to the stock."""
+        """The channel, once the blank has its spec; None if the blank went back to the stock."""
         blank.ready.add_done_callback(lambda _: self._begin())
 
     @property

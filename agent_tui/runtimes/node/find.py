@@ -23,13 +23,13 @@ STRIPS_SINCE = (22, 7)
 TYPE_STRIPPING = "Node's type stripping"
 
 MOST_BYTES = 2**20
-"""Most bytes of a package.json."""
+"""The most bytes of a package.json that are read."""
 
 _QUESTION = "console.log(JSON.stringify([process.versions.node, process.execPath]))"
 _HAS_IMPORTS = re.compile(rb"^\s*(import\b(?!\s*\()|export\b)", re.MULTILINE)
 
 Ask = Callable[[Path, Mapping[str, str]], tuple[str, Path]]
-"""Queries a Node for its version and real path; raises OSError or ValueError."""
+"""Queries a Node for its version and real path (`ask_node`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,10 @@ def _newest(folder: Path, wanted: str) -> Path | None:
 
 
 def ask_node(path: Path, environ: Mapping[str, str]) -> tuple[str, Path]:
-    """Run a Node binary and return its version and real path."""
+    """Run a Node binary, and return its version and real path.
+
+    Raise OSError if it does not start, and ValueError if it fails or is not Node.
+    """
     plain = {name: value for name, value in environ.items() if name != "NODE_OPTIONS"}
     answer = json_output_of([str(path), "-e", _QUESTION], plain)
     if not isinstance(answer, list) or len(answer) != 2:

@@ -15,17 +15,17 @@ from agent_tui.reading import read_start
 from agent_tui.runtimes.imports import Import, names_in
 
 MOST_SCANNED = 2**20
-"""Bytes of a file that are scanned."""
+"""How many bytes of a file are scanned."""
 
 MOST_NAMES = 10_000
 SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".mjs", ".cjs", ".jsx", ".json")
 """The suffixes that an import without one may mean, in order."""
 
 TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".jsx": (".tsx",)}
-"""What a written suffix may stand for in a TypeScript project."""
+"""The suffixes that a suffix in an import may stand for in a TypeScript project."""
 
 MOST_EXTENDED = 8
-"""Most files in a chain of `extends` in tsconfig.json."""
+"""The most files in a chain of `extends` in tsconfig.json."""
 
 SETTINGS = (
     "package.json",

@@ -99,7 +99,7 @@ class NodeRuntime:
         )
 
     def _initialize(self) -> bytes:
-        """Return the line that starts the SDK's mains (agents-js.md §8.2)."""
+        """Return the line that starts the SDK's job or inference process (agents-js.md §8.2)."""
         value = {
             "loggerOptions": {"pretty": False, "level": _level_word(self._log_level)},
             "sessionEndTimeout": self._settings.session_end_timeout_ms,
