@@ -62,7 +62,7 @@ def is_pipe(path: str | Path) -> bool:
 
 
 def describe(path: str | Path) -> str:
-    """Return what the path is ("a FIFO"); empty for a regular file and for a missing one."""
+    """Return what a special file is, such as "a FIFO"; empty for a regular file and for a missing one."""
     try:
         status = _status(path)
     except OSError:

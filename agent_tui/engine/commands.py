@@ -1,4 +1,4 @@
-"""What each command does: which owner carries it out, and the one-line result."""
+"""Carries out commands: passes each to the part that owns the matter, and returns a one-line result."""
 
 import asyncio
 from collections.abc import Callable

@@ -358,7 +358,7 @@ class Engine:
         self._bus.publish(event)
 
     def _log_event(self, event: ev.Event) -> None:
-        """Add a log line about the event, if there is one: on the screen, logs tell the whole story."""
+        """Add the event's log line, if it has one, so that the logs on the screen include these events."""
         if (line := log_line_of(event)) is not None:
             self._store.add(LogSource("", LogStream.EVENT), *line)
 
@@ -451,7 +451,7 @@ class Engine:
             self._code.kill(reason)
 
     async def _kill_what_is_left(self) -> None:
-        """Kill what a failed part may have left running."""
+        """Kill processes that a failed part may have left running."""
         self._kill_all(KILLED_AFTER_FAULT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_S):

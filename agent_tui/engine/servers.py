@@ -182,7 +182,7 @@ def configured(options: ServerOptions, resolution: Resolution | None = None) -> 
 
 
 def _places(resolution: Resolution) -> Places:
-    """Return where URL, key, and secret were set; the usual places for those that were not."""
+    """Return where URL, key, and secret were set, or where to set those that were not."""
     usual = Places()
     named = [(resolution.sources[name]) for name in ("wsURL", "apiKey", "apiSecret")]
     generic = (usual.url, usual.api_key, usual.api_secret)

@@ -46,7 +46,7 @@ class InternalErrors:
             self.note(part, error)
 
     async def gather(self, **works: Awaitable[object]) -> None:
-        """Wait for all of these parts, by name, and report those that fail."""
+        """Wait for these awaitables, each under the name of its part, and report the parts that fail."""
         results = await asyncio.gather(*works.values(), return_exceptions=True)
         for part, result in zip(works, results, strict=True):
             if isinstance(result, Exception):

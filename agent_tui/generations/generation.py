@@ -158,7 +158,7 @@ class Generation:
     async def load_file(self, *, expect_template: bool) -> ch.Manifest:
         """Load the agent's file in the control process. Raise ProcessFailed if it does not load.
 
-        `expect_template` also loads it in a template at the same time.
+        With `expect_template`, load it in a template at the same time.
         """
         self._base = await self._bases.get(self.runtime.environ)
         if expect_template and self._base is not None:
@@ -331,7 +331,7 @@ class StepTimes:
     """Measures the steps of a load, each from the end of the one before."""
 
     def __init__(self, clock: Clock, since: float | None = None) -> None:
-        """`since` is when the save was made, monotonic, if there was one."""
+        """`since` is the monotonic time of the save, if a save caused the load."""
         self._clock = clock
         self._last = clock.monotonic() if since is None else since
         self._took: dict[str, float] = {}

@@ -102,7 +102,7 @@ class History:
 
 
 def _sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
-    """Return the snapshot with the earlier one's objects where the content is equal."""
+    """Return the snapshot, with the same objects as the earlier one for equal content, to save memory."""
     old = before.modules
     modules = {
         path: old[path] if old.get(path) == content else content for path, content in snapshot.modules.items()

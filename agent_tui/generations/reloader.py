@@ -500,7 +500,8 @@ class FlapDetector:
     def _in_last_load(self, changed: Iterable[Path], written: Mapping[str, float]) -> dict[Path, int]:
         """Return how many loads in a row rewrote each changed file, for files written during the last load.
 
-        A deleted file counts as written then: no one deletes a file during each of seven loads.
+        A deleted file counts as written at the start of that load: no user deletes a file during each of
+        seven loads.
         """
         first, last = self._began_at - self.TICK_S, self._ended_at
         return {
@@ -517,7 +518,7 @@ async def _cancelled(task: "asyncio.Task[Any]") -> None:
 
 
 def _watch_advice(error: OSError) -> str:
-    """Return what to do about a watch that failed; the limits of inotify are those of the user."""
+    """Return what to do about a watch that failed, such as raising the user's limits of inotify."""
     press = "press r after a save until it works again"
     if "limit" in str(error) or "open files" in str(error):
         return f"{press}; raise fs.inotify.max_user_watches and max_user_instances (sysctl), or ulimit -n"

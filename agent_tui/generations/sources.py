@@ -115,7 +115,7 @@ class Sources:
         self.learn(roots, ())
 
     def learn(self, roots: Iterable[str], files: Iterable[str]) -> None:
-        """Add what a loaded generation showed: folders that it imports from, and files that it imported."""
+        """Add folders from which a loaded generation imports (`roots`), and files that it has imported."""
         with self._lock:
             self._roots |= dict.fromkeys(
                 each for each in roots if os.path.isabs(each) and not _installed(each)
@@ -220,7 +220,7 @@ class Sources:
         return names
 
     def _file(self, path: str, most_bytes: int) -> _File | None:
-        """Return a file, read again if it may have changed; None if it cannot be read or is too large."""
+        """Return a file. Read it again if it may have changed. None if it is unreadable or too large."""
         try:
             status = os.stat(path)
             stamp = _stamp(status)
@@ -258,9 +258,9 @@ class Sources:
             yield from self._resolver.configs
 
     def _digest(self, path: str) -> _File | None:
-        """Return a file with a digest as its content, read again if it may have changed.
+        """Return a file with a digest in place of its content. Read it again if it may have changed.
 
-        The digest is empty for a file that is unreadable or not regular; None for a missing file.
+        The digest is empty if the file is unreadable or not regular. Return None if there is no such file.
         """
         try:
             status = os.stat(path)
@@ -298,7 +298,7 @@ def _stamp(status: os.stat_result) -> _Stamp:
 
 
 def _written(status: os.stat_result) -> float:
-    """Return when it was last written, in Unix time, even if its modification time was set back."""
+    """Return when the file was last written, in Unix time, even if its modification time was set back."""
     return max(status.st_mtime, status.st_ctime)
 
 
@@ -369,7 +369,7 @@ class _Pattern:
 
 
 def _step(parts: Sequence[str], places: frozenset[int], name: str) -> frozenset[int]:
-    """Return the positions in the pattern's parts after one more name; `**` matches any number of folders."""
+    """Return the positions in the pattern after one more name. `**` matches any number of folders."""
     reached = set()
     for place in places:
         if place == len(parts):

@@ -121,7 +121,7 @@ class Writer:
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield bytes to write at once, and their number of lines: as many as fit, or one longer line."""
+    """Yield pieces to write in one call, with their number of lines: as many as fit, or one longer line."""
     piece, count = b"", 0
     for line in lines:
         if piece and len(piece) + len(line) > PIECE:

@@ -121,7 +121,7 @@ class JobManager:
             task.add_done_callback(lambda task: self._handled(record.id, task))
 
     def assigned(self, event: Assigned) -> None:
-        """Handle an assignment; ignore one that no job waits for (worker-protocol §6.3)."""
+        """Handle an assignment. Ignore it if no job waits for it (worker-protocol §6.3)."""
         record = self._records.get(event.job_id)
         waiting = self._assignments.get(event.job_id)
         if record is None or waiting is None or waiting.done():

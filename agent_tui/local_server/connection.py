@@ -154,7 +154,7 @@ class WorkerConnection:
         return self._socket
 
     def drop(self) -> None:
-        """End the connection without a close frame, once what was sent before is written."""
+        """End the connection without a close frame, after messages that were sent before."""
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(NoAnswer.LOST)

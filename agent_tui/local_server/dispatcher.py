@@ -207,7 +207,7 @@ class Dispatcher:
         return await worker.terminate(job.id, status, error) if worker else None
 
     async def _offer(self, worker: WorkerConnection, job: Any, timeout_s: float) -> str | None:
-        """Offer a job to one worker; return None if that settled it, else how the worker declined.
+        """Offer a job to one worker. Return None if no other may be asked, else how the worker declined.
         `terminate` wins over `available`.
         """
         answer = await worker.ask(job, timeout_s) if timeout_s > 0 else NoAnswer.TIMED_OUT

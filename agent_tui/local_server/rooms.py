@@ -184,7 +184,7 @@ class Room:
 
     @property
     def expired(self) -> bool:
-        """Whether only agents have been here for the room's empty or departure time."""
+        """Whether the room has had no participants except agents for its empty or departure time."""
         if self._people():
             return False
         limit = self._info.departure_timeout if self._somebody_came else self._info.empty_timeout

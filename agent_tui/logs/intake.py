@@ -47,7 +47,7 @@ class _Pipe:
 
 
 class LogIntake:
-    """A `LogSink` over a store. `close()` ends the thread and closes what is still open."""
+    """A `LogSink` that fills a store. `close()` ends its thread and closes pipes that are still open."""
 
     def __init__(self, store: LogStore, clock: Clock, allowance: Allowance | None = None) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class LogIntake:
         self._store.add(source, level, text, ts=ts, logger=logger, fields=fields)
 
     def close(self) -> None:
-        """Store what the pipes still hold, and end the thread."""
+        """Store the lines that are still in the pipes, and end the thread."""
         self._closing = True
         self._wake()
         self._thread.join(timeout=5)

@@ -135,9 +135,9 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def _without_parts(text: str, forms: Iterable[str]) -> str:
-    """Mask the parts of secrets beside each cut that a child made.
+    """Mask parts of secrets at each place where a child has cut a text.
 
-    Children cannot mask before they cut: they do not know the secrets.
+    Children cannot mask secrets before they cut, because they do not know them.
     """
     pieces = _CHILDS_CUT.split(text)
     for index in range(0, len(pieces) - 1, 2):

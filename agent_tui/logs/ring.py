@@ -72,7 +72,7 @@ class Ring:
             self._head = 0
 
     def restart(self, first: int) -> None:
-        """Forget all lines; the next one has this index."""
+        """Forget all lines. The next line gets the index `first`."""
         self._lines.clear()
         self._head = self._bytes = 0
         self.first = first

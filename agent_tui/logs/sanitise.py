@@ -1,4 +1,4 @@
-"""Makes text from outside safe, once: no escape sequence, control or direction character gets past here."""
+"""Makes text from outside safe: removes escape sequences, control characters, and direction characters."""
 
 import re
 

@@ -210,8 +210,8 @@ class SetInCode(Struct, frozen=True):
 class Manifest(Struct, frozen=True):
     """What the control process found when it loaded the agent's file.
 
-    `options` are those that the agent's code passed, by name (`numIdleProcesses`), in ms and MB. `functions`
-    is opaque to the host: job processes of the same generation need it.
+    `options` are the values that the agent's code passed to the SDK, by option name (`numIdleProcesses`), in
+    ms and MB. `functions` is data for job processes of the same generation, which the host does not read.
     """
 
     runtime: str

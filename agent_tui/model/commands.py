@@ -72,8 +72,8 @@ class RestartJob(Struct, frozen=True):
 class SetOptions(Struct, frozen=True):
     """Edit options while running, in one step: all are applied, or none.
 
-    Values are as typed, by option name; None reverts an edit. With `measuring`, the values are a sweep's:
-    they override the user's edits, and UndoOptions and SaveOptions ignore them.
+    `values` has texts as a user types them, by option name; None reverts an edit. With `measuring`, the
+    values are those of a sweep. They override the user's edits, and UndoOptions and SaveOptions ignore them.
     """
 
     values: Mapping[str, str | None]

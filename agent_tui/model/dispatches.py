@@ -36,7 +36,7 @@ def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str 
 def exposure(url: str, deployment: str, *, knows_deployments: bool, production: bool) -> str:
     """Return why production calls can reach a worker that is in development; empty if they cannot.
 
-    Without a deployment a worker is one of the production workers (worker-protocol §4, §11.2).
+    A worker without a deployment gets the same calls as production workers (worker-protocol §4, §11.2).
     """
     if production or is_loopback(url):
         return ""
@@ -49,7 +49,7 @@ def exposure(url: str, deployment: str, *, knows_deployments: bool, production: 
 def made(
     dispatches: DispatchViews, jobs: Mapping[str, JobView], event: Dispatched, ts: float
 ) -> DispatchViews:
-    """Return `dispatches` with a new one. Its job, or why it was lost, may already be known."""
+    """Return `dispatches` with a new dispatch. Its job or its loss may have been reported before."""
     early = _numbered(dispatches, event.test_dispatch)
     if early is not None:
         known = replace(

@@ -23,7 +23,7 @@ class LogLevel(IntEnum):
 
 
 def nearest_level(number: int) -> LogLevel:
-    """Return the level at or below a number of `logging`; TRACE for lower ones."""
+    """Return the highest level that is not above a number of `logging`; TRACE if there is none."""
     return max((level for level in LogLevel if level <= number), default=LogLevel.TRACE)
 
 

@@ -191,7 +191,7 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
 
 
 def _still_loading(view: GenerationView, reported: int) -> int:
-    """Return the loading generation, or 0 if it is the reported one or older."""
+    """Return the generation that is still loading after `reported` has finished; 0 if there is none."""
     return view.loading if view.loading > reported else 0
 
 

@@ -27,7 +27,7 @@ class TimeSeries(Struct, frozen=True):
 
 
 def append(series: TimeSeries, ts: float, value: float) -> TimeSeries:
-    """Return the series with one more point. Dropped points are never peaks."""
+    """Return the series with one more point. Points may be merged, but the peak stays."""
     points = series.points
     if len(points) > 1 and points[-1][0] - points[-2][0] < series.step:
         points = (*points[:-2], _higher(points[-2], points[-1]))

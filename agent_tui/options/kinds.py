@@ -105,7 +105,7 @@ def function(expects: str) -> OptionKind:
 
 
 def boolean(expects: str = "true or false") -> OptionKind:
-    """Return the kind of true or false, also written as yes, no, on, off, 1, or 0."""
+    """Return the kind of a boolean: true or false, also written as yes, no, on, off, 1, or 0."""
 
     def convert(raw: object) -> bool:
         if isinstance(raw, bool):

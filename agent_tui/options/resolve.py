@@ -15,7 +15,7 @@ LOAD_SETTINGS = ("loadFunc", "loadThreshold")
 
 
 class OptionError(ValueError):
-    """A value cannot be used: one line with the option, the value, its source, and what to give instead."""
+    """A value cannot be used. The text is one line: the option, the value, its source, and what to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def convert(option: Option, given: SourcedValue) -> object:
 
 
 def environment_layers(environ: Mapping[str, SourcedValue]) -> tuple[Layer, Layer]:
-    """Return what the environment sets: the ordinary layer, and the one that overrides the agent's code."""
+    """Return the two layers of the environment: the ordinary one, and one that overrides the agent's code."""
     plain: dict[str, SourcedValue] = {}
     forced: dict[str, SourcedValue] = {}
     for option in OPTIONS:

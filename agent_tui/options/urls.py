@@ -37,9 +37,9 @@ def parse_server_url(url: str) -> SplitResult:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL to show: without user, password, and query, and masked unless it looks like an address.
+    """Return a URL to show, without user, password, and query. Mask it unless it looks like an address.
 
-    A key or secret that was pasted by mistake does not look like one.
+    A key or secret that was pasted in place of a URL does not look like an address.
     """
     scheme, separator, rest = url.partition("?")[0].rpartition("://")
     _, at, place = rest.rpartition("@")

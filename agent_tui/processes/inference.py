@@ -102,7 +102,7 @@ class _Use:
 class SharedInference:
     """The inference processes of a run. Generations with the same runners share one (design §5.6).
 
-    Jobs of an old generation keep theirs until the last of them has ended.
+    The process of an old generation is kept until its last job has ended.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:

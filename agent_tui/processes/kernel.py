@@ -72,7 +72,7 @@ _PROC = Path("/proc")
 def descendants(roots: Iterable[int]) -> dict[int, list[int]]:
     """Return the pids below each of these processes, at any depth; empty for one that has ended.
 
-    What is below another root is not counted twice: a base does not have the jobs that were forked from it.
+    Processes below another root count only there, so a base does not have the jobs that were forked from it.
     """
     own = set(roots)
     children: dict[int, list[int]] = {}

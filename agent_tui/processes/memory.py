@@ -1,7 +1,7 @@
 """The memory sampler: memory and CPU of each process, warnings for job processes, and their limit.
 
 Reading RSS takes microseconds. USS and PSS take milliseconds of kernel time per process, so they are read
-only where they can decide something, and once when a process is first seen, so that totals use one measure.
+only near a limit, in turns, and when a process is first seen, so that totals use one measure.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Memory:
     """CPU time used so far, in seconds."""
 
     def filled_from(self, before: "Memory | None") -> "Memory":
-        """Return these values, with earlier ones where they were not read this time."""
+        """Return these values. Take USS and PSS from `before` if they were not read this time."""
         if before is None:
             return self
         uss = before.uss if self.uss is None else self.uss
@@ -88,10 +88,9 @@ def read_memory(pid: int, *, full: bool) -> Memory | None:
 
 
 def _from_stat(pid: int) -> Memory | None:
-    """Return RSS and CPU time from one read: fields 14 and 15 are CPU ticks, 24 is RSS in pages
-    (proc_pid_stat(5)).
+    """Return RSS and CPU time, which one file has (proc_pid_stat(5), fields 14, 15, and 24).
 
-    None for a process that has ended and is not reaped yet: it has no pages.
+    Return None for a process that has ended and is not reaped yet, which has no pages.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -362,6 +361,6 @@ def _measured(
     measure: MemoryMeasure,
     cpu_pct: float | None = None,
 ) -> ProcessMeasured:
-    """Return the event for a sample: what was read now, and the figure that counts."""
+    """Return the event for a sample: the values read `now`, and the figure that the limits apply to."""
     sizes = (now.rss, now.uss, now.pss, now.children)
     return ProcessMeasured(process.id, *sizes, now.cpu_s, cpu_pct, known.by(measure))

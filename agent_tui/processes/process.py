@@ -67,8 +67,8 @@ class ProcessEnd:
 class ProcessFailed(Exception):
     """A process did not become ready. `failure` is what the child reported, if anything.
 
-    `by` is what ended it. `is_codes_fault`: its code failed, so that another start will probably fail too;
-    False if it could not start, or something outside ended it.
+    `by` is what ended it. `is_codes_fault` is True if its code failed, so that another start will probably
+    fail too, and False if it could not start or was ended from outside.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Supervisor:
 
 
 class SupervisedProcess:
-    """Runs one child process. `run()` covers its whole life and returns once nothing of it is left."""
+    """Runs one child process. `run()` starts the process, and returns once it and its group have ended."""
 
     def __init__(
         self,

@@ -117,7 +117,7 @@ def find_interpreter(
     own_prefix: Path | None = None,
     ask: Ask | None = None,
 ) -> Interpreter:
-    """Return the first candidate that can run the file; blocks. Raise UserError if there is none.
+    """Return the first candidate that can run the file. Blocks. Raise UserError if there is none.
 
     A candidate without the SDK cannot run the file. Any other missing module may be found when the file runs,
     because it may change `sys.path`. So if every candidate lacks modules, return the one that lacks the

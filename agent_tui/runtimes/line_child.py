@@ -63,7 +63,9 @@ class Dialect(Protocol):
         ...
 
     def decode(self, line: bytes) -> Iterable[FromChild | ForkMessage]:
-        """Return the messages of a line; messages for the runtime itself (logs) are handled here."""
+        """Return the messages in a line, except those for the runtime itself (logs), which are
+        handled here.
+        """
         ...
 
     def warn(self, text: str) -> None:
@@ -195,7 +197,7 @@ class LineChild:
         self._dialect.warn(f"ignored a fork message from a process that does not fork: {message}")
 
     def _drain(self) -> None:
-        """Read what an ended process sent last."""
+        """Read the last messages of a process that has ended."""
         while self._readable():
             pass
 

@@ -1,4 +1,7 @@
-"""What earlier runs learned about an agent, so that the next one starts sooner; per interpreter and file."""
+"""Hints from earlier runs, such as the agent's imports, that make the next run start sooner.
+
+They are stored per interpreter and agent file.
+"""
 
 import contextlib
 import hashlib

@@ -1,7 +1,7 @@
 """Holds the settings in force: edits, loads, and saved files change them here.
 
-An edit or a load applies completely or not at all: every part that a changed option is pushed to (`Effect`)
-accepts it, or all get the old values back.
+An edit or a load applies completely or not at all. Changed options are pushed to the parts that use them
+(`Effect`). If one part rejects its new value, all parts get the old values back.
 """
 
 import asyncio

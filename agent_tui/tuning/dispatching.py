@@ -12,7 +12,7 @@ from agent_tui.tuning.recorder import Recorder
 
 
 class _Refused(Exception):
-    """Cancels the other dispatches, because one was refused."""
+    """A dispatch was refused. Raised in a task group, it cancels the other dispatches."""
 
 
 async def dispatch_one(engine: EngineAPI, job: Dispatch, recorder: Recorder, clock: Clock) -> str:

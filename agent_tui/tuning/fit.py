@@ -32,7 +32,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What new runs of the test load, with other seeds, would reach at one count.
+    """The predicted results of new runs of the test load, with other seeds, at one count of idle processes.
 
     `attained` is the mean share of jobs that hit the target. In 95 of 100 runs the share is in `low`…`high`.
     `met` is the share of runs that meet the target.

@@ -164,7 +164,7 @@ class Session:
             await _complete_even_if_cancelled(self._wind_down(parts))
 
     def touch(self) -> None:
-        """Send what the machine has to send, and note its deadline. Call this after using the machine."""
+        """Send the machine's messages, and read its deadline. Call this after each use of the machine."""
         self._outbox.extend(self.machine.data_to_send())
         if self._outbox:
             self._to_send.set()

@@ -1,7 +1,8 @@
 """The worker's side of the protocol, without I/O, after worker-protocol.md.
 
-Methods state what happened or what is wanted; `data_to_send()` and `events_received()` return the results.
-One machine serves one connection: ids, offers, and pings mean nothing on another connection.
+Call the methods for what happened (`receive`, `tick`) and for requests (`answer`, `ping`). Then
+`data_to_send()` and `events_received()` return the results. One machine serves one connection: ids, offers,
+and pings have no meaning on another one.
 """
 
 import math

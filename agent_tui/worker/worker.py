@@ -1,6 +1,6 @@
-"""The worker: stays registered with a server, whatever happens to the connection.
+"""The worker: stays registered with a server, and reconnects when the connection is lost.
 
-Of its jobs it only knows which have not ended: a retiring worker lives until they have.
+It knows only the ids of its jobs that have not ended, because a retiring worker lives until they have.
 """
 
 import asyncio

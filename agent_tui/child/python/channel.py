@@ -117,7 +117,7 @@ class Channel:
         self._sock.close()
 
     def flush_here(self) -> None:
-        """Write what is queued, in this thread. For processes that never started the threads."""
+        """Write queued messages in this thread. For processes that never started the threads."""
         with contextlib.suppress(OSError):
             while self._pending:
                 self._sock.sendall(self._pending.popleft())

@@ -41,7 +41,7 @@ class Offer:
     async def accept(
         self, identity: str, name: str, metadata: str, attributes: dict[str, str] | None
     ) -> str | None:
-        """Accept and wait; return None once the job is launched, else why it was not."""
+        """Accept the offer, and wait for the outcome: None once the job is launched, else why it was not."""
         self.answer(
             accept={
                 "identity": str(identity) or f"agent-{self.job_id}",

@@ -85,7 +85,7 @@ class ForkServer:
                 return None
 
     def _fork(self, value: dict[str, Any]) -> Channel | None:
-        """Fork; return the fork's channel in the fork, None here."""
+        """Fork this process. Return the channel of the new process in that process, and None in this one."""
         sock, out, err = self._channel.take_fds(3)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -153,7 +153,7 @@ class ForkServer:
         )
 
     def _import_next(self) -> None:
-        """Import one module, so that a fork waits for one at most."""
+        """Import the next module, and only that one, so that a requested fork does not wait longer."""
         name = self._imports.popleft()
         if preloading.preload(name):
             self._imported.append(name)

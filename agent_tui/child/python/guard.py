@@ -1,7 +1,7 @@
 """Runs a command, and ends it when the process that started this one has ended.
 
-Started as `python guard.py FD COMMAND…`, with the read end of a pipe as FD. When the pipe closes (the other
-side has ended, in whatever way), the command is asked to end, and killed if it does not within a moment.
+Started as `python guard.py FD COMMAND…`, with the read end of a pipe as FD. When the process at the other end
+has ended, the pipe closes. The command is then asked to end, and killed if it has not ended after a moment.
 """
 
 import os

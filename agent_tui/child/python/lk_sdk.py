@@ -196,7 +196,7 @@ class Capture:
         return wrapper
 
     def _caller(self) -> str | None:
-        """Return the place of a call from outside the SDK, as `agent.py:12`; None for the SDK's own calls."""
+        """Return the calling line outside the SDK, as `agent.py:12`; None if the SDK itself called."""
         frame: Any = sys._getframe(2)
         while frame is not None and frame.f_code.co_filename.startswith(project_files.HERE):
             frame = frame.f_back

@@ -64,7 +64,7 @@ async def _awaited(value: Any) -> Any:
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """End what the agent left on the loop, as `asyncio.run` does, but with a time limit."""
+    """Cancel the tasks that the agent left on the loop, as `asyncio.run` does, but with a time limit."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

@@ -190,7 +190,7 @@ def separate_shadows(folders: list[str]) -> None:
 
 
 class _StandardFinder:
-    """Finds the standard library's modules of those names, bypassing the project's folders."""
+    """Finds standard library modules with the given names. It does not search the project's folders."""
 
     def __init__(self, names: set[str], folders: list[str]) -> None:
         self._names = names

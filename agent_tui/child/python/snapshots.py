@@ -81,7 +81,7 @@ class Snapshot:
 
 
 def _pread(fd: int, size: int, offset: int) -> bytes:
-    """Return the whole range: one call reads at most 2 GiB, and may read less."""
+    """Return the whole range, with several calls if needed: one reads at most 2 GiB, and may read less."""
     data = os.pread(fd, size, offset)
     while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
         data += more

@@ -64,7 +64,7 @@ class NodeInterpreter(Interpreter):
 def find_node(
     file: Path, environ: Mapping[str, str], node: str | None = None, ask: Ask | None = None
 ) -> NodeInterpreter:
-    """Return the first Node that can run the file, and what it needs for that; blocks.
+    """Return the first Node that can run the file, with the SDK and the flags that it needs. Blocks.
 
     Raise UserError if there is no usable Node, SDK, or way to run TypeScript.
     """

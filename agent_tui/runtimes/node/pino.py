@@ -16,7 +16,7 @@ LEFT_OUT = ("level", "time", "pid", "hostname", "msg", "name", "v")
 
 
 def parse(line: str) -> LineRecord | None:
-    """Return a line as a record; None if the agent printed it itself."""
+    """Return the log record in a line; None if the line is not one, but the agent's own output."""
     if not line.startswith('{"level":'):
         return None
     try:
