@@ -109,7 +109,7 @@ class CommandHandler:
 
     async def _dispatch(self, command: cmd.Dispatch) -> Result:
         server, options = self._servers.current, self._settings.options
-        # As the config file says now: the server was found when it may have said something else.
+        # Use the current config file, which may have changed since the server was found.
         allowed = server.chosen.host.lower() in self._settings.environment.allow_remote
         chosen = replace(server.chosen, allowed=allowed)
         refusal = remote_refusal(chosen, command.confirmed_host, "a test dispatch")

@@ -63,9 +63,7 @@ class Dialect(Protocol):
         ...
 
     def decode(self, line: bytes) -> Iterable[FromChild | ForkMessage]:
-        """Return the messages in a line, except those for the runtime itself (logs), which are
-        handled here.
-        """
+        """Return the messages in a line. Logs are not returned: the dialect stores them itself."""
         ...
 
     def warn(self, text: str) -> None:
