@@ -20,6 +20,7 @@ MESSAGES = (
     "which is not installed",
     "is not a number",
     "nothing listens on",
+    "unknown host name",
     "does not know the API key",
     "rejected the token's signature",
     "rejects the token's time",

@@ -319,7 +319,9 @@ def _process_blocked(state: AppState, event: ev.ProcessBlocked, ts: float) -> Ap
     before = state.processes.get(event.process_id)
     if before is None:
         return state
-    seen = replace(before, ping_ms=event.seconds * 1000, blocked_since=ts - event.seconds)
+    seen = replace(
+        before, ping_ms=event.seconds * 1000, blocked_since=ts - event.seconds, blocked_at=event.where
+    )
     return replace(state, processes={**state.processes, event.process_id: seen})
 
 

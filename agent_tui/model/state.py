@@ -168,6 +168,8 @@ class ProcessView(Struct, frozen=True):
     ping_ms: float | None = None
     blocked_since: float = 0.0
     """When its event loop stopped answering, in Unix seconds; 0 while it answers."""
+    blocked_at: str = ""
+    """Where it was blocked then: `agent.py:12 in entry`; empty if unknown."""
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None

@@ -1,5 +1,6 @@
 """The registry of actions: the source of key bindings, command palette, help, and docs/keys.md."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -8,14 +9,15 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.message import Message
 
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.problems import problems
 
 
 def _always(state: AppState) -> bool:
     return True
 
 
-def _broken_while_serving(state: AppState) -> bool:
-    return state.generation.is_broken and state.generation.current > 0
+def _has_problems(state: AppState) -> bool:
+    return bool(problems(state, time.time(), state.settings.options))
 
 
 def _serving(state: AppState) -> bool:
@@ -354,16 +356,16 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "close_trouble",
         ("escape",),
-        "Hide error",
-        "Hide the error of a save that failed to load, until the next one fails.",
+        "Hide problems",
+        "Hide the problems at the top, each until it is solved or happens again.",
         "Agent",
-        _broken_while_serving,
+        _has_problems,
     ),
     Action(
         "edit",
         ("e",),
         "Edit",
-        "Open the line that failed to load, or the agent file, in $VISUAL, $EDITOR, vi, or nano.",
+        "Open the line that a problem at the top names, or the agent file, in $VISUAL, $EDITOR, vi, or nano.",
         "Agent",
     ),
     Action(

@@ -312,6 +312,7 @@ class AgentTuiApp(App[int]):
         with self.batch_update():
             start.show(state, now, options)
             start.set_class(start.needed, "-shown")
+            self.screen_stack[0].set_class(bool(start.found), "-problems")
             start.set_class(state.generation.current > 0, "-serving")
             header.show(state, now, options)
             self.panel(Processes).show(state, now)

@@ -35,6 +35,7 @@ from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import JOIN_LINK, Tab, copyable
 from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import SERVICES, Entry, Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
@@ -274,12 +275,12 @@ class ActionHandlers(Handlers):
         await self.app.push_screen_wait(page)
 
     async def close_trouble(self) -> None:
-        self.app.panel(StartPane).close()
+        self.app.panel(StartPane).hide()
         self.app.show()
 
     async def edit(self) -> None:
-        failed = self.app.state.generation
-        file, line = (failed.file, failed.line) if failed.failed else (None, None)
+        found = problems(self.app.state, self.app.now(), self.app.in_force)
+        file, line = next(((each.file, each.line) for each in found if each.file), (None, None))
         open_in_editor(self.app, Path(file or self.app.state.agent), line or 1)
 
     # -- the screen as a whole -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pane above the processes while agent-tui starts, and when an error needs the user."""
+"""The pane above the processes: the steps of the start, and what does not work (problems.py)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +16,8 @@ from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.text import Line, Span, Tone, one_line, project_path, to_contents, wrapped
+from agent_tui.tui.widgets.problems import Problem, all_lines, problems
+from agent_tui.tui.widgets.text import Line, Span, Tone, counted, one_line, project_path, to_contents
 
 
 class Status(Enum):
@@ -36,17 +37,6 @@ class Step:
     status: Status
     detail: str = ""
     seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """An error that needs the user: what happened, where, and what to do; `trace` may have many lines."""
-
-    title: str
-    what: str
-    place: str
-    todo: tuple[str, ...]
-    trace: str = ""
 
 
 def steps(state: AppState, target: int) -> tuple[Step, ...]:
@@ -157,76 +147,6 @@ def steps_in_brief(timed: tuple[Step, ...]) -> Line:
     return tuple(spans)
 
 
-def trouble(state: AppState, options: ServerOptions) -> Trouble | None:
-    """Return the error that needs the user, or None; errors of the file come before those of the server."""
-    generation, worker = state.generation, state.worker
-    if generation.is_broken:
-        return _broken(state)
-    if worker.state is RegistrationState.REFUSED:
-        return Trouble("The server refused the worker", worker.reason, "", _credentials(options))
-    if worker.state is RegistrationState.OFFLINE:
-        return Trouble("The server is unreachable", worker.reason, "", _unreachable(state))
-    return None
-
-
-def _broken(state: AppState) -> Trouble:
-    generation = state.generation
-    file = project_path(generation.file or state.agent, state.agent)
-    place = f"{file}:{generation.line}" if generation.file and generation.line else file
-    edit = "e edit line" if generation.file and generation.line else "e edit"
-    if generation.failed == generation.current:
-        retries = (
-            "agent-tui retries the start; accepted jobs wait for it"
-            if state.starts.accepting
-            else "agent-tui retries the start and accepts no offers until it succeeds"
-        )
-        todo: tuple[str, ...] = (retries, f"fix it and save · {edit} · {_retry(state)}")
-        title = "The agent's processes fail to start"
-        return Trouble(title, generation.error, place, todo, generation.traceback)
-    if generation.current:
-        todo = (f"generation {generation.current} still takes new jobs · {edit} · g details · Esc hide",)
-    else:
-        todo = (f"fix it and save · {edit} · {_retry(state)}",)
-    return Trouble("The agent file failed to load", generation.error, place, todo, generation.traceback)
-
-
-def _retry(state: AppState) -> str:
-    return "r retry (reload is paused: p resume)" if state.watching.paused else "r retry"
-
-
-def _credentials(options: ServerOptions) -> tuple[str, ...]:
-    keys = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET in .env.local or .env"
-    flags = "--api-key and --api-secret"
-    if options.worker_token:
-        keys = f"LIVEKIT_WORKER_TOKEN, or {keys}"
-        flags = f"--worker-token, {flags}"
-    return (
-        f"fix {keys}, then press r",
-        f"or quit (q) and restart with {flags}, with --url for another server, or with --local",
-    )
-
-
-def _unreachable(state: AppState) -> tuple[str, ...]:
-    server = shown_url(state.server.url) if state.server is not None else "the server"
-    return (
-        f"start {one_line(server, 200)} again, then press r",
-        "or quit (q) and restart with --url for another server, or with --local for the embedded one",
-    )
-
-
-def trouble_lines(found: Trouble, width: int = 0) -> tuple[Line, ...]:
-    """Return what happened, where, and what to do. Width 0 does not wrap."""
-    lines: list[Line] = [(Span(f"✗ {found.title}", Tone.BAD),)]
-    if found.place:
-        lines.append((Span(one_line(found.place), Tone.STRONG),))
-    lines.append((Span(one_line(found.what) or "no reason given"),))
-    for todo in found.todo:
-        first, *rest = wrapped(todo, width - 2) if width else [todo]
-        lines.append((Span("→ ", Tone.WARN), Span(first)))
-        lines += [(Span(f"  {row}"),) for row in rest]
-    return tuple(lines)
-
-
 TRACE_ROWS = 20
 """Maximum visible rows of a traceback."""
 
@@ -234,14 +154,17 @@ TRACE_ROWS_SERVING = 6
 """The maximum while an older generation serves, to leave room for its processes."""
 
 LOW = 30
-"""In terminals with fewer rows, no traceback is shown while an older generation serves; `g` shows it."""
+"""In terminals with fewer rows, no traceback is shown while a generation serves; `g` shows it."""
+
+ROWS_SHARE = 3
+"""Several problems take at most this part of the screen's rows; the first one takes what it needs."""
 
 TRACE_LENGTH = 12_000
 """Maximum characters of a traceback; the last ones are kept, because the error is at the end."""
 
 
 class StartPane(Vertical):
-    """Shows the steps of the start, or an error: what happened, where, and what to do.
+    """Shows the steps of the start, or what does not work: the cause, where, and what to do.
 
     The app shows the pane while `needed` is True.
     """
@@ -252,7 +175,7 @@ class StartPane(Vertical):
         border: round $warning;
         padding: 0 1;
         &.-trouble { border: round $error; }
-        & > #start-trouble { height: auto; }
+        & > #start-problems { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
         & > #start-steps { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
         & > #start-trace {
             height: auto;
@@ -271,20 +194,23 @@ class StartPane(Vertical):
         super().__init__(id=id)
         self.border_title = "Starting"
         self.needed = True
-        """Whether agent-tui is still starting, or an error needs the user."""
+        """Whether agent-tui is still starting, or something does not work."""
         self._state: AppState | None = None
         self._started = False
-        self._closed_failure = 0
+        self.found: tuple[Problem, ...] = ()
+        """The problems that are shown or counted."""
+        self._hidden: frozenset[str] = frozenset()
+        """The ids of the problems that the user has hidden, until they are solved."""
         self._times = StepTimes()
         self._shown: dict[str, tuple[Line, ...]] = {}
         self._trace = ""
         self._trace_rows = 0
-        self._trouble = Static(markup=False, id="start-trouble")
+        self._problems = Static(markup=False, id="start-problems")
         self._steps = Static(markup=False, id="start-steps")
         self._trace_text = Static(markup=False)
 
     def compose(self) -> ComposeResult:
-        yield self._trouble
+        yield self._problems
         yield self._steps
         with VerticalScroll(id="start-trace"):
             yield self._trace_text
@@ -298,7 +224,7 @@ class StartPane(Vertical):
         self._fit_trace()
 
     def _above(self) -> list[Static]:
-        return [part for part in (self._trouble, self._steps) if part.display]
+        return [part for part in (self._problems, self._steps) if part.display]
 
     def _fit_trace(self) -> None:
         """Limit the traceback to the rows left; with `height: auto` it would not know them."""
@@ -311,40 +237,40 @@ class StartPane(Vertical):
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
         """Show the state; `now` is in Unix seconds."""
-        if state is self._state and not self.needed:
+        current = problems(state, now, options)
+        self._hidden &= {each.id for each in current}
+        self.found = found = tuple(each for each in current if each.id not in self._hidden)
+        if state is self._state and not found and not self.needed:
             return
         self._state = state
         timed = self._times.timed(steps(state, options.num_idle_processes), state, now)
-        found = None if self._is_closed(state) else trouble(state, options)
         self._started = self._started or (
             state.totals.started > 0 or all(step.status is Status.DONE for step in timed)
         )
-        self.needed = found is not None or not self._started
-        if found is None:
+        self.needed = bool(found) or not self._started
+        if not found:
             self._put((), step_lines(timed), "")
         else:
             brief = () if state.generation.current else (steps_in_brief(timed),)
-            low = state.generation.current > 0 and self.app.size.height < LOW
-            self._put(trouble_lines(found, self.content_size.width), brief, "" if low else found.trace)
-        self.set_class(found is not None, "-trouble")
-        title = "Starting" if found is None else "Needs attention"
+            low = self.app.size.height < LOW
+            lines = all_lines(found, self.content_size.width, self.app.size.height // ROWS_SHARE)
+            self._put(lines, brief, "" if low and state.generation.current else found[0].trace)
+        is_error = any(each.is_error for each in found)
+        self.set_class(is_error, "-trouble")
+        title = _title(len(found), is_error=is_error) if found else "Starting"
         if title != self.border_title:
             self.border_title = title
+            self.border_subtitle = "esc hide" if found else ""
 
-    def close(self) -> None:
-        """Hide the error of a save that failed to load, until the next one fails."""
-        if self._state is not None and self._state.generation.current:
-            self._closed_failure = self._state.generation.failed
-            self._state = None
+    def hide(self) -> None:
+        """Hide the problems that are shown, each until it is solved."""
+        self._hidden |= {each.id for each in self.found}
+        self._state = None
 
-    def _is_closed(self, state: AppState) -> bool:
-        generation = state.generation
-        return generation.is_broken and generation.failed <= self._closed_failure
-
-    def _put(self, trouble: tuple[Line, ...], steps: tuple[Line, ...], trace: str) -> None:
-        for part, lines in ((self._trouble, trouble), (self._steps, steps)):
+    def _put(self, problems: tuple[Line, ...], steps: tuple[Line, ...], trace: str) -> None:
+        for part, lines in ((self._problems, problems), (self._steps, steps)):
             if lines != self._shown.get(str(part.id)):
-                same_rows = part is self._steps and len(lines) == len(self._shown.get(str(part.id), ()))
+                same_rows = len(lines) == len(self._shown.get(str(part.id), ()))
                 self._shown[str(part.id)] = lines
                 part.update(to_contents(lines), layout=not same_rows)
                 part.display = bool(lines)
@@ -360,3 +286,8 @@ class StartPane(Vertical):
 
     def _to_the_last_frame(self) -> None:
         self.query_one("#start-trace").scroll_end(animate=False, x_axis=False)
+
+
+def _title(count: int, *, is_error: bool) -> str:
+    """Return the title of the pane; the sign in it differs without color, too."""
+    return f"{'✗' if is_error else '⚠'} {counted(count, 'problem')}"

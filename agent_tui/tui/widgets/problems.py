@@ -1,0 +1,334 @@
+"""What does not work now: the cause, what it means, and what to do. A pure function of the state."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from agent_tui.model.dispatches import exposure
+from agent_tui.model.events import EndedBy, ProcessState
+from agent_tui.model.logs import LogLevel
+from agent_tui.model.state import AppState, JobPhase, JobView, ProcessView, RegistrationState
+from agent_tui.options.declare import ServerOptions
+from agent_tui.options.urls import shown_url
+from agent_tui.tui.widgets.source import failing_place
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    clip,
+    counted,
+    duration,
+    grouped,
+    one_line,
+    project_path,
+    width_of,
+    wrapped,
+)
+
+MEMORY_SHOWN_S = 60.0
+"""How long the end of a job by its memory limit is shown, in s; the breaches panel keeps it."""
+
+BLOCKED_AFTER_S = 3.0
+"""Event loops that are blocked for less, in s, are shown only in the process table."""
+
+CONNECTED_WITHIN_S = 10.0
+"""After this time, in s, the SDKs warn about an entry function that has not connected."""
+
+_MAIN_THREAD = re.compile(r"^Thread MainThread:\n(?:.+\n?)*", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that does not work. `id` differs for each occurrence, so that a hidden one can come back.
+
+    `cause`: why, or what happened. `place` is file and line as text, `source` that line. `effect`: what works
+    and what does not. `keys` are hints (`r retry`). `e` opens `file` at `line`. `trace` may have many lines.
+    """
+
+    id: str
+    cause: str
+    effect: str
+    todo: str
+    keys: str = ""
+    place: str = ""
+    source: str = ""
+    is_error: bool = True
+    file: str | None = None
+    line: int | None = None
+    trace: str = ""
+
+    @property
+    def sign(self) -> Span:
+        return Span("✗ ", Tone.BAD) if self.is_error else Span("⚠ ", Tone.WARN)
+
+
+def problems(state: AppState, now: float, options: ServerOptions) -> tuple[Problem, ...]:
+    """Return what does not work, the most urgent first; `now` is in Unix seconds."""
+    if state.stopping:
+        return ()
+    return tuple(each for find in _FINDERS for each in find(state, now, options))
+
+
+def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    generation = state.generation
+    if not generation.is_broken or generation.failed == generation.current:
+        return
+    has_line = bool(generation.file and generation.line)
+    edit = "e edit line" if has_line else "e edit"
+    current = generation.current
+    yield Problem(
+        f"file {generation.failed}",
+        generation.error or "no reason given",
+        f"generation {current} still takes new jobs" if current else "no jobs can run",
+        "fix it and save",
+        f"{edit} · g details" if current else f"{edit} · {_retry(state)}",
+        _place(state, generation.file or state.agent, generation.line),
+        _source(generation.file, generation.line, generation.traceback),
+        file=generation.file,
+        line=generation.line,
+        trace=_trace(generation.traceback),
+    )
+
+
+def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    """Yield failed starts: a time-out at once, others from the second on (the first is retried at once)."""
+    starts, generation = state.starts, state.generation
+    if generation.loading > generation.current:
+        return  # new code may start
+    timed_out = starts.ended_by is EndedBy.INIT_TIMEOUT
+    if not (starts.failures >= 2 or (starts.failures and timed_out)):
+        return
+    jobs = "accepted jobs wait" if starts.accepting else "offers are refused until a start succeeds"
+    todo = "fix it and save"
+    if timed_out:
+        todo = "load less, or raise initializeProcessTimeout (E options)"
+    elif starts.ended_by is EndedBy.NO_PROCESS:
+        todo = "free memory, processes, or file descriptors on this machine"
+    retry = starts.next_attempt(now)
+    yield Problem(
+        f"starts {starts.generation}",
+        starts.error or "no reason given",
+        f"processes of generation {starts.generation} fail to start · {retry} · {jobs}",
+        todo,
+        f"e edit{' line' if starts.file and starts.line else ''} · {_retry(state)}",
+        _place(state, starts.file, starts.line) if starts.file else "",
+        _source(starts.file, starts.line, starts.traceback),
+        file=starts.file,
+        line=starts.line,
+        trace=_trace(starts.traceback),
+    )
+
+
+def _server(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    worker = state.worker
+    running = sum(job.phase is JobPhase.RUNNING for job in state.jobs.values())
+    effect = "not registered: no new jobs"
+    if running:
+        effect += f"; {counted(running, 'running job')} {'continues' if running == 1 else 'continue'}"
+    match worker.state:
+        case RegistrationState.BACKING_OFF:
+            left = math.ceil(worker.since + (worker.retry_in_s or 0.0) - now)
+            then = f"retrying in {duration(left)}" if left > 0 else "retrying now"
+            keys = "r retry now"
+        case RegistrationState.OFFLINE:
+            then, keys = f"no more retries (maxRetry {options.max_retry})", "r retry"
+        case RegistrationState.REFUSED:
+            then, keys = "no retry with these credentials", "r retry"
+        case _:
+            return
+    todo = worker.todo
+    if not todo and state.server is not None:
+        todo = f"see the log of {shown_url(state.server.url)}"
+    yield Problem(
+        f"server {worker.reason}", worker.reason or "no reason given", f"{effect} · {then}", todo, keys
+    )
+
+
+def _errors(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    yield from _impaired(state, lambda level: level >= LogLevel.ERROR)
+
+
+def _warnings(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    yield from _impaired(state, lambda level: level < LogLevel.ERROR)
+
+
+def _impaired(state: AppState, which: Callable[[LogLevel], bool]) -> Iterator[Problem]:
+    for part, (since, notice) in state.impaired.items():
+        if which(notice.level):
+            is_error = notice.level >= LogLevel.ERROR
+            yield Problem(f"{part} {since}", notice.text, "", notice.todo, is_error=is_error)
+
+
+def _memory(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    recent = [
+        (ts, warned) for ts, warned in state.breaches if warned.over_limit and now - ts < MEMORY_SHOWN_S
+    ]
+    if not recent:
+        return
+    ts, warned = recent[-1]
+    job = state.jobs.get(warned.job_id) if warned.job_id else None
+    what = f"job in {job.room}" if job else f"process {warned.pid}"
+    before = f"{len(recent) - 1} more within a minute" if len(recent) > 1 else ""
+    yield Problem(
+        f"memory {ts}",
+        f"over jobMemoryLimitMB: {what} used {grouped(warned.used_mb)} MB of {grouped(warned.limit_mb)} MB "
+        "and was ended",
+        before,
+        "find what grows, or raise the limit",
+        "B breaches",
+    )
+
+
+def _blocked(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    blocked = [
+        process
+        for process in state.live_processes
+        if process.blocked_since and now - process.blocked_since >= BLOCKED_AFTER_S
+    ]
+    if not blocked:
+        return
+    worst = min(blocked, key=lambda process: process.blocked_since)
+    at = f" at {worst.blocked_at}" if worst.blocked_at else ""
+    others = (
+        f"{counted(len(blocked) - 1, 'more process', 'more processes')} blocked" if len(blocked) > 1 else ""
+    )
+    yield Problem(
+        f"blocked {worst.id}",
+        f"event loop blocked for {duration(now - worst.blocked_since)}{at}: {_name(state, worst)}",
+        others,
+        "await, or move the work to a thread",
+        "s stacks",
+        is_error=False,
+    )
+
+
+def _unconnected(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    """Yield SDK jobs whose entry function has not connected to the room, on a server with media."""
+    if state.server is None or not state.server.media or state.generation.runtime == "native":
+        return
+    late = [job for job in state.jobs.values() if _is_late(job, now)]
+    if not late:
+        return
+    since = late[0].times.entered or now
+    others = f"{len(late) - 1} more like it" if len(late) > 1 else ""
+    yield Problem(
+        f"unconnected {late[0].id}",
+        f"not connected to room {late[0].room} for {duration(now - since)} after its entry",
+        others,
+        "call ctx.connect() early in the entry function",
+        "s stacks",
+        is_error=False,
+    )
+
+
+def _is_late(job: JobView, now: float) -> bool:
+    entered = job.times.entered
+    has_entered = job.phase is JobPhase.RUNNING and entered is not None and job.times.connected is None
+    return has_entered and now - (entered or now) >= CONNECTED_WITHIN_S
+
+
+def _old_server(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    worker = state.worker
+    registered = worker.state in (RegistrationState.REGISTERED, RegistrationState.SUSPECT)
+    if state.server is None or not registered or worker.knows_deployments or not worker.deployment:
+        return
+    why = exposure(
+        state.server.url, worker.deployment, knows_deployments=False, production=options.production
+    )
+    if why:
+        yield Problem("old server", why, "", "", "i details", is_error=False)
+
+
+_FINDERS = (
+    _file,
+    _starts,
+    _server,
+    _errors,
+    _memory,
+    _warnings,
+    _blocked,
+    _unconnected,
+    _old_server,
+)
+"""What can be wrong, the most urgent first."""
+
+
+def _retry(state: AppState) -> str:
+    return "r retry (reload is paused: p resume)" if state.watching.paused else "r retry"
+
+
+def _name(state: AppState, process: ProcessView) -> str:
+    job = state.jobs.get(process.job_id) if process.job_id and process.state is ProcessState.JOB else None
+    return job.room if job else f"{process.kind} process {process.pid}"
+
+
+def _place(state: AppState, file: str, line: int | None) -> str:
+    shown = project_path(file, state.agent)
+    return f"{shown}:{line}" if line else shown
+
+
+def _source(file: str | None, line: int | None, trace: str) -> str:
+    """Return the source line as the traceback quotes it; empty if it does not."""
+    found = failing_place(_trace(trace))
+    return found.quoted if found and (found.file, found.line) == (file, line) else ""
+
+
+def _trace(text: str) -> str:
+    """Return a traceback, or of all threads' stacks that of the main thread."""
+    main = _MAIN_THREAD.search(text)
+    return main.group() if main else text
+
+
+def problem_lines(found: Problem, width: int = 0) -> tuple[Line, ...]:
+    """Return a problem as a block: cause, place, effect, and what to do. Width 0 does not wrap."""
+    sign, place, source = found.sign, one_line(found.place), one_line(found.source)
+    return (
+        *_rows(sign, found.cause, sign.tone, width),
+        *(((Span("  "), Span(place, Tone.STRONG), Span(f"  {source}")),) if place else ()),
+        *_rows(Span("  "), found.effect, Tone.PLAIN, width),
+        *_todo_lines(found, width),
+    )
+
+
+def _rows(mark: Span, text: str, tone: Tone, width: int) -> list[Line]:
+    """Return the text after a mark of two cells, with indented further rows; nothing for an empty text."""
+    if not (text := one_line(text)):
+        return []
+    first, *rest = wrapped(text, width - 2) if width else [text]
+    return [(mark, Span(first, tone)), *((Span(f"  {row}", tone),) for row in rest)]
+
+
+def _todo_lines(found: Problem, width: int) -> list[Line]:
+    arrow, keys = Span("→ ", Tone.WARN), Span(f" · {found.keys}", Tone.DIM)
+    line = (arrow, Span(one_line(found.todo)), keys)
+    if found.todo and found.keys and (not width or width_of(line) <= width):
+        return [line]
+    return [*_rows(arrow, found.todo, Tone.PLAIN, width), *_rows(Span("  "), found.keys, Tone.DIM, width)]
+
+
+def problem_line(found: Problem, width: int) -> Line:
+    """Return a problem in one line: its sign and its cause."""
+    return (found.sign, Span(clip(one_line(found.cause), max(width - 2, 8))))
+
+
+SHOWN = 3
+"""The most problems that are shown; the rest are counted."""
+
+
+def all_lines(found: tuple[Problem, ...], width: int, rows: int) -> tuple[Line, ...]:
+    """Return the lines of the pane: the first problem as a block, others too if they fit into `rows`.
+
+    The others take one line each; more than `SHOWN` are counted.
+    """
+    shown, more = found[:SHOWN], len(found) - SHOWN
+    last: list[Line] = [(Span(f"  {more} more", Tone.DIM),)] if more > 0 else []
+    blocks = [problem_lines(each, width) for each in shown]
+    short = [problem_line(each, width) for each in shown]
+    lines: list[Line] = []
+    for number, block in enumerate(blocks):
+        left = rows - len(lines) - len(block) - len(short[number + 1 :]) - len(last)
+        if number and left < 1:
+            return (*lines, *short[number:], *last)
+        lines += [*([()] if number else []), *block]
+    return (*lines, *last)

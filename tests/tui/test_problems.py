@@ -1,0 +1,350 @@
+"""What does not work now, by state, and the pane that shows it."""
+
+import pytest
+from msgspec.structs import replace
+from textual.widgets import Static
+
+from agent_tui.model import events as ev
+from agent_tui.model.child import MemoryMeasure
+from agent_tui.model.logs import LogLevel
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.widgets.problems import (
+    BLOCKED_AFTER_S,
+    CONNECTED_WITHIN_S,
+    MEMORY_SHOWN_S,
+    Problem,
+    all_lines,
+    problem_lines,
+    problems,
+)
+from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.text import width_of
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+from tests.tui.hostile import HOSTILE
+from tests.tui.page_host import app_over, painted
+
+AGENT = "/home/ann/voice/agent.py"
+
+
+def found(engine: FakeEngine) -> tuple[Problem, ...]:
+    return problems(engine.bus.state, engine.clock.time(), engine.resolution.options)
+
+
+def only(engine: FakeEngine) -> Problem:
+    [problem] = found(engine)
+    return problem
+
+
+def said(problem: Problem, width: int = 0) -> list[str]:
+    return ["".join(span.text for span in line).rstrip() for line in problem_lines(problem, width)]
+
+
+@pytest.mark.parametrize("state", ["starting", "idle", "busy"])
+def test_nothing_is_wrong_while_everything_works(state: str) -> None:
+    engine = FakeEngine()
+    histories.ALL[state](engine)
+    assert found(engine) == ()
+
+
+# -- by state -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_fails_to_load() -> None:
+    engine = FakeEngine()
+    histories.broken(engine)
+    assert said(only(engine)) == [
+        "✗ SyntaxError: expected ':'",
+        "  agent.py:12  async def entry(ctx)",
+        "  no jobs can run",
+        "→ fix it and save · e edit line · r retry",
+    ]
+    assert only(engine).trace.startswith("  File")
+
+
+def test_after_a_failed_reload_the_old_code_still_serves() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.GenerationFailed(2, "loadFunc is no function", None, None, ""))
+    assert said(only(engine)) == [
+        "✗ loadFunc is no function",
+        "  agent.py",
+        "  generation 1 still takes new jobs",
+        "→ fix it and save · e edit · g details",
+    ]
+    engine.publish(replace(histories.READY, generation=3))
+    assert found(engine) == ()
+
+
+def test_a_prewarm_that_hangs_is_a_problem_from_the_first_time_out() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    why = "prewarm still running after 10 s at agent.py:9 in load_model (initializeProcessTimeout)"
+    stacks = (
+        f'Thread MainThread:\n  File "{AGENT}", line 9, in load_model\n    time.sleep(600)\n\n'
+        'Thread worker:\n  File "/x/other.py", line 1, in wait\n    pass\n'
+    )
+    timed_out = ev.StartsFailing(
+        1, 1, why, 4.0, accepting=True, file=AGENT, line=9, traceback=stacks, ended_by=ev.EndedBy.INIT_TIMEOUT
+    )
+    engine.publish(timed_out)
+    assert said(only(engine)) == [
+        f"✗ {why}",
+        "  agent.py:9  time.sleep(600)",
+        "  processes of generation 1 fail to start · retrying in 4 s · accepted jobs wait",
+        "→ load less, or raise initializeProcessTimeout (E options) · e edit line · r retry",
+    ]
+    assert "worker" not in only(engine).trace
+    engine.publish(
+        replace(timed_out, failures=3, accepting=False), ev.GenerationFailed(1, why, AGENT, 9, stacks)
+    )
+    assert "offers are refused until a start succeeds" in only(engine).effect  # one problem, not two
+    engine.publish(ev.StartsRecovered())
+    assert found(engine) == ()
+
+
+def test_a_prewarm_that_raises_is_a_problem_from_the_second_time_on() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    failing = ev.StartsFailing(
+        1, 1, "OSError: no model", 0.0, accepting=True, file=AGENT, line=5, ended_by=ev.EndedBy.LOADING
+    )
+    engine.publish(failing)
+    assert found(engine) == ()  # retried at once
+    engine.publish(replace(failing, failures=2, retry_in_s=0.5))
+    assert said(only(engine))[:2] == ["✗ OSError: no model", "  agent.py:5"]
+    engine.publish(ev.GenerationLoading(2, "agent.py"))
+    assert found(engine) == ()  # the new code may start
+    engine.publish(replace(failing, failures=4, ended_by=ev.EndedBy.NO_PROCESS), ev.GenerationOvertaken(2))
+    assert only(engine).todo == "free memory, processes, or file descriptors on this machine"
+
+
+def test_an_unreachable_server() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    todo = "start the server, or check LIVEKIT_URL in .env:1 (host and port)"
+    engine.publish(ev.WorkerDisconnected("nothing listens on localhost:7880", 4.0, 1, todo))
+    engine.clock.advance(1.5)
+    assert said(only(engine)) == [
+        "✗ nothing listens on localhost:7880",
+        "  not registered: no new jobs; 2 running jobs continue · retrying in 3 s",
+        f"→ {todo} · r retry now",
+    ]
+    engine.publish(ev.WorkerDisconnected("nothing listens on localhost:7880", None, 17, todo))
+    assert "no more retries (maxRetry 16)" in only(engine).effect
+    engine.publish(histories.REGISTERED)
+    assert found(engine) == ()
+
+
+def test_refused_credentials() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(
+        ev.WorkerRefused("ws://h does not know the API key 'k'", "check LIVEKIT_API_KEY in .env:2")
+    )
+    assert said(only(engine)) == [
+        "✗ ws://h does not know the API key 'k'",
+        "  not registered: no new jobs · no retry with these credentials",
+        "→ check LIVEKIT_API_KEY in .env:2 · r retry",
+    ]
+
+
+def test_a_lost_connection_without_advice_points_to_the_server() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.WorkerDisconnected("the server dropped the connection", 2.0, 1))
+    assert only(engine).todo == "see the log of ws://127.0.0.1:40123"
+
+
+def test_parts_that_do_not_work_until_they_work_again() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    warned = ev.Notice(LogLevel.WARN, "saves are not noticed", "file watching", "press r after a save")
+    engine.publish(warned, ev.Notice(LogLevel.ERROR, "the HTTP endpoint failed to start: x", "HTTP endpoint"))
+    assert [(each.cause, each.is_error) for each in found(engine)] == [
+        ("the HTTP endpoint failed to start: x", True),
+        ("saves are not noticed", False),
+    ]
+    assert said(found(engine)[1]) == ["⚠ saves are not noticed", "→ press r after a save"]
+    engine.publish(ev.Notice(LogLevel.INFO, "file watching works again", "file watching"))
+    assert len(found(engine)) == 1
+
+
+def over_limit(engine: FakeEngine) -> None:
+    engine.publish(
+        ev.MemoryWarned(
+            "p1",
+            8123,
+            "AJ_k3Lm9QxTzW2a",
+            1012.0,
+            MemoryMeasure.USS,
+            1100.0,
+            1012.0,
+            0.0,
+            1000.0,
+            131.0,
+            over_limit=True,
+        )
+    )
+
+
+def test_a_job_that_its_memory_limit_ended_is_shown_for_a_minute() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    over_limit(engine)
+    assert said(only(engine)) == [
+        "✗ over jobMemoryLimitMB: job in demo-1 used 1,012 MB of 1,000 MB and was ended",
+        "→ find what grows, or raise the limit · B breaches",
+    ]
+    over_limit(engine)
+    assert only(engine).effect == "1 more within a minute"
+    engine.clock.advance(MEMORY_SHOWN_S)
+    assert found(engine) == ()
+
+
+def test_a_blocked_event_loop_after_some_seconds() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(ev.ProcessBlocked("p1", 8123, "AJ_k3Lm9QxTzW2a", 0.5, "agent.py:12 in entry", "…"))
+    assert found(engine) == ()
+    engine.clock.advance(BLOCKED_AFTER_S)
+    assert said(only(engine))[0] == "⚠ event loop blocked for 3 s at agent.py:12 in entry: demo-1"
+    engine.publish(ev.ProcessPinged("p1", 1.0))
+    assert found(engine) == ()
+
+
+def test_an_entry_function_that_does_not_connect() -> None:
+    engine = FakeEngine()
+    histories.busy(engine, histories.LOCAL)
+    engine.publish(ev.JobConnected("AJ_Zz81kPpQ0sVb", "demo-2", 40.0))
+    assert found(engine) == ()
+    engine.clock.advance(CONNECTED_WITHIN_S)
+    assert said(only(engine))[0] == "⚠ not connected to room demo-1 for 12 s after its entry"
+    engine.publish(ev.JobConnected("AJ_k3Lm9QxTzW2a", "demo-1", 11_000.0))
+    assert found(engine) == ()
+
+
+def test_a_server_that_ignores_the_deployment() -> None:
+    engine = FakeEngine()
+    histories.idle(engine, histories.REMOTE)
+    old = ev.WorkerRegistered(
+        "AW_1",
+        histories.REMOTE.url,
+        histories.REMOTE.kind,
+        "1.11.0",
+        "",
+        deployment="ann-laptop",
+        knows_deployments=False,
+    )
+    engine.publish(old)
+    assert only(engine).cause == (
+        "my.livekit.cloud does not support deployments: production calls can arrive here"
+    )
+
+
+def test_the_most_urgent_problem_comes_first_and_few_are_shown() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    over_limit(engine)
+    engine.publish(
+        ev.Notice(LogLevel.WARN, "saves are not noticed", "file watching"),
+        ev.WorkerDisconnected("gone", 2.0, 1),
+        ev.StartsFailing(1, 2, "OSError: no model", 1.0, accepting=True),
+        ev.GenerationFailed(2, "SyntaxError", AGENT, 3, ""),
+    )
+    causes = [each.cause.split(":")[0] for each in found(engine)]
+    assert causes == ["SyntaxError", "OSError", "gone", "over jobMemoryLimitMB", "saves are not noticed"]
+    lines = ["".join(span.text for span in line) for line in all_lines(found(engine), 78, 8)]
+    assert lines[-3:] == ["✗ OSError: no model", "✗ gone", "  2 more"]
+    assert sum(line.startswith("→") for line in lines) == 1
+    more = ["".join(span.text for span in line) for line in all_lines(found(engine), 78, 11)]
+    assert sum(line.startswith("→") for line in more) == 2
+    assert "" in more  # between two blocks
+    assert len(more) <= 11
+    engine.publish(ev.Stopping("quit", 0, 10.0))
+    assert found(engine) == ()
+
+
+@pytest.mark.parametrize("width", [30, 52, 76, 118])
+def test_every_line_of_a_block_fits_or_is_a_place(width: int) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(
+        ev.WorkerDisconnected("nothing listens on " + "a" * 20 + " " + "b c " * 30, 2.0, 1, "d e " * 60)
+    )
+    lines = problem_lines(only(engine), width)
+    assert all(width_of(line) <= max(width, 60) for line in lines)
+
+
+# -- the pane -----------------------------------------------------------------------------------------------
+
+
+def pane_text(app: AgentTuiApp) -> str:
+    pane = app.screen_stack[0].query_one(StartPane)
+    return "\n".join(str(static.content) for static in pane.query(Static) if static.display)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_problems_appear_and_disappear(size: tuple[int, int]) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = app_over(engine, AgentTuiApp)
+    async with app.run_test(size=size) as pilot:
+        await painted(app, engine, pilot)
+        pane = app.query_one(StartPane)
+        assert not pane.display
+        engine.publish(ev.WorkerDisconnected("nothing listens on h:1", 4.0, 1, "start the server"))
+        await painted(app, engine, pilot)
+        assert pane.display
+        assert pane.has_class("-trouble")
+        assert str(pane.border_title) == "✗ 1 problem"
+        assert pane.region.bottom <= size[1]
+        assert "✗ nothing listens on h:1" in pane_text(app)
+        assert "→ start the server · r retry now" in pane_text(app)
+        engine.publish(histories.REGISTERED)
+        await painted(app, engine, pilot)
+        assert not pane.display
+
+
+async def test_esc_hides_problems_until_they_are_solved_or_others_happen() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = app_over(engine, AgentTuiApp)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await painted(app, engine, pilot)
+        pane = app.query_one(StartPane)
+        gone = ev.WorkerDisconnected("nothing listens on h:1", 4.0, 1)
+        engine.publish(gone)
+        await painted(app, engine, pilot)
+        assert pane.display
+        await pilot.press("escape")
+        await until(lambda: not pane.display)
+        engine.publish(replace(gone, attempt=2))
+        await painted(app, engine, pilot)
+        assert not pane.display  # the same problem
+        engine.publish(ev.GenerationFailed(2, "SyntaxError", AGENT, 3, ""))
+        await painted(app, engine, pilot)
+        assert pane.display
+        assert "nothing listens" not in pane_text(app)
+        engine.publish(histories.REGISTERED, gone)
+        await painted(app, engine, pilot)
+        engine.publish(histories.REGISTERED)
+        await painted(app, engine, pilot)
+        engine.publish(gone)
+        await painted(app, engine, pilot)
+        assert "nothing listens" in pane_text(app)  # it happened again
+
+
+async def test_a_warning_has_its_own_sign_and_outside_text_stays_text() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = app_over(engine, AgentTuiApp)
+    async with app.run_test(size=(80, 24)) as pilot:
+        engine.publish(ev.Notice(LogLevel.WARN, HOSTILE, "file watching", HOSTILE))
+        await painted(app, engine, pilot)
+        pane = app.query_one(StartPane)
+        assert str(pane.border_title) == "⚠ 1 problem"
+        assert not pane.has_class("-trouble")
+        assert "[/x][bold]red 漢字" in pane_text(app)
+        assert "\x1b" not in app.export_screenshot()
