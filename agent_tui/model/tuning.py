@@ -166,6 +166,8 @@ class RunMeasure(Struct, frozen=True):
     """The number of other jobs during the run, which used processes too."""
     complete: bool = True
     """Whether the whole test load was run."""
+    machine_cpu: tuple[tuple[float, float], ...] = ()
+    """CPU use of the machine, or of the container, over time, as (time, share from 0 to 1)."""
 
 
 class SweepResult(Struct, frozen=True):
@@ -195,7 +197,7 @@ class Row(Struct, frozen=True):
     """One count of idle processes in the table. Latencies are from dispatch to entry, in ms; memory is in MB.
 
     A percentile is None if it falls on a lost job. `uss_mb`, `pss_mb`, and `rss_mb` are the average of one
-    idle process; `idle_…` is the sum of all.
+    idle process; `idle_…` is the sum of all. `machine_cpu` is the machine's average CPU use, from 0 to 1.
     """
 
     num_idle_processes: int
@@ -214,6 +216,7 @@ class Row(Struct, frozen=True):
     rss_mb: float | None
     idle_uss_mb: float | None
     idle_pss_mb: float | None
+    machine_cpu: float | None = None
 
 
 # -- advice ----------------------------------------------------------------------------------------------
@@ -281,6 +284,8 @@ class Progress(Struct, frozen=True):
     """What the sweep waits for while the pool settles."""
     finished: RunMeasure | None = None
     """The run that has just finished. Each run is in exactly one `Progress`."""
+    so_far: Row | None = None
+    """The figures of the current run; None without a job."""
 
 
 class TestLoadView(Struct, frozen=True):
@@ -363,4 +368,4 @@ class TuningView(Struct, frozen=True):
     @property
     def busy(self) -> str:
         """Why no test load or sweep can start now: two would distort each other. Empty if one can."""
-        return self.summary and f"{self.summary} is still running: T shows it, and Esc there ends it"
+        return self.summary and f"{self.summary} is still running: T shows it, and x there ends it"

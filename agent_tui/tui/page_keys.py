@@ -117,9 +117,10 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("a", "Apply the advice of the last sweep."),
             ("tab", "Switch between the load and the sweep."),
             ("up down", "Select a count of idle processes in a sweep."),
-            ("pageup pagedown home end j k", "Scroll."),
-            ("escape", "Close; while something runs, ask whether to end it."),
-            ("T q", "Close; a running load or sweep continues."),
+            ("x", "End the running load or sweep; asks first. What was measured is kept."),
+            ("pageup pagedown j k", "Scroll."),
+            ("home end", "Go to the top or the bottom."),
+            ("escape T q", "Close; a running load or sweep continues."),
         ),
     ),
     KeyTable(

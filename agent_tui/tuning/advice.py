@@ -7,7 +7,7 @@ from agent_tui.model.tuning import Advice, MeasuredCount, RunMeasure, SweepResul
 from agent_tui.model.wording import counted
 from agent_tui.tuning.fit import Fitted, Prediction, fit, predict, warm_share
 from agent_tui.tuning.model import PoolRule, pool_rule_here
-from agent_tui.tuning.results import jobs_of
+from agent_tui.tuning.results import jobs_of, saturation_warning
 from agent_tui.tuning.stats import mean, next_hits, wilson
 
 SURE = 0.9
@@ -121,6 +121,8 @@ def _lines(target: Target, chosen: int | None, candidates: Sequence[MeasuredCoun
 def _notes(result: SweepResult, fitted: Fitted | None, candidates: Sequence[MeasuredCount]) -> list[str]:
     """Return notes about what makes the advice less reliable."""
     notes = _starts_line(result.load, fitted)
+    if warning := saturation_warning(result.runs):
+        notes.append(f"  note: {warning}")
     error = model_error(candidates)
     if error is not None and error > MAX_MODEL_ERROR:
         notes.append(

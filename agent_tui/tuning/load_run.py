@@ -1,6 +1,7 @@
 """One test load: dispatches its jobs, and measures them."""
 
 import asyncio
+from collections.abc import Callable
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
@@ -8,8 +9,10 @@ from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
 from agent_tui.model.tuning import TestLoad, TestLoadView
 from agent_tui.tuning.dispatching import dispatch_all
+from agent_tui.tuning.machine import ReadCpu, cpu_sampled
 from agent_tui.tuning.recorder import Recorder, idle_processes
 from agent_tui.tuning.watching import Watcher
+from agent_tui.worker.load import CpuLoad
 
 TAIL_S = 60.0
 """Time limit for the last jobs to end, in addition to their length."""
@@ -18,11 +21,19 @@ TAIL_S = 60.0
 class TestLoadRun:
     """Runs one test load. Users may change numIdleProcesses during it, to compare the counts."""
 
-    def __init__(self, engine: EngineAPI, load: TestLoad, clock: Clock, confirmed_host: str = "") -> None:
+    def __init__(
+        self,
+        engine: EngineAPI,
+        load: TestLoad,
+        clock: Clock,
+        confirmed_host: str = "",
+        measure_cpu: Callable[[], ReadCpu] = CpuLoad,
+    ) -> None:
         self._engine = engine
         self._load = load
         self._clock = clock
         self._host = confirmed_host
+        self._measure_cpu = measure_cpu
         self._watcher = Watcher(engine)
         self._watcher.on_event = self._on_event
         self._started = clock.time()
@@ -56,13 +67,16 @@ class TestLoadRun:
         recorder = self._recorder
         try:
             job = cmd.Dispatch(confirmed_host=self._host, length_s=self._load.job_length_s, test_load=True)
-            refused = await dispatch_all(self._engine, job, self._load, recorder, self._clock, self._stopping)
-            if refused:
-                self.stop(refused)
-            limit_s = self._load.job_length_s + TAIL_S
-            done = await self._watcher.until(
-                lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
-            )
+            async with cpu_sampled(recorder, self._measure_cpu(), self._clock):
+                refused = await dispatch_all(
+                    self._engine, job, self._load, recorder, self._clock, self._stopping
+                )
+                if refused:
+                    self.stop(refused)
+                limit_s = self._load.job_length_s + TAIL_S
+                done = await self._watcher.until(
+                    lambda: bool(self._stop) or recorder.settled >= recorder.made, limit_s
+                )
             if not done:
                 self._stop = self._stop or self._watcher.ended or "the last jobs did not end"
         finally:

@@ -45,6 +45,7 @@ class Recorder:
         self._dispatched: dict[int, tuple[str, float]] = {}
         """Room and time of the run's dispatches, by their number."""
         self._never_made: list[tuple[float, str]] = []
+        self._machine_cpu: list[tuple[float, float]] = []
 
     # -- input -----------------------------------------------------------------------------------------
 
@@ -56,6 +57,10 @@ class Recorder:
     def not_dispatched(self, at: float, why: str) -> None:
         """Record a failed dispatch, which counts as a lost job."""
         self._never_made.append((at, why))
+
+    def cpu_used(self, at: float, share: float) -> None:
+        """Record the machine's CPU use until `at`, from 0 to 1."""
+        self._machine_cpu.append((max(at - self._started, 0.0), share))
 
     def record(self, stamped: ev.Stamped) -> None:
         """Record one event. Events must come in order."""
@@ -138,6 +143,7 @@ class Recorder:
             tuple(sorted(at - self._started for _, at in self._dispatched.values())),
             sum(job.test_dispatch not in self._dispatched for job in self._jobs.values()),
             complete,
+            tuple(self._machine_cpu),
         )
 
     def _job(self, number: int, job: _Job | None) -> JobMeasure | None:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from agent_tui.model.tuning import IdleMemory, JobMeasure, Row, RunMeasure, SweepResult
 from agent_tui.tuning.stats import mean, percentile
 
+SATURATED = 0.95
+"""CPU use from which on the machine is saturated."""
+
+OFTEN_SATURATED = 0.5
+"""The share of the time from which on the figures say more about the machine than about the count."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
@@ -50,6 +56,24 @@ def row(count: int, runs: Sequence[RunMeasure]) -> Row:
         _each(memory, "rss_mb"),
         0.0 if count == 0 else _times(uss, count),
         0.0 if count == 0 else _times(pss, count),
+        mean([share for run in runs for _, share in run.machine_cpu]),
+    )
+
+
+def saturated(runs: Sequence[RunMeasure]) -> float:
+    """Return the share of the time during which the machine was saturated; 0 if its CPU was not measured."""
+    shares = [share for run in runs for _, share in run.machine_cpu]
+    return mean([float(share >= SATURATED) for share in shares]) or 0.0
+
+
+def saturation_warning(runs: Sequence[RunMeasure]) -> str:
+    """Return a warning if the machine was saturated for much of the time; empty if it was not."""
+    share = saturated(runs)
+    if share < OFTEN_SATURATED:
+        return ""
+    return (
+        f"the machine was saturated for {share:.0%} of the time (CPU at {SATURATED:.0%} or more), so the "
+        "figures say more about the machine than about the count: use a lower rate, or close other programs"
     )
 
 

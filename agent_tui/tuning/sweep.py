@@ -15,11 +15,14 @@ from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock, SystemClock
-from agent_tui.model.tuning import IdleMemory, Phase, Progress, RunMeasure, SweepPlan, SweepResult
+from agent_tui.model.tuning import IdleMemory, Phase, Progress, Row, RunMeasure, SweepPlan, SweepResult
 from agent_tui.tuning.arrivals import seed_of_repeat
 from agent_tui.tuning.dispatching import dispatch_all, dispatch_one
+from agent_tui.tuning.machine import ReadCpu, cpu_sampled
 from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
+from agent_tui.tuning.results import row
 from agent_tui.tuning.watching import Watcher
+from agent_tui.worker.load import CpuLoad
 
 OPTION = "numIdleProcesses"
 RELOADED = "the code was reloaded during the sweep; the results are for the old code"
@@ -52,6 +55,7 @@ class Sweep:
     on_progress: Callable[[Progress], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
     timings: SweepTimings = field(default_factory=SweepTimings)
+    measure_cpu: Callable[[], ReadCpu] = CpuLoad
 
     def __post_init__(self) -> None:
         self._watcher = Watcher(self.engine)
@@ -68,6 +72,16 @@ class Sweep:
         """The results so far."""
         runs = len(plan.counts) * plan.repeat
         self.progress = Progress(Phase.FIRST_JOB, runs, plan.load.jobs)
+        self._running: tuple[Recorder, tuple[IdleMemory, ...]] | None = None
+
+    @property
+    def so_far(self) -> Row | None:
+        """The figures of the current run; None without a job."""
+        if self._running is None:
+            return None
+        recorder, memory = self._running
+        run = recorder.measure(memory, complete=False)
+        return row(run.num_idle_processes, (run,)) if run.jobs else None
 
     def stop(self, reason: str, *, leaving: bool = False) -> None:
         """End the sweep, and keep its results. With `leaving`, agent-tui ends: do not restore the option."""
@@ -160,10 +174,12 @@ class Sweep:
 
         self._watcher.on_event = record
         self._report(Phase.RUNNING, count=count, repeat=repeat)
-        refused = await dispatch_all(self.engine, self._job, load, recorder, self.clock, self._stopping)
-        if not refused:
-            await self._await_jobs(recorder)
-        self._watcher.on_event = None
+        self._running = recorder, memory
+        async with cpu_sampled(recorder, self.measure_cpu(), self.clock):
+            refused = await dispatch_all(self.engine, self._job, load, recorder, self.clock, self._stopping)
+            if not refused:
+                await self._await_jobs(recorder)
+        self._watcher.on_event = self._running = None
         if self._watcher.state.generation.current != self._generation:
             raise SweepError(RELOADED)
         complete = not self._stop and not refused and recorder.settled >= load.jobs

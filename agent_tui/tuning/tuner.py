@@ -185,11 +185,15 @@ class Tuner:
             self._emit(ev.SweepProgressed(progress))
 
     async def _publish_jobs(self, sweep: Sweep) -> None:
+        pause_s = PUBLISH_S
         while True:
-            await asyncio.sleep(PUBLISH_S)
-            if sweep.progress != self._published:
-                self._published = sweep.progress
-                self._emit(ev.SweepProgressed(sweep.progress))
+            await asyncio.sleep(pause_s)
+            if sweep.progress == self._published:
+                continue
+            started = self._clock.monotonic()
+            self._published = sweep.progress
+            self._emit(ev.SweepProgressed(replace(sweep.progress, so_far=sweep.so_far)))
+            pause_s = max(PUBLISH_S, (self._clock.monotonic() - started) / LARGEST_SHARE)
 
     def _earlier(self, agent: str, load: TestLoad) -> EarlierSweep | None:
         with suppress(OSError):

@@ -202,30 +202,33 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         assert "numIdleProcesses" in app.export_screenshot()
 
 
-async def test_closing_the_page_ends_nothing_and_escape_asks() -> None:
+async def test_closing_the_page_ends_nothing_and_x_asks() -> None:
     engine = fake()
     engine.publish(ev.SweepStarted(SWEEP))
     async with screen(engine, "T") as (app, pilot):
         await pilot.press("plus")  # the sweep sets it
         await until(lambda: any("when the sweep is done" in each.text for each in app.notices))
-        await pilot.press("q")
+        await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
+        await until(lambda: app.notices[-1].text == "sweep 1/3 continues · T shows it")
         await pilot.press("w")
-        busy = "sweep 1/3 is still running: T shows it, and Esc there ends it"
+        busy = "sweep 1/3 is still running: T shows it, and x there ends it"
         await until(lambda: any(each.text == busy for each in app.notices))
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TuningPage))
-        await pilot.press("escape")
+        await pilot.press("x")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("n")
         await until(lambda: isinstance(app.screen, TuningPage))
         assert engine.commands == []
-        await pilot.press("escape")
+        await pilot.press("x")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
         await until(lambda: engine.commands == [cmd.StopTuning("cancelled")])
         engine.publish(ev.SweepEnded(SweepOutcome("cancelled")))
         await until(lambda: "ended early: cancelled" in said(app))
+        await pilot.press("x")
+        assert app.notices[-1].text == "nothing is running"
 
 
 async def test_a_refusal_of_the_engine_is_shown() -> None:
@@ -295,14 +298,14 @@ async def test_a_sweep_from_the_form_to_its_advice_with_the_engine_in_another_pr
         await pilot.press("w")
         await until(lambda: isinstance(app.screen, SweepForm))
         await pilot.press("enter")
-        await until(lambda: isinstance(app.screen, TuningPage) and "★ advice: 4 idle" in said(app))
+        await until(lambda: isinstance(app.screen, TuningPage) and "★ set numIdleProcesses to 4" in said(app))
         assert app.state == engine.state
         app.action_handlers.tuning.last_load = ENDLESS
         await pilot.press("b")
         await until(lambda: isinstance(app.screen, TestLoadForm))
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, TuningPage) and "1/1000 dispatched" in said(app))
-        await pilot.press("escape")
+        await pilot.press("x")
         await until(lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
         await until(lambda: "■ ended early  1/1000 dispatched" in said(app))

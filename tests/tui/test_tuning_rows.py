@@ -20,11 +20,11 @@ from agent_tui.model.tuning import (
     TestLoad,
     TestLoadView,
 )
-from agent_tui.tui.widgets import live_rows, sweep_rows
+from agent_tui.tui.widgets import advice_rows, live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, width_of
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
-from agent_tui.tuning.results import rows
+from agent_tui.tuning.results import row, rows
 from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 
@@ -93,11 +93,30 @@ def test_missing_measurements_are_shown_as_dashes() -> None:
     assert "0/40 dispatched" in text(lines)
 
 
-def test_arrivals_are_counted_in_buckets() -> None:
-    size, steps = live_rows.arrivals(live())
-    assert size == 1.0
-    assert sum(value for at, value in dict(steps).items() if at % 1 == 0) >= 6
-    assert live_rows.arrivals(replace(live(), elapsed_s=600.0))[0] == 10.0
+def test_bars_count_idle_processes_and_arrivals() -> None:
+    assert live_rows.idle_over(live(), 9) == [1, 0, 0, 0, 0, 0, 3, 3, 3]
+    assert live_rows.arrivals_over(live(), 9) == [0, 1, 1, 0, 1, 0, 1, 1, 1]
+    long = live_rows.arrivals_over(replace(live(), elapsed_s=600.0), 60)
+    assert long == [6.0, *([0.0] * 59)], "ten seconds per bar"
+    assert "jobs arriving per 10 s" in text(live_rows.pool_graph(replace(live(), elapsed_s=600.0), 60, 14))
+
+
+def test_the_time_left_is_that_until_the_last_job_ends() -> None:
+    load = TestLoad(10, 1.0, Pattern.STEADY, job_length_s=5.0)
+    view = replace(live(), measure=replace(live().measure, load=load), elapsed_s=4.0)
+    assert live_rows.time_left(view) == "about 10 s left"
+    assert live_rows.time_left(replace(view, elapsed_s=20.0)) == "waiting for the last jobs to end"
+    assert live_rows.time_left(replace(view, running=False)) == ""
+    assert "about 10 s left" in text(live_rows.lines(view, 80, 24)[:1])
+
+
+def test_a_saturated_machine_is_a_warning_above_the_figures() -> None:
+    view = live()
+    busy = replace(view, measure=replace(view.measure, machine_cpu=((1.0, 1.0), (2.0, 1.0), (6.0, 0.5))))
+    lines = live_rows.lines(busy, 80, 24)
+    assert text(lines[1:2]).startswith("▲ the machine was saturated for 67% of the time")
+    assert row_of(lines, "machine CPU") == ["100%", "50%", "83%"]
+    assert "saturated" not in text(live_rows.lines(view, 80, 24))
 
 
 def test_the_graphs_show_changes_and_warm_and_cold_starts() -> None:
@@ -139,12 +158,36 @@ def test_the_table_has_a_row_per_count_and_a_star_at_the_recommended_one() -> No
     assert view.advice is not None
     lines = text(sweep_rows.table(view, 0, 116)).split("\n")
     assert len(lines) == 6
-    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm model USS PSS refill"
+    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm model CPU USS PSS refill"
     assert " ".join(lines[0].split()) == heading
     (starred,) = [line for line in lines if "★" in line]
     assert starred.split()[1] == str(view.advice.count)
     assert lines[1].startswith("▸")
     assert "-2.0" in lines[5]  # 5 ms against the 7 ms of before
+
+
+def test_the_current_run_has_a_row_from_its_first_job_on_and_the_sweep_a_time_left() -> None:
+    view = sweep_view(running=True)
+    progress = Progress(Phase.RUNNING, 5, 40, 2, count=2, jobs=20, so_far=row(2, (view.result.runs[2],)))
+    half = replace(view, progress=progress, result=replace(view.result, runs=view.result.runs[:2]))
+    last = text(sweep_rows.table(half, None, 116)[-1:]).split()
+    assert last[:3] == ["◌", "2", "40"]
+    assert sweep_rows.time_left(half, half.result.started + 25.0) == "about 25 s left"
+    first = replace(half, progress=replace(progress, run=0, jobs=0), result=replace(half.result, runs=()))
+    assert sweep_rows.time_left(first, half.result.started) == "about 1 min 50 s left", "as planned"
+    assert sweep_rows.table(first, None, 116)[-1:] == sweep_rows.table(half, None, 116)[-1:]
+    assert "about 25 s left" in text(sweep_rows.lines(half, None, 1, 80, 24, half.result.started + 25.0))
+    assert sweep_rows.time_left(sweep_view(), 1e9) == ""
+
+
+def test_a_saturated_machine_is_a_warning_while_the_sweep_runs_and_in_its_advice() -> None:
+    view = sweep_view(running=True)
+    busy = tuple(replace(run, machine_cpu=((0.5, 1.0),)) for run in view.result.runs)
+    view = replace(view, result=replace(view.result, runs=busy))
+    assert "▲ the machine was saturated for 100%" in text(sweep_rows.lines(view, None, 1, 116, 40))
+    ended = replace(view, outcome=SweepOutcome(advice=advise(view.result, TARGET)))
+    said = text(sweep_rows.lines(ended, None, 1, 116, 40))
+    assert said.count("▲ the machine was saturated for 100%") == 1
 
 
 def test_columns_are_dropped_but_never_the_important_ones() -> None:
@@ -178,12 +221,22 @@ def test_the_spread_is_that_of_the_repeats() -> None:
 def test_the_advice_says_how_to_apply_and_save_it() -> None:
     view = sweep_view()
     assert view.advice is not None
-    said = text(sweep_rows.advice_lines(view, 0))
-    assert f"advice: {view.advice.count} idle for p95<50ms" in said
+    said = text(advice_rows.advice_lines(view, 0, 116))
+    assert f"★ set numIdleProcesses to {view.advice.count}" in said
+    assert view.advice.count is not None
+    facts = dict(advice_rows.advice_facts(view))
+    assert facts.keys() == {"brings", "costs", "sure"}
+    assert "of 40 jobs start within 50 ms; p95 " in facts["brings"]
+    assert (
+        facts["costs"]
+        == f"{8 * view.advice.count} MB of memory (PSS) for {view.advice.count} idle processes, 8 MB each"
+    )
+    assert "of new runs would meet p95<50ms" in facts["sure"]
+    assert all(f"  {name:<7}{value[:20]}" in said for name, value in facts.items())
     assert f"--num-idle-processes {view.advice.count}" in said
     assert "a apply" in said
-    assert "✓ applied" in text(sweep_rows.advice_lines(view, view.advice.count or 0))
-    none = text(sweep_rows.advice_lines(sweep_view(target=parse_target("p95<1ms")), 1))
+    assert "✓ applied" in text(advice_rows.advice_lines(view, view.advice.count or 0, 116))
+    none = text(advice_rows.advice_lines(sweep_view(target=parse_target("p95<1ms")), 1, 116))
     assert "no measured count meets p95<1ms" in none
     assert "apply" not in none
 

@@ -121,7 +121,7 @@ async def test_one_test_load_or_sweep_at_a_time(tmp_path: Path) -> None:
     started = await asyncio.gather(*(engine.send(cmd.StartSweep(plan, TARGET)) for _ in range(2)))
     assert [each.ok for each in started] == [True, False]
     refused = await engine.send(cmd.StartTestLoad(ENDLESS))
-    assert refused.text == "sweep 0/1 is still running: T shows it, and Esc there ends it"
+    assert refused.text == "sweep 0/1 is still running: T shows it, and x there ends it"
     await engine.send(cmd.StopTuning("enough"))
     await finished(engine)
     assert (await engine.send(cmd.StartTestLoad(ENDLESS))).ok

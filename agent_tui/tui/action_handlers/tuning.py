@@ -69,6 +69,8 @@ class TuningActions(Handlers):
     async def tuning(self) -> None:
         if not isinstance(self.app.screen, TuningPage):
             await self.app.push_screen_wait(TuningPage(self.app.state, self.app.engine.send))
+            if running := self.app.state.tuning.summary:
+                self.app.notify_line(f"{running} continues · T shows it")
 
     async def apply_advice(self) -> None:
         sweep = self.app.state.tuning.sweep

@@ -23,6 +23,9 @@ CANCELLED = "cancelled"
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
+DROP_PRIORITIES = {"Scroll": 4, "Select count": 3, "Switch load/sweep": 2, "Apply advice": 1}
+"""In a footer that is too narrow, the label with the highest one is dropped first."""
+
 NOTHING: tuple[Line, ...] = (
     (Span("No test load or sweep yet", Tone.STRONG),),
     (),
@@ -45,7 +48,7 @@ class Shown(StrEnum):
 
 
 class TuningPage(Page[None], Follower):
-    """Shows the last load or sweep. q closes it; Esc asks first whether to end what is running."""
+    """Shows the last load or sweep. Closing it ends nothing; x asks, then ends what is running."""
 
     DEFAULT_CSS = """
     TuningPage {
@@ -57,8 +60,9 @@ class TuningPage(Page[None], Follower):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Close/stop"),
+        Binding("escape", "close", "Close"),
         Binding("T,q", "close", "Close", show=False),
+        Binding("x", "end_run", "End"),
         Binding("b", "app.act('load')", "Test load…"),
         Binding("w", "app.act('sweep')", "Sweep…"),
         Binding("plus", "app.act('more_idle')", "Idle", key_display="+/-"),
@@ -70,10 +74,10 @@ class TuningPage(Page[None], Follower):
         Binding("down", "choose(1)", show=False),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
-        Binding("pagedown", "scroll(10)", "Scroll", key_display="PgDn"),
-        Binding("pageup", "scroll(-10)", show=False),
-        Binding("home", "scroll(-1000)", show=False),
-        Binding("end", "scroll(1000)", show=False),
+        Binding("pagedown", "page(1)", "Scroll", key_display="PgDn"),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("home", "page(-1000)", show=False),
+        Binding("end", "page(1000)", show=False),
     ]
 
     def __init__(self, state: AppState, send: Send) -> None:
@@ -81,6 +85,7 @@ class TuningPage(Page[None], Follower):
         self._send = send
         self._tuning = state.tuning
         self._wanted = state.settings.options.num_idle_processes
+        self._now = 0.0
         self._shown = (
             Shown.LOAD if state.tuning.sweep is None or _runs(state.tuning.test_load) else Shown.SWEEP
         )
@@ -93,20 +98,23 @@ class TuningPage(Page[None], Follower):
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
             box.border_title = "Tuning"
             yield Static("", id="tuning-lines", markup=False)
-        yield KeyBar()
+        yield KeyBar(lambda binding: DROP_PRIORITIES.get(binding.description, 0))
 
     def on_mount(self) -> None:
         self.paint()
 
     def show(self, state: AppState, now: float) -> None:
         """Show the state; switches to a load or sweep that has just started."""
-        before, self._tuning = self._tuning, state.tuning
+        shown = self._shown
+        before, self._tuning, self._now = self._tuning, state.tuning, now
         self._wanted = state.settings.options.num_idle_processes
         if _started(self._tuning.test_load) != _started(before.test_load):
             self._shown = Shown.LOAD
         if _started(self._tuning.sweep) != _started(before.sweep):
             self._shown = Shown.SWEEP
         if self.is_mounted:
+            if self._shown is not shown:
+                self.refresh_bindings()
             self.paint()
 
     def on_resize(self) -> None:
@@ -120,7 +128,8 @@ class TuningPage(Page[None], Follower):
         width, height = box.scrollable_content_region.width, box.size.height
         if width <= 0:
             return
-        seen = (self._tuning, self._shown, self._selected, self._wanted, width, height)
+        second = int(self._now) if self._tuning.summary else 0  # while running, the time left changes
+        seen = (self._tuning, self._shown, self._selected, self._wanted, width, height, second)
         if seen != self._seen:
             self._seen = seen
             content = to_contents(self.lines(width, height))
@@ -144,7 +153,7 @@ class TuningPage(Page[None], Follower):
         load, sweep = self._tuning.test_load, self._tuning.sweep
         if self._shown is Shown.SWEEP and sweep is not None:
             selected = self._count(sweep)
-            return sweep_rows.lines(sweep, selected, self._wanted, width, height)
+            return sweep_rows.lines(sweep, selected, self._wanted, width, height, self._now)
         if load is not None:
             return live_rows.lines(load, width, height)
         return NOTHING
@@ -169,27 +178,35 @@ class TuningPage(Page[None], Follower):
         self._selected = measured[min(max(at + by, 0), len(measured) - 1)]
         self.paint()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to switch only if there are both a load and a sweep."""
+        if action == "other":
+            return self._tuning.test_load is not None and self._tuning.sweep is not None
+        return super().check_action(action, parameters)
+
     def action_other(self) -> None:
         """Switch between the load and the sweep."""
-        if self._tuning.test_load is not None and self._tuning.sweep is not None:
-            self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
-            self.paint()
+        self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
+        self.paint()
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#tuning-box").scroll_relative(y=lines, animate=False)
 
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages."""
+        self.action_scroll(pages * max(self.query_one("#tuning-box").size.height - 1, 1))
+
     def action_close(self) -> None:
         self.dismiss(None)
 
-    def action_back(self) -> None:
-        """Close the page; if something is running, ask whether to end it."""
-        running = self._tuning.summary
-        if not running:
-            self.dismiss(None)
-            return
-        question = f"End the {running.rpartition(' ')[0]}?"
-        detail = "The measurements so far are kept. To close the page only, press q instead."
-        self.app.push_screen(Confirm(question, detail, yes="End it", no="Keep running"), self._answered)
+    def action_end_run(self) -> None:
+        """Ask whether to end what is running."""
+        if running := self._tuning.summary:
+            question = f"End the {running.rpartition(' ')[0]}?"
+            detail = "The measurements so far are kept."
+            self.app.push_screen(Confirm(question, detail, yes="End it", no="Keep running"), self._answered)
+        else:
+            self.notify("nothing is running", severity="error", markup=False)
 
     async def _answered(self, answer: bool | None) -> None:
         if answer:

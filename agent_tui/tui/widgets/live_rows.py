@@ -1,11 +1,14 @@
 """The texts of a test load on the tuning page: a column per idle count, and graphs. Pure functions."""
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_tui.model.tuning import JobMeasure, Pattern, TestLoad, TestLoadView
-from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, as_steps, beside, plot, round_up
+from agent_tui.tui.widgets.bars import time_bars, whole_axis
+from agent_tui.tui.widgets.plot import Axis, Mark, Point, Series, beside, plot, round_up, time_axis
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -13,13 +16,17 @@ from agent_tui.tui.widgets.text import (
     Tone,
     clip,
     counted,
+    duration,
     milliseconds,
     one_line,
     pad,
     stopwatch,
+    wrapped,
 )
+from agent_tui.tuning.arrivals import offsets
 from agent_tui.tuning.grammar import rate_text
-from agent_tui.tuning.stats import percentile
+from agent_tui.tuning.results import SATURATED, saturation_warning
+from agent_tui.tuning.stats import mean, percentile
 
 LABEL = 17
 COLUMN = 12
@@ -38,6 +45,7 @@ _MEASURES = (
     "p50 to entry",
     "p95 to entry",
     "p99 to entry",
+    "machine CPU",
 )
 
 
@@ -49,6 +57,8 @@ class Part:
     start_s: float
     dispatched: int
     jobs: tuple[JobMeasure, ...]
+    machine_cpu: float | None = None
+    """The machine's average CPU use, from 0 to 1."""
 
     @property
     def entered(self) -> tuple[JobMeasure, ...]:
@@ -63,14 +73,16 @@ def parts(view: TestLoadView) -> tuple[Part, ...]:
     for (at, count), start, end in zip(view.counts, starts, ends, strict=True):
         jobs = tuple(job for job in view.measure.jobs if start <= job.at_s < end)
         arrived = sum(start <= arrival < end for arrival in view.measure.arrivals_s)
-        found.append(Part(count, at, arrived + sum(not job.room for job in jobs), jobs))
+        cpu = mean([share for second, share in view.measure.machine_cpu if start <= second < end])
+        found.append(Part(count, at, arrived + sum(not job.room for job in jobs), jobs, cpu))
     return tuple(found)
 
 
 def total(view: TestLoadView) -> Part:
     """Return all jobs of the load as one part."""
     made = len(view.measure.arrivals_s) + sum(not job.room for job in view.measure.jobs)
-    return Part(view.counts[-1][1], 0.0, made, view.measure.jobs)
+    cpu = mean([share for _, share in view.measure.machine_cpu])
+    return Part(view.counts[-1][1], 0.0, made, view.measure.jobs, cpu)
 
 
 def load_text(load: TestLoad) -> str:
@@ -83,8 +95,30 @@ def load_text(load: TestLoad) -> str:
 
 def lines(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     """Return the whole text; the graphs get the rest of `height`, within readable bounds."""
-    top = (*_head(view), (), *figures(view, width), ())
-    return (*top, *graphs(view, width, min(max(height - len(top) - 1, 8), 18)))
+    top = (*_head(view), *warning_lines(saturation_warning((view.measure,)), width), ())
+    top = (*top, *figures(view, width), ())
+    return (*top, *graphs(view, width, min(max(height - len(top) - 1, 10), 24)))
+
+
+def warning_lines(text: str, width: int) -> tuple[Line, ...]:
+    """Return a warning, wrapped; nothing if it is empty."""
+    rows = wrapped(f"▲ {text}", width) if text else ()
+    return tuple((Span(row, Tone.WARN),) for row in rows)
+
+
+@functools.lru_cache(maxsize=8)
+def _last_arrival(load: TestLoad) -> float:
+    """Return when the last job is dispatched, in seconds after the start."""
+    return max(offsets(load))
+
+
+def time_left(view: TestLoadView) -> str:
+    """Return about how long the load will still run; empty if it has ended."""
+    if not view.running:
+        return ""
+    load = view.measure.load
+    left = _last_arrival(load) + load.job_length_s - view.elapsed_s
+    return f"about {duration(math.ceil(left))} left" if left > 0 else "waiting for the last jobs to end"
 
 
 def _head(view: TestLoadView) -> tuple[Line, ...]:
@@ -96,6 +130,7 @@ def _head(view: TestLoadView) -> tuple[Line, ...]:
     first = (
         state,
         Span(f"{made}/{of} dispatched", Tone.STRONG),
+        Span(f"   {left}" if (left := time_left(view)) else "", Tone.WARN),
         Span(f"   {load_text(view.measure.load)}", Tone.DIM),
     )
     return (first, (Span(one_line(view.ended), Tone.WARN),)) if view.ended else (first,)
@@ -139,7 +174,15 @@ def _cells(part: Part) -> tuple[tuple[str, Tone], ...]:
         (str(lost), Tone.BAD if lost else Tone.PLAIN),
         (warm, Tone.PLAIN),
         *((_ms(percentile(latencies, percent)), Tone.STRONG) for percent in (50, 95, 99)),
+        share_cell(part.machine_cpu),
     )
+
+
+def share_cell(share: float | None) -> tuple[str, Tone]:
+    """Return a share of the machine's CPU, and its tone."""
+    if share is None:
+        return NONE, Tone.DIM
+    return f"{share:.0%}", Tone.WARN if share >= SATURATED else Tone.PLAIN
 
 
 def _ms(value: float | None) -> str:
@@ -157,36 +200,76 @@ def graphs(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
 
 
 def pool_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
-    """Return the graph of idle processes and arriving jobs over time."""
-    x = _time_axis(view)
-    idle = as_steps(view.measure.idle, view.elapsed_s)
-    size, arrived = arrivals(view)
-    top = max([1.0, *(value for _, value in (*idle, *arrived))])
-    legend = (
-        Span("idle processes", Tone.GOOD),
-        Span(" · "),
-        Span(f"jobs arriving per {'second' if size == 1 else f'{size:g} s'}", Tone.WARN),
-        Span("  ▲ count changed" if len(view.counts) > 1 else "", Tone.DIM),
+    """Return idle processes and arriving jobs over time, as bars below one another."""
+    upper = height // 2
+    marks = [Mark(at) for at, _ in view.counts[1:]]
+    size = _bucket_s(view)
+    idle = max([1, *(count for _, count in view.measure.idle)])
+    arriving = max([1, *_arrivals(view)])
+    x = _time_axis(view, width)
+    changed = Span("  ▲ count changed" if marks else "", Tone.DIM)
+    per = "second" if size == 1 else f"{size:g} s"
+    return (
+        cut((Span("idle processes", Tone.GOOD), changed), width),
+        *time_bars(
+            lambda columns: idle_over(view, columns),
+            width,
+            upper - 1,
+            Tone.GOOD,
+            x=x,
+            y=whole_axis(idle),
+            marks=marks,
+        ),
+        cut((Span(f"jobs arriving per {per}", Tone.WARN),), width),
+        *time_bars(
+            lambda columns: arrivals_over(view, columns),
+            width,
+            height - upper - 1,
+            Tone.WARN,
+            x=x,
+            y=whole_axis(arriving),
+            marks=marks,
+        ),
     )
-    drawn = plot(
-        [Series(arrived, Tone.WARN), Series(idle, Tone.GOOD)],
-        width,
-        height - 1,
-        x=x,
-        y=Axis(0.0, round_up(top), plain),
-        marks=[Mark(at) for at, _ in view.counts[1:]],
-    )
-    return (cut(legend, width), *drawn)
 
 
-def arrivals(view: TestLoadView) -> tuple[float, tuple[Point, ...]]:
-    """Return the bucket size in seconds, and the number of arrivals per bucket as steps of a curve."""
-    size = max(math.ceil(view.elapsed_s / BUCKETS), 1.0)
-    counts = [0] * (int(view.elapsed_s / size) + 1)
+def idle_over(view: TestLoadView, columns: int) -> list[float]:
+    """Return the lowest number of idle processes in each column of the time axis."""
+    lowest = [math.inf] * columns
+    changes = [*view.measure.idle, (_span_s(view), 0)]
+    for (start, count), (end, _) in itertools.pairwise(changes):
+        first, last = (_column(at, view, columns) for at in (start, end))
+        for column in range(first, last + 1):
+            lowest[column] = min(lowest[column], float(count))
+    return [0.0 if value is math.inf else value for value in lowest]
+
+
+def arrivals_over(view: TestLoadView, columns: int) -> list[float]:
+    """Return the number of arrivals in the bucket of each column of the time axis."""
+    counts, size = _arrivals(view), _bucket_s(view)
+    per_column = _span_s(view) / columns
+    return [float(counts[min(int(column * per_column / size), len(counts) - 1)]) for column in range(columns)]
+
+
+def _arrivals(view: TestLoadView) -> list[int]:
+    """Return the number of arrivals in each bucket."""
+    size = _bucket_s(view)
+    counts = [0] * (int(_span_s(view) / size) + 1)
     for at in view.measure.arrivals_s:
         counts[min(max(int(at / size), 0), len(counts) - 1)] += 1
-    steps = [(number * size, float(count)) for number, count in enumerate(counts)]
-    return size, as_steps(steps, view.elapsed_s)
+    return counts
+
+
+def _bucket_s(view: TestLoadView) -> float:
+    return max(math.ceil(view.elapsed_s / BUCKETS), 1.0)
+
+
+def _span_s(view: TestLoadView) -> float:
+    return max(view.elapsed_s, 1.0)
+
+
+def _column(at: float, view: TestLoadView, columns: int) -> int:
+    return min(max(int(at / _span_s(view) * columns), 0), columns - 1)
 
 
 def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
@@ -206,7 +289,7 @@ def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ..
         stems,
         width,
         height - 1,
-        x=_time_axis(view),
+        x=_time_axis(view, width),
         y=Axis(0.0, round_up(top), plain),
         marks=[Mark(at) for at, _ in view.counts[1:]],
     )
@@ -223,8 +306,8 @@ def plain(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _time_axis(view: TestLoadView) -> Axis:
-    return Axis(0.0, max(view.elapsed_s, 1.0), lambda seconds: f"{seconds:.0f} s")
+def _time_axis(view: TestLoadView, width: int) -> Axis:
+    return time_axis(_span_s(view), width)
 
 
 def cut(line: Sequence[Span], width: int) -> Line:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, width_of
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, stopwatch, width_of
 
 Point = tuple[float, float]
 
@@ -47,6 +47,8 @@ class Axis:
     low: float
     high: float
     write: Callable[[float], str] = "{:g}".format
+    ticks: tuple[float, ...] = ()
+    """The labelled values; by default both ends, and on a y axis the middle."""
 
     @property
     def span(self) -> float:
@@ -71,7 +73,7 @@ def plot(
     x = x or _fitting([point[0] for each in drawn for point in each.points])
     y = y or _fitting([*(point[1] for each in drawn for point in each.points), *(rule.y for rule in rules)])
     rows = max(height - 1, 1)
-    labels = _y_labels(y, rows)
+    labels = y_labels(y, rows)
     gutter = max(len(label) for label in labels) + 1
     columns = width - gutter - 1
     if columns < 4 or height < 2:
@@ -85,7 +87,7 @@ def plot(
         (Span(pad(label, gutter - 1, right=True), Tone.DIM), Span(" ┤" if label else " │", Tone.DIM), *cells)
         for label, cells in zip(labels, canvas.lines(), strict=True)
     ]
-    return (*body, (Span(" " * gutter + "└", Tone.DIM), *_x_axis(x, columns, marks)))
+    return (*body, (Span(" " * gutter + "└", Tone.DIM), *x_axis(x, columns, marks)))
 
 
 def as_steps(points: Sequence[Point], until: float) -> tuple[Point, ...]:
@@ -151,16 +153,9 @@ class _Canvas:
                 self._dots[cell] = (bits | _DOTS[column % 2][dot % 4], series.tone)
 
     def lines(self) -> Iterable[Line]:
-        """Yield the rows; adjacent cells of one tone are joined."""
+        """Yield the rows."""
         for row in range(self._rows):
-            spans: list[Span] = []
-            for column in range(self._columns):
-                text, tone = self._cell(column, row)
-                if spans and spans[-1].tone is tone:
-                    spans[-1] = Span(spans[-1].text + text, tone)
-                else:
-                    spans.append(Span(text, tone))
-            yield tuple(spans)
+            yield spans_of([self._cell(column, row) for column in range(self._columns)])
 
     def _cell(self, column: int, row: int) -> tuple[str, Tone]:
         if dots := self._dots.get((column, row)):
@@ -201,27 +196,66 @@ def _fitting(values: Sequence[float]) -> Axis:
     return Axis(min(values), max(values)) if values else Axis(0.0, 1.0)
 
 
-def _y_labels(y: Axis, rows: int) -> list[str]:
-    """Return labels for the top, the bottom, and, in at least five rows, the middle."""
-    labelled = {0, rows - 1} if rows < 5 else {0, (rows - 1) // 2, rows - 1}
-    last = max(rows - 1, 1)
-    return [y.write(y.high - y.span * row / last) if row in labelled else "" for row in range(rows)]
+def spans_of(cells: Iterable[tuple[str, Tone]]) -> Line:
+    """Return a line of cells; adjacent ones of one tone are joined."""
+    spans: list[Span] = []
+    for text, tone in cells:
+        if spans and spans[-1].tone is tone:
+            spans[-1] = Span(spans[-1].text + text, tone)
+        else:
+            spans.append(Span(text, tone))
+    return tuple(spans)
 
 
-def _x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
-    """Return the x axis with the values of its ends and the marks."""
-    first, last = x.write(x.low), x.write(x.high)
+def y_labels(y: Axis, rows: int) -> list[str]:
+    """Return a label per row: the axis's ticks, each at the nearest row, or its ends and its middle."""
+    middle = ((y.low + y.high) / 2,) if rows >= 5 else ()
+    labels = [""] * rows
+    # The ends come last: in a low graph they replace the middle.
+    ticks = sorted(y.ticks, key=lambda tick: min(tick - y.low, y.high - tick), reverse=True)
+    for value in ticks or (*middle, y.high, y.low):
+        labels[round((y.high - value) / y.span * (rows - 1))] = y.write(value)
+    return labels
+
+
+TICK = "┴"
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+
+
+def time_axis(seconds: float, width: int) -> Axis:
+    """Return an axis from 0 to that many seconds with round ticks, for about `width` cells."""
+    most = max(width // 14, 1)
+    step = next((each for each in STEPS_S if seconds / each <= most), STEPS_S[-1])
+    write: Callable[[float], str] = (lambda at: f"{at:.0f} s") if seconds < 120 else stopwatch
+    return Axis(0.0, seconds, write, tuple(float(at) for at in range(0, int(seconds) + 1, step)))
+
+
+def x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
+    """Return the x axis with its ticks, or else the values of its ends, and the marks."""
     cells: list[tuple[str, Tone]] = [("─", Tone.DIM)] * columns
     marked = {
         round((mark.x - x.low) / x.span * (columns - 1)): mark.tone
         for mark in marks
         if x.low <= mark.x <= x.high
     }
-    if len(first) + len(last) + 4 <= columns:
-        for at, text in ((1, f"{first} "), (columns - len(last) - 1, f" {last}")):
-            place = range(at, at + len(text))
-            if not marked.keys() & set(place):  # do not cut a label
-                cells[place.start : place.stop] = [(char, Tone.DIM) for char in text]
+    for at, text in _tick_labels(x, columns) if x.ticks else _end_labels(x, columns):
+        place = range(at, at + len(text))
+        if not marked.keys() & set(place):  # do not cut a label
+            cells[place.start : place.stop] = [(char, Tone.DIM) for char in text]
     for column, tone in marked.items():
         cells[column] = (_MARK, tone)
     return tuple(Span(text, tone) for text, tone in cells)
+
+
+def _tick_labels(x: Axis, columns: int) -> Iterable[tuple[int, str]]:
+    """Yield a column and a label per tick; a label that does not fit is left out."""
+    for value in x.ticks:
+        at, text = round((value - x.low) / x.span * (columns - 1)), f"{TICK}{x.write(value)} "
+        yield at, text if at + len(text) <= columns else TICK
+
+
+def _end_labels(x: Axis, columns: int) -> Iterable[tuple[int, str]]:
+    first, last = x.write(x.low), x.write(x.high)
+    if len(first) + len(last) + 4 <= columns:
+        yield 1, f"{first} "
+        yield columns - len(last) - 1, f" {last}"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from agent_tui.files import shown_path
 from agent_tui.model.tuning import Phase, Progress, Row, SweepView
-from agent_tui.tui.widgets.live_rows import cut, load_text, plain
+from agent_tui.tui.widgets.advice_rows import advice_lines
+from agent_tui.tui.widgets.bars import Group, group_bars
+from agent_tui.tui.widgets.live_rows import cut, load_text, plain, share_cell, warning_lines
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import (
     NONE,
@@ -16,13 +18,14 @@ from agent_tui.tui.widgets.text import (
     Span,
     Tone,
     counted,
+    duration,
     megabytes,
     milliseconds,
     one_line,
     pad,
 )
 from agent_tui.tuning.report import comparison
-from agent_tui.tuning.results import jobs_of, rows
+from agent_tui.tuning.results import jobs_of, rows, saturation_warning
 from agent_tui.tuning.stats import histogram, percentile
 from agent_tui.tuning.store import compare
 
@@ -97,6 +100,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("Δp95 before", 11, 6, _since, lambda view: view.before is not None),
     Column("warm", 5, 0, lambda _, row: f"{row.warm_hit_rate:.0%}"),
     Column("model", 5, 7, _model),
+    Column("CPU", 4, 3, lambda _, row: share_cell(row.machine_cpu)[0]),
     Column("USS", 5, 0, lambda _, row: megabytes(row.idle_uss_mb)),
     Column("PSS", 5, 1, lambda _, row: megabytes(row.idle_pss_mb)),
     Column(
@@ -134,18 +138,38 @@ def progress_text(progress: Progress, plan_repeat: int) -> str:
             return "computing the advice"
 
 
-def lines(view: SweepView, selected: int | None, wanted: int, width: int, height: int) -> tuple[Line, ...]:
+SETTLE_S = 1.0
+"""A guess of how long the pool takes to become idle before a run."""
+
+
+def time_left(view: SweepView, now: float) -> str:
+    """Return about how long the sweep will still run; empty if that is not known. `now`: Unix seconds."""
+    progress, load = view.progress, view.plan.load
+    if not view.running or progress.phase in (Phase.RESTORING, Phase.DONE):
+        return ""
+    done = progress.run + progress.jobs / max(progress.jobs_of, 1)
+    each_s = load.span_s + load.job_length_s + SETTLE_S
+    if progress.run:  # as fast as the finished runs
+        each_s = (now - view.result.started) / done
+    return f"about {duration(math.ceil(max((progress.runs - done) * each_s, 1.0)))} left"
+
+
+def lines(
+    view: SweepView, selected: int | None, wanted: int, width: int, height: int, now: float = 0.0
+) -> tuple[Line, ...]:
     """Return the whole text, the most important first; the graphs get the rest of `height`, within bounds."""
-    top = (*head(view), (), *table(view, selected, width), *advice_lines(view, wanted), ())
+    warning = saturation_warning(view.result.runs) if view.running else ""  # then it is in the advice
+    top = (*head(view, now), *warning_lines(warning, width), (), *table(view, selected, width))
+    top = (*top, *advice_lines(view, wanted, width), ())
     rest = (*_compared(view), *_kept(view))
     if not view.result.runs:
         return (*top, *rest)
     bars = bar_lines(view, selected, min(width, 72))
-    room = min(max(height - len(top) - len(bars) - len(rest) - 2, 7), 14)
+    room = min(max(height - len(top) - len(bars) - len(rest) - 2, 8), 18)
     return (*top, *graphs(view, width, room), (), *bars, *((), *rest)[: len(rest) + 1 if rest else 0])
 
 
-def head(view: SweepView) -> tuple[Line, ...]:
+def head(view: SweepView, now: float = 0.0) -> tuple[Line, ...]:
     """Return the sweep's progress, and its load and target."""
     progress = view.progress
     complete = sum(run.complete for run in view.result.runs)
@@ -157,8 +181,9 @@ def head(view: SweepView) -> tuple[Line, ...]:
         error = one_line(view.outcome.error)
         return ((Span("✗ failed to start: ", Tone.BAD), Span(error, Tone.BAD)), (what,))
     if view.running:
-        now = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
-        return ((far, _bar(progress), Span("  "), now), (what,))
+        state = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
+        left = Span(f"   {time_left(view, now)}", Tone.WARN)
+        return ((far, _bar(progress), left), (Span("  "), state), (what,))
     if view.result.ended:
         early = Span(f"■ ended early: {one_line(view.result.ended)}", Tone.WARN)
         return ((far, early), (what,))
@@ -176,7 +201,8 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
     """Return a row per measured count; ★ marks the recommended one, ▸ the selected one."""
     shown = columns(view, width - 4)
     measured = rows(view.result)
-    if not measured:
+    so_far = view.progress.so_far if view.running else None
+    if not measured and so_far is None:
         return ((Span("results appear here after the first run", Tone.DIM),),) if view.running else ()
     heading = "".join(f"  {pad(each.heading, each.width, right=True)}" for each in shown)
     lines: list[Line] = [(Span(f"   {heading}", Tone.DIM),)]
@@ -188,29 +214,10 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
         text = "".join(f"  {pad(each.write(view, row), each.width, right=True)}" for each in shown)
         tone = Tone.GOOD if star == "★" else Tone.STRONG if chosen else Tone.PLAIN
         lines.append((Span(f"{mark} {star}", tone), Span(text, tone)))
+    if so_far is not None:
+        text = "".join(f"  {pad(each.write(view, so_far), each.width, right=True)}" for each in shown)
+        lines.append((Span("  ◌", Tone.WARN), Span(text, Tone.WARN)))
     return tuple(lines)
-
-
-def advice_lines(view: SweepView, wanted: int) -> tuple[Line, ...]:
-    """Return the advice and how to apply and save it; `wanted` is the current numIdleProcesses."""
-    advice = view.advice
-    if advice is None or not view.result.runs:
-        return ()
-    first, *rest = (one_line(line) for line in advice.lines)
-    if advice.count is None:
-        return ((), (Span(first, Tone.WARN),), *((Span(f"  {line}", Tone.DIM),) for line in rest))
-    if wanted == advice.count:
-        now: Line = (Span("  ✓ applied", Tone.GOOD),)
-    else:
-        now = (Span("  a", Tone.STRONG), Span(" apply"))
-    how = (
-        *now,
-        Span(" · "),
-        Span("E Ctrl+W", Tone.STRONG),
-        Span(" save to agent-tui.toml · or start with "),
-        Span(f"--num-idle-processes {advice.count}", Tone.STRONG),
-    )
-    return ((), (Span(f"★ {first}", Tone.GOOD),), *((Span(f"  {line}"),) for line in rest), how)
 
 
 def graphs(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
@@ -222,28 +229,50 @@ def graphs(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
 
 
 def latency_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """Return p50, p95, and p99 over the idle count, in ms, with the target's limit."""
-    measured = rows(view.result)
-    kinds = (("p99", "p99_ms", Tone.BAD), ("p95", "p95_ms", Tone.WARN), ("p50", "p50_ms", Tone.GOOD))
+    """Return p50, p95, and p99 per idle count, in ms, with the target's limit."""
+    kinds = (("p50", "p50_ms", Tone.GOOD), ("p95", "p95_ms", Tone.WARN), ("p99", "p99_ms", Tone.BAD))
     limit = view.target.limit_ms
     rules = [] if limit is None else [Rule(limit, one_line(view.target.text or str(view.target), 20))]
     legend = (
-        *(Span(f"{name} ", tone) for name, _, tone in reversed(kinds)),
-        Span("ms over idle processes", Tone.DIM),
+        *(Span(f"█ {name} ", tone) for name, _, tone in kinds),
+        Span("ms per idle count", Tone.DIM),
     )
-    series = [Series(_points(measured, name), tone) for _, name, tone in kinds]
-    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, rules))
+    return (cut(legend, width), *_per_count(view, kinds, width, height - 1, rules))
 
 
 def memory_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
-    """Return the memory of all idle processes over the idle count, in MB."""
+    """Return the memory of all idle processes per idle count, in MB."""
+    kinds = (("PSS", "idle_pss_mb", Tone.WARN), ("USS", "idle_uss_mb", Tone.GOOD))
+    legend = (*(Span(f"█ {name} ", tone) for name, _, tone in kinds), Span("MB per idle count", Tone.DIM))
+    return (cut(legend, width), *_per_count(view, kinds, width, height - 1, ()))
+
+
+def _per_count(
+    view: SweepView, kinds: Sequence[tuple[str, str, Tone]], width: int, height: int, rules: Sequence[Rule]
+) -> tuple[Line, ...]:
+    """Return a group of bars per count, or curves if there are too many counts for bars."""
     measured = rows(view.result)
-    legend = (Span("PSS ", Tone.WARN), Span("USS ", Tone.GOOD), Span("MB over idle processes", Tone.DIM))
-    series = [
-        Series(_points(measured, name), tone)
-        for name, tone in (("idle_pss_mb", Tone.WARN), ("idle_uss_mb", Tone.GOOD))
+    # A percentile without a value is a lost job's; memory without a value was not measured.
+    missing = math.inf if kinds[0][1].endswith("_ms") else 0.0
+    values = [
+        [missing if value is None else value for _, name, _ in kinds for value in [getattr(row, name)]]
+        for row in measured
     ]
-    return (cut(legend, width), *_over_counts(series, measured, width, height - 1, ()))
+    top = max([1.0, *(value for each in values for value in each if math.isfinite(value))])
+    y = Axis(0.0, round_up(top), plain)
+    tones = [tone for _, _, tone in kinds]
+    groups = [
+        Group(str(row.num_idle_processes), tuple(each)) for row, each in zip(measured, values, strict=True)
+    ]
+    drawn = group_bars(groups, tones, width, height, y=y, rules=rules)
+    if drawn is not None:
+        return drawn
+    counts = [float(row.num_idle_processes) for row in measured]
+    x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
+    series = [Series(_points(measured, name), tone) for _, name, tone in reversed(kinds)]
+    return plot(
+        series, width, height, rules, x=x, y=y, marks=[Mark(count, Tone.DIM) for count in counts[1:-1]]
+    )
 
 
 def _points(measured: Sequence[Row], name: str) -> tuple[tuple[float, float], ...]:
@@ -252,17 +281,6 @@ def _points(measured: Sequence[Row], name: str) -> tuple[tuple[float, float], ..
         for row in measured
         if (value := getattr(row, name)) is not None
     )
-
-
-def _over_counts(
-    series: Sequence[Series], measured: Sequence[Row], width: int, height: int, rules: Sequence[Rule]
-) -> tuple[Line, ...]:
-    counts = [float(row.num_idle_processes) for row in measured] or [0.0]
-    top = max([1.0, *(value for each in series for _, value in each.points)])
-    x = Axis(counts[0], max(counts[-1], counts[0] + 1), "{:g}".format)
-    y = Axis(0.0, round_up(top), plain)
-    marks = [Mark(count, Tone.DIM) for count in counts[1:-1]]
-    return plot(series, width, height, rules, x=x, y=y, marks=marks)
 
 
 def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:

@@ -1,0 +1,145 @@
+"""Vertical bars for whole counts: one per column over time, or a group per count. Pure functions."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent_tui.tui.widgets.plot import Axis, Mark, Rule, round_up, spans_of, x_axis, y_labels
+from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_RULE = "╌"
+_LOST = "✗"
+WIDEST = 6
+"""Maximum width of a bar, in cells."""
+
+Cell = tuple[str, Tone]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The bars of one count; infinity is drawn as a lost job."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def whole_axis(most: float) -> Axis:
+    """Return an axis for whole counts from 0, with whole and round ticks."""
+    high = max(math.ceil(round_up(most)), 1)
+    while high > 1 and high % 2:
+        high = math.ceil(round_up(high + 1))
+    ticks = (high, high // 2, 0) if high > 1 else (1, 0)
+    return Axis(0.0, float(high), "{:.0f}".format, tuple(map(float, ticks)))
+
+
+def time_bars(
+    values: Callable[[int], Sequence[float]],
+    width: int,
+    height: int,
+    tone: Tone,
+    *,
+    x: Axis,
+    y: Axis,
+    marks: Sequence[Mark] = (),
+) -> tuple[Line, ...]:
+    """Return a bar per column, in exactly `width` by `height` cells; the last row is the x axis.
+
+    `values(columns)` returns the value of each column.
+    """
+    rows, labels, columns = _frame(width, height, y)
+    if columns < 4 or height < 2:
+        return _blank(width, height)
+    levels = [_eighths(value, rows, y) for value in values(columns)]
+    body = [[_cell(level, rows - 1 - row, tone) for level in levels] for row in range(rows)]
+    gutter = len(labels[0])
+    return (*_body(labels, body), (Span(" " * gutter + "└", Tone.DIM), *x_axis(x, columns, marks)))
+
+
+def group_bars(
+    groups: Sequence[Group],
+    tones: Sequence[Tone],
+    width: int,
+    height: int,
+    *,
+    y: Axis,
+    rules: Sequence[Rule] = (),
+) -> tuple[Line, ...] | None:
+    """Return the groups with a bar per tone, in exactly `width` by `height` cells; None if they do not fit.
+
+    The last row names the groups.
+    """
+    rows, labels, columns = _frame(width, height, y)
+    room = columns // max(len(groups), 1)
+    bar = min((room - 1) // len(tones), WIDEST)
+    if bar < 1 or height < 3:
+        return None
+    body: list[list[Cell]] = [[(" ", Tone.PLAIN)] * columns for _ in range(rows)]
+    for number, group in enumerate(groups):
+        start = number * room + (room - bar * len(tones)) // 2
+        for place, (value, tone) in enumerate(zip(group.values, tones, strict=True)):
+            for column in range(start + place * bar, start + (place + 1) * bar):
+                if math.isinf(value):
+                    body[-1][column] = (_LOST, Tone.BAD)
+                    continue
+                level = _eighths(value, rows, y)
+                for row in range(rows):
+                    if (cell := _cell(level, rows - 1 - row, tone))[0] != " ":
+                        body[row][column] = cell
+    for rule in rules:
+        _draw_rule(body, rule, y)
+    names = "".join(_centered(group.name, room) for group in groups)
+    gutter = len(labels[0])
+    foot = (Span(" " * gutter + "└", Tone.DIM), Span(pad(names, columns), Tone.DIM))
+    return (*_body(labels, body), foot)
+
+
+def _frame(width: int, height: int, y: Axis) -> tuple[int, list[str], int]:
+    """Return the number of rows above the x axis, their labels in equal width, and the columns left."""
+    rows = max(height - 1, 1)
+    labels = y_labels(y, rows)
+    gutter = max(map(len, labels)) + 1
+    return rows, [pad(label, gutter - 1, right=True) + " " for label in labels], width - gutter - 1
+
+
+def _blank(width: int, height: int) -> tuple[Line, ...]:
+    return tuple((Span(" " * max(width, 0)),) for _ in range(max(height, 0)))
+
+
+def _body(labels: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[Line]:
+    return [
+        (Span(label, Tone.DIM), Span("┤" if label.strip() else "│", Tone.DIM), *spans_of(cells))
+        for label, cells in zip(labels, rows, strict=True)
+    ]
+
+
+def _eighths(value: float, rows: int, y: Axis) -> int:
+    """Return the height of a bar in eighths of a row; a value above the axis's low end is always visible."""
+    if not math.isfinite(value) or value <= y.low:
+        return 0
+    return min(max(round((value - y.low) / y.span * rows * 8), 1), rows * 8)
+
+
+def _cell(level: int, above: int, tone: Tone) -> Cell:
+    return _EIGHTHS[min(max(level - above * 8, 0), 8)], tone
+
+
+def _draw_rule(body: list[list[Cell]], rule: Rule, y: Axis) -> None:
+    """Draw a rule where no bar is, and its name above it at the right or left end, if it fits there."""
+    if not y.low <= rule.y <= y.high:
+        return
+    rows, columns = len(body), len(body[0])
+    row = min(int((y.high - rule.y) / y.span * rows), rows - 1)
+    for column in range(columns):
+        if body[row][column][0] == " ":
+            body[row][column] = (_RULE, rule.tone)
+    name = clip(f" {rule.name} ", columns)
+    for start in (columns - len(name), 0):
+        place = range(start, start + len(name))
+        if all(body[row][column][0] == _RULE for column in place):
+            body[row][start : start + len(name)] = [(char, rule.tone) for char in name]
+            return
+
+
+def _centered(name: str, width: int) -> str:
+    return clip(name, width).center(width)
