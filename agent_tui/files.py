@@ -33,7 +33,7 @@ def user_folder(environ: Mapping[str, str], variable: str, default: str) -> Path
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of what agent-tui keeps between runs. Raise OSError without a home folder."""
+    """Return the folder for data that outlives a run. Raise OSError if there is no home folder."""
     return user_folder(environ, "XDG_STATE_HOME", ".local/state") / "agent-tui"
 
 

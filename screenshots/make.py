@@ -91,7 +91,7 @@ async def painted(picture: Picture) -> str:
 
 
 async def film() -> list[Frame]:
-    """Return the film's frames that differ from the one before."""
+    """Return the film's frames, without frames that are equal to the one before."""
     playback = Playback(read_recording(HERE / f"recordings/{FILM}.jsonl"))
     shots: list[tuple[float, RenderableType, str]] = []
     async with playing(playback, FILM_SIZE, "textual-dark") as (app, pilot):

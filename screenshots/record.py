@@ -50,7 +50,7 @@ Scenario = Callable[["Stage"], Awaitable[None]]
 
 
 class Stage:
-    """A running engine over a project of its own."""
+    """A running engine with its own project folder."""
 
     def __init__(self, engine: Engine, moments: Moments, agent: Path) -> None:
         self.engine, self.moments, self.agent = engine, moments, agent

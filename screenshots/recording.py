@@ -29,7 +29,7 @@ from agent_tui.options.declare import OPTIONS
 
 
 class Caption(msgspec.Struct, frozen=True):
-    """What a film says from that time on."""
+    """A caption of the film. It is shown from that time (in Unix seconds) until the next caption."""
 
     ts: float
     text: str

@@ -262,7 +262,7 @@ async def _run_screen(
 
 
 def _print_summary(text: str) -> None:
-    """Write the text to the terminal, unless it is gone or does not read."""
+    """Write the text to the terminal, unless the terminal was closed or does not read."""
     with contextlib.suppress(OSError):
         if text and select.select([], [STDOUT], [], 0)[1]:
             os.write(STDOUT, f"{text}\n".encode())

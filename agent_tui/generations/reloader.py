@@ -46,11 +46,15 @@ LOAD_FAILED = "internal error while loading; try again"
 
 RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+"""Shortest and longest pause before another attempt, if processes failed to start or a watch ended."""
+
 WORKS_S = 3.0
-"""A restarted watch that has not failed for this long, in s, works again; it reports once a second."""
+"""A restarted watch counts as working if it still reports this long after it was restarted, in s.
+
+A watch reports every second (`CHECK_MS`) even if no file changed.
+"""
 
 WATCH = "file watching"
-"""Pauses before a load whose processes failed to start, or a watch that ended, is retried."""
 
 FRESH_S = 2.0
 """A file's modification time counts as the time of the save if it is no older than this, in s."""

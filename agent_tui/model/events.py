@@ -264,11 +264,11 @@ class StartsFailing(Struct, frozen=True):
     accepting: bool
     file: str | None = None
     line: int | None = None
-    """Where the last attempt failed, or was when it was killed; None if unknown."""
+    """The line that failed, or that was executing when the process was killed; None if unknown."""
     traceback: str = ""
-    """Its traceback, or the stacks at that moment."""
+    """The traceback of the failure, or all stacks of the process just before it was killed."""
     ended_by: EndedBy | None = None
-    """What ended it."""
+    """What ended the process."""
 
 
 class StartsRecovered(Struct, frozen=True):
@@ -519,14 +519,14 @@ class LogsAdded(Struct, frozen=True):
 
 
 CHANGED_REGISTRATION = "changed registration"
-"""The part that a notice is about if the server does not accept a changed registration."""
+"""`Notice.about` when the server does not accept a changed registration."""
 
 
 class Notice(Struct, frozen=True):
     """A line that agent-tui itself logs.
 
-    With `about`, a warning or error reports that this part does not work, until a notice of a lower level
-    about the same part says that it works again.
+    `about` names a part of agent-tui. A warning or error about a part means that the part does not work; the
+    next notice about it with a lower level means that it works again.
     """
 
     level: LogLevel

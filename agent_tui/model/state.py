@@ -67,7 +67,7 @@ class WorkerView(Struct, frozen=True):
     reconnects: int = 0
     reason: str = ""
     todo: str = ""
-    """What to do about the reason."""
+    """What to do about `reason`; empty if there is no advice."""
     last_loss: str = ""
     """Why the connection was last lost. Kept after it is restored."""
     lost_at: float = 0.0
@@ -169,7 +169,7 @@ class ProcessView(Struct, frozen=True):
     blocked_since: float = 0.0
     """When its event loop stopped answering, in Unix seconds; 0 while it answers."""
     blocked_at: str = ""
-    """Where it was blocked then: `agent.py:12 in entry`; empty if unknown."""
+    """The line that blocked the event loop most recently: `agent.py:12 in entry`; empty if unknown."""
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -284,7 +284,7 @@ class AppState(Struct, frozen=True):
     breaches: tuple[tuple[float, MemoryWarned], ...] = ()
     totals: Totals = field(default_factory=Totals)
     impaired: Mapping[str, tuple[float, Notice]] = field(default_factory=dict)
-    """The parts that do not work: when that was first noticed, in Unix seconds, and the newest notice."""
+    """The parts that do not work: since when, in Unix seconds, and the newest notice about each."""
     tuning: TuningView = field(default_factory=TuningView)
     log_end: int = 0
     logs_dropped: int = 0

@@ -70,9 +70,10 @@ _PROC = Path("/proc")
 
 
 def descendants(roots: Iterable[int]) -> dict[int, list[int]]:
-    """Return the pids below each of these processes, at any depth; empty for one that has ended.
+    """Return the pids of all descendants of each root; empty for a process that has ended.
 
-    Processes below another root count only there, so a base does not have the jobs that were forked from it.
+    A process that descends from several roots counts only for the nearest one. So the subprocesses of a job
+    that was forked from a base count for the job, not for the base.
     """
     own = set(roots)
     children: dict[int, list[int]] = {}

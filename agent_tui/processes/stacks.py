@@ -1,4 +1,4 @@
-"""The stacks that a child prints: where the agent's code is."""
+"""Finds the line that the agent's code is executing, in the stacks that a child prints."""
 
 import re
 from pathlib import PurePath
@@ -21,9 +21,10 @@ Frame = tuple[str, int, str]
 
 
 def innermost(stacks: str) -> Frame | None:
-    """Return where the main thread is, without agent-tui's frames and, if possible, installed code.
+    """Return the innermost frame of the main thread that is in the project, or else in installed code.
 
-    While its event loop waits, it is where the first task with a frame of the project waits.
+    agent-tui's own frames do not count. If the event loop is waiting, this is the frame of the first task
+    that is waiting in the project.
     """
     main = _main(stacks)
     found = _frames(main)
@@ -36,13 +37,13 @@ def innermost(stacks: str) -> Frame | None:
 
 
 def place(stacks: str) -> str:
-    """Return the place as `agent.py:12 in entry`; empty if unknown."""
+    """Return the innermost frame as text: `agent.py:12 in entry`; empty if unknown."""
     found = innermost(stacks)
     return f"{PurePath(found[0]).name}:{found[1]} in {found[2]}" if found else ""
 
 
 def slow_start(stacks: str, limit_s: float, *, is_job: bool) -> str:
-    """Return why a process is not ready after the limit: what still runs, and where.
+    """Return why a process is not ready after `limit_s` seconds: what still runs, and at which line.
 
     Only a job process (`is_job`) runs prewarm.
     """
@@ -54,13 +55,13 @@ def slow_start(stacks: str, limit_s: float, *, is_job: bool) -> str:
 
 
 def _main(stacks: str) -> str:
-    """Return the section of the main thread."""
+    """Return the part of the text that is about the main thread."""
     begin = stacks.find(_MAIN)
     return "" if begin < 0 else stacks[begin + len(_MAIN) :].split("\n\n", 1)[0]
 
 
 def _frames(section: str) -> list[Frame]:
-    """Return the frames of one thread or task, innermost last, without agent-tui's."""
+    """Return the frames of one thread or task, innermost last, without agent-tui's own."""
     node = [(file, line, function) for function, file, line in _NODE_FRAME.findall(section)]
     frames = _FRAME.findall(section) or node[::-1]
     return [
@@ -75,6 +76,6 @@ def _is_project(frame: Frame) -> bool:
 
 
 def _waits(main: str) -> bool:
-    """Return whether the event loop waits: the thread is in its selector."""
+    """Return whether the event loop is waiting for events, because the thread is in its selector."""
     frames = _frames(main)
     return _NODE_WAITS in main or (bool(frames) and frames[-1][0].endswith("/selectors.py"))

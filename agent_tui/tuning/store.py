@@ -105,7 +105,7 @@ def rows_to_csv(table: Iterable[Row]) -> str:
 
 
 def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[RowChange, ...]:
-    """Return the rows for the idle-process counts that are in both tables."""
+    """Return what changed, for each number of idle processes that is in both tables."""
     old = {each.num_idle_processes: each for each in before}
     return tuple(
         RowChange(each.num_idle_processes, old[each.num_idle_processes], each)

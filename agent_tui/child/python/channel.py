@@ -66,7 +66,7 @@ def encode(case: str, value: dict[str, Any]) -> bytes:
 
 
 def own_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
-    """Start an internal thread: a daemon thread that debuggers do not pause and stack dumps omit."""
+    """Start a daemon thread for agent-tui itself. Debuggers do not pause it, and stack dumps omit it."""
     thread = threading.Thread(target=target, args=args, name=f"agent-tui{target.__name__}", daemon=True)
     thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
     thread.start()

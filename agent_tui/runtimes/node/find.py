@@ -97,8 +97,9 @@ def find_node(
 
 
 def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
-    """Return the Node with the packages that the file (links resolved) finds now. Raise UserError
-    if it finds none that can be used.
+    """Return the Node with the SDK and tsx that are now installed for the file (links resolved).
+
+    Raise UserError if the SDK is missing or too old, or if this Node cannot run TypeScript.
     """
     package, sdk_version = find_package(file)
     numbers = tuple(int(each) for each in node.version.split(".")[:2])
