@@ -66,6 +66,9 @@ SETTLE_TICKS = 6
 CONTROL_CHARACTERS = ControlCharacters()
 """A single instance: Textual caches the lines that a filter has processed."""
 
+SIGNAL_COLORS = ("text-error", "text-warning", "text-success", "error", "warning")
+"""The theme's variables that repeat a sign in color."""
+
 NOTICES = 50
 WIDGET_KEY = 2
 """The drop priority of the focused widget's own keys in the footer."""
@@ -161,6 +164,12 @@ class AgentTuiApp(App[int]):
 
         usual = super().get_driver_class()
         return Terminal if usual in Terminal.__bases__ else usual
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        if self.no_color:  # errors would be the darkest gray: a color's brightness is all that is left of it
+            variables.update(dict.fromkeys(SIGNAL_COLORS, variables["foreground"]))
+        return variables
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return (*super().get_line_filters(), CONTROL_CHARACTERS)

@@ -119,10 +119,10 @@ def test_services_are_named_and_shown_as_up() -> None:
         histories.READY,
         ev.ProcessChanged("i1", 8200, ProcessKind.INFERENCE, ev.ProcessState.STARTING, 2),
     )
-    assert cells(engine, "c1")["state"] == "● up"
+    assert cells(engine, "c1")["state"] == "◇ up"
     assert cells(engine, "i1")["state"] == "◌ starting"
     engine.publish(ev.ProcessPinged("i1", 0.7))
-    assert cells(engine, "i1")["state"] == "● up"
+    assert cells(engine, "i1")["state"] == "◇ up"
 
 
 @pytest.mark.parametrize("width", range(20, 220, 7))

@@ -1,7 +1,12 @@
-"""The two header lines: code, registration, server; then load, jobs, latency, and memory."""
+"""The two header lines: code, registration, server; then jobs, idle processes, load, memory, and latency.
+
+Each figure keeps its position: it takes the room of its largest usual value. What comes and goes is at the
+right.
+"""
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from textual.content import Content
@@ -20,6 +25,7 @@ from agent_tui.model.state import (
     WorkerView,
 )
 from agent_tui.options.declare import ServerOptions
+from agent_tui.options.resolve import DEFAULT
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.actions import ActionRequested
 from agent_tui.tui.widgets.text import (
@@ -36,6 +42,7 @@ from agent_tui.tui.widgets.text import (
     megabytes,
     milliseconds,
     one_line,
+    pad,
     part,
     percentile,
     to_contents,
@@ -48,6 +55,9 @@ RECENT_JOBS = 100
 SAMPLE_S = 2.0
 SAMPLES = 8
 BARS = "▁▂▃▄▅▆▇█"
+GENERATION_WIDTH = 23
+"""Cells of `gen 10 ✓, 11 ◌ loading`, so that a load changes nothing else in the first line."""
+
 SEEN_FAILURES = 2
 """Failed starts before the header shows it; the first one is retried at once."""
 
@@ -79,11 +89,11 @@ def bars(samples: tuple[float, ...], top: float) -> str:
     return "".join(BARS[min(int(max(value, 0.0) / full * len(BARS)), len(BARS) - 1)] for value in samples)
 
 
-def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
+def left_parts(state: AppState) -> tuple[Part, ...]:
     """Return the parts about the code: file, generation, runtime, and agent name."""
     failing = state.starts.failures >= SEEN_FAILURES and state.generation.loading <= state.generation.current
-    code = _failing_part(state, now) if failing else _generation_part(state.generation)
-    parts = [_file_part(state.agent), code]
+    code = _failing_part(state) if failing else _generation_part(state.generation)
+    parts = [_file_part(state.agent)]
     if state.watching.paused:
         parts.append(part(1, (Span("‖ reload paused", Tone.WARN),), (Span("‖ paused", Tone.WARN),)))
     if back := state.generation.rolled_back_to:
@@ -99,7 +109,13 @@ def left_parts(state: AppState, now: float) -> tuple[Part, ...]:
     if state.worker.deployment:
         deployment = clip(one_line(state.worker.deployment), 30)
         parts.append(part(7, (Span("deployment ", Tone.DIM), Span(deployment))))
-    return tuple(parts)
+    return (*parts, _widened(code, GENERATION_WIDTH))
+
+
+def _widened(code: Part, width: int) -> Part:
+    """Return the part with the longest variant in at least `width` cells."""
+    (priority, line), *shorter = code.variants
+    return Part(((priority, (*line, Span(" " * max(width - width_of(line), 0)))), *shorter))
 
 
 def _file_part(agent: str) -> Part:
@@ -129,12 +145,11 @@ def _generation_part(generation: GenerationView) -> Part:
     return Part(((4, (*current, Span(", "), *change)), (3, short)) if now else ((3, short),))
 
 
-def _failing_part(state: AppState, now: float) -> Part:
-    number, again = Span(f"gen {state.generation.current} "), state.starts.next_attempt(now)
+def _failing_part(state: AppState) -> Part:
+    """Return that the code's processes fail to start; the pane at the top counts down to the next attempt."""
+    number, bad = Span(f"gen {state.generation.current} "), Span("✗ fails to start", Tone.BAD)
     why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
-    bad = Span("✗ fails to start", Tone.BAD)
-    retrying = Span(f" · {again}", Tone.WARN)
-    return Part(((6, (number, bad, retrying, why)), (4, (number, bad, retrying)), (2, (number, bad))))
+    return Part(((9, (number, bad, why)), (2, (number, bad))))
 
 
 def tuning_parts(running: str) -> tuple[Part, ...]:
@@ -185,7 +200,8 @@ def _online(worker: WorkerView, now: float) -> Part:
     good = worker.state is RegistrationState.REGISTERED
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server not responding", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
-    up = Span(f" {duration(now - worker.since, whole_minutes=True)}{again}")
+    minutes = max(int(now - worker.since), 0) // 60
+    up = Span(f" {pad(duration(60 * minutes) if minutes else '<1 min', 8)}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 
@@ -197,7 +213,7 @@ def retrying(worker: WorkerView, now: float) -> str:
 
 
 def _backing_off(worker: WorkerView, now: float) -> Part:
-    then = Span(f" · {retrying(worker, now)}", Tone.WARN)
+    then = Span(f" · {pad(retrying(worker, now), len('retrying in 10 s'))}", Tone.WARN)
     state = Span("○ not registered", Tone.BAD)
     reason = Span(f" ({clip(one_line(worker.reason), 60)})", Tone.DIM)
     return Part(((9, (state, reason, then)), (0, (state, then))))
@@ -216,25 +232,50 @@ def _server_part(server: ServerChosen) -> Part:
     )
 
 
-def second_parts(
+def figures(
     state: AppState, now: float, options: ServerOptions, samples: tuple[float, ...]
 ) -> tuple[Part, ...]:
-    """Return the parts of the second line: load, jobs, idle processes, errors, latency, and memory."""
-    parts = [_stopping_part(state, now)] if state.stopping and not state.stopped else []
-    parts += [
-        _load_part(state.worker, options.load_threshold, samples),
-        part(1, _figure("jobs", str(sum(j.phase is JobPhase.RUNNING for j in state.jobs.values())))),
+    """Return the left parts of the second line: jobs, idle processes, load, memory, latency, warm hits."""
+    if state.stopping and not state.stopped:
+        return (_stopping_part(state, now),)
+    running = sum(job.phase is JobPhase.RUNNING for job in state.jobs.values())
+    return (
+        part(1, _figure("jobs", str(running), 3)),
         _idle_part(state, options.num_idle_processes),
-        _trouble_part(state),
-        _warm_part(state),
-        _latency_part(state),
+        _load_part(state, options, samples),
         _memory_part(state.live_processes),
-    ]
-    return tuple(parts)
+        _latency_part(state),
+        _warm_part(state),
+    )
 
 
-def _figure(name: str, value: str) -> Line:
-    return (Span(f"{name} ", Tone.DIM), Span(value))
+def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
+    """Return the right parts of the second line: what comes and goes."""
+    starting = sum(
+        p.kind is ProcessKind.JOB and p.state is ProcessState.STARTING for p in state.live_processes
+    )
+    over = sum(_is_over(process, options) for process in state.live_processes)
+    bad = ((state.totals.failed, "failed"), (state.totals.lost, "lost"))
+    full = state.worker.state in ONLINE and is_full(state.worker.measured_load, options.load_threshold)
+    found = (
+        (3, starting, f"◌ {starting} starting", Tone.WARN),
+        (1, full, "▲ full", Tone.WARN),
+        (2, over, f"⚠ {over} over memory warning", Tone.WARN),
+        *((1, count, f"✗ {count} {word}", Tone.BAD) for count, word in bad),
+    )
+    return tuple(part(priority, (Span(text, tone),)) for priority, count, text, tone in found if count)
+
+
+def _is_over(process: ProcessView, options: ServerOptions) -> bool:
+    """Return whether a job process uses more memory than jobMemoryWarnMB, or jobMemoryLimitMB."""
+    levels = [mb for mb in (options.job_memory_warn_mb, options.job_memory_limit_mb) if mb > 0]
+    points = process.memory.points
+    return process.kind is ProcessKind.JOB and bool(levels and points) and points[-1][1] > min(levels)
+
+
+def _figure(name: str, value: str, width: int) -> Line:
+    """Return a named value in the room of the largest usual one."""
+    return (Span(f"{name} ", Tone.DIM), Span(pad(value, max(width, len(value)))))
 
 
 def _stopping_part(state: AppState, now: float) -> Part:
@@ -251,35 +292,30 @@ def _stopping_part(state: AppState, now: float) -> Part:
     )
 
 
-def _load_part(worker: WorkerView, threshold: float, samples: tuple[float, ...]) -> Part:
-    """Return the load and its threshold; in development there is none by default."""
-    load = _figure("cpu load", f"{worker.measured_load:.2f}")
-    limit = () if math.isinf(threshold) else (Span(f"/{threshold:g}", Tone.DIM),)
-    drawn = (Span(f" {bars(samples, threshold)}"),) if samples else ()
-    if worker.state in ONLINE and is_full(worker.measured_load, threshold):
-        full = Span(" ▲ full", Tone.WARN)
-        return part(2, (*load, *limit, *drawn, full), (*load, full))
-    return part(2, (*load, *limit, *drawn), (*load, *limit), load)
+def _load_part(state: AppState, options: ServerOptions, samples: tuple[float, ...]) -> Part:
+    """Return the CPU load, or what the agent's load function returns, with the threshold if there is one."""
+    measured, threshold = state.worker.measured_load, options.load_threshold
+    layer, _ = state.settings.resolution.sources["loadFunc"]
+    if layer == DEFAULT:
+        limit = "" if math.isinf(threshold) else f"/{100 * threshold:.0f}"
+        load = _figure("cpu", f"{100 * measured:.0f}{limit} %", len(f"100{limit} %"))
+    else:
+        limit = "" if math.isinf(threshold) else f"/{threshold:g}"
+        load = _figure("load", f"{measured:.2f}{limit}", len(f"0.00{limit}"))
+    drawn = Span(f" {bars(samples, threshold):>{SAMPLES}}", Tone.DIM)
+    return Part(((6, (*load, drawn)), (2, load)))
 
 
 def _idle_part(state: AppState, target: int) -> Part:
     jobs = [p for p in state.live_processes if p.kind is ProcessKind.JOB]
     idle = sum(p.state is ProcessState.IDLE for p in jobs)
-    starting = sum(p.state is ProcessState.STARTING for p in jobs)
-    line = _figure("idle", f"{idle}/{target}")
-    return part(1, *([(*line, Span(f" ◌ {starting} starting", Tone.WARN))] if starting else []), line)
-
-
-def _trouble_part(state: AppState) -> Part:
-    counts = ((state.totals.failed, "failed"), (state.totals.lost, "lost"))
-    bad = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return part(1, *([(Span(f"✗ {bad}", Tone.BAD),)] if bad else []))
+    return part(1, _figure("idle", f"{idle}/{target}", 5))
 
 
 def _warm_part(state: AppState) -> Part:
     started, warm = state.totals.started, state.totals.warm
-    share = f"{100 * warm / started:.0f}%" if started else NONE
-    return part(6, _figure("warm hits", share), _figure("warm", share))
+    share = f"{100 * warm / started:.0f} %" if started else NONE
+    return part(7, _figure("warm hits", share, 5))
 
 
 def latencies(state: AppState) -> tuple[str, list[float]]:
@@ -293,15 +329,9 @@ def latencies(state: AppState) -> tuple[str, list[float]]:
 
 def _latency_part(state: AppState) -> Part:
     name, times = latencies(state)
-    if not times:
-        return part(4, _figure("dispatch→entry", NONE))
-    p50, p95 = milliseconds(percentile(times, 0.5)), milliseconds(percentile(times, 0.95))
-    return part(
-        4,
-        (*_figure(f"{name} p50", p50), Span("  "), *_figure("p95", p95)),
-        _figure(f"p95 {name}", p95),
-        _figure("p95", p95),
-    )
+    p95 = milliseconds(percentile(times, 0.95)) if times else NONE
+    room = 6 + len("dispatch→entry") - len(name)
+    return Part(((8, _figure(f"{name} p95", p95, room)), (4, _figure("p95", p95, 6))))
 
 
 def _memory_part(live: tuple[ProcessView, ...]) -> Part:
@@ -311,16 +341,16 @@ def _memory_part(live: tuple[ProcessView, ...]) -> Part:
     """
     shares = [p.pss_mb for p in live if p.pss_mb is not None]
     resident = [p.rss_mb for p in live if p.rss_mb is not None]
-    if not resident:
-        return part(3, _figure("mem", NONE))
-    total = sum(shares or resident)
-    size = megabytes(total).replace("M", " MB").replace("G", " GB")
-    measure = Span(" pss" if shares else " rss", Tone.DIM)
-    return part(3, (*_figure("mem", size), measure), _figure("mem", size))
+    size = megabytes(sum(shares or resident)).replace("M", " MB").replace("G", " GB") if resident else NONE
+    measure = Span(" pss" if shares else " rss", Tone.DIM) if resident else Span("    ")
+    memory = _figure("mem", size, 6)
+    return Part(((5, (*memory, measure)), (3, memory)))
 
 
 _DOT = " · "
-_GAP = "   "
+_GAP = "  "
+NOTICES = 22
+"""Cells that the figures leave free for the notices, so that none of these moves a figure."""
 
 TICK_S = 0.25
 """The header's clock: without a new state, only its times change, in whole seconds."""
@@ -348,7 +378,8 @@ class Header(Widget):
         self._moment: tuple[int, ServerOptions] | None = None
         self._left: tuple[Part, ...] = ()
         self._right: tuple[Part, ...] = ()
-        self._second: tuple[Part, ...] = ()
+        self._figures: tuple[Part, ...] = ()
+        self._notices: tuple[Part, ...] = ()
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
         """Show the state; `now` is in Unix seconds. Paints only if a text changed."""
@@ -357,17 +388,31 @@ class Header(Widget):
             return
         self._state, self._moment = state, (tick, options)
         self._history.sample(state.worker, now)
-        left, right = (*left_parts(state, now), *tuning_parts(state.tuning.summary)), right_parts(state, now)
-        second = second_parts(state, now, options, self._history.samples)
-        if (left, right, second) != (self._left, self._right, self._second):
-            self._left, self._right, self._second = left, right, second
+        parts = (
+            (*left_parts(state), *tuning_parts(state.tuning.summary)),
+            right_parts(state, now),
+            figures(state, now, options, self._history.samples),
+            notices(state, options),
+        )
+        if parts != (self._left, self._right, self._figures, self._notices):
+            self._left, self._right, self._figures, self._notices = parts
             self.refresh()
 
     def render(self) -> Content:
         width = self.content_size.width
         lines = fit((*self._left, *self._right), width, _DOT)
-        left = joined(lines[: len(self._left)], _DOT)
-        right = joined(lines[len(self._left) :], _DOT)
-        blank = Span(" " * max(width - width_of(left) - width_of(right), 1))
-        second = joined(fit(self._second, width, _GAP), _GAP)
-        return to_contents(((*left, blank, *right), second))
+        first = _apart(lines[: len(self._left)], lines[len(self._left) :], width, _DOT)
+        return to_contents((first, second_line(self._figures, self._notices, width)))
+
+
+def second_line(figures: tuple[Part, ...], notices: tuple[Part, ...], width: int) -> Line:
+    """Return the second line: which figures fit depends on the width alone."""
+    left = fit(figures, width - NOTICES, _GAP)
+    free = width - width_of(joined(left, _GAP)) - len(_GAP)
+    return _apart(left, fit(notices, free, _GAP), width, _GAP)
+
+
+def _apart(left: Sequence[Line], right: Sequence[Line], width: int, gap: str) -> Line:
+    """Return a line with the left parts at its start and the right ones at its end."""
+    start, end = joined(left, gap), joined(right, gap)
+    return (*start, Span(" " * max(width - width_of(start) - width_of(end), 1)), *end)

@@ -211,7 +211,7 @@ def _state(process: ProcessView, job: JobView | None, current: int, now: float) 
     if process.blocked_since:
         return Span(f"▲ blocked {duration(now - process.blocked_since)}", Tone.BAD)
     if process.state is ProcessState.STARTING and _serves(process, current):
-        return Span("● up")
+        return Span("◇ up")
     return _STATES[process.state]
 
 
