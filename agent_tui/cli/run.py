@@ -229,8 +229,13 @@ async def _run_screen(
     from agent_tui.tui.app import AgentTuiApp
     from agent_tui.tui.editor import is_open
     from agent_tui.tui.preferences import read_preferences
+    from agent_tui.tui.ui_state import ui_state_file
 
     preferences = read_preferences(environment.screen, str(environment.config_file), ACTIONS)
+    try:
+        ui_state = ui_state_file(os.environ, config.agent)
+    except OSError:  # no home folder
+        ui_state = None
 
     async def make_engine() -> "Engine":
         # Imported after the first frame, and in a thread, so that the screen stays responsive.
@@ -245,6 +250,7 @@ async def _run_screen(
         dispatch=dispatch,
         confirmed_host=allow_remote,
         preferences=preferences,
+        ui_state=ui_state,
     )
 
     def ignores(number: signal.Signals) -> bool:

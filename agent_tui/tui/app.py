@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 from textual import events, on
 from textual.app import App, ComposeResult
@@ -38,6 +38,7 @@ from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, default_export
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
+from agent_tui.tui.ui_state_keeper import UiStateKeeper
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.detail import Detail
@@ -114,12 +115,14 @@ class AgentTuiApp(App[int]):
         dispatch: int = 0,
         confirmed_host: str = "",
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
+        ui_state: Path | None = None,
         now: Callable[[], float] = time.time,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         """Create the app. `agent` is the agent file's path, shown until the engine is running.
 
-        `dispatch` test jobs start once the worker is ready.
+        `dispatch` test jobs start once the worker is ready. `ui_state` is the file of the UI state; without
+        it, nothing is saved.
         """
         super().__init__()
         self.error_console = Console(highlight=False, stderr=True, color_system=None)
@@ -130,8 +133,9 @@ class AgentTuiApp(App[int]):
         self._preferences = preferences
         self.register_theme(HIGH_CONTRAST)
         self.set_keymap(preferences.bindings)
-        if preferences.theme:
-            self.theme = preferences.theme
+        self.ui_state = UiStateKeeper(self, ui_state)
+        if theme := preferences.theme or self.ui_state.state.theme:
+            self.theme = theme
         self._make_engine = make_engine
         self.now = now
         self._engine: EngineAPI | None = None
@@ -197,6 +201,7 @@ class AgentTuiApp(App[int]):
     def on_mount(self) -> None:
         self.show()
         self.panel(Processes).focus()
+        self.ui_state.restore()
         self.set_interval(PAINT_S, self._paint)
         self.call_after_refresh(self._start)
 
@@ -228,6 +233,12 @@ class AgentTuiApp(App[int]):
             if self._engine_task is not None:
                 self._engine_task.cancel()
             self.exit(ExitCode.OK)
+
+    def exit(
+        self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None
+    ) -> None:
+        self.ui_state.close()
+        super().exit(result, return_code, message)
 
     def leave(self, code: int) -> None:
         """Restore the terminal and exit at once, without waiting. Children end when their host is gone."""

@@ -30,6 +30,7 @@ from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
+from agent_tui.tui.ui_state_keeper import JOBS
 from agent_tui.tui.widgets.command_bar import CommandBar, Prompt
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import JOIN_LINK, Tab, copyable
@@ -166,7 +167,9 @@ class ActionHandlers(Handlers):
         self.app.panel(Processes).sort_by_next()
 
     async def job(self) -> None:
-        await self.app.push_screen_wait(JobsPage(self.context, self._selected_job))
+        page = JobsPage(self.context, self._selected_job, self.app.ui_state.order_of(JOBS))
+        await self.app.push_screen_wait(page)
+        self.app.ui_state.keep_order(JOBS, page.table.order)
 
     async def open(self, job_id: str | None) -> None:
         """Open the page of one job."""

@@ -12,6 +12,7 @@ from agent_tui.model.state import AppState
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.page import LivePage, PageContext
 from agent_tui.tui.widgets.jobs_table import JobsTable
+from agent_tui.tui.widgets.table import Order
 from agent_tui.tui.widgets.text import Line, Span, Tone, counted, to_content
 
 
@@ -26,28 +27,30 @@ class JobsPage(LivePage):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "test_loads", "Test loads", show=False)]
 
-    def __init__(self, context: PageContext, chosen: str | None = None) -> None:
-        """`chosen` is the id of the job that is selected first."""
+    def __init__(self, context: PageContext, chosen: str | None = None, order: Order = Order()) -> None:  # noqa: B008
+        """`chosen` is the id of the job that is selected first, `order` the table's order."""
         super().__init__(context)
         self._first = chosen
+        self.table = JobsTable(id="jobs-table")
+        self.table.order = order
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Jobs"
             box.border_subtitle = "Enter open · S sort · Esc close"
-            yield JobsTable(id="jobs-table")
+            yield self.table
             yield Static(id="jobs-note", markup=False)
 
     def on_mount(self) -> None:
         job = self.state.jobs.get(self._first or "")
-        table = self.query_one(JobsTable)
+        table = self.table
         table.test_loads = job is not None and job.test_load
         if job is not None:
             table.choose(job.id)
         table.focus()
 
     def paint(self) -> None:
-        table = self.query_one(JobsTable)
+        table = self.table
         table.show(self.state, self.now)
         note = note_line(self.state, test_loads=table.test_loads)
         shown = self.query_one("#jobs-note", Static)
@@ -62,7 +65,7 @@ class JobsPage(LivePage):
 
     def action_test_loads(self) -> None:
         """Show or hide the jobs of test loads and sweeps."""
-        self.query_one(JobsTable).toggle_test_loads()
+        self.table.toggle_test_loads()
         self.repaint()
 
 

@@ -94,8 +94,8 @@ class LivePage(Follower, Page[None]):
             self.repaint()
 
     def repaint(self) -> None:
-        """Paint now, if the page is laid out."""
-        if self.is_mounted and self.is_attached and self.size.width:
+        """Paint now, if the page is laid out; while it closes, it has no content any more."""
+        if self.is_mounted and self.is_attached and self.children and self.size.width:
             self._painted = self.now
             self.paint()
 

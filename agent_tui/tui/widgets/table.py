@@ -174,6 +174,17 @@ class Table(DataTable[Text], Generic[E]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self._filter) if action == "show_all" else super().check_action(action, parameters)
 
+    @property
+    def order(self) -> Order:
+        """The column that rows are sorted by; settable. Columns that the table cannot sort by are ignored."""
+        return self._by
+
+    @order.setter
+    def order(self, order: Order) -> None:
+        if order != self._by and (not order.column or order.column in self.SORTABLE):
+            self._by = order
+            self._repaint_all()
+
     def sort_by(self, column: str) -> None:
         """Sort by that column: descending, then ascending, then in the table's own order again."""
         if column in self.SORTABLE:
