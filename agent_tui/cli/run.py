@@ -10,7 +10,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,7 @@ from agent_tui.cli.main import COMMANDS
 from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.model.errors import ExitCode
+from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import OnReload, StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.declare import Section
@@ -92,6 +92,37 @@ TEST_JOB_LENGTH_S = 10.0
 )
 @flag(
     Section.TEST_JOBS,
+    "--say",
+    metavar="TEXT",
+    multiple=True,
+    help="Type TEXT to the agent's session in a test job. Repeatable; - reads a turn per line from standard "
+    "input. Implies --headless, and starts a test job if --dispatch does not.",
+)
+@flag(
+    Section.TEST_JOBS,
+    "--turn-timeout",
+    "turn_timeout_s",
+    metavar="DURATION",
+    callback=seconds_of(kinds.duration(1)),
+    default="60s",
+    help="How long the agent may take to answer a typed turn.",
+)
+@flag(
+    Section.TEST_JOBS,
+    "--text/--no-text",
+    "text_only",
+    default=None,
+    help="Run sessions without audio. Default: where the server has no media.",
+)
+@flag(
+    Section.TEST_JOBS,
+    "--sessions/--no-sessions",
+    "sessions",
+    default=None,
+    help="Follow the agent's sessions. Default: except with --production.",
+)
+@flag(
+    Section.TEST_JOBS,
     "--job-length",
     "job_length_s",
     metavar="DURATION",
@@ -152,6 +183,10 @@ def run(
     as_json: bool,
     dispatch: int,
     exit_when_idle: bool,
+    say: tuple[str, ...],
+    turn_timeout_s: float,
+    text_only: bool | None,
+    sessions: bool | None,
     job_length_s: float | None,
     allow_remote: str,
     config_file: Path | None,
@@ -172,9 +207,11 @@ def run(
 
     Without AGENT: agent.py, agent.ts, main.ts, or another default name, in this folder or its src/.
     """
+    if say and sessions is False:
+        raise UserError("--say needs the agent's sessions: leave out --no-sessions")
     gc.disable()  # what is imported now stays until the end; collections would take a tenth of the start
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
-    screen = not (headless or as_json or exit_when_idle) and _has_terminal()
+    screen = not (headless or as_json or exit_when_idle or say) and _has_terminal()
     # In a thread, so that a child can already import the SDK while this process imports the screen.
     preparing = in_thread(file.run_config, start_method)
     if screen:
@@ -183,19 +220,32 @@ def run(
     config = replace(
         usual,
         local=local,
-        watch=not no_watch and not exit_when_idle,
+        # While there are turns to say, saves are loaded: the conversation may be about the change.
+        watch=not no_watch and (not exit_when_idle or bool(say)),
         watch_globs=watch_globs,
         on_reload=on_reload,
         debug_port=_debug_port(debug_port, usual.runtime),
         watchdogs=not no_watchdogs,
         memory_measure=memory_measure,
         job_length_s=job_length_s,
-        unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle else None,
+        unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle and not say else None,
+        sessions=True if say else sessions,
+        text_only=text_only,
+        turn_timeout_s=turn_timeout_s,
     )
     try:
         if screen:
             return asyncio.run(_run_screen(config, dispatch, allow_remote, file.environment))
-        return asyncio.run(_run_headless(config, dispatch, allow_remote, as_json, exit_when_idle))
+        headless_run = _run_headless(
+            config,
+            json=as_json,
+            dispatch=max(dispatch, 1) if say else dispatch,
+            exit_when_idle=exit_when_idle,
+            confirmed_host=allow_remote,
+            say=say,
+            turn_timeout_s=turn_timeout_s,
+        )
+        return asyncio.run(headless_run)
     finally:
         if config.head_start is not None:
             config.head_start.discard()
@@ -274,23 +324,15 @@ def _print_summary(text: str) -> None:
             os.write(STDOUT, f"{text}\n".encode())
 
 
-async def _run_headless(
-    config: "RunConfig", dispatch: int, allow_remote: str, as_json: bool, exit_when_idle: bool
-) -> int:
+async def _run_headless(config: "RunConfig", **choices: Any) -> int:
+    """Run without a screen. `choices` are fields of `HeadlessOptions`."""
     from agent_tui.engine.engine import Engine
     from agent_tui.headless.run import Headless, HeadlessOptions
     from agent_tui.model.commands import Stop
 
     _collect_from_now_on()
     engine = Engine(config)  # without a tuner: it would delay the start, and headless runs do not use it
-    options = HeadlessOptions(
-        json=as_json,
-        dispatch=dispatch,
-        exit_when_idle=exit_when_idle,
-        watch=config.watch,
-        confirmed_host=allow_remote,
-    )
-    front = Headless(engine, options)
+    front = Headless(engine, HeadlessOptions(watch=config.watch, **choices))
     running = asyncio.create_task(front.run(), name="headless")
 
     async def stop(reason: str, kill: bool) -> None:

@@ -1,6 +1,7 @@
 """Carries out commands: passes each to the part that owns the matter, and returns a one-line result."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -71,6 +72,15 @@ class CommandHandler:
                 if text is None:
                     return Result(False, f"job {job_id} is unknown")
                 return Result(True, self._redactor.clean(text, DESCRIPTION))
+            case cmd.Say(job_id, text, session):
+                self._jobs.sessions(job_id).say(text, session)
+                return Result(True)
+            case cmd.Interrupt(job_id, session):
+                self._jobs.sessions(job_id).interrupt(session)
+                return Result(True)
+            case cmd.InspectSession(job_id, session):
+                info = await self._jobs.sessions(job_id).ask("get_agent_info", session)
+                return Result(True, self._redactor.clean(json.dumps(info, ensure_ascii=False)))
             case cmd.SetOptions(values):
                 change = Settings.measured_with if command.measuring else Settings.edited
                 return await self._edit(lambda settings: change(settings, values))

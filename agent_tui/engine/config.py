@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_tui.jobs.sessions import TURN_TIMEOUT_S
 from agent_tui.logs.redactor import Redactor
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import OnReload, StartMethod
@@ -39,6 +40,12 @@ class RunConfig:
     """The file that stores, for the next run, what was learned about the agent."""
     debug_port: int = 0
     """The loopback port on which each job waits for a debugger; 0 for none."""
+    sessions: bool | None = None
+    """Whether to follow the sessions of jobs; None for everywhere but in production."""
+    text_only: bool | None = None
+    """Whether sessions run without audio; None to decide by whether the server has media."""
+    turn_timeout_s: float = TURN_TIMEOUT_S
+    """How long a typed turn may take, in seconds."""
     watchdogs: bool = True
     """Whether to end processes that stop responding or load for too long."""
     memory_measure: MemoryMeasure | None = None

@@ -327,8 +327,16 @@ class Engine:
         length = config.job_length_s
         if length is None and not server.chosen.media:
             length = config.unattended_job_length_s
+        has_media, production = server.chosen.media, self._settings.options.production
         return JobSettings(
-            server.address.url, not server.chosen.media, server.address.api_secret, config.debug_port, length
+            server.address.url,
+            not has_media,
+            server.address.api_secret,
+            config.debug_port,
+            length,
+            sessions=not production if config.sessions is None else config.sessions,
+            text_only=not has_media if config.text_only is None else config.text_only,
+            turn_timeout_s=config.turn_timeout_s,
         )
 
     def _job_changed(self, record: JobRecord) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.logs import LogLine
 
 
@@ -74,6 +75,18 @@ def _process(e: ev.ProcessChanged) -> dict[str, Any]:
     if e.state is ev.ProcessState.ENDED:
         body |= {"reason": e.reason, "exit_code": e.exit_code, "signal": e.signal, "ended_by": e.ended_by}
     return body
+
+
+def _session(name: str, e: Any) -> dict[str, Any]:
+    return {"event": name, "job_id": e.job_id, "session": e.session}
+
+
+def _turn(name: str, e: Any) -> dict[str, Any]:
+    return _session(name, e) | {"turn": e.turn}
+
+
+def _metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _ms(value) for name, value in metrics.items()}
 
 
 _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
@@ -279,4 +292,54 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "drain_s": e.drain_s,
     },
     ev.Stopped: lambda e: {"event": "stopped", "reason": e.reason},
+    se.SessionStarted: lambda e: (
+        _session("session_started", e)
+        | {"agent": e.agent, "text_only": e.text_only, "generation": e.generation}
+    ),
+    se.AgentStateChanged: lambda e: _session("agent_state", e) | {"state": e.state},
+    se.UserStateChanged: lambda e: _session("user_state", e) | {"state": e.state},
+    se.TurnStarted: lambda e: (
+        _turn("turn_started", e) | {"typed": e.typed, "generation": e.generation, "text": e.text}
+    ),
+    se.MessageDelta: lambda e: _turn("message_delta", e) | {"text": e.text},
+    se.MessageAdded: lambda e: (
+        _turn("message", e)
+        | {
+            "role": e.role.value,
+            "text": e.text,
+            "interrupted": e.interrupted,
+            "generation": e.generation,
+            "metrics": _metrics(e.metrics),
+        }
+    ),
+    se.ToolStarted: lambda e: _turn("tool_started", e) | {"name": e.name, "arguments": e.arguments},
+    se.ToolCalled: lambda e: (
+        _turn("tool_call", e)
+        | {
+            "name": e.name,
+            "arguments": e.arguments,
+            "output": e.output,
+            "is_error": e.is_error,
+            "duration_ms": _ms(e.duration_ms),
+        }
+    ),
+    se.HandedOff: lambda e: _turn("handoff", e) | {"from_agent": e.from_agent, "to_agent": e.to_agent},
+    se.EndOfTurnPredicted: lambda e: (
+        _turn("end_of_turn", e) | {"probability": round(e.probability, 4), "threshold": round(e.threshold, 4)}
+    ),
+    se.TurnEnded: lambda e: (
+        _turn("turn_ended", e)
+        | {
+            "typed": e.typed,
+            "duration_ms": _ms(e.duration_ms),
+            "first_delta_ms": _ms(e.first_delta_ms),
+            "metrics": _metrics(e.metrics),
+            "error": e.error or None,
+        }
+    ),
+    se.UsageChanged: lambda e: (
+        _session("usage", e) | {"model": e.model, "provider": e.provider, **e.units, "cost": e.cost}
+    ),
+    se.SessionFailed: lambda e: _session("session_error", e) | {"component": e.component, "error": e.error},
+    se.SessionEnded: lambda e: _session("session_ended", e) | {"reason": e.reason, "error": e.error or None},
 }

@@ -12,10 +12,13 @@ from typing import Any, Protocol
 from agent_tui.engine.bus import LaggedError, Subscription
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.headless import jsonl, lines
+from agent_tui.headless.talk import Talk
 from agent_tui.headless.writer import Writer
+from agent_tui.jobs.sessions import TURN_TIMEOUT_S
 from agent_tui.logs.event_text import path_text
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.dispatches import remote_refusal
 from agent_tui.model.errors import ExitCode, InternalError, UserError
 from agent_tui.model.logs import LogLevel, LogStream
@@ -33,6 +36,9 @@ class HeadlessOptions:
     exit_when_idle: bool = False
     watch: bool = True
     confirmed_host: str = ""
+    say: tuple[str, ...] = ()
+    """Turns to say to a test job; `-` for the lines of standard input."""
+    turn_timeout_s: float = TURN_TIMEOUT_S
     ready_within_s: float | None = None
     """Exit with an error if the agent is not ready within this time, in s; None for no limit."""
 
@@ -103,6 +109,8 @@ class ExitPolicy:
                 self.running.discard(job_id)
                 self.settled.add(number)
                 self.failed |= status is ev.JobStatus.FAILED
+            case se.TurnEnded(error=error) if error:
+                self.failed = True
             case ev.JobLost(job_id=lost, test_dispatch=number):
                 self.running.discard(lost or "")
                 self.settled.add(number)
@@ -201,6 +209,7 @@ class Headless:
         self._printer = Printer(engine, self._writer.write, json=options.json, brief=work is not None)
         self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._dispatching: asyncio.Task[None] | None = None
+        self._talk = Talk(engine, options.say, options.turn_timeout_s) if options.say else None
 
     async def run(self) -> ExitCode:
         """Run the engine until it is time to exit, or it is stopped. Return the exit code.
@@ -240,6 +249,8 @@ class Headless:
                 async for batch in stream.batches():
                     for stamped in batch:
                         await self._printer.print(stamped)
+                        if self._talk is not None:
+                            self._talk.observe(stamped.event)
                         self._decide(self._policy.observe(stamped.event))
                     self._dispatch_when_ready(stream.state)
                     if dropped := self._writer.take_dropped():
@@ -295,6 +306,9 @@ class Headless:
         command = cmd.Dispatch(self._options.dispatch, confirmed_host=self._options.confirmed_host)
         result = await self._engine.send(command)
         if result.ok:
+            if self._talk is not None and (problem := await self._talk.run()):
+                self._policy.failed = True
+                print(f"agent-tui: {problem}", file=sys.stderr)
             return
         print(f"agent-tui: {result.text}", file=sys.stderr)
         if result.refused:

@@ -10,10 +10,11 @@ from functools import partial
 from agent_tui.generations.control import Control
 from agent_tui.jobs.describe import Descriptions, describe
 from agent_tui.jobs.record import JobRecord, Stage, TestDispatch, ended_by, shortened, verdict
+from agent_tui.jobs.sessions import TURN_TIMEOUT_S, JobSessions
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
 from agent_tui.model.clock import Clock
-from agent_tui.model.errors import InternalError
+from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.model.wording import duration_text
@@ -46,6 +47,12 @@ class JobSettings:
     """The port on which a job waits for a debugger; 0 for none."""
     test_length_s: float | None = None
     """How long a test job may run, in seconds; None for no limit."""
+    sessions: bool = False
+    """Whether to follow the job's sessions."""
+    text_only: bool = False
+    """Whether these run without audio."""
+    turn_timeout_s: float = TURN_TIMEOUT_S
+    """How long a typed turn may take, in seconds."""
 
 
 class JobManager:
@@ -97,6 +104,7 @@ class JobManager:
         control = None if self._pool.refusing else self._control
         generation = control.generation if control else 0
         record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
+        record.sessions = JobSessions(job.id, self._emit, self._clock, self._settings().turn_timeout_s)
         self._emit(
             ev.OfferReceived(
                 record.id,
@@ -207,6 +215,13 @@ class JobManager:
             elif policy is ev.OnReload.END:
                 reason = f"--on-reload end: generation {generation} took over"
                 self._request_end(record, ev.JobStatus.TERMINATED, reason)
+
+    def sessions(self, job_id: str) -> JobSessions:
+        """Return the sessions of a running job. Raise UserError if no such job is running."""
+        record = self._records.get(job_id)
+        if record is None:
+            raise UserError(f"no job {job_id} is running")
+        return record.sessions
 
     def drain(self) -> None:
         """Accept no more offers."""
@@ -416,7 +431,10 @@ class JobManager:
             record.assigned_at,
             record.launched_at,
             settings.debug_port,
+            settings.sessions,
+            settings.text_only,
         )
+        record.sessions.attach(process.send, process.generation)
         self._changed(record)
         process.start_job(start, record.id, partial(self._on_job_message, record))
         control.report_outcome(record.id, None)
@@ -447,7 +465,10 @@ class JobManager:
                     record.crash = record.process_crash
             case JobExiting():
                 self._exiting(record, signal)
+            case ch.SessionStarted() | ch.SessionData() | ch.SessionDelta() | ch.SessionClosed():
+                record.sessions.receive(signal)
             case ProcessEnd():
+                record.sessions.end("the process ended")
                 record.end = signal
                 assert record.process_ended is not None
                 record.process_ended.set_result(signal)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from livekit.protocol import agent as proto
 
+from agent_tui.jobs.sessions import JobSessions
 from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.processes.pool import Lease
@@ -66,6 +67,8 @@ class JobRecord:
     token: str = field(default="", repr=False)
     worker_id: str = ""
     lease: Lease = field(init=False)
+    sessions: JobSessions = field(init=False)
+    """The `AgentSession`s of its processes."""
     process: SupervisedProcess | None = None
     warm: bool = False
     launches: int = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent_tui.files import shown_path
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.wording import counted, duration_text
@@ -166,6 +167,25 @@ def _stopping(e: ev.Stopping) -> str:
     return f"  stopping: {e.reason}; {counted(e.jobs, 'job')} {time}; Ctrl+C again kills everything"
 
 
+def _message(e: se.MessageAdded) -> str:
+    cut = " (interrupted)" if e.interrupted else ""
+    return f"{'you  ' if e.role is se.Role.USER else 'agent'}  {e.text.strip()}{cut}"
+
+
+def _tool_called(e: se.ToolCalled) -> str:
+    took = "" if e.duration_ms is None else f" ({duration_text(e.duration_ms / 1000)})"
+    return f"  ⚙ {e.name}({e.arguments}) {'✗' if e.is_error else '✓'}{took} {e.output}"
+
+
+def _session_ended(e: se.SessionEnded) -> str:
+    return f"  session {e.session} of job {e.job_id} ended: {e.error or e.reason.replace('_', ' ')}"
+
+
+def _session_started(e: se.SessionStarted) -> str:
+    mode = ", text only" if e.text_only else ""
+    return f"  session {e.session} of job {e.job_id} started: agent {e.agent}{mode}"
+
+
 _MARKS = {ev.JobStatus.SUCCESS: "✓", ev.JobStatus.FAILED: "✗", ev.JobStatus.TERMINATED: "■"}
 _ENDS = {
     ev.JobStatus.SUCCESS: "succeeded",
@@ -174,6 +194,13 @@ _ENDS = {
 }
 
 _FORMS: dict[type[object], Callable[[Any], str | None]] = {
+    se.SessionStarted: _session_started,
+    se.MessageAdded: _message,
+    se.ToolCalled: _tool_called,
+    se.HandedOff: lambda e: f"  {e.from_agent} hands over to {e.to_agent}",
+    se.TurnEnded: lambda e: f"✗ turn {e.turn} failed: {e.error}" if e.error else None,
+    se.SessionFailed: lambda e: f"✗ session {e.session} of job {e.job_id}: {e.error}",
+    se.SessionEnded: _session_ended,
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {path_text(e.agent)}",
     ev.InterpreterChosen: _interpreter,
     ev.ServerChosen: lambda e: f"  server {e.url} ({'REMOTE, ' if e.remote else ''}{e.kind})",

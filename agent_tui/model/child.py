@@ -7,7 +7,7 @@ or to report its stacks.
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -80,6 +80,10 @@ class StartJob(Struct, frozen=True):
     launched_at: float
     debug_port: int = 0
     """The loopback port on which to wait for a debugger before the entry function; 0 for none."""
+    sessions: bool = False
+    """Whether to pass on what happens in the job's sessions."""
+    text_only: bool = False
+    """Whether its sessions run without audio."""
 
 
 class Shutdown(Struct, frozen=True):
@@ -164,6 +168,20 @@ class FreeMemory(Struct, frozen=True):
     """Make a base free memory that it does not need while it waits."""
 
 
+class SessionRequest(Struct, frozen=True):
+    """Pass a message of the SDK's session protocol to a session (conversation.md §1), as protobuf's JSON."""
+
+    session: int
+    """The session's number in this process, from 1."""
+    data: Mapping[str, object]
+
+
+class InterruptSession(Struct, frozen=True):
+    """Cut the reply that the session is giving."""
+
+    session: int
+
+
 ToChild = (
     Ping
     | StartJob
@@ -178,6 +196,8 @@ ToChild = (
     | ImportModules
     | KeepCode
     | FreeMemory
+    | SessionRequest
+    | InterruptSession
 )
 
 # -- child to host ------------------------------------------------------------------------------------
@@ -356,6 +376,39 @@ class LoadAnswer(Struct, frozen=True):
     error: str | None = None
 
 
+class SessionStarted(Struct, frozen=True):
+    """A session of the job started. `agent` is its first agent's id; each process counts sessions from 1."""
+
+    session: int
+    agent: str
+    text_only: bool
+
+
+class SessionData(Struct, frozen=True):
+    """A message of the SDK's session protocol (conversation.md §1), as protobuf's JSON."""
+
+    session: int
+    data: dict[str, Any]
+
+
+class SessionDelta(Struct, frozen=True):
+    """The next part of the text that the agent is saying."""
+
+    session: int
+    text: str
+
+
+class SessionClosed(Struct, frozen=True):
+    """The session ended, by the SDK's reason; `error` is what made it end, if anything did."""
+
+    session: int
+    reason: str
+    error: str = ""
+
+
+SessionMessage = SessionStarted | SessionData | SessionDelta | SessionClosed
+
+
 FromChild = (
     Loading
     | Ready
@@ -379,6 +432,7 @@ FromChild = (
     | BaseReport
     | Imported
     | TemplateReport
+    | SessionMessage
 )
 
 

@@ -69,6 +69,28 @@ class RestartJob(Struct, frozen=True):
     reason: str = "restarted by the user"
 
 
+class Say(Struct, frozen=True):
+    """Queue a typed turn for a session of a job; 0 is its newest open session."""
+
+    job_id: str
+    text: str
+    session: int = 0
+
+
+class Interrupt(Struct, frozen=True):
+    """Cut the reply that a session of a job is giving; 0 is its newest open session."""
+
+    job_id: str
+    session: int = 0
+
+
+class InspectSession(Struct, frozen=True):
+    """Get what a session's LLM will see (instructions, tools, items), as JSON in the result's text."""
+
+    job_id: str
+    session: int = 0
+
+
 class SetOptions(Struct, frozen=True):
     """Edit options while running, in one step: all are applied, or none.
 
@@ -162,6 +184,9 @@ Command = (
     | DumpStacks
     | DescribeJob
     | RestartJob
+    | Say
+    | Interrupt
+    | InspectSession
     | SetOptions
     | UndoOptions
     | SaveOptions

@@ -10,6 +10,7 @@ from msgspec.structs import fields
 
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.session_events import SessionEvent
 from agent_tui.model.settings import SettingsView
 from agent_tui.model.tuning import Progress, SweepOutcome, SweepView, TestLoadView
 from agent_tui.options.declare import OptionValue
@@ -599,6 +600,7 @@ Event = (
     | HttpListening
     | Stopping
     | Stopped
+    | SessionEvent
 )
 
 

@@ -1,14 +1,15 @@
 """`reduce(state, stamped event) -> state`: pure, never raises, and the only source of the state."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from msgspec.structs import replace
 
-from agent_tui.model import dispatches
+from agent_tui.model import conversations, dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel
+from agent_tui.model.session_events import SessionEvent
 from agent_tui.model.state import (
     LIVE_PHASES,
     AppState,
@@ -505,6 +506,10 @@ def _trimmed(items: Mapping[K, V], ended: Callable[[V], bool]) -> Mapping[K, V]:
     return kept
 
 
+def _session(state: AppState, event: SessionEvent, ts: float) -> AppState:
+    return replace(state, sessions=conversations.changed(state.sessions, event, ts))
+
+
 _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.Starting: _starting,
     ev.InterpreterChosen: _interpreter,
@@ -545,4 +550,5 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.LogsAdded: _logs,
     ev.Stopping: _stopping,
     ev.Stopped: _stopped,
+    **dict.fromkeys(get_args(SessionEvent), _session),
 }

@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.conversations import Sessions
 from agent_tui.model.events import (
     NO_STEPS,
     EndedBy,
@@ -286,6 +287,8 @@ class AppState(Struct, frozen=True):
     impaired: Mapping[str, tuple[float, Notice]] = field(default_factory=dict)
     """The parts that do not work: since when, in Unix seconds, and the newest notice about each."""
     tuning: TuningView = field(default_factory=TuningView)
+    sessions: Sessions = field(default_factory=dict)
+    """Conversations of running jobs, and the last ones of ended jobs."""
     log_end: int = 0
     logs_dropped: int = 0
     stopping: str = ""

@@ -93,7 +93,7 @@ class JobExiting:
     asked: bool
 
 
-JobMessage = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | JobExiting | ProcessEnd
+JobMessage = ch.EntryStarted | ch.JobConnected | ch.JobCrashed | ch.SessionMessage | JobExiting | ProcessEnd
 """What a process reports about its job, in order; `ProcessEnd` is the last one."""
 
 
@@ -406,8 +406,17 @@ class SupervisedProcess:
             case ch.Pong(sent_ms=sent):
                 self._last_pong = self._clock.monotonic()
                 self._report_ping(max(self._last_pong * 1000 - sent, 0.0))
-            case ch.EntryStarted() | ch.JobConnected() | ch.JobCrashed() if self._on_job_message:
-                self._on_job_message(message)
+            case (
+                ch.EntryStarted()
+                | ch.JobConnected()
+                | ch.JobCrashed()
+                | ch.SessionStarted()
+                | ch.SessionData()
+                | ch.SessionDelta()
+                | ch.SessionClosed()
+            ):
+                if self._on_job_message is not None:
+                    self._on_job_message(message)
             case ch.Exiting(reason=reason):
                 self._exiting = reason
                 if self._on_job_message:

@@ -11,6 +11,7 @@ import pytest
 from agent_tui.headless import jsonl, lines
 from agent_tui.logs import event_text
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.model.reduce import _HANDLERS
@@ -73,6 +74,7 @@ NOISE: tuple[ev.Event, ...] = (
     ev.SweepProgressed(SWEEP.progress),
     ev.SweepProgressed(msgspec.structs.replace(SWEEP.progress, finished=RunMeasure(1, 0, LOAD))),
     ev.SweepEnded(SweepOutcome()),
+    se.TurnQueued("AJ_1", 1, "any room?"),
 )
 """These events have no line and no JSON object."""
 
@@ -110,6 +112,20 @@ EVERY: list[ev.Event] = [
     ev.ProcessBlocked("p1", 1, None, 1.5, "agent.py:3", "Thread…"),
     ev.Notice(LogLevel.WARN, "a note"),
     ev.Notice(LogLevel.WARN, "the load function failed", "load function", "fix it"),
+    se.SessionStarted("AJ_1", 1, "receptionist", text_only=True, generation=1),
+    se.AgentStateChanged("AJ_1", 1, "thinking"),
+    se.UserStateChanged("AJ_1", 1, "speaking"),
+    se.TurnStarted("AJ_1", 1, 1, typed=True, generation=1, text="any room?"),
+    se.MessageDelta("AJ_1", 1, 1, "Yes, "),
+    se.MessageAdded("AJ_1", 1, 1, se.Role.ASSISTANT, "Yes, two.", True, 1, {"llm_ttft": 312.5}),
+    se.ToolStarted("AJ_1", 1, 1, "find_rooms", "{}", "c1"),
+    se.ToolCalled("AJ_1", 1, 1, "find_rooms", "{}", "two", False, 120.0, "c1"),
+    se.HandedOff("AJ_1", 1, 1, "receptionist", "billing"),
+    se.EndOfTurnPredicted("AJ_1", 1, 1, 0.91, 0.5),
+    se.TurnEnded("AJ_1", 1, 1, True, 640.0, 330.0, {"llm_ttft": 312.5}, "no answer within 60 s"),
+    se.UsageChanged("AJ_1", 1, "gpt-5", "openai", {"input_tokens": 412.0, "output_tokens": 12.0}),
+    se.SessionFailed("AJ_1", 1, "llm", "429"),
+    se.SessionEnded("AJ_1", 1, "user_initiated"),
     *NOISE,
 ]
 """One of each, some twice."""
@@ -218,7 +234,8 @@ def test_an_agents_js_file_names_its_node_sdk_and_typescript() -> None:
 
 
 def test_every_event_has_a_line_or_is_known_to_be_noise() -> None:
-    quiet = {type(event) for event in NOISE} | {ev.OfferReceived}
+    quiet = {type(event) for event in NOISE} | {ev.OfferReceived, se.AgentStateChanged, se.UserStateChanged}
+    quiet |= {se.TurnStarted, se.MessageDelta, se.ToolStarted, se.EndOfTurnPredicted, se.UsageChanged}
     assert set(event_text._FORMS) == {type(event) for event in EVERY} - quiet
     for event in EVERY:
         assert lines.to_line(ev.Stamped(1, 0.0, event)) or type(event) in quiet

@@ -35,6 +35,10 @@ TO_CHILD: dict[type, Any] = {
     seam.ImportModules: seam.ImportModules(("json", "livekit.agents")),
     seam.KeepCode: seam.KeepCode(({"path": "/a.py", "digest": "00", "code": "4w=="},)),
     seam.FreeMemory: seam.FreeMemory(),
+    seam.SessionRequest: seam.SessionRequest(
+        1, {"request": {"request_id": "1", "run_input": {"text": "hi"}}}
+    ),
+    seam.InterruptSession: seam.InterruptSession(1),
 }
 
 

@@ -15,8 +15,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from .channel import own_thread
+from .lk_tap import CASES
 
 if TYPE_CHECKING:
+    from .lk_tap import Tap
     from .process import HostLink
 
 PING_TIMEOUT_S = 60.0
@@ -69,6 +71,8 @@ class Bridge:
         self.failure: dict[str, Any] | None = None
         """What prewarm raised, in the form of `Failed`."""
         self.ready = False
+        self.tap: Tap | None = None
+        """What gets the host's messages about sessions."""
         self._link = link
         self._leaving = ("", 0.0)
         self._channel, self._proto, self._closed = channel, proto, duplex_unix.DuplexClosed
@@ -137,7 +141,9 @@ class Bridge:
             # The SDK's inference main only says that it exits; for the host, all kinds end alike.
             self._link.send("shutdown_ack")
             self._link.send("shutting_down")
-        if case in self._to_sdk:
+        if case in CASES and self.tap is not None:
+            self.tap.receive(case, value)
+        elif case in self._to_sdk:
             self._outgoing.put(self._to_sdk[case](value))
 
     def _write(self) -> None:

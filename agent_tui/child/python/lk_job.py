@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import debugging, loading, preloading
+from . import debugging, lk_tap, loading, preloading
 from .lk_bridge import Bridge, QuietHandler, only_known
 from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_mode, set_up_logging
 
@@ -111,6 +111,7 @@ def _prepare(link: HostLink) -> Capture:
             multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
         importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
         preloading.warm_up_sdk()
+        lk_tap.patch()
     return _prepared
 
 
@@ -171,6 +172,8 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
         else:
             _watch_leaving(bridge, context)
         try:
+            if link.sessions:
+                bridge.tap = lk_tap.install(link)
             await debugging.wait_for_client(link.debug_port)
             link.send("entry_started", at=time.time())
             return await entry(context)

@@ -61,13 +61,15 @@ class HostLink:
     def __init__(self, channel: Channel, spec: ProcessSpec, records: RecordHandler | None = None) -> None:
         """`records` is the log handler that a template has installed, for its fork to use."""
         self.spec = spec
-        self.send = channel.send
+        self.send, self.offer = channel.send, channel.offer
         self.records = records or RecordHandler(spec.log_level)
         self.records.send_to(channel)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The agent's event loop, whose tasks are listed with the stacks."""
         self.debug_port = 0
         """The port on which the job waits for a debugger before its entry function; 0 for none."""
+        self.sessions = self.text_only = False
+        """Whether the host gets the job's sessions, and whether these run without audio."""
         self.host_lost = False
         self.on_host_lost: Callable[[], None] = lambda: None
         """Called in the reading thread when the host has ended, after the listener got a `Shutdown`."""
@@ -107,6 +109,7 @@ class HostLink:
             return
         if case == "start_job":
             self.debug_port = value.pop("debug_port")
+            self.sessions, self.text_only = value.pop("sessions"), value.pop("text_only")
         with self._lock:
             if self._listener is None:
                 self._early.append((case, value))

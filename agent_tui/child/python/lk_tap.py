@@ -1,0 +1,248 @@
+"""The tap: shows the sessions of a job to the host and passes typed turns to them.
+
+The SDK's own `SessionHost` is attached to each `AgentSession`, beside the one that the SDK may attach for the
+room (conversation.md §2.1). Its messages travel on the process's channel, as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from .process import HostLink
+
+_log = logging.getLogger("agent-tui")
+
+DELTA_S = 0.02
+"""How long text of a reply is gathered before it is sent, in s."""
+
+CASES = ("session_request", "interrupt_session")
+"""The host's messages that are for a session."""
+
+_tap: Tap | None = None
+"""The tap of this process; None before its job process has started, so in a template too."""
+
+
+def patch() -> None:
+    """Make every session of this process, or of its forks, look for a tap when it starts.
+
+    Call it before the agent's file runs. An SDK without `SessionHost` stays as it is.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        module = importlib.import_module("livekit.agents.voice.remote_session")
+        session = importlib.import_module("livekit.agents.voice.agent_session").AgentSession
+        if hasattr(module, "SessionHost") and not hasattr(session.start, "__wrapped__"):
+            session.start = _tapped_start(session.start)
+            if isinstance(getattr(session, "_text_only", None), property):
+                session._text_only = _text_only(session._text_only)
+
+
+def install(link: HostLink) -> Tap:
+    """Return the tap of this job process; sessions that start from now on use it."""
+    global _tap
+    _tap = Tap(link)
+    return _tap
+
+
+def _tapped_start(start: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(start)
+    async def tapped(session: Any, *args: Any, **kwargs: Any) -> Any:
+        if _tap is None:
+            return await start(session, *args, **kwargs)
+        attached = await _tap.attach(session)
+        try:
+            result = await start(session, *args, **kwargs)
+        except BaseException as error:
+            if attached is not None:
+                attached.close("error", f"{type(error).__name__}: {error}")
+            raise
+        if attached is not None:
+            attached.started()
+        return result
+
+    return tapped
+
+
+def _text_only(original: property) -> property:
+    """Extend the SDK's own switch (since 1.6): such a session uses no STT, VAD, TTS, or turn detector."""
+    return property(lambda session: bool(_tap is not None and _tap.text_only) or original.__get__(session))
+
+
+class Tap:
+    """The sessions of one job, numbered from 1 in the order in which they start."""
+
+    def __init__(self, link: HostLink) -> None:
+        self.text_only = link.text_only
+        """Whether sessions run without audio."""
+        self.send, self.offer = link.send, link.offer
+        self._sessions: dict[int, TappedSession] = {}
+        self._known: set[int] = set()
+
+    async def attach(self, session: Any) -> TappedSession | None:
+        """Attach to a session that is about to start; None if it was attached before or cannot be."""
+        if id(session) in self._known:
+            return None
+        self._known.add(id(session))
+        number = len(self._sessions) + 1
+        try:
+            attached = self._sessions[number] = TappedSession(self, number, session)
+            await attached.open()
+        except Exception as error:
+            _log.warning("agent-tui cannot show session %d: %s: %s", number, type(error).__name__, error)
+            return None
+        return attached
+
+    def receive(self, case: str, value: dict[str, Any]) -> None:
+        """Pass a message of the host to its session; called in the reading thread."""
+        session = self._sessions.get(value["session"])
+        if session is not None:
+            session.receive(case, value)
+
+
+class TappedSession:
+    """One session and its host. It belongs to the job's event loop."""
+
+    def __init__(self, tap: Tap, number: int, session: Any) -> None:
+        self.number = number
+        self._tap = tap
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._delta = ""
+        self._remote = importlib.import_module("livekit.agents.voice.remote_session")
+        self._message = importlib.import_module("livekit.protocol.agent_pb.agent_session").AgentSessionMessage
+        self._json = importlib.import_module("google.protobuf.json_format")
+        self._incoming: asyncio.Queue[Any] = asyncio.Queue()
+        self._host = self._remote.SessionHost(self._transport())
+        self._closing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Attach the host before the session starts: 1.5 loses what comes earlier (conversation.md §2.1)."""
+        if self._tap.text_only and not isinstance(getattr(type(self._session), "_text_only", None), property):
+            self._session.input.set_audio_enabled(False)
+            self._session.output.set_audio_enabled(False)
+        self._host.register_session(self._session)
+        await self._host.start()
+        self._session.on("close", self._on_close)
+
+    def started(self) -> None:
+        """Report the session, and follow the text of its replies from now on."""
+        agent = getattr(self._session, "current_agent", None)
+        self._tap.send(
+            "session_started",
+            session=self.number,
+            agent=str(getattr(agent, "id", "")),
+            text_only=self._is_text_only(),
+        )
+        with contextlib.suppress(Exception):
+            self._follow_text()
+        with contextlib.suppress(Exception):
+            self._follow_predictions()
+
+    def close(self, reason: str, error: str = "") -> None:
+        """Report the session's end, once."""
+        if not self._closed:
+            self._closed = True
+            self._flush()
+            self._tap.send("session_closed", session=self.number, reason=reason, error=error)
+            self._closing = self._loop.create_task(self._host.aclose())
+
+    def receive(self, case: str, value: dict[str, Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._handle, case, value)
+
+    def _handle(self, case: str, value: dict[str, Any]) -> None:
+        if case == "interrupt_session":
+            with contextlib.suppress(RuntimeError):  # nothing to interrupt
+                self._session.interrupt(force=True)
+        else:
+            parse = self._json.ParseDict
+            self._incoming.put_nowait(parse(value["data"], self._message(), ignore_unknown_fields=True))
+
+    def _is_text_only(self) -> bool:
+        own = getattr(self._session, "_text_only", None)
+        return bool(own) if own is not None else self._tap.text_only
+
+    def _on_close(self, event: Any) -> None:
+        reason = getattr(event, "reason", "")
+        error = getattr(event, "error", None)
+        detail = getattr(error, "error", error)  # the SDK wraps what a component raised
+        self.close(str(getattr(reason, "value", reason)), "" if detail is None else f"{detail}")
+
+    def _transport(self) -> Any:
+        tapped = self
+
+        class ChannelTransport(self._remote.SessionTransport):  # type: ignore[misc, name-defined]
+            """The SDK's messages on the process's channel. Sending never waits."""
+
+            async def start(self) -> None:
+                """Do nothing: the channel is open."""
+
+            async def send_message(self, message: Any) -> None:
+                data = tapped._json.MessageToDict(message, preserving_proto_field_name=True)
+                tapped._tap.send("session_data", session=tapped.number, data=data)
+
+            async def close(self) -> None:
+                tapped._incoming.put_nowait(None)
+
+            def __aiter__(self) -> Any:
+                return self
+
+            async def __anext__(self) -> Any:
+                message = await tapped._incoming.get()
+                if message is None:
+                    raise StopAsyncIteration
+                return message
+
+        return ChannelTransport()
+
+    # -- what the SDK's host does not send --------------------------------------------------------------
+
+    def _follow_text(self) -> None:
+        """Put an output in front of the session's text outputs that reports the text as it comes."""
+        io = importlib.import_module("livekit.agents.voice.io")
+        tapped, output = self, self._session.output
+
+        class Deltas(io.TextOutput):  # type: ignore[misc, name-defined]
+            async def capture_text(self, text: str) -> None:
+                tapped._add(str(text))
+                if self.next_in_chain is not None:
+                    await self.next_in_chain.capture_text(text)
+
+            def flush(self) -> None:
+                tapped._flush()
+                if self.next_in_chain is not None:
+                    self.next_in_chain.flush()
+
+        output.transcription = Deltas(label="agent-tui", next_in_chain=output.transcription)
+
+    def _add(self, text: str) -> None:
+        if not self._delta:
+            self._loop.call_later(DELTA_S, self._flush)
+        self._delta += text
+
+    def _flush(self) -> None:
+        text, self._delta = self._delta, ""
+        if text:
+            self._tap.offer("session_delta", session=self.number, text=text)
+
+    def _follow_predictions(self) -> None:
+        """Get the predictions that go to the room's host only (conversation.md §2.4)."""
+        primary = self._session._session_host
+        if primary is None:
+            self._session._session_host = self._host
+            return
+        for name in ("_on_eot_prediction", "_on_amd_prediction"):
+            theirs, ours = getattr(primary, name, None), getattr(self._host, name, None)
+            if theirs is not None and ours is not None:
+                setattr(primary, name, functools.partial(_both, theirs, ours))
+
+
+def _both(first: Callable[..., Any], second: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    second(*args, **kwargs)
+    return first(*args, **kwargs)

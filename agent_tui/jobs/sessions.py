@@ -1,0 +1,480 @@
+"""The sessions of one job: numbers their turns, sends typed turns one at a time, and emits what happens.
+
+The child passes on the messages of the SDK's session protocol as they are (conversation.md §1).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from agent_tui.model import child as ch
+from agent_tui.model import session_events as se
+from agent_tui.model.clock import Clock
+from agent_tui.model.errors import UserError
+from agent_tui.model.wording import duration_text
+
+TURN_TIMEOUT_S = 60.0
+"""How long a typed turn may take."""
+
+ANSWER_S = 10.0
+"""How long a session may take to answer a request. It never answers one that it does not know."""
+
+GREETING_S = 10.0
+"""How long the first typed turn waits for the agent to finish its greeting, which it would cut off."""
+
+SETTLE_S = 0.15
+"""How long the agent must be silent before the first typed turn: a greeting may be about to start."""
+
+_SILENT = ("listening", "idle")
+
+_METRICS = {
+    "transcription_delay": "transcription_delay",
+    "end_of_turn_delay": "end_of_turn_delay",
+    "on_user_turn_completed_delay": "on_user_turn_completed_delay",
+    "llm_node_ttft": "llm_ttft",
+    "llm_node_ttfs": "llm_ttfs",
+    "tts_node_ttfb": "tts_ttfb",
+    "e2e_latency": "e2e",
+}
+"""The SDK's name of a latency and ours."""
+
+Data = Mapping[str, Any]
+Send = Callable[[ch.ToChild], None]
+Emit = Callable[[se.SessionEvent], None]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The running turn. Times are of the monotonic clock."""
+
+    number: int
+    typed: bool
+    started: float
+    request_id: str = ""
+    """The request that a typed turn waits for."""
+    first_delta: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    has_user_message: bool = False
+    has_reply: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class JobSessions:
+    """Owns all sessions of a job, over restarts of its process."""
+
+    def __init__(
+        self,
+        job_id: str,
+        emit: Emit,
+        clock: Clock,
+        turn_timeout_s: float = TURN_TIMEOUT_S,
+        *,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._job_id = job_id
+        self._emit, self._clock = emit, clock
+        self._turn_timeout_s, self._settle_s = turn_timeout_s, settle_s
+        self._sessions: dict[int, Session] = {}
+        self._before = 0
+        """How many sessions the job's earlier processes had."""
+        self._send: Send = lambda message: None
+        self._generation = 0
+
+    def attach(self, send: Send, generation: int) -> None:
+        """Use the channel of the job's next process, whose sessions count on."""
+        self._send, self._generation = send, generation
+        self._before = len(self._sessions)
+
+    def receive(self, message: ch.SessionMessage) -> None:
+        """Handle a message about a session."""
+        number = self._before + message.session
+        if isinstance(message, ch.SessionStarted):
+            self._start(number, message)
+        elif session := self._sessions.get(number):
+            session.receive(message)
+
+    def say(self, text: str, number: int = 0) -> None:
+        """Queue a typed turn; 0 is the newest open session. Raise UserError if no such session is open."""
+        self._find(number).say(text)
+
+    def interrupt(self, number: int = 0) -> None:
+        """Cut the reply that a session is giving. Raise UserError if no such session is open."""
+        self._find(number).interrupt()
+
+    async def ask(self, request: str, number: int = 0) -> Data:
+        """Return a session's answer to a request without arguments, such as get_agent_info.
+
+        Raise UserError if no such session is open, or it does not answer in time.
+        """
+        return await self._find(number).ask(request)
+
+    def end(self, reason: str) -> None:
+        """End the sessions of the process that has ended."""
+        for session in self._sessions.values():
+            session.end(reason)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a typed turn waits for its answer."""
+        return any(each.has_work for each in self._sessions.values())
+
+    def _start(self, number: int, message: ch.SessionStarted) -> None:
+        session = Session(self, number, message.session)
+        self._sessions[number] = session
+        self.emit(se.SessionStarted(self._job_id, number, message.agent, message.text_only, self._generation))
+
+    def _find(self, number: int) -> "Session":
+        for session in reversed(self._sessions.values()):
+            if session.is_open and number in (0, session.number):
+                return session
+        raise UserError(
+            f"job {self._job_id} has no open session {number}"
+            if number
+            else f"job {self._job_id} has no open session"
+        )
+
+    # -- for its sessions ---------------------------------------------------------------------------------
+
+    @property
+    def job_id(self) -> str:
+        return self._job_id
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    @property
+    def turn_timeout_s(self) -> float:
+        return self._turn_timeout_s
+
+    @property
+    def settle_s(self) -> float:
+        return self._settle_s
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def emit(self, event: se.SessionEvent) -> None:
+        self._emit(event)
+
+    def send(self, message: ch.ToChild) -> None:
+        self._send(message)
+
+
+class Session:
+    """One session: its turns, in order."""
+
+    def __init__(self, job: JobSessions, number: int, child_number: int) -> None:
+        self.number = number
+        self.is_open = True
+        self._job = job
+        self._child_number = child_number
+        self._loop = asyncio.get_running_loop()
+        self._requests = count(1)
+        self._answers: dict[str, asyncio.Future[Data]] = {}
+        self._waiting: deque[str] = deque()
+        self._last_turn = 0
+        self._turn: _Turn | None = None
+        self._agent_state = ""
+        self._seen: dict[str, None] = {}
+        """Ids of the items that were emitted: the response to a typed turn repeats its items."""
+        self._tools: dict[str, float] = {}
+        """When running tools started, by call id."""
+        self._pause: asyncio.TimerHandle | None = None
+        self._opened = job.now()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting) or (self._turn is not None and self._turn.typed)
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self._job.job_id, self.number
+
+    # -- typed turns --------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Queue a typed turn: one that overlaps another would cut it off (conversation.md §1)."""
+        self._waiting.append(text)
+        self._job.emit(se.TurnQueued(*self._key, text))
+        self._next()
+
+    def interrupt(self) -> None:
+        self._job.send(ch.InterruptSession(self._child_number))
+
+    def _next(self) -> None:
+        """Send the next typed turn, unless one is running or the agent is greeting."""
+        if not self.is_open or not self._waiting or (self._turn is not None and self._turn.typed):
+            return
+        if self._last_turn == 0 and self._pause is None and (left := self._greeting_s()) > 0:
+            self._pause = self._loop.call_later(left, self._resume)
+        if self._pause is not None:
+            return
+        self._finish_spoken()
+        text = self._waiting.popleft()
+        turn = self._begin(typed=True, text=text)
+        turn.request_id = self._request("run_input", {"text": text})
+        turn.timer = self._loop.call_later(self._job.turn_timeout_s, self._time_out, turn)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._next()
+
+    def _greeting_s(self) -> float:
+        """Return how long to wait before asking again whether the agent is silent."""
+        since = self._job.now() - self._opened
+        if since >= GREETING_S:
+            return 0.0
+        if self._agent_state in _SILENT or not self._agent_state:
+            return max(self._job.settle_s - since, 0.0)
+        return self._job.settle_s
+
+    def _time_out(self, turn: _Turn) -> None:
+        if self._turn is turn:
+            self._finish(f"no answer within {duration_text(self._job.turn_timeout_s)}")
+            self._next()
+
+    # -- turns --------------------------------------------------------------------------------------------
+
+    def _begin(self, *, typed: bool, text: str = "") -> _Turn:
+        self._last_turn += 1
+        self._turn = _Turn(self._last_turn, typed, self._job.now())
+        self._job.emit(se.TurnStarted(*self._key, self._last_turn, typed, self._job.generation, text))
+        return self._turn
+
+    def _finish(self, error: str = "") -> None:
+        """End the running turn."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        if turn.timer is not None:
+            turn.timer.cancel()
+        now = self._job.now()
+        first = None if turn.first_delta is None else (turn.first_delta - turn.started) * 1000
+        self._job.emit(
+            se.TurnEnded(
+                *self._key,
+                turn.number,
+                turn.typed,
+                (now - turn.started) * 1000,
+                first,
+                turn.metrics,
+                error,
+            )
+        )
+
+    def _finish_spoken(self) -> None:
+        """End a turn that no response will end: the agent has answered it, or another one starts."""
+        if self._turn is not None and not self._turn.typed:
+            self._finish()
+
+    def end(self, reason: str, error: str = "") -> None:
+        """Close the session; its turns cannot be answered any more."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._turn is not None:
+            self._finish(f"the session ended: {error or reason}" if self._turn.typed else "")
+        while self._waiting:
+            self._waiting.popleft()
+            self._begin(typed=True)
+            self._finish(f"not sent: the session ended: {error or reason}")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(UserError("the session has ended"))
+        self._job.emit(se.SessionEnded(*self._key, reason, error))
+
+    # -- from the child -------------------------------------------------------------------------------------
+
+    def receive(self, message: ch.SessionMessage) -> None:
+        match message:
+            case ch.SessionDelta(text=text):
+                if self._turn is not None and self._turn.first_delta is None:
+                    self._turn.first_delta = self._job.now()
+                self._job.emit(se.MessageDelta(*self._key, self._last_turn, text))
+            case ch.SessionClosed(reason=reason, error=error):
+                self.end(reason, error)
+            case ch.SessionData(data={"event": event}):
+                for name, value in event.items():
+                    if handle := _EVENTS.get(name):
+                        handle(self, value)
+            case ch.SessionData(data={"response": response}):
+                self._respond(response)
+            case _:
+                pass
+
+    def _respond(self, response: Data) -> None:
+        request_id = response.get("request_id", "")
+        if answer := self._answers.pop(request_id, None):
+            if not answer.done():
+                answer.set_result(response)
+            return
+        turn = self._turn
+        if turn is None or turn.request_id != request_id:
+            return  # of a turn that timed out
+        for item in response.get("run_input", {}).get("items", ()):
+            self._add(item)
+        self._finish(response.get("error", ""))
+        self._next()
+
+    def _request(self, name: str, value: Data) -> str:
+        request_id = str(next(self._requests))
+        data = {"request": {"request_id": request_id, name: value}}
+        self._job.send(ch.SessionRequest(self._child_number, data))
+        return request_id
+
+    async def ask(self, name: str) -> Data:
+        """Return the answer to a request without arguments. Raise UserError if none comes in time."""
+        request_id = self._request(name, {})
+        answer = self._answers[request_id] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                response = await answer
+        except TimeoutError:
+            raise UserError(f"the session did not answer within {duration_text(ANSWER_S)}") from None
+        finally:
+            self._answers.pop(request_id, None)
+        if response.get("error"):
+            raise UserError(f"the session answered: {response['error']}")
+        value: Data = response.get(name, {})
+        return value
+
+    def _on_agent_state(self, value: Data) -> None:
+        self._agent_state = _state(value, "initializing")
+        self._job.emit(se.AgentStateChanged(*self._key, self._agent_state))
+        if self._agent_state in _SILENT and self._turn is not None and self._turn.has_reply:
+            self._finish_spoken()
+
+    def _on_user_state(self, value: Data) -> None:
+        self._job.emit(se.UserStateChanged(*self._key, _state(value, "speaking")))
+
+    def _on_item(self, value: Data) -> None:
+        self._add(value.get("item", {}))
+
+    def _add(self, item: Data) -> None:
+        """Emit a message or handoff, once. Tool calls come as other events."""
+        for kind, value in item.items():
+            identity = value.get("id") or ""
+            if kind not in ("message", "agent_handoff") or identity in self._seen:
+                continue
+            if identity:
+                self._seen[identity] = None
+            if kind == "message":
+                self._add_message(value)
+            else:
+                old, new = value.get("old_agent_id", ""), value.get("new_agent_id", "")
+                self._job.emit(se.HandedOff(*self._key, self._last_turn, old, new))
+
+    def _add_message(self, value: Data) -> None:
+        role = value.get("role", "").lower()
+        if role not in (se.Role.USER, se.Role.ASSISTANT):
+            return
+        times = value.get("metrics", {})
+        metrics = {ours: times[its] * 1000 for its, ours in _METRICS.items() if _is_number(times.get(its))}
+        if role == se.Role.USER:
+            if self._turn is None or not self._turn.typed or self._turn.has_user_message:
+                self._finish_spoken()
+                if self._turn is None:
+                    self._begin(typed=False)
+            if self._turn is not None:
+                self._turn.has_user_message = True
+        elif self._turn is not None:
+            self._turn.has_reply = True
+        if self._turn is not None:
+            self._turn.metrics |= metrics
+        self._job.emit(
+            se.MessageAdded(
+                *self._key,
+                self._last_turn,
+                se.Role(role),
+                "".join(each.get("text", "") for each in value.get("content", ())),
+                value.get("interrupted", False),
+                self._job.generation,
+                metrics,
+                _seconds(times.get("started_speaking_at")),
+                _seconds(times.get("stopped_speaking_at")),
+            )
+        )
+
+    def _on_tools(self, value: Data) -> None:
+        outputs = {each.get("call_id"): each for each in value.get("function_call_outputs", ())}
+        for call in value.get("function_calls", ()):
+            call_id = call.get("call_id", "")
+            output = outputs.get(call_id, {})
+            started = self._tools.pop(call_id, None)
+            self._job.emit(
+                se.ToolCalled(
+                    *self._key,
+                    self._last_turn,
+                    call.get("name", ""),
+                    call.get("arguments", ""),
+                    output.get("output", ""),
+                    output.get("is_error", False),
+                    None if started is None else (self._job.now() - started) * 1000,
+                    call_id,
+                )
+            )
+
+    def _on_tool_update(self, value: Data) -> None:
+        if call := value.get("started", {}).get("function_call"):
+            call_id = call.get("call_id", "")
+            self._tools[call_id] = self._job.now()
+            name, arguments = call.get("name", ""), call.get("arguments", "")
+            self._job.emit(se.ToolStarted(*self._key, self._last_turn, name, arguments, call_id))
+
+    def _on_usage(self, value: Data) -> None:
+        for usage in value.get("usage", {}).get("model_usage", ()):
+            for kind, figures in usage.items():
+                model = figures.get("model", "") or kind
+                provider = figures.get("provider", "")
+                self._job.emit(se.UsageChanged(*self._key, model, provider, _units(figures)))
+
+    def _on_prediction(self, value: Data) -> None:
+        probability, threshold = value.get("probability", 0.0), value.get("threshold", 0.0)
+        self._job.emit(se.EndOfTurnPredicted(*self._key, self._last_turn, probability, threshold))
+
+    def _on_error(self, value: Data) -> None:
+        self._job.emit(se.SessionFailed(*self._key, "", value.get("message", "")))
+
+
+_EVENTS: dict[str, Callable[[Session, Data], None]] = {
+    "agent_state_changed": Session._on_agent_state,
+    "user_state_changed": Session._on_user_state,
+    "conversation_item_added": Session._on_item,
+    "function_tools_executed": Session._on_tools,
+    "tool_execution_updated": Session._on_tool_update,
+    "session_usage_updated": Session._on_usage,
+    "eot_prediction": Session._on_prediction,
+    "error": Session._on_error,
+}
+"""What happens at each event of the protocol; others are ignored."""
+
+
+def _state(change: Data, first: str) -> str:
+    """Return the new state as events have it: AS_LISTENING is listening. JSON leaves out the first state."""
+    name = change.get("new_state")
+    return first if name is None else name.partition("_")[2].lower()
+
+
+def _seconds(value: str | None) -> float | None:
+    """Return a protobuf timestamp in JSON, in Unix seconds."""
+    return None if value is None else datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _units(figures: Data) -> dict[str, float]:
+    """Return the counts of a model's usage. Counts of 64 bits are texts in protobuf's JSON."""
+    return {
+        name: float(each)
+        for name, each in figures.items()
+        if _is_number(each) or (isinstance(each, str) and each.isdigit())
+    }

@@ -1,0 +1,273 @@
+"""Conversations as front ends show them, and how events change them: pure functions over frozen data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from agent_tui.model import session_events as se
+
+ENDED = 50
+"""How many ended sessions are kept."""
+
+KEPT_CHARACTERS = 32_000_000
+"""How many characters of ended sessions are kept; the oldest sessions are dropped first."""
+
+
+class MessageView(Struct, frozen=True, tag=True):
+    """What was said. `at` is in Unix seconds."""
+
+    at: float
+    role: se.Role
+    text: str
+    interrupted: bool
+    generation: int
+    metrics: Mapping[str, float]
+    started_speaking_at: float | None = None
+    stopped_speaking_at: float | None = None
+
+
+class ToolView(Struct, frozen=True, tag=True):
+    """A tool call; `output` is None while it runs."""
+
+    at: float
+    call_id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    is_error: bool = False
+    duration_ms: float | None = None
+
+
+class HandoffView(Struct, frozen=True, tag=True):
+    """Another agent took over; both by id."""
+
+    at: float
+    from_agent: str
+    to_agent: str
+
+
+class ErrorView(Struct, frozen=True, tag=True):
+    """An error of the session, or of one of its components."""
+
+    at: float
+    component: str
+    error: str
+
+
+Entry = MessageView | ToolView | HandoffView | ErrorView
+
+
+class TurnView(Struct, frozen=True):
+    """A turn and what happened in it, in order. Turn 0 is what the agent said before the first one."""
+
+    number: int
+    typed: bool
+    started_at: float
+    generation: int
+    entries: tuple[Entry, ...] = ()
+    streaming: str = ""
+    """The reply so far, until its message comes."""
+    first_delta_at: float | None = None
+    ended: se.TurnEnded | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.number > 0 and self.ended is None
+
+
+class SessionView(Struct, frozen=True):
+    """One session of a job, also after it has ended."""
+
+    job_id: str
+    number: int
+    started_at: float
+    agent: str
+    text_only: bool
+    generation: int
+    agent_state: str = ""
+    user_state: str = ""
+    turns: tuple[TurnView, ...] = ()
+    queued: tuple[str, ...] = ()
+    """Typed turns that have not started."""
+    usage: Mapping[str, se.UsageChanged] = field(default_factory=dict)
+    """By model."""
+    ended_at: float | None = None
+    end: str = ""
+    """Why it ended."""
+    characters: int = 0
+    """The size of its texts."""
+
+    @property
+    def key(self) -> str:
+        return session_key(self.job_id, self.number)
+
+
+def session_key(job_id: str, number: int) -> str:
+    """Return the key of a session in `Sessions`."""
+    return f"{job_id}/{number}"
+
+
+Sessions = Mapping[str, SessionView]
+"""By `session_key`, in the order in which they started."""
+
+
+def changed(sessions: Sessions, event: se.SessionEvent, ts: float) -> Sessions:
+    """Return the sessions after an event. Events of unknown sessions are ignored."""
+    key = session_key(event.job_id, event.session)
+    if isinstance(event, se.SessionStarted):
+        view = SessionView(event.job_id, event.session, ts, event.agent, event.text_only, event.generation)
+        return {**sessions, key: view}
+    session = sessions.get(key)
+    if session is None:
+        return sessions
+    after = {**sessions, key: _HANDLERS[type(event)](session, event, ts)}
+    return _bounded(after) if isinstance(event, se.SessionEnded) else after
+
+
+def _bounded(sessions: dict[str, SessionView]) -> Sessions:
+    ended = [each for each in sessions.values() if each.ended_at is not None]
+    size = sum(each.characters for each in ended)
+    while len(ended) > ENDED or (size > KEPT_CHARACTERS and len(ended) > 1):
+        oldest = ended.pop(0)
+        size -= oldest.characters
+        del sessions[oldest.key]
+    return sessions
+
+
+def _turn(session: SessionView, number: int, ts: float) -> TurnView:
+    """Return that turn, or a new one: turn 0 starts with its first message."""
+    for turn in reversed(session.turns):
+        if turn.number == number:
+            return turn
+    return TurnView(number, False, ts, session.generation)
+
+
+def _with_turn(session: SessionView, turn: TurnView, characters: int = 0) -> SessionView:
+    kept = session.turns
+    size = session.characters + characters
+    if kept and kept[-1].number == turn.number:  # by far the most frequent
+        return replace(session, turns=(*kept[:-1], turn), characters=size)
+    turns = {each.number: each for each in kept} | {turn.number: turn}
+    return replace(session, turns=tuple(turns.values()), characters=size)
+
+
+def _with_entry(session: SessionView, number: int, entry: Entry, ts: float, size: int = 0) -> SessionView:
+    turn = _turn(session, number, ts)
+    return _with_turn(session, replace(turn, entries=(*turn.entries, entry)), size)
+
+
+def _agent_state(session: SessionView, event: se.AgentStateChanged, ts: float) -> SessionView:
+    return replace(session, agent_state=event.state)
+
+
+def _user_state(session: SessionView, event: se.UserStateChanged, ts: float) -> SessionView:
+    return replace(session, user_state=event.state)
+
+
+def _queued(session: SessionView, event: se.TurnQueued, ts: float) -> SessionView:
+    return replace(session, queued=(*session.queued, event.text))
+
+
+def _turn_started(session: SessionView, event: se.TurnStarted, ts: float) -> SessionView:
+    turn = TurnView(event.turn, event.typed, ts, event.generation)
+    queued = session.queued
+    if event.typed and event.text in queued:
+        at = queued.index(event.text)
+        queued = queued[:at] + queued[at + 1 :]
+    return replace(_with_turn(session, turn), queued=queued)
+
+
+def _delta(session: SessionView, event: se.MessageDelta, ts: float) -> SessionView:
+    turn = _turn(session, event.turn, ts)
+    first = ts if turn.first_delta_at is None else turn.first_delta_at
+    return _with_turn(session, replace(turn, streaming=turn.streaming + event.text, first_delta_at=first))
+
+
+def _message(session: SessionView, event: se.MessageAdded, ts: float) -> SessionView:
+    message = MessageView(
+        ts,
+        event.role,
+        event.text,
+        event.interrupted,
+        event.generation,
+        event.metrics,
+        event.started_speaking_at,
+        event.stopped_speaking_at,
+    )
+    turn = _turn(session, event.turn, ts)
+    if event.role is se.Role.ASSISTANT:
+        turn = replace(turn, streaming="")
+    return _with_turn(session, replace(turn, entries=(*turn.entries, message)), len(event.text))
+
+
+def _tool_started(session: SessionView, event: se.ToolStarted, ts: float) -> SessionView:
+    tool = ToolView(ts, event.call_id, event.name, event.arguments)
+    return _with_entry(session, event.turn, tool, ts, len(event.arguments))
+
+
+def _tool_called(session: SessionView, event: se.ToolCalled, ts: float) -> SessionView:
+    done = ToolView(
+        ts,
+        event.call_id,
+        event.name,
+        event.arguments,
+        event.output,
+        event.is_error,
+        event.duration_ms,
+    )
+    turn = _turn(session, event.turn, ts)
+    for index, entry in enumerate(turn.entries):
+        if isinstance(entry, ToolView) and entry.call_id == event.call_id and entry.output is None:
+            entries = (*turn.entries[:index], replace(done, at=entry.at), *turn.entries[index + 1 :])
+            return _with_turn(session, replace(turn, entries=entries), len(event.output))
+    return _with_entry(session, event.turn, done, ts, len(event.output) + len(event.arguments))
+
+
+def _handed_off(session: SessionView, event: se.HandedOff, ts: float) -> SessionView:
+    handoff = HandoffView(ts, event.from_agent, event.to_agent)
+    return replace(_with_entry(session, event.turn, handoff, ts), agent=event.to_agent)
+
+
+def _failed(session: SessionView, event: se.SessionFailed, ts: float) -> SessionView:
+    number = session.turns[-1].number if session.turns else 0
+    return _with_entry(session, number, ErrorView(ts, event.component, event.error), ts, len(event.error))
+
+
+def _predicted(session: SessionView, event: se.EndOfTurnPredicted, ts: float) -> SessionView:
+    return session
+
+
+def _turn_ended(session: SessionView, event: se.TurnEnded, ts: float) -> SessionView:
+    turn = replace(_turn(session, event.turn, ts), ended=event)
+    if turn.streaming and event.error:  # what came of a reply that never became a message
+        message = MessageView(ts, se.Role.ASSISTANT, turn.streaming, True, turn.generation, {})
+        turn = replace(turn, entries=(*turn.entries, message))
+    return _with_turn(session, replace(turn, streaming=""))
+
+
+def _usage(session: SessionView, event: se.UsageChanged, ts: float) -> SessionView:
+    return replace(session, usage={**session.usage, event.model: event})
+
+
+def _ended(session: SessionView, event: se.SessionEnded, ts: float) -> SessionView:
+    return replace(session, ended_at=ts, end=event.error or event.reason, queued=())
+
+
+_HANDLERS: dict[type[object], Callable[[SessionView, Any, float], SessionView]] = {
+    se.AgentStateChanged: _agent_state,
+    se.UserStateChanged: _user_state,
+    se.TurnQueued: _queued,
+    se.TurnStarted: _turn_started,
+    se.MessageDelta: _delta,
+    se.MessageAdded: _message,
+    se.ToolStarted: _tool_started,
+    se.ToolCalled: _tool_called,
+    se.HandedOff: _handed_off,
+    se.EndOfTurnPredicted: _predicted,
+    se.TurnEnded: _turn_ended,
+    se.UsageChanged: _usage,
+    se.SessionFailed: _failed,
+    se.SessionEnded: _ended,
+}

@@ -1,0 +1,202 @@
+"""Events of conversations: what happens in the `AgentSession`s of jobs.
+
+`session` counts the sessions of a job from 1, and `turn` the turns of a session. A turn starts with what the
+user says or types; what the agent says before belongs to turn 0. Durations are in ms.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class Role(StrEnum):
+    """The author of a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class SessionStarted(Struct, frozen=True):
+    """A session of a job started. `agent` is the id of its first agent; `text_only` means without audio."""
+
+    job_id: str
+    session: int
+    agent: str
+    text_only: bool
+    generation: int
+
+
+class AgentStateChanged(Struct, frozen=True):
+    """The agent's state: initializing, idle, listening, thinking, or speaking."""
+
+    job_id: str
+    session: int
+    state: str
+
+
+class UserStateChanged(Struct, frozen=True):
+    """The user's state: speaking, listening, or away."""
+
+    job_id: str
+    session: int
+    state: str
+
+
+class TurnQueued(Struct, frozen=True):
+    """A typed turn waits for the ones before it."""
+
+    job_id: str
+    session: int
+    text: str
+
+
+class TurnStarted(Struct, frozen=True):
+    """A turn started: its text was sent to the session, or the user's speech ended."""
+
+    job_id: str
+    session: int
+    turn: int
+    typed: bool
+    generation: int
+    text: str = ""
+    """What was typed; the text of speech comes as a message."""
+
+
+class MessageDelta(Struct, frozen=True):
+    """The next part of the agent's reply. A delta may be dropped; the message has the whole text."""
+
+    job_id: str
+    session: int
+    turn: int
+    text: str
+
+
+class MessageAdded(Struct, frozen=True):
+    """A message was added to the conversation.
+
+    `metrics` are the SDK's latencies, by name; those that it does not report are absent.
+    """
+
+    job_id: str
+    session: int
+    turn: int
+    role: Role
+    text: str
+    interrupted: bool
+    generation: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    started_speaking_at: float | None = None
+    """When the speech started, in Unix seconds by the job's clock; None for a typed message."""
+    stopped_speaking_at: float | None = None
+
+
+class ToolStarted(Struct, frozen=True):
+    """A tool is running. Only SDKs since livekit-agents 1.8 report this. `arguments` is JSON."""
+
+    job_id: str
+    session: int
+    turn: int
+    name: str
+    arguments: str
+    call_id: str
+
+
+class ToolCalled(Struct, frozen=True):
+    """A tool has returned `output`, or failed. `duration_ms` is None if its start was not reported."""
+
+    job_id: str
+    session: int
+    turn: int
+    name: str
+    arguments: str
+    output: str
+    is_error: bool
+    duration_ms: float | None
+    call_id: str
+
+
+class HandedOff(Struct, frozen=True):
+    """Another agent took over the session; both by id."""
+
+    job_id: str
+    session: int
+    turn: int
+    from_agent: str
+    to_agent: str
+
+
+class EndOfTurnPredicted(Struct, frozen=True):
+    """The turn detector's estimate that the user has finished; above `threshold` the turn ends."""
+
+    job_id: str
+    session: int
+    turn: int
+    probability: float
+    threshold: float
+
+
+class TurnEnded(Struct, frozen=True):
+    """The agent has answered the turn, or failed to: then `error` says why.
+
+    Both times run from the turn's start, by agent-tui's clock: the SDK reports no latencies for typed turns
+    (conversation.md §1).
+    """
+
+    job_id: str
+    session: int
+    turn: int
+    typed: bool
+    duration_ms: float
+    first_delta_ms: float | None
+    metrics: Mapping[str, float]
+    error: str = ""
+
+
+class UsageChanged(Struct, frozen=True):
+    """What a model has used in the session so far. `units` are counts by name, such as input_tokens."""
+
+    job_id: str
+    session: int
+    model: str
+    provider: str
+    units: Mapping[str, float]
+    cost: float | None = None
+    """In US dollars; None for a model without a known price."""
+
+
+class SessionFailed(Struct, frozen=True):
+    """A component of the session (llm, stt, tts) reported an error. The session may continue."""
+
+    job_id: str
+    session: int
+    component: str
+    error: str
+
+
+class SessionEnded(Struct, frozen=True):
+    """The session ended, for this reason, or because its process ended."""
+
+    job_id: str
+    session: int
+    reason: str
+    error: str = ""
+
+
+SessionEvent = (
+    SessionStarted
+    | AgentStateChanged
+    | UserStateChanged
+    | TurnQueued
+    | TurnStarted
+    | MessageDelta
+    | MessageAdded
+    | ToolStarted
+    | ToolCalled
+    | HandedOff
+    | EndOfTurnPredicted
+    | TurnEnded
+    | UsageChanged
+    | SessionFailed
+    | SessionEnded
+)
