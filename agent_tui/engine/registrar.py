@@ -96,6 +96,7 @@ class Registrar:
         self._reported_load = 0.0
         self._warned_of_exposure = False
         self._is_load_failing = False
+        self._is_change_refused = False
 
     async def register(
         self,
@@ -130,6 +131,10 @@ class Registrar:
         if standing is not None:
             if standing is self._current:
                 self._drop_next("a later change replaced it")
+                if self._is_change_refused:
+                    text = "the registration is as configured again"
+                    self._emit(ev.Notice(LogLevel.INFO, text, CHANGED_REGISTRATION))
+                self._is_change_refused = False
             standing.retry()
             return
         self._drop_next("a later change replaced it")
@@ -219,11 +224,11 @@ class Registrar:
                 self._notice(f"ignored a message from the server: {reason}")
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt) if worker is self._next:
                 if pause_s is None:
-                    self._abandon_next(reason)
+                    self._abandon_next(reason, event.todo)
                 elif attempt == 1:
-                    self._notice_kept(reason)
+                    self._notice_kept(reason, event.todo)
             case Refused(reason=reason) if worker is self._next:
-                self._abandon_next(reason)
+                self._abandon_next(reason, event.todo)
             case _ if worker is not self._current:
                 pass
             case Disconnected(reason=reason, retry_in_s=pause_s, attempt=attempt, todo=todo):
@@ -282,6 +287,7 @@ class Registrar:
                 before.retire()
         if worker is not self._current:
             return
+        self._is_change_refused = False
         self._emit(
             ev.WorkerRegistered(
                 event.worker_id,
@@ -314,18 +320,20 @@ class Registrar:
         for worker in tuple(self._running):
             worker.set_draining(self._is_draining)
 
-    def _abandon_next(self, why: str) -> None:
+    def _abandon_next(self, why: str, todo: str = "") -> None:
         """Abandon the changed registration."""
-        self._notice_kept(why)
+        self._notice_kept(why, todo)
         self._drop_next(why)
 
-    def _notice_kept(self, why: str) -> None:
+    def _notice_kept(self, why: str, todo: str) -> None:
         assert self._current is not None
         name = self._current.registration.agent_name
+        self._is_change_refused = True
         self._notice(
-            f"the server did not accept the changed registration ({why}); still registered "
+            f"{why}: the changed registration is not in effect; still registered "
             f"{f'as {name}' if name else 'without a name'} at {shown_url(self._current.server.url)}",
             CHANGED_REGISTRATION,
+            todo,
         )
 
     def _note_load_function(self, problem: str) -> None:

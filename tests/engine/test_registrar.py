@@ -15,6 +15,7 @@ from agent_tui.model import events as ev
 from agent_tui.model.child import AcceptArguments
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.errors import InternalError, ServerError, UserError
+from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import DefaultsContext, ServerOptions
 from agent_tui.options.resolve import Layer, resolve
 from agent_tui.worker.messages import (
@@ -238,7 +239,11 @@ async def test_a_refused_registration_leaves_the_old_one_up(event: WorkerEvent) 
         text = s.told(ev.Notice)[0].text
         assert "wrong API key" in text
         assert "still registered as a at ws://127.0.0.1:1" in text
+        assert s.told(ev.Notice)[0].about == ev.CHANGED_REGISTRATION
         assert s.registrar.worker_id == "AW_1"
+        await s.register(agent_name="a")  # as the undo of an edit does
+        again = s.told(ev.Notice)[-1]
+        assert (again.about, again.level) == (ev.CHANGED_REGISTRATION, LogLevel.INFO)
         await until(lambda: s.workers[1].closed)
         assert not s.workers[0].retiring
 

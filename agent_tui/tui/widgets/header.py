@@ -342,9 +342,9 @@ def _memory_part(live: tuple[ProcessView, ...]) -> Part:
     shares = [p.pss_mb for p in live if p.pss_mb is not None]
     resident = [p.rss_mb for p in live if p.rss_mb is not None]
     size = megabytes(sum(shares or resident)).replace("M", " MB").replace("G", " GB") if resident else NONE
-    measure = Span(" pss" if shares else " rss", Tone.DIM) if resident else Span("    ")
-    memory = _figure("mem", size, 6)
-    return Part(((5, (*memory, measure)), (3, memory)))
+    memory, measure = _figure("mem", size, 6), (" pss" if shares else " rss") if resident else ""
+    measured = (Span("mem ", Tone.DIM), Span(size), Span(pad(measure, 10 - len(size)), Tone.DIM))
+    return Part(((5, measured), (3, memory)))
 
 
 _DOT = " · "
