@@ -220,7 +220,7 @@ class Engine:
             what = f"{', '.join(clear)} on the command line: all users of this machine can read it"
             self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}; use @FILE or an environment variable"))
         for problem in self._settings.environment.problems:
-            self._bus.publish(ev.Notice(LogLevel.WARN, problem))
+            self._bus.publish(ev.Notice(LogLevel.WARN, problem, problem))
 
     def _make_owners(self) -> None:
         """Create the parts bottom-up: calls go down, events come up."""

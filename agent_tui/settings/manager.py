@@ -99,6 +99,8 @@ class SettingsManager:
         self._accept_s = accept_s
         self._pushes: Mapping[Effect, Push] = {}
         self._lock = asyncio.Lock()
+        self._problems = settings.environment.problems
+        """The problems of the files that are not solved. The engine reports the first ones at its start."""
 
     def push_to(
         self, owners: Mapping[Effect, Push], wait_until_accepted: Callable[[], Awaitable[str]]
@@ -153,9 +155,17 @@ class SettingsManager:
     async def read(self) -> Environment:
         """Read the environment files and the config file again. Emit a warning for each problem."""
         environment = await off_loop(self._read_environment)
-        for problem in environment.problems:
-            self._warn(problem)
+        self._report(environment.problems)
         return environment
+
+    def _report(self, problems: tuple[str, ...]) -> None:
+        """Emit a warning for each problem of the files, and a notice for each one that is solved."""
+        for problem in self._problems:
+            if problem not in problems:
+                self._emit(Notice(LogLevel.INFO, f"solved: {problem}", problem))
+        for problem in problems:
+            self._emit(Notice(LogLevel.WARN, problem, problem))
+        self._problems = problems
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:
         """Return the settings that a load would put in force, with the current edits.

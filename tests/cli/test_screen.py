@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -228,8 +229,6 @@ async def test_a_third_signal_exits_at_once_and_restores_the_terminal(last: str,
 
 
 async def test_a_busy_port_ends_the_screen_with_one_line() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with terminal(*ARGUMENTS, "--port", str(port)) as running:
@@ -237,6 +236,23 @@ async def test_a_busy_port_ends_the_screen_with_one_line() -> None:
             assert running.shows(f"127.0.0.1:{port} is in use".encode())
             assert running.process.returncode == 2
             await assert_clean(running)
+
+
+async def test_an_unreachable_server_is_shown_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {
+        "LIVEKIT_URL": f"ws://127.0.0.1:{port}",
+        "LIVEKIT_API_KEY": "APIkey",
+        "LIVEKIT_API_SECRET": "a-secret-that-is-long-enough-to-be-one",
+    }
+    with terminal(str(EXAMPLES / "native_agent.py"), environ=environ) as running:
+        await until(lambda: running.shows(f"nothing listens on 127.0.0.1:{port}".encode()))
+        await until(lambda: running.shows(b"start the server, or check LIVEKIT_URL in the environment"))
+        running.press(b"q")
+        await until(running.ended)
+        assert running.process.returncode == 0
+        await assert_clean(running)
 
 
 EDITOR = """#!/bin/sh

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from agent_tui.model import child as ch
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
+from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import OPTIONS, DefaultsContext, Effect, ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue
@@ -295,7 +296,15 @@ async def test_a_load_that_a_part_refuses_keeps_the_old_settings_and_newer_edits
 async def test_problems_of_the_files_are_reported() -> None:
     s = Scene(Environment({}, (), (".env:1 is not NAME=value; the line is ignored",)))
     assert await s.settings.read() is s.environment
-    assert s.said == list(s.environment.problems)
+    problem, *_ = s.environment.problems
+    assert s.said == [problem]
+    s.environment = NOTHING
+    await s.settings.read()
+    await s.settings.read()
+    assert s.said == [problem, f"solved: {problem}"]
+    warned, solved = (each for each in s.events if isinstance(each, Notice))
+    assert warned.about == solved.about
+    assert solved.level is LogLevel.INFO
 
 
 async def test_the_processes_of_a_load_get_what_was_checked() -> None:
