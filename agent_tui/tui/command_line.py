@@ -19,7 +19,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "level": ("LEVEL",),
     "set": ("OPTION", "VALUE"),
 }
-"""Commands with arguments. Every action of the registry is a command without (`job` and `level` are both)."""
+"""Commands that take arguments. Every action is a command without arguments; `job` and `level` are both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Typed:
 
     @property
     def number(self) -> int:
-        """The first argument as a number. Raise UserError if it is none."""
+        """The first argument as a number. Raise UserError if it is not a number."""
         if not self.arguments[0].isdecimal():
             raise UserError(f":{self.verb} {self.arguments[0]} is not a number, such as :{self.verb} 5")
         return int(self.arguments[0])
 
 
 def parse(text: str) -> Typed:
-    """Return the command. Raise UserError for an unknown one, and for missing or extra arguments."""
+    """Return the command. Raise UserError if it is unknown or has too few or too many arguments."""
     verb, *rest = text.split(None, 1) or [""]
     verb = verb.replace("-", "_").lower()
     if verb not in VERBS and verb not in _NAMES:
@@ -52,7 +52,7 @@ def parse(text: str) -> Typed:
 
 
 def option_name(text: str) -> str:
-    """Return the option's name; case does not matter. Raise UserError if there is none."""
+    """Return the option's name; case does not matter. Raise UserError if there is no such option."""
     for option in OPTIONS:
         if option.name.lower() == text.lower():
             return option.name
@@ -68,7 +68,7 @@ def find_job(text: str, jobs: Mapping[str, JobView]) -> JobView:
 
 
 def completions(text: str, state: AppState) -> tuple[str, ...]:
-    """Return the lines that start with the typed text, the most likely ones first."""
+    """Return the commands that start with the typed text, the most likely ones first."""
     verb, blank, rest = text.partition(" ")
     if not blank:
         return _starting(text, (*VERBS, *_NAMES))
@@ -93,7 +93,7 @@ def _arguments(verb: str, text: str, state: AppState) -> tuple[str, ...]:
 
 
 def _settings(text: str, state: AppState) -> tuple[str, ...]:
-    """Return option names, and for a complete name its present value."""
+    """Return the option names that fit. After a complete name, return the option's current value instead."""
     name, blank, value = text.partition(" ")
     if not blank:
         return _starting(name, (option.name for option in OPTIONS))

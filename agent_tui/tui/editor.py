@@ -25,7 +25,7 @@ _IN_WINDOW = frozenset({"code", "subl", "zed", "gvim"})
 
 
 def editor_command(editor: str, file: Path, line: int) -> list[str]:
-    """Return the command that opens the file at the line. Raises ValueError for unbalanced quotes."""
+    """Return the command that opens the file at the line. Raise ValueError if a quote is not closed."""
     words = shlex.split(editor)
     form = _AT_LINE.get(Path(words[0]).name, ("+{line}", "{file}"))
     return [*words, *(part.format(file=file, line=line) for part in form)]
@@ -38,7 +38,7 @@ def find_editor(environ: Mapping[str, str]) -> str | None:
 
 
 def open_in_editor(app: App[Any], file: Path, line: int) -> None:
-    """Open the file in the user's editor. Raises UserError if there is none or it fails to start.
+    """Open the file in the user's editor. Raise UserError if there is no editor or it fails to start.
 
     An editor that runs in the terminal suspends the screen; the engine keeps running.
     """

@@ -13,7 +13,7 @@ KEPT = 1_000
 
 
 class JobLog:
-    """At most `KEPT` lines. `owner` is the id of a job, or of a process."""
+    """Keeps the newest `KEPT` lines of one job or process, whose id is `owner`."""
 
     def __init__(self, engine: EngineAPI, owner: str) -> None:
         self._engine = engine
@@ -22,7 +22,7 @@ class JobLog:
         self._end = 0
 
     async def read(self, end: int) -> bool:
-        """Read the lines before `end` that are new; return whether any of them belongs to the owner."""
+        """Read the new lines before index `end`. Return whether any of them belongs to the owner."""
         if end <= self._end:
             return False
         first, self._end = self._end, end  # before the request, so that the next call does not read them too

@@ -87,9 +87,9 @@ class Terminal(linux_driver.LinuxDriver):
         self._file: Any = _Output()
         self._queued = 0
         self._drawing = False
-        """Between start and stop; False while an editor uses the terminal."""
+        """Whether the driver may draw: between start and stop, except while an editor uses the terminal."""
         self._switching = False
-        """While terminal modes are set or reset; those writes must not be dropped."""
+        """Whether terminal modes are being set or reset. These writes must not be dropped."""
         self._dropped = False
         """Whether frames were dropped, so that the terminal shows an old frame."""
         self._hung = False

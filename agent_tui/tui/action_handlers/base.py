@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Handlers of one app's actions. They open pages and send commands; they draw nothing themselves."""
+    """Handles actions of one app: opens pages and sends commands. It draws nothing itself."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
         self.app = app

@@ -59,7 +59,7 @@ class TuningActions(Handlers):
         await self.tuning()
 
     async def _may_run(self, what: str) -> bool:
-        """Return whether `what` may run on this server; on a remote one the user is asked."""
+        """Return whether `what` may run on this server. Ask the user first if the server is remote."""
         server = self.app.state.server
         if server is None:
             raise UserError("no server yet: agent-tui is still starting")

@@ -64,7 +64,7 @@ class Confirm(Page[bool]):
 
 
 class QuitQuestion(Confirm):
-    """Whether to quit while calls are running; the key that asked, pressed again, means yes."""
+    """Asks whether to quit while calls are running. Pressing q again, the key that opens it, means yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "answer(True)", "Quit", show=False)]
 

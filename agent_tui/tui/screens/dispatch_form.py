@@ -8,7 +8,7 @@ from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, checked
 from agent_tui.tui.widgets.text import brief, counted
 
 MOST = 100
-"""Test dispatches per form; for more there are test loads and sweeps."""
+"""The most test dispatches that one form sends. For more, use a test load or a sweep."""
 
 LENGTH_EXPECTS = "500ms, 10s, 2m, or nothing"
 LENGTH_NOTE = "the job ends after this time; empty: the --job-length value"
@@ -64,7 +64,10 @@ def metadata_note(text: str) -> str:
 
 
 def parse_attributes(text: str) -> dict[str, str]:
-    """Parse comma-separated `key=value` pairs, or a JSON object of strings. Raises ValueError."""
+    """Parse comma-separated `key=value` pairs, or a JSON object of strings.
+
+    Raise ValueError if the text is neither.
+    """
     stripped = text.strip()
     if stripped.startswith("{"):
         try:
@@ -111,7 +114,7 @@ def notes(values: Values) -> dict[str, Note]:
 
 
 def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
-    """Return the note on the identity. A simulated job has metadata only as those of a participant."""
+    """Return the note on the identity. A simulated job with metadata or attributes needs a participant."""
     if not simulated:
         return Note('used only with Method "simulate"')
     if identity:
@@ -140,7 +143,9 @@ def read(values: Values) -> Dispatch:
 
 
 class DispatchForm(FieldForm[Dispatch]):
-    """Opens with the values of `last`. Returns a command without a confirmed host, or None."""
+    """The form of test dispatches. It opens with the values of `last`. Its command has no
+    confirmed host yet.
+    """
 
     def __init__(self, last: Dispatch | None = None) -> None:
         last = last or Dispatch()

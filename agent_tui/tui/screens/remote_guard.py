@@ -24,7 +24,7 @@ class Answer(Enum):
 
 
 class RemoteGuard(Page[Answer]):
-    """Names the host. The No button has the focus, so Enter answers no."""
+    """Shows the host and asks. The No button has the focus, so Enter answers no."""
 
     DEFAULT_CSS = """
     RemoteGuard {
@@ -50,7 +50,9 @@ class RemoteGuard(Page[Answer]):
     ]
 
     GRACE_S: ClassVar = 0.5
-    """Seconds after it opens in which no key means yes."""
+    """Seconds after the page opens in which a yes is ignored: the key may have been meant for
+    another page.
+    """
 
     def __init__(self, host: str, what: str) -> None:
         """`what` names the action to confirm, such as "a test dispatch"."""

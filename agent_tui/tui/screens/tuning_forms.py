@@ -113,7 +113,7 @@ def _integer(kind: kinds.OptionKind, text: str) -> int:
 
 
 class TestLoadForm(FieldForm[TestLoad]):
-    """The form of a test load. Opens with the values of `last`."""
+    """The form of a test load. It opens with the values of `last`."""
 
     def __init__(self, last: TestLoad) -> None:
         super().__init__("Test load", load_fields(last), "Start")
@@ -131,7 +131,7 @@ class TestLoadForm(FieldForm[TestLoad]):
 
 
 class SweepForm(FieldForm[SweepRequest]):
-    """The form of a sweep. Opens with the values of `last`; returns a plan without a confirmed host."""
+    """The form of a sweep. It opens with the values of `last`. Its plan has no confirmed host yet."""
 
     def __init__(self, last: SweepRequest) -> None:
         jobs, *rest = load_fields(last.plan.load)

@@ -11,9 +11,9 @@ from textual.widgets import Static
 
 
 class KeyBar(Static, can_focus=False):
-    """The footer as one line of text; a click on a key presses it.
+    """The footer as one line of text. Clicking a key has the effect of pressing it.
 
-    Textual's Footer mounts a widget per key at every change of focus, which is slower.
+    Textual's Footer is slower: it mounts a widget per key whenever the focus changes.
     """
 
     ALLOW_SELECT = False

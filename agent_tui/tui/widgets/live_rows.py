@@ -297,7 +297,7 @@ def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ..
 
 
 def _stems(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return one curve with a vertical line at each point; one curve, because there may be thousands."""
+    """Return a single curve that has a vertical line at each point. There may be thousands of points."""
     return tuple(each for at, value in points for each in ((at, 0.0), (at, value), (at, 0.0)))
 
 

@@ -208,7 +208,10 @@ def spans_of(cells: Iterable[tuple[str, Tone]]) -> Line:
 
 
 def y_labels(y: Axis, rows: int) -> list[str]:
-    """Return a label per row: the axis's ticks, each at the nearest row, or its ends and its middle."""
+    """Return one label per row, most of them empty. Each tick labels the row that is nearest to it.
+
+    Without ticks, the two ends and the middle of the axis are labelled.
+    """
     middle = ((y.low + y.high) / 2,) if rows >= 5 else ()
     labels = [""] * rows
     # The ends come last: in a low graph they replace the middle.

@@ -227,7 +227,7 @@ class StartPane(Vertical):
         return [part for part in (self._problems, self._steps) if part.display]
 
     def _fit_trace(self) -> None:
-        """Limit the traceback to the rows left; with `height: auto` it would not know them."""
+        """Limit the height of the traceback to the rows that are left, which `height: auto` does not do."""
         room = self.content_size.height - sum(part.outer_size.height for part in self._above()) - 1
         self.query_one("#start-trace").styles.max_height = max(room, 1)
 

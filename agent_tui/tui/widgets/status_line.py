@@ -1,4 +1,4 @@
-"""The status line above the footer: what just happened, in place of toasts that cover what they are about."""
+"""The status line above the footer: what just happened. Toasts would cover the text that they are about."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from agent_tui.tui.widgets.text import (
 )
 
 FRESH_S = 10.0
-"""How long a notice stays bright; then it is dim, with its time, until the next one."""
+"""Seconds that a notice stays bright. Then it is dim and has its time, until the next notice."""
 
 FILES_NAMED = 2
 
@@ -34,7 +34,7 @@ class Notice:
 
 
 def notice_line(notice: Notice | None, now: float) -> Line:
-    """Return the notice as a line; empty without one."""
+    """Return the notice as a line; an empty line if there is no notice."""
     if notice is None:
         return ()
     sign = Span("✗ " if notice.failed else "", Tone.BAD)
@@ -45,7 +45,7 @@ def notice_line(notice: Notice | None, now: float) -> Line:
 
 
 def load_notice(before: AppState, state: AppState) -> Notice | None:
-    """Return what a load that ended since `before` changed; None for the first load and without one."""
+    """Return a notice about the load that ended since `before`. None for the first load, or if none ended."""
     if not state.loads or state.loads == before.loads or state.loads[-1].number <= 1:
         return None
     load = state.loads[-1]

@@ -61,7 +61,7 @@ def spread(view: SweepView, count: int) -> str:
 
 
 def _since(view: SweepView, row: Row) -> str:
-    """Return the difference in p95 from the previous sweep, in ms."""
+    """Return how much p95 has changed since the previous sweep, in ms, with its sign."""
     if view.before is None:
         return NONE
     old = next((each for each in view.before.rows if each.num_idle_processes == row.num_idle_processes), None)
