@@ -31,44 +31,44 @@ class Explanation:
 
 # First match wins. The texts come from the server (worker-protocol §2; livekit-server 1.13.5 as released says
 # "invalid token: <the token>, error: …") and from the Go libraries that check its tokens.
-# In the causes, {server} is the server and {key} the API key; in the advice, {url}, {key}, and {secret} are
-# the places where these values were set.
+# In the causes, {key} is the API key; in the advice, {url}, {key}, and {secret} are the places where these
+# values were set.
 _CREDENTIALS: tuple[tuple[str, str, str], ...] = (
-    (r"invalid api key", "{server} does not know the API key {key}", "check {key}, or {url}"),
+    (r"invalid api key", "the server does not know the API key {key}", "check {key}, or {url}"),
     (
         r"expired|\(exp\)|not valid yet|\(nbf\)|used before issued|\(iat\)|clock",
-        "{server} rejects the token's time",
+        "the server rejects the token's time",
         "its clock and this machine's differ: fix the wrong one",
     ),
     (
         r"signature|cryptographic primitive",
-        "the API secret does not match API key {key}: {server} rejected the token's signature",
+        "the API secret does not match API key {key}: the server rejected the token's signature",
         "check {secret}",
     ),
     (
         r"no permissions",
-        "{server} received no worker token",
+        "the server received no worker token",
         "a proxy may drop the Authorization header: check {url}",
     ),
     (
         r"invalid authorization header",
-        "{server} could not read the Authorization header",
+        "the server could not read the Authorization header",
         "a proxy may change it: check {url}",
     ),
     (
         r"invalid (authorization )?token",
-        "{server} does not accept the token",
-        "check {secret} for the API key {key}",
+        "the server does not accept the token of API key {key}",
+        "check {secret}",
     ),
 )
 
 _STATUS: dict[int, tuple[str, str]] = {
     404: (
-        "{server} has no worker endpoint at this path",
+        "the server has no worker endpoint at this path",
         "check {url}: give the server's base URL without /agent or /rtc",
     ),
-    407: ("the proxy asks for a password before {server}", "check HTTPS_PROXY and NO_PROXY"),
-    429: ("{server} refuses: too many attempts", "wait, or stop other workers with this key"),
+    407: ("the proxy asks for a password", "check HTTPS_PROXY and NO_PROXY"),
+    429: ("the server refuses: too many attempts", "wait, or stop other workers with this key"),
 }
 
 
@@ -84,22 +84,22 @@ def explain_refusal(
     key, places = server.api_key, server.places
     answer = _one_line(body.replace(key, _short(key)) if key else body)
     if status in CREDENTIALS_REFUSED:
-        usual = "{server} refuses the credentials", "check {key} and {secret}"
+        usual = "the server refuses the credentials", "check {key} and {secret}"
         found = ((cause, todo) for pattern, cause, todo in _CREDENTIALS if re.search(pattern, answer.lower()))
         cause, todo = next(found, usual)
         if skew is not None and abs(skew) > SKEW_S:
             cause = f"{cause}: {describe_skew(skew)}"
     elif status >= 500:
         cause, todo = (
-            "{server} reports an error, or its proxy cannot reach it",
+            "the server reports an error, or its proxy cannot reach it",
             "see the server's log, or check {url}",
         )
     else:
-        cause, todo = _STATUS.get(status, ("{server} does not answer like a LiveKit server", "check {url}"))
+        cause, todo = _STATUS.get(status, ("the server does not answer like a LiveKit server", "check {url}"))
     quoted = f", {answer!r}" if answer else ""
-    cause = cause.format(server=shown_url(url), key=repr(_short(key)))
+    cause = cause.format(key=repr(_short(key)))
     todo = todo.format(url=places.url, key=places.api_key, secret=places.api_secret)
-    return Explanation(f"{cause} (HTTP {status}{quoted})", todo)
+    return Explanation(f"{cause} ({shown_url(url)}, HTTP {status}{quoted})", todo)
 
 
 def explain_unreachable(error: BaseException, server: ServerAddress, url: str) -> Explanation:

@@ -248,7 +248,10 @@ def test_the_advice_names_where_the_values_were_set() -> None:
     server = replace(DEV, places=where)
     assert server == DEV  # where a value was set makes no other server
     refused = explain_refusal(401, "invalid API key", "ws://h/agent", server)
-    assert refused.cause == "ws://h/agent does not know the API key 'devkey' (HTTP 401, 'invalid API key')"
+    assert (
+        refused.cause
+        == "the server does not know the API key 'devkey' (ws://h/agent, HTTP 401, 'invalid API key')"
+    )
     assert refused.todo == "check --api-key, or LIVEKIT_URL in .env:1"
     wrong = explain_refusal(401, "token signature is invalid", "ws://h/agent", server)
     assert wrong.todo == "check LIVEKIT_API_SECRET in the environment"
